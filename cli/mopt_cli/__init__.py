@@ -1,0 +1,1 @@
+"""mopt, the command line."""

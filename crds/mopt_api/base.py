@@ -1,0 +1,90 @@
+"""What every API model shares: camelCase on the wire, rules declared once, bounded primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+GROUP = "mopt.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ModelOptimization"
+PLURAL = "modeloptimizations"
+
+REQUESTED_AT_ANNOTATION = f"{GROUP}/requestedAt"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One validation rule, written for the API server (CEL) and for Python.
+
+    Both forms must agree: tests/api tries an accepted and a rejected object for every rule
+    against the models, tests/operator against a real API server.
+    """
+
+    cel: str
+    message: str
+    check: Callable[[Any], bool]
+
+
+class ApiModel(BaseModel):
+    """Base of all models: immutable, camelCase aliases, unknown fields refused."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _apply_rules(self) -> Self:
+        for rule in type(self).RULES:
+            if not rule.check(self):
+                raise ValueError(rule.message)
+        return self
+
+    def to_api(self) -> dict[str, Any]:
+        """Return the JSON form: camelCase keys, unset optional fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class ObservedModel(ApiModel):
+    """Base of what is reported (status, results): fields of a newer version are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def int_or_string(**constraints: Any) -> dict[str, Any]:
+    """Return the structural-schema form of Kubernetes' IntOrString."""
+    return {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+    } | constraints
+
+
+# A DNS label: it becomes part of Job names and label values.
+Name = Annotated[
+    str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+DimensionName = Annotated[
+    str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+]
+Sha256Hex = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(min_length=71, max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+StoreUri = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=1024,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?$",
+    ),
+]
+DimensionSize = Annotated[int, Field(ge=1, le=65536)]

@@ -1,0 +1,209 @@
+"""What a Job is told to do: JSON in its environment variable MOPT_PLAN."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from .base import ApiModel, Digest, Name
+from .spec import (
+    Benchmark,
+    BenchmarkPoint,
+    Calibrator,
+    DataSource,
+    DimensionRange,
+    ImageTransform,
+    InputSpec,
+    ModelFormat,
+    ModelOptimizationSpec,
+    Objective,
+    Precision,
+    QualityGate,
+    Quantization,
+    Runtime,
+    Variant,
+)
+
+PLAN_VARIABLE = "MOPT_PLAN"
+DEFAULT_TARGET = "default"
+DEFAULT_POINT = "opt"
+
+
+class Stage(StrEnum):
+    """Kinds of Jobs."""
+
+    PREPARE = "Prepare"
+    MEASURE = "Measure"
+
+
+class Credentials(StrEnum):
+    """Whose store credentials apply; each has its own environment prefix in the Job."""
+
+    MODEL = "MODEL"
+    CALIBRATION = "CALIBRATION"
+    EVALUATION = "EVALUATION"
+    OUTPUT = "OUTPUT"
+
+    def variable(self, key: str) -> str:
+        """Return the environment variable that holds a key of these credentials."""
+        return f"MOPT_{self.value}_{key.replace('.', '_').upper()}"
+
+
+CREDENTIAL_KEYS = {
+    "AWS_ACCESS_KEY_ID": True,
+    "AWS_SECRET_ACCESS_KEY": True,
+    "AWS_SESSION_TOKEN": False,
+    "AWS_ENDPOINT_URL": False,
+    "AWS_REGION": False,
+    "ca.crt": False,
+}
+"""Keys of a store Secret, and whether each must be there."""
+
+
+class PlannedModel(ApiModel):
+    """The model file; uri may also be file:// in local runs."""
+
+    uri: str
+    sha256: str
+    format: ModelFormat
+
+
+class PlannedData(ApiModel):
+    """A folder of images; uri may also be file:// in local runs."""
+
+    uri: str
+    samples: int
+    images: ImageTransform
+
+
+class PreparePlan(ApiModel):
+    """Fetch, load safely, export, verify, optimize the graph, calibrate, quantize."""
+
+    stage: Literal[Stage.PREPARE] = Stage.PREPARE
+    model: PlannedModel
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    calibration: PlannedData | None
+    variants: list[Variant]
+    output_uri: str
+
+
+class MeasurePlan(ApiModel):
+    """Build, evaluate, benchmark and select on the hardware at hand."""
+
+    stage: Literal[Stage.MEASURE] = Stage.MEASURE
+    target: Name
+    model: PlannedModel
+    prepared: Digest = Field(description="Digest of the prepare Job's manifest.")
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    evaluation: PlannedData | None
+    variants: list[Variant]
+    quality: list[QualityGate]
+    objective: Objective
+    benchmark: Benchmark
+    output_uri: str
+
+
+Plan = Annotated[PreparePlan | MeasurePlan, Field(discriminator="stage")]
+PLAN_ADAPTER: TypeAdapter[PreparePlan | MeasurePlan] = TypeAdapter(Plan)
+
+
+def default_variants() -> list[Variant]:
+    """Return the variants tried when spec.variants is omitted."""
+    static = Quantization()
+    percentile = Quantization(calibrator=Calibrator.PERCENTILE)
+    return [
+        Variant(name="onnxruntime-fp32", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+        Variant(
+            name="onnxruntime-int8",
+            runtime=Runtime.ONNX_RUNTIME,
+            precision=Precision.INT8,
+            quantization=static,
+        ),
+        Variant(
+            name="onnxruntime-int8-percentile",
+            runtime=Runtime.ONNX_RUNTIME,
+            precision=Precision.INT8,
+            quantization=percentile,
+        ),
+        Variant(name="openvino-fp32", runtime=Runtime.OPENVINO, precision=Precision.FP32),
+        Variant(name="openvino-bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16),
+        Variant(
+            name="openvino-int8",
+            runtime=Runtime.OPENVINO,
+            precision=Precision.INT8,
+            quantization=static,
+        ),
+    ]
+
+
+def baseline_variant(model_format: ModelFormat) -> Variant:
+    """Return the model as it came: PyTorch eager for a program, ONNX Runtime for ONNX."""
+    runtime = (
+        Runtime.PYTORCH if model_format is ModelFormat.EXPORTED_PROGRAM else Runtime.ONNX_RUNTIME
+    )
+    # The name is refused in spec.variants, hence no validation here.
+    return Variant.model_construct(
+        name="baseline", runtime=runtime, precision=Precision.FP32, quantization=None
+    )
+
+
+def benchmark_points(
+    benchmark: Benchmark, dimensions: dict[str, DimensionRange]
+) -> list[BenchmarkPoint]:
+    """Return the points with every dimension given a size; one point at opt where none is named."""
+    opt = {name: size.opt for name, size in dimensions.items()}
+    points = benchmark.points or [BenchmarkPoint(name=DEFAULT_POINT)]
+    return [BenchmarkPoint(name=p.name, dimensions=opt | p.dimensions) for p in points]
+
+
+def objective_point(objective: Objective, benchmark: Benchmark) -> str:
+    """Return the name of the point that the objective compares at."""
+    if objective.point is not None:
+        return objective.point
+    return benchmark.points[0].name if benchmark.points else DEFAULT_POINT
+
+
+def _planned(data: DataSource | None) -> PlannedData | None:
+    if data is None:
+        return None
+    return PlannedData(uri=data.uri, samples=data.samples, images=data.images)
+
+
+def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
+    """Return what the prepare Job of a spec is told; only what bears on its result."""
+    return PreparePlan(
+        model=PlannedModel(uri=spec.model.uri, sha256=spec.model.sha256, format=spec.model.format),
+        inputs=spec.inputs,
+        dimensions=spec.dimensions,
+        calibration=_planned(spec.data.calibration),
+        variants=spec.variants or default_variants(),
+        output_uri=output_uri,
+    )
+
+
+def measure_plan(
+    spec: ModelOptimizationSpec, *, target: str, prepared: str, output_uri: str
+) -> MeasurePlan:
+    """Return what a target's measure Job is told.
+
+    Args:
+        prepared: Digest of the prepare Job's manifest.
+    """
+    prepare = prepare_plan(spec, output_uri)
+    return MeasurePlan(
+        target=target,
+        model=prepare.model,
+        prepared=prepared,
+        inputs=spec.inputs,
+        dimensions=spec.dimensions,
+        evaluation=_planned(spec.data.evaluation),
+        variants=prepare.variants,
+        quality=spec.quality,
+        objective=spec.objective,
+        benchmark=spec.benchmark,
+        output_uri=output_uri,
+    )

@@ -1,0 +1,144 @@
+"""Why a resource is not Ready: stable reasons, what each means to a Job and to its user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import Field
+
+from .base import ObservedModel
+
+MAX_MESSAGE = 1024
+
+
+class Reason(StrEnum):
+    """Reasons of the conditions Ready, Reconciling and Stalled."""
+
+    # Ready=True
+    OPTIMIZED = "Optimized"
+    BASELINE_KEPT = "BaselineKept"
+    # Reconciling
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    MEASURING = "Measuring"
+    # Ready=False: the work ended without a result that may be used
+    NO_VARIANT_PASSED = "NoVariantPassed"
+    # Found by a Job
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_MODEL = "InvalidModel"
+    UNSAFE_MODEL = "UnsafeModel"
+    DIGEST_MISMATCH = "DigestMismatch"
+    INVALID_DIMENSION = "InvalidDimension"
+    INVALID_DATA = "InvalidData"
+    OBJECT_NOT_FOUND = "ObjectNotFound"
+    STORE_ACCESS_DENIED = "StoreAccessDenied"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    EXPORT_FAILED = "ExportFailed"
+    BASELINE_FAILED = "BaselineFailed"
+    OUT_OF_DISK = "OutOfDisk"
+    INTERNAL_ERROR = "InternalError"
+    # Found by the operator in Job and Pod states
+    SECRET_NOT_FOUND = "SecretNotFound"
+    POD_FORBIDDEN = "PodForbidden"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    JOB_FAILED = "JobFailed"
+
+
+@dataclass(frozen=True)
+class ReasonInfo:
+    """What a reason implies.
+
+    Attributes:
+        permanent: The same inputs fail again; only a change helps (Stalled=True).
+        remedy: What the user should do, one sentence.
+        exit_code: Exit status of a Job's container that ends for this reason; None where the
+            operator, not the Job, finds it. Permanent codes fail the Job at once
+            (podFailurePolicy), others are retried up to backoffLimit.
+    """
+
+    permanent: bool
+    remedy: str
+    exit_code: int | None = None
+
+
+REASONS: dict[Reason, ReasonInfo] = {
+    Reason.NO_VARIANT_PASSED: ReasonInfo(
+        True, "Lower the gates or minimumSpeedup, or set objective.onNoWinner to KeepBaseline."
+    ),
+    Reason.INVALID_SPEC: ReasonInfo(True, "Correct the named field of spec.", 64),
+    Reason.INVALID_MODEL: ReasonInfo(
+        True, "Check that spec.model.format is right and upload a complete file.", 65
+    ),
+    Reason.UNSAFE_MODEL: ReasonInfo(
+        True, "Export the model again with torch.export.save, from plain tensors only.", 66
+    ),
+    Reason.DIGEST_MISMATCH: ReasonInfo(
+        True, "Set the sha256 of the object that is meant, or upload that object again.", 67
+    ),
+    Reason.INVALID_DIMENSION: ReasonInfo(
+        True, "Make spec.inputs and spec.dimensions match what the model accepts.", 68
+    ),
+    Reason.INVALID_DATA: ReasonInfo(True, "Replace or remove the named file of spec.data.", 69),
+    Reason.OBJECT_NOT_FOUND: ReasonInfo(
+        True,
+        "Upload the object or correct its uri, then set the mopt.dev/requestedAt annotation.",
+        70,
+    ),
+    Reason.STORE_ACCESS_DENIED: ReasonInfo(
+        True,
+        "Correct the keys in the Secret or the bucket's policy, then set the "
+        "mopt.dev/requestedAt annotation.",
+        71,
+    ),
+    Reason.EXPORT_FAILED: ReasonInfo(
+        True, "Make the model exportable: see the named operator or node.", 72
+    ),
+    Reason.BASELINE_FAILED: ReasonInfo(
+        True, "The model as it came does not run at the named sizes; correct spec.dimensions.", 73
+    ),
+    Reason.STORE_UNREACHABLE: ReasonInfo(
+        False, "Check AWS_ENDPOINT_URL in the Secret and that Pods may reach it.", 80
+    ),
+    Reason.OUT_OF_DISK: ReasonInfo(False, "Give the target's profile a larger scratch volume.", 81),
+    Reason.INTERNAL_ERROR: ReasonInfo(
+        False, "This is a fault of mopt: report it with the Pod's log.", 82
+    ),
+    Reason.SECRET_NOT_FOUND: ReasonInfo(
+        False, "Create the Secret with its keys in the resource's namespace."
+    ),
+    Reason.POD_FORBIDDEN: ReasonInfo(
+        False, "Adjust the namespace's policy or quota, or the target's profile."
+    ),
+    Reason.IMAGE_PULL_FAILED: ReasonInfo(
+        False, "Check the optimizer image's name and the profile's imagePullSecrets."
+    ),
+    Reason.UNSCHEDULABLE: ReasonInfo(
+        False, "Add a node that fits, or lower the target's resources and nodeSelector."
+    ),
+    Reason.OUT_OF_MEMORY: ReasonInfo(True, "Raise the target's memory limit."),
+    Reason.DEADLINE_EXCEEDED: ReasonInfo(
+        True, "Raise spec.execution.activeDeadlineSeconds or lower the benchmark's durations."
+    ),
+    Reason.JOB_FAILED: ReasonInfo(True, "See the Pod's log."),
+}
+
+EXIT_CODES = {info.exit_code: reason for reason, info in REASONS.items() if info.exit_code}
+PERMANENT_EXIT_CODES = sorted(
+    code for code, reason in EXIT_CODES.items() if REASONS[reason].permanent
+)
+
+
+class ErrorReport(ObservedModel):
+    """How a Job says why it failed (termination message)."""
+
+    reason: Reason
+    message: str = Field(max_length=MAX_MESSAGE)
+
+    def sentence(self) -> str:
+        """Return the message followed by the reason's remedy."""
+        remedy = REASONS[self.reason].remedy if self.reason in REASONS else ""
+        return f"{self.message.rstrip('.')}. {remedy}".strip()

@@ -1,0 +1,216 @@
+"""What the Jobs return: manifests in the store and their bounded summaries."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from .base import Digest, ObservedModel
+from .spec import ModelFormat, Precision, QualityMetric, Runtime
+
+BASELINE = "baseline"
+
+# JSON has no Infinity; identical outputs report this many dB and exact: true.
+EXACT_PSNR_DB = 200.0
+
+
+class VariantState(StrEnum):
+    """How a variant ended."""
+
+    PASSED = "Passed"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+
+class VariantReason(StrEnum):
+    """Why a variant is not Passed."""
+
+    QUALITY_GATE = "QualityGate"
+    NO_CALIBRATION_DATA = "NoCalibrationData"
+    NO_NATIVE_BF16 = "NoNativeBF16"
+    BUILD_FAILED = "BuildFailed"
+    CRASHED = "Crashed"
+    TIMED_OUT = "TimedOut"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NON_FINITE_OUTPUT = "NonFiniteOutput"
+
+
+class ArtifactFormat(StrEnum):
+    """File format of an artifact."""
+
+    ONNX = "ONNX"
+    EXPORTED_PROGRAM = "ExportedProgram"
+
+
+class Artifact(ObservedModel):
+    """A file in the output store, at blobs/sha256/HEX under output.uri."""
+
+    digest: Digest = Field(description="Digest of the object's bytes.")
+    size_bytes: int = Field(ge=0, description="Size of the object.")
+    format: ArtifactFormat = Field(description="File format.")
+    uri: str | None = Field(
+        default=None, max_length=1200, description="Where it lies, s3://BUCKET/KEY."
+    )
+
+
+class SourceInfo(ObservedModel):
+    """What the model file was found to be."""
+
+    sha256: str = Field(max_length=64, description="SHA-256 of the file, verified.")
+    format: ModelFormat = Field(description="Format it was read as.")
+    size_bytes: int = Field(ge=0, description="Size of the file.")
+    opset: int | None = Field(default=None, description="ONNX opset of the exported model.")
+    parameters: int | None = Field(default=None, description="Number of trained values.")
+
+
+class Latency(ObservedModel):
+    """Time of one call, in milliseconds, host to host."""
+
+    p50: float = Field(description="Median.")
+    p90: float = Field(description="90th percentile.")
+    p99: float = Field(description="99th percentile.")
+
+
+class QualityResult(ObservedModel):
+    """Agreement with the FP32 output over the evaluation samples."""
+
+    metric: QualityMetric = Field(description="What was computed.")
+    worst: float = Field(description="Value of the worst sample.")
+    mean: float = Field(description="Mean over the samples.")
+    exact: bool = Field(default=False, description="Every output is identical to FP32's.")
+    per_sample: list[float] | None = Field(
+        default=None, description="Value of each sample, in the data's order."
+    )
+
+
+class PointResult(ObservedModel):
+    """Speed at one benchmark point."""
+
+    point: str = Field(description="Name of the point.")
+    dimensions: dict[str, int] = Field(default={}, description="Sizes measured at.")
+    latency_ms: Latency = Field(description="Latency.")
+    throughput: float = Field(description="Samples per second, at the point's batch size.")
+    runs: int = Field(ge=1, description="Calls measured.")
+    coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
+
+
+class VariantResult(ObservedModel):
+    """One form of the model, built, compared and measured."""
+
+    name: str = Field(max_length=40, description="The variant's name.")
+    runtime: Runtime = Field(description="What executed it.")
+    precision: Precision = Field(description="Arithmetic it computed in.")
+    state: VariantState = Field(description="How it ended.")
+    reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
+    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
+    artifact: Artifact | None = Field(default=None, description="The file to serve.")
+    peak_memory_bytes: int | None = Field(
+        default=None, description="Largest resident set of its process."
+    )
+    quality: list[QualityResult] = Field(default=[], description="Agreement with FP32.")
+    points: list[PointResult] = Field(default=[], description="Speed at each point.")
+    speedup: float | None = Field(
+        default=None, description="Over the baseline, in the objective's metric and point."
+    )
+    speedup_over_fastest_fp32: float | None = Field(
+        default=None,
+        alias="speedupOverFastestFP32",
+        description="Over the fastest FP32 runtime measured, in the same terms.",
+    )
+    seconds: float | None = Field(default=None, description="Time spent on this variant.")
+
+
+class Hardware(ObservedModel):
+    """What was measured on."""
+
+    cpu: str | None = Field(default=None, max_length=128, description="CPU model.")
+    architecture: str | None = Field(default=None, max_length=32, description="As uname -m.")
+    cpu_features: list[str] = Field(
+        default=[], description="Instruction sets that matter to inference."
+    )
+    threads: int | None = Field(default=None, description="Threads each runtime used.")
+    memory_bytes: int | None = Field(default=None, description="Memory limit or size.")
+    node: str | None = Field(default=None, max_length=253, description="Node's name.")
+
+
+class Disturbance(ObservedModel):
+    """Signs that something else ran during a measurement."""
+
+    throttled_periods: int | None = Field(
+        default=None, description="CPU quota periods in which the container was held back."
+    )
+    steal_seconds: float | None = Field(
+        default=None, description="CPU time the hypervisor gave to others."
+    )
+
+
+class Verification(ObservedModel):
+    """Comparison of the exported model with the source, at one set of sizes."""
+
+    dimensions: dict[str, int] = Field(description="Sizes compared at.")
+    max_abs_error: float = Field(description="Largest difference of any output value.")
+    passed: bool = Field(description="Within tolerance.")
+
+
+class PassReport(ObservedModel):
+    """What one graph pass did."""
+
+    name: str = Field(description="Name of the pass.")
+    outcome: str = Field(description="Kept, NoChange or RolledBack.")
+    nodes_before: int = Field(description="Nodes of the graph before.")
+    nodes_after: int = Field(description="Nodes of the graph after.")
+    seconds: float = Field(description="Time, verification included.")
+    message: str | None = Field(default=None, description="Why it was rolled back.")
+
+
+class PreparedArtifact(ObservedModel):
+    """An intermediate form that measure Jobs start from."""
+
+    name: str = Field(description="fp32, or int8-... with its quantization options.")
+    artifact: Artifact
+
+
+class SkippedVariant(ObservedModel):
+    """A variant that could not be built at all."""
+
+    name: str
+    state: VariantState
+    reason: VariantReason
+    message: str = Field(max_length=1024)
+
+
+class PrepareResult(ObservedModel):
+    """Manifest of a prepare Job."""
+
+    source: SourceInfo
+    artifacts: list[PreparedArtifact]
+    variant_artifacts: dict[str, str] = Field(
+        description="Variant name to the name of the prepared artifact it runs."
+    )
+    skipped: list[SkippedVariant] = []
+    verifications: list[Verification] = []
+    passes: list[PassReport] = []
+    calibration_digest: str | None = None
+    calibration_samples: int | None = None
+    software: dict[str, str] = {}
+    seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+
+
+class MeasureResult(ObservedModel):
+    """result.json of a measure Job: everything known about one target."""
+
+    target: str
+    source: SourceInfo
+    prepared: Digest
+    hardware: Hardware
+    software: dict[str, str]
+    baseline: VariantResult
+    variants: list[VariantResult]
+    selected: str | None
+    objective_point: str
+    evaluation_digest: str | None = None
+    evaluation_samples: int | None = None
+    disturbance: Disturbance = Disturbance()
+    seconds: dict[str, float] = Field(default={}, description="Time of each step.")

@@ -1,0 +1,518 @@
+"""`spec` of a ModelOptimization: what the user asks for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from .base import (
+    ApiModel,
+    DimensionName,
+    DimensionSize,
+    Name,
+    Rule,
+    Sha256Hex,
+    StoreUri,
+    int_or_string,
+)
+
+
+class ModelFormat(StrEnum):
+    """How the model file is to be read."""
+
+    ONNX = "ONNX"
+    EXPORTED_PROGRAM = "ExportedProgram"
+
+
+class DType(StrEnum):
+    """Element type of a model input."""
+
+    FLOAT32 = "float32"
+
+
+class Runtime(StrEnum):
+    """What executes a variant."""
+
+    PYTORCH = "PyTorch"
+    ONNX_RUNTIME = "ONNXRuntime"
+    OPENVINO = "OpenVINO"
+
+
+class Precision(StrEnum):
+    """Arithmetic a variant computes in."""
+
+    FP32 = "FP32"
+    BF16 = "BF16"
+    INT8 = "INT8"
+
+
+class QuantizationMode(StrEnum):
+    """When activation ranges are found: Static, from calibration data, before serving."""
+
+    STATIC = "Static"
+
+
+class Calibrator(StrEnum):
+    """How a range is chosen from the calibration data's values."""
+
+    MIN_MAX = "MinMax"
+    PERCENTILE = "Percentile"
+
+
+class QualityMetric(StrEnum):
+    """How a variant's output is compared with the FP32 output."""
+
+    PSNR = "PSNR"
+    SSIM = "SSIM"
+
+
+class Aggregate(StrEnum):
+    """Which value over the evaluation samples a gate looks at."""
+
+    WORST = "Worst"
+    MEAN = "Mean"
+
+
+class ObjectiveMetric(StrEnum):
+    """What the winner is best at."""
+
+    LATENCY_P50 = "LatencyP50"
+    LATENCY_P99 = "LatencyP99"
+    THROUGHPUT = "Throughput"
+    SIZE_BYTES = "SizeBytes"
+    PEAK_MEMORY = "PeakMemory"
+
+
+class OnNoWinner(StrEnum):
+    """What happens when nothing beats the baseline within the gates."""
+
+    KEEP_BASELINE = "KeepBaseline"
+    FAIL = "Fail"
+
+
+class SecretRef(ApiModel):
+    """A Secret in the resource's own namespace. The operator never reads it: the kubelet hands
+    its keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where present, AWS_SESSION_TOKEN,
+    AWS_ENDPOINT_URL, AWS_REGION and ca.crt to the Jobs."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description="Name of the Secret.",
+    )
+
+
+class ModelSource(ApiModel):
+    """The trained model to optimize."""
+
+    uri: StoreUri = Field(description="Object that holds the model, s3://BUCKET/KEY.")
+    sha256: Sha256Hex = Field(
+        description="SHA-256 of the object's bytes, in hex. The Job refuses anything else."
+    )
+    format: ModelFormat = Field(
+        description="ONNX, or ExportedProgram for a .pt2 written by torch.export.save."
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None, description="Credentials of the store. Defaults to those of the output."
+    )
+
+
+class InputSpec(ApiModel):
+    """One input of the model."""
+
+    name: str = Field(
+        min_length=1, max_length=128, description="Name of the input, as the model has it."
+    )
+    dtype: DType = Field(default=DType.FLOAT32, description="Element type.")
+    shape: list[
+        Annotated[
+            int | DimensionName,
+            Field(json_schema_extra=int_or_string(maxLength=32)),
+        ]
+    ] = Field(
+        min_length=1,
+        max_length=8,
+        description="Sizes, outermost first: a number, or a name declared under dimensions.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class DimensionRange(ApiModel):
+    """Sizes that a named dimension takes in serving."""
+
+    min: DimensionSize = Field(description="Smallest size.")
+    opt: DimensionSize = Field(description="Size that matters most; benchmarks default to it.")
+    max: DimensionSize = Field(description="Largest size.")
+    multiple_of: DimensionSize | None = Field(
+        default=None, description="The model takes only multiples of this size."
+    )
+
+    RULES = (
+        Rule(
+            "self.min <= self.opt && self.opt <= self.max",
+            "min <= opt <= max must hold",
+            lambda d: d.min <= d.opt <= d.max,
+        ),
+        Rule(
+            "!has(self.multipleOf) || (self.min % self.multipleOf == 0 && "
+            "self.opt % self.multipleOf == 0 && self.max % self.multipleOf == 0)",
+            "min, opt and max must be multiples of multipleOf",
+            lambda d: (
+                not d.multiple_of or not any(v % d.multiple_of for v in (d.min, d.opt, d.max))
+            ),
+        ),
+    )
+
+
+class ImageTransform(ApiModel):
+    """How an image file becomes an input: decoded as RGB, resized, then
+    (value * scale - mean) / std per channel, laid out channel first."""
+
+    resize: list[DimensionSize] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="[height, width] in pixels. Omitted, images keep their size.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    scale: float = Field(
+        default=1 / 255,
+        gt=0,
+        le=1,
+        description="Factor on the pixel values 0 to 255. Defaults to 1/255.",
+    )
+    mean: list[float] = Field(
+        default=[],
+        max_length=3,
+        description="Subtracted after scaling, per channel (R, G, B). Empty means 0.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    std: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[],
+        max_length=3,
+        description="Divided by after subtracting mean, per channel. Empty means 1.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.mean) || size(self.mean) in [0, 3]",
+            "mean needs no value or three, one per channel",
+            lambda t: len(t.mean) in (0, 3),
+        ),
+        Rule(
+            "!has(self.std) || size(self.std) in [0, 3]",
+            "std needs no value or three, one per channel",
+            lambda t: len(t.std) in (0, 3),
+        ),
+    )
+
+
+class DataSource(ApiModel):
+    """A folder of images in a store."""
+
+    uri: StoreUri = Field(
+        description="Prefix that the images lie under, s3://BUCKET/PREFIX/; "
+        "they are used in the order of their keys."
+    )
+    samples: int = Field(
+        default=64, ge=1, le=4096, description="How many images to use at most, from the first on."
+    )
+    images: ImageTransform = Field(
+        default=ImageTransform(), description="How an image becomes an input."
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None, description="Credentials of the store. Defaults to those of the output."
+    )
+
+
+class DataSpec(ApiModel):
+    """Real data for calibration and evaluation; use disjoint images."""
+
+    calibration: DataSource | None = Field(
+        default=None,
+        description="Images that static INT8 ranges are found on. "
+        "Without them static INT8 variants are Skipped.",
+    )
+    evaluation: DataSource | None = Field(
+        default=None, description="Images that quality is measured on."
+    )
+
+
+class Quantization(ApiModel):
+    """How an INT8 variant is quantized."""
+
+    mode: QuantizationMode = Field(
+        default=QuantizationMode.STATIC, description="When activation ranges are found."
+    )
+    calibrator: Calibrator = Field(
+        default=Calibrator.MIN_MAX,
+        description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %).",
+    )
+    per_channel: bool = Field(
+        default=True, description="One weight scale per output channel instead of per tensor."
+    )
+
+
+SUPPORTED = {
+    Runtime.PYTORCH: (Precision.FP32,),
+    Runtime.ONNX_RUNTIME: (Precision.FP32, Precision.INT8),
+    Runtime.OPENVINO: (Precision.FP32, Precision.BF16, Precision.INT8),
+}
+
+
+class Variant(ApiModel):
+    """One form of the model to build and measure."""
+
+    name: Name = Field(description="Unique name, shown in status.")
+    runtime: Runtime = Field(description="What executes it.")
+    precision: Precision = Field(description="Arithmetic it computes in.")
+    quantization: Quantization | None = Field(
+        default=None, description="How INT8 is reached; only with precision INT8."
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.quantization) || self.precision == 'INT8'",
+            "quantization belongs to precision INT8",
+            lambda v: v.quantization is None or v.precision is Precision.INT8,
+        ),
+        Rule(
+            "(self.runtime == 'PyTorch' && self.precision == 'FP32') || "
+            "(self.runtime == 'ONNXRuntime' && self.precision in ['FP32', 'INT8']) || "
+            "(self.runtime == 'OpenVINO' && self.precision in ['FP32', 'BF16', 'INT8'])",
+            "supported: PyTorch FP32; ONNXRuntime FP32 and INT8; OpenVINO FP32, BF16 and INT8",
+            lambda v: v.precision in SUPPORTED[v.runtime],
+        ),
+        Rule(
+            "self.name != 'baseline'",
+            "the name baseline is taken by the model as it came",
+            lambda v: v.name != "baseline",
+        ),
+    )
+
+
+Quantity = Annotated[
+    int | Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")],
+    Field(
+        json_schema_extra=int_or_string(maxLength=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")
+    ),
+]
+
+
+class Resources(ApiModel):
+    """Compute resources of the Job's container, as in a Pod."""
+
+    requests: dict[str, Quantity] = Field(
+        default={}, max_length=8, description="Guaranteed amounts, such as cpu and memory."
+    )
+    limits: dict[str, Quantity] = Field(
+        default={},
+        max_length=8,
+        description="Upper bounds. The CPU limit sets how many threads a measurement uses.",
+    )
+
+
+class Target(ApiModel):
+    """Hardware to measure on."""
+
+    name: Name = Field(description="Unique name, shown in status.")
+    profile: Name | None = Field(
+        default=None,
+        description="Profile of the administrator's (Helm values, profiles). "
+        "Omitted, the profile named default.",
+    )
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
+        default={}, max_length=8, description="Labels a node must have, on top of the profile's."
+    )
+    resources: Resources | None = Field(
+        default=None, description="Compute resources. Omitted, the profile's."
+    )
+
+
+class QualityGate(ApiModel):
+    """What a variant's output must reach to be eligible."""
+
+    metric: QualityMetric = Field(description="PSNR in dB, or SSIM from -1 to 1.")
+    minimum: float = Field(ge=-1, le=200, description="Smallest value that passes.")
+    aggregate: Aggregate = Field(
+        default=Aggregate.WORST, description="Judge the worst sample or the mean over all."
+    )
+    data_range: float = Field(
+        default=1.0,
+        gt=0,
+        description="Span of the output's values (peak of PSNR): 1 for images in 0 to 1. "
+        "Never taken from the data.",
+    )
+
+
+class Objective(ApiModel):
+    """What the winner is best at, and what it must beat."""
+
+    metric: ObjectiveMetric = Field(
+        default=ObjectiveMetric.LATENCY_P50, description="What to compare."
+    )
+    point: Name | None = Field(
+        default=None, description="Benchmark point to compare at. Omitted, the first."
+    )
+    minimum_speedup: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=1000,
+        description="Ratio to the baseline, in the objective's metric, that a winner must reach.",
+    )
+    on_no_winner: OnNoWinner = Field(
+        default=OnNoWinner.KEEP_BASELINE,
+        description="KeepBaseline: Ready with the model as it came. Fail: Stalled.",
+    )
+
+
+class BenchmarkPoint(ApiModel):
+    """Sizes to measure at."""
+
+    name: Name = Field(description="Unique name, shown in the results.")
+    dimensions: dict[str, DimensionSize] = Field(
+        default={},
+        max_length=16,
+        description="Size of each named dimension. Omitted ones are at opt.",
+    )
+
+
+class Benchmark(ApiModel):
+    """How speed is measured."""
+
+    warmup_seconds: float = Field(
+        default=0.5, ge=0, le=60, description="Time to run before measuring, per variant."
+    )
+    min_duration_seconds: float = Field(
+        default=3.0, ge=0.1, le=600, description="Time to measure at least, per variant and point."
+    )
+    points: list[BenchmarkPoint] = Field(
+        default=[],
+        max_length=8,
+        description="Sizes to measure at. Omitted, one point named opt, every dimension at opt.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="Threads per runtime. Omitted, the CPU limit."
+    )
+
+
+class Output(ApiModel):
+    """Where artifacts and results go."""
+
+    uri: StoreUri = Field(description="Prefix to write under, s3://BUCKET/PREFIX.")
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None, description="Credentials of the store."
+    )
+
+
+class Execution(ApiModel):
+    """How the Jobs run."""
+
+    active_deadline_seconds: int = Field(
+        default=3600, ge=10, le=86400, description="Longest run of one Pod once it has started."
+    )
+    backoff_limit: int = Field(
+        default=2, ge=0, le=6, description="Retries of a Job after a fault that a retry may cure."
+    )
+
+
+def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:
+    names = {size for i in spec.inputs for size in i.shape if isinstance(size, str)}
+    return names - set(spec.dimensions)
+
+
+def _named(key: str, *more: str) -> dict[str, Any]:
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key, *more]}
+
+
+class ModelOptimizationSpec(ApiModel):
+    """The model, its inputs, real data, the hardware, what counts as good enough and as best."""
+
+    model: ModelSource = Field(description="The trained model to optimize.")
+    inputs: list[InputSpec] = Field(
+        min_length=1,
+        max_length=8,
+        description="The model's inputs.",
+        json_schema_extra=_named("name"),
+    )
+    dimensions: dict[str, DimensionRange] = Field(
+        default={},
+        max_length=16,
+        description="Ranges of the dimensions that inputs name. Every named dimension stays "
+        "dynamic in what mopt produces.",
+    )
+    data: DataSpec = Field(default=DataSpec(), description="Real calibration and evaluation data.")
+    variants: list[Variant] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=12,
+        description="Forms to try. Omitted, every supported one. The model as it came is always "
+        "measured too, as baseline.",
+        json_schema_extra=_named("name"),
+    )
+    targets: list[Target] = Field(
+        default=[],
+        max_length=8,
+        description="Hardware to measure on. Omitted, one target named default.",
+        json_schema_extra=_named("name"),
+    )
+    quality: list[QualityGate] = Field(
+        default=[],
+        max_length=4,
+        description="Gates a variant must pass, judged against the FP32 output.",
+        json_schema_extra=_named("metric", "aggregate"),
+    )
+    objective: Objective = Field(default=Objective(), description="What the winner is best at.")
+    benchmark: Benchmark = Field(default=Benchmark(), description="How speed is measured.")
+    output: Output | None = Field(
+        default=None,
+        description="Where artifacts and results go. Omitted, the administrator's default "
+        "(Helm values, defaultOutput).",
+    )
+    execution: Execution = Field(default=Execution(), description="How the Jobs run.")
+
+    RULES = (
+        Rule(
+            "self.inputs.all(i, i.shape.all(d, type(d) == int || "
+            "(has(self.dimensions) && d in self.dimensions)))",
+            "every name in an input's shape must be declared under dimensions",
+            lambda s: not _unknown_dimensions(s),
+        ),
+        Rule(
+            "!has(self.quality) || size(self.quality) == 0 || "
+            "(has(self.data) && has(self.data.evaluation))",
+            "quality needs data.evaluation: gates are judged on real data only",
+            lambda s: not s.quality or s.data.evaluation is not None,
+        ),
+        Rule(
+            "!has(self.benchmark) || !has(self.benchmark.points) || "
+            "self.benchmark.points.all(p, !has(p.dimensions) || p.dimensions.all(k, "
+            "has(self.dimensions) && k in self.dimensions && "
+            "p.dimensions[k] >= self.dimensions[k].min && "
+            "p.dimensions[k] <= self.dimensions[k].max))",
+            "a benchmark point's dimensions must be declared and lie between min and max",
+            lambda s: all(
+                name in s.dimensions and s.dimensions[name].min <= size <= s.dimensions[name].max
+                for point in s.benchmark.points
+                for name, size in point.dimensions.items()
+            ),
+        ),
+        Rule(
+            "!has(self.objective) || !has(self.objective.point) || (has(self.benchmark) && "
+            "has(self.benchmark.points) && "
+            "self.benchmark.points.exists(p, p.name == self.objective.point))",
+            "objective.point must name one of benchmark.points",
+            lambda s: (
+                s.objective.point is None
+                or s.objective.point in {p.name for p in s.benchmark.points}
+            ),
+        ),
+    )

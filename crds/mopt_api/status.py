@@ -1,0 +1,151 @@
+"""`status` of a ModelOptimization: what was found, in kstatus' terms."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from .base import ObservedModel
+from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo
+
+
+class ConditionType(StrEnum):
+    """Ready is always present; the others only while True (kstatus)."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Condition(ObservedModel):
+    """As metav1.Condition."""
+
+    type: ConditionType = Field(description="Ready, Reconciling or Stalled.")
+    status: str = Field(max_length=7, description="True, False or Unknown.")
+    reason: str = Field(max_length=64, description="Stable, CamelCase; see docs/api.md.")
+    message: str = Field(max_length=2048, description="For people: what and what to do.")
+    observed_generation: int = Field(description="Generation of spec that this speaks of.")
+    last_transition_time: str = Field(
+        description="When status last changed.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class Progress(ObservedModel):
+    """How far the Jobs are."""
+
+    stage: str = Field(max_length=16, description="Prepare or Measure.")
+    targets_done: int = Field(description="Targets with a result.")
+    targets_total: int = Field(description="Targets asked for.")
+    start_time: str | None = Field(
+        default=None,
+        description="When the stage's first Job was created.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+class VariantStatus(ObservedModel):
+    """A variant at the objective's point."""
+
+    name: str = Field(max_length=40, description="The variant's name.")
+    runtime: str = Field(max_length=32, description="What executed it.")
+    precision: str = Field(max_length=16, description="Arithmetic it computed in.")
+    state: str = Field(
+        max_length=16,
+        description="Passed, Rejected (a gate), Failed, or Skipped (cannot run here).",
+    )
+    reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
+    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
+    speedup: float | None = Field(
+        default=None, description="Over the baseline, in the objective's metric."
+    )
+    speedup_over_fastest_fp32: float | None = Field(
+        default=None,
+        alias="speedupOverFastestFP32",
+        description="Over the fastest FP32 runtime measured.",
+    )
+    latency_ms: Latency | None = Field(default=None, description="Latency in milliseconds.")
+    throughput: float | None = Field(default=None, description="Samples per second.")
+    size_bytes: int | None = Field(default=None, description="Size of the artifact.")
+    size_reduction_percent: float | None = Field(
+        default=None, description="How much smaller than the baseline's file."
+    )
+    peak_memory_bytes: int | None = Field(
+        default=None, description="Largest resident set of its process."
+    )
+    quality: list[QualityResult] = Field(default=[], description="Agreement with FP32.")
+    artifact: Artifact | None = Field(default=None, description="The file to serve.")
+
+
+class Report(ObservedModel):
+    """result.json in the output store."""
+
+    digest: str = Field(max_length=71, description="Digest of the object's bytes.")
+    uri: str = Field(max_length=1200, description="Where it lies, s3://BUCKET/KEY.")
+
+
+class TargetStatus(ObservedModel):
+    """The verdict on one target."""
+
+    name: str = Field(max_length=40, description="The target's name.")
+    hardware: Hardware = Field(description="What was measured on.")
+    software: dict[str, str] = Field(default={}, description="Versions of the runtimes.")
+    point: str = Field(max_length=40, description="Benchmark point of the figures.")
+    baseline: VariantStatus = Field(description="The model as it came.")
+    variants: list[VariantStatus] = Field(
+        default=[],
+        max_length=12,
+        description="The forms tried.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    selected: str | None = Field(
+        default=None, max_length=40, description="Name of the winner; baseline if none won."
+    )
+    report: Report = Field(description="Everything else that is known.")
+
+
+class Summary(ObservedModel):
+    """The first target in words, for `kubectl get`; machines read targets."""
+
+    selected: str | None = Field(default=None, max_length=40, description="Winner.")
+    speedup: str | None = Field(default=None, max_length=16, description="Over the baseline.")
+    quality: str | None = Field(default=None, max_length=32, description="First gate's metric.")
+    size: str | None = Field(default=None, max_length=16, description="Size of the artifact.")
+    targets: str | None = Field(default=None, max_length=8, description="Done of asked for.")
+
+
+class ModelOptimizationStatus(ObservedModel):
+    """What was found, and how the work stands."""
+
+    observed_generation: int = Field(
+        default=-1, description="Generation of spec that status speaks of; -1 before the first."
+    )
+    last_handled_reconcile_at: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Value of the mopt.dev/requestedAt annotation that was last acted on.",
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        max_length=8,
+        description="Ready, and Reconciling or Stalled while True.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    progress: Progress | None = Field(default=None, description="While Jobs run.")
+    source: SourceInfo | None = Field(default=None, description="The model file, verified.")
+    summary: Summary | None = Field(default=None, description="The first target, for people.")
+    targets: list[TargetStatus] = Field(
+        default=[],
+        max_length=8,
+        description="The verdict on each target.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )

@@ -1,0 +1,1 @@
+"""The operator: observes ModelOptimizations, Jobs and Pods; decides; carries out."""

@@ -1,0 +1,1 @@
+"""The optimizer: a library, and the Job entry point on top of it."""

@@ -1,0 +1,113 @@
+"""Errors of the optimizer.
+
+OptimizerError
+├── SpecError            InvalidSpec         a field of the plan cannot be carried out
+├── DimensionError       InvalidDimension    shapes or dimensions the model does not have or take
+├── ModelError           InvalidModel        not a model, truncated, damaged
+│   └── UnsafeModelError UnsafeModel         would run code when opened
+├── DataError            InvalidData         an image or folder that cannot be used
+├── ExportError          ExportFailed        an operator or node that ONNX cannot express
+├── BaselineError        BaselineFailed      the model as it came does not run
+├── StoreError
+│   ├── ObjectNotFound       ObjectNotFound
+│   ├── StoreAccessDenied    StoreAccessDenied
+│   ├── StoreUnreachable     StoreUnreachable    a retry may help
+│   └── DigestMismatch       DigestMismatch
+└── DiskError            OutOfDisk           a retry may help
+
+Each carries the condition reason (mopt_api.reasons), which decides the exit code, whether a retry
+helps, and the remedy. The message says what was wrong and where.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mopt_api.reasons import REASONS, Reason
+
+
+class OptimizerError(Exception):
+    """Base of all errors that a user can act on."""
+
+    reason: ClassVar[Reason] = Reason.INTERNAL_ERROR
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later without a change."""
+        return not REASONS[self.reason].permanent
+
+
+class SpecError(OptimizerError):
+    """A field of the plan cannot be carried out."""
+
+    reason = Reason.INVALID_SPEC
+
+
+class DimensionError(OptimizerError):
+    """Shapes or dimensions that the model does not have or does not accept."""
+
+    reason = Reason.INVALID_DIMENSION
+
+
+class ModelError(OptimizerError):
+    """The file is not a model of the named format, or is damaged."""
+
+    reason = Reason.INVALID_MODEL
+
+
+class UnsafeModelError(ModelError):
+    """Opening the file would run code that it carries."""
+
+    reason = Reason.UNSAFE_MODEL
+
+
+class DataError(OptimizerError):
+    """Calibration or evaluation data that cannot be used."""
+
+    reason = Reason.INVALID_DATA
+
+
+class ExportError(OptimizerError):
+    """The model cannot be expressed in ONNX, or the export computes something else."""
+
+    reason = Reason.EXPORT_FAILED
+
+
+class BaselineError(OptimizerError):
+    """The model as it came does not run at the sizes asked for."""
+
+    reason = Reason.BASELINE_FAILED
+
+
+class StoreError(OptimizerError):
+    """Base of store errors."""
+
+
+class ObjectNotFound(StoreError):
+    """The bucket or object does not exist."""
+
+    reason = Reason.OBJECT_NOT_FOUND
+
+
+class StoreAccessDenied(StoreError):
+    """The store refuses the credentials."""
+
+    reason = Reason.STORE_ACCESS_DENIED
+
+
+class StoreUnreachable(StoreError):
+    """No answer, or the store is failing."""
+
+    reason = Reason.STORE_UNREACHABLE
+
+
+class DigestMismatch(StoreError):
+    """The bytes are not those that were asked for."""
+
+    reason = Reason.DIGEST_MISMATCH
+
+
+class DiskError(OptimizerError):
+    """The scratch volume is full."""
+
+    reason = Reason.OUT_OF_DISK
