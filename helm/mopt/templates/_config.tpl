@@ -1,0 +1,67 @@
+{{- /* A string, or null where it is empty. Takes the string; returns JSON. */ -}}
+{{- define "mopt.orNull" -}}
+{{- if . }}{{ toJson . }}{{ else }}null{{ end -}}
+{{- end -}}
+
+{{- /* A quantity as a string, without the exponent that templates give large numbers. */ -}}
+{{- define "mopt.quantity" -}}
+{{- toJson . | trimAll "\"" -}}
+{{- end -}}
+
+{{- /* One side of resources. Takes a map; returns JSON. */ -}}
+{{- define "mopt.quantities" -}}
+{{- $result := dict -}}
+{{- range $name, $amount := . }}{{ $_ := set $result $name (include "mopt.quantity" $amount) }}{{ end -}}
+{{- toJson $result -}}
+{{- end -}}
+
+{{- /* A complete profile. Takes a dict: profile and default (.Values.profiles.default). */ -}}
+{{- define "mopt.profile" -}}
+{{- $profile := .profile -}}
+{{- $resources := $profile.resources | default .default.resources | default dict -}}
+{
+  "nodeSelector": {{ $profile.nodeSelector | default dict | toJson }},
+  "tolerations": {{ $profile.tolerations | default list | toJson }},
+  "resources": {
+    "requests": {{ include "mopt.quantities" ($resources.requests | default dict) }},
+    "limits": {{ include "mopt.quantities" ($resources.limits | default dict) }}
+  },
+  "serviceAccountName": {{ include "mopt.orNull" $profile.serviceAccountName }},
+  "runtimeClassName": {{ include "mopt.orNull" $profile.runtimeClassName }},
+  "priorityClassName": {{ include "mopt.orNull" $profile.priorityClassName }},
+  "scratchSize": {{ include "mopt.quantity" ($profile.scratchSize | default .default.scratchSize) | quote }}
+}
+{{- end -}}
+
+{{- define "mopt.defaultOutput" -}}
+{{- $output := .Values.defaultOutput -}}
+{{- if and $output.credentialsSecretRef.name (not $output.uri) -}}
+{{- fail "defaultOutput.credentialsSecretRef.name is set but defaultOutput.uri is empty: set defaultOutput.uri=s3://BUCKET/PREFIX" -}}
+{{- end -}}
+{{- if not $output.uri -}}
+null
+{{- else if $output.credentialsSecretRef.name -}}
+{{- dict "uri" $output.uri "credentialsSecretRef" (dict "name" $output.credentialsSecretRef.name) | toJson -}}
+{{- else -}}
+{{- dict "uri" $output.uri | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/settings.py). */ -}}
+{{- define "mopt.config" -}}
+{{- $profiles := dict -}}
+{{- range $name, $profile := .Values.profiles -}}
+{{- $complete := include "mopt.profile" (dict "profile" $profile "default" $.Values.profiles.default) -}}
+{{- $_ := set $profiles $name (mustFromJson $complete) -}}
+{{- end -}}
+{{- dict
+  "optimizerImage" (include "mopt.image" (dict "image" .Values.optimizerImage "root" .))
+  "imagePullPolicy" .Values.optimizerImage.pullPolicy
+  "imagePullSecrets" .Values.optimizerImage.pullSecrets
+  "defaultOutput" (include "mopt.defaultOutput" . | mustFromJson)
+  "profiles" $profiles
+  "watchNamespaces" .Values.watchNamespaces
+  "logFormat" .Values.logFormat
+  "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
+  | toPrettyJson -}}
+{{- end -}}
