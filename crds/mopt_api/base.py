@@ -51,6 +51,22 @@ class ApiModel(BaseModel):
                 raise ValueError(rule.message)
         return self
 
+    @model_validator(mode="after")
+    def _refuse_duplicates(self) -> Self:
+        """Hold lists of type map to unique keys, as the API server does."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
+            if not isinstance(keys, list):
+                continue
+            seen: set[tuple[Any, ...]] = set()
+            for item in getattr(self, name) or ():
+                key = tuple(getattr(item, str(k)) for k in keys)
+                if key in seen:
+                    raise ValueError(f"Duplicate value in {to_camel(name)}: {', '.join(key)}")
+                seen.add(key)
+        return self
+
     def to_api(self) -> dict[str, Any]:
         """Return the JSON form: camelCase keys, unset optional fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

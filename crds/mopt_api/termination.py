@@ -202,7 +202,7 @@ def decode(message: str) -> Summary:
         packed = base64.b64decode(message[len(PREFIX) :], validate=True)
         inflater = zlib.decompressobj()
         text = inflater.decompress(packed, MAX_INFLATED)
-        if inflater.unconsumed_tail or not inflater.eof:
+        if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
             raise MessageError("truncated, or larger than any summary")
         return _ADAPTER.validate_json(text)
     except (binascii.Error, zlib.error, ValidationError) as error:

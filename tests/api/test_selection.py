@@ -1,0 +1,195 @@
+"""Selection: never a rejected variant, monotone in the gates, stable on ties."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mopt_api.result import (
+    Artifact,
+    ArtifactFormat,
+    Latency,
+    PointResult,
+    QualityResult,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
+from mopt_api.selection import Selection, gate_failure, select
+from mopt_api.spec import (
+    Aggregate,
+    Benchmark,
+    Objective,
+    ObjectiveMetric,
+    OnNoWinner,
+    Precision,
+    QualityGate,
+    QualityMetric,
+    Runtime,
+)
+
+GATE = QualityGate(metric=QualityMetric.PSNR, minimum=40)
+
+
+def variant(
+    name: str,
+    p50: float,
+    *,
+    psnr: float = 60.0,
+    precision: Precision = Precision.INT8,
+    size: int = 1000,
+    state: VariantState = VariantState.PASSED,
+) -> VariantResult:
+    return VariantResult(
+        name=name,
+        runtime=Runtime.OPENVINO,
+        precision=precision,
+        state=state,
+        artifact=Artifact(digest="sha256:" + "0" * 64, size_bytes=size, format=ArtifactFormat.ONNX),
+        quality=[QualityResult(metric=QualityMetric.PSNR, worst=psnr, mean=psnr + 1)],
+        points=[
+            PointResult(
+                point="opt",
+                latency_ms=Latency(p50=p50, p90=p50 * 2, p99=p50 * 3),
+                throughput=1000 / p50,
+                runs=10,
+                coefficient_of_variation=0.01,
+            )
+        ],
+    )
+
+
+BASELINE = variant("baseline", 100.0, precision=Precision.FP32)
+
+
+def choose(
+    *variants: VariantResult,
+    gates: tuple[QualityGate, ...] = (GATE,),
+    objective: Objective | None = None,
+) -> Selection:
+    return select(
+        BASELINE,
+        variants,
+        gates=gates,
+        objective=objective or Objective(),
+        benchmark=Benchmark(),
+    )
+
+
+def test_fastest_that_passes_wins() -> None:
+    verdict = choose(variant("good", 50), variant("better", 20), variant("spoilt", 5, psnr=39.9))
+    assert verdict.selected == "better"
+    good, better, spoilt = verdict.variants
+    assert (good.speedup, better.speedup, spoilt.speedup) == (2, 5, 20)
+    assert spoilt.state is VariantState.REJECTED
+    assert spoilt.reason is VariantReason.QUALITY_GATE
+    assert spoilt.message == "worst PSNR 39.90 is below 40"
+
+
+def test_speedup_over_fastest_fp32() -> None:
+    verdict = choose(variant("ort", 50, precision=Precision.FP32), variant("int8", 10))
+    assert verdict.variants[1].speedup_over_fastest_fp32 == 5
+    assert verdict.baseline.speedup_over_fastest_fp32 == 0.5
+
+
+def test_equal_speed_does_not_replace_the_baseline() -> None:
+    assert choose(variant("same", 100)).selected == "baseline"
+
+
+def test_below_minimum_speedup_keeps_or_fails() -> None:
+    nearly = variant("nearly", 60)
+    keep = Objective(minimum_speedup=2)
+    fail = Objective(minimum_speedup=2, on_no_winner=OnNoWinner.FAIL)
+    assert choose(nearly, objective=keep).selected == "baseline"
+    assert choose(nearly, objective=fail).selected is None
+    assert choose(variant("just", 50), objective=fail).selected == "just"
+
+
+def test_first_of_equals_wins() -> None:
+    assert choose(variant("a", 50), variant("b", 50)).selected == "a"
+
+
+@pytest.mark.parametrize(
+    ("metric", "winner"),
+    [
+        (ObjectiveMetric.LATENCY_P50, "fast"),
+        (ObjectiveMetric.LATENCY_P99, "fast"),
+        (ObjectiveMetric.THROUGHPUT, "fast"),
+        (ObjectiveMetric.SIZE_BYTES, "small"),
+        (ObjectiveMetric.PEAK_MEMORY, "baseline"),
+    ],
+)
+def test_objective_decides(metric: ObjectiveMetric, winner: str) -> None:
+    fast, small = variant("fast", 10), variant("small", 90, size=10)
+    assert choose(fast, small, objective=Objective(metric=metric)).selected == winner
+
+
+def test_mean_gate_looks_at_the_mean() -> None:
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=40, aggregate=Aggregate.MEAN)
+    assert choose(variant("a", 10, psnr=39.5), gates=(gate,)).selected == "a"
+
+
+def test_unmeasured_metric_fails_its_gate() -> None:
+    gate = QualityGate(metric=QualityMetric.SSIM, minimum=0.9)
+    assert choose(variant("a", 10), gates=(gate,)).selected == "baseline"
+
+
+def test_nan_fails_a_gate() -> None:
+    nan = QualityResult(metric=QualityMetric.PSNR, worst=math.nan, mean=math.nan)
+    assert gate_failure(GATE, [nan]) is not None
+
+
+@pytest.mark.parametrize("state", [VariantState.FAILED, VariantState.SKIPPED])
+def test_failed_and_skipped_never_win(state: VariantState) -> None:
+    verdict = choose(variant("a", 1, state=state))
+    assert verdict.selected == "baseline"
+    assert verdict.variants[0].state is state
+
+
+VARIANTS = st.lists(
+    st.builds(
+        variant,
+        st.uuids().map(str).map(lambda text: text[:8]),
+        st.floats(0.1, 1000),
+        psnr=st.floats(0, 200),
+        state=st.sampled_from(VariantState),
+    ),
+    max_size=12,
+    unique_by=lambda v: v.name,
+)
+
+
+@given(VARIANTS, st.floats(0, 200), st.floats(1, 10))
+def test_winner_passed_and_nothing_that_passed_is_faster(
+    variants: list[VariantResult], minimum: float, minimum_speedup: float
+) -> None:
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=minimum)
+    objective = Objective(minimum_speedup=minimum_speedup)
+    verdict = choose(*variants, gates=(gate,), objective=objective)
+    by_name = {v.name: v for v in verdict.variants}
+    winner = by_name.get(verdict.selected or "")
+    passed = [v.speedup or 0 for v in verdict.variants if v.state is VariantState.PASSED]
+    if winner is None:
+        assert verdict.selected == "baseline"
+        assert all(s < minimum_speedup or s <= 1 for s in passed)
+    else:
+        assert winner.state is VariantState.PASSED
+        assert winner.speedup == max(passed)
+        assert winner.speedup >= minimum_speedup
+
+
+@given(VARIANTS, st.floats(0, 200), st.floats(0, 200))
+def test_a_stricter_gate_never_lets_more_pass(
+    variants: list[VariantResult], one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+
+    def passing(minimum: float) -> set[str]:
+        gate = QualityGate(metric=QualityMetric.PSNR, minimum=minimum)
+        verdict = choose(*variants, gates=(gate,))
+        return {v.name for v in verdict.variants if v.state is VariantState.PASSED}
+
+    assert passing(high) <= passing(low)

@@ -1,0 +1,129 @@
+"""The termination message: bounded, reversible, suspicious of everything."""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.result import (
+    Hardware,
+    Latency,
+    QualityResult,
+    SourceInfo,
+    VariantReason,
+    VariantState,
+)
+from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.termination import (
+    MAX_BYTES,
+    PREFIX,
+    MeasureSummary,
+    MessageError,
+    PrepareSummary,
+    VariantSummary,
+    decode,
+    encode,
+    error_summary,
+)
+
+
+def _largest_variant(rng: random.Random) -> VariantSummary:
+    def figure() -> float:
+        return float(f"{rng.uniform(0.001, 99999):.4g}")
+
+    def text(length: int) -> str:
+        return "".join(rng.choices(string.printable, k=length))
+
+    return VariantSummary(
+        name="".join(rng.choices(string.ascii_lowercase + string.digits, k=40)),
+        runtime=rng.choice(list(Runtime)),
+        precision=rng.choice(list(Precision)),
+        state=rng.choice(list(VariantState)),
+        reason=rng.choice(list(VariantReason)),
+        message=text(1024),
+        artifact_digest="sha256:" + rng.randbytes(32).hex(),
+        artifact_format="ExportedProgram",
+        size_bytes=rng.randrange(2**40),
+        peak_memory_bytes=rng.randrange(2**40),
+        latency_ms=Latency(p50=figure(), p90=figure(), p99=figure()),
+        throughput=figure(),
+        quality=[QualityResult(metric=m, worst=figure(), mean=figure()) for m in QualityMetric],
+        speedup=figure(),
+        speedup_over_fastest_fp32=figure(),
+    )
+
+
+@given(st.integers(min_value=0))
+def test_largest_legal_result_fits(seed: int) -> None:
+    rng = random.Random(seed)
+    noise = "".join(rng.choices(string.printable, k=253))
+    summary = MeasureSummary(
+        target="".join(rng.choices(string.ascii_lowercase, k=40)),
+        result="sha256:" + rng.randbytes(32).hex(),
+        point="".join(rng.choices(string.ascii_lowercase, k=40)),
+        hardware=Hardware(
+            cpu=noise[:128],
+            architecture="x86_64",
+            cpu_features=[noise[i : i + 30] for i in range(40)],
+            threads=256,
+            memory_bytes=2**40,
+            node=noise,
+        ),
+        software={noise[i : i + 40]: noise[-40:] for i in range(30)},
+        baseline=_largest_variant(rng),
+        variants=[_largest_variant(rng) for _ in range(12)],
+        selected="x" * 40,
+    )
+    message = encode(summary)
+    assert len(message.encode()) <= MAX_BYTES
+    decoded = decode(message)
+    assert isinstance(decoded, MeasureSummary)
+    kept = {"message": None}
+    assert [v.model_copy(update=kept) for v in decoded.variants] == [
+        v.model_copy(update=kept) for v in summary.variants
+    ]
+    assert decoded.result == summary.result
+
+
+def test_short_messages_are_kept_whole() -> None:
+    source = SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=3)
+    summary = PrepareSummary(result="sha256:" + "1" * 64, source=source)
+    assert decode(encode(summary)) == summary
+
+
+def test_longest_error_fits() -> None:
+    noise = "".join(random.Random(0).choices(string.printable, k=5000))
+    message = encode(error_summary(ErrorReport(reason=Reason.INVALID_MODEL, message=noise[:1024])))
+    assert len(message.encode()) <= MAX_BYTES
+
+
+@given(st.text(max_size=200))
+def test_foreign_text_is_refused(text: str) -> None:
+    with pytest.raises(MessageError):
+        decode(text)
+
+
+@given(st.integers(min_value=0), st.binary(max_size=4))
+def test_damaged_message_is_refused(position: int, noise: bytes) -> None:
+    source = SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=3)
+    summary = PrepareSummary(result="sha256:" + "1" * 64, source=source)
+    message = encode(summary)
+    cut = len(PREFIX) + position % (len(message) - len(PREFIX))
+    try:
+        # Base64 can write the same last byte in more than one way: then nothing is damaged.
+        assert decode(message[:cut] + noise.hex()) == summary
+    except MessageError:
+        return
+
+
+def test_bomb_is_refused() -> None:
+    bomb = PREFIX + base64.b64encode(zlib.compress(b" " * 50_000_000, 9)).decode()
+    with pytest.raises(MessageError, match="truncated, or larger"):
+        decode(bomb)
