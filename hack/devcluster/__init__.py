@@ -1,0 +1,1 @@
+"""A local Kubernetes for mopt's tests: full (one node) or light (control plane only)."""

@@ -1,0 +1,106 @@
+"""The command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import light, watching
+from .errors import DevclusterError
+from .resolving import binaries
+from .tools import TOOLS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except DevclusterError as error:
+        print(f"devcluster: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("devcluster: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="devcluster", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("binary", help="print the path of a tool")
+    command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(sorted(TOOLS)))
+    command.set_defaults(run=_binary)
+
+    command = commands.add_parser("up", help="start a cluster")
+    _add_light(command)
+    command.add_argument("--audit", action="store_true", help="write a metadata audit log")
+    command.add_argument("--parent-pid", type=int, help="light: end it when this pid is gone")
+    command.set_defaults(run=_up)
+
+    command = commands.add_parser("down", help="stop a cluster and remove all of it")
+    _add_light(command)
+    command.set_defaults(run=_down)
+
+    command = commands.add_parser("status", help="one line per component; 0 when all is well")
+    _add_light(command)
+    command.set_defaults(run=_status)
+
+    command = commands.add_parser("kubeconfig", help="print the kubeconfig's path")
+    _add_light(command)
+    command.set_defaults(run=_kubeconfig)
+
+    command = commands.add_parser("watch")
+    command.add_argument("--dir", type=Path, required=True)
+    command.add_argument("--parent-pid", type=int, required=True)
+    command.add_argument("--start-ticks", type=int, required=True)
+    command.set_defaults(run=_watch)
+    return parser
+
+
+def _add_light(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--light", action="store_true", help="control plane only, no root")
+    command.add_argument("--dir", type=Path, help="folder of a light cluster")
+
+
+def _binary(options: argparse.Namespace) -> int:
+    for path in binaries(options.names).values():
+        print(path)
+    return 0
+
+
+def _light_dir(options: argparse.Namespace) -> Path:
+    folder: Path | None = options.dir
+    if folder is None:
+        raise DevclusterError("--light needs --dir DIR here: the folder that `up --light` printed")
+    return folder
+
+
+def _up(options: argparse.Namespace) -> int:
+    if not options.light:
+        raise DevclusterError("the full cluster is not ready yet; use --light")
+    print(light.up(options.dir, audit=options.audit, parent_pid=options.parent_pid))
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    light.down(_light_dir(options))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    lines = light.status(_light_dir(options))
+    for name, healthy, remark in lines:
+        print(f"{name:<26} {'ok' if healthy else 'DOWN':<5} {remark}")
+    return 0 if all(healthy for _name, healthy, _remark in lines) else 1
+
+
+def _kubeconfig(options: argparse.Namespace) -> int:
+    print(light.kubeconfig(_light_dir(options)))
+    return 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    watching.watch(options.dir, options.parent_pid, options.start_ticks)
+    return 0

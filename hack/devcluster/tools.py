@@ -1,0 +1,200 @@
+"""The binaries the cluster is made of: pinned versions, where they come from, what fits."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import ToolError
+
+KUBERNETES = "1.34.4"
+ETCD = "3.6.16"
+COREDNS = "1.15.0"
+HELM = "4.3.1"
+# The community edition is released as source only; this is the date of the pinned commit.
+MINIO = "20260212"
+
+Version = tuple[int, int, int]
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def parse_version(text: str) -> Version | None:
+    """Return the first x.y.z (or x.y) in a version output, None when there is none."""
+    match = _VERSION.search(text)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+
+_KUBE = (1, 34, 4)
+
+
+def _same_minor(found: Version) -> bool:
+    return found[:2] == _KUBE[:2]
+
+
+def _minor_skew_of_one(found: Version) -> bool:
+    return found[0] == _KUBE[0] and abs(found[1] - _KUBE[1]) <= 1
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An official download: a plain binary, or a member of a tar.gz."""
+
+    url: str
+    checksum_url: str
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One binary.
+
+    Attributes:
+        module: Folder under go/ whose go.mod pins the source.
+        package: Go package of the command.
+        probe: Arguments that make the tool print its version.
+        fits: Whether a version found on PATH will do.
+        any_version: Accept a tool that prints no x.y.z.
+        download: Official binary for an architecture, None where none is published.
+        ldflags: Link flags beyond "-s -w".
+    """
+
+    name: str
+    version: str
+    module: str
+    package: str
+    probe: tuple[str, ...]
+    fits: Callable[[Version], bool]
+    any_version: bool = False
+    download: Callable[[str], Archive] | None = None
+    ldflags: str = ""
+
+
+def accepts(tool: Tool, output: str) -> bool:
+    """Say whether a tool that printed this version output may be used."""
+    found = parse_version(output)
+    if found is None:
+        return tool.any_version
+    return tool.fits(found)
+
+
+def _kubernetes(name: str) -> Tool:
+    def download(arch: str) -> Archive:
+        url = f"https://dl.k8s.io/release/v{KUBERNETES}/bin/linux/{arch}/{name}"
+        return Archive(url, f"{url}.sha256")
+
+    base = "k8s.io/component-base/version"
+    stamps = {
+        f"{base}.gitVersion": f"v{KUBERNETES}",
+        f"{base}.gitMajor": "1",
+        f"{base}.gitMinor": "34",
+        "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES}",
+    }
+    kubectl = name == "kubectl"
+    return Tool(
+        name=name,
+        version=KUBERNETES,
+        module="kubernetes",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        probe=("version", "--client") if kubectl else ("--version",),
+        fits=_minor_skew_of_one if kubectl else _same_minor,
+        download=download,
+        ldflags=" ".join(f"-X {key}={value}" for key, value in stamps.items()),
+    )
+
+
+def _etcd(arch: str) -> Archive:
+    folder = f"https://github.com/etcd-io/etcd/releases/download/v{ETCD}"
+    stem = f"etcd-v{ETCD}-linux-{arch}"
+    return Archive(f"{folder}/{stem}.tar.gz", f"{folder}/SHA256SUMS", f"{stem}/etcd")
+
+
+def _coredns(arch: str) -> Archive:
+    folder = f"https://github.com/coredns/coredns/releases/download/v{COREDNS}"
+    url = f"{folder}/coredns_{COREDNS}_linux_{arch}.tgz"
+    return Archive(url, f"{url}.sha256", "coredns")
+
+
+def _helm(arch: str) -> Archive:
+    url = f"https://get.helm.sh/helm-v{HELM}-linux-{arch}.tar.gz"
+    return Archive(url, f"{url}.sha256sum", f"linux-{arch}/helm")
+
+
+_TOOLS = (
+    *(
+        _kubernetes(name)
+        for name in (
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "kube-proxy",
+            "kubectl",
+        )
+    ),
+    Tool(
+        name="etcd",
+        version=ETCD,
+        module="etcd",
+        package="go.etcd.io/etcd/server/v3",
+        probe=("--version",),
+        fits=lambda found: (3, 5, 0) <= found < (4, 0, 0),
+        download=_etcd,
+    ),
+    Tool(
+        name="coredns",
+        version=COREDNS,
+        module="coredns",
+        package="github.com/coredns/coredns",
+        probe=("-version",),
+        fits=lambda found: (1, 9, 0) <= found < (2, 0, 0),
+        download=_coredns,
+    ),
+    Tool(
+        name="minio",
+        version=MINIO,
+        module="minio",
+        package="github.com/minio/minio",
+        probe=("--version",),
+        fits=lambda _found: True,
+        any_version=True,
+    ),
+    Tool(
+        name="helm",
+        version=HELM,
+        module="helm",
+        package="helm.sh/helm/v4/cmd/helm",
+        probe=("version", "--short"),
+        fits=lambda found: found[0] in (3, 4),
+        download=_helm,
+        ldflags=f"-X helm.sh/helm/v4/internal/version.version=v{HELM}",
+    ),
+)
+TOOLS = {tool.name: tool for tool in _TOOLS}
+
+
+def tool_named(name: str) -> Tool:
+    """Return the tool of that name.
+
+    Raises:
+        ToolError: There is none.
+    """
+    try:
+        return TOOLS[name]
+    except KeyError:
+        known = ", ".join(sorted(TOOLS))
+        raise ToolError(f"no tool is called {name!r}; known: {known}") from None
+
+
+def checksum_for(listing: str, file_name: str) -> str | None:
+    """Return the SHA-256 that a checksum file gives for a file.
+
+    Args:
+        listing: Either one bare digest, or lines of "digest  name".
+        file_name: The file the digest must belong to.
+    """
+    for line in listing.splitlines():
+        fields = line.split()
+        if not fields or not re.fullmatch(r"[0-9a-fA-F]{64}", fields[0]):
+            continue
+        if len(fields) == 1 or fields[1].lstrip("*").rsplit("/", 1)[-1] == file_name:
+            return fields[0].lower()
+    return None
