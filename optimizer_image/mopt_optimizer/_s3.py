@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Object
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
@@ -176,6 +178,17 @@ class S3Store:
         except ValueError as error:  # the client's own checks of bucket and object names
             raise SpecError(f"{where}: {error}") from error
 
+    def _stat(self, key: str) -> Object:
+        try:
+            return self._quick.stat_object(self._bucket, key)
+        except S3Error as error:
+            if error.response.status != HTTPStatus.NOT_FOUND:
+                raise
+            # A HEAD has no body: only a GET tells a missing key from a missing bucket, and an
+            # S3 store from any other web server.
+            self._quick.get_object(self._bucket, key, length=1).close()
+            raise
+
     def fetch(self, key: str, path: Path) -> str:
         """See Store. A broken transfer goes on where it broke, on the same object (If-Match)."""
         for attempt in range(1, FETCH_ATTEMPTS + 1):
@@ -191,7 +204,7 @@ class S3Store:
         raise AssertionError("unreachable")
 
     def _fetch(self, key: str, temporary: Path) -> str:
-        stat = self._quick.stat_object(self._bucket, key)
+        stat = self._stat(key)
         size = stat.size or 0
         digest = hashlib.sha256()
         temporary.touch()
@@ -225,7 +238,7 @@ class S3Store:
 
     def read(self, key: str, *, max_bytes: int = MAX_READ_BYTES) -> bytes:
         with self._errors(key):
-            stat = self._quick.stat_object(self._bucket, key)
+            stat = self._stat(key)
             if (stat.size or 0) > max_bytes:
                 raise DataError(
                     f"{self.uri(key)} has {stat.size} bytes, more than the {max_bytes} taken"
@@ -248,9 +261,8 @@ class S3Store:
     def size(self, key: str) -> int | None:
         try:
             with self._errors(key):
-                return self._quick.stat_object(self._bucket, key).size or 0
+                return self._stat(key).size or 0
         except ObjectNotFound as error:
-            # HEAD has no body, so a missing bucket shows as a missing key until a GET is made.
             if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
                 raise
             return None

@@ -1,0 +1,45 @@
+"""Progress as JSON lines: what a Job's log shows while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Protocol, TextIO
+
+
+class Log(Protocol):
+    """Called with the step, a sentence for people, and figures for machines."""
+
+    def __call__(self, step: str, message: str, **fields: object) -> None: ...
+
+
+def json_log(stream: TextIO | None = None) -> Log:
+    """Return a log that writes one JSON object per line, to standard output by default."""
+
+    def log(step: str, message: str, **fields: object) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": now, "step": step, "message": message} | fields
+        print(json.dumps(line, default=str), file=stream or sys.stdout, flush=True)
+
+    return log
+
+
+class Timings:
+    """Seconds per step, in the order of the steps."""
+
+    def __init__(self, log: Log) -> None:
+        self.seconds: dict[str, float] = {}
+        self._log = log
+
+    @contextmanager
+    def step(self, name: str, message: str) -> Iterator[None]:
+        """Log the step's start and, when it ends without error, its time."""
+        self._log(name, message)
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 3)
+        self._log(name, "done", seconds=self.seconds[name])
