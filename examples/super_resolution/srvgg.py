@@ -38,7 +38,8 @@ class SRVGG(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Add the predicted detail to the image, enlarged by its nearest neighbours."""
         enlarged = nn.functional.interpolate(image, scale_factor=float(UPSCALE), mode="nearest")
-        return self.shuffle(self.body(image)) + enlarged
+        detail: torch.Tensor = self.shuffle(self.body(image))
+        return detail + enlarged
 
 
 class NcnnFormatError(ValueError):
@@ -107,6 +108,6 @@ def load(param: Path, values: Path) -> SRVGG:
                 convolution.weight.copy_(reader.weights(count).view_as(convolution.weight))
                 convolution.bias.copy_(reader.floats(outputs))  # type: ignore[union-attr]
             elif kind == "PReLU":
-                next(modules).weight.copy_(reader.floats(attributes["0"]))  # type: ignore[operator,union-attr]
+                next(modules).weight.copy_(reader.floats(attributes["0"]))  # type: ignore[operator]
     reader.end()
     return model.eval()

@@ -62,7 +62,7 @@ def test_every_field_is_explained(path: str) -> None:
     assert (SPEC | STATUS)[path].get("description")
 
 
-@pytest.mark.parametrize("path", [p for p in (*SPEC, *STATUS)])
+@pytest.mark.parametrize("path", [*SPEC, *STATUS])
 def test_schema_is_structural(path: str) -> None:
     schema = (SPEC | STATUS)[path]
     assert not {"$ref", "title", "const", "oneOf", "nullable"} & set(schema)

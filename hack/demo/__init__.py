@@ -1,0 +1,1 @@
+"""`make demo`: from an empty machine to a measured result, and back (`make demo-down`)."""

@@ -1,0 +1,198 @@
+"""`python hack/demo up` and `python hack/demo down [--keep-cluster]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+if __package__ in (None, ""):  # run as a folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    __package__ = "demo"
+
+from demo import clusters, images, store
+from demo.console import ROOT, STATE, DemoError, Kubectl, Timings, run, say, tool
+from mopt_cli.table import render
+
+SYSTEM_NAMESPACE = "mopt-system"
+NAMESPACE = "mopt-demo"
+EXAMPLE = "super_resolution"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+DEADLINE_SECONDS = 1200
+KIND = "modeloptimizations.mopt.dev"
+
+
+def namespace_object(name: str) -> dict[str, Any]:
+    """Return a namespace that admits only restricted Pods."""
+    metadata = {"name": name, "labels": RESTRICTED}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def install(kubectl: Kubectl, operator: str, optimizer: str) -> None:
+    """Install or upgrade the chart with the images just built."""
+    values = {
+        "image": dict(zip(("repository", "tag"), operator.rsplit(":", 1), strict=True)),
+        "optimizerImage": dict(zip(("repository", "tag"), optimizer.rsplit(":", 1), strict=True)),
+    }
+    path = STATE / "values.json"
+    path.write_text(json.dumps(values))
+    run(
+        [
+            tool("helm"),
+            "upgrade",
+            "--install",
+            "mopt",
+            ROOT / "helm" / "mopt",
+            "--namespace",
+            SYSTEM_NAMESPACE,
+            "--values",
+            path,
+            "--wait",
+            "--timeout",
+            "3m",
+        ],
+        environment={"KUBECONFIG": str(kubectl.kubeconfig)},
+        quiet=True,
+    )
+
+
+def make_example() -> Path:
+    """Make the example's model and images unless they are there; return their folder."""
+    directory = STATE / EXAMPLE
+    if not (directory / "model.pt2").exists():
+        partial = STATE / f"{EXAMPLE}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        run([sys.executable, ROOT / "examples" / EXAMPLE / "build.py", partial])
+        partial.rename(directory)
+    return directory
+
+
+def apply_example(kubectl: Kubectl) -> str:
+    """Apply the example's resource and return its name."""
+    path = ROOT / "examples" / EXAMPLE / "resource.yaml"
+    kubectl("apply", "-n", NAMESPACE, "-f", path)
+    name: str = yaml.safe_load(path.read_text())["metadata"]["name"]
+    return name
+
+
+def _headline(resource: dict[str, Any]) -> tuple[str, bool]:
+    """Return a resource's state in one line, and whether it is final."""
+    status = resource.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    ready = conditions.get("Ready")
+    if ready is None or status.get("observedGeneration") != resource["metadata"]["generation"]:
+        return "waiting for the operator", False
+    progress = status.get("progress")
+    done = f" ({progress['targetsDone']} of {progress['targetsTotal']})" if progress else ""
+    line = f"{ready['reason']}{done}: {ready['message']}"
+    return line, ready["status"] == "True" or "Stalled" in conditions
+
+
+def wait(kubectl: Kubectl, name: str) -> dict[str, Any]:
+    """Follow the resource until it is Ready or Stalled; print each change."""
+    shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        resource = kubectl.get(KIND, name, "-n", NAMESPACE)
+        line, final = _headline(resource)
+        if line != shown:
+            say(line)
+            shown = line
+        if final:
+            return resource
+        time.sleep(1)
+    raise DemoError(f"{name} did not finish within {DEADLINE_SECONDS} s; last: {shown}")
+
+
+def up() -> int:
+    """Run the whole demo; return the exit status."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    timings = Timings()
+    cluster = clusters.choose()
+    with timings.step("cluster"):
+        kubectl = Kubectl(cluster.up())
+    with timings.step("images"):
+        operator = cluster.load(images.OPERATOR.build())
+        optimizer = cluster.load(images.OPTIMIZER.build())
+        minio = cluster.load(images.build_minio(STATE))
+    with timings.step("MinIO"):
+        kubectl.apply(namespace_object(SYSTEM_NAMESPACE), namespace_object(NAMESPACE))
+        store.deploy(kubectl, NAMESPACE, minio)
+    with timings.step("example's model and images"):
+        directory = make_example()
+        with store.connect(kubectl, NAMESPACE) as client:
+            say(f"uploaded {store.upload(client, directory, EXAMPLE)} files")
+    with timings.step("chart"):
+        install(kubectl, operator, optimizer)
+    with timings.step("ModelOptimization"):
+        name = apply_example(kubectl)
+        resource = wait(kubectl, name)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print()
+    console.print(render(resource))
+    print(f"\n{timings.table()}\n")
+    print(f"Look around: export KUBECONFIG={kubectl.kubeconfig}")
+    print(f"             {kubectl.path} get mopt -n {NAMESPACE}")
+    print("Remove it:   make demo-down")
+    ready = any(
+        c["type"] == "Ready" and c["status"] == "True" for c in resource["status"]["conditions"]
+    )
+    return 0 if ready else 1
+
+
+def down(*, keep_cluster: bool) -> int:
+    """Remove what `up` made."""
+    cluster = clusters.choose()
+    if keep_cluster or isinstance(cluster, clusters.GivenCluster):
+        kubectl = Kubectl(cluster.up())
+        kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait")
+        run(
+            [
+                tool("helm"),
+                "uninstall",
+                "mopt",
+                "-n",
+                SYSTEM_NAMESPACE,
+                "--ignore-not-found",
+                "--wait",
+            ],
+            environment={"KUBECONFIG": str(kubectl.kubeconfig)},
+            quiet=True,
+        )
+        kubectl("delete", "namespace", NAMESPACE, SYSTEM_NAMESPACE, "--ignore-not-found")
+        kubectl("delete", "crd", KIND, "--ignore-not-found")
+    else:
+        cluster.down()
+    shutil.rmtree(STATE, ignore_errors=True)
+    say("removed")
+    return 0
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="set everything up and run the example")
+    remove = commands.add_parser("down", help="remove all of it")
+    remove.add_argument("--keep-cluster", action="store_true", help="remove only what runs in it")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "up":
+            return up()
+        return down(keep_cluster=arguments.keep_cluster)
+    except DemoError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("demo: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""The demo's images, tagged by what goes into them: the same content is never built twice."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .console import ROOT, devcluster, tool
+
+_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Image:
+    """How one image is built.
+
+    Attributes:
+        repository: Its name without a tag.
+        dockerfile: Path under the repository's root.
+        inputs: Files and folders under the root that end up in it.
+    """
+
+    repository: str
+    dockerfile: str
+    inputs: tuple[str, ...]
+
+    def reference(self) -> str:
+        """Return the name with a tag that is a digest of all inputs."""
+        digest = hashlib.sha256()
+        for name in (self.dockerfile, *self.inputs):
+            for path in _files(ROOT / name):
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return f"{self.repository}:dev-{digest.hexdigest()[:_LENGTH]}"
+
+    def build(self) -> str:
+        """Build the image into the local storage and return its reference."""
+        reference = self.reference()
+        devcluster("build-image", reference, "--file", ROOT / self.dockerfile, "--context", ROOT)
+        return reference
+
+
+OPERATOR = Image(
+    "mopt/operator",
+    "operator/Dockerfile",
+    ("requirements/operator.txt", "crds/mopt_api", "operator/mopt_operator"),
+)
+OPTIMIZER = Image(
+    "mopt/optimizer",
+    "optimizer_image/Dockerfile",
+    ("requirements/optimizer-cpu.txt", "crds/mopt_api", "optimizer_image/mopt_optimizer"),
+)
+MINIO_DIRECTORY = "hack/demo/minio"
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return sorted(found)
+
+
+def build_minio(workspace: Path) -> str:
+    """Build MinIO's image from its static binary and return its reference."""
+    context = workspace / "minio-image"
+    context.mkdir(parents=True, exist_ok=True)
+    binary = tool("minio")
+    shutil.copy2(ROOT / MINIO_DIRECTORY / "Dockerfile", context)
+    shutil.copy2(binary, context / "minio")
+    (context / "minio").chmod(0o755)
+    digest = hashlib.sha256((context / "Dockerfile").read_bytes())
+    digest.update(binary.parent.name.encode())
+    with (context / "minio").open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    reference = f"mopt/minio:dev-{digest.hexdigest()[:_LENGTH]}"
+    devcluster("build-image", reference, "--file", context / "Dockerfile", "--context", context)
+    return reference
