@@ -1,0 +1,157 @@
+"""The operator's settings, as the chart renders them and the operator reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mopt_operator.settings import Settings, parse_settings
+
+Manifest = dict[str, Any]
+Only = Callable[..., Manifest]
+
+PROFILE: dict[str, Any] = {
+    "nodeSelector": {},
+    "tolerations": [],
+    "resources": {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": {"cpu": "2", "memory": "6Gi"},
+    },
+    "serviceAccountName": None,
+    "runtimeClassName": None,
+    "priorityClassName": None,
+    "scratchSize": "8Gi",
+}
+DIGEST = "sha256:" + "7" * 64
+
+
+@pytest.fixture
+def config(only: Only) -> Callable[..., dict[str, Any]]:
+    """Return a function that renders values to config.json, which the operator must accept."""
+
+    def run(values: dict[str, Any] | None = None) -> dict[str, Any]:
+        text = only("ConfigMap", values)["data"]["config.json"]
+        assert isinstance(parse_settings(text), Settings)
+        rendered = json.loads(text)
+        assert isinstance(rendered, dict)
+        return rendered
+
+    return run
+
+
+Config = Callable[..., dict[str, Any]]
+
+
+def test_defaults(config: Config) -> None:
+    assert config() == {
+        "optimizerImage": "mopt/optimizer:0.1.0",
+        "imagePullPolicy": "IfNotPresent",
+        "imagePullSecrets": [],
+        "defaultOutput": None,
+        "profiles": {"default": PROFILE},
+        "watchNamespaces": [],
+        "logFormat": "json",
+        "ttlSecondsAfterFinished": 3600,
+    }
+
+
+def test_every_setting(config: Config) -> None:
+    rendered = config(
+        {
+            "global": {"imageRegistry": "registry.example"},
+            "optimizerImage": {
+                "digest": DIGEST,
+                "pullPolicy": "Never",
+                "pullSecrets": [{"name": "mirror"}],
+            },
+            "defaultOutput": {
+                "uri": "s3://optimized/all",
+                "credentialsSecretRef": {"name": "store"},
+            },
+            "watchNamespaces": ["team-a"],
+            "logFormat": "text",
+            "ttlSecondsAfterFinished": 0,
+        }
+    )
+    assert rendered == {
+        "optimizerImage": f"registry.example/mopt/optimizer@{DIGEST}",
+        "imagePullPolicy": "Never",
+        "imagePullSecrets": [{"name": "mirror"}],
+        "defaultOutput": {
+            "uri": "s3://optimized/all",
+            "credentialsSecretRef": {"name": "store"},
+        },
+        "profiles": {"default": PROFILE},
+        "watchNamespaces": ["team-a"],
+        "logFormat": "text",
+        "ttlSecondsAfterFinished": 0,
+    }
+
+
+def test_output_without_credentials(config: Config) -> None:
+    rendered = config({"defaultOutput": {"uri": "s3://optimized"}})
+    assert rendered["defaultOutput"] == {"uri": "s3://optimized"}
+
+
+def test_profile_takes_what_it_leaves_out_from_default(config: Config) -> None:
+    rendered = config(
+        {
+            "profiles": {
+                "default": {"nodeSelector": {"pool": "cpu"}, "scratchSize": "20Gi"},
+                "nvidia-l4": {
+                    "nodeSelector": {"gpu": "l4"},
+                    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+                    "runtimeClassName": "nvidia",
+                },
+            }
+        }
+    )
+    assert rendered["profiles"] == {
+        "default": PROFILE | {"nodeSelector": {"pool": "cpu"}, "scratchSize": "20Gi"},
+        "nvidia-l4": PROFILE
+        | {
+            "nodeSelector": {"gpu": "l4"},
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+            "runtimeClassName": "nvidia",
+            "scratchSize": "20Gi",
+        },
+    }
+
+
+def test_own_resources_replace_those_of_default(config: Config) -> None:
+    rendered = config({"profiles": {"big": {"resources": {"limits": {"cpu": "16"}}}}})
+    assert rendered["profiles"]["big"]["resources"] == {"requests": {}, "limits": {"cpu": "16"}}
+
+
+def test_large_numbers_keep_their_digits(config: Config) -> None:
+    limits = {"memory": 60_000_000_000, "nvidia.com/gpu": 1}
+    rendered = config(
+        {"profiles": {"big": {"scratchSize": 9_000_000_000, "resources": {"limits": limits}}}}
+    )
+    assert rendered["profiles"]["big"]["scratchSize"] == "9000000000"
+    assert rendered["profiles"]["big"]["resources"]["limits"] == {
+        "memory": "60000000000",
+        "nvidia.com/gpu": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "changes"),
+    [
+        ({"logFormat": "text"}, True),
+        ({"optimizerImage": {"tag": "next"}}, True),
+        ({"profiles": {"default": {"scratchSize": "9Gi"}}}, True),
+        ({"podLabels": {"team": "ml"}}, False),
+    ],
+)
+def test_operator_restarts_when_its_settings_change(
+    only: Only, values: dict[str, Any], changes: bool
+) -> None:
+    def checksum(values: dict[str, Any] | None) -> str:
+        template = only("Deployment", values)["spec"]["template"]
+        return str(template["metadata"]["annotations"]["checksum/config"])
+
+    assert (checksum(values) != checksum(None)) is changes

@@ -1,0 +1,252 @@
+"""What the chart renders: roles, the operator's Pod, the CRD."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Manifest = dict[str, Any]
+Render = Callable[..., list[Manifest]]
+Only = Callable[..., Manifest]
+
+RULES = [
+    {
+        "apiGroups": ["mopt.dev"],
+        "resources": ["modeloptimizations"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {
+        "apiGroups": ["mopt.dev"],
+        "resources": ["modeloptimizations/status"],
+        "verbs": ["get", "patch", "update"],
+    },
+    {
+        "apiGroups": ["batch"],
+        "resources": ["jobs"],
+        "verbs": ["get", "list", "watch", "create", "delete", "patch"],
+    },
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {
+        "apiGroups": ["", "events.k8s.io"],
+        "resources": ["events"],
+        "verbs": ["get", "list", "create", "patch"],
+    },
+]
+DIGEST = "sha256:" + "5" * 64
+
+
+def _named(manifests: list[Manifest], kind: str) -> list[tuple[str | None, str]]:
+    return [
+        (m["metadata"].get("namespace"), m["metadata"]["name"])
+        for m in manifests
+        if m["kind"] == kind
+    ]
+
+
+def _container(deployment: Manifest) -> Manifest:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def test_lint_finds_nothing(helm: str, chart: Path) -> None:
+    done = subprocess.run(
+        [helm, "lint", "--strict", chart], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+def test_default_objects(render: Render) -> None:
+    manifests = render()
+    assert sorted((m["kind"], m["metadata"]["name"]) for m in manifests) == [
+        ("ClusterRole", "mopt-system:mopt"),
+        ("ClusterRole", "mopt-system:mopt:edit"),
+        ("ClusterRole", "mopt-system:mopt:view"),
+        ("ClusterRoleBinding", "mopt-system:mopt"),
+        ("ConfigMap", "mopt"),
+        ("CustomResourceDefinition", "modeloptimizations.mopt.dev"),
+        ("Deployment", "mopt"),
+        ("ServiceAccount", "mopt"),
+    ]
+
+
+def test_every_object_carries_the_labels(render: Render) -> None:
+    for manifest in render():
+        labels = manifest["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "mopt", manifest["kind"]
+        assert labels["app.kubernetes.io/instance"] == "mopt", manifest["kind"]
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", manifest["kind"]
+
+
+def test_cluster_role_holds_exactly_the_rules(render: Render) -> None:
+    manifests = render()
+    named = [m for m in manifests if m["metadata"]["name"] == "mopt-system:mopt"]
+    role, binding = sorted(named, key=lambda m: str(m["kind"]))
+    assert role["rules"] == RULES
+    assert binding["roleRef"]["name"] == "mopt-system:mopt"
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "mopt", "namespace": "mopt-system"}
+    ]
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
+def test_no_role_has_a_wildcard_or_secrets(render: Render, namespaces: list[str]) -> None:
+    roles = [m for m in render({"watchNamespaces": namespaces}) if m["kind"].endswith("Role")]
+    assert len(roles) >= 3
+    for rule in (rule for role in roles for rule in role["rules"]):
+        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert not any("*" in word for word in words)
+        assert not words & {"secrets", "escalate", "bind", "impersonate", "pods/exec"}
+
+
+def test_watched_namespaces_get_roles_of_their_own(render: Render) -> None:
+    manifests = render({"watchNamespaces": ["team-a", "team-b"]})
+    expected = [("team-a", "mopt"), ("team-b", "mopt")]
+    assert _named(manifests, "Role") == expected
+    assert _named(manifests, "RoleBinding") == expected
+    assert _named(manifests, "ClusterRoleBinding") == []
+    assert (None, "mopt-system:mopt") not in _named(manifests, "ClusterRole")
+    for manifest in manifests:
+        if manifest["kind"] == "Role":
+            assert manifest["rules"] == RULES
+        if manifest["kind"] == "RoleBinding":
+            assert manifest["roleRef"] == {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "Role",
+                "name": "mopt",
+            }
+            assert manifest["subjects"][0]["namespace"] == "mopt-system"
+
+
+def test_user_roles_cannot_write_status(render: Render) -> None:
+    roles = {
+        m["metadata"]["name"].rsplit(":", 1)[1]: m
+        for m in render()
+        if m["kind"] == "ClusterRole" and m["metadata"]["name"].count(":") == 2
+    }
+    assert set(roles) == {"view", "edit"}
+    for role in roles.values():
+        for rule in role["rules"]:
+            if "modeloptimizations/status" in rule["resources"]:
+                assert rule["verbs"] == ["get", "list", "watch"]
+    assert "rbac.authorization.k8s.io/aggregate-to-view" not in roles["edit"]["metadata"]["labels"]
+
+
+def test_roles_can_be_left_to_the_administrator(render: Render) -> None:
+    manifests = render({"rbac": {"create": False, "aggregateToUserRoles": False}})
+    assert {m["kind"] for m in manifests} == {
+        "ConfigMap",
+        "CustomResourceDefinition",
+        "Deployment",
+        "ServiceAccount",
+    }
+
+
+def test_pod_is_restricted(only: Only) -> None:
+    deployment = only("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert _container(deployment)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}} in pod["volumes"]
+
+
+def test_one_operator_at_a_time(only: Only) -> None:
+    spec = only("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_selector_survives_chart_and_app_versions(only: Only) -> None:
+    # A selector is immutable: a version in it would make every upgrade fail.
+    deployment = only("Deployment", {"podLabels": {"team": "ml", "app.kubernetes.io/name": "x"}})
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert selector == {
+        "app.kubernetes.io/name": "mopt",
+        "app.kubernetes.io/instance": "mopt",
+        "app.kubernetes.io/component": "operator",
+    }
+    assert deployment["spec"]["template"]["metadata"]["labels"] == {**selector, "team": "ml"}
+
+
+def test_probes_ask_the_health_port(only: Only) -> None:
+    container = _container(only("Deployment"))
+    assert container["ports"] == [{"name": "health", "containerPort": 8080}]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def test_configuration_is_mounted_where_the_operator_reads_it(only: Only) -> None:
+    deployment, config = only("Deployment"), only("ConfigMap")
+    pod, container = deployment["spec"]["template"]["spec"], _container(deployment)
+    assert {"name": "MOPT_OPERATOR_CONFIG", "value": "/etc/mopt/config.json"} in container["env"]
+    assert {"name": "config", "configMap": {"name": config["metadata"]["name"]}} in pod["volumes"]
+    assert {"name": "config", "mountPath": "/etc/mopt", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    assert list(config["data"]) == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "mopt/operator:0.1.0"),
+        ({"image": {"tag": "dev"}}, "mopt/operator:dev"),
+        ({"image": {"tag": "dev", "digest": DIGEST}}, f"mopt/operator@{DIGEST}"),
+        (
+            {"global": {"imageRegistry": "reg.example:5000/m/"}},
+            "reg.example:5000/m/mopt/operator:0.1.0",
+        ),
+    ],
+)
+def test_operator_image(only: Only, values: dict[str, Any], image: str) -> None:
+    assert _container(only("Deployment", values))["image"] == image
+
+
+def test_service_account_of_the_administrator(render: Render) -> None:
+    manifests = render({"serviceAccount": {"create": False, "name": "theirs"}})
+    assert _named(manifests, "ServiceAccount") == []
+    by_kind = {m["kind"]: m for m in manifests}
+    assert by_kind["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
+    assert by_kind["ClusterRoleBinding"]["subjects"][0]["name"] == "theirs"
+
+
+def test_other_release_name_is_part_of_names(helm: str, chart: Path) -> None:
+    done = subprocess.run(
+        [helm, "template", "blue", chart, "--show-only", "templates/deployment.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert yaml.safe_load(done.stdout)["metadata"]["name"] == "blue-mopt"
+
+
+def test_definition_is_the_generated_one(only: Only, chart: Path) -> None:
+    generated = yaml.safe_load((chart / "files" / "mopt.dev_modeloptimizations.yaml").read_text())
+    rendered = only("CustomResourceDefinition")
+    assert rendered["spec"] == generated["spec"]
+    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_definition_need_not_be_kept(only: Only) -> None:
+    rendered = only("CustomResourceDefinition", {"crds": {"keep": False}})
+    assert "helm.sh/resource-policy" not in rendered["metadata"]["annotations"]
+
+
+def test_definition_need_not_be_installed(render: Render) -> None:
+    assert _named(render({"crds": {"install": False}}), "CustomResourceDefinition") == []

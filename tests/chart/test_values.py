@@ -1,0 +1,134 @@
+"""Values: what is refused and in which words, and that each one is documented."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Values = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"imag": {"tag": "x"}}, "additional properties 'imag' not allowed"),
+        ({"image": {"tga": "x"}}, "at '/image': additional properties 'tga' not allowed"),
+        ({"image": {"digest": "abc"}}, "at '/image/digest'"),
+        ({"image": {"repository": ""}}, "at '/image/repository'"),
+        ({"optimizerImage": {"pullPolicy": "Sometimes"}}, "at '/optimizerImage/pullPolicy'"),
+        ({"optimizerImage": {"pullSecrets": ["mirror"]}}, "at '/optimizerImage/pullSecrets/0'"),
+        ({"watchNamespaces": "team-a"}, "at '/watchNamespaces'"),
+        ({"watchNamespaces": ["Team"]}, "at '/watchNamespaces/0'"),
+        ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces'"),
+        ({"defaultOutput": {"uri": "file:///tmp"}}, "at '/defaultOutput/uri'"),
+        ({"profiles": {"default": None}}, "at '/profiles': missing property 'default'"),
+        ({"profiles": {"nvidia_l4": {}}}, "additional properties 'nvidia_l4' not allowed"),
+        ({"profiles": {"x" * 41: {}}}, "at '/profiles'"),
+        (
+            {"profiles": {"l4": {"resorces": {}}}},
+            "at '/profiles/l4': additional properties 'resorces' not allowed",
+        ),
+        (
+            {"profiles": {"l4": {"resources": {"limits": {"cpu": "two"}}}}},
+            "at '/profiles/l4/resources/limits/cpu'",
+        ),
+        ({"profiles": {"l4": {"nodeSelector": {"gpu": True}}}}, "/profiles/l4/nodeSelector/gpu"),
+        ({"ttlSecondsAfterFinished": -1}, "at '/ttlSecondsAfterFinished'"),
+        ({"logFormat": "xml"}, "at '/logFormat'"),
+        ({"crds": {"keep": "yes"}}, "at '/crds/keep'"),
+        (
+            {"defaultOutput": {"credentialsSecretRef": {"name": "store"}}},
+            "set defaultOutput.uri=s3://BUCKET/PREFIX",
+        ),
+    ],
+)
+def test_wrong_value_is_refused(
+    refusal: Callable[[Values], str], values: Values, words: str
+) -> None:
+    assert words in refusal(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"enabled": True, "global": {"imageRegistry": "", "storageClass": "fast"}},
+        {"profiles": {"x" * 40: {}}},
+        {"image": {"repository": "registry.example:5000/team/operator"}},
+        {"defaultOutput": {"uri": "s3://a-bucket"}},
+    ],
+)
+def test_legal_value_is_taken(render: Callable[..., list[Values]], values: Values) -> None:
+    assert render(values)
+
+
+def _leaves(values: Values, path: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def _descriptions(text: str) -> dict[str, str]:
+    """Return the `# -- ` comment of each key that has one, by its dotted path."""
+    found: dict[str, str] = {}
+    parents: list[str] = []
+    comment: list[str] = []
+    for line in text.splitlines():
+        if match := re.fullmatch(r"( *)# (-- )?(.+)", line):
+            comment = [match[3]] if match[2] else comment and [*comment, match[3]]
+        elif match := re.fullmatch(r"( *)([A-Za-z]+):.*", line):
+            parents = [*parents[: len(match[1]) // 2], match[2]]
+            if comment:
+                found[".".join(parents)] = " ".join(comment)
+            comment = []
+        else:
+            comment = []
+    return found
+
+
+def _table(values: Values, descriptions: dict[str, str]) -> list[str]:
+    rows = []
+    for path, description in descriptions.items():
+        default: Any = values
+        for key in path.split("."):
+            default = default[key]
+        below = any(other.startswith(f"{path}.") for other in descriptions)
+        shown = "see below" if below else f"`{json.dumps(default, separators=(',', ':'))}`"
+        rows.append(f"| `{path}` | {shown} | {description} |")
+    return rows
+
+
+def test_every_value_has_its_line(chart: Path) -> None:
+    text = (chart / "values.yaml").read_text()
+    descriptions = _descriptions(text)
+    undocumented = [
+        leaf
+        for leaf in _leaves(yaml.safe_load(text))
+        # The contents of a documented map, such as resources, need no line each.
+        if not any(leaf == path or leaf.startswith(f"{path}.") for path in descriptions)
+    ]
+    assert undocumented == []
+    assert len(descriptions) > 30
+
+
+def test_readme_lists_every_value(chart: Path) -> None:
+    text = (chart / "values.yaml").read_text()
+    expected = _table(yaml.safe_load(text), _descriptions(text))
+    readme = (chart / "README.md").read_text().splitlines()
+    listed = [line for line in readme if line.startswith("| `")]
+    assert listed == expected, "the table must read:\n" + "\n".join(expected)
+
+
+def test_readme_lists_the_rules(chart: Path, only: Callable[..., Values]) -> None:
+    (block,) = re.findall(
+        r"```yaml\nrules:\n(.*?)```", (chart / "README.md").read_text(), re.DOTALL
+    )
+    role = only("Role", {"watchNamespaces": ["a"]})
+    assert yaml.safe_load(block) == role["rules"]
