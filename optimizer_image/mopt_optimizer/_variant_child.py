@@ -1,0 +1,144 @@
+"""The process that one variant runs in: JSON lines in, JSON lines out, arrays as .npy files.
+
+It has no credentials in its environment and sees only its work directory. Started by isolation.py
+as `python -m mopt_optimizer._variant_child`; ends when its input does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from mopt_api.spec import Precision, Runtime
+
+from ._errors import ModelError
+from .benchmarking import time_calls
+from .runtimes import BoundCall, Feeds, Runner, RuntimeFailure, open_runner
+
+_KIB = 1024
+_PR_SET_PDEATHSIG = 1
+Request = dict[str, Any]
+
+
+def _load(paths: dict[str, str]) -> Feeds:
+    return {name: np.load(path, allow_pickle=False) for name, path in paths.items()}
+
+
+def peak_memory_bytes() -> int:
+    """Return this process's largest resident set.
+
+    ru_maxrss would start at the parent's size: the kernel carries it over fork and exec.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * _KIB
+
+
+class VariantServer:
+    """Answers the parent's requests about one opened model."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._bound: dict[str, BoundCall] = {}
+
+    def evaluate(self, request: Request) -> dict[str, Any]:
+        """Compute one sample; {"feeds": {name: file}, "output": prefix} -> {"outputs": [file]}."""
+        files: list[str] = []
+        for index, array in enumerate(self._runner.run(_load(request["feeds"])).values()):
+            files.append(f"{request['output']}-{index}.npy")
+            np.save(files[-1], array, allow_pickle=False)
+        return {"outputs": files}
+
+    def bind(self, request: Request) -> dict[str, Any]:
+        """Reserve memory for a point; {"point": name, "feeds": {name: file}} -> {}."""
+        self._bound[request["point"]] = self._runner.bind(_load(request["feeds"]))
+        return {}
+
+    def turn(self, request: Request) -> dict[str, Any]:
+        """Time a bound point; {"point", "seconds", "calls"} -> {"times_ns": [...]}."""
+        call = self._bound[request["point"]]
+        return {"times_ns": time_calls(call, seconds=request["seconds"], calls=request["calls"])}
+
+    def release(self, request: Request) -> dict[str, Any]:
+        """Free a bound point's memory; {"point": name} -> {}."""
+        del self._bound[request["point"]]
+        return {}
+
+    def memory(self, _request: Request) -> dict[str, Any]:
+        """Tell the largest resident set so far; {} -> {"peak_bytes": n}."""
+        return {"peak_bytes": peak_memory_bytes()}
+
+
+def _open(request: Request) -> Runner:
+    return open_runner(
+        Runtime(request["runtime"]),
+        Precision(request["precision"]),
+        Path(request["path"]),
+        request["threads"],
+    )
+
+
+def _answer(handle: Callable[[], dict[str, Any]], channel: TextIO) -> bool:
+    """Write the answer, or the failure; return whether it was an answer.
+
+    Any other exception ends this process with a traceback, which the parent reports.
+    """
+    try:
+        answer: dict[str, Any] = {"answer": handle()}
+    except (RuntimeFailure, ModelError) as error:
+        answer = {"failure": "BuildFailed", "message": str(error)}
+    except MemoryError as error:
+        answer = {"failure": "OutOfMemory", "message": f"not enough memory: {error}"}
+    channel.write(json.dumps(answer) + "\n")
+    channel.flush()
+    return "answer" in answer
+
+
+def serve(requests: TextIO, channel: TextIO) -> None:
+    """Answer requests, the first of which opens the model, until the input ends."""
+    opened: list[Runner] = []
+
+    def open_first() -> dict[str, Any]:
+        opened.append(_open(json.loads(requests.readline())))
+        return {"pid": os.getpid()}
+
+    if not _answer(open_first, channel):
+        return
+    with opened[0] as runner:
+        server = VariantServer(runner)
+        operations = {
+            "evaluate": server.evaluate,
+            "bind": server.bind,
+            "turn": server.turn,
+            "release": server.release,
+            "memory": server.memory,
+        }
+        for line in requests:
+            request = json.loads(line)
+            operation = operations[request["op"]]
+            _answer(lambda operation=operation, request=request: operation(request), channel)  # type: ignore[misc]
+
+
+def main() -> None:
+    """Keep the answers' channel apart from what libraries print; end when the parent does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.stdin, channel)
+
+
+if __name__ == "__main__":
+    main()

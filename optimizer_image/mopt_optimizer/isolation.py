@@ -1,0 +1,250 @@
+"""Each variant in a process of its own, so that a crash, a hang or its memory stays its own.
+
+The process gets no credentials; requests and answers are JSON lines, arrays .npy files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mopt_api.result import VariantReason
+from mopt_api.spec import Precision, Runtime
+
+from ._child import child_environ
+
+_READ_BYTES = 65536
+_STOP_SECONDS = 5.0
+_LOG_TAIL_BYTES = 4096
+MAX_MESSAGE = 1024
+
+
+class VariantFailure(Exception):
+    """A variant ended without a result; the others go on.
+
+    Attributes:
+        reason: What the result says.
+    """
+
+    def __init__(self, reason: VariantReason, message: str) -> None:
+        super().__init__(message[:MAX_MESSAGE])
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Longest waits for an answer, in seconds; beyond, the process is taken for hung.
+
+    Attributes:
+        open: Importing the runtime, reading and compiling the model.
+        call: One evaluation, or binding a point; a turn gets its own length on top.
+    """
+
+    open: float = 600.0
+    call: float = 300.0
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a variant's process opens.
+
+    Attributes:
+        name: The variant's name.
+        path: The model file.
+        threads: For the runtime.
+    """
+
+    name: str
+    runtime: Runtime
+    precision: Precision
+    path: Path
+    threads: int
+
+
+def _thread_limits(threads: int) -> dict[str, str]:
+    # Libraries that size a pool while being imported look here, before they are told.
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
+    """Return what a process's unexpected end means.
+
+    Args:
+        returncode: As subprocess has it: minus the signal's number, or the exit status.
+        log_tail: The end of its standard error.
+    """
+    lines = [line for line in log_tail.splitlines() if line.strip()]
+    last = f": {lines[-1].strip()}" if lines else ""
+    if returncode == -signal.SIGKILL:
+        # We did not kill it here; a kernel short of memory does.
+        return VariantFailure(
+            VariantReason.OUT_OF_MEMORY, "killed (SIGKILL), most likely for want of memory"
+        )
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return VariantFailure(VariantReason.CRASHED, f"ended by {name}{last}")
+    return VariantFailure(VariantReason.CRASHED, f"exited with status {returncode}{last}")
+
+
+class VariantProcess:
+    """A running variant. A context manager: the process is gone on exit, whatever happened."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        *,
+        workdir: Path,
+        environ: Mapping[str, str],
+        timeouts: Timeouts = Timeouts(),
+        argv: tuple[str, ...] = (sys.executable, "-m", "mopt_optimizer._variant_child"),
+    ) -> None:
+        """Start the process and open the model in it.
+
+        Args:
+            workdir: Exists; the process's current directory and place for its log.
+            argv: The program; another one only in tests.
+
+        Raises:
+            VariantFailure: It could not be opened.
+        """
+        self.name = opening.name
+        self._timeouts = timeouts
+        self._buffer = b""
+        self._log = workdir / f"{opening.name}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=workdir,
+                start_new_session=True,
+                env=child_environ(environ) | _thread_limits(opening.threads),
+            )
+        try:
+            self._ask(
+                {
+                    "runtime": opening.runtime,
+                    "precision": opening.precision,
+                    "path": str(opening.path),
+                    "threads": opening.threads,
+                },
+                timeouts.open,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]:
+        """Return the files that hold one sample's outputs, named after `output`."""
+        answer = self._ask(
+            {
+                "op": "evaluate",
+                "feeds": {name: str(path) for name, path in feeds.items()},
+                "output": str(output),
+            },
+            self._timeouts.call,
+        )
+        return [Path(file) for file in answer["outputs"]]
+
+    def bind(self, point: str, feeds: Mapping[str, Path]) -> None:
+        """Load a point's inputs, and reserve memory for its outputs."""
+        files = {name: str(path) for name, path in feeds.items()}
+        self._ask({"op": "bind", "point": point, "feeds": files}, self._timeouts.call)
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
+        """Return the nanoseconds of each counted call at a bound point."""
+        request = {"op": "turn", "point": point, "seconds": seconds, "calls": calls}
+        times: list[int] = self._ask(request, seconds + self._timeouts.call)["times_ns"]
+        return times
+
+    def release(self, point: str) -> None:
+        """Free what bind reserved."""
+        self._ask({"op": "release", "point": point}, self._timeouts.call)
+
+    def peak_memory_bytes(self) -> int:
+        """Return the process's largest resident set so far."""
+        peak: int = self._ask({"op": "memory"}, self._timeouts.call)["peak_bytes"]
+        return peak
+
+    def _ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises:
+            VariantFailure: The runtime refused (BuildFailed), memory ran out, the process ended
+                (Crashed, OutOfMemory), or no answer came in time (TimedOut). The process is then
+                of no more use, except after a refusal.
+        """
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._ended() from error
+        reply = json.loads(self._read_line(timeout))
+        if "failure" in reply:
+            raise VariantFailure(VariantReason(reply["failure"]), reply["message"])
+        answer: dict[str, Any] = reply["answer"]
+        return answer
+
+    def _read_line(self, timeout: float) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101
+        descriptor = self._process.stdout.fileno()
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                self._process.kill()
+                raise VariantFailure(VariantReason.TIMED_OUT, f"no answer within {timeout:g} s")
+            received = os.read(descriptor, _READ_BYTES)
+            if not received:
+                raise self._ended()
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _ended(self) -> VariantFailure:
+        try:
+            returncode = self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return VariantFailure(VariantReason.CRASHED, "closed its output without ending")
+        return exit_failure(returncode, self._log_tail())
+
+    def _log_tail(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace")
+
+    def close(self) -> None:
+        """End the process and all it started; it holds nothing that would be lost."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # requests that were never read
+                    pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,353 @@
+"""The measure stage: build, compare, time and judge on the hardware at hand.
+
+The baseline's FP32 outputs on the evaluation data are the reference of every comparison. Without
+evaluation data nothing is compared, and times are taken on seeded noise: a result with an
+evaluationDigest was measured on real inputs, one without on noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mopt_api.plan import (
+    Credentials,
+    MeasurePlan,
+    baseline_variant,
+    benchmark_points,
+    objective_point,
+)
+from mopt_api.result import (
+    Artifact,
+    ArtifactFormat,
+    Hardware,
+    MeasureResult,
+    PrepareResult,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
+from mopt_api.selection import select
+from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime, Variant
+
+from ._errors import DataError, DigestMismatch, SpecError
+from ._progress import Log, Timings
+from .blobs import Blobs
+from .hardware import System, disturbance, has_native_bf16
+from .images import Samples, load_samples
+from .isolation import Opening, VariantProcess
+from .quality import Comparison, ConflictingRange, NotAnImage, data_ranges
+from .store import open_store
+from .trials import Setup, Trial, Trials
+
+REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
+
+# What is left holds the parent, the arrays of one sample and the runtimes' scratch memory.
+_MEMORY_SHARE = 0.6
+_SOFTWARE = {
+    "mopt": "mopt",
+    "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "numpy": "numpy",
+}
+_SUFFIXES = {ModelFormat.EXPORTED_PROGRAM: ".pt2", ModelFormat.ONNX: ".onnx"}
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions that bear on a measurement; imports none of the libraries."""
+    found = {"python": platform.python_version()}
+    for name, distribution in _SOFTWARE.items():
+        try:
+            found[name] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # Not part of this image: its variants fail with their own words.
+    return found
+
+
+def content_key(
+    plan: MeasurePlan,
+    *,
+    evaluation_digest: str | None,
+    hardware: Hardware,
+    software: Mapping[str, str],
+    requested_at: str | None,
+) -> str:
+    """Return the index name under which an equal measurement is found again.
+
+    The node's name is no part of it: an equal machine measures the same.
+    """
+    parts = {
+        "plan": plan.to_api(),
+        "evaluation": evaluation_digest,
+        "hardware": hardware.model_copy(update={"node": None}).to_api(),
+        "software": dict(software),
+        "requestedAt": requested_at,
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def manifest_bytes(result: MeasureResult) -> bytes:
+    """Return result.json: the same bytes for the same result."""
+    return json.dumps(result.to_api(), sort_keys=True, separators=(",", ":")).encode()
+
+
+def cannot_run(variant: Variant, features: list[str]) -> VariantResult | None:
+    """Return the Skipped result of a variant that this CPU cannot compute, else None."""
+    if variant.precision is not Precision.BF16 or has_native_bf16(features):
+        return None
+    return VariantResult(
+        name=variant.name,
+        runtime=variant.runtime,
+        precision=variant.precision,
+        state=VariantState.SKIPPED,
+        reason=VariantReason.NO_NATIVE_BF16,
+        message="the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+    )
+
+
+@dataclass(frozen=True)
+class Files:
+    """Verified model files on the local disk, by digest.
+
+    Attributes:
+        source: The model as it came.
+        source_path: Its file.
+        prepared: Each name in the manifest that a variant needs, with artifact and file.
+    """
+
+    source: Artifact
+    source_path: Path
+    prepared: Mapping[str, tuple[Artifact, Path]]
+
+
+class Measurement:
+    """One run of the stage."""
+
+    def __init__(
+        self, plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._workdir = workdir
+        self._log = log
+        self._timings = Timings(log)
+        store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
+        self._blobs = Blobs(store, prefix)
+        self._system = System()
+
+    def run(self) -> tuple[MeasureResult, str]:
+        """Return the result and the digest it is stored under."""
+        plan, timings = self._plan, self._timings
+        try:
+            ranges = data_ranges(plan.quality)
+        except ConflictingRange as error:
+            raise SpecError(str(error)) from error
+        with timings.step("manifest", "reading what prepare made"):
+            manifest = self._manifest()
+        hardware = self._system.hardware(self._environ)
+        if plan.benchmark.threads is not None:
+            hardware = hardware.model_copy(update={"threads": plan.benchmark.threads})
+        software = software_versions()
+        samples = self._samples()
+        key = content_key(
+            plan,
+            evaluation_digest=samples.digest if samples else None,
+            hardware=hardware,
+            software=software,
+            requested_at=self._environ.get(REQUESTED_AT_VARIABLE),
+        )
+        if (digest := self._blobs.index_get(key)) is not None:
+            self._log("measure", "served from the store: measured before", digest=digest)
+            return MeasureResult.model_validate_json(self._blobs.read(digest)), digest
+
+        with timings.step("fetch", "fetching the model and its prepared forms"):
+            files = self._files(manifest)
+        before = self._system.counters()
+        with timings.step("trials", "opening, comparing and timing"):
+            baseline, variants = self._try(manifest, files, samples, hardware, ranges)
+        disturbed = disturbance(before, self._system.counters())
+        selection = select(
+            baseline,
+            variants,
+            gates=plan.quality,
+            objective=plan.objective,
+            benchmark=plan.benchmark,
+        )
+        result = MeasureResult(
+            target=plan.target,
+            source=manifest.source,
+            prepared=plan.prepared,
+            hardware=hardware,
+            software=software,
+            baseline=selection.baseline,
+            variants=selection.variants,
+            selected=selection.selected,
+            objective_point=objective_point(plan.objective, plan.benchmark),
+            evaluation_digest=samples.digest if samples else None,
+            evaluation_samples=len(samples.inputs) if samples else None,
+            disturbance=disturbed,
+            seconds=timings.seconds,
+        )
+        digest = self._blobs.put_bytes(manifest_bytes(result))
+        self._blobs.index_put(key, digest)
+        self._log("measure", f"selected {result.selected}", digest=digest)
+        return result, digest
+
+    def _manifest(self) -> PrepareResult:
+        try:
+            return PrepareResult.model_validate_json(self._blobs.read(self._plan.prepared))
+        except ValidationError as error:
+            raise DataError(
+                f"{self._blobs.uri(self._plan.prepared)} is no manifest of a prepare Job: {error}"
+            ) from error
+
+    def _samples(self) -> Samples | None:
+        if self._plan.evaluation is None:
+            return None
+        with self._timings.step("evaluationData", "fetching the evaluation images"):
+            folder = self._workdir / "evaluation"
+            folder.mkdir(parents=True, exist_ok=True)
+            return load_samples(
+                self._plan.evaluation,
+                Credentials.EVALUATION,
+                self._plan.inputs,
+                self._plan.dimensions,
+                folder,
+                self._environ,
+            )
+
+    def _files(self, manifest: PrepareResult) -> Files:
+        """Fetch and verify every file; the source goes to the output too, to be served."""
+        model = self._plan.model
+        folder = self._workdir / "models"
+        folder.mkdir(parents=True, exist_ok=True)
+        source_path = folder / f"source{_SUFFIXES[model.format]}"
+        store, key = open_store(model.uri, Credentials.MODEL, self._environ)
+        found = store.fetch(key, source_path)
+        if found != model.sha256:
+            raise DigestMismatch(f"{model.uri} has sha256 {found}, spec says {model.sha256}")
+        source = Artifact(
+            digest=self._blobs.put_file(source_path),
+            size_bytes=source_path.stat().st_size,
+            format=ArtifactFormat(model.format.value),
+            uri=self._blobs.uri(f"sha256:{found}"),
+        )
+        needed = set(manifest.variant_artifacts.values())
+        prepared: dict[str, tuple[Artifact, Path]] = {}
+        for index, entry in enumerate(manifest.artifacts):
+            if entry.name in needed:
+                path = folder / f"prepared-{index}.onnx"
+                self._blobs.fetch(entry.artifact.digest, path)
+                uri = self._blobs.uri(entry.artifact.digest)
+                prepared[entry.name] = (entry.artifact.model_copy(update={"uri": uri}), path)
+        return Files(source=source, source_path=source_path, prepared=prepared)
+
+    def _file_of(
+        self, variant: Variant, manifest: PrepareResult, files: Files
+    ) -> tuple[Artifact, Path]:
+        if variant.runtime is Runtime.PYTORCH:
+            if files.source.format is not ArtifactFormat.EXPORTED_PROGRAM:
+                raise SpecError(f"variant {variant.name}: PyTorch runs an ExportedProgram only")
+            return files.source, files.source_path
+        name = manifest.variant_artifacts.get(variant.name)
+        if name is None or name not in files.prepared:
+            raise SpecError(f"variant {variant.name} is not among those that prepare made")
+        return files.prepared[name]
+
+    def _try(
+        self,
+        manifest: PrepareResult,
+        files: Files,
+        samples: Samples | None,
+        hardware: Hardware,
+        ranges: Mapping[QualityMetric, float],
+    ) -> tuple[VariantResult, list[VariantResult]]:
+        """Return the results of the baseline and, in the plan's order, of the variants."""
+        plan = self._plan
+        known: dict[str, VariantResult] = {}
+        skipped = {entry.name: entry for entry in manifest.skipped}
+        trials: dict[str, Trial] = {}
+        for variant in plan.variants:
+            if (entry := skipped.get(variant.name)) is not None:
+                known[variant.name] = VariantResult(
+                    name=variant.name,
+                    runtime=variant.runtime,
+                    precision=variant.precision,
+                    state=entry.state,
+                    reason=entry.reason,
+                    message=entry.message,
+                )
+            elif (result := cannot_run(variant, hardware.cpu_features)) is not None:
+                known[variant.name] = result
+            else:
+                artifact, path = self._file_of(variant, manifest, files)
+                comparison = Comparison(ranges, required=bool(plan.quality))
+                trials[variant.name] = Trial(variant, artifact, path, comparison)
+        baseline = Trial(
+            baseline_variant(plan.model.format), files.source, files.source_path, Comparison({})
+        )
+        points = benchmark_points(plan.benchmark, plan.dimensions)
+        scratch = self._workdir / "arrays"
+        scratch.mkdir(parents=True, exist_ok=True)
+        memory = hardware.memory_bytes
+        setup = Setup(
+            inputs=plan.inputs,
+            samples=samples.inputs if samples else [],
+            points=points,
+            warmup_seconds=plan.benchmark.warmup_seconds,
+            min_duration_seconds=plan.benchmark.min_duration_seconds,
+            threads=hardware.threads or 1,
+            memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
+            start=self._starter(),
+            workdir=scratch,
+            log=self._log,
+        )
+        try:
+            Trials(setup, baseline, list(trials.values())).run()
+        except NotAnImage as error:
+            raise SpecError(f"quality: {error}; leave SSIM out") from error
+        for name, trial in trials.items():
+            known[name] = trial.result(points, plan.inputs)
+        return baseline.result(points, plan.inputs), [known[v.name] for v in plan.variants]
+
+    def _starter(self) -> Callable[[Opening], VariantProcess]:
+        folder = self._workdir / "processes"
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def start(opening: Opening) -> VariantProcess:
+            return VariantProcess(opening, workdir=folder, environ=self._environ)
+
+        return start
+
+
+def measure(
+    plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
+) -> tuple[MeasureResult, str]:
+    """Measure a target; store result.json last, after everything that it names.
+
+    An equal measurement that is in the store already is returned instead, unless
+    MOPT_REQUESTED_AT in environ differs from its own.
+
+    Args:
+        environ: Holds the stores' credentials; variants' processes get none of them.
+        workdir: Exists, empty, ours.
+
+    Returns:
+        The result, and the digest of result.json in the output store.
+
+    Raises:
+        BaselineError: The model as it came does not run at the sizes asked for.
+        SpecError: Gates that do not fit the model's outputs; a variant that was not prepared.
+        DataError, DimensionError: Evaluation data that cannot be used.
+        StoreError, DiskError
+    """
+    return Measurement(plan, environ, workdir, log).run()

@@ -1,0 +1,76 @@
+"""PyTorch eager, FP32: the model as it came, from an ExportedProgram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from ..sources import load_program
+from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
+
+_NAME = "PyTorch"
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of nested outputs, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    else:
+        raise RuntimeFailure(f"{_NAME}: the model returns a {type(value).__name__}, not a tensor")
+
+
+class PyTorchRunner:
+    """The program's module, called under inference_mode.
+
+    Eager PyTorch allocates each output anew; that is its own way and part of its latency.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        program = load_program(path)
+        self._inputs = list(program.graph_signature.user_inputs)
+        self._module = program.module()
+
+    def _call(self, tensors: list[torch.Tensor]) -> Any:
+        try:
+            with torch.inference_mode():
+                return self._module(*tensors)
+        # A guard on shapes raises AssertionError, an operator RuntimeError or a kind of it.
+        except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+            raise RuntimeFailure(f"{_NAME} cannot run the model: {first_line(error)}") from error
+
+    def _feed(self, feeds: Feeds) -> list[torch.Tensor]:
+        return [torch.from_numpy(a) for a in select_feeds(self._inputs, feeds, _NAME)]
+
+    def run(self, feeds: Feeds) -> Outputs:
+        outputs = _tensors(self._call(self._feed(feeds)))
+        return {f"output_{index}": t.numpy().copy() for index, t in enumerate(outputs)}
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        tensors = self._feed(feeds)
+
+        def call() -> None:
+            self._call(tensors)
+
+        return call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._module
