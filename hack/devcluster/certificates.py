@@ -73,7 +73,12 @@ class Pki:
 
     def issue(self, name: str, identity: Identity, authority: str = "ca") -> None:
         """Create a key and a certificate signed by an authority of this folder."""
-        signer = ["-CA", self.certificate(authority), "-CAkey", self.key(authority)]
+        signer: list[str | Path] = [
+            "-CA",
+            self.certificate(authority),
+            "-CAkey",
+            self.key(authority),
+        ]
         self._issue(name, request_config(identity), signer)
 
     def create_signing_key(self, name: str) -> None:

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import light, watching
+from . import full, light, watching
 from .errors import DevclusterError
+from .paths import home
 from .resolving import binaries
 from .tools import TOOLS
 
@@ -37,10 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_light(command)
     command.add_argument("--audit", action="store_true", help="write a metadata audit log")
     command.add_argument("--parent-pid", type=int, help="light: end it when this pid is gone")
+    command.add_argument("--max-pods", type=int, default=full.DEFAULT_MAX_PODS)
     command.set_defaults(run=_up)
 
     command = commands.add_parser("down", help="stop a cluster and remove all of it")
     _add_light(command)
+    command.add_argument("--keep-images", action="store_true", help="keep containerd's images")
     command.set_defaults(run=_down)
 
     command = commands.add_parser("status", help="one line per component; 0 when all is well")
@@ -79,25 +82,31 @@ def _light_dir(options: argparse.Namespace) -> Path:
 
 def _up(options: argparse.Namespace) -> int:
     if not options.light:
-        raise DevclusterError("the full cluster is not ready yet; use --light")
+        if options.dir or options.parent_pid:
+            raise DevclusterError("--dir and --parent-pid are for --light only")
+        print(full.up(home(), audit=options.audit, max_pods=options.max_pods))
+        return 0
     print(light.up(options.dir, audit=options.audit, parent_pid=options.parent_pid))
     return 0
 
 
 def _down(options: argparse.Namespace) -> int:
-    light.down(_light_dir(options))
+    if options.light:
+        light.down(_light_dir(options))
+    else:
+        full.down(home(), keep_images=options.keep_images)
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    lines = light.status(_light_dir(options))
+    lines = light.status(_light_dir(options)) if options.light else full.status(home())
     for name, healthy, remark in lines:
         print(f"{name:<26} {'ok' if healthy else 'DOWN':<5} {remark}")
     return 0 if all(healthy for _name, healthy, _remark in lines) else 1
 
 
 def _kubeconfig(options: argparse.Namespace) -> int:
-    print(light.kubeconfig(_light_dir(options)))
+    print(light.kubeconfig(_light_dir(options)) if options.light else full.kubeconfig(home()))
     return 0
 
 

@@ -51,7 +51,8 @@ def cached_path(tool: Tool) -> Path:
 
 
 def _present(tool: Tool) -> Path | None:
-    for candidate in _installed(tool.name):
+    # A tool without a probe is our own: what else has its name is something different.
+    for candidate in _installed(tool.name) if tool.probe else ():
         if _version_fits(tool, candidate):
             return candidate
     cached = cached_path(tool)
@@ -82,9 +83,14 @@ def _version_fits(tool: Tool, candidate: Path) -> bool:
     return False
 
 
+def architecture() -> str:
+    """Return Go's name of this machine's architecture, empty when we know none."""
+    return _ARCHITECTURES.get(platform.machine(), "")
+
+
 def _obtain(tools: Sequence[Tool]) -> dict[str, Path]:
-    arch = _ARCHITECTURES.get(platform.machine())
-    if platform.system() != "Linux" or arch is None:
+    arch = architecture()
+    if platform.system() != "Linux" or not arch:
         raise ToolError(
             f"{tools[0].name} is not on PATH and this tool fetches it for Linux on amd64 and "
             f"arm64 only, not {platform.system()} {platform.machine()}; install it"

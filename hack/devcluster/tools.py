@@ -12,6 +12,7 @@ COREDNS = "1.15.0"
 HELM = "4.3.1"
 # The community edition is released as source only; this is the date of the pinned commit.
 MINIO = "20260212"
+PAUSE = "1"
 
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -156,6 +157,14 @@ _TOOLS = (
         probe=("--version",),
         fits=lambda _found: True,
         any_version=True,
+    ),
+    Tool(
+        name="pause",
+        version=PAUSE,
+        module="pause",
+        package="devcluster/pause",
+        probe=(),
+        fits=lambda _found: False,
     ),
     Tool(
         name="helm",
