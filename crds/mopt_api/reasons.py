@@ -54,6 +54,7 @@ class ReasonInfo:
 
     Attributes:
         permanent: The same inputs fail again; only a change helps (Stalled=True).
+        cause: What happened, in words.
         remedy: What the user should do, one sentence.
         exit_code: Exit status of a Job's container that ends for this reason; None where the
             operator, not the Job, finds it. Permanent codes fail the Job at once
@@ -61,69 +62,122 @@ class ReasonInfo:
     """
 
     permanent: bool
+    cause: str
     remedy: str
     exit_code: int | None = None
 
 
 REASONS: dict[Reason, ReasonInfo] = {
     Reason.NO_VARIANT_PASSED: ReasonInfo(
-        True, "Lower the gates or minimumSpeedup, or set objective.onNoWinner to KeepBaseline."
+        True,
+        "No variant reached minimumSpeedup within the gates, and onNoWinner is Fail",
+        "Lower the gates or minimumSpeedup, or set objective.onNoWinner to KeepBaseline.",
     ),
-    Reason.INVALID_SPEC: ReasonInfo(True, "Correct the named field of spec.", 64),
+    Reason.INVALID_SPEC: ReasonInfo(
+        True,
+        "A field cannot be carried out, for example an unknown profile or no output",
+        "Correct the named field of spec.",
+        64,
+    ),
     Reason.INVALID_MODEL: ReasonInfo(
-        True, "Check that spec.model.format is right and upload a complete file.", 65
+        True,
+        "The file is damaged or not of the named format",
+        "Check that spec.model.format is right and upload a complete file.",
+        65,
     ),
     Reason.UNSAFE_MODEL: ReasonInfo(
-        True, "Export the model again with torch.export.save, from plain tensors only.", 66
+        True,
+        "Opening the file would run code that it carries",
+        "Export the model again with torch.export.save, from plain tensors only.",
+        66,
     ),
     Reason.DIGEST_MISMATCH: ReasonInfo(
-        True, "Set the sha256 of the object that is meant, or upload that object again.", 67
+        True,
+        "The object's bytes are not those of spec.model.sha256",
+        "Set the sha256 of the object that is meant, or upload that object again.",
+        67,
     ),
     Reason.INVALID_DIMENSION: ReasonInfo(
-        True, "Make spec.inputs and spec.dimensions match what the model accepts.", 68
+        True,
+        "Inputs, shapes or dimensions that the model does not have or does not accept",
+        "Make spec.inputs and spec.dimensions match what the model accepts.",
+        68,
     ),
-    Reason.INVALID_DATA: ReasonInfo(True, "Replace or remove the named file of spec.data.", 69),
+    Reason.INVALID_DATA: ReasonInfo(
+        True,
+        "An image is damaged, of the wrong kind, or there is none",
+        "Replace or remove the named file of spec.data.",
+        69,
+    ),
     Reason.OBJECT_NOT_FOUND: ReasonInfo(
         True,
+        "A bucket or object does not exist",
         "Upload the object or correct its uri, then set the mopt.dev/requestedAt annotation.",
         70,
     ),
     Reason.STORE_ACCESS_DENIED: ReasonInfo(
         True,
+        "The store refuses the credentials",
         "Correct the keys in the Secret or the bucket's policy, then set the "
         "mopt.dev/requestedAt annotation.",
         71,
     ),
     Reason.EXPORT_FAILED: ReasonInfo(
-        True, "Make the model exportable: see the named operator or node.", 72
+        True,
+        "ONNX cannot express the model, or the export computes something else",
+        "Make the model exportable: see the named operator or node.",
+        72,
     ),
     Reason.BASELINE_FAILED: ReasonInfo(
-        True, "The model as it came does not run at the named sizes; correct spec.dimensions.", 73
+        True,
+        "The model as it came does not run at the sizes asked for",
+        "The model as it came does not run at the named sizes; correct spec.dimensions.",
+        73,
     ),
     Reason.STORE_UNREACHABLE: ReasonInfo(
-        False, "Check AWS_ENDPOINT_URL in the Secret and that Pods may reach it.", 80
+        False,
+        "The store does not answer",
+        "Check AWS_ENDPOINT_URL in the Secret and that Pods may reach it.",
+        80,
     ),
-    Reason.OUT_OF_DISK: ReasonInfo(False, "Give the target's profile a larger scratch volume.", 81),
+    Reason.OUT_OF_DISK: ReasonInfo(
+        False,
+        "The Job's scratch volume is full",
+        "Give the target's profile a larger scratch volume.",
+        81,
+    ),
     Reason.INTERNAL_ERROR: ReasonInfo(
-        False, "This is a fault of mopt: report it with the Pod's log.", 82
+        False, "A fault of mopt's", "This is a fault of mopt: report it with the Pod's log.", 82
     ),
     Reason.SECRET_NOT_FOUND: ReasonInfo(
-        False, "Create the Secret with its keys in the resource's namespace."
+        False,
+        "The Secret or one of its keys does not exist; the Pod waits for it",
+        "Create the Secret with its keys in the resource's namespace.",
     ),
     Reason.POD_FORBIDDEN: ReasonInfo(
-        False, "Adjust the namespace's policy or quota, or the target's profile."
+        False,
+        "Quota, Pod Security or an admission policy refuses the Pod",
+        "Adjust the namespace's policy or quota, or the target's profile.",
     ),
     Reason.IMAGE_PULL_FAILED: ReasonInfo(
-        False, "Check the optimizer image's name and the profile's imagePullSecrets."
+        False,
+        "The optimizer image cannot be pulled",
+        "Check the optimizer image's name and the profile's imagePullSecrets.",
     ),
     Reason.UNSCHEDULABLE: ReasonInfo(
-        False, "Add a node that fits, or lower the target's resources and nodeSelector."
+        False,
+        "No node has room for the Pod or the labels it asks for",
+        "Add a node that fits, or lower the target's resources and nodeSelector.",
     ),
-    Reason.OUT_OF_MEMORY: ReasonInfo(True, "Raise the target's memory limit."),
+    Reason.OUT_OF_MEMORY: ReasonInfo(
+        True, "The container exceeded its memory limit", "Raise the target's memory limit."
+    ),
     Reason.DEADLINE_EXCEEDED: ReasonInfo(
-        True, "Raise spec.execution.activeDeadlineSeconds or lower the benchmark's durations."
+        True,
+        "The Pod ran longer than spec.execution.activeDeadlineSeconds",
+        "Raise spec.execution.activeDeadlineSeconds or lower the benchmark's durations.",
     ),
-    Reason.JOB_FAILED: ReasonInfo(True, "See the Pod's log."),
+    Reason.JOB_FAILED: ReasonInfo(True, "The Job failed without saying why", "See the Pod's log."),
 }
 
 EXIT_CODES = {info.exit_code: reason for reason, info in REASONS.items() if info.exit_code}

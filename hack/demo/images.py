@@ -71,7 +71,6 @@ def build_minio(workspace: Path) -> str:
     shutil.copy2(binary, context / "minio")
     (context / "minio").chmod(0o755)
     digest = hashlib.sha256((context / "Dockerfile").read_bytes())
-    digest.update(binary.parent.name.encode())
     with (context / "minio").open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     reference = f"mopt/minio:dev-{digest.hexdigest()[:_LENGTH]}"
