@@ -1,0 +1,225 @@
+"""What the operator knows of the cluster, reduced to what decisions need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mopt_api.base import REQUESTED_AT_ANNOTATION
+
+Raw = Mapping[str, Any]
+
+# Bounds the annotation to what status.lastHandledReconcileAt may hold.
+MAX_REQUESTED_AT = 128
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "mopt"
+LABEL_NAME = "mopt.dev/name"
+LABEL_UID = "mopt.dev/uid"
+LABEL_STAGE = "mopt.dev/stage"
+LABEL_TARGET = "mopt.dev/target"
+ANNOTATION_GENERATION = "mopt.dev/generation"
+ANNOTATION_PREPARED = "mopt.dev/prepared"
+SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+CONTAINER = "optimizer"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A ModelOptimization.
+
+    Attributes:
+        requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
+        deleting: Deletion has begun; nothing is to be done for it.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    version: str
+    spec: dict[str, Any]
+    status: dict[str, Any]
+    requested_at: str | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Job of ours.
+
+    Attributes:
+        failed: Reason and message of the Failed condition, None while there is none.
+        prepared: Digest that a measure Job starts from.
+        expires: Has a ttlSecondsAfterFinished.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    owner_uid: str
+    owner_name: str
+    created: datetime
+    completed: datetime | None = None
+    failed: tuple[str, str] | None = None
+    prepared: str | None = None
+    expires: bool = False
+    deleting: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.completed is not None or self.failed is not None
+
+
+@dataclass(frozen=True)
+class Termination:
+    """How the container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A Pod of one of our Jobs.
+
+    Attributes:
+        reason: The Pod's own reason, such as DeadlineExceeded or Evicted.
+        waiting: Reason and message of the container that has not started.
+        unschedulable: The scheduler's words, None where it has not refused.
+        disrupted: Ended by something that is not its fault (DisruptionTarget).
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    owner_name: str
+    job_uid: str
+    created: datetime
+    phase: str
+    reason: str = ""
+    message: str = ""
+    waiting: tuple[str, str] | None = None
+    unschedulable: str | None = None
+    terminated: Termination | None = None
+    disrupted: bool = False
+    deleting: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is known around one resource."""
+
+    resource: Resource
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    # Why the Job controller could not create a Job's Pod, by the Job's UID.
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
+    refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    def pods_of(self, job: Job) -> list[Pod]:
+        """Return a Job's Pods, oldest first; those of an earlier Job of that name are not its."""
+        own = [pod for pod in self.pods if pod.job_uid == job.uid]
+        return sorted(own, key=lambda pod: (pod.created, pod.name))
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time that an API object's field holds; always with a time zone."""
+    return datetime.fromisoformat(text)
+
+
+def _controller(metadata: Raw) -> Raw:
+    owners = metadata.get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def _condition(raw: Raw, kind: str) -> Raw | None:
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
+
+
+def observe_resource(raw: Raw) -> Resource:
+    """Reduce a ModelOptimization."""
+    metadata = raw["metadata"]
+    requested = (metadata.get("annotations") or {}).get(REQUESTED_AT_ANNOTATION)
+    return Resource(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        version=metadata["resourceVersion"],
+        spec=dict(raw.get("spec") or {}),
+        status=dict(raw.get("status") or {}),
+        requested_at=requested[:MAX_REQUESTED_AT] if requested else None,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def observe_job(raw: Raw) -> Job:
+    """Reduce a batch/v1 Job."""
+    metadata = raw["metadata"]
+    status = raw.get("status") or {}
+    complete, failed = _condition(raw, "Complete"), _condition(raw, "Failed")
+    completed = None
+    if complete is not None:
+        time = status.get("completionTime") or complete.get("lastTransitionTime")
+        completed = parse_time(time or metadata["creationTimestamp"])
+    return Job(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        owner_uid=_controller(metadata).get("uid", ""),
+        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+        created=parse_time(metadata["creationTimestamp"]),
+        completed=completed,
+        failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
+        prepared=(metadata.get("annotations") or {}).get(ANNOTATION_PREPARED),
+        expires=(raw.get("spec") or {}).get("ttlSecondsAfterFinished") is not None,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def observe_pod(raw: Raw) -> Pod:
+    """Reduce a Pod."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    state = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    scheduled: Raw = next(
+        (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
+    )
+    refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+        job_uid=_controller(metadata).get("uid", ""),
+        created=parse_time(metadata["creationTimestamp"]),
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
+        unschedulable=scheduled.get("message", "") if refused else None,
+        terminated=Termination(
+            exit_code=ended["exitCode"],
+            reason=ended.get("reason", ""),
+            message=ended.get("message", ""),
+        )
+        if ended
+        else None,
+        disrupted=_condition(raw, "DisruptionTarget") is not None,
+        deleting="deletionTimestamp" in metadata,
+    )

@@ -1,0 +1,165 @@
+"""Turns the Jobs' summaries into what status shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mopt_api.result import BASELINE, Artifact, ArtifactFormat, QualityResult, SourceInfo
+from mopt_api.spec import Aggregate, ModelOptimizationSpec, QualityGate, QualityMetric, Runtime
+from mopt_api.status import Report, Summary, TargetStatus, VariantStatus
+from mopt_api.termination import MeasureSummary, VariantSummary
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_RUNTIME_NAMES = {
+    Runtime.PYTORCH: "PyTorch FP32 eager",
+    Runtime.ONNX_RUNTIME: "ONNX Runtime FP32",
+}
+
+
+def blob_uri(output_uri: str, digest: str) -> str:
+    """Return where an object of the output store lies."""
+    return f"{output_uri.rstrip('/')}/blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, in decimal units."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return (
+        f"{value:.0f} {_UNITS[unit]}"
+        if unit == 0 or value >= 99.95
+        else (f"{value:.1f} {_UNITS[unit]}")
+    )
+
+
+def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate]) -> str | None:
+    """Return the first gate's metric in words; without gates the first one measured."""
+    if not quality:
+        return None
+    gate = gates[0] if gates else None
+    shown = next((q for q in quality if gate and q.metric is gate.metric), quality[0])
+    if shown.exact:
+        return f"{shown.metric} exact"
+    mean = gate is not None and gate.aggregate is Aggregate.MEAN
+    value = shown.mean if mean else shown.worst
+    return f"PSNR {value:.1f} dB" if shown.metric is QualityMetric.PSNR else f"SSIM {value:.4f}"
+
+
+def _variant(
+    variant: VariantSummary, artifact: Artifact | None, baseline_size: int | None
+) -> VariantStatus:
+    size = variant.size_bytes if artifact is None else artifact.size_bytes
+    reduction = None
+    if size is not None and baseline_size:
+        reduction = round(100 * (1 - size / baseline_size), 1)
+    return VariantStatus(
+        name=variant.name,
+        runtime=variant.runtime,
+        precision=variant.precision,
+        state=variant.state,
+        reason=variant.reason,
+        message=variant.message,
+        speedup=variant.speedup,
+        speedup_over_fastest_fp32=variant.speedup_over_fastest_fp32,
+        latency_ms=variant.latency_ms,
+        throughput=variant.throughput,
+        size_bytes=size,
+        size_reduction_percent=reduction,
+        peak_memory_bytes=variant.peak_memory_bytes,
+        quality=variant.quality,
+        artifact=artifact,
+    )
+
+
+def _artifact(variant: VariantSummary, output_uri: str) -> Artifact | None:
+    digest, size, kind = variant.artifact_digest, variant.size_bytes, variant.artifact_format
+    if digest is None or size is None or kind is None:
+        return None
+    return Artifact(
+        digest=digest,
+        size_bytes=size,
+        format=ArtifactFormat(kind),
+        uri=blob_uri(output_uri, digest),
+    )
+
+
+def target_status(
+    summary: MeasureSummary,
+    spec: ModelOptimizationSpec,
+    *,
+    output_uri: str,
+    source: SourceInfo | None,
+) -> TargetStatus:
+    """Return the verdict on a target.
+
+    Args:
+        output_uri: The store that the artifacts' digests are in.
+        source: The model file; None where its prepare Job is gone.
+    """
+    size = source.size_bytes if source else summary.baseline.size_bytes
+    served = None
+    if size is not None:
+        # The baseline is the file that came in: nothing is copied.
+        served = Artifact(
+            digest=f"sha256:{spec.model.sha256}",
+            size_bytes=size,
+            format=ArtifactFormat(spec.model.format.value),
+            uri=spec.model.uri,
+        )
+    return TargetStatus(
+        name=summary.target,
+        hardware=summary.hardware,
+        software=summary.software,
+        point=summary.point,
+        baseline=_variant(summary.baseline, served, size),
+        variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
+        selected=summary.selected,
+        report=Report(digest=summary.result, uri=blob_uri(output_uri, summary.result)),
+    )
+
+
+def winner(target: TargetStatus) -> VariantStatus | None:
+    """Return the selected form of a target; the baseline where it is kept."""
+    if target.selected == BASELINE:
+        return target.baseline
+    return next((v for v in target.variants if v.name == target.selected), None)
+
+
+def summary_of(
+    targets: Sequence[TargetStatus], total: int, gates: Sequence[QualityGate]
+) -> Summary:
+    """Return the columns of `kubectl get`: the first target's winner, and how many are done."""
+    done = f"{len(targets)}/{total}"
+    chosen = winner(targets[0]) if targets else None
+    if chosen is None:
+        return Summary(targets=done)
+    return Summary(
+        selected=chosen.name,
+        speedup=None if chosen.speedup is None else f"{chosen.speedup:.1f}x",
+        quality=quality_text(chosen.quality, gates),
+        size=None if chosen.size_bytes is None else size_text(chosen.size_bytes),
+        targets=done,
+    )
+
+
+def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    """Return a target's verdict in one sentence."""
+    chosen = winner(target)
+    if chosen is None:
+        rejected = "; ".join(
+            f"{v.name}: {v.reason or v.state}{f' ({v.message})' if v.message else ''}"
+            for v in target.variants
+        )
+        return f"{target.name}: nothing passed. {rejected}"
+    if chosen.name == BASELINE:
+        return f"{target.name}: nothing beats the model as it came within the gates; it is kept"
+    over = _RUNTIME_NAMES.get(Runtime(target.baseline.runtime), target.baseline.runtime)
+    parts = [f"{target.name}: {chosen.name}"]
+    if chosen.speedup is not None:
+        parts.append(f"{chosen.speedup:.1f}x over {over}")
+    if chosen.speedup_over_fastest_fp32 is not None:
+        parts.append(f"{chosen.speedup_over_fastest_fp32:.1f}x over the fastest FP32")
+    if quality := quality_text(chosen.quality, gates):
+        parts.append(quality)
+    return ", ".join(parts)
