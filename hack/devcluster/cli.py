@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import full, light, watching
+from . import base_image, engines, full, host, light, loading, watching
 from .errors import DevclusterError
 from .paths import home
 from .resolving import binaries
@@ -53,6 +53,23 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("kubeconfig", help="print the kubeconfig's path")
     _add_light(command)
     command.set_defaults(run=_kubeconfig)
+
+    command = commands.add_parser("load-image", help="give an image to the full cluster's node")
+    command.add_argument("reference", metavar="REF")
+    command.add_argument("--from", dest="source", choices=loading.SOURCES)
+    command.set_defaults(run=_load_image)
+
+    command = commands.add_parser("base-image", help="build a Debian base with Python")
+    command.add_argument("reference", metavar="REF")
+    command.set_defaults(run=_base_image)
+
+    command = commands.add_parser("build-image", help="build an image with docker or buildah")
+    command.add_argument("reference", metavar="REF")
+    command.add_argument("--file", type=Path, required=True, metavar="DOCKERFILE")
+    command.add_argument("--context", type=Path, required=True, metavar="DIR")
+    command.add_argument("--build-arg", action="append", default=[], metavar="K=V")
+    command.add_argument("--target", metavar="STAGE")
+    command.set_defaults(run=_build_image)
 
     command = commands.add_parser("watch")
     command.add_argument("--dir", type=Path, required=True)
@@ -107,6 +124,33 @@ def _status(options: argparse.Namespace) -> int:
 
 def _kubeconfig(options: argparse.Namespace) -> int:
     print(light.kubeconfig(_light_dir(options)) if options.light else full.kubeconfig(home()))
+    return 0
+
+
+def _load_image(options: argparse.Namespace) -> int:
+    host.extend_path()
+    host.require_linux_root()
+    print(loading.load(home(), options.reference, options.source))
+    return 0
+
+
+def _base_image(options: argparse.Namespace) -> int:
+    base_image.build(options.reference)
+    return 0
+
+
+def _build_image(options: argparse.Namespace) -> int:
+    arguments = {}
+    for text in options.build_arg:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise DevclusterError(f"--build-arg wants KEY=VALUE, not {text!r}")
+        arguments[key] = value
+    if "BASE_IMAGE" not in arguments and base_image.declares_base(options.file):
+        arguments["BASE_IMAGE"] = base_image.choose()
+    engines.build(
+        engines.Build(options.reference, options.file, options.context, arguments, options.target)
+    )
     return 0
 
 
