@@ -63,6 +63,12 @@ class ChildDied(Exception):
         return f"ended with exit status {self.returncode}"
 
 
+class MemoryExceeded(OptimizerError):
+    """The child was killed, which only the kernel does when memory runs out."""
+
+    reason = Reason.OUT_OF_MEMORY
+
+
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the plan and without anything of a store's credentials."""
     return {name: value for name, value in environ.items() if not _SECRET.search(name)}

@@ -1,0 +1,183 @@
+"""The part of prepare that opens the model: local files only, no credentials."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mopt_api.base import ObservedModel
+from mopt_api.plan import PlannedModel
+from mopt_api.reasons import MAX_MESSAGE
+from mopt_api.result import PassReport, SourceInfo, Verification
+from mopt_api.spec import (
+    DimensionRange,
+    ImageTransform,
+    InputSpec,
+    ModelFormat,
+    Quantization,
+)
+
+from ._child import serve
+from ._progress import Log, Timings
+from .dimensions import check_inputs, onnx_inputs, program_inputs
+from .exporting import (
+    export_onnx,
+    name_onnx_inputs,
+    onnx_cases,
+    opset,
+    parameters,
+    program_cases,
+    upgraded,
+    verify_export,
+)
+from .images import DecodedImages
+from .quantizing import QuantizationError, artifact_name, quantize
+from .sources import load_exported_program, load_onnx
+from .verifying import Case
+
+FP32_FILE = "fp32.onnx"
+
+
+class CalibrationFiles(ObservedModel):
+    """Calibration images on the local disk."""
+
+    names: list[str]
+    files: list[str]
+    images: ImageTransform
+
+
+class PrepareRequest(ObservedModel):
+    """What the child is asked: paths are local."""
+
+    model: PlannedModel
+    path: str
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    quantizations: list[Quantization]
+    calibration: CalibrationFiles | None
+
+
+class Quantized(ObservedModel):
+    """One set of quantization options: a file in the folder, or why there is none."""
+
+    name: str
+    file: str | None = None
+    error: str | None = None
+
+
+class PrepareAnswer(ObservedModel):
+    """What the child made; files are in its folder."""
+
+    source: SourceInfo
+    file: str
+    quantized: list[Quantized]
+    verifications: list[Verification]
+    passes: list[PassReport]
+    seconds: dict[str, float]
+
+
+def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
+    """Export, verify, optimize the graph, quantize.
+
+    Raises:
+        ModelError, DimensionError, BaselineError, ExportError, DiskError.
+    """
+    request = PrepareRequest.model_validate(payload)
+    timings = Timings(log)
+    fp32 = workdir / FP32_FILE
+    source, cases, verifications = _to_onnx(request, fp32, workdir, timings)
+    with timings.step("passes", "optimizing the graph, verifying each pass"):
+        from .passes import PASSES, optimize
+
+        passes = optimize(fp32, PASSES, cases, log)
+    quantized = _quantize(request, fp32, workdir, timings)
+    answer = PrepareAnswer(
+        source=source,
+        file=FP32_FILE,
+        quantized=quantized,
+        verifications=verifications,
+        passes=passes,
+        seconds=timings.seconds,
+    )
+    return answer.to_api()
+
+
+def _to_onnx(
+    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+) -> tuple[SourceInfo, list[Case], list[Verification]]:
+    """Write the model as ONNX, its dimensions named as in the spec, and verify it."""
+    if request.model.format is ModelFormat.EXPORTED_PROGRAM:
+        cases = _export_program(request, target, workdir, timings)
+    else:
+        cases = _rewrite_onnx(request, target, timings)
+    with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
+        verifications = verify_export(target, cases)
+    # Read again: what counts is what was written.
+    model = load_onnx(target)
+    source = SourceInfo(
+        sha256=request.model.sha256,
+        format=request.model.format,
+        size_bytes=Path(request.path).stat().st_size,
+        opset=opset(model),
+        parameters=parameters(model),
+    )
+    return source, cases, verifications
+
+
+def _export_program(
+    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+) -> list[Case]:
+    with timings.step("load", "inspecting and opening the program"):
+        program = load_exported_program(Path(request.path), workdir)
+        names = check_inputs(program_inputs(program), request.inputs, request.dimensions)
+    with timings.step("reference", "running PyTorch eager at each set of sizes"):
+        cases = program_cases(program, request.inputs, request.dimensions)
+    with timings.step("export", "exporting to ONNX"):
+        export_onnx(program, target, names)
+    return cases
+
+
+def _rewrite_onnx(request: PrepareRequest, target: Path, timings: Timings) -> list[Case]:
+    with timings.step("load", "checking and opening the ONNX model"):
+        import onnx
+
+        model = load_onnx(Path(request.path))
+        check_inputs(onnx_inputs(model), request.inputs, request.dimensions)
+    with timings.step("reference", "running ONNX Runtime, unoptimized, at each set of sizes"):
+        cases = onnx_cases(Path(request.path), request.inputs, request.dimensions)
+    with timings.step("export", "naming the dimensions"):
+        model = upgraded(model)
+        name_onnx_inputs(model, request.inputs)
+        onnx.save(model, target)
+    return cases
+
+
+def _quantize(
+    request: PrepareRequest, fp32: Path, workdir: Path, timings: Timings
+) -> list[Quantized]:
+    """Return one result per set of options; a failure is that set's alone."""
+    calibration = request.calibration
+    if calibration is None:
+        return []
+    samples = DecodedImages(
+        request.inputs[0].name,
+        calibration.names,
+        [Path(file) for file in calibration.files],
+        calibration.images,
+    )
+    results = []
+    for options in request.quantizations:
+        name = artifact_name(options)
+        file = f"{name}.onnx"
+        try:
+            with timings.step(name, f"calibrating on {len(samples)} samples and quantizing"):
+                quantize(fp32, workdir / file, options, samples)
+            results.append(Quantized(name=name, file=file))
+        except QuantizationError as error:
+            results.append(Quantized(name=name, error=str(error)[:MAX_MESSAGE]))
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(serve(handle))

@@ -1,0 +1,136 @@
+"""Entry point of the Jobs: `mopt-optimizer prepare|measure`, the plan in MOPT_PLAN.
+
+Standard output gets progress as JSON lines, standard error everything else, and the termination
+message says how it ended. Heavy libraries are imported only once the plan is known to be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from mopt_api.plan import PLAN_ADAPTER, PLAN_VARIABLE, MeasurePlan, PreparePlan, Stage
+from mopt_api.reasons import REASONS, Reason
+from mopt_api.termination import (
+    Summary,
+    encode,
+    error_summary,
+    summarize_measure,
+    summarize_prepare,
+)
+
+from ._child import hide_environment, report_of
+from ._errors import OptimizerError, SpecError
+from ._progress import Log, json_log
+
+TERMINATION_VARIABLE = "MOPT_TERMINATION_LOG"
+TERMINATION_DEFAULT = "/dev/termination-log"
+_SIGTERM_EXIT = 128 + signal.SIGTERM
+# Reasons that the operator finds by itself have no code; as the kernel's kill does.
+_NO_CODE_EXIT = 128 + signal.SIGKILL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one stage and return the exit status: 0, or the code of the reason it failed for."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    hide_environment()
+    environ = dict(os.environ)
+    log = json_log()
+    try:
+        plan = read_plan(environ, arguments.stage)
+        with tempfile.TemporaryDirectory(dir=arguments.workdir, prefix="mopt-") as folder:
+            summary = _run(plan, environ, Path(folder), log)
+    except OptimizerError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        return _fail(error, environ, log)
+    except Exception as error:  # noqa: BLE001 - reported as InternalError, with its traceback
+        traceback.print_exc()
+        return _fail(error, environ, log)
+    _write_termination(encode(summary), environ)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mopt-optimizer", description=__doc__)
+    parser.add_argument("stage", choices=[stage.value.lower() for stage in Stage])
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        help="folder for temporary files, several times the model's size (default: TMPDIR)",
+    )
+    return parser
+
+
+def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    # Unwinds: children are ended and temporary files removed on the way out.
+    raise SystemExit(_SIGTERM_EXIT)
+
+
+def read_plan(environ: Mapping[str, str], stage: str) -> PreparePlan | MeasurePlan:
+    """Return the plan in the environment.
+
+    Raises:
+        SpecError: There is none, it is not valid, or it is for another stage.
+    """
+    text = environ.get(PLAN_VARIABLE)
+    if text is None:
+        raise SpecError(f"no plan: {PLAN_VARIABLE} is not set")
+    try:
+        plan = PLAN_ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SpecError(f"the plan is not valid: {where}: {first['msg']}") from error
+    if plan.stage.value.lower() != stage:
+        raise SpecError(f"the plan is for {plan.stage.value.lower()}, not for {stage}")
+    return plan
+
+
+def _run(
+    plan: PreparePlan | MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
+) -> Summary:
+    if isinstance(plan, PreparePlan):
+        from .prepare import prepare
+
+        return summarize_prepare(*prepare(plan, environ, workdir, log))
+    from .measure import measure
+
+    return summarize_measure(*measure(plan, environ, workdir, log))
+
+
+def _fail(error: Exception, environ: Mapping[str, str], log: Log) -> int:
+    report = report_of(error)
+    log("failed", report.message, reason=report.reason.value)
+    _write_termination(encode(error_summary(report)), environ)
+    return exit_code(report.reason)
+
+
+def exit_code(reason: Reason) -> int:
+    """Return the exit status that tells Kubernetes whether a retry may help."""
+    code = REASONS[reason].exit_code
+    return _NO_CODE_EXIT if code is None else code
+
+
+def _write_termination(message: str, environ: Mapping[str, str]) -> None:
+    path = Path(environ.get(TERMINATION_VARIABLE, TERMINATION_DEFAULT))
+    try:
+        path.write_text(message)
+    except OSError as error:
+        print(f"the termination message cannot be written to {path}: {error}", file=sys.stderr)
+        # Kubernetes' FallbackToLogsOnError takes the end of the log.
+        print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The prepare stage: store I/O and decisions; the model itself is opened in a child process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from mopt_api.plan import Credentials, PreparePlan
+from mopt_api.result import (
+    Artifact,
+    ArtifactFormat,
+    PreparedArtifact,
+    PrepareResult,
+    SkippedVariant,
+    VariantReason,
+    VariantState,
+)
+from mopt_api.spec import ModelFormat, Quantization, Runtime, Variant
+
+from ._child import ChildDied, MemoryExceeded, run_child
+from ._errors import DigestMismatch, ModelError, OptimizerError
+from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
+from ._progress import Log, Timings
+from .blobs import Blobs
+from .images import Samples, load_samples
+from .quantizing import artifact_name, quantization_of
+from .store import open_store
+
+# Raised when the same plan would give another manifest.
+_FORMAT = 1
+_PACKAGES = ("mopt", "torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir")
+_CHILD = "mopt_optimizer._prepare_child"
+_SIGKILL = -9
+
+FP32 = "fp32"
+SOURCE = "source"
+"""Name that a variant which runs the model file itself is mapped to; no artifact of its own."""
+
+
+def prepare(
+    plan: PreparePlan, environ: Mapping[str, str], workdir: Path, log: Log
+) -> tuple[PrepareResult, str]:
+    """Make the forms of a model that measure Jobs start from, or find them in the store.
+
+    Args:
+        environ: Holds the store credentials; see open_store.
+        workdir: Scratch space for several copies of the model.
+
+    Returns:
+        The manifest, and its digest in the output store.
+
+    Raises:
+        OptimizerError: Any of them, each with its condition reason.
+    """
+    timings = Timings(log)
+    store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
+    blobs = Blobs(store, prefix)
+    with TemporaryDirectory(dir=workdir, prefix="prepare-") as folder:
+        scratch = Path(folder)
+        with timings.step("fetch", f"fetching {plan.model.uri}"):
+            model = _fetch_model(plan, environ, scratch)
+        samples = None
+        if plan.calibration and any(map(quantization_of, plan.variants)):
+            with timings.step("calibration-data", f"fetching images of {plan.calibration.uri}"):
+                samples = load_samples(
+                    plan.calibration,
+                    Credentials.CALIBRATION,
+                    plan.inputs,
+                    plan.dimensions,
+                    scratch,
+                    environ,
+                )
+        software = software_versions()
+        key = content_key(plan, samples.digest if samples else None, software)
+        if found := _stored(blobs, key):
+            log("prepare", "served from the store", digest=found[1])
+            return found
+        answer = _open_model(plan, model, samples, scratch, environ)
+        timings.seconds |= answer.seconds
+        with timings.step("upload", f"storing under {plan.output_uri}"):
+            result = _upload(plan, answer, samples, blobs, scratch, software, timings)
+            digest = blobs.put_bytes(manifest_bytes(result))
+            blobs.index_put(key, digest)
+    log("prepare", "done", digest=digest)
+    return result, digest
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions that the result depends on, without importing the libraries."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in _PACKAGES:
+        for distribution in (package, f"{package}-gpu"):
+            try:
+                found[package] = metadata.version(distribution)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def content_key(
+    plan: PreparePlan, calibration_digest: str | None, software: Mapping[str, str]
+) -> str:
+    """Return the index name of a plan's manifest: equal where everything that it depends on is.
+
+    Where the model and the images lie does not matter, what they are does.
+    """
+    document = plan.to_api()
+    del document["outputUri"], document["model"]["uri"]
+    document.pop("calibration", None)
+    document |= {
+        "format": _FORMAT,
+        "calibrationDigest": calibration_digest,
+        "software": dict(software),
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return f"prepare-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def manifest_bytes(result: PrepareResult) -> bytes:
+    """Return a manifest as it is stored."""
+    return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
+
+
+def _fetch_model(plan: PreparePlan, environ: Mapping[str, str], scratch: Path) -> Path:
+    store, key = open_store(plan.model.uri, Credentials.MODEL, environ)
+    suffix = ".onnx" if plan.model.format is ModelFormat.ONNX else ".pt2"
+    path = scratch / f"model{suffix}"
+    found = store.fetch(key, path)
+    if found != plan.model.sha256:
+        raise DigestMismatch(
+            f"{plan.model.uri} has sha256 {found}, spec.model.sha256 is {plan.model.sha256}"
+        )
+    return path
+
+
+def _stored(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
+    """Return a manifest computed before, if it and all that it names are still there."""
+    digest = blobs.index_get(key)
+    if digest is None:
+        return None
+    try:
+        result = PrepareResult.model_validate_json(blobs.read(digest))
+    except ValidationError:
+        return None  # written by another version: computed again
+    artifacts = (prepared.artifact for prepared in result.artifacts)
+    intact = all(blobs.intact(a.digest, a.size_bytes) for a in artifacts)
+    return (result, digest) if intact else None
+
+
+def _open_model(
+    plan: PreparePlan,
+    model: Path,
+    samples: Samples | None,
+    scratch: Path,
+    environ: Mapping[str, str],
+) -> PrepareAnswer:
+    quantizations = {
+        artifact_name(options): options for v in plan.variants if (options := quantization_of(v))
+    }
+    calibration = samples and CalibrationFiles(
+        names=samples.names,
+        files=[str(file) for file in samples.files],
+        images=plan.calibration.images if plan.calibration else None,
+    )
+    request = PrepareRequest(
+        model=plan.model,
+        path=str(model),
+        inputs=plan.inputs,
+        dimensions=plan.dimensions,
+        quantizations=list(quantizations.values()) if samples else [],
+        calibration=calibration,
+    )
+    try:
+        answer = run_child(_CHILD, request.to_api(), scratch, environ=environ)
+    except ChildDied as error:
+        if error.returncode == _SIGKILL:
+            raise MemoryExceeded(f"the process that opened the model {error.how()}") from error
+        if error.returncode < 0:
+            raise ModelError(f"the process that opened the model {error.how()}") from error
+        raise OptimizerError(f"the process that opened the model {error.how()}") from error
+    return PrepareAnswer.model_validate(answer)
+
+
+def _upload(
+    plan: PreparePlan,
+    answer: PrepareAnswer,
+    samples: Samples | None,
+    blobs: Blobs,
+    scratch: Path,
+    software: dict[str, str],
+    timings: Timings,
+) -> PrepareResult:
+    """Store the files and return the manifest that names them."""
+    files = {FP32: answer.file} | {q.name: q.file for q in answer.quantized if q.file}
+    artifacts = [
+        PreparedArtifact(name=name, artifact=_put(blobs, scratch / file))
+        for name, file in files.items()
+    ]
+    mapping, skipped = assign(
+        plan.variants, plan.model.format, answer.quantized, calibrated=samples is not None
+    )
+    return PrepareResult(
+        source=answer.source,
+        artifacts=artifacts,
+        variant_artifacts=mapping,
+        skipped=skipped,
+        verifications=answer.verifications,
+        passes=answer.passes,
+        calibration_digest=samples.digest if samples else None,
+        calibration_samples=len(samples.names) if samples else None,
+        software=software,
+        seconds=dict(timings.seconds),
+    )
+
+
+def _put(blobs: Blobs, path: Path) -> Artifact:
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size,
+        format=ArtifactFormat.ONNX,
+        uri=blobs.uri(digest),
+    )
+
+
+def assign(
+    variants: Sequence[Variant],
+    model_format: ModelFormat,
+    quantized: Sequence[Quantized],
+    *,
+    calibrated: bool,
+) -> tuple[dict[str, str], list[SkippedVariant]]:
+    """Return the artifact that each variant runs, and the variants that cannot be built."""
+    results = {result.name: result for result in quantized}
+    mapping: dict[str, str] = {}
+    skipped: list[SkippedVariant] = []
+    for variant in variants:
+        found = _artifact_of(variant, model_format, results, calibrated=calibrated)
+        if isinstance(found, SkippedVariant):
+            skipped.append(found)
+        else:
+            mapping[variant.name] = found
+    return mapping, skipped
+
+
+def _artifact_of(
+    variant: Variant,
+    model_format: ModelFormat,
+    results: Mapping[str, Quantized],
+    *,
+    calibrated: bool,
+) -> str | SkippedVariant:
+    failed = (VariantState.FAILED, VariantReason.BUILD_FAILED)
+    if variant.runtime is Runtime.PYTORCH:
+        if model_format is ModelFormat.EXPORTED_PROGRAM:
+            return SOURCE
+        return _not_built(variant, failed, "PyTorch needs an ExportedProgram; the model is ONNX")
+    options: Quantization | None = quantization_of(variant)
+    if options is None:
+        return FP32
+    if not calibrated:
+        missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+        return _not_built(variant, missing, "static INT8 needs data.calibration")
+    result = results[artifact_name(options)]
+    if result.error is not None:
+        return _not_built(variant, failed, result.error)
+    return result.name
+
+
+def _not_built(
+    variant: Variant, how: tuple[VariantState, VariantReason], message: str
+) -> SkippedVariant:
+    state, reason = how
+    return SkippedVariant(name=variant.name, state=state, reason=reason, message=message)

@@ -1,0 +1,177 @@
+"""Numerical comparison: does an ONNX file compute what it should, at several sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.result import Verification
+from mopt_api.spec import DimensionRange, InputSpec
+
+from .dimensions import input_shape, verified_sizes
+
+Arrays = dict[str, NDArray[np.float32]]
+
+# Of the largest reference value; FP32 of two runtimes differs by about 1e-6 per layer.
+RELATIVE_TOLERANCE = 1e-3
+ABSOLUTE_TOLERANCE = 1e-6
+
+
+class RuntimeFailure(Exception):
+    """ONNX Runtime refused or failed on a model; the message is its first line."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs at given sizes, and the outputs that are expected of them, in order."""
+
+    sizes: dict[str, int]
+    inputs: Arrays
+    expected: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an output is from what was expected."""
+
+    output: str
+    max_abs_error: float
+    tolerance: float
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is close enough; never true for NaN."""
+        return self.max_abs_error <= self.tolerance
+
+
+def random_inputs(
+    inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+) -> list[tuple[dict[str, int], Arrays]]:
+    """Return inputs in [0, 1), always the same ones, at each size that is verified at."""
+    generator = np.random.default_rng(0)
+    return [
+        (
+            sizes,
+            {i.name: generator.random(input_shape(i, sizes), dtype=np.float32) for i in inputs},
+        )
+        for sizes in verified_sizes(inputs, dimensions)
+    ]
+
+
+class OnnxSession:
+    """A model in ONNX Runtime on the CPU.
+
+    Raises:
+        RuntimeFailure: The model cannot be loaded, or a run fails.
+    """
+
+    def __init__(self, path: Path, *, optimized: bool = True) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = (
+            level.ORT_ENABLE_ALL if optimized else (level.ORT_DISABLE_ALL)
+        )
+        # Bytes that are kept between runs of other shapes only cost memory here.
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except _ort_errors() as error:
+            raise RuntimeFailure(_first_line(error)) from error
+        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> list[NDArray[np.float32]]:
+        """Return the outputs in the model's order."""
+        try:
+            outputs: list[NDArray[np.float32]] = self._session.run(None, inputs)
+        except _ort_errors() as error:
+            raise RuntimeFailure(_first_line(error)) from error
+        return outputs
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.EPFail,
+        state.EngineError,
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.ModelLoaded,
+        state.NoModel,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def compare(session: OnnxSession, case: Case) -> list[Difference]:
+    """Return the difference of each output at one case.
+
+    Raises:
+        RuntimeFailure: The model fails at these sizes.
+    """
+    outputs = session.run(case.inputs)
+    return [
+        difference(name, found, expected)
+        for name, found, expected in zip(session.outputs, outputs, case.expected, strict=True)
+    ]
+
+
+def difference(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> Difference:
+    """Return how far one output is from what was expected; another shape is infinitely far."""
+    if found.shape != expected.shape:
+        return Difference(
+            name, np.inf, 0.0, f"output {name} has shape {found.shape} instead of {expected.shape}"
+        )
+    if not expected.size:
+        return Difference(name, 0.0, 0.0, f"output {name} is empty")
+    expected = expected.astype(np.float64)
+    peak = float(np.abs(expected).max())
+    error = float(np.abs(found.astype(np.float64) - expected).max())
+    tolerance = RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
+    if not np.isfinite(peak) or not np.isfinite(error):
+        return Difference(name, np.inf, 0.0, f"output {name} holds NaN or infinity")
+    message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"
+    return Difference(name, error, tolerance, message)
+
+
+def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str | None]:
+    """Return the comparison at each case, and the first failure in words.
+
+    Raises:
+        RuntimeFailure: The model cannot be loaded, or fails at a case's sizes.
+    """
+    session = OnnxSession(path)
+    verifications, failure = [], None
+    for case in cases:
+        differences = compare(session, case)
+        bad = next((d for d in differences if not d.passed), None)
+        worst = max(d.max_abs_error for d in differences)
+        verifications.append(
+            Verification(
+                dimensions=case.sizes,
+                # JSON has no infinity; passed says that it is no measured error.
+                max_abs_error=worst if np.isfinite(worst) else float(np.finfo(np.float32).max),
+                passed=bad is None,
+            )
+        )
+        if bad and failure is None:
+            at = ", ".join(f"{name} {size}" for name, size in case.sizes.items())
+            failure = f"{bad.message} at {at}" if at else bad.message
+    return verifications, failure
