@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mopt_api.plan import CREDENTIAL_KEYS
-from mopt_api.reasons import REASONS, ErrorReport, Reason
+from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
 from mopt_api.termination import ErrorSummary, MessageError, decode
 
 from .observing import Job, Pod
@@ -29,8 +29,10 @@ class Problem:
     message: str
 
 
-def _problem(reason: Reason, message: str) -> Problem:
-    return Problem(reason, ErrorReport(reason=reason, message=message).sentence())
+def problem(reason: Reason, message: str) -> Problem:
+    """Return a problem that says what to do about it."""
+    report = ErrorReport(reason=reason, message=message[:MAX_MESSAGE])
+    return Problem(reason, report.sentence())
 
 
 def _quote(text: str) -> str:
@@ -45,20 +47,20 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.unschedulable is not None:
         if _ANTI_AFFINITY in pod.unschedulable:
             return None
-        return _problem(Reason.UNSCHEDULABLE, f"No node takes the Pod: {_quote(pod.unschedulable)}")
+        return problem(Reason.UNSCHEDULABLE, f"No node takes the Pod: {_quote(pod.unschedulable)}")
     if pod.waiting is None:
         return None
     reason, message = pod.waiting
     if reason in _PULL_REASONS:
-        return _problem(Reason.IMAGE_PULL_FAILED, f"{reason}: {_quote(message)}")
+        return problem(Reason.IMAGE_PULL_FAILED, f"{reason}: {_quote(message)}")
     if reason == "CreateContainerConfigError" and "secret" in message.lower():
         keys = " and ".join(key for key, required in CREDENTIAL_KEYS.items() if required)
-        return _problem(
+        return problem(
             Reason.SECRET_NOT_FOUND,
             f"{_quote(message)} (namespace {pod.namespace}; needed keys: {keys})",
         )
     if reason in _START_REASONS:
-        return _problem(Reason.JOB_FAILED, f"The container does not start: {_quote(message)}")
+        return problem(Reason.JOB_FAILED, f"The container does not start: {_quote(message)}")
     return None
 
 
@@ -72,24 +74,24 @@ def end_problem(pod: Pod) -> Problem | None:
     if pod.phase != "Failed":
         return None
     if pod.reason == "DeadlineExceeded":
-        return _problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} ran longer than it may")
+        return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} ran longer than it may")
     ended = pod.terminated
     if ended is None:
         words = _quote(pod.message) or pod.reason or "no container state"
-        return _problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {words}")
+        return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {words}")
     # Before the message: an OOM kill leaves log text there.
     if ended.reason == "OOMKilled":
-        return _problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} needed more memory than its limit")
+        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} needed more memory than its limit")
     try:
         summary = decode(ended.message)
     except MessageError:
         words = _quote(ended.message) or ended.reason
-        return _problem(
+        return problem(
             Reason.JOB_FAILED, f"Pod {pod.name} ended with code {ended.exit_code}: {words}"
         )
     if isinstance(summary, ErrorSummary):
         return Problem(summary.error.reason, summary.error.sentence())
-    return _problem(
+    return problem(
         Reason.JOB_FAILED, f"Pod {pod.name} ended with code {ended.exit_code} after its result"
     )
 
@@ -102,10 +104,10 @@ def job_problem(job: Job, pods: list[Pod]) -> Problem:
         pods: The Job's, oldest first.
     """
     for pod in reversed(pods):
-        if problem := end_problem(pod):
-            return problem
+        if wrong := end_problem(pod):
+            return wrong
     reason, message = job.failed or ("", "")
-    return _problem(Reason.JOB_FAILED, f"Job {job.name} failed, {reason}: {_quote(message)}")
+    return problem(Reason.JOB_FAILED, f"Job {job.name} failed, {reason}: {_quote(message)}")
 
 
 def admission_problem(status: int, message: str) -> Problem:
@@ -116,14 +118,9 @@ def admission_problem(status: int, message: str) -> Problem:
         message: The API server's words.
     """
     reason = Reason.POD_FORBIDDEN if status == 403 else Reason.INVALID_SPEC
-    return _problem(reason, f"The API server refuses the Job: {_quote(message)}")
+    return problem(reason, f"The API server refuses the Job: {_quote(message)}")
 
 
 def creation_problem(message: str) -> Problem:
     """Return why the Job controller may not create a Pod, in the API server's words."""
-    return _problem(Reason.POD_FORBIDDEN, _quote(message))
-
-
-def is_permanent(reason: Reason) -> bool:
-    """Tell whether the same inputs fail again."""
-    return REASONS[reason].permanent
+    return problem(Reason.POD_FORBIDDEN, _quote(message))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.reasons import Reason
 from mopt_api.termination import MeasureSummary, MessageError, PrepareSummary, decode
 
 from .failures import (
@@ -16,6 +16,7 @@ from .failures import (
     creation_problem,
     end_problem,
     job_problem,
+    problem,
     start_problem,
     waits_its_turn,
 )
@@ -81,8 +82,8 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Found:
             requeue_after=min(max(_FIRST_POLL_SECONDS, age / 4), _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]
-    if problem := start_problem(pod):
-        return _Found(problem=problem)
+    if wrong := start_problem(pod):
+        return _Found(problem=wrong)
     if pod.phase == "Pending":
         return _Found(problem=last, waiting=waits_its_turn(pod))
     if last is not None:
@@ -106,10 +107,7 @@ def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcom
 
 
 def _without_result(job: Job, why: str) -> Problem:
-    report = ErrorReport(
-        reason=Reason.JOB_FAILED, message=f"Job {job.name} completed without a result ({why})"
-    )
-    return Problem(report.reason, report.sentence())
+    return problem(Reason.JOB_FAILED, f"Job {job.name} completed without a result ({why})")
 
 
 def follow(
@@ -129,11 +127,11 @@ def follow(
     for attempt, name in enumerate(names):
         if name in snapshot.refusals:
             status, words = snapshot.refusals[name]
-            problem = admission_problem(status, words)
-            forbidden = problem.reason is Reason.POD_FORBIDDEN
+            refused = admission_problem(status, words)
+            forbidden = refused.reason is Reason.POD_FORBIDDEN
             return Track(
                 names,
-                problem=problem,
+                problem=refused,
                 over=not forbidden,
                 requeue_after=_LONGEST_POLL_SECONDS if forbidden else None,
             )
@@ -161,8 +159,5 @@ def follow(
         left = GRACE_SECONDS - (now - job.completed).total_seconds()
         if left > 0:
             return Track(names, job, requeue_after=left)
-    report = ErrorReport(
-        reason=Reason.JOB_FAILED,
-        message=f"The Pods of {len(names)} complete Jobs vanished before their result was read",
-    )
-    return Track(names, job, problem=Problem(report.reason, report.sentence()), over=True)
+    words = f"The Pods of {len(names)} complete Jobs vanished before their result was read"
+    return Track(names, job, problem=problem(Reason.JOB_FAILED, words), over=True)

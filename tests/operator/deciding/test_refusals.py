@@ -1,0 +1,99 @@
+"""Resources that cannot be carried out, and what heals them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mopt_api.plan import Stage
+from mopt_api.spec import Output
+from mopt_operator.deciding import Plan
+from mopt_operator.settings import Profile
+
+STALLED = {"Ready": ("False", "InvalidSpec"), "Stalled": ("True", "InvalidSpec")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"output": None}, "spec.output is missing"),
+        ({"targets": [{"name": "a", "profile": "gpu"}]}, "profile gpu; there are: default"),
+        ({"dimensions": {}}, "must be declared under dimensions"),
+        ({"inputs": []}, "spec.inputs: "),
+        ({"execution": {"backoffLimit": 99}}, "spec.execution.backoffLimit: "),
+    ],
+)
+def test_wrong_field_is_named_and_no_job_is_made(
+    make_world: Callable[..., Any], spec: dict[str, Any], words: str
+) -> None:
+    world = make_world(**spec)
+    assert world.decide().create == ()
+    world.settle()
+    assert world.said() == STALLED
+    assert words in world.condition("Ready")["message"]
+    assert world.status["observedGeneration"] == 1
+
+
+def test_change_to_a_wrong_spec_ends_the_jobs(world: Any) -> None:
+    world.settle()
+    world.edit(targets=[{"name": "a", "profile": "gpu"}])
+    world.settle()
+    assert world.jobs == {}
+    assert world.said() == STALLED
+
+
+def test_administrator_s_change_heals(make_world: Callable[..., Any], settings: Any) -> None:
+    world = make_world(targets=[{"name": "a", "profile": "gpu"}], output=None)
+    world.settle()
+    world.settings = settings.model_copy(
+        update={
+            "profiles": settings.profiles | {"gpu": Profile()},
+            "default_output": Output(uri="s3://shared/results"),
+        }
+    )
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_default_output_of_the_administrator_is_used(
+    make_world: Callable[..., Any], settings: Any
+) -> None:
+    output = Output.model_validate({"uri": "s3://shared", "credentialsSecretRef": {"name": "s"}})
+    with_default = settings.model_copy(update={"default_output": output})
+    world = make_world(settings=with_default, output=None)
+    world.run()
+    assert world.status["targets"][0]["report"]["uri"].startswith("s3://shared/blobs/sha256/")
+
+
+def test_job_that_the_api_server_calls_invalid_stalls_and_is_tried_again_on_change(
+    world: Any,
+) -> None:
+    name = world.decide().create[0]["metadata"]["name"]
+    world.refusals = {name: (422, "requests: must be less than or equal to cpu limit")}
+    plan = world.decide()
+    assert plan.create == ()
+    world.carry_out(plan)
+    assert world.said() == STALLED
+    assert "must be less than or equal" in world.condition("Ready")["message"]
+    assert "progress" not in world.status
+    world.refusals = {}
+    assert len(world.decide().create) == 1
+
+
+def test_forbidden_job_is_waited_for(world: Any) -> None:
+    name = world.decide().create[0]["metadata"]["name"]
+    world.refusals = {name: (403, "exceeded quota: jobs")}
+    plan = world.decide()
+    assert plan.requeue_after == 30
+    world.carry_out(plan)
+    assert world.said() == {
+        "Ready": ("False", "PodForbidden"),
+        "Reconciling": ("True", "Preparing"),
+    }
+    world.refusals = {}
+    world.settle()
+    world.the_job(Stage.PREPARE)
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    assert world.decide() == Plan(requeue_after=3.0)
