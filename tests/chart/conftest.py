@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+NAMESPACE = "mopt-system"
+RESTRICTED = [
+    "pod-security.kubernetes.io/enforce=restricted",
+    "pod-security.kubernetes.io/warn=restricted",
+]
+# Seconds until a controller has done its part; it needs about one.
+PATIENCE = 20.0
 
 
 def _run(arguments: list[str], *, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -89,3 +99,119 @@ def refusal(helm: str, chart: Path) -> Callable[[Values], str]:
         return done.stderr
 
     return run
+
+
+@pytest.fixture(scope="session")
+def resource() -> Callable[[str, str], Manifest]:
+    """Return a function that returns a small valid resource of a name, in a namespace."""
+
+    def make(name: str, namespace: str) -> Manifest:
+        return {
+            "apiVersion": "mopt.dev/v1alpha1",
+            "kind": "ModelOptimization",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "model": {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
+                "inputs": [{"name": "image", "shape": [1, 3, 8, 8]}],
+                "output": {"uri": "s3://optimized", "credentialsSecretRef": {"name": "store"}},
+            },
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(
+    devcluster: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Start a light cluster; it ends with this process even when the process is killed."""
+    folder = str(tmp_path_factory.mktemp("cluster"))
+    yield Path(devcluster("up", "--light", "--dir", folder, "--parent-pid", str(os.getpid())))
+    devcluster("down", "--light", "--dir", folder)
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path, devcluster: Callable[..., str]) -> Command:
+    """Return a function that runs kubectl; check=False leaves a failure to the caller."""
+    program = devcluster("binary", "kubectl")
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+
+    def run(
+        *arguments: str, stdin: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def release(
+    helm: str,
+    chart: Path,
+    kubeconfig: Path,
+    kubectl: Command,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Command:
+    """Install `mopt` for all namespaces and return a function that runs helm.
+
+    The function replaces CHART by the chart's folder.
+    """
+    home = tmp_path_factory.mktemp("helm")
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)} | {
+        f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [helm, *(str(chart) if a == "CHART" else a for a in arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        # Where admission warns, helm passes the warning on.
+        assert "PodSecurity" not in done.stderr
+        return done
+
+    for namespace in (NAMESPACE, "team-a", "team-b"):
+        kubectl("create", "namespace", namespace)
+        kubectl("label", "namespace", namespace, *RESTRICTED)
+    run("install", "mopt", "CHART", "--namespace", NAMESPACE)
+    return run
+
+
+@pytest.fixture(scope="session")
+def get(kubectl: Command) -> Callable[..., Manifest]:
+    """Return a function that returns what `kubectl get` finds."""
+
+    def run(*arguments: str) -> Manifest:
+        found = json.loads(kubectl("get", *arguments, "--output", "json").stdout)
+        assert isinstance(found, dict)
+        return found
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], bool], str], None]:
+    """Return a function that waits until a condition holds."""
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {PATIENCE} s"
+            time.sleep(0.2)
+
+    return wait

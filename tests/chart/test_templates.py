@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from mopt_operator import executing
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -20,22 +23,14 @@ RULES = [
         "resources": ["modeloptimizations"],
         "verbs": ["get", "list", "watch"],
     },
-    {
-        "apiGroups": ["mopt.dev"],
-        "resources": ["modeloptimizations/status"],
-        "verbs": ["get", "patch", "update"],
-    },
+    {"apiGroups": ["mopt.dev"], "resources": ["modeloptimizations/status"], "verbs": ["update"]},
     {
         "apiGroups": ["batch"],
         "resources": ["jobs"],
-        "verbs": ["get", "list", "watch", "create", "delete", "patch"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-    {
-        "apiGroups": ["", "events.k8s.io"],
-        "resources": ["events"],
-        "verbs": ["get", "list", "create", "patch"],
-    },
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
 ]
 DIGEST = "sha256:" + "5" * 64
 
@@ -92,6 +87,13 @@ def test_cluster_role_holds_exactly_the_rules(render: Render) -> None:
     assert binding["roleRef"]["name"] == "mopt-system:mopt"
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": "mopt", "namespace": "mopt-system"}
+    ]
+
+
+def test_rules_are_those_that_the_operator_lists() -> None:
+    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", executing.__doc__ or "", re.MULTILINE)
+    assert [(group.strip('"'), resource, verbs.split()) for group, resource, verbs in listed] == [
+        (rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in RULES
     ]
 
 

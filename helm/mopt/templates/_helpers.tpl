@@ -48,8 +48,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- /*
-The operator's rules. It reads no Secret. It never deletes a Pod: deleting the Job does. It does not
-need `delete` on events nor finalizers: owner references are set without blockOwnerDeletion.
+The operator's rules: the calls that operator/mopt_operator/executing.py lists, and no others. No
+Secrets, no finalizers (owner references are set without blockOwnerDeletion), no deletion of Pods
+(they go with their Job).
 */ -}}
 {{- define "mopt.rules" -}}
 - apiGroups: [mopt.dev]
@@ -57,14 +58,14 @@ need `delete` on events nor finalizers: owner references are set without blockOw
   verbs: [get, list, watch]
 - apiGroups: [mopt.dev]
   resources: [modeloptimizations/status]
-  verbs: [get, patch, update]
+  verbs: [update]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [""]
   resources: [events]
-  verbs: [get, list, create, patch]
+  verbs: [list, create]
 {{- end -}}

@@ -1,0 +1,130 @@
+"""The operator as the chart sets it up: its own process, the chart's settings, the chart's roles.
+
+Only the Pod around it is missing: the light cluster has no kubelet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+Manifest = dict[str, Any]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Get = Callable[..., Manifest]
+Eventually = Callable[[Callable[[], bool], str], None]
+
+CRD = "customresourcedefinition/modeloptimizations.mopt.dev"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def _operator(
+    kubectl: Command, get: Get, folder: Path, namespace: str, release: str
+) -> Iterator[tuple[int, Path]]:
+    """Run the operator with a release's settings and account; yield its health port and log."""
+    token = kubectl("create", "token", release, "--namespace", namespace).stdout.strip()
+    config = json.loads(kubectl("config", "view", "--raw", "--output", "json").stdout)
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    (folder / "kubeconfig").write_text(json.dumps(config))
+
+    port, log = _free_port(), folder / "log"
+    settings = json.loads(get("configmap", release, "-n", namespace)["data"]["config.json"])
+    # 8080 may be taken here; in a Pod it is not.
+    settings["healthAddress"] = f"127.0.0.1:{port}"
+    (folder / "config.json").write_text(json.dumps(settings))
+
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "MOPT_OPERATOR_CONFIG": str(folder / "config.json"),
+    }
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mopt_operator.main"],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield port, log
+            assert process.poll() is None, log.read_text()
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "namespaces"), [("everywhere", []), ("narrowly", ["team-a"])], ids=["all", "listed"]
+)
+def test_roles_suffice(
+    release: Command,
+    kubectl: Command,
+    get: Get,
+    eventually: Eventually,
+    resource: Callable[[str, str], Manifest],
+    tmp_path: Path,
+    name: str,
+    namespaces: list[str],
+) -> None:
+    kubectl("wait", CRD, "--for=condition=Established", "--timeout=20s")
+    installed, namespace = f"{name}-mopt", f"mopt-{name}"
+    settings = ["crds.install=false", "rbac.aggregateToUserRoles=false"]
+    settings += [f"watchNamespaces={{{','.join(namespaces)}}}"] if namespaces else []
+    flags = ["--namespace", namespace, "--create-namespace", "--set", ",".join(settings)]
+    release("install", name, "CHART", *flags)
+    for team in ("team-a", "team-b"):
+        kubectl("create", "--filename", "-", stdin=json.dumps(resource(name, team)))
+
+    def condition(team: str) -> str:
+        status = get("modeloptimization", name, "-n", team)["status"]
+        ready = [c for c in status.get("conditions", []) if c["type"] == "Ready"]
+        return ready[0]["reason"] if ready else "none"
+
+    def pods(team: str) -> list[Manifest]:
+        found = get("pods", "-n", team, "-l", f"mopt.dev/name={name}")["items"]
+        assert isinstance(found, list)
+        return found
+
+    with _operator(kubectl, get, tmp_path, namespace, installed) as (port, log):
+        eventually(lambda: _healthy(port), "/healthz")
+        # The namespace enforces Pod Security restricted: the Job's Pod was admitted.
+        eventually(lambda: len(pods("team-a")) == 1, "the Job's Pod in team-a")
+        eventually(lambda: condition("team-a") != "none", "status in team-a")
+        if namespaces:
+            assert (condition("team-b"), pods("team-b")) == ("none", [])
+        else:
+            eventually(lambda: condition("team-b") != "none", "status in team-b")
+        assert "forbidden" not in log.read_text().lower()
+
+    for team in ("team-a", "team-b"):
+        kubectl("delete", "modeloptimization", name, "-n", team)
+    release("uninstall", name, "--namespace", namespace)
