@@ -1,0 +1,405 @@
+"""A real API server and controller-manager, the operator as a process, and a kubelet by hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARED = "shared"
+# Everything here happens within a second or two; the machine may be busy.
+PATIENCE = 30.0
+
+Json = dict[str, Any]
+
+# What operator/mopt_operator/executing.py lists.
+RULES = [
+    {
+        "apiGroups": ["mopt.dev"],
+        "resources": ["modeloptimizations"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {"apiGroups": ["mopt.dev"], "resources": ["modeloptimizations/status"], "verbs": ["update"]},
+    {
+        "apiGroups": ["batch"],
+        "resources": ["jobs"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
+]
+
+
+class Refused(Exception):
+    """The API server answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class Api:
+    """The API server, as the administrator."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        self.config = config
+        self._server = config["clusters"][0]["cluster"]["server"]
+        user = config["users"][0]["user"]
+        authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
+        self._context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        with tempfile.NamedTemporaryFile() as chain:
+            for key in ("client-certificate-data", "client-key-data"):
+                chain.write(base64.b64decode(user[key]))
+            chain.flush()
+            self._context.load_cert_chain(chain.name)
+
+    def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> Json:
+        request = urllib.request.Request(  # noqa: S310 - https by construction
+            self._server + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": f"application/{kind}"},
+        )
+        try:
+            with urllib.request.urlopen(request, context=self._context, timeout=30) as answer:  # noqa: S310
+                result: Json = json.load(answer)
+                return result
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(error.code, json.load(error)["message"]) from error
+
+    def create(self, manifest: Json) -> Json:
+        return self.call("POST", self.path(manifest, collection=True), manifest)
+
+    @staticmethod
+    def path(manifest: Json, *, collection: bool = False) -> str:
+        version, kind = manifest["apiVersion"], manifest["kind"]
+        root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        namespace = manifest["metadata"].get("namespace")
+        middle = f"/namespaces/{namespace}" if namespace else ""
+        end = "" if collection else f"/{manifest['metadata']['name']}"
+        return f"{root}{middle}/{kind.lower()}s{end}"
+
+
+class Resource:
+    """One ModelOptimization in the cluster, seen from outside the operator."""
+
+    def __init__(self, api: Api, manifest: Json) -> None:
+        self._api = api
+        self.manifest = manifest
+        self.namespace = manifest["metadata"]["namespace"]
+        self.name = manifest["metadata"]["name"]
+        self._path = api.path(manifest)
+
+    def read(self) -> Json:
+        return self._api.call("GET", self._path)
+
+    def patch(self, body: Json) -> Json:
+        return self._api.call("PATCH", self._path, body, "merge-patch+json")
+
+    def delete(self) -> None:
+        self._api.call("DELETE", self._path)
+
+    def _labelled(self, root: str, plural: str) -> list[Json]:
+        path = (
+            f"{root}/namespaces/{self.namespace}/{plural}?labelSelector=mopt.dev/name={self.name}"
+        )
+        return list(self._api.call("GET", path)["items"])
+
+    def jobs(self) -> list[Json]:
+        found = self._labelled("/apis/batch/v1", "jobs")
+        return sorted(found, key=lambda job: job["metadata"]["creationTimestamp"])
+
+    def pods(self) -> list[Json]:
+        return self._labelled("/api/v1", "pods")
+
+    def events(self) -> list[Json]:
+        selector = f"fieldSelector=involvedObject.name={self.name}"
+        path = f"/api/v1/namespaces/{self.namespace}/events?{selector}"
+        return list(self._api.call("GET", path)["items"])
+
+    def said(self) -> dict[str, tuple[str, str]]:
+        conditions = self.read().get("status", {}).get("conditions", [])
+        return {c["type"]: (c["status"], c["reason"]) for c in conditions}
+
+    def message(self) -> str:
+        conditions = self.read()["status"]["conditions"]
+        return str(next(c["message"] for c in conditions if c["type"] == "Ready"))
+
+    def wait_for(self, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+        """Return the first true answer of a look, or fail with what there is."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := look():
+                return found
+            time.sleep(0.1)
+        state = json.dumps(self.read().get("status"), indent=1)
+        jobs = [(j["metadata"]["name"], j.get("status")) for j in self.jobs()]
+        raise AssertionError(f"waited {seconds} s in vain; status {state}; Jobs {jobs}")
+
+    def wait_said(self, seconds: float = PATIENCE, **conditions: tuple[str, str]) -> None:
+        self.wait_for(lambda: self.said() == conditions, seconds)
+
+    def pod_of(self, stage: str, target: str | None = None) -> Json:
+        """Wait for the Pod at work of a stage."""
+
+        def look() -> Json | None:
+            for pod in self.pods():
+                labels = pod["metadata"]["labels"]
+                fits = labels["mopt.dev/stage"] == stage
+                fits &= target is None or labels.get("mopt.dev/target") == target
+                if fits and pod["status"]["phase"] not in ("Succeeded", "Failed"):
+                    return pod
+            return None
+
+        found: Json = self.wait_for(look)
+        return found
+
+    def set_pod(self, pod: Json, status: Json) -> None:
+        """Report what a kubelet would."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
+        self._api.call("PATCH", path, {"status": status}, "merge-patch+json")
+
+    def waiting(self, pod: Json, reason: str, message: str) -> None:
+        state = {"waiting": {"reason": reason, "message": message}}
+        self.set_pod(pod, {"phase": "Pending", "containerStatuses": [_container(state)]})
+
+    def finish(self, pod: Json, message: str, *, exit_code: int = 0, reason: str = "") -> None:
+        state = {"terminated": {"exitCode": exit_code, "message": message, "reason": reason}}
+        phase = "Failed" if exit_code else "Succeeded"
+        self.set_pod(pod, {"phase": phase, "containerStatuses": [_container(state)]})
+
+    def run(self, messages: Any) -> None:
+        """Play the kubelet from the first Job to the last."""
+        self.finish(self.pod_of("prepare"), messages.prepare())
+        self.finish(self.pod_of("measure"), messages.measure())
+        self.wait_said(Ready=("True", "Optimized"))
+
+
+def _container(state: Json) -> Json:
+    return {
+        "name": "optimizer",
+        "image": "mopt/optimizer:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+    }
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start a light cluster and return its kubeconfig."""
+    folder = tmp_path_factory.mktemp("light")
+    command = [sys.executable, str(ROOT / "hack" / "devcluster")]
+    where = ["--light", "--dir", str(folder)]
+    up = subprocess.run(
+        [*command, "up", *where, "--audit", "--parent-pid", str(os.getpid())],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    try:
+        yield Path(up.stdout.strip().splitlines()[-1])
+    finally:
+        subprocess.run([*command, "down", *where], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Path) -> Api:
+    """Return the API server with the CRD and the operator's permissions installed."""
+    api = Api(cluster)
+    crd = yaml.safe_load((ROOT / "crds" / "mopt.dev_modeloptimizations.yaml").read_text())
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    api.call("POST", path, crd)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        status = api.call("GET", f"{path}/{crd['metadata']['name']}")["status"]
+        conditions = status.get("conditions") or ()
+        if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+            break
+        time.sleep(0.1)
+    role = {"kind": "ClusterRole", "name": "mopt-operator", "apiGroup": "rbac.authorization.k8s.io"}
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    metadata = {"metadata": {"name": role["name"]}}
+    api.call("POST", f"{rbac}/clusterroles", metadata | {"rules": RULES})
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": "kube-system"}
+    binding = metadata | {"roleRef": role, "subjects": [subject]}
+    api.call("POST", f"{rbac}/clusterrolebindings", binding)
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    api.call("POST", accounts, {"metadata": {"name": "operator"}})
+    return api
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a kubeconfig of the operator's ServiceAccount: it has its permissions, no others."""
+    path = "/api/v1/namespaces/kube-system/serviceaccounts/operator/token"
+    answer = api.call("POST", path, {"spec": {"expirationSeconds": 7200}})
+    config = api.config | {
+        "users": [{"name": "operator", "user": {"token": answer["status"]["token"]}}],
+    }
+    config["contexts"][0]["context"]["user"] = "operator"
+    file = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    file.write_text(json.dumps(config))
+    return file
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Operator:
+    """The operator's process."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, config: Json) -> None:
+        self._health = f"http://127.0.0.1:{_free_port()}/healthz"
+        address = self._health.removeprefix("http://").removesuffix("/healthz")
+        file = folder / "config.json"
+        file.write_text(json.dumps(config | {"healthAddress": address}))
+        self._log = folder / "operator.log"
+        self._environment = os.environ | {
+            "KUBECONFIG": str(kubeconfig),
+            "MOPT_OPERATOR_CONFIG": str(file),
+            "PYTHONWARNINGS": "error",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mopt_operator.main"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(self._health, timeout=5):  # noqa: S310
+                    return
+            except OSError:
+                assert self._process.poll() is None, self.log()
+                time.sleep(0.1)
+        raise AssertionError(f"no /healthz: {self.log()}")
+
+    def stop(self) -> int:
+        """End it as Kubernetes does; return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout=15)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=15)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> int:
+        assert self._process is not None
+        return self._process.wait(timeout=seconds)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture(scope="session")
+def make_operator(
+    operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Operator]]:
+    """Return a maker of operators (not started); its arguments are settings."""
+    made: list[Operator] = []
+
+    def make(*, kubeconfig: Path = operator_kubeconfig, **config: Any) -> Operator:
+        settings = {"optimizerImage": "mopt/optimizer:test", "logFormat": "text"} | config
+        made.append(Operator(kubeconfig, tmp_path_factory.mktemp("operator"), settings))
+        return made[-1]
+
+    yield make
+    for operator in made:
+        if operator.running:
+            operator.kill()
+
+
+@pytest.fixture(scope="session")
+def make_namespace(api: Api) -> Callable[[], str]:
+    """Return a maker of namespaces that enforce restricted Pods."""
+    count = iter(range(1000))
+
+    def make(name: str = "") -> str:
+        name = name or f"own-{next(count)}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+        # The controller-manager makes it; without it no Pod is admitted.
+        path = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                api.call("GET", path)
+            except Refused:
+                time.sleep(0.05)
+            else:
+                return name
+        raise AssertionError(f"no default ServiceAccount in {name}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def operator(
+    make_operator: Callable[..., Operator], make_namespace: Callable[..., str]
+) -> Iterator[Operator]:
+    """Run an operator for the namespace `shared`, in which each test has its own resource."""
+    make_namespace(SHARED)
+    running = make_operator(watchNamespaces=[SHARED])
+    running.start()
+    yield running
+    assert running.running, running.log()
+    assert "Traceback" not in running.log()
+
+
+@pytest.fixture
+def make_resource(
+    api: Api, resource_manifest: Callable[..., Json], request: pytest.FixtureRequest
+) -> Callable[..., Resource]:
+    """Return a maker of resources, named after the test; its arguments are fields of spec."""
+
+    def make(*, namespace: str = SHARED, name: str = "", **spec: Any) -> Resource:
+        text = request.node.name.replace("test_", "", 1)
+        plain = "".join(c if c.isalnum() else "-" for c in text.lower())[:60]
+        manifest = resource_manifest(name or plain.strip("-"), **spec)
+        manifest["metadata"]["namespace"] = namespace
+        api.create(manifest)
+        return Resource(api, manifest)
+
+    return make
+
+
+@pytest.fixture
+def resource(operator: Operator, make_resource: Callable[..., Resource]) -> Resource:
+    """Create a resource that the shared operator serves."""
+    return make_resource()

@@ -1,0 +1,206 @@
+"""What goes wrong, as the cluster really reports it, within the promised 60 seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mopt_api.reasons import EXIT_CODES, REASONS, Reason
+
+pytestmark = pytest.mark.cluster
+
+WAITING = [
+    ("CreateContainerConfigError", 'secret "store" not found', "SecretNotFound"),
+    ("ErrImagePull", "manifest unknown", "ImagePullFailed"),
+    ("ImagePullBackOff", "Back-off pulling image", "ImagePullFailed"),
+]
+
+
+@pytest.mark.parametrize(("reason", "words", "said"), WAITING, ids=[w[0] for w in WAITING])
+def test_pod_that_waits_is_explained_and_heals(
+    resource: Any, messages: Any, reason: str, words: str, said: str
+) -> None:
+    pod = resource.pod_of("prepare")
+    resource.waiting(pod, reason, words)
+    resource.wait_said(Ready=("False", said), Reconciling=("True", "Preparing"))
+    assert words in resource.message()
+    resource.run(messages)
+
+
+def test_pod_that_fits_nowhere_is_unschedulable(resource: Any) -> None:
+    pod = resource.pod_of("prepare")
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient memory.",
+    }
+    resource.set_pod(pod, {"conditions": [condition]})
+    resource.wait_said(Ready=("False", "Unschedulable"), Reconciling=("True", "Preparing"))
+
+
+PERMANENT = [reason for code, reason in EXIT_CODES.items() if REASONS[reason].permanent]
+
+
+@pytest.mark.parametrize("reason", PERMANENT)
+def test_permanent_failure_of_a_job_stalls_without_a_retry(
+    resource: Any, messages: Any, reason: Reason
+) -> None:
+    pod = resource.pod_of("prepare")
+    code = REASONS[reason].exit_code
+    resource.finish(pod, messages.error(reason, "what was wrong"), exit_code=code, reason="Error")
+    resource.wait_said(Ready=("False", reason), Stalled=("True", reason))
+    assert resource.message() == f"what was wrong. {REASONS[reason].remedy}"
+    assert len(resource.pods()) == 1
+
+
+def test_failure_that_may_pass_is_retried_and_then_stalls(
+    operator: Any, make_resource: Callable[..., Any], messages: Any
+) -> None:
+    resource = make_resource(execution={"backoffLimit": 1})
+    told = messages.error(Reason.STORE_UNREACHABLE, "no answer from store:9000")
+    for _ in range(2):
+        resource.finish(resource.pod_of("prepare"), told, exit_code=80, reason="Error")
+        resource.wait_for(lambda: resource.said()["Ready"] == ("False", "StoreUnreachable"))
+    resource.wait_said(Ready=("False", "StoreUnreachable"), Stalled=("True", "StoreUnreachable"))
+    assert len(resource.pods()) == 2
+
+
+@pytest.mark.parametrize(
+    ("ended", "status", "said"),
+    [
+        ({"exitCode": 137, "reason": "OOMKilled"}, {}, "OutOfMemory"),
+        ({"exitCode": 143, "reason": "Error"}, {"reason": "DeadlineExceeded"}, "DeadlineExceeded"),
+        ({"exitCode": 1, "reason": "Error", "message": "Traceback"}, {}, "JobFailed"),
+    ],
+    ids=["memory", "deadline", "crash"],
+)
+def test_pod_that_dies_is_explained(
+    operator: Any,
+    make_resource: Callable[..., Any],
+    ended: dict[str, Any],
+    status: dict[str, Any],
+    said: str,
+) -> None:
+    resource = make_resource(execution={"backoffLimit": 0})
+    container = {
+        "name": "optimizer",
+        "image": "mopt/optimizer:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": ended},
+    }
+    pod = resource.pod_of("prepare")
+    resource.set_pod(pod, {"phase": "Failed", "containerStatuses": [container]} | status)
+    resource.wait_said(Ready=("False", said), Stalled=("True", said))
+
+
+def test_disrupted_pod_is_replaced_and_not_counted(
+    operator: Any, make_resource: Callable[..., Any], messages: Any
+) -> None:
+    resource = make_resource(execution={"backoffLimit": 0})
+    pod = resource.pod_of("prepare")
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    container = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    resource.set_pod(
+        pod,
+        {
+            "phase": "Failed",
+            "conditions": [condition],
+            "containerStatuses": [
+                {
+                    "name": "optimizer",
+                    "image": "i",
+                    "imageID": "",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": container,
+                }
+            ],
+        },
+    )
+    resource.run(messages)
+
+
+def test_pod_that_the_namespace_forbids_is_explained_in_the_api_server_s_words(
+    make_operator: Callable[..., Any],
+    make_namespace: Callable[..., str],
+    make_resource: Callable[..., Any],
+    messages: Any,
+    api: Any,
+) -> None:
+    namespace = make_namespace()
+    quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    api.call("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+    make_operator(watchNamespaces=[namespace]).start()
+    resource = make_resource(namespace=namespace)
+    resource.wait_said(60, Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
+    assert "exceeded quota: none" in resource.message()
+    api.call("DELETE", f"{quotas}/none")
+    resource.run(messages)
+
+
+def test_job_that_is_refused_by_quota_is_waited_for(
+    make_operator: Callable[..., Any],
+    make_namespace: Callable[..., str],
+    make_resource: Callable[..., Any],
+    api: Any,
+) -> None:
+    namespace = make_namespace()
+    quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    hard = {"count/jobs.batch": "0"}
+    api.call("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": hard}})
+    make_operator(watchNamespaces=[namespace]).start()
+    resource = make_resource(namespace=namespace)
+    resource.wait_said(Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
+    assert "exceeded quota: none" in resource.message()
+
+
+def test_job_that_the_api_server_calls_invalid_stalls_in_its_words(
+    operator: Any, make_resource: Callable[..., Any], messages: Any
+) -> None:
+    resources = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    resource = make_resource(targets=[{"name": "a", "resources": resources}])
+    resource.finish(resource.pod_of("prepare"), messages.prepare())
+    resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
+    assert "must be less than or equal to cpu limit" in resource.message()
+    resource.patch({"spec": {"targets": [{"name": "a"}]}})
+    resource.finish(resource.pod_of("measure"), messages.measure("a"))
+    resource.wait_said(Ready=("True", "Optimized"))
+
+
+def test_unknown_profile_stalls_and_names_the_known_ones(
+    operator: Any, make_resource: Callable[..., Any]
+) -> None:
+    resource = make_resource(targets=[{"name": "a", "profile": "gpu"}])
+    resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
+    assert "profile gpu; there are: default" in resource.message()
+    assert resource.jobs() == []
+
+
+def test_foreign_job_of_the_same_name_is_reported(
+    make_operator: Callable[..., Any],
+    make_namespace: Callable[..., str],
+    make_resource: Callable[..., Any],
+    api: Any,
+) -> None:
+    namespace = make_namespace()
+    operator = make_operator(watchNamespaces=[namespace])
+    operator.start()
+    resource = make_resource(namespace=namespace)
+    resource.pod_of("prepare")
+    operator.kill()
+    (job,) = resource.jobs()
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    api.call("DELETE", f"{path}/{job['metadata']['name']}?propagationPolicy=Background")
+    resource.wait_for(lambda: not resource.jobs() and not resource.pods())
+    container = {"name": "c", "image": "i"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    foreign = {"metadata": {"name": job["metadata"]["name"]}, "spec": {"template": template}}
+    api.call("POST", path, foreign)
+    operator.start()
+    resource.wait_for(lambda: resource.said()["Ready"] == ("False", "PodForbidden"))
+    assert "that is not mopt's" in resource.message()

@@ -1,0 +1,125 @@
+"""An operator that ends at any time leaves exactly one Job per stage."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[..., str]) -> str:
+    return make_namespace()
+
+
+@pytest.fixture
+def own(make_operator: Callable[..., Any], namespace: str) -> Any:
+    """Return an operator of this test's own, not started."""
+    return make_operator(watchNamespaces=[namespace])
+
+
+def stages(resource: Any) -> list[str]:
+    return [job["metadata"]["labels"]["mopt.dev/stage"] for job in resource.jobs()]
+
+
+def test_killed_operator_takes_up_the_work_where_it_stands(
+    own: Any, namespace: str, make_resource: Callable[..., Any], messages: Any
+) -> None:
+    own.start()
+    resource = make_resource(namespace=namespace)
+    pod = resource.pod_of("prepare")
+    own.kill()
+    own.start()
+    own.kill()
+    resource.finish(pod, messages.prepare())
+    own.start()
+    resource.pod_of("measure")
+    own.kill()
+    own.start()
+    resource.finish(resource.pod_of("measure"), messages.measure())
+    resource.wait_said(Ready=("True", "Optimized"))
+    own.kill()
+    version = resource.read()["metadata"]["resourceVersion"]
+    own.start()
+    resource.patch({"metadata": {"labels": {"touched": "yes"}}})
+    time.sleep(2)
+    assert stages(resource) == ["prepare", "measure"]
+    assert resource.said() == {"Ready": ("True", "Optimized")}
+    assert resource.read()["metadata"]["resourceVersion"] > version
+
+
+def test_newer_optimizer_image_leaves_finished_resources_alone(
+    own: Any,
+    namespace: str,
+    make_operator: Callable[..., Any],
+    make_resource: Callable[..., Any],
+    messages: Any,
+) -> None:
+    own.start()
+    resource = make_resource(namespace=namespace)
+    resource.run(messages)
+    own.kill()
+    newer = make_operator(watchNamespaces=[namespace], optimizerImage="mopt/optimizer:newer")
+    newer.start()
+    other = make_resource(namespace=namespace, name="other")
+    pod = other.pod_of("prepare")
+    assert pod["spec"]["containers"][0]["image"] == "mopt/optimizer:newer"
+    assert stages(resource) == ["prepare", "measure"]
+    assert resource.said() == {"Ready": ("True", "Optimized")}
+
+
+def test_two_operators_at_once_make_one_job_per_stage(
+    own: Any,
+    namespace: str,
+    make_operator: Callable[..., Any],
+    make_resource: Callable[..., Any],
+    messages: Any,
+) -> None:
+    other = make_operator(watchNamespaces=[namespace])
+    own.start()
+    other.start()
+    resource = make_resource(namespace=namespace)
+    resource.run(messages)
+    assert stages(resource) == ["prepare", "measure"]
+    assert own.running
+    assert other.running
+
+
+def test_sigterm_ends_the_operator_at_once_and_cleanly(own: Any) -> None:
+    own.start()
+    began = time.monotonic()
+    assert own.stop() == 0
+    assert time.monotonic() - began < 3
+    assert "Traceback" not in own.log()
+
+
+def test_whole_cluster_is_served_where_no_namespace_is_named(
+    make_operator: Callable[..., Any], namespace: str, make_resource: Callable[..., Any]
+) -> None:
+    everywhere = make_operator()
+    everywhere.start()
+    resource = make_resource(namespace=namespace)
+    resource.pod_of("prepare")
+    assert everywhere.stop() == 0
+
+
+def test_operator_without_permission_ends_with_an_error(
+    make_operator: Callable[..., Any], api: Any, namespace: str, tmp_path: Any
+) -> None:
+    answer = api.call(
+        "POST",
+        f"/api/v1/namespaces/{namespace}/serviceaccounts/default/token",
+        {"spec": {"expirationSeconds": 7200}},
+    )
+    users = [{"name": "operator", "user": {"token": answer["status"]["token"]}}]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(api.config | {"users": users}))
+    powerless = make_operator(kubeconfig=kubeconfig, watchNamespaces=[namespace])
+    powerless.start()
+    assert powerless.wait(30) != 0
+    assert "forbidden" in powerless.log()
