@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -69,11 +70,17 @@ def helm(devcluster: Callable[..., str]) -> str:
 def render(helm: str, chart: Path) -> Callable[..., list[Manifest]]:
     """Return a function that renders the chart as release `mopt` in namespace `mopt-system`."""
 
-    def run(values: Values | None = None) -> list[Manifest]:
-        command = [helm, "template", "mopt", str(chart), "--namespace", "mopt-system"]
-        done = _run([*command, "--values", "-"], stdin=json.dumps(values or {}))
+    @functools.cache
+    def rendered(values: str) -> str:
+        command = [helm, "template", "mopt", str(chart), "--namespace", NAMESPACE]
+        done = _run([*command, "--values", "-"], stdin=values)
         assert done.returncode == 0, done.stderr
-        return [document for document in yaml.safe_load_all(done.stdout) if document]
+        return done.stdout
+
+    def run(values: Values | None = None) -> list[Manifest]:
+        # The CRD is long: the loader in Python takes longer over it than helm.
+        documents = yaml.load_all(rendered(json.dumps(values or {})), yaml.CSafeLoader)
+        return [document for document in documents if document]
 
     return run
 

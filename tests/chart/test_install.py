@@ -66,6 +66,13 @@ def test_restricted_namespace_admits_the_pod(get: Get, eventually: Eventually) -
     eventually(made, "the Deployment's Pod")
 
 
+def test_notes_name_the_next_commands(release: Command) -> None:
+    notes = release("get", "notes", "mopt", "--namespace", NAMESPACE).stdout
+    assert "all namespaces; Jobs run mopt/optimizer:0.1.0" in notes
+    assert f"kubectl -n {NAMESPACE} rollout status deployment/mopt" in notes
+    assert "each ModelOptimization must name its spec.output" in notes
+
+
 @pytest.mark.usefixtures("release")
 def test_namespace_refuses_a_pod_that_is_less_than_restricted(kubectl: Command, get: Get) -> None:
     deployment = get("deployment/mopt", "-n", NAMESPACE)

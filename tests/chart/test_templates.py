@@ -57,6 +57,21 @@ def test_lint_finds_nothing(helm: str, chart: Path) -> None:
     assert "[WARNING]" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("version", "accepted"), [("1.30.9", False), ("1.31.0", True), ("1.33.4-gke.100", True)]
+)
+def test_kubernetes_version(helm: str, chart: Path, version: str, accepted: bool) -> None:
+    done = subprocess.run(
+        [helm, "template", "mopt", chart, "--kube-version", version],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode == 0) is accepted, done.stderr
+    assert ("kubeVersion: >=1.31" in done.stderr) is not accepted
+
+
 def test_default_objects(render: Render) -> None:
     manifests = render()
     assert sorted((m["kind"], m["metadata"]["name"]) for m in manifests) == [
@@ -183,6 +198,12 @@ def test_selector_survives_chart_and_app_versions(only: Only) -> None:
         "app.kubernetes.io/component": "operator",
     }
     assert deployment["spec"]["template"]["metadata"]["labels"] == {**selector, "team": "ml"}
+
+
+def test_large_grace_period_stays_an_integer(only: Only) -> None:
+    pod = only("Deployment", {"terminationGracePeriodSeconds": 1_000_000})["spec"]["template"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 1_000_000
+    assert isinstance(pod["spec"]["terminationGracePeriodSeconds"], int)
 
 
 def test_probes_ask_the_health_port(only: Only) -> None:
