@@ -129,7 +129,7 @@ def ssim(reference: Array, output: Array, data_range: float) -> float:
             raise NotAnImage(f"SSIM needs 3 x 3 pixels at least; the output is {reference.shape}")
         values.append(
             float(
-                structural_similarity(
+                structural_similarity(  # type: ignore[no-untyped-call]
                     expected.astype(np.float64),
                     actual.astype(np.float64),
                     win_size=min(_SSIM_WINDOW, side - 1 + side % 2),

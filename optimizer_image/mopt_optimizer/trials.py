@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,30 @@ from mopt_api.spec import BenchmarkPoint, InputSpec, Variant
 from ._errors import BaselineError
 from ._progress import Log
 from .benchmarking import batch_size, benchmark_feeds, interleave, point_result, schedule
-from .isolation import Opening, VariantFailure, VariantProcess
+from .isolation import Opening, VariantFailure
 from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
 
 Inputs = Mapping[str, NDArray[np.float32]]
 Outputs = list[NDArray[Any]]
-Start = Callable[[Opening], VariantProcess]
+
+
+class Process(Protocol):
+    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
+
+    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]: ...
+
+    def bind(self, point: str, feeds: Mapping[str, Path]) -> None: ...
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]: ...
+
+    def release(self, point: str) -> None: ...
+
+    def peak_memory_bytes(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+Start = Callable[[Opening], Process]
 
 
 @dataclass
@@ -48,7 +66,7 @@ class Trial:
     artifact: Artifact
     path: Path
     comparison: Comparison
-    process: VariantProcess | None = None
+    process: Process | None = None
     failure: VariantFailure | None = None
     peak_memory_bytes: int | None = None
     times_ns: dict[str, list[int]] = field(default_factory=dict)
@@ -59,7 +77,7 @@ class Trial:
         return self.variant.name
 
     @property
-    def running(self) -> VariantProcess:
+    def running(self) -> Process:
         """The open process."""
         if self.process is None:
             raise VariantFailure(VariantReason.CRASHED, f"{self.name} is not running")

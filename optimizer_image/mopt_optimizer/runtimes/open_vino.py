@@ -15,7 +15,7 @@ import openvino as ov
 
 from mopt_api.spec import Precision
 
-from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
+from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, select_feeds
 
 _NAME = "OpenVINO"
 _HINTS = {
@@ -23,6 +23,13 @@ _HINTS = {
     Precision.INT8: ov.Type.f32,
     Precision.BF16: ov.Type.bf16,
 }
+
+
+def _words(error: RuntimeError) -> str:
+    """Return what OpenVINO says, without the lines that only name its source files."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception from ")]
+    return " ".join(said) or type(error).__name__
 
 
 class OpenVinoRunner:
@@ -42,7 +49,7 @@ class OpenVinoRunner:
             computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} cannot open the model: {first_line(error)}") from error
+            raise RuntimeFailure(f"{_NAME} cannot open the model: {_words(error)}") from error
         if computed_in != _HINTS[precision]:
             raise RuntimeFailure(
                 f"{_NAME} would compute in {computed_in}, not in {precision}, on this CPU"
@@ -57,7 +64,7 @@ class OpenVinoRunner:
         try:
             self._request.infer()
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} cannot run the model: {first_line(error)}") from error
+            raise RuntimeFailure(f"{_NAME} cannot run the model: {_words(error)}") from error
 
     def _set_inputs(self, feeds: Feeds) -> None:
         arrays = select_feeds(self._inputs, feeds, _NAME)
@@ -65,7 +72,7 @@ class OpenVinoRunner:
             for index, array in enumerate(arrays):
                 self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} refuses the inputs: {first_line(error)}") from error
+            raise RuntimeFailure(f"{_NAME} refuses the inputs: {_words(error)}") from error
 
     def run(self, feeds: Feeds) -> Outputs:
         self._set_inputs(feeds)
@@ -92,7 +99,7 @@ class OpenVinoRunner:
             try:
                 request.infer()
             except RuntimeError as error:
-                raise RuntimeFailure(f"{_NAME} cannot run: {first_line(error)}") from error
+                raise RuntimeFailure(f"{_NAME} cannot run: {_words(error)}") from error
 
         return call
 

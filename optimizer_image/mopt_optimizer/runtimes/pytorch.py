@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 import torch
 
-from ..sources import load_program
+from ..sources import load_exported_program
 from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
 
 _NAME = "PyTorch"
@@ -37,7 +38,8 @@ class PyTorchRunner:
 
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        program = load_program(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            program = load_exported_program(path, Path(folder))
         self._inputs = list(program.graph_signature.user_inputs)
         self._module = program.module()
 

@@ -1,0 +1,95 @@
+"""Small real models for the runtimes, and processes that misbehave on purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCALE = 2
+CALIBRATION_SEED = 7
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """One network in every form that is measured.
+
+    Input `image` is (batch, 3, height, width), all but the channels dynamic; the output is twice
+    as high and wide.
+    """
+
+    program: Path
+    onnx: Path
+    int8: Path
+
+
+def _calibrated(onnx_path: Path, int8_path: Path) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Noise(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            random = np.random.default_rng(CALIBRATION_SEED)
+            self._left = [random.random((1, 3, 16, 16), np.float32) for _ in range(4)]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return {"image": self._left.pop()} if self._left else None
+
+    quantize_static(
+        str(onnx_path),
+        str(int8_path),
+        Noise(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    """Conv, PReLU, Conv, PixelShuffle with seeded weights, exported by torch."""
+    import torch
+    from torch import nn
+
+    folder = tmp_path_factory.mktemp("models")
+    files = ModelFiles(folder / "model.pt2", folder / "model.onnx", folder / "int8.onnx")
+    torch.manual_seed(0)
+
+    class Upscaler(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(3, 16, 3, padding=1),
+                nn.PReLU(16),
+                nn.Conv2d(16, 3 * SCALE * SCALE, 3, padding=1),
+                nn.PixelShuffle(SCALE),
+                nn.Sigmoid(),
+            )
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.body(image)
+            return result
+
+    network = Upscaler().eval()
+    dynamic = torch.export.Dim.DYNAMIC
+    program = torch.export.export(
+        network,
+        (torch.rand(2, 3, 16, 20),),
+        dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+    )
+    program.example_inputs = None
+    torch.export.save(program, files.program)
+    exported = torch.onnx.export(
+        program, dynamo=True, opset_version=18, input_names=["image"], verbose=False
+    )
+    assert exported is not None
+    exported.save(files.onnx)
+    _calibrated(files.onnx, files.int8)
+    return files

@@ -1,0 +1,161 @@
+"""A variant's process that crashes, hangs or is killed becomes a named failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mopt_api.result import VariantReason
+from mopt_api.spec import Precision, Runtime
+from mopt_optimizer.isolation import (
+    MAX_MESSAGE,
+    Opening,
+    Timeouts,
+    VariantFailure,
+    VariantProcess,
+    exit_failure,
+)
+
+ANSWER = """
+import json, os, sys, time
+def answer(value=None):
+    sys.stdin.readline()
+    print(json.dumps({"answer": value or {}}), flush=True)
+"""
+QUICK = Timeouts(open=10, call=10)
+
+
+def started(
+    tmp_path: Path,
+    program: str,
+    *,
+    timeouts: Timeouts = QUICK,
+    environ: dict[str, str] | None = None,
+) -> VariantProcess:
+    opening = Opening("v", Runtime.ONNX_RUNTIME, Precision.FP32, tmp_path / "m.onnx", threads=3)
+    return VariantProcess(
+        opening,
+        workdir=tmp_path,
+        environ=dict(os.environ) if environ is None else environ,
+        timeouts=timeouts,
+        argv=(sys.executable, "-c", ANSWER + program),
+    )
+
+
+def failure_of(tmp_path: Path, program: str, timeouts: Timeouts = QUICK) -> VariantFailure:
+    with pytest.raises(VariantFailure) as caught:
+        started(tmp_path, program, timeouts=timeouts)
+    return caught.value
+
+
+def test_a_segmentation_fault_is_a_crash(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "import ctypes; ctypes.string_at(0)")
+    assert failure.reason is VariantReason.CRASHED
+    assert "SIGSEGV" in str(failure)
+
+
+def test_an_abort_reports_the_last_words(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "print('bad alloc', file=sys.stderr, flush=True); os.abort()")
+    assert failure.reason is VariantReason.CRASHED
+    assert str(failure) == "ended by SIGABRT: bad alloc"
+
+
+def test_a_kill_from_outside_is_taken_for_the_kernels(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "os.kill(os.getpid(), 9)")
+    assert failure.reason is VariantReason.OUT_OF_MEMORY
+
+
+def test_an_exception_is_a_crash_with_its_message(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "raise KeyError('weights')")
+    assert failure.reason is VariantReason.CRASHED
+    assert str(failure) == "exited with status 1: KeyError: 'weights'"
+
+
+def test_a_hang_is_ended_in_time(tmp_path: Path) -> None:
+    started_at = time.monotonic()
+    failure = failure_of(tmp_path, "time.sleep(60)", Timeouts(open=0.3, call=1))
+    assert failure.reason is VariantReason.TIMED_OUT
+    assert "0.3 s" in str(failure)
+    assert time.monotonic() - started_at < 5
+
+
+@pytest.mark.parametrize("reason", [VariantReason.BUILD_FAILED, VariantReason.OUT_OF_MEMORY])
+def test_a_refusal_keeps_its_reason(tmp_path: Path, reason: VariantReason) -> None:
+    reply = json.dumps({"failure": reason.value, "message": "no such operator: Foo"})
+    failure = failure_of(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
+    assert (failure.reason, str(failure)) == (reason, "no such operator: Foo")
+
+
+def test_a_crash_in_a_later_call_is_reported_there(tmp_path: Path) -> None:
+    with started(tmp_path, "answer(); sys.stdin.readline(); os.abort()") as process:
+        with pytest.raises(VariantFailure, match="SIGABRT"):
+            process.bind("p", {})
+        with pytest.raises(VariantFailure, match="SIGABRT"):
+            process.bind("p", {})
+
+
+def test_answers_come_back(tmp_path: Path) -> None:
+    program = "answer(); answer({'times_ns': [3, 4]}); answer({'peak_bytes': 5})"
+    with started(tmp_path, program) as process:
+        assert process.take_turn("p", seconds=0.1, calls=2) == [3, 4]
+        assert process.peak_memory_bytes() == 5
+
+
+def test_a_long_answer_arrives_whole(tmp_path: Path) -> None:
+    program = "answer(); answer({'times_ns': list(range(100_000))}); time.sleep(60)"
+    with started(tmp_path, program) as process:
+        assert process.take_turn("p", seconds=0.1, calls=2) == list(range(100_000))
+
+
+def test_the_process_gets_no_credentials_and_the_given_threads(tmp_path: Path) -> None:
+    environ = dict(os.environ) | {
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "MOPT_OUTPUT_AWS_SECRET_ACCESS_KEY": "s",
+        "MOPT_MODEL_CA_CRT": "s",
+        "MOPT_PLAN": "{}",
+        "KEPT": "1",
+    }
+    program = (
+        "answer(); names = sorted(os.environ); threads = os.environ['OMP_NUM_THREADS'];"
+        "answer({'outputs': [*names, 'threads=' + threads]}); time.sleep(60)"
+    )
+    with started(tmp_path, program, environ=environ) as process:
+        names = {str(path) for path in process.evaluate({}, tmp_path / "out")}
+    assert {"KEPT", "threads=3"} <= names
+    assert not names & (environ.keys() - os.environ.keys() - {"KEPT"})
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    program = (
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL)\n"
+        "answer(); answer({'times_ns': [os.getpid(), child.pid]}); time.sleep(60)"
+    )
+    with started(tmp_path, program) as process:
+        pids = process.take_turn("p", seconds=0.1, calls=1)
+    deadline = time.monotonic() + 5
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_messages_are_bounded() -> None:
+    failure = exit_failure(1, "x" * 10_000)
+    assert len(str(failure)) == MAX_MESSAGE
+
+
+def test_an_end_without_words_still_says_how() -> None:
+    assert str(exit_failure(-signal.SIGILL, "\n\n")) == "ended by SIGILL"

@@ -1,0 +1,260 @@
+"""How trials go, with processes of the test's own: no runtime, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mopt_api.plan import baseline_variant
+from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
+from mopt_api.spec import (
+    BenchmarkPoint,
+    InputSpec,
+    ModelFormat,
+    Precision,
+    QualityMetric,
+    Runtime,
+    Variant,
+)
+from mopt_optimizer._errors import BaselineError
+from mopt_optimizer.isolation import Opening, VariantFailure
+from mopt_optimizer.quality import Comparison, NotAnImage
+from mopt_optimizer.trials import Setup, Trial, Trials
+
+MS = 1_000_000
+INPUT = InputSpec(name="image", shape=["batch", 3, "side", "side"])
+POINTS = [
+    BenchmarkPoint(name="small", dimensions={"batch": 1, "side": 4}),
+    BenchmarkPoint(name="large", dimensions={"batch": 2, "side": 8}),
+]
+CRASH = VariantFailure(VariantReason.CRASHED, "ended by SIGSEGV")
+
+
+@dataclass
+class Behaviour:
+    """What a fake process does.
+
+    Attributes:
+        error: Added to the input, which is what the fake model returns.
+        call_ns: Time of each call.
+        memory: Bytes.
+        fails: Name of the operation that fails.
+        value: Replaces the output's first value.
+    """
+
+    error: float = 0.0
+    call_ns: int = 10 * MS
+    memory: int = 100
+    fails: str | None = None
+    value: float | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass
+class World:
+    """Fake processes by name, and everything that happened to them."""
+
+    behaviours: dict[str, Behaviour]
+    events: list[str] = field(default_factory=list)
+    open_now: set[str] = field(default_factory=set)
+    most_open: int = 0
+
+    def start(self, opening: Opening) -> FakeProcess:
+        self.events.append(f"open {opening.name}")
+        if self.behaviours[opening.name].fails == "open":
+            raise VariantFailure(VariantReason.BUILD_FAILED, "no such operator")
+        self.open_now.add(opening.name)
+        self.most_open = max(self.most_open, len(self.open_now))
+        return FakeProcess(opening.name, self)
+
+
+class FakeProcess:
+    def __init__(self, name: str, world: World) -> None:
+        self._name = name
+        self._world = world
+        self._does = world.behaviours[name]
+        self._bound: set[str] = set()
+
+    def _note(self, operation: str) -> None:
+        self._world.events.append(f"{operation} {self._name}")
+        if self._does.fails == operation:
+            raise CRASH
+
+    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]:
+        self._note("evaluate")
+        array: NDArray[Any] = np.load(feeds["image"]) + np.float32(self._does.error)
+        if self._does.value is not None:
+            array.flat[0] = self._does.value
+        if self._does.shape is not None:
+            array = array.reshape(self._does.shape)
+        path = output.with_name(output.name + "-0.npy")
+        np.save(path, array)
+        return [path]
+
+    def bind(self, point: str, feeds: Mapping[str, Path]) -> None:
+        assert all(path.is_file() for path in feeds.values())
+        self._note("bind")
+        self._bound.add(point)
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
+        assert point in self._bound
+        assert seconds >= 0
+        self._note("turn")
+        return [self._does.call_ns] * calls
+
+    def release(self, point: str) -> None:
+        self._bound.remove(point)
+
+    def peak_memory_bytes(self) -> int:
+        return self._does.memory
+
+    def close(self) -> None:
+        self._world.open_now.discard(self._name)
+
+
+def sample(value: float) -> dict[str, NDArray[np.float32]]:
+    return {"image": np.full((1, 3, 4, 4), value, np.float32)}
+
+
+def trial(variant: Variant, comparison: Comparison | None = None) -> Trial:
+    artifact = Artifact(digest=f"sha256:{'0' * 64}", size_bytes=1, format=ArtifactFormat.ONNX)
+    if comparison is None:
+        comparison = Comparison({QualityMetric.PSNR: 1.0})
+    return Trial(variant, artifact, Path("model.onnx"), comparison)
+
+
+def run(
+    tmp_path: Path,
+    world: World,
+    *,
+    samples: int = 2,
+    budget: int | None = None,
+    comparison: Comparison | None = None,
+) -> dict[str, VariantResult]:
+    setup = Setup(
+        inputs=[INPUT],
+        samples=[sample(number / 10) for number in range(samples)],
+        points=POINTS,
+        warmup_seconds=0.0,
+        min_duration_seconds=0.1,
+        threads=2,
+        memory_budget=budget,
+        start=world.start,
+        workdir=tmp_path,
+        log=lambda *_, **__: None,
+    )
+    baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}))
+    variants = [
+        trial(
+            Variant(name=name, runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32), comparison
+        )
+        for name in world.behaviours
+        if name != "baseline"
+    ]
+    Trials(setup, baseline, variants).run()
+    return {t.name: t.result(POINTS, [INPUT]) for t in (baseline, *variants)}
+
+
+def world(baseline: Behaviour | None = None, **others: Behaviour) -> World:
+    return World({"baseline": baseline or Behaviour()} | others)
+
+
+def test_each_is_compared_timed_and_weighed(tmp_path: Path) -> None:
+    there = world(quick=Behaviour(error=0.01, call_ns=2 * MS, memory=70))
+    results = run(tmp_path, there)
+    quick = results["quick"]
+    assert quick.state is VariantState.PASSED
+    assert quick.peak_memory_bytes == 70
+    assert quick.quality[0].per_sample == pytest.approx([40, 40], abs=1e-3)
+    assert [p.point for p in quick.points] == ["small", "large"]
+    assert [p.latency_ms.p50 for p in quick.points] == [2.0, 2.0]
+    assert [p.throughput for p in quick.points] == pytest.approx([500, 1000])
+    assert [p.latency_ms.p50 for p in results["baseline"].points] == [10.0, 10.0]
+    assert there.open_now == set()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (Behaviour(fails="open"), VariantReason.BUILD_FAILED),
+        (Behaviour(fails="evaluate"), VariantReason.CRASHED),
+        (Behaviour(fails="bind"), VariantReason.CRASHED),
+        (Behaviour(fails="turn"), VariantReason.CRASHED),
+        (Behaviour(value=np.nan), VariantReason.NON_FINITE_OUTPUT),
+        (Behaviour(value=np.inf), VariantReason.NON_FINITE_OUTPUT),
+        (Behaviour(shape=(1, 3, 16)), VariantReason.BUILD_FAILED),
+    ],
+)
+def test_a_failing_variant_leaves_the_others_alone(
+    tmp_path: Path, behaviour: Behaviour, reason: VariantReason
+) -> None:
+    there = world(bad=behaviour, good=Behaviour())
+    results = run(tmp_path, there)
+    bad = results["bad"]
+    assert (bad.state, bad.reason) == (VariantState.FAILED, reason)
+    assert bad.message
+    assert (bad.points, bad.quality) == ([], [])
+    for name in ("good", "baseline"):
+        assert results[name].state is VariantState.PASSED
+        assert [p.runs for p in results[name].points] == [12, 12]
+    assert there.open_now == set()
+
+
+@pytest.mark.parametrize("fails", ["open", "evaluate", "bind", "turn"])
+def test_a_failing_baseline_ends_it_all(tmp_path: Path, fails: str) -> None:
+    there = world(Behaviour(fails=fails), good=Behaviour())
+    with pytest.raises(BaselineError, match="as it came"):
+        run(tmp_path, there)
+    assert there.open_now == set()
+
+
+def test_a_baseline_that_returns_nan_is_no_reference(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="NaN"):
+        run(tmp_path, world(Behaviour(value=np.nan), good=Behaviour()))
+
+
+def test_without_samples_everything_is_still_opened_run_and_timed(tmp_path: Path) -> None:
+    results = run(tmp_path, world(v=Behaviour(error=0.5)), samples=0)
+    assert results["v"].quality == []
+    assert results["v"].points[0].runs == 12
+
+
+def test_without_variants_the_baseline_is_measured(tmp_path: Path) -> None:
+    results = run(tmp_path, world())
+    assert [p.runs for p in results["baseline"].points] == [12, 12]
+
+
+def test_the_memory_budget_bounds_what_is_open_at_once(tmp_path: Path) -> None:
+    there = world(**{name: Behaviour(memory=100) for name in "abcd"})
+    results = run(tmp_path, there, budget=300)
+    # One more is open for as long as it takes to see that it does not fit.
+    assert there.most_open == 4
+    assert [results[name].state for name in "abcd"] == [VariantState.PASSED] * 4
+    assert {p.runs for p in results["a"].points} == {12}
+    assert {p.runs for p in results["baseline"].points} == {24}
+
+
+def test_a_variant_above_the_budget_runs_alone_with_the_baseline(tmp_path: Path) -> None:
+    there = world(huge=Behaviour(memory=1000), small=Behaviour(memory=10))
+    results = run(tmp_path, there, budget=200)
+    assert results["huge"].state is VariantState.PASSED
+    assert results["small"].state is VariantState.PASSED
+
+
+def test_arrays_do_not_pile_up(tmp_path: Path) -> None:
+    run(tmp_path, world(a=Behaviour(), b=Behaviour()), samples=5)
+    kept = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npy"))
+    assert kept == ["first/0.npy", "point/0.npy", "sample/0.npy"]
+
+
+def test_ssim_on_outputs_that_are_no_images_is_told(tmp_path: Path) -> None:
+    flat = Behaviour(shape=(1, 48))
+    comparison = Comparison({QualityMetric.SSIM: 1.0})
+    with pytest.raises(NotAnImage):
+        run(tmp_path, world(flat, v=flat), comparison=comparison)
