@@ -115,6 +115,20 @@ class Cluster:
         path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
         await self._request("POST", path, body=event)
 
+    async def check_access(self, namespace: str | None) -> None:
+        """Try what the watches need.
+
+        Raises:
+            NotFound: The CRD is not installed.
+            Refused: A permission is missing.
+        """
+        for path, selector in (
+            (_resources(namespace), ""),
+            (_jobs(namespace), SELECTOR),
+            (_in("/api/v1", namespace, "pods"), SELECTOR),
+        ):
+            await self._request("GET", path, labelSelector=selector, limit="1")
+
     async def list_resources(self, namespace: str | None) -> Raw:
         """Return the list of all resources; of one namespace where it is named."""
         return await self._request("GET", _resources(namespace))

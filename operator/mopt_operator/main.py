@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 
 import kopf
 
-from ._errors import OperatorError, SettingsError
+from ._errors import NotFound, OperatorError, Refused, SettingsError
 from .connecting import api_client
 from .executing import Cluster
 from .handlers import kopf_settings, registry
@@ -34,38 +35,67 @@ async def _resync(reconciler: Reconciler, namespaces: list[str]) -> None:
             logger.warning("Cannot compare with the cluster: %s", error)
 
 
+async def _check_access(cluster: Cluster, namespaces: list[str]) -> None:
+    """Make sure that the watches can work: kopf goes on without those that cannot.
+
+    Raises:
+        OperatorError: Says what to do.
+    """
+    everywhere: list[str | None] = [None]
+    try:
+        for namespace in namespaces or everywhere:
+            await cluster.check_access(namespace)
+    except NotFound as error:
+        raise OperatorError(f"install the CRD first (helm, or crds/*.yaml): {error}") from error
+    except Refused as error:
+        raise OperatorError(f"the operator's role lacks a permission: {error}") from error
+
+
+async def _stop_on_signal(watching: asyncio.Event) -> None:
+    """Return at SIGTERM or SIGINT. kopf's own handlers would take five seconds to end."""
+    await watching.wait()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    await stop.wait()
+    logger.info("Stopping")
+
+
 async def operate(settings: Settings) -> None:
-    """Run until a signal ends kopf.
+    """Run until a signal.
 
     Raises:
         OperatorError: The work cannot go on; a restart may help.
     """
-    store, queue = Store(), WorkQueue()
+    store, queue, watching = Store(), WorkQueue(), asyncio.Event()
     async with api_client() as client:
-        reconciler = Reconciler(Cluster(client), settings, store=store, queue=queue)
-        ours = [asyncio.create_task(reconciler.work(), name=f"worker {n}") for n in range(WORKERS)]
-        ours.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
-        ours.append(asyncio.create_task(watch_the_watches()))
+        cluster = Cluster(client)
+        await _check_access(cluster, settings.watch_namespaces)
+        reconciler = Reconciler(cluster, settings, store=store, queue=queue)
+        tasks = [asyncio.create_task(reconciler.work()) for _ in range(WORKERS)]
+        tasks.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
+        tasks.append(asyncio.create_task(watch_the_watches()))
+        tasks.append(asyncio.create_task(_stop_on_signal(watching)))
         # kopf's last: it cancels at its end whatever was started after it.
-        watches = asyncio.create_task(
-            kopf.operator(
-                registry=registry(store, queue),
-                settings=kopf_settings(),
-                standalone=True,
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-                liveness_endpoint=f"http://{settings.health_address}/healthz",
-            ),
-            name="kopf",
+        kopfs = kopf.operator(
+            registry=registry(store, queue),
+            settings=kopf_settings(),
+            standalone=True,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            liveness_endpoint=f"http://{settings.health_address}/healthz",
+            ready_flag=watching,
         )
+        tasks.append(asyncio.create_task(kopfs))
         try:
-            done, _ = await asyncio.wait([watches, *ours], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (watches, *ours):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(watches, *ours, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             queue.close()
 
 

@@ -319,9 +319,14 @@ class Operator:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def wait(self, seconds: float) -> int:
-        assert self._process is not None
-        return self._process.wait(timeout=seconds)
+    def run(self) -> int:
+        """Run until it ends by itself; return its exit code."""
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "mopt_operator.main"]
+            ended = subprocess.run(
+                command, env=self._environment, stdout=log, stderr=log, timeout=30, check=False
+            )
+        return ended.returncode
 
     def log(self) -> str:
         return self._log.read_text()
@@ -379,7 +384,7 @@ def operator(
     running.start()
     yield running
     assert running.running, running.log()
-    assert "Traceback" not in running.log()
+    assert "Traceback" not in running.log(), running.log()
 
 
 @pytest.fixture
