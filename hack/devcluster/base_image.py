@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -70,7 +71,7 @@ def declares_base(dockerfile: Path) -> bool:
         lines = dockerfile.read_text().splitlines()
     except OSError:
         return False
-    return any(line.split()[:1] == ["ARG"] and "BASE_IMAGE" in line for line in lines)
+    return any(re.match(r"\s*ARG\s+BASE_IMAGE\b", line, re.IGNORECASE) for line in lines)
 
 
 def _tar() -> Path:

@@ -148,6 +148,8 @@ def controller_manager_command(program: Path, layout: Layout) -> list[str]:
         f"--root-ca-file={pki.certificate('ca')}",
         f"--cluster-signing-cert-file={pki.certificate('ca')}",
         f"--cluster-signing-key-file={pki.key('ca')}",
+        # Its default is a folder of the host that it would create.
+        f"--flex-volume-plugin-dir={layout.folder / 'volume-plugins'}",
         "--use-service-account-credentials",
         "--leader-elect=false",
         "--secure-port=0",

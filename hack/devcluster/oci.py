@@ -88,12 +88,6 @@ def blobs_to_send(image: Image, present: Iterable[str]) -> list[str]:
     return sent + [d for d in dict.fromkeys(image.layers) if d not in have and d not in sent]
 
 
-def unused_blobs(stored: Iterable[str], images: Iterable[Image]) -> list[str]:
-    """Return the stored digests that no image of the layout refers to."""
-    used = {digest for image in images for digest in image.blobs}
-    return sorted(set(stored) - used)
-
-
 def one_layer_image(layer: bytes, name: str, entrypoint: str, arch: str) -> bytes:
     """Return an OCI archive of an image with one layer.
 

@@ -19,6 +19,9 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 # Debian keeps iptables, ip and containerd's helpers in sbin, which a user's PATH may lack.
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
+# Daemons outlive this program: their handles are kept so that nothing waits or warns.
+_children: list[subprocess.Popen[bytes]] = []
+
 
 def boot_id() -> str:
     """Return the identity of this boot."""
@@ -78,6 +81,7 @@ class Processes:
                 cwd="/",
                 env=environment,
             )
+        _children.append(process)
         stat = read_stat(process.pid)
         record = Record(name, process.pid, stat.start_ticks if stat else 0, boot_id())
         target = self.records_dir / f"{name}.json"

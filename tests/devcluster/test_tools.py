@@ -1,0 +1,108 @@
+"""Which versions fit, and that the committed modules build the pinned ones."""
+
+import re
+
+import pytest
+
+from devcluster.building import MODULES, go_is_new_enough, required_go
+from devcluster.errors import ToolError
+from devcluster.tools import TOOLS, accepts, checksum_for, parse_version, tool_named
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("Kubernetes v1.34.4", (1, 34, 4)),
+        ("Client Version: v1.33.1\nKustomize Version: v5.7.1", (1, 33, 1)),
+        ("v4.3", (4, 3, 0)),
+        ("minio version DEVELOPMENT.GOGET", None),
+        ("", None),
+    ],
+)
+def test_first_version_in_the_output_counts(text: str, version: tuple[int, ...] | None) -> None:
+    assert parse_version(text) == version
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "fits"),
+    [
+        ("kubelet", "Kubernetes v1.34.0", True),
+        ("kubelet", "Kubernetes v1.35.0", False),
+        ("kubelet", "Kubernetes v1.33.9", False),
+        ("kubectl", "Client Version: v1.33.0", True),
+        ("kubectl", "Client Version: v1.35.2", True),
+        ("kubectl", "Client Version: v1.36.0", False),
+        ("kubectl", "Client Version: v2.34.0", False),
+        ("helm", "v3.19.0+g1", True),
+        ("helm", "v4.3", True),
+        ("helm", "v2.17.0", False),
+        ("etcd", "etcd Version: 3.5.9", True),
+        ("etcd", "etcd Version: 3.4.30", False),
+        ("minio", "minio version DEVELOPMENT.GOGET", True),
+        ("etcd", "no number", False),
+        ("pause", "1.0.0", False),
+    ],
+)
+def test_version_on_path_fits(name: str, output: str, fits: bool) -> None:
+    assert accepts(TOOLS[name], output) is fits
+
+
+def test_unknown_tool_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ToolError, match=r"'kubeadm'; known: .*kube-apiserver"):
+        tool_named("kubeadm")
+
+
+DIGEST = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("listing", "found"),
+    [
+        (DIGEST, DIGEST),
+        (f"{DIGEST.upper()}\n", DIGEST),
+        (f"{'cd' * 32}  other.tar.gz\n{DIGEST}  etcd.tar.gz\n", DIGEST),
+        (f"{DIGEST} *build/release/etcd.tar.gz", DIGEST),
+        (f"{DIGEST}  etcd.tar.gz.asc", None),
+        ("<html>not found</html>", None),
+        ("", None),
+    ],
+)
+def test_checksum_belongs_to_the_file(listing: str, found: str | None) -> None:
+    assert checksum_for(listing, "etcd.tar.gz") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "required"),
+    [
+        ("kubelet", "k8s.io/kubernetes v1.34.4"),
+        ("etcd", "go.etcd.io/etcd/server/v3 v3.6.16"),
+        ("coredns", "github.com/coredns/coredns v1.15.0"),
+        ("helm", "helm.sh/helm/v4 v4.3.1"),
+        ("minio", "github.com/minio/minio v0.0.0-20260212"),
+    ],
+)
+def test_module_requires_the_pinned_version(name: str, required: str) -> None:
+    tool = TOOLS[name]
+    go_mod = (MODULES / tool.module / "go.mod").read_text()
+    assert re.search(rf"^require {re.escape(required)}", go_mod, re.MULTILINE)
+    assert tool.version.lstrip("v") in required
+    assert (MODULES / tool.module / "go.sum").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("installed", "required", "enough"),
+    [
+        ("go1.26.8", "1.26.0", True),
+        ("go1.26.0", "1.26", True),
+        ("go1.25.9", "1.26.0", False),
+        ("go1.27rc1", "1.26.0", True),
+        ("", "1.24.0", False),
+        ("devel", "1.24.0", False),
+    ],
+)
+def test_go_version(installed: str, required: str, enough: bool) -> None:
+    assert go_is_new_enough(installed, required) is enough
+
+
+def test_go_line_of_go_mod() -> None:
+    assert required_go("module m\n\ngo 1.25.3\n\nrequire x v1\n") == "1.25.3"
