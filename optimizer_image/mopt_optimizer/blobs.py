@@ -120,8 +120,9 @@ class Blobs:
     def index_get(self, name: str) -> str | None:
         """Return the digest that was put under a name; None if none was, or what it names is
         missing or damaged, so that the caller computes it again."""
+        key = self._index_key(name)
         try:
-            digest = self._store.read(self._index_key(name), max_bytes=MAX_INDEX_BYTES).decode()
+            digest = self._store.read(key, max_bytes=MAX_INDEX_BYTES).decode()
             self.read(digest)
         except (ObjectNotFound, DigestMismatch, DataError, SpecError, UnicodeDecodeError):
             return None

@@ -73,6 +73,9 @@ def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipI
     entries = archive.infolist()
     if not 0 < len(entries) <= MAX_RECORDS:
         raise ModelError(f".pt2 with {len(entries)} records")
+    if min(entry.header_offset for entry in entries) != 0:
+        # The end of a zip was found, but of one inside: sample inputs are a zip themselves.
+        raise ModelError("damaged .pt2: truncated, or something stands before the archive")
     if sum(entry.file_size for entry in entries) > file_size:
         raise UnsafeModelError(".pt2 whose records together are larger than the file (zip bomb)")
     records: dict[str, zipfile.ZipInfo] = {}
@@ -99,7 +102,7 @@ def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipI
 
 def _missing(missing: list[str], records: dict[str, zipfile.ZipInfo]) -> ModelError:
     for name in records:
-        if name.endswith((".pt", ".pkl")):
+        if name.endswith((".pt", ".pkl")) and name != _SAMPLES:
             return UnsafeModelError(f".pt2 of an old form: {name} is a pickle")
     return ModelError(f"not a .pt2 of torch.export.save: it lacks {', '.join(missing)}")
 

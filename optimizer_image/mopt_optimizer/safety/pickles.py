@@ -11,8 +11,11 @@ from .._errors import ModelError, UnsafeModelError
 
 _PLAIN_GLOBALS = re.compile(
     r"collections OrderedDict"
-    r"|torch (?:[A-Z][A-Za-z0-9]{2,20}Storage|Size|device)"
-    r"|torch\._utils _rebuild_(?:tensor_v2|parameter)"
+    r"|torch (?:[A-Z][A-Za-z0-9]{2,20}Storage|Tensor|Size|device)"
+    r"|torch (?:b?float|u?int|complex)[0-9]{1,3}|torch bool"
+    r"|torch\._tensor _rebuild_from_type_v2"
+    r"|torch\._utils _rebuild_(?:tensor_v2|parameter|parameter_with_state)"
+    r"|torch\.nn\.parameter Parameter"
     r"|torch\.storage (?:UntypedStorage|TypedStorage)"
 )
 # Each can name any object of any module; protocol 2, which torch.save writes, needs GLOBAL only.

@@ -1,0 +1,182 @@
+"""A real MinIO, real photographs and real models, each made once per session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from mopt_api.plan import Credentials
+from mopt_api.spec import DimensionRange, InputSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30
+
+
+@dataclass
+class MinioServer:
+    """A running MinIO; `environ` and `bucket` are all that most tests need."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def environ(self, *roles: Credentials) -> dict[str, str]:
+        """Return the environment that gives roles (all by default) access to it."""
+        values = {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+        return {
+            role.variable(key): value
+            for role in roles or tuple(Credentials)
+            for key, value in values.items()
+        }
+
+    def bucket(self) -> str:
+        """Make an empty bucket and return its name."""
+        from minio import Minio
+
+        name = f"bucket-{os.getpid()}-{next(self._numbers)}"
+        host = self.endpoint.removeprefix("http://")
+        client = Minio(host, self.access_key, self.secret_key, secure=False, region="us-east-1")
+        client.make_bucket(name)
+        return name
+
+
+def _minio_binary() -> str:
+    named = os.environ.get("MOPT_MINIO") or shutil.which("minio")
+    if named:
+        return named
+    command = [sys.executable, str(ROOT / "hack" / "devcluster"), "binary", "minio"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    folder = tmp_path_factory.mktemp("minio")
+    server = MinioServer(f"http://127.0.0.1:{_free_port()}", "test-access", "test-secret-key")
+    address = server.endpoint.removeprefix("http://")
+    command = [_minio_binary(), "server", str(folder), "--address", address, "--quiet"]
+    environ = os.environ | {
+        "MINIO_ROOT_USER": server.access_key,
+        "MINIO_ROOT_PASSWORD": server.secret_key,
+        "MINIO_BROWSER": "off",
+    }
+    log = (folder.parent / "minio.log").open("wb")
+    with log, subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process:
+        try:
+            _await_ready(server.endpoint, process)
+            yield server
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _await_ready(endpoint: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{endpoint}/minio/health/ready", timeout=2):  # noqa: S310
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def file_uri(tmp_path: Path) -> Callable[[str], str]:
+    """Return what makes a file:// uri of a name below the test's folder."""
+    return lambda name: f"file://{tmp_path / name}"
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four real photographs as PNG, 64x48 pixels each."""
+    import skimage.data
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photographs")
+    source = Path(skimage.data.__file__).parent
+    for name in ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg"):
+        with Image.open(source / name) as picture:
+            small = picture.convert("RGB").resize((64, 48), Image.Resampling.LANCZOS)
+        small.save(folder / f"{Path(name).stem}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image_input() -> InputSpec:
+    """The input of the test models: images of any size."""
+    return InputSpec(name="image", shape=["batch", 3, "height", "width"])
+
+
+@pytest.fixture(scope="session")
+def image_dimensions() -> dict[str, DimensionRange]:
+    return {
+        "batch": DimensionRange(min=1, opt=2, max=8),
+        "height": DimensionRange(min=16, opt=48, max=256),
+        "width": DimensionRange(min=16, opt=64, max=256),
+    }
+
+
+@pytest.fixture(scope="session")
+def upscaler_pt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small x2 network (Conv, BatchNorm, PReLU, PixelShuffle) with dynamic batch and size."""
+    import torch
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1),
+        torch.nn.BatchNorm2d(16),
+        torch.nn.PReLU(16),
+        torch.nn.Conv2d(16, 12, 3, padding=1),
+        torch.nn.PixelShuffle(2),
+    )
+
+    class Upscaler(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            # Around the enlarged picture, as trained super-resolution networks are.
+            enlarged = torch.nn.functional.interpolate(image, scale_factor=2.0, mode="nearest")
+            result: torch.Tensor = enlarged + 0.1 * self.body(image)
+            return result
+
+    with torch.no_grad():
+        network[1].running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr,operator]
+        network[1].running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr,operator]
+    dynamic = torch.export.Dim.DYNAMIC
+    path = tmp_path_factory.mktemp("upscaler") / "model.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own
+        program = torch.export.export(
+            Upscaler().eval(),
+            (torch.rand(2, 3, 24, 40),),
+            dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}},
+        )
+        torch.export.save(program, path)
+    return path
