@@ -36,6 +36,8 @@ _FEATURES = (
 _BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 _CPU_FOLDERS = ("cpu", "cpu,cpuacct")
 _KIB = 1024
+# What cgroup v1 shows without a limit is near 2**63; no machine has this much.
+_UNLIMITED = 2**60
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,18 @@ def quota_v1(quota_us: str, period_us: str) -> float | None:
     return None if quota <= 0 else quota / int(period_us)
 
 
-def throttled_periods(cpu_stat: str) -> int | None:
-    """Return nr_throttled of a cpu.stat (v1 and v2 alike)."""
-    for line in cpu_stat.splitlines():
+def _stat_value(text: str, name: str) -> int | None:
+    """Return a value of a cgroup's stat file: one "name number" per line."""
+    for line in text.splitlines():
         key, _, value = line.partition(" ")
-        if key == "nr_throttled":
+        if key == name:
             return int(value)
     return None
+
+
+def throttled_periods(cpu_stat: str) -> int | None:
+    """Return nr_throttled of a cpu.stat (v1 and v2 alike)."""
+    return _stat_value(cpu_stat, "nr_throttled")
 
 
 def steal_seconds(proc_stat: str, ticks_per_second: int) -> float | None:
@@ -177,6 +184,26 @@ class System:
         meminfo = (_text(self._root / "proc/meminfo") or "").splitlines()
         sizes += [int(line.split()[1]) * _KIB for line in meminfo if line.startswith("MemTotal:")]
         return min(sizes, default=None)
+
+    def memory_share(self) -> float | None:
+        """Return how much of the tightest memory limit is in use, 0 to 1; None without a limit.
+
+        Cached file content that the kernel can drop at once does not count.
+        """
+        limit_name, used_name, cache_key = (
+            ("memory.max", "memory.current", "inactive_file")
+            if self._is_v2
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
+        shares: list[float] = []
+        for folder in self._folders("memory"):
+            limit = (_text(folder / limit_name) or "max").strip()
+            used = _text(folder / used_name)
+            if limit == "max" or int(limit) >= _UNLIMITED or used is None:
+                continue
+            cached = _stat_value(_text(folder / "memory.stat") or "", cache_key) or 0
+            shares.append((int(used) - cached) / int(limit))
+        return max(shares, default=None)
 
     def counters(self) -> Counters:
         """Return the running totals now."""

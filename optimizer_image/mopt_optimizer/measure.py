@@ -324,7 +324,12 @@ class Measurement:
         folder.mkdir(parents=True, exist_ok=True)
 
         def start(opening: Opening) -> VariantProcess:
-            return VariantProcess(opening, workdir=folder, environ=self._environ)
+            return VariantProcess(
+                opening,
+                workdir=folder,
+                environ=self._environ,
+                memory_share=self._system.memory_share,
+            )
 
         return start
 

@@ -142,6 +142,37 @@ def test_the_tightest_limit_of_the_ancestors_holds(tmp_path: Path) -> None:
     assert system.memory_bytes() == GIB
 
 
+def test_memory_in_use_leaves_out_what_the_kernel_can_drop(tmp_path: Path) -> None:
+    v2 = write(
+        container_v2(tmp_path / "v2"),
+        {
+            "sys/fs/cgroup/memory.current": f"{GIB}\n",
+            "sys/fs/cgroup/memory.stat": f"anon 5\ninactive_file {GIB // 2}\nactive_file 7\n",
+        },
+    )
+    v1 = write(
+        container_v1(tmp_path / "v1"),
+        {
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB}\n",
+            "sys/fs/cgroup/memory/memory.stat": f"cache 3\ntotal_inactive_file {GIB // 2}\n",
+        },
+    )
+    assert System(v2).memory_share() == 0.25
+    assert System(v1).memory_share() == 0.25
+
+
+def test_memory_in_use_has_no_share_without_a_limit(tmp_path: Path) -> None:
+    v1 = write(
+        container_v1(tmp_path),
+        {
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": "1\n",
+        },
+    )
+    assert System(v1).memory_share() is None
+    assert System(tmp_path / "nothing").memory_share() is None
+
+
 def test_nothing_readable_is_reported_as_not_known(tmp_path: Path) -> None:
     system = System(tmp_path)
     hardware = system.hardware({}, affinity=3)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def started(
     *,
     timeouts: Timeouts = QUICK,
     environ: dict[str, str] | None = None,
+    memory_share: Callable[[], float | None] = lambda: None,
 ) -> VariantProcess:
     opening = Opening("v", Runtime.ONNX_RUNTIME, Precision.FP32, tmp_path / "m.onnx", threads=3)
     return VariantProcess(
@@ -44,6 +46,7 @@ def started(
         workdir=tmp_path,
         environ=dict(os.environ) if environ is None else environ,
         timeouts=timeouts,
+        memory_share=memory_share,
         argv=(sys.executable, "-c", ANSWER + program),
     )
 
@@ -83,6 +86,19 @@ def test_a_hang_is_ended_in_time(tmp_path: Path) -> None:
     assert failure.reason is VariantReason.TIMED_OUT
     assert "0.3 s" in str(failure)
     assert time.monotonic() - started_at < 5
+
+
+def test_a_variant_that_fills_the_container_is_ended_first(tmp_path: Path) -> None:
+    shares = iter([0.5, 0.7, 0.93])
+    with pytest.raises(VariantFailure, match="93%") as caught:
+        started(tmp_path, "time.sleep(60)", memory_share=lambda: next(shares))
+    assert caught.value.reason is VariantReason.OUT_OF_MEMORY
+
+
+def test_a_watched_variant_below_the_limit_answers(tmp_path: Path) -> None:
+    program = "answer(); time.sleep(0.2); answer({'peak_bytes': 5}); time.sleep(60)"
+    with started(tmp_path, program, memory_share=lambda: 0.9) as process:
+        assert process.peak_memory_bytes() == 5
 
 
 @pytest.mark.parametrize("reason", [VariantReason.BUILD_FAILED, VariantReason.OUT_OF_MEMORY])
