@@ -20,6 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DevclusterError as error:
         print(f"devcluster: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"devcluster: no right to use {error.filename or error}; use sudo", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # What the system refuses (disk full, no such folder) is for the user to mend.
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"devcluster: {error.strerror or error}{place}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("devcluster: interrupted", file=sys.stderr)
         return 130

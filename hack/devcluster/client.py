@@ -24,7 +24,10 @@ class ApiClient:
 
     def __post_init__(self) -> None:
         """Load the certificates once."""
-        context = ssl.create_default_context(cafile=str(self.pki.certificate("ca")))
+        authority = self.pki.certificate("ca")
+        # ssl's own errors do not name the file.
+        authority.read_bytes()
+        context = ssl.create_default_context(cafile=str(authority))
         context.load_cert_chain(self.pki.certificate("admin"), self.pki.key("admin"))
         object.__setattr__(self, "context", context)
 

@@ -62,7 +62,12 @@ def up(home: Home, *, audit: bool, max_pods: int) -> Path:
             teardown.tear_down(home, keep_images=True)
         host.require_free_networks()
         _claim(home)
-        _start(home, programs, cni_bin, audit=audit, max_pods=max_pods)
+        try:
+            _start(home, programs, cni_bin, audit=audit, max_pods=max_pods)
+        except BaseException:
+            say(f"stopping what was started; the logs stay in {Processes(home.folder).logs}")
+            teardown.stop(home)
+            raise
         say("cluster ready")
         return kubeconfig
 

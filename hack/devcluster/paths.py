@@ -49,6 +49,11 @@ class Home:
         return self.folder / ".mopt-devcluster"
 
     @property
+    def made(self) -> Path:
+        """Return the list of host folders that had to be created."""
+        return self.folder / "made.json"
+
+    @property
     def layout(self) -> Layout:
         """Return the control plane's files."""
         return Layout(self.folder, self.run)

@@ -22,16 +22,7 @@ def tear_down(home: Home, *, keep_images: bool) -> None:
     Raises:
         LeftoverError: Something stayed; it is named.
     """
-    processes = Processes(home.folder)
-    # The kubelet first: it would restart what is ended after it.
-    for name in ("kubelet", "kube-proxy"):
-        processes.stop(name, patience=3.0)
-    _end_all(home, spare=("containerd",))
-    cgroups.remove()
-    # containerd writes its database to the end: it gets the time to close it.
-    processes.stop("containerd", patience=10.0)
-    _end_all(home, spare=())
-    network.tear_down(home)
+    stop(home)
     _unmount(home)
     _uncover(home)
     if leftovers.current_mounts(home):
@@ -46,6 +37,20 @@ def tear_down(home: Home, *, keep_images: bool) -> None:
         raise LeftoverError(f"left behind: {'; '.join(left)}; run `down` again or remove by hand")
 
 
+def stop(home: Home) -> None:
+    """End all processes and undo what they need of the network; files and logs stay."""
+    processes = Processes(home.folder)
+    # The kubelet first: it would restart what is ended after it.
+    for name in ("kubelet", "kube-proxy"):
+        processes.stop(name, patience=3.0)
+    _end_all(home, spare=("containerd",))
+    cgroups.remove()
+    # containerd writes its database to the end: it gets the time to close it.
+    processes.stop("containerd", patience=10.0)
+    _end_all(home, spare=())
+    network.tear_down(home)
+
+
 def ensure_private(home: Home) -> None:
     """Create the folders that cover fixed host folders, and the latter where missing."""
     made = []
@@ -53,14 +58,14 @@ def ensure_private(home: Home) -> None:
         home.private(place).mkdir(parents=True, exist_ok=True)
         made += [str(p) for p in (place, *place.parents) if not p.exists()]
         place.mkdir(parents=True, exist_ok=True)
-    # Deepest first, as they must be removed.
-    (home.run / "made.json").write_text(json.dumps(sorted(made, key=len, reverse=True)))
+    # Deepest first, as they must be removed. On disk: a reboot must not make us forget.
+    home.made.write_text(json.dumps(sorted(made, key=len, reverse=True)))
 
 
 def _uncover(home: Home) -> None:
     """Remove the host folders that we had to create, if nobody put anything into them."""
     try:
-        made: Sequence[str] = json.loads((home.run / "made.json").read_text())
+        made: Sequence[str] = json.loads(home.made.read_text())
     except (FileNotFoundError, ValueError):
         return
     for place in made:
