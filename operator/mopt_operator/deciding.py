@@ -250,7 +250,7 @@ class _Run:
         elif reason is Reason.PREPARING:
             text = "Exporting, verifying and quantizing the model"
         else:
-            text = f"Measuring: {len(targets)} of {len(self._request.targets)} targets done"
+            text = f"{len(targets)} of {len(self._request.targets)} targets measured"
         notes = [track.note for track in running if track.note]
         return ". ".join([f"{text} (Job {jobs})" if jobs else text, *notes])
 

@@ -384,7 +384,7 @@ def operator(
     running.start()
     yield running
     assert running.running, running.log()
-    assert "Traceback" not in running.log(), running.log()
+    assert "Traceback (most recent call last)" not in running.log(), running.log()
 
 
 @pytest.fixture

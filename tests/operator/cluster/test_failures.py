@@ -73,7 +73,7 @@ def test_failure_that_may_pass_is_retried_and_then_stalls(
     [
         ({"exitCode": 137, "reason": "OOMKilled"}, {}, "OutOfMemory"),
         ({"exitCode": 143, "reason": "Error"}, {"reason": "DeadlineExceeded"}, "DeadlineExceeded"),
-        ({"exitCode": 1, "reason": "Error", "message": "Traceback"}, {}, "JobFailed"),
+        ({"exitCode": 1, "reason": "Error", "message": "killed by a bug"}, {}, "JobFailed"),
     ],
     ids=["memory", "deadline", "crash"],
 )

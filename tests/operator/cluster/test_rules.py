@@ -1,0 +1,240 @@
+"""Every rule of the CRD, with an accepted and a rejected object, on a real API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mopt_api.crd import custom_resource_definition
+from mopt_api.spec import ModelOptimizationSpec
+
+pytestmark = pytest.mark.cluster
+
+Json = dict[str, Any]
+Try = Callable[..., None]
+
+IMAGES = {"uri": "s3://data/images/"}
+
+
+def dimension(**size: int) -> Json:
+    return {
+        "dimensions": {
+            "batch": {"min": 1, "opt": 1, "max": 4},
+            "height": {"min": 32, "opt": 128, "max": 256} | size,
+            "width": {"min": 32, "opt": 128, "max": 256},
+        }
+    }
+
+
+def images(**transform: Any) -> Json:
+    return {"data": {"evaluation": IMAGES | {"images": transform}}}
+
+
+def variant(**fields: Any) -> Json:
+    plain = {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"}
+    return {"variants": [plain | fields]}
+
+
+def points(*sizes: Json) -> list[Json]:
+    return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
+
+
+# Each: accepted, rejected, the words of the rejection.
+RULES: list[tuple[Json, Json, str]] = [
+    (dimension(opt=256), dimension(opt=300), "min <= opt <= max must hold"),
+    (dimension(min=128), dimension(min=129), "min <= opt <= max must hold"),
+    (
+        dimension(multipleOf=32),
+        dimension(multipleOf=48),
+        "min, opt and max must be multiples of multipleOf",
+    ),
+    (images(mean=[0, 0, 0]), images(mean=[0]), "mean needs no value or three, one per channel"),
+    (images(std=[1, 1, 1]), images(std=[1, 1]), "std needs no value or three, one per channel"),
+    (
+        variant(precision="INT8", quantization={}),
+        variant(quantization={}),
+        "quantization belongs to precision INT8",
+    ),
+    (
+        variant(runtime="OpenVINO", precision="BF16"),
+        variant(runtime="ONNXRuntime", precision="BF16"),
+        "supported: PyTorch FP32; ONNXRuntime FP32 and INT8; OpenVINO FP32, BF16 and INT8",
+    ),
+    (variant(name="base"), variant(name="baseline"), "the name baseline is taken by the model"),
+    (
+        {"inputs": [{"name": "x", "shape": ["batch", 3, 64, 64]}]},
+        {"inputs": [{"name": "x", "shape": ["n", 3, 64, 64]}]},
+        "every name in an input's shape must be declared under dimensions",
+    ),
+    (
+        {"quality": [], "data": {}},
+        {"data": {"calibration": IMAGES}},
+        "quality needs data.evaluation: gates are judged on real data only",
+    ),
+    (
+        {"benchmark": {"points": points({"batch": 4}, {"height": 32})}},
+        {"benchmark": {"points": points({"batch": 5})}},
+        "a benchmark point's dimensions must be declared and lie between min and max",
+    ),
+    (
+        {"benchmark": {"points": points({})}},
+        {"benchmark": {"points": points({"depth": 1})}},
+        "a benchmark point's dimensions must be declared and lie between min and max",
+    ),
+    (
+        {"benchmark": {"points": points({})}, "objective": {"point": "p0"}},
+        {"benchmark": {"points": points({})}, "objective": {"point": "p1"}},
+        "objective.point must name one of benchmark.points",
+    ),
+]
+
+MODEL = {"uri": "s3://models/sr.pt2", "sha256": "a" * 64, "format": "ONNX"}
+
+# Schema constraints, not CEL.
+CONSTRAINTS: list[tuple[Json, Json, str]] = [
+    ({"model": MODEL}, {"model": MODEL | {"uri": "https://host/x"}}, "spec.model.uri"),
+    ({"model": MODEL}, {"model": MODEL | {"sha256": "A" * 64}}, "spec.model.sha256"),
+    ({"model": MODEL}, {"model": MODEL | {"sha256": "a" * 63}}, "spec.model.sha256"),
+    ({"model": MODEL}, {"model": MODEL | {"format": "Keras"}}, "spec.model.format"),
+    (
+        {"model": MODEL | {"credentialsSecretRef": {"name": "store"}}},
+        {"model": MODEL | {"credentialsSecretRef": {"name": "Store"}}},
+        "spec.model.credentialsSecretRef.name",
+    ),
+    ({}, {"inputs": []}, "spec.inputs"),
+    (
+        {"inputs": [{"name": "x", "shape": [1]}]},
+        {"inputs": [{"name": "x", "shape": []}]},
+        "spec.inputs[0].shape",
+    ),
+    (dimension(max=65536), dimension(max=65537), "spec.dimensions.height.max"),
+    (
+        {"variants": None},
+        {"variants": []},
+        "spec.variants",
+    ),
+    (
+        {"targets": [{"name": f"t{n}"} for n in range(8)]},
+        {"targets": [{"name": f"t{n}"} for n in range(9)]},
+        "spec.targets",
+    ),
+    (
+        {"targets": [{"name": "a"}, {"name": "b"}]},
+        {"targets": [{"name": "a"}, {"name": "a"}]},
+        "Duplicate value",
+    ),
+    ({"targets": [{"name": "a-b"}]}, {"targets": [{"name": "a_b"}]}, "spec.targets[0].name"),
+    (
+        {"targets": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "2Gi"}}}]},
+        {"targets": [{"name": "a", "resources": {"limits": {"cpu": "much"}}}]},
+        "spec.targets[0].resources.limits.cpu",
+    ),
+    (
+        {"quality": [{"metric": "SSIM", "minimum": 0.9}]},
+        {"quality": [{"metric": "MSE", "minimum": 0.9}]},
+        "spec.quality[0].metric",
+    ),
+    (
+        {"quality": [{"metric": "PSNR", "minimum": 200}]},
+        {"quality": [{"metric": "PSNR", "minimum": 201}]},
+        "spec.quality[0].minimum",
+    ),
+    (
+        {"objective": {"minimumSpeedup": 1}},
+        {"objective": {"minimumSpeedup": 0.9}},
+        "spec.objective.minimumSpeedup",
+    ),
+    (
+        {"execution": {"backoffLimit": 6}},
+        {"execution": {"backoffLimit": 7}},
+        "spec.execution.backoffLimit",
+    ),
+    (
+        {"execution": {"activeDeadlineSeconds": 10}},
+        {"execution": {"activeDeadlineSeconds": 9}},
+        "spec.execution.activeDeadlineSeconds",
+    ),
+    ({"output": {"uri": "s3://bucket"}}, {"output": {"uri": "s3://b"}}, "spec.output.uri"),
+]
+
+
+@pytest.fixture
+def attempt(api: Any, resource_manifest: Callable[..., Json]) -> Try:
+    """Return a function that has the API server judge a resource, without keeping it."""
+
+    def run(spec: Json, *, name: str = "sr") -> None:
+        manifest = resource_manifest(name)
+        manifest["metadata"]["namespace"] = "default"
+        merged = manifest["spec"] | spec
+        manifest["spec"] = {key: value for key, value in merged.items() if value is not None}
+        api.call("POST", api.path(manifest, collection=True) + "?dryRun=All", manifest)
+
+    return run
+
+
+def ids(table: list[tuple[Json, Json, str]]) -> list[str]:
+    return [f"{n}-{words[:30]}" for n, (_, _, words) in enumerate(table)]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"), [*RULES, *CONSTRAINTS], ids=ids([*RULES, *CONSTRAINTS])
+)
+def test_rule_accepts_and_rejects(attempt: Try, good: Json, bad: Json, words: str) -> None:
+    attempt(good)
+    with pytest.raises(Exception, match="422") as refusal:
+        attempt(bad)
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "words"), [*RULES, *CONSTRAINTS], ids=ids([*RULES, *CONSTRAINTS])
+)
+def test_operator_judges_as_the_api_server(
+    resource_manifest: Callable[..., Json], good: Json, bad: Json, words: str
+) -> None:
+    plain = resource_manifest()["spec"]
+    ModelOptimizationSpec.model_validate(plain | good)
+    with pytest.raises(ValidationError):
+        ModelOptimizationSpec.model_validate(plain | bad)
+
+
+def test_every_rule_has_its_case() -> None:
+    def messages(schema: Json) -> set[str]:
+        own = {rule["message"] for rule in schema.get("x-kubernetes-validations", ())}
+        parts = [*schema.get("properties", {}).values()]
+        parts += [schema[key] for key in ("items", "additionalProperties") if key in schema]
+        return own.union(*(messages(part) for part in parts))
+
+    version = custom_resource_definition()["spec"]["versions"][0]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    tried = [words for _, _, words in RULES]
+    assert {m for m in messages(spec) if not any(m.startswith(w) for w in tried)} == set()
+
+
+def test_longest_name_is_accepted_and_a_longer_one_rejected(attempt: Try) -> None:
+    attempt({}, name="a" * 63)
+    with pytest.raises(Exception, match=r"metadata\.name must have at most 63 characters"):
+        attempt({}, name="a" * 64)
+
+
+def test_unknown_field_is_refused_where_the_client_asks_for_it(
+    api: Any, resource_manifest: Callable[..., Json]
+) -> None:
+    manifest = resource_manifest(surprise=1)
+    manifest["metadata"]["namespace"] = "default"
+    query = "?dryRun=All&fieldValidation=Strict"
+    with pytest.raises(Exception, match=r'unknown field "spec\.surprise"'):
+        api.call("POST", api.path(manifest, collection=True) + query, manifest)
+
+
+def test_new_resource_says_that_nobody_looked_at_it_yet(
+    api: Any, resource_manifest: Callable[..., Json]
+) -> None:
+    manifest = resource_manifest()
+    manifest["metadata"]["namespace"] = "default"
+    created = api.call("POST", api.path(manifest, collection=True) + "?dryRun=All", manifest)
+    assert created["status"]["observedGeneration"] == -1
+    assert created["status"]["conditions"] == []
