@@ -1,0 +1,100 @@
+"""The configuration file: what is accepted, and the one line that a wrong one gets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mopt_operator._errors import SettingsError
+from mopt_operator.settings import Settings, parse_settings
+
+FULL: dict[str, Any] = {
+    "optimizerImage": "mopt/optimizer:0.1.0",
+    "imagePullPolicy": "IfNotPresent",
+    "imagePullSecrets": [{"name": "x"}],
+    "defaultOutput": {"uri": "s3://bucket/prefix", "credentialsSecretRef": {"name": "store"}},
+    "profiles": {
+        "default": {
+            "nodeSelector": {},
+            "tolerations": [],
+            "resources": {
+                "requests": {"cpu": "1", "memory": "2Gi"},
+                "limits": {"cpu": "2", "memory": "6Gi"},
+            },
+            "serviceAccountName": None,
+            "runtimeClassName": None,
+            "priorityClassName": None,
+            "scratchSize": "8Gi",
+        }
+    },
+    "watchNamespaces": [],
+    "logFormat": "json",
+    "ttlSecondsAfterFinished": 3600,
+}
+
+
+def test_chart_s_configuration_is_accepted() -> None:
+    settings = parse_settings(json.dumps(FULL))
+    assert settings.default_output is not None
+    assert settings.default_output.uri == "s3://bucket/prefix"
+    assert settings.profiles["default"].resources.limits["memory"] == "6Gi"
+
+
+def test_only_the_image_is_needed() -> None:
+    least = parse_settings('{"optimizerImage": "i", "defaultOutput": null}')
+    assert least == Settings(optimizer_image="i")
+    assert least.profiles["default"].scratch_size == "8Gi"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizerImage": ""}, "optimizerImage: "),
+        ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy: "),
+        ({"profiles": {"gpu": {}}}, "profiles must hold one named default"),
+        ({"profiles": {"default": {"scratchSize": "big"}}}, "profiles.default.scratchSize"),
+        ({"profiles": {"default": {"nodes": 1}}}, "profiles.default.nodes: Extra inputs"),
+        ({"defaultOutput": {"uri": "file:///x"}}, "defaultOutput.uri: "),
+        ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished: "),
+        ({"logFormat": "xml"}, "logFormat: "),
+        ({"healthAddress": "8080"}, "healthAddress: "),
+    ],
+)
+def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        parse_settings(json.dumps(FULL | change))
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot read the configuration"),
+        ("{", "the document: Invalid JSON"),
+        ("{}", "optimizerImage: Field required"),
+    ],
+)
+def test_operator_with_a_bad_file_ends_with_one_line(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    file = tmp_path / "config.json"
+    if text is not None:
+        file.write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mopt_operator.main"],
+        env={"MOPT_OPERATOR_CONFIG": str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("mopt-operator: ")
+    assert str(file) in ended.stderr
+    assert words in ended.stderr
