@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
+from mopt_api.reasons import Reason
+from mopt_api.result import VariantReason
 from mopt_api.spec import Precision, Runtime
 
-from ._errors import ModelError
+from ._errors import DiskError, ModelError
+from .arrays import load_array, save_array
 from .benchmarking import time_calls
 from .runtimes import BoundCall, Feeds, Runner, RuntimeFailure, open_runner
 
@@ -30,7 +31,7 @@ Request = dict[str, Any]
 
 
 def _load(paths: dict[str, str]) -> Feeds:
-    return {name: np.load(path, allow_pickle=False) for name, path in paths.items()}
+    return {name: load_array(Path(path)) for name, path in paths.items()}
 
 
 def peak_memory_bytes() -> int:
@@ -58,7 +59,7 @@ class VariantServer:
         files: list[str] = []
         for index, array in enumerate(self._runner.run(_load(request["feeds"])).values()):
             files.append(f"{request['output']}-{index}.npy")
-            np.save(files[-1], array, allow_pickle=False)
+            save_array(Path(files[-1]), array)
         return {"outputs": files}
 
     def bind(self, request: Request) -> dict[str, Any]:
@@ -98,9 +99,11 @@ def _answer(handle: Callable[[], dict[str, Any]], channel: TextIO) -> bool:
     try:
         answer: dict[str, Any] = {"answer": handle()}
     except (RuntimeFailure, ModelError) as error:
-        answer = {"failure": "BuildFailed", "message": str(error)}
+        answer = {"failure": VariantReason.BUILD_FAILED, "message": str(error)}
+    except DiskError as error:
+        answer = {"failure": Reason.OUT_OF_DISK, "message": str(error)}
     except MemoryError as error:
-        answer = {"failure": "OutOfMemory", "message": f"not enough memory: {error}"}
+        answer = {"failure": VariantReason.OUT_OF_MEMORY, "message": f"not enough memory: {error}"}
     channel.write(json.dumps(answer) + "\n")
     channel.flush()
     return "answer" in answer

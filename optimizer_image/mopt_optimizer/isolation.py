@@ -22,10 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
 from mopt_api.spec import Precision, Runtime
 
 from ._child import child_environ
+from ._errors import DiskError
 
 _READ_BYTES = 65536
 _STOP_SECONDS = 5.0
@@ -195,6 +197,7 @@ class VariantProcess:
             VariantFailure: The runtime refused (BuildFailed), memory ran out, the process ended
                 (Crashed, OutOfMemory), or no answer came in time (TimedOut). The process is then
                 of no more use, except after a refusal.
+            DiskError: The scratch volume is full: no fault of the variant.
         """
         assert self._process.stdin is not None  # noqa: S101
         try:
@@ -203,6 +206,8 @@ class VariantProcess:
         except BrokenPipeError as error:
             raise self._ended() from error
         reply = json.loads(self._read_line(timeout))
+        if reply.get("failure") == Reason.OUT_OF_DISK:
+            raise DiskError(reply["message"])
         if "failure" in reply:
             raise VariantFailure(VariantReason(reply["failure"]), reply["message"])
         answer: dict[str, Any] = reply["answer"]

@@ -23,6 +23,7 @@ from mopt_api.spec import BenchmarkPoint, InputSpec, Variant
 
 from ._errors import BaselineError
 from ._progress import Log
+from .arrays import load_array, save_array
 from .benchmarking import batch_size, benchmark_feeds, interleave, point_result, schedule
 from .isolation import Opening, VariantFailure
 from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
@@ -159,13 +160,13 @@ def _save(arrays: Inputs, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for index, (name, array) in enumerate(arrays.items()):
         files[name] = folder / f"{index}.npy"
-        np.save(files[name], array, allow_pickle=False)
+        save_array(files[name], array)
     return files
 
 
 def _take(files: Sequence[Path]) -> Outputs:
     """Read arrays and delete their files."""
-    arrays: Outputs = [np.load(file, allow_pickle=False) for file in files]
+    arrays: Outputs = [load_array(file) for file in files]
     for file in files:
         file.unlink()
     return arrays

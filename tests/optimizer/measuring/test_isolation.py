@@ -14,6 +14,7 @@ import pytest
 
 from mopt_api.result import VariantReason
 from mopt_api.spec import Precision, Runtime
+from mopt_optimizer._errors import DiskError
 from mopt_optimizer.isolation import (
     MAX_MESSAGE,
     Opening,
@@ -106,6 +107,12 @@ def test_a_refusal_keeps_its_reason(tmp_path: Path, reason: VariantReason) -> No
     reply = json.dumps({"failure": reason.value, "message": "no such operator: Foo"})
     failure = failure_of(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
     assert (failure.reason, str(failure)) == (reason, "no such operator: Foo")
+
+
+def test_a_full_disk_is_no_fault_of_the_variant(tmp_path: Path) -> None:
+    reply = json.dumps({"failure": "OutOfDisk", "message": "no space for x.npy"})
+    with pytest.raises(DiskError, match=r"x\.npy"):
+        started(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
 
 
 def test_a_crash_in_a_later_call_is_reported_there(tmp_path: Path) -> None:
