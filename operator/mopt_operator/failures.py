@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mopt_api.plan import CREDENTIAL_KEYS
@@ -52,7 +53,9 @@ def start_problem(pod: Pod) -> Problem | None:
         return None
     reason, message = pod.waiting
     if reason in _PULL_REASONS:
-        return problem(Reason.IMAGE_PULL_FAILED, f"{reason}: {_quote(message)}")
+        # The kubelet alternates between this error and "Back-off ...: ErrImagePull: this error".
+        words = message.rpartition("ErrImagePull: ")[2] or reason
+        return problem(Reason.IMAGE_PULL_FAILED, f"The image is not pulled: {_quote(words)}")
     if reason == "CreateContainerConfigError" and "secret" in message.lower():
         keys = " and ".join(key for key, required in CREDENTIAL_KEYS.items() if required)
         return problem(
@@ -121,6 +124,10 @@ def admission_problem(status: int, message: str) -> Problem:
     return problem(reason, f"The API server refuses the Job: {_quote(message)}")
 
 
-def creation_problem(message: str) -> Problem:
-    """Return why the Job controller may not create a Pod, in the API server's words."""
-    return problem(Reason.POD_FORBIDDEN, _quote(message))
+def creation_problem(job: Job, message: str) -> Problem:
+    """Return why the Job controller may not create a Pod, in the API server's words.
+
+    Each try names another Pod, JOB-xxxxx; the suffix is left out, for a message that stays.
+    """
+    stable = re.sub(rf"({re.escape(job.name)})-[a-z0-9]{{5}}\b", r"\1", message)
+    return problem(Reason.POD_FORBIDDEN, _quote(stable))

@@ -64,3 +64,5 @@ def configure_logs(log_format: LogFormat) -> None:
     root.setLevel(logging.INFO)
     # kopf logs each handler call.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # The probes, several times a minute.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

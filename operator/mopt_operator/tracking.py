@@ -78,7 +78,7 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Found:
         age = (now - job.created).total_seconds()
         warning = snapshot.warnings.get(job.uid)
         return _Found(
-            problem=creation_problem(warning) if warning else last,
+            problem=creation_problem(job, warning) if warning else last,
             requeue_after=min(max(_FIRST_POLL_SECONDS, age / 4), _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]

@@ -120,6 +120,31 @@ def test_job_without_a_pod_says_the_api_server_s_words(world: Any) -> None:
     assert words in world.condition("Ready")["message"]
 
 
+def test_each_try_to_create_a_pod_says_the_same(world: Any) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)["metadata"]
+    world.sleep(5)
+    said = set()
+    for suffix in ("abcde", "z2x9q"):
+        words = f'Error creating: pods "{job["name"]}-{suffix}" is forbidden: exceeded quota'
+        world.warnings = {job["uid"]: words}
+        world.settle()
+        said.add(world.condition("Ready")["message"])
+    (message,) = said
+    assert f'pods "{job["name"]}" is forbidden: exceeded quota' in message
+
+
+def test_kubelet_s_two_words_for_a_missing_image_are_one_message(world: Any) -> None:
+    world.settle()
+    pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "i: not found"))
+    world.settle()
+    writes = world.status_writes
+    text = 'Back-off pulling image "i": ErrImagePull: i: not found'
+    pod["status"] = waiting("ImagePullBackOff", text)
+    world.settle()
+    assert world.status_writes == writes
+
+
 def test_pod_that_heals_clears_the_reason(world: Any) -> None:
     world.settle()
     pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "manifest unknown"))
