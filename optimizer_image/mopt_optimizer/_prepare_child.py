@@ -55,7 +55,7 @@ class PrepareRequest(ObservedModel):
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
     quantizations: list[Quantization]
-    calibration: CalibrationFiles | None
+    calibration: CalibrationFiles | None = None
 
 
 class Quantized(ObservedModel):

@@ -13,11 +13,13 @@ import numpy as np
 from mopt_api.result import Verification
 from mopt_api.spec import DimensionRange, InputSpec
 
-from ._errors import BaselineError, ExportError
-from .verifying import Case, OnnxSession, RuntimeFailure, random_inputs, verify
+from ._errors import BaselineError, DimensionError, ExportError
+from .dimensions import input_shape
+from .verifying import Arrays, Case, OnnxSession, RuntimeFailure, first_line, random_inputs, verify
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from torch.export import ExportedProgram
 
 # torch's exporter is written for 18; every runtime of ours takes it.
@@ -35,23 +37,64 @@ def program_cases(
     """Return inputs at each verified size with what PyTorch eager makes of them.
 
     Raises:
+        DimensionError: The program was exported for other sizes than the spec declares.
         BaselineError: The model does not run at a size that the spec declares.
     """
     import torch
 
-    module = program.module()
+    generated = random_inputs(inputs, dimensions)
+    module = _guarded_module(program, [arrays for _, arrays in generated])
+    largest = {name: size.max for name, size in dimensions.items()}
+    for sizes in [*(sizes for sizes, _ in generated), largest]:
+        _check_guards(module, program, inputs, sizes)
     cases = []
-    for sizes, arrays in random_inputs(inputs, dimensions):
+    for sizes, arrays in generated:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.no_grad():
             try:
                 result = module(*(tensors[i] for i in program.graph_signature.user_inputs))
             except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise BaselineError(f"the model fails at {_sizes(sizes)}: {reason}") from error
+                raise BaselineError(
+                    f"the model fails at {_sizes(sizes)}: {first_line(error)}"
+                ) from error
         leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
         cases.append(Case(sizes, arrays, tuple(leaf.float().numpy() for leaf in leaves)))
     return cases
+
+
+def _guarded_module(program: ExportedProgram, arrays: Sequence[Arrays]) -> torch.nn.Module:
+    """Return what runs the program, with its guards: conditions on sizes it was traced under."""
+    import torch
+
+    in_spec = program.call_spec.in_spec
+    by_position = in_spec is not None and not in_spec.child(1).num_children
+    if by_position:
+        # torch leaves the guards out of a program without example inputs, which ours drop.
+        user_inputs = program.graph_signature.user_inputs
+        example = tuple(torch.from_numpy(arrays[0][str(name)]) for name in user_inputs)
+        program.example_inputs = (example, {})
+    return program.module()
+
+
+def _check_guards(
+    module: torch.nn.Module,
+    program: ExportedProgram,
+    inputs: Sequence[InputSpec],
+    sizes: Mapping[str, int],
+) -> None:
+    import torch
+
+    guards = getattr(module, "_guards_fn", None)
+    if guards is None:
+        return
+    shapes = {i.name: input_shape(i, sizes) for i in inputs}
+    user_inputs = program.graph_signature.user_inputs
+    try:
+        guards(*(torch.empty(shapes[str(name)], device="meta") for name in user_inputs))
+    except AssertionError as error:
+        raise DimensionError(
+            f"the program was not exported for {_sizes(sizes)}: {_root_message(error)}"
+        ) from error
 
 
 def onnx_cases(
@@ -115,8 +158,7 @@ def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) 
 def _root_message(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def rename_dimensions(model: onnx.ModelProto, names: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from mopt_api.spec import Calibrator, Precision, Quantization, Variant
 
 from ._errors import OptimizerError
 from .images import Inputs
-from .verifying import OnnxSession, RuntimeFailure
+from .verifying import OnnxSession, RuntimeFailure, first_line, ort_errors
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
@@ -87,9 +87,14 @@ def quantize(
             OnnxSession(quantized).run(samples[0])
         except RuntimeFailure as error:
             raise QuantizationError(f"the quantized model does not run: {error}") from error
-        except (RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise QuantizationError(f"ONNX Runtime cannot quantize it: {lines[0]}") from error
+        except _failures() as error:
+            raise QuantizationError(
+                f"ONNX Runtime cannot quantize it: {first_line(error)}"
+            ) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return (RuntimeError, ValueError, TypeError, KeyError, AssertionError, *ort_errors())
 
 
 def _reader(samples: Sequence[Inputs]) -> CalibrationDataReader:

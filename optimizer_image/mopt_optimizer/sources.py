@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import ModelError, UnsafeModelError
 from .safety import rewrite_pt2
+from .verifying import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -58,8 +59,8 @@ def _torch_load(path: Path) -> ExportedProgram:
             TypeError,
             ValueError,
         ) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"torch {torch.__version__} cannot load it: {first_line}") from error
+            reason = first_line(error)
+            raise ModelError(f"torch {torch.__version__} cannot load it: {reason}") from error
 
 
 def _check_operators(program: ExportedProgram) -> None:
@@ -108,7 +109,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"invalid ONNX model: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"invalid ONNX model: {first_line(error)}") from error
     return model
 
 

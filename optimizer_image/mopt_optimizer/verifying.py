@@ -85,20 +85,21 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except _ort_errors() as error:
-            raise RuntimeFailure(_first_line(error)) from error
+        except ort_errors() as error:
+            raise RuntimeFailure(first_line(error)) from error
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> list[NDArray[np.float32]]:
         """Return the outputs in the model's order."""
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(None, inputs)
-        except _ort_errors() as error:
-            raise RuntimeFailure(_first_line(error)) from error
+        except ort_errors() as error:
+            raise RuntimeFailure(first_line(error)) from error
         return outputs
 
 
-def _ort_errors() -> tuple[type[Exception], ...]:
+def ort_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises: its classes have no base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (
@@ -116,7 +117,8 @@ def _ort_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; its class where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 
 def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> bool:
-    """Apply rules wherever they match; return whether any did."""
+    """Apply rules wherever they match; return whether any did.
+
+    Rules put an Identity where a node becomes nothing; it is removed here, else the pass that
+    made it would look useless.
+    """
+    from onnx_ir.passes.common import IdentityEliminationPass
     from onnxscript.rewriter import RewriteRuleSet
 
-    return bool(RewriteRuleSet(list(rules)).apply_to_model(model))
+    matched = bool(RewriteRuleSet(list(rules)).apply_to_model(model))
+    if matched:
+        IdentityEliminationPass()(model)
+    return matched

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 KEPT, NO_CHANGE, ROLLED_BACK = "Kept", "NoChange", "RolledBack"
 
-# A pass may write a folded constant that is a little larger than the nodes that it replaces.
+# A pass may write names and folded constants that are a little larger than what they replace.
 MAX_GROWTH = 1.05
+MAX_GROWTH_BYTES = 64 * 1024
 
 
 class Pass(Protocol):
@@ -83,9 +84,9 @@ def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassReport:
 
 def _objection(path: Path, candidate: Path, cases: Sequence[Case], *, shrinks: bool) -> str | None:
     """Return why a pass's result is not taken; None where it is."""
-    size, limit = candidate.stat().st_size, int(path.stat().st_size * MAX_GROWTH)
-    if not shrinks and size > limit:
-        return f"no fewer nodes, and {size} bytes instead of {path.stat().st_size}"
+    size, before = candidate.stat().st_size, path.stat().st_size
+    if not shrinks and size > before * MAX_GROWTH + MAX_GROWTH_BYTES:
+        return f"no fewer nodes, and {size} bytes instead of {before}"
     try:
         _, failure = verify(candidate, cases)
     except RuntimeFailure as error:

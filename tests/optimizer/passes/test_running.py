@@ -1,0 +1,110 @@
+"""Passes that are wrong, useless or broken cost nothing but themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from mopt_optimizer.passes import PASSES, optimize
+from mopt_optimizer.passes.running import KEPT, NO_CHANGE, ROLLED_BACK
+
+pytestmark = pytest.mark.optimizer
+
+TEXT = "g (float[n,3] x) => (float[n,3] y) { a = Mul(x, w) y = Relu(a) }"
+WEIGHTS = {"w": np.array([1, -2, 3], np.float32)}
+
+
+class _Pass:
+    """A pass made from a function."""
+
+    def __init__(self, name: str, change: Callable[[ir.Model], bool]) -> None:
+        self.name = name
+        self._change = change
+
+    def run(self, model: ir.Model) -> bool:
+        return self._change(model)
+
+
+def _drops_relu(model: ir.Model) -> bool:
+    node = next(n for n in model.graph if n.op_type == "Relu")
+    node.op_type = "Neg"
+    return True
+
+
+def _breaks_graph(model: ir.Model) -> bool:
+    next(iter(model.graph)).op_type = "NoSuchOperator"
+    return True
+
+
+def _raises(model: ir.Model) -> bool:
+    _drops_relu(model)  # what it did before it failed must not stay either
+    raise KeyError("lost")
+
+
+def _bloats(model: ir.Model) -> bool:
+    values = ir.tensor(np.zeros(100_000, np.float32), name="ballast")
+    model.graph.register_initializer(ir.Value(name="ballast", const_value=values))
+    return True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_drops_relu, "output y differs by"),
+        (_breaks_graph, "the result does not run"),
+        (_raises, "it failed: KeyError: 'lost'"),
+        (_bloats, "no fewer nodes, and"),
+    ],
+)
+def test_bad_pass_is_rolled_back(write, cases, log, change, message) -> None:
+    path = write(TEXT, WEIGHTS)
+    before = path.read_bytes()
+    (report,) = optimize(path, [_Pass("bad", change)], cases(path), log)
+    assert report.outcome == ROLLED_BACK
+    assert message in (report.message or "")
+    assert report.nodes_after == report.nodes_before == 2
+    assert path.read_bytes() == before
+
+
+def test_passes_after_a_bad_one_still_run(write, cases, log) -> None:
+    path = write(
+        "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
+    )
+    reports = optimize(path, [_Pass("bad", _raises), *PASSES], cases(path), log)
+    outcomes = {report.name: report.outcome for report in reports}
+    assert outcomes["bad"] == ROLLED_BACK
+    assert outcomes["eliminate_identity"] == KEPT
+    assert [n.op_type for n in onnx.load(path).graph.node] == ["Mul", "Relu"]
+
+
+def test_wrong_at_one_size_only_is_rolled_back(write, cases, log) -> None:
+    """A result that holds at the example's size and nowhere else."""
+
+    def fixes_batch(model: ir.Model) -> bool:
+        model.graph.inputs[0].shape = ir.Shape([1, 3])
+        return True
+
+    path = write(TEXT, WEIGHTS)
+    (report,) = optimize(path, [_Pass("fixes batch", fixes_batch)], cases(path), log)
+    assert report.outcome == ROLLED_BACK
+
+
+def test_nothing_to_do_is_reported_as_such(write, cases, log) -> None:
+    path = write(TEXT, WEIGHTS)
+    before = path.read_bytes()
+    reports = optimize(path, PASSES, cases(path), log)
+    assert {r.outcome for r in reports} == {NO_CHANGE}
+    assert path.read_bytes() == before
+
+
+def test_second_run_changes_nothing(write, cases, log, tmp_path: Path) -> None:
+    path = write(
+        "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
+    )
+    optimize(path, PASSES, cases(path), log)
+    assert {r.outcome for r in optimize(path, PASSES, cases(path), log)} == {NO_CHANGE}

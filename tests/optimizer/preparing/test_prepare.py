@@ -1,0 +1,297 @@
+"""The stage as a whole, on MinIO: real model, real photographs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan, default_variants
+from mopt_api.result import PrepareResult, VariantReason, VariantState
+from mopt_api.spec import (
+    Calibrator,
+    ImageTransform,
+    ModelFormat,
+    Precision,
+    Quantization,
+    Runtime,
+    Variant,
+)
+from mopt_optimizer._errors import DigestMismatch, ModelError, UnsafeModelError
+from mopt_optimizer._prepare_child import Quantized
+from mopt_optimizer.blobs import Blobs
+from mopt_optimizer.prepare import assign, content_key, prepare
+from mopt_optimizer.store import open_store
+from mopt_optimizer.verifying import OnnxSession
+
+pytestmark = pytest.mark.optimizer
+
+
+class Bench:
+    """A bucket with the model and the photographs, and what runs plans against it."""
+
+    def __init__(self, minio, model: Path, photographs: Path, workdir: Path) -> None:
+        self.environ = minio.environ()
+        self.bucket = minio.bucket()
+        self.workdir = workdir
+        self.steps: list[tuple[str, str]] = []
+        self.store, _ = open_store(f"s3://{self.bucket}", Credentials.OUTPUT, self.environ)
+        self.store.put_file("models/model.pt2", model)
+        for path in photographs.iterdir():
+            self.store.put_file(f"data/{path.name}", path)
+        self.sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+        self.blobs = Blobs(self.store, "out")
+
+    def log(self, step: str, message: str, **_: object) -> None:
+        self.steps.append((step, message))
+
+    def run(self, plan: PreparePlan) -> tuple[PrepareResult, str]:
+        self.steps.clear()
+        return prepare(plan, self.environ, self.workdir, self.log)
+
+    @property
+    def served(self) -> bool:
+        return ("prepare", "served from the store") in self.steps
+
+
+@pytest.fixture(scope="module")
+def bench(
+    minio, upscaler_pt2: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bench:
+    return Bench(minio, upscaler_pt2, photographs, tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="module")
+def prepared(bench: Bench, plan: PreparePlan) -> tuple[PrepareResult, str]:
+    """The plan, carried out once: every run opens torch anew."""
+    result = bench.run(plan)
+    assert not bench.served
+    return result
+
+
+@pytest.fixture(scope="module")
+def plan(bench: Bench, image_input, image_dimensions) -> PreparePlan:
+    return PreparePlan(
+        model=PlannedModel(
+            uri=f"s3://{bench.bucket}/models/model.pt2",
+            sha256=bench.sha256,
+            format=ModelFormat.EXPORTED_PROGRAM,
+        ),
+        inputs=[image_input],
+        dimensions=image_dimensions,
+        calibration=PlannedData(
+            uri=f"s3://{bench.bucket}/data", samples=8, images=ImageTransform()
+        ),
+        variants=[
+            Variant(name="eager", runtime=Runtime.PYTORCH, precision=Precision.FP32),
+            Variant(name="ort", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+            Variant(name="ort8", runtime=Runtime.ONNX_RUNTIME, precision=Precision.INT8),
+            Variant(name="ov8", runtime=Runtime.OPENVINO, precision=Precision.INT8),
+        ],
+        output_uri=f"s3://{bench.bucket}/out",
+    )
+
+
+def test_every_form_is_stored_and_correct(
+    bench: Bench, prepared: tuple[PrepareResult, str], tmp_path: Path
+) -> None:
+    import torch
+
+    result, digest = prepared
+    assert PrepareResult.model_validate_json(bench.blobs.read(digest)) == result
+    assert result.variant_artifacts == {
+        "eager": "source",
+        "ort": "fp32",
+        "ort8": "int8-minmax-perchannel",
+        "ov8": "int8-minmax-perchannel",
+    }
+    assert result.skipped == []
+    assert (result.source.sha256, result.source.opset) == (bench.sha256, 18)
+    assert result.calibration_samples == 4
+    assert {"torch", "onnxruntime", "python"} <= set(result.software)
+    assert {"fetch", "load", "export", "verify", "passes"} <= set(result.seconds)
+    assert {r.name: r.outcome for r in result.passes}["fuse_bn_into_conv"] == "Kept"
+
+    files = {}
+    for form in result.artifacts:
+        files[form.name] = tmp_path / f"{form.name}.onnx"
+        bench.blobs.fetch(form.artifact.digest, files[form.name])
+        assert files[form.name].stat().st_size == form.artifact.size_bytes
+        assert form.artifact.uri == bench.blobs.uri(form.artifact.digest)
+    assert set(files) == {"fp32", "int8-minmax-perchannel"}
+
+    bench.store.fetch("models/model.pt2", tmp_path / "model.pt2")
+    image = np.random.default_rng(5).random((3, 3, 21, 33), dtype=np.float32)
+    with torch.no_grad():
+        module = torch.export.load(tmp_path / "model.pt2").module()
+        expected = module(torch.from_numpy(image)).numpy()
+    assert np.abs(OnnxSession(files["fp32"]).run({"image": image})[0] - expected).max() < 1e-5
+    int8 = OnnxSession(files["int8-minmax-perchannel"]).run({"image": image})[0]
+    assert 10 * np.log10(1 / np.mean((int8 - expected) ** 2)) > 30
+    assert "BatchNormalization" not in {n.op_type for n in onnx.load(files["fp32"]).graph.node}
+
+
+def test_same_plan_is_served_from_the_store(
+    bench: Bench, plan: PreparePlan, prepared: tuple[PrepareResult, str]
+) -> None:
+    objects = bench.store.list("out/")
+    assert bench.run(plan) == prepared
+    assert bench.served
+    assert bench.store.list("out/") == objects
+
+
+def test_where_things_lie_does_not_matter(
+    bench: Bench, plan: PreparePlan, prepared: tuple[PrepareResult, str]
+) -> None:
+    bench.store.put_bytes("elsewhere.pt2", bench.store.read("models/model.pt2"))
+    moved = plan.model.model_copy(update={"uri": f"s3://{bench.bucket}/elsewhere.pt2"})
+    assert bench.run(plan.model_copy(update={"model": moved})) == prepared
+    assert bench.served
+
+
+@pytest.mark.parametrize("damage", ["manifest", "artifact"])
+def test_what_is_lost_is_made_again(
+    bench: Bench, plan: PreparePlan, prepared: tuple[PrepareResult, str], damage: str
+) -> None:
+    result, digest = bench.run(plan)
+    lost = digest if damage == "manifest" else result.artifacts[0].artifact.digest
+    bench.store.put_bytes(f"out/blobs/{lost.replace(':', '/')}", b"damaged")
+    again, digest = bench.run(plan)
+    assert not bench.served
+    assert again.artifacts == result.artifacts
+    assert bench.blobs.read(digest)
+    assert bench.run(plan) == (again, digest)
+    assert bench.served
+
+
+def test_wrong_sha256_names_both(bench: Bench, plan: PreparePlan) -> None:
+    wrong = plan.model.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(DigestMismatch, match=rf"has sha256 {bench.sha256}, .* is {'0' * 64}"):
+        bench.run(plan.model_copy(update={"model": wrong}))
+
+
+def test_without_calibration_data_int8_is_skipped(bench: Bench, plan: PreparePlan) -> None:
+    result, _ = bench.run(plan.model_copy(update={"calibration": None}))
+    assert set(result.variant_artifacts) == {"eager", "ort"}
+    assert {(s.name, s.state, s.reason) for s in result.skipped} == {
+        ("ort8", VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA),
+        ("ov8", VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA),
+    }
+    assert [a.name for a in result.artifacts] == ["fp32"]
+    assert result.calibration_digest is None
+
+
+def test_attack_is_refused_in_the_child(
+    bench: Bench, plan: PreparePlan, tamper_expression: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    witness = tmp_path / "ran"
+    content = tamper_expression(f"__import__('pathlib').Path({str(witness)!r}).touch()")
+    bench.store.put_bytes("models/evil.pt2", content)
+    before = bench.store.list("out/")
+    evil = PlannedModel(
+        uri=f"s3://{bench.bucket}/models/evil.pt2",
+        sha256=hashlib.sha256(content).hexdigest(),
+        format=ModelFormat.EXPORTED_PROGRAM,
+    )
+    with pytest.raises(UnsafeModelError, match="__import__"):
+        bench.run(plan.model_copy(update={"model": evil}))
+    assert not witness.exists()
+    assert bench.store.list("out/") == before
+
+
+@pytest.fixture
+def tamper_expression(upscaler_pt2: Path, tmp_path: Path) -> Callable[[str], bytes]:
+    """Return what gives the bytes of the model with another expression for its sizes."""
+    import zipfile
+
+    def tamper(expression: str) -> bytes:
+        path = tmp_path / "evil.pt2"
+        with zipfile.ZipFile(upscaler_pt2) as source, zipfile.ZipFile(path, "w") as target:
+            for entry in source.infolist():
+                content = source.read(entry)
+                if entry.filename.endswith("models/model.json"):
+                    program = json.loads(content)
+                    for meta in program["graph_module"]["graph"]["tensor_values"].values():
+                        for size in meta["sizes"]:
+                            if "as_expr" in size:
+                                size["as_expr"]["expr_str"] = expression
+                    content = json.dumps(program).encode()
+                target.writestr(entry.filename, content)
+        return path.read_bytes()
+
+    return tamper
+
+
+@pytest.mark.parametrize("model_format", list(ModelFormat))
+def test_file_that_is_no_model_says_so(
+    bench: Bench, plan: PreparePlan, model_format: ModelFormat
+) -> None:
+    bench.store.put_bytes("models/garbage", b"not a model")
+    garbage = PlannedModel(
+        uri=f"s3://{bench.bucket}/models/garbage",
+        sha256=hashlib.sha256(b"not a model").hexdigest(),
+        format=model_format,
+    )
+    with pytest.raises(ModelError, match="not a"):
+        bench.run(plan.model_copy(update={"model": garbage}))
+
+
+def test_onnx_source_goes_the_same_way(
+    bench: Bench, plan: PreparePlan, prepared: tuple[PrepareResult, str]
+) -> None:
+    result, _ = prepared
+    (fp32,) = [a.artifact for a in result.artifacts if a.name == "fp32"]
+    assert fp32.uri
+    model = PlannedModel(
+        uri=fp32.uri, sha256=fp32.digest.removeprefix("sha256:"), format=ModelFormat.ONNX
+    )
+    again, _ = bench.run(plan.model_copy(update={"model": model}))
+    assert again.source.format is ModelFormat.ONNX
+    assert again.variant_artifacts["ort8"] == "int8-minmax-perchannel"
+    assert [(s.name, s.reason) for s in again.skipped] == [("eager", VariantReason.BUILD_FAILED)]
+    assert all(v.passed for v in again.verifications)
+
+
+def test_failed_quantization_fails_its_variants_only() -> None:
+    percentile = Quantization(calibrator=Calibrator.PERCENTILE)
+    variants = [
+        Variant(name="a", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+        Variant(name="b", runtime=Runtime.ONNX_RUNTIME, precision=Precision.INT8),
+        Variant(
+            name="c",
+            runtime=Runtime.OPENVINO,
+            precision=Precision.INT8,
+            quantization=percentile,
+        ),
+    ]
+    results = [
+        Quantized(name="int8-minmax-perchannel", error="no kernel"),
+        Quantized(name="int8-percentile-perchannel", file="x.onnx"),
+    ]
+    mapping, skipped = assign(variants, ModelFormat.ONNX, results, calibrated=True)
+    assert mapping == {"a": "fp32", "c": "int8-percentile-perchannel"}
+    (failed,) = skipped
+    assert (failed.name, failed.state) == ("b", VariantState.FAILED)
+    assert (failed.reason, failed.message) == (VariantReason.BUILD_FAILED, "no kernel")
+
+
+def test_content_key_holds_what_matters(plan: PreparePlan) -> None:
+    software = {"torch": "2.15.0"}
+    key = content_key(plan, "sha256:a", software)
+    other = {
+        "model": plan.model.model_copy(update={"sha256": "1" * 64}),
+        "variants": default_variants(),
+        "dimensions": {},
+    }
+    keys = {
+        content_key(plan.model_copy(update={k: v}), "sha256:a", software) for k, v in other.items()
+    }
+    keys |= {content_key(plan, "sha256:b", software), content_key(plan, "sha256:a", {})}
+    assert len(keys | {key}) == 6
+    same = {"output_uri": "s3://other/place", "calibration": None}
+    assert content_key(plan.model_copy(update=same), "sha256:a", software) == key
