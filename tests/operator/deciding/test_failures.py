@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -252,3 +253,21 @@ def test_success_without_a_fitting_result_is_a_failure(
     world.settle()
     assert world.said()["Stalled"] == ("True", "JobFailed")
     assert "completed without a result" in world.condition("Ready")["message"]
+
+
+def test_what_is_wrong_for_good_is_told_before_what_may_pass(
+    make_world: Callable[..., Any], messages: Any
+) -> None:
+    world = make_world(targets=[{"name": "a"}, {"name": "b"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    world.pod(world.the_job(Stage.MEASURE, "a"), unschedulable("no node"))
+    job = world.the_job(Stage.MEASURE, "b")
+    world.terminated_pod(job, "", exit_code=137, reason="OOMKilled")
+    world.end(job, "Failed", "BackoffLimitExceeded", "")
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "OutOfMemory"),
+        "Reconciling": ("True", "Measuring"),
+    }
