@@ -80,10 +80,10 @@ class Opening:
     threads: int
 
 
-def _thread_limits(threads: int) -> dict[str, str]:
-    # Libraries that size a pool while being imported look here, before they are told.
+def _threading(threads: int) -> dict[str, str]:
+    """Return the variables that libraries read while being imported, before they are told."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads))
+    return dict.fromkeys(names, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
@@ -142,7 +142,7 @@ class VariantProcess:
                 stderr=log,
                 cwd=workdir,
                 start_new_session=True,
-                env=child_environ(environ) | _thread_limits(opening.threads),
+                env=child_environ(environ) | _threading(opening.threads),
             )
         try:
             self._ask(
