@@ -13,7 +13,9 @@ from typing import Any
 
 import kopf
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from ._errors import OperatorError
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -37,11 +39,18 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 @asynccontextmanager
 async def api_client() -> AsyncIterator[ApiClient]:
-    """Yield the official client."""
+    """Yield the official client.
+
+    Raises:
+        OperatorError: There is no usable identity.
+    """
     configuration = Configuration()
-    if _in_cluster():
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    else:
-        await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    try:
+        if _in_cluster():
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException as error:
+        raise OperatorError(f"neither in a Pod nor with a usable KUBECONFIG: {error}") from error
     async with ApiClient(configuration) as client:
         yield client

@@ -63,7 +63,7 @@ def test_failure_that_may_pass_is_retried_and_then_stalls(
     told = messages.error(Reason.STORE_UNREACHABLE, "no answer from store:9000")
     for _ in range(2):
         resource.finish(resource.pod_of("prepare"), told, exit_code=80, reason="Error")
-        resource.wait_for(lambda: resource.said()["Ready"] == ("False", "StoreUnreachable"))
+        resource.wait_for(lambda: resource.said().get("Ready") == ("False", "StoreUnreachable"))
     resource.wait_said(Ready=("False", "StoreUnreachable"), Stalled=("True", "StoreUnreachable"))
     assert len(resource.pods()) == 2
 
@@ -202,5 +202,5 @@ def test_foreign_job_of_the_same_name_is_reported(
     foreign = {"metadata": {"name": job["metadata"]["name"]}, "spec": {"template": template}}
     api.call("POST", path, foreign)
     operator.start()
-    resource.wait_for(lambda: resource.said()["Ready"] == ("False", "PodForbidden"))
+    resource.wait_for(lambda: resource.said().get("Ready") == ("False", "PodForbidden"))
     assert "that is not mopt's" in resource.message()

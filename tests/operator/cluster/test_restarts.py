@@ -90,8 +90,11 @@ def test_two_operators_at_once_make_one_job_per_stage(
     assert other.running
 
 
-def test_sigterm_ends_the_operator_at_once_and_cleanly(own: Any) -> None:
+def test_sigterm_ends_the_operator_at_once_and_cleanly(
+    own: Any, namespace: str, make_resource: Callable[..., Any]
+) -> None:
     own.start()
+    make_resource(namespace=namespace).pod_of("prepare")
     began = time.monotonic()
     assert own.stop() == 0
     assert time.monotonic() - began < 2

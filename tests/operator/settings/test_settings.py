@@ -98,3 +98,19 @@ def test_operator_with_a_bad_file_ends_with_one_line(
     assert ended.stderr.startswith("mopt-operator: ")
     assert str(file) in ended.stderr
     assert words in ended.stderr
+
+
+def test_operator_without_a_cluster_ends_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"optimizerImage": "i", "logFormat": "text"}')
+    ended = subprocess.run(
+        [sys.executable, "-m", "mopt_operator.main"],
+        env={"MOPT_OPERATOR_CONFIG": str(file), "KUBECONFIG": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("mopt-operator: neither in a Pod nor with a usable KUBECONFIG")
+    assert "Traceback" not in ended.stderr
