@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import re
@@ -155,7 +156,9 @@ def typed_error(report: ErrorReport) -> OptimizerError:
 
 def report_of(error: BaseException) -> ErrorReport:
     """Return how an error is told to the user; one that is not ours is InternalError."""
-    if isinstance(error, OptimizerError):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, message = Reason.OUT_OF_DISK, f"no space left on the scratch volume: {error}"
+    elif isinstance(error, OptimizerError):
         reason, message = error.reason, str(error)
     else:
         reason, message = Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"

@@ -69,6 +69,11 @@ class _ChangedWhileRead(Exception):
     """The object was replaced between two ranges of a fetch."""
 
 
+_HINTS = {
+    "AccessDenied": " (S3 also answers so for a missing object where the keys lack s3:ListBucket)"
+}
+
+
 @dataclass(frozen=True)
 class Access:
     """How to reach a store, from the environment.
@@ -170,7 +175,8 @@ class S3Store:
             yield
         except S3Error as error:
             kind = _CODES.get(error.code or "", StoreUnreachable)
-            raise kind(f"{where}: {error.code}: {error.message}") from error
+            hint = _HINTS.get(error.code or "", "")
+            raise kind(f"{where}: {error.code}: {error.message}{hint}") from error
         except (InvalidResponseError, ServerError) as error:
             raise StoreUnreachable(f"{where}: not an answer of an S3 store: {error}") from error
         except HTTPError as error:

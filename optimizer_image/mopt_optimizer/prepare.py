@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import signal
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -29,15 +30,16 @@ from ._errors import DigestMismatch, ModelError, OptimizerError
 from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
 from ._progress import Log, Timings
 from .blobs import Blobs
+from .hardware import System
 from .images import Samples, load_samples
 from .quantizing import artifact_name, quantization_of
 from .store import open_store
+from .verifying import THREADS_VARIABLE
 
 # Raised when the same plan would give another manifest.
-_FORMAT = 1
+_FORMAT = 2
 _PACKAGES = ("mopt", "torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir")
 _CHILD = "mopt_optimizer._prepare_child"
-_SIGKILL = -9
 
 FP32 = "fp32"
 SOURCE = "source"
@@ -178,15 +180,21 @@ def _open_model(
         quantizations=list(quantizations.values()) if samples else [],
         calibration=calibration,
     )
+    threads = System().hardware(environ).threads or 1
+    limited = {**environ, THREADS_VARIABLE: str(threads)}
     try:
-        answer = run_child(_CHILD, request.to_api(), scratch, environ=environ)
+        answer = run_child(_CHILD, request.to_api(), scratch, environ=limited)
     except ChildDied as error:
-        if error.returncode == _SIGKILL:
-            raise MemoryExceeded(f"the process that opened the model {error.how()}") from error
-        if error.returncode < 0:
-            raise ModelError(f"the process that opened the model {error.how()}") from error
-        raise OptimizerError(f"the process that opened the model {error.how()}") from error
+        raise death(error) from error
     return PrepareAnswer.model_validate(answer)
+
+
+def death(error: ChildDied) -> OptimizerError:
+    """Return what the end of the process that opens the model says about the model."""
+    message = f"the process that opened the model {error.how()}"
+    if error.returncode == -signal.SIGKILL:
+        return MemoryExceeded(f"{message}: it needed more memory than the limit")
+    return ModelError(message) if error.returncode < 0 else OptimizerError(message)
 
 
 def _upload(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ from mopt_api.spec import Calibrator, Precision, Quantization, Variant
 
 from ._errors import OptimizerError
 from .images import Inputs
-from .verifying import OnnxSession, RuntimeFailure, first_line, ort_errors
+from .verifying import OnnxSession, RuntimeFailure, first_line, new_session, ort_errors
 
 if TYPE_CHECKING:
     from onnxruntime.quantization import CalibrationDataReader
+    from onnxruntime.quantization.calibrate import TensorsData
 
 # Of the values' magnitudes; the documentation of Calibrator.PERCENTILE names it.
 PERCENTILE = 99.99
@@ -53,37 +54,11 @@ def quantize(
     Raises:
         QuantizationError: The quantizer fails on this model, or its result does not run.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    methods = {
-        Calibrator.MIN_MAX: CalibrationMethod.MinMax,
-        Calibrator.PERCENTILE: CalibrationMethod.Percentile,
-    }
-    unsigned = platform.machine() in _X86
     with TemporaryDirectory(dir=quantized.parent) as folder:
-        inferred = Path(folder) / "inferred.onnx"
         try:
-            # Our passes have optimized it; only the shapes are wanted.
-            quant_pre_process(
-                str(model), str(inferred), skip_optimization=True, skip_symbolic_shape=True
-            )
-            quantize_static(
-                str(inferred),
-                str(quantized),
-                _reader(samples),
-                quant_format=QuantFormat.QDQ,
-                per_channel=quantization.per_channel,
-                activation_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=methods[quantization.calibrator],
-                extra_options={
-                    "CalibPercentile": PERCENTILE,
-                    # One sample's intermediate values in memory, not all samples'.
-                    "CalibStridedMinMax": 1,
-                    "ActivationSymmetric": not unsigned,
-                },
-            )
+            inferred = _with_shapes(model, Path(folder))
+            ranges = _ranges(inferred, quantization.calibrator, samples)
+            _write(inferred, quantized, ranges, per_channel=quantization.per_channel)
             OnnxSession(quantized).run(samples[0])
         except RuntimeFailure as error:
             raise QuantizationError(f"the quantized model does not run: {error}") from error
@@ -93,26 +68,88 @@ def quantize(
             ) from error
 
 
+def _with_shapes(model: Path, folder: Path) -> Path:
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    inferred = folder / "inferred.onnx"
+    # Our passes have optimized it; only the shapes are wanted.
+    quant_pre_process(str(model), str(inferred), skip_optimization=True, skip_symbolic_shape=True)
+    return inferred
+
+
+def _ranges(model: Path, calibrator: Calibrator, samples: Sequence[Inputs]) -> TensorsData:
+    """Return the range of every activation, from one run of each sample.
+
+    Not by quantize_static: its session takes a thread per core of the node, whatever the Pod's
+    limit is, and it keeps the intermediate values of all samples.
+    """
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    methods = {
+        Calibrator.MIN_MAX: CalibrationMethod.MinMax,
+        Calibrator.PERCENTILE: CalibrationMethod.Percentile,
+    }
+    observer = create_calibrator(
+        model,
+        _operators(),
+        augmented_model_path=str(model.with_name("augmented.onnx")),
+        calibrate_method=methods[calibrator],
+        # Symmetric: the percentile is one of magnitudes. It was the better one, 42.2 dB against
+        # 41.8 (SRVGG x4); ranges of one sign stay so.
+        extra_options={
+            "percentile": PERCENTILE,
+            "symmetric": calibrator is Calibrator.PERCENTILE,
+        },
+    )
+    observer.infer_session = new_session(Path(observer.augmented_model_path), optimized=False)
+    for sample in samples:
+        observer.collect_data(_reader(sample))
+    return observer.compute_data()
+
+
+def _operators() -> list[str]:
+    """Return the operators that are quantized, always in the same order."""
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    return sorted({*QDQRegistry, *QLinearOpsRegistry})
+
+
+def _write(model: Path, quantized: Path, ranges: TensorsData, *, per_channel: bool) -> None:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+
+    unsigned = platform.machine() in _X86
+    quantizer = QDQQuantizer(
+        load_model_with_shape_infer(model),
+        per_channel=per_channel,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=_operators(),
+        extra_options={"ActivationSymmetric": not unsigned},
+    )
+    quantizer.quantize_model()
+    quantizer.model.save_model_to_file(str(quantized), use_external_data_format=False)
+
+
 def _failures() -> tuple[type[Exception], ...]:
     return (RuntimeError, ValueError, TypeError, KeyError, AssertionError, *ort_errors())
 
 
-def _reader(samples: Sequence[Inputs]) -> CalibrationDataReader:
+def _reader(sample: Inputs) -> CalibrationDataReader:
+    """Return a reader of one sample: the calibrator forgets its values before the next."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Hands out the samples of a range, in their order."""
-
         def __init__(self) -> None:
-            self._pending: Iterator[Inputs] = iter(samples)
-
-        def __len__(self) -> int:
-            return len(samples)
-
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self._pending = (samples[index] for index in range(start_index, end_index))
+            self._pending = [sample]
 
         def get_next(self) -> Inputs | None:
-            return next(self._pending, None)
+            return self._pending.pop() if self._pending else None
 
     return Reader()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,11 @@ from mopt_api.result import Verification
 from mopt_api.spec import DimensionRange, InputSpec
 
 from .dimensions import input_shape, verified_sizes
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -63,6 +70,24 @@ def random_inputs(
     ]
 
 
+def new_session(path: Path, *, optimized: bool) -> InferenceSession:
+    """Open a model in ONNX Runtime on the CPU, with the threads that OMP_NUM_THREADS grants.
+
+    By default ONNX Runtime takes one per core of the machine, also where the container may use
+    two of them. torch reads the same variable.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get(THREADS_VARIABLE, "0"))
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
+    # Patterns of memory help only runs of one shape.
+    options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxSession:
     """A model in ONNX Runtime on the CPU.
 
@@ -71,20 +96,8 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, *, optimized: bool = True) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        level = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            level.ORT_ENABLE_ALL if optimized else (level.ORT_DISABLE_ALL)
-        )
-        # Bytes that are kept between runs of other shapes only cost memory here.
-        options.enable_mem_pattern = False
         try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = new_session(path, optimized=optimized)
         except ort_errors() as error:
             raise RuntimeFailure(first_line(error)) from error
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import pytest
 from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, Credentials
 from mopt_api.reasons import Reason
 from mopt_optimizer._child import ChildDied, child_environ, report_of, run_child
-from mopt_optimizer._errors import ModelError, OptimizerError, UnsafeModelError
+from mopt_optimizer._errors import DiskError, ModelError, OptimizerError, UnsafeModelError
 
 Run = Callable[..., dict[str, object]]
 
@@ -167,3 +168,9 @@ def test_report_is_one_bounded_line() -> None:
     report = report_of(ModelError("first\n  second " + "x" * 5000))
     assert report.message.startswith("first second x")
     assert len(report.message) == 1024
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_is_told_as_such_from_any_library(run: Run, number: int) -> None:
+    with pytest.raises(DiskError, match="no space left on the scratch volume"):
+        run(f"raise OSError({number}, 'No space left', 'model.onnx')")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import onnx
 import pytest
 
 from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan, default_variants
+from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
 from mopt_api.spec import (
     Calibrator,
@@ -22,10 +24,11 @@ from mopt_api.spec import (
     Runtime,
     Variant,
 )
+from mopt_optimizer._child import ChildDied
 from mopt_optimizer._errors import DigestMismatch, ModelError, UnsafeModelError
 from mopt_optimizer._prepare_child import Quantized
 from mopt_optimizer.blobs import Blobs
-from mopt_optimizer.prepare import assign, content_key, prepare
+from mopt_optimizer.prepare import assign, content_key, death, prepare
 from mopt_optimizer.store import open_store
 from mopt_optimizer.verifying import OnnxSession
 
@@ -278,6 +281,19 @@ def test_failed_quantization_fails_its_variants_only() -> None:
     (failed,) = skipped
     assert (failed.name, failed.state) == ("b", VariantState.FAILED)
     assert (failed.reason, failed.message) == (VariantReason.BUILD_FAILED, "no kernel")
+
+
+@pytest.mark.parametrize(
+    ("returncode", "reason"),
+    [
+        (-signal.SIGSEGV, Reason.INVALID_MODEL),
+        (-signal.SIGABRT, Reason.INVALID_MODEL),
+        (-signal.SIGKILL, Reason.OUT_OF_MEMORY),
+        (1, Reason.INTERNAL_ERROR),
+    ],
+)
+def test_end_of_the_child_has_a_reason(returncode: int, reason: Reason) -> None:
+    assert death(ChildDied(returncode, timed_out=False)).reason is reason
 
 
 def test_content_key_holds_what_matters(plan: PreparePlan) -> None:

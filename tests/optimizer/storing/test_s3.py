@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -282,3 +284,33 @@ def test_status_without_a_body_is_mapped(
     faulty.status = status
     with pytest.raises(error):
         _fetch(faulty, tmp_path / "out")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A folder with a self-signed server certificate."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_private_authority_is_trusted_through_ca_crt(
+    faulty: FaultyServer, certificate: Path, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "ca.pem", certificate / "key.pem")
+    faulty.socket = context.wrap_socket(faulty.socket, server_side=True)
+    environ = {
+        "MOPT_MODEL_AWS_ACCESS_KEY_ID": "a",
+        "MOPT_MODEL_AWS_SECRET_ACCESS_KEY": "b",
+        "MOPT_MODEL_AWS_ENDPOINT_URL": f"https://127.0.0.1:{faulty.server_port}",
+    }
+    store, _ = open_store("s3://bucket", Credentials.MODEL, environ)
+    with pytest.raises(StoreUnreachable, match="certificate verify failed"):
+        store.fetch("key", tmp_path / "out")
+    environ["MOPT_MODEL_CA_CRT"] = (certificate / "ca.pem").read_text()
+    store, _ = open_store("s3://bucket", Credentials.MODEL, environ)
+    digest = store.fetch("key", tmp_path / "out")
+    assert digest == hashlib.sha256(faulty.content).hexdigest()
