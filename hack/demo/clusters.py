@@ -41,7 +41,7 @@ class GivenCluster:
 
     def load(self, image: str) -> str:
         """Push the image to the registry."""
-        if self.kubeconfig.resolve() == Path(devcluster("kubeconfig")).resolve():
+        if self._is_devcluster():
             return Devcluster().load(image)
         if self.registry is None:
             raise DemoError(
@@ -56,6 +56,12 @@ class GivenCluster:
         else:
             run(["buildah", "push", image, f"docker://{remote}"])
         return remote
+
+    def _is_devcluster(self) -> bool:
+        try:
+            return self.kubeconfig.resolve() == Path(devcluster("kubeconfig")).resolve()
+        except DemoError:
+            return False
 
     def down(self) -> None:
         """Leave the user's cluster alone."""

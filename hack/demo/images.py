@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import clusters
 from .console import ROOT, devcluster, tool
 
 _LENGTH = 12
+_BUILDAH_INSPECT = ["buildah", "inspect", "--type", "image"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,7 @@ class Image:
 
     def build(self) -> str:
         """Build the image into the local storage and return its reference."""
-        reference = self.reference()
-        devcluster("build-image", reference, "--file", ROOT / self.dockerfile, "--context", ROOT)
-        return reference
+        return _build(self.reference(), ROOT / self.dockerfile, ROOT)
 
 
 OPERATOR = Image(
@@ -62,6 +63,19 @@ def _files(path: Path) -> list[Path]:
     return sorted(found)
 
 
+def _exists(reference: str) -> bool:
+    probe = ["docker", "image", "inspect"] if clusters.has_docker() else _BUILDAH_INSPECT
+    if shutil.which(probe[0]) is None:
+        return False
+    return subprocess.run([*probe, reference], capture_output=True, check=False).returncode == 0
+
+
+def _build(reference: str, dockerfile: Path, context: Path, *options: str) -> str:
+    if not _exists(reference):
+        devcluster("build-image", reference, "--file", dockerfile, "--context", context, *options)
+    return reference
+
+
 def build_minio(workspace: Path) -> str:
     """Build MinIO's image from its static binary and return its reference."""
     context = workspace / "minio-image"
@@ -74,5 +88,4 @@ def build_minio(workspace: Path) -> str:
     with (context / "minio").open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     reference = f"mopt/minio:dev-{digest.hexdigest()[:_LENGTH]}"
-    devcluster("build-image", reference, "--file", context / "Dockerfile", "--context", context)
-    return reference
+    return _build(reference, context / "Dockerfile", context, "--build-arg", "BASE_IMAGE=scratch")

@@ -55,37 +55,23 @@ def _decoded(value: str) -> str:
 def connect(kubectl: Kubectl, namespace: str) -> Iterator[Minio]:
     """Yield a client of the MinIO in the cluster, through a port-forward."""
     data = kubectl.get("secret", SECRET, "-n", namespace)["data"]
-    forward = subprocess.Popen(
-        [
-            kubectl.path,
-            "--kubeconfig",
-            kubectl.kubeconfig,
-            "port-forward",
-            "-n",
-            namespace,
-            "service/minio",
-            f":{SERVICE_PORT}",
-            "--address",
-            "127.0.0.1",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = forward.stdout.readline() if forward.stdout else ""
-        match = _FORWARDING.search(line)
-        if match is None:
-            raise DemoError("kubectl port-forward to MinIO did not start")
-        yield Minio(
-            f"127.0.0.1:{match[1]}",
-            access_key=_decoded(data["AWS_ACCESS_KEY_ID"]),
-            secret_key=_decoded(data["AWS_SECRET_ACCESS_KEY"]),
-            region=_decoded(data["AWS_REGION"]),
-            secure=False,
-        )
-    finally:
-        forward.terminate()
-        forward.wait(10)
+    command = [kubectl.path, "--kubeconfig", kubectl.kubeconfig, "port-forward", "-n", namespace]
+    command += ["service/minio", f":{SERVICE_PORT}", "--address", "127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            line = forward.stdout.readline() if forward.stdout else ""
+            match = _FORWARDING.search(line)
+            if match is None:
+                raise DemoError("kubectl port-forward to MinIO did not start")
+            yield Minio(
+                f"127.0.0.1:{match[1]}",
+                access_key=_decoded(data["AWS_ACCESS_KEY_ID"]),
+                secret_key=_decoded(data["AWS_SECRET_ACCESS_KEY"]),
+                region=_decoded(data["AWS_REGION"]),
+                secure=False,
+            )
+        finally:
+            forward.terminate()
 
 
 def upload(client: Minio, directory: Path, example: str) -> int:

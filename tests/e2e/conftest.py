@@ -14,7 +14,7 @@ import pytest
 from demo_probe import KIND, NAME, Demo, listed, only_the_operator_creates_jobs, run_demo
 from minio import Minio
 
-from demo import clusters, store
+from demo import clusters, images, store
 from demo.__main__ import NAMESPACE
 from demo.console import Kubectl
 
@@ -34,9 +34,11 @@ def kubectl() -> Iterator[Kubectl]:
 def demo(kubectl: Kubectl) -> Demo:
     """The demo, run to its end."""
     start = time.monotonic()
+    optimizer = images.OPTIMIZER.reference()
     output = run_demo("up")
     return Demo(
         kubectl=kubectl,
+        optimizer=optimizer,
         output=output,
         resource=kubectl.get(KIND, NAME, "-n", NAMESPACE),
         jobs=listed(kubectl, "jobs", NAME),

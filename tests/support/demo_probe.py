@@ -21,9 +21,14 @@ OPERATOR_USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:mopt"
 
 @dataclass
 class Demo:
-    """A finished demo."""
+    """A finished demo.
+
+    Attributes:
+        optimizer: The optimizer image's reference when it was built.
+    """
 
     kubectl: Kubectl
+    optimizer: str
     output: str
     resource: dict[str, Any]
     jobs: list[dict[str, Any]]
