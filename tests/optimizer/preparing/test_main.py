@@ -47,7 +47,7 @@ def start(tmp_path: Path, message: Path) -> Start:
     def start(
         stage: str, *, plan: object = PLAN, folder: str = f"{tmp_path}/work", **environ: str
     ) -> subprocess.Popen[str]:
-        values = {k: v for k, v in os.environ.items() if "AWS" not in k}
+        values = {k: v for k, v in os.environ.items() if "AWS" not in k and k != PLAN_VARIABLE}
         values["MOPT_TERMINATION_LOG"] = str(message)
         if plan is not None:
             values[PLAN_VARIABLE] = plan if isinstance(plan, str) else json.dumps(plan)
