@@ -208,7 +208,7 @@ class MeasureResult(ObservedModel):
     software: dict[str, str]
     baseline: VariantResult
     variants: list[VariantResult]
-    selected: str | None
+    selected: str | None = None
     objective_point: str
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None

@@ -74,7 +74,7 @@ class MeasureSummary(ObservedModel):
     software: dict[str, str]
     baseline: VariantSummary
     variants: list[VariantSummary]
-    selected: str | None
+    selected: str | None = None
 
 
 class ErrorSummary(ObservedModel):

@@ -55,7 +55,8 @@ def _decoded(value: str) -> str:
 def connect(kubectl: Kubectl, namespace: str) -> Iterator[Minio]:
     """Yield a client of the MinIO in the cluster, through a port-forward."""
     data = kubectl.get("secret", SECRET, "-n", namespace)["data"]
-    command = [kubectl.path, "--kubeconfig", kubectl.kubeconfig, "port-forward", "-n", namespace]
+    kubeconfig = str(kubectl.kubeconfig)
+    command = [str(kubectl.path), "--kubeconfig", kubeconfig, "port-forward", "-n", namespace]
     command += ["service/minio", f":{SERVICE_PORT}", "--address", "127.0.0.1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
         try:

@@ -98,6 +98,21 @@ def test_short_messages_are_kept_whole() -> None:
     assert decode(encode(summary)) == summary
 
 
+def test_no_winner_survives() -> None:
+    bare = VariantSummary(name="baseline", runtime="PyTorch", precision="FP32", state="Passed")
+    summary = MeasureSummary(
+        target="default",
+        result="sha256:" + "1" * 64,
+        point="opt",
+        hardware=Hardware(),
+        software={},
+        baseline=bare,
+        variants=[],
+        selected=None,
+    )
+    assert decode(encode(summary)) == summary
+
+
 def test_longest_error_fits() -> None:
     noise = "".join(random.Random(0).choices(string.printable, k=5000))
     message = encode(error_summary(ErrorReport(reason=Reason.INVALID_MODEL, message=noise[:1024])))
