@@ -85,7 +85,7 @@ class PreparePlan(ApiModel):
     model: PlannedModel
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
-    calibration: PlannedData | None
+    calibration: PlannedData | None = None
     variants: list[Variant]
     output_uri: str
 
@@ -99,7 +99,7 @@ class MeasurePlan(ApiModel):
     prepared: Digest = Field(description="Digest of the prepare Job's manifest.")
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
-    evaluation: PlannedData | None
+    evaluation: PlannedData | None = None
     variants: list[Variant]
     quality: list[QualityGate]
     objective: Objective

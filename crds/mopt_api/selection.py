@@ -29,7 +29,7 @@ class Selection:
         variants: The variants with state, reason and speedups filled in, in their order.
     """
 
-    selected: str | None = None
+    selected: str | None
     baseline: VariantResult
     variants: list[VariantResult]
 
@@ -133,7 +133,7 @@ def select(
         and v.speedup >= objective.minimum_speedup
         and v.speedup > 1.0
     ]
-    selected: str | None = None
+    selected: str | None
     if contenders:
         selected = max(contenders, key=lambda pair: pair[0])[1]
     else:

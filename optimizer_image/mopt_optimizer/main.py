@@ -7,7 +7,6 @@ message says how it ended. Heavy libraries are imported only once the plan is kn
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -88,22 +87,10 @@ def read_plan(environ: Mapping[str, str], stage: str) -> PreparePlan | MeasurePl
     if text is None:
         raise SpecError(f"no plan: {PLAN_VARIABLE} is not set")
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"the plan is not JSON: {error}") from error
-    if isinstance(document, dict):
-        # to_api() leaves out what is None, and these two have no default.
-        optional = {"Prepare": "calibration", "Measure": "evaluation"}
-        document |= {
-            key: None
-            for name, key in optional.items()
-            if document.get("stage") == name and key not in document
-        }
-    try:
-        plan = PLAN_ADAPTER.validate_python(document)
+        plan = PLAN_ADAPTER.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "MOPT_PLAN"
         raise SpecError(f"the plan is not valid: {where}: {first['msg']}") from error
     if plan.stage.value.lower() != stage:
         raise SpecError(f"the plan is for {plan.stage.value.lower()}, not for {stage}")

@@ -80,7 +80,7 @@ def fail(start: Start, message: Path) -> Callable[..., tuple[ErrorSummary, int, 
     ("plan", "text"),
     [
         (None, "MOPT_PLAN is not set"),
-        ("nonsense", "the plan is not JSON"),
+        ("nonsense", "the plan is not valid: MOPT_PLAN: Invalid JSON"),
         ({}, "the plan is not valid"),
         (PLAN | {"inputs": 7}, "the plan is not valid: Prepare.inputs"),
         (PLAN | {"unknown": 7}, "the plan is not valid: Prepare.unknown"),

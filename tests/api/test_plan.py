@@ -1,0 +1,62 @@
+"""Plans: what a Job is told survives the environment variable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mopt_api.plan import (
+    PLAN_ADAPTER,
+    Credentials,
+    benchmark_points,
+    default_variants,
+    measure_plan,
+    objective_point,
+    prepare_plan,
+)
+from mopt_api.spec import ModelOptimizationSpec
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_plans_survive_the_wire(spec: dict[str, Any], data: bool) -> None:
+    if not data:
+        spec.update(data={}, quality=[])
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    for plan in (
+        prepare_plan(parsed, "s3://out/x"),
+        measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x"),
+    ):
+        assert PLAN_ADAPTER.validate_python(plan.to_api()) == plan
+
+
+def test_plans_name_no_secret(spec: dict[str, Any]) -> None:
+    spec["data"]["evaluation"]["credentialsSecretRef"] = {"name": "hidden"}
+    spec["output"] = {"uri": "s3://out/x", "credentialsSecretRef": {"name": "hidden"}}
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    plan = measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x")
+    assert "hidden" not in plan.model_dump_json()
+
+
+def test_points_fill_in_opt(spec: dict[str, Any]) -> None:
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    (point,) = benchmark_points(parsed.benchmark, parsed.dimensions)
+    assert point.dimensions == {"batch": 1, "height": 64, "width": 64}
+    assert objective_point(parsed.objective, parsed.benchmark) == "tile"
+
+
+def test_without_points_there_is_one_at_opt(spec: dict[str, Any]) -> None:
+    del spec["benchmark"], spec["objective"]
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    (point,) = benchmark_points(parsed.benchmark, parsed.dimensions)
+    assert point.name == objective_point(parsed.objective, parsed.benchmark) == "opt"
+
+
+def test_default_variants_have_distinct_names() -> None:
+    names = [variant.name for variant in default_variants()]
+    assert len(set(names)) == len(names)
+
+
+def test_credential_variables() -> None:
+    assert Credentials.MODEL.variable("AWS_REGION") == "MOPT_MODEL_AWS_REGION"
+    assert Credentials.OUTPUT.variable("ca.crt") == "MOPT_OUTPUT_CA_CRT"
