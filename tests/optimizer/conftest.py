@@ -167,8 +167,8 @@ def upscaler_pt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return result
 
     with torch.no_grad():
-        network[1].running_mean.uniform_(-0.5, 0.5)  # type: ignore[union-attr,operator]
-        network[1].running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr,operator]
+        network.get_buffer("1.running_mean").uniform_(-0.5, 0.5)
+        network.get_buffer("1.running_var").uniform_(0.5, 2.0)
     dynamic = torch.export.Dim.DYNAMIC
     path = tmp_path_factory.mktemp("upscaler") / "model.pt2"
     with warnings.catch_warnings():

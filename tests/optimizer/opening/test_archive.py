@@ -8,12 +8,16 @@ import pickle
 import stat
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mopt_optimizer._errors import ModelError, UnsafeModelError
 from mopt_optimizer.safety import rewrite_pt2
 from mopt_optimizer.sources import load_exported_program
+
+if TYPE_CHECKING:
+    from .conftest import Edit, Tamper
 
 pytestmark = pytest.mark.optimizer
 
@@ -44,7 +48,7 @@ def _torch_saved(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def _weights(tamper, change) -> bytes:
+def _weights(tamper: Tamper, change: Edit) -> bytes:
     with zipfile.ZipFile(tamper()) as archive:
         name = next(n for n in archive.namelist() if n.endswith(WEIGHTS))
         config = json.loads(archive.read(name))
@@ -70,7 +74,7 @@ def test_plain_program_is_opened(upscaler_pt2: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_torch_itself_would_run_the_payload(tamper, witness: Path) -> None:
+def test_torch_itself_would_run_the_payload(tamper: Tamper, witness: Path) -> None:
     """Why the archive is inspected: torch falls back to weights_only=False."""
     import torch
 
@@ -79,7 +83,7 @@ def test_torch_itself_would_run_the_payload(tamper, witness: Path) -> None:
     assert witness.exists()
 
 
-def test_payload_in_sample_inputs_is_refused(tamper, witness: Path, tmp_path: Path) -> None:
+def test_payload_in_sample_inputs_is_refused(tamper: Tamper, witness: Path, tmp_path: Path) -> None:
     path = tamper(records={SAMPLES: _torch_saved(((Payload(witness),), {}))})
     with pytest.raises(UnsafeModelError, match=r"sample_inputs.*would load '.*_create'"):
         load_exported_program(path, tmp_path)
@@ -88,7 +92,7 @@ def test_payload_in_sample_inputs_is_refused(tamper, witness: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_bare_pickle_in_sample_inputs_is_refused(
-    tamper, witness: Path, tmp_path: Path, protocol: int
+    tamper: Tamper, witness: Path, tmp_path: Path, protocol: int
 ) -> None:
     path = tamper(records={SAMPLES: pickle.dumps(Payload(witness), protocol)})
     with pytest.raises(UnsafeModelError):
@@ -98,7 +102,7 @@ def test_bare_pickle_in_sample_inputs_is_refused(
 
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_payload_of_any_protocol_is_refused(
-    tamper, witness: Path, tmp_path: Path, protocol: int
+    tamper: Tamper, witness: Path, tmp_path: Path, protocol: int
 ) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -110,15 +114,17 @@ def test_payload_of_any_protocol_is_refused(
 
 
 @pytest.mark.parametrize("record", ["data/weights/model.pt", "data/constants/model.pt"])
-def test_legacy_pickle_is_refused(tamper, witness: Path, tmp_path: Path, record: str) -> None:
+def test_legacy_pickle_is_refused(
+    tamper: Tamper, witness: Path, tmp_path: Path, record: str
+) -> None:
     path = tamper(records={record: _torch_saved({"w": Payload(witness)})})
     with pytest.raises(UnsafeModelError, match="a pickle or custom object"):
         load_exported_program(path, tmp_path)
     assert not witness.exists()
 
 
-def test_pickled_weight_is_refused(tamper, witness: Path, tmp_path: Path) -> None:
-    def change(config) -> None:
+def test_pickled_weight_is_refused(tamper: Tamper, witness: Path, tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
         next(iter(config.values()))["use_pickle"] = True
 
     records = {
@@ -131,8 +137,10 @@ def test_pickled_weight_is_refused(tamper, witness: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", [1, "true", "yes", {}, None])
-def test_pickled_weight_by_another_truth_is_refused(tamper, tmp_path: Path, value: object) -> None:
-    def change(config) -> None:
+def test_pickled_weight_by_another_truth_is_refused(
+    tamper: Tamper, tmp_path: Path, value: object
+) -> None:
+    def change(config: dict[str, Any]) -> None:
         next(iter(config.values()))["use_pickle"] = value
 
     with pytest.raises(UnsafeModelError):
@@ -140,7 +148,7 @@ def test_pickled_weight_by_another_truth_is_refused(tamper, tmp_path: Path, valu
 
 
 @pytest.mark.parametrize("kind", ["custom_obj", "opaque_obj"])
-def test_custom_object_is_refused(tamper, witness: Path, tmp_path: Path, kind: str) -> None:
+def test_custom_object_is_refused(tamper: Tamper, witness: Path, tmp_path: Path, kind: str) -> None:
     payload = {
         "path_name": f"{kind}_0",
         "is_param": False,
@@ -169,12 +177,12 @@ def test_custom_object_is_refused(tamper, witness: Path, tmp_path: Path, kind: s
         ("anything", "not one that"),
     ],
 )
-def test_unknown_record_is_refused(tamper, tmp_path: Path, record: str, what: str) -> None:
+def test_unknown_record_is_refused(tamper: Tamper, tmp_path: Path, record: str, what: str) -> None:
     with pytest.raises(UnsafeModelError, match=what):
         load_exported_program(tamper(records={record: b"x"}), tmp_path)
 
 
-def test_extra_files_do_not_reach_torch(tamper, tmp_path: Path) -> None:
+def test_extra_files_do_not_reach_torch(tamper: Tamper, tmp_path: Path) -> None:
     path = tamper(records={"extra/notes.txt": b"text"})
     rewrite_pt2(path, tmp_path / "checked.pt2")
     with zipfile.ZipFile(tmp_path / "checked.pt2") as archive:
@@ -260,7 +268,7 @@ def test_flipped_bit_in_a_weight_is_found(upscaler_pt2: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("record", [WEIGHTS, CONSTANTS, "models/model.json", "archive_format"])
-def test_archive_without_a_part_says_which(tamper, tmp_path: Path, record: str) -> None:
+def test_archive_without_a_part_says_which(tamper: Tamper, tmp_path: Path, record: str) -> None:
     with pytest.raises(ModelError, match=f"lacks {record}"):
         load_exported_program(tamper(records={record: None}), tmp_path)
 
@@ -280,7 +288,7 @@ def test_weights_saved_with_torch_save_are_a_pickle(tmp_path: Path) -> None:
         load_exported_program(path, tmp_path)
 
 
-def test_config_that_names_a_missing_record_is_damaged(tamper, tmp_path: Path) -> None:
+def test_config_that_names_a_missing_record_is_damaged(tamper: Tamper, tmp_path: Path) -> None:
     path = tamper(records={"data/weights/weight_3": None})
     with pytest.raises(ModelError, match="names no record for"):
         load_exported_program(path, tmp_path)

@@ -7,13 +7,16 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mopt_optimizer._errors import ModelError, UnsafeModelError
 from mopt_optimizer.safety.program import check_operator, check_program, check_tree_spec
 from mopt_optimizer.sources import load_exported_program
+
+if TYPE_CHECKING:
+    from .conftest import Tamper
 
 pytestmark = pytest.mark.optimizer
 
@@ -110,7 +113,7 @@ ATTACKS: dict[str, Callable[[str], Callable[[Program], None]]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_code_in_the_program_is_refused_and_does_not_run(
-    tamper, witness: Path, tmp_path: Path, attack: str
+    tamper: Tamper, witness: Path, tmp_path: Path, attack: str
 ) -> None:
     path = tamper(edit=ATTACKS[attack](str(witness)))
     with pytest.raises(UnsafeModelError):
@@ -119,7 +122,7 @@ def test_code_in_the_program_is_refused_and_does_not_run(
 
 
 @pytest.mark.parametrize("attack", ["expression", "guard", "input name"])
-def test_torch_itself_would_run_it(tamper, witness: Path, attack: str) -> None:
+def test_torch_itself_would_run_it(tamper: Tamper, witness: Path, attack: str) -> None:
     """Why each string has a rule: these run when torch opens the file, or runs what it opened."""
     import torch
 
@@ -129,7 +132,7 @@ def test_torch_itself_would_run_it(tamper, witness: Path, attack: str) -> None:
     assert witness.exists()
 
 
-def test_guard_on_sizes_is_taken(tamper, tmp_path: Path) -> None:
+def test_guard_on_sizes_is_taken(tamper: Tamper, tmp_path: Path) -> None:
     path = tamper(edit=_guard("L['image'].size()[2] % 4 == 0"))
     assert load_exported_program(path, tmp_path).graph_signature.user_inputs == ("image",)
 
@@ -219,7 +222,7 @@ def test_bottomless_document_is_refused() -> None:
         check_program(document, "program")
 
 
-LEAF = {"type": None, "context": None, "children_spec": []}
+LEAF: Program = {"type": None, "context": None, "children_spec": []}
 
 
 @pytest.mark.parametrize(

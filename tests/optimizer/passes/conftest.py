@@ -17,6 +17,8 @@ from mopt_optimizer.passes import Pass, optimize
 from mopt_optimizer.verifying import Case, OnnxSession
 
 Weights = dict[str, NDArray[np.generic]]
+Write = Callable[..., Path]
+Cases = Callable[[Path], list[Case]]
 Run = Callable[..., tuple[PassReport, onnx.ModelProto]]
 
 
@@ -30,7 +32,7 @@ def log() -> Log:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
+def write(tmp_path: Path) -> Write:
     """Return what writes a graph given as text, with weights by name, to a file."""
 
     def write(text: str, weights: Weights | None = None, *, opset: int = 18) -> Path:
@@ -47,7 +49,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def cases() -> Callable[[Path], list[Case]]:
+def cases() -> Cases:
     """Return what runs a model, unoptimized, on random inputs of two sizes."""
 
     def cases(path: Path) -> list[Case]:
@@ -66,7 +68,7 @@ def cases() -> Callable[[Path], list[Case]]:
 
 
 @pytest.fixture
-def run(write: Callable[..., Path], cases: Callable[[Path], list[Case]], log: Log) -> Run:
+def run(write: Write, cases: Cases, log: Log) -> Run:
     """Return what runs one pass on a graph given as text: its report and the graph after it."""
 
     def run(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import onnx
 import pytest
 
-from mopt_optimizer.passes import PASSES
+from mopt_optimizer.passes import PASSES, Pass
 from mopt_optimizer.passes.deduplicate_initializers import DeduplicateInitializers
 from mopt_optimizer.passes.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from mopt_optimizer.passes.eliminate_dead_nodes import EliminateDeadNodes
@@ -18,10 +21,13 @@ from mopt_optimizer.passes.fuse_consecutive_transposes import FuseConsecutiveTra
 from mopt_optimizer.passes.fuse_pad_into_conv import FusePadIntoConv
 from mopt_optimizer.passes.running import KEPT, NO_CHANGE
 
+if TYPE_CHECKING:
+    from .conftest import Run, Weights
+
 pytestmark = pytest.mark.optimizer
 
 
-def _ops(model) -> list[str]:
+def _ops(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
@@ -118,7 +124,7 @@ CONV_BN_WEIGHTS = {
         ),
     ],
 )
-def test_pass_fires(run, one, text, weights, after) -> None:
+def test_pass_fires(run: Run, one: Pass, text: str, weights: Weights, after: list[str]) -> None:
     report, model = run(one, text, weights)
     assert report.outcome == KEPT, report.message
     assert _ops(model) == after
@@ -187,14 +193,14 @@ def test_pass_fires(run, one, text, weights, after) -> None:
         ),
     ],
 )
-def test_pass_abstains(run, one, text, weights) -> None:
+def test_pass_abstains(run: Run, one: Pass, text: str, weights: Weights) -> None:
     report, model = run(one, text, weights)
     before = report.nodes_before
     assert (report.outcome, report.nodes_after) == (NO_CHANGE, before), report.message
     assert len(model.graph.node) == before
 
 
-def test_equal_weights_are_stored_once(run) -> None:
+def test_equal_weights_are_stored_once(run: Run) -> None:
     weight = _normal(3)
     report, model = run(
         DeduplicateInitializers(),
@@ -205,7 +211,7 @@ def test_equal_weights_are_stored_once(run) -> None:
     assert len(model.graph.initializer) == 1
 
 
-def test_subgraphs_are_reached(run) -> None:
+def test_subgraphs_are_reached(run: Run) -> None:
     report, model = run(
         EliminateIdentity(),
         "g (float[n,3] x) => (float[n,3] y) { flag = Greater(zero, one) y = If (flag) <"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 
+from mopt_optimizer._progress import Log
 from mopt_optimizer.passes import PASSES, optimize
 from mopt_optimizer.passes.running import KEPT, NO_CHANGE, ROLLED_BACK
 
+if TYPE_CHECKING:
+    from .conftest import Cases, Write
+
 pytestmark = pytest.mark.optimizer
+
+Change = Callable[[ir.Model], bool]
 
 TEXT = "g (float[n,3] x) => (float[n,3] y) { a = Mul(x, w) y = Relu(a) }"
 WEIGHTS = {"w": np.array([1, -2, 3], np.float32)}
@@ -22,7 +29,7 @@ WEIGHTS = {"w": np.array([1, -2, 3], np.float32)}
 class _Pass:
     """A pass made from a function."""
 
-    def __init__(self, name: str, change: Callable[[ir.Model], bool]) -> None:
+    def __init__(self, name: str, change: Change) -> None:
         self.name = name
         self._change = change
 
@@ -61,7 +68,9 @@ def _bloats(model: ir.Model) -> bool:
         (_bloats, "no fewer nodes, and"),
     ],
 )
-def test_bad_pass_is_rolled_back(write, cases, log, change, message) -> None:
+def test_bad_pass_is_rolled_back(
+    write: Write, cases: Cases, log: Log, change: Change, message: str
+) -> None:
     path = write(TEXT, WEIGHTS)
     before = path.read_bytes()
     (report,) = optimize(path, [_Pass("bad", change)], cases(path), log)
@@ -71,7 +80,7 @@ def test_bad_pass_is_rolled_back(write, cases, log, change, message) -> None:
     assert path.read_bytes() == before
 
 
-def test_passes_after_a_bad_one_still_run(write, cases, log) -> None:
+def test_passes_after_a_bad_one_still_run(write: Write, cases: Cases, log: Log) -> None:
     path = write(
         "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
     )
@@ -82,7 +91,7 @@ def test_passes_after_a_bad_one_still_run(write, cases, log) -> None:
     assert [n.op_type for n in onnx.load(path).graph.node] == ["Mul", "Relu"]
 
 
-def test_wrong_at_one_size_only_is_rolled_back(write, cases, log) -> None:
+def test_wrong_at_one_size_only_is_rolled_back(write: Write, cases: Cases, log: Log) -> None:
     """A result that holds at the example's size and nowhere else."""
 
     def fixes_batch(model: ir.Model) -> bool:
@@ -94,7 +103,7 @@ def test_wrong_at_one_size_only_is_rolled_back(write, cases, log) -> None:
     assert report.outcome == ROLLED_BACK
 
 
-def test_nothing_to_do_is_reported_as_such(write, cases, log) -> None:
+def test_nothing_to_do_is_reported_as_such(write: Write, cases: Cases, log: Log) -> None:
     path = write(TEXT, WEIGHTS)
     before = path.read_bytes()
     reports = optimize(path, PASSES, cases(path), log)
@@ -102,7 +111,7 @@ def test_nothing_to_do_is_reported_as_such(write, cases, log) -> None:
     assert path.read_bytes() == before
 
 
-def test_second_run_changes_nothing(write, cases, log, tmp_path: Path) -> None:
+def test_second_run_changes_nothing(write: Write, cases: Cases, log: Log, tmp_path: Path) -> None:
     path = write(
         "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
     )

@@ -23,7 +23,9 @@ Run = Callable[..., dict[str, object]]
 def run(tmp_path: Path) -> Run:
     """Return what runs a handler's body in a child."""
 
-    def run(body: str, *, environ: dict[str, str] | None = None, timeout: float | None = 60):
+    def run(
+        body: str, *, environ: dict[str, str] | None = None, timeout: float | None = 60
+    ) -> dict[str, object]:
         (tmp_path / "handler.py").write_text(
             "import os, sys, time\n"
             "from mopt_optimizer._child import serve\n"
@@ -50,7 +52,9 @@ def test_typed_error_comes_back_as_its_class(run: Run) -> None:
         run("raise UnsafeModelError('would run code')")
 
 
-def test_unexpected_error_is_internal_and_named(run: Run, capfd) -> None:
+def test_unexpected_error_is_internal_and_named(
+    run: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(OptimizerError, match=r"ZeroDivisionError: division by zero") as caught:
         run("1 / 0")
     assert caught.value.reason is Reason.INTERNAL_ERROR
@@ -114,7 +118,9 @@ def test_every_credential_variable_is_removed() -> None:
     assert child_environ(dict.fromkeys(names, "x") | {"PATH": "/bin"}) == {"PATH": "/bin"}
 
 
-def test_prints_of_libraries_do_not_mix_with_progress(run: Run, capfd) -> None:
+def test_prints_of_libraries_do_not_mix_with_progress(
+    run: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
     run("print('chatter'); os.system('echo more'); log('step', 'sentence'); return {}")
     output = capfd.readouterr()
     assert "chatter" not in output.out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -24,21 +25,31 @@ from mopt_optimizer.exporting import (
 from mopt_optimizer.sources import load_exported_program, load_onnx
 from mopt_optimizer.verifying import Case, RuntimeFailure, difference, verify
 
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 pytestmark = pytest.mark.optimizer
 
 
 @pytest.fixture(scope="module")
-def program(upscaler_pt2: Path, tmp_path_factory):
+def program(upscaler_pt2: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportedProgram:
     return load_exported_program(upscaler_pt2, tmp_path_factory.mktemp("load"))
 
 
 @pytest.fixture(scope="module")
-def cases(program, image_input, image_dimensions) -> list[Case]:
+def cases(
+    program: ExportedProgram, image_input: InputSpec, image_dimensions: dict[str, DimensionRange]
+) -> list[Case]:
     return program_cases(program, [image_input], image_dimensions)
 
 
 @pytest.fixture(scope="module")
-def exported(program, image_input, image_dimensions, tmp_path_factory) -> Path:
+def exported(
+    program: ExportedProgram,
+    image_input: InputSpec,
+    image_dimensions: dict[str, DimensionRange],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     names = check_inputs(program_inputs(program), [image_input], image_dimensions)
     with warnings.catch_warnings():
@@ -99,7 +110,9 @@ def test_export_of_one_size_only_is_refused(
         verify_export(tmp_path / "fixed.onnx", cases)
 
 
-def test_two_exports_are_the_same_bytes(program, exported: Path, tmp_path: Path) -> None:
+def test_two_exports_are_the_same_bytes(
+    program: ExportedProgram, exported: Path, tmp_path: Path
+) -> None:
     names = {i.symbol: i.symbol for i in program_inputs(program)[0].axes if i.symbol}
     for name in ("a", "b"):
         export_onnx(program, tmp_path / name, names)
@@ -141,7 +154,8 @@ def test_model_that_fails_names_the_sizes() -> None:
 
     class Fails(torch.nn.Module):
         def forward(self, matrix: torch.Tensor) -> torch.Tensor:
-            return torch.linalg.cholesky(-matrix)
+            result: torch.Tensor = torch.linalg.cholesky(-matrix)
+            return result
 
     program = torch.export.export(Fails(), (torch.eye(4).expand(2, 4, 4),))
     spec = InputSpec(name="matrix", shape=[2, 4, 4])
@@ -154,7 +168,8 @@ def test_operator_without_onnx_form_is_named(tmp_path: Path) -> None:
 
     class Exotic(torch.nn.Module):
         def forward(self, matrix: torch.Tensor) -> torch.Tensor:
-            return torch.linalg.eigvals(matrix).real
+            result: torch.Tensor = torch.linalg.eigvals(matrix).real
+            return result
 
     program = torch.export.export(Exotic(), (torch.rand(2, 4, 4),))
     with pytest.raises(ExportError, match=r"cannot be exported: .*linalg_eig"):
@@ -162,7 +177,7 @@ def test_operator_without_onnx_form_is_named(tmp_path: Path) -> None:
 
 
 def _small_onnx(*, version: int = 17, op: str = "Relu", domain: str = "") -> onnx.ModelProto:
-    sizes = ["n", 3, "h", "w"]
+    sizes: list[str | int] = ["n", 3, "h", "w"]
     graph = helper.make_graph(
         [helper.make_node(op, ["image"], ["result"], name="the_node", domain=domain)],
         "graph",

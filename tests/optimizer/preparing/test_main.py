@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,9 @@ from mopt_api.termination import ErrorSummary, PrepareSummary, decode
 from mopt_optimizer.main import exit_code
 
 Start = Callable[..., "subprocess.Popen[str]"]
+Fail = Callable[..., tuple[ErrorSummary, int, str]]
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "stage": "Prepare",
     "model": {"uri": "file:///nowhere/model.pt2", "sha256": "0" * 64, "format": "ExportedProgram"},
     "inputs": [{"name": "image", "shape": ["batch", 3, "height", "width"]}],
@@ -63,7 +65,7 @@ def start(tmp_path: Path, message: Path) -> Start:
 
 
 @pytest.fixture
-def fail(start: Start, message: Path) -> Callable[..., tuple[ErrorSummary, int, str]]:
+def fail(start: Start, message: Path) -> Fail:
     """Return what runs the entry point to its error: summary, exit status, standard error."""
 
     def fail(stage: str, **options: object) -> tuple[ErrorSummary, int, str]:
@@ -87,20 +89,20 @@ def fail(start: Start, message: Path) -> Callable[..., tuple[ErrorSummary, int, 
         (PLAN | {"stage": "Measure"}, "the plan is not valid"),
     ],
 )
-def test_bad_plan_is_an_invalid_spec(fail, plan: object, text: str) -> None:
+def test_bad_plan_is_an_invalid_spec(fail: Fail, plan: object, text: str) -> None:
     summary, status, errors = fail("prepare", plan=plan)
     assert (summary.error.reason, status) == (Reason.INVALID_SPEC, 64)
     assert text in summary.error.message
     assert "Traceback" not in errors
 
 
-def test_plan_of_another_stage_is_an_invalid_spec(fail) -> None:
+def test_plan_of_another_stage_is_an_invalid_spec(fail: Fail) -> None:
     summary, status, _ = fail("measure")
     assert status == 64
     assert summary.error.message == "the plan is for prepare, not for measure"
 
 
-def test_missing_model_is_told_in_one_line_and_soon(fail) -> None:
+def test_missing_model_is_told_in_one_line_and_soon(fail: Fail) -> None:
     started = time.monotonic()
     summary, status, errors = fail("prepare")
     # Torch alone takes longer to import.
@@ -109,7 +111,7 @@ def test_missing_model_is_told_in_one_line_and_soon(fail) -> None:
     assert errors.strip() == f"ObjectNotFound: {summary.error.message}"
 
 
-def test_unreachable_store_may_be_tried_again(fail) -> None:
+def test_unreachable_store_may_be_tried_again(fail: Fail) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -125,14 +127,14 @@ def test_unreachable_store_may_be_tried_again(fail) -> None:
     assert "hunter2" not in errors + summary.error.message
 
 
-def test_missing_keys_are_named(fail) -> None:
+def test_missing_keys_are_named(fail: Fail) -> None:
     plan = PLAN | {"model": PLAN["model"] | {"uri": "s3://bucket/model.pt2"}}
     summary, status, _ = fail("prepare", plan=plan)
     assert (summary.error.reason, status) == (Reason.STORE_ACCESS_DENIED, 71)
     assert "AWS_ACCESS_KEY_ID" in summary.error.message
 
 
-def test_fault_of_ours_is_internal_with_a_traceback_in_the_log(fail) -> None:
+def test_fault_of_ours_is_internal_with_a_traceback_in_the_log(fail: Fail) -> None:
     # A scratch folder that is not there is no error of the user's.
     summary, status, errors = fail("prepare", folder="/nonexistent")
     assert (summary.error.reason, status) == (Reason.INTERNAL_ERROR, 82)

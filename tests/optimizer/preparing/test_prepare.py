@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -17,7 +18,9 @@ from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
 from mopt_api.spec import (
     Calibrator,
+    DimensionRange,
     ImageTransform,
+    InputSpec,
     ModelFormat,
     Precision,
     Quantization,
@@ -32,13 +35,16 @@ from mopt_optimizer.prepare import assign, content_key, death, prepare
 from mopt_optimizer.store import open_store
 from mopt_optimizer.verifying import OnnxSession
 
+if TYPE_CHECKING:
+    from ..conftest import MinioServer
+
 pytestmark = pytest.mark.optimizer
 
 
 class Bench:
     """A bucket with the model and the photographs, and what runs plans against it."""
 
-    def __init__(self, minio, model: Path, photographs: Path, workdir: Path) -> None:
+    def __init__(self, minio: MinioServer, model: Path, photographs: Path, workdir: Path) -> None:
         self.environ = minio.environ()
         self.bucket = minio.bucket()
         self.workdir = workdir
@@ -64,7 +70,10 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(
-    minio, upscaler_pt2: Path, photographs: Path, tmp_path_factory: pytest.TempPathFactory
+    minio: MinioServer,
+    upscaler_pt2: Path,
+    photographs: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Bench:
     return Bench(minio, upscaler_pt2, photographs, tmp_path_factory.mktemp("work"))
 
@@ -78,7 +87,9 @@ def prepared(bench: Bench, plan: PreparePlan) -> tuple[PrepareResult, str]:
 
 
 @pytest.fixture(scope="module")
-def plan(bench: Bench, image_input, image_dimensions) -> PreparePlan:
+def plan(
+    bench: Bench, image_input: InputSpec, image_dimensions: dict[str, DimensionRange]
+) -> PreparePlan:
     return PreparePlan(
         model=PlannedModel(
             uri=f"s3://{bench.bucket}/models/model.pt2",

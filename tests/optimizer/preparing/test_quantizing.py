@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -124,10 +126,10 @@ def test_one_sample_is_in_memory_at_a_time(
     class Lazy(list[Inputs]):
         """Gives copies, and counts how many of them are still held."""
 
-        def __iter__(self):
+        def __iter__(self) -> Iterator[Inputs]:
             return (self[index] for index in range(len(self)))
 
-        def __getitem__(self, index):
+        def __getitem__(self, index: Any) -> Any:
             asked.append(index)
             gc.collect()
             alive.append(sum(reference() is not None for reference in references))

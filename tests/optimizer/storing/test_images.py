@@ -4,6 +4,7 @@ import io
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from mopt_api.plan import Credentials, PlannedData
 from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer._errors import DataError, DimensionError, SpecError
 from mopt_optimizer.images import Samples, load_samples
+
+if TYPE_CHECKING:
+    from ..conftest import MinioServer
 
 INPUT = InputSpec(name="image", shape=["batch", 3, "height", "width"])
 DIMENSIONS = {
@@ -55,7 +59,7 @@ def load(folder: Path, tmp_path: Path) -> Load:
     return load
 
 
-def _save(path: Path, pixels: object, mode: str | None = None, **options: object) -> None:
+def _save(path: Path, pixels: object, mode: str | None = None, **options: Any) -> None:
     Image.fromarray(np.asarray(pixels, np.uint8)).convert(mode).save(path, **options)
 
 
@@ -118,7 +122,9 @@ def test_other_files_are_passed_over_and_order_is_by_key(load: Load, folder: Pat
     assert load(samples=2).names == ["a.png", "b.png"]
 
 
-def test_sibling_folder_with_the_same_beginning_is_not_read(minio, tmp_path: Path) -> None:
+def test_sibling_folder_with_the_same_beginning_is_not_read(
+    minio: MinioServer, tmp_path: Path
+) -> None:
     from mopt_optimizer.store import open_store
 
     bucket = minio.bucket()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,12 +25,15 @@ from mopt_optimizer._errors import (
 )
 from mopt_optimizer.store import Store, open_store
 
+if TYPE_CHECKING:
+    from ..conftest import MinioServer
+
 # What a Job may take to say that a store does not answer, so that a resource shows it in 60 s.
 UNREACHABLE_SECONDS = 16
 
 
 @pytest.fixture
-def store(minio) -> Store:
+def store(minio: MinioServer) -> Store:
     return open_store(f"s3://{minio.bucket()}", Credentials.OUTPUT, minio.environ())[0]
 
 
@@ -67,7 +71,7 @@ def test_missing_object_is_named(store: Store, tmp_path: Path) -> None:
     assert store.size("gone") is None
 
 
-def test_missing_bucket_is_told_from_a_missing_object(minio, tmp_path: Path) -> None:
+def test_missing_bucket_is_told_from_a_missing_object(minio: MinioServer, tmp_path: Path) -> None:
     store, key = open_store("s3://no-such-bucket/x", Credentials.MODEL, minio.environ())
     with pytest.raises(ObjectNotFound, match="NoSuchBucket"):
         store.fetch(key, tmp_path / "out")
@@ -84,7 +88,7 @@ def test_object_above_the_bound_is_not_read(store: Store) -> None:
     assert store.read("large", max_bytes=5) == b"12345"
 
 
-def test_wrong_secret_is_denied_and_not_repeated(minio, tmp_path: Path) -> None:
+def test_wrong_secret_is_denied_and_not_repeated(minio: MinioServer, tmp_path: Path) -> None:
     environ = minio.environ()
     environ["MOPT_MODEL_AWS_SECRET_ACCESS_KEY"] = "hunter2-hunter2"
     store, _ = open_store(f"s3://{minio.bucket()}", Credentials.MODEL, environ)
@@ -99,7 +103,7 @@ def test_wrong_secret_is_denied_and_not_repeated(minio, tmp_path: Path) -> None:
         assert not caught.value.retryable
 
 
-def test_unknown_access_key_is_denied(minio, tmp_path: Path) -> None:
+def test_unknown_access_key_is_denied(minio: MinioServer, tmp_path: Path) -> None:
     environ = minio.environ() | {"MOPT_MODEL_AWS_ACCESS_KEY_ID": "nobody"}
     store, _ = open_store(f"s3://{minio.bucket()}", Credentials.MODEL, environ)
     with pytest.raises(StoreAccessDenied):
