@@ -6,8 +6,17 @@ OptimizerError
 ├── ModelError           InvalidModel        not a model, truncated, damaged
 │   └── UnsafeModelError UnsafeModel         would run code when opened
 ├── DataError            InvalidData         an image or folder that cannot be used
+│   └── CalibrationError InvalidData         samples that the model cannot be calibrated on
+├── QuantizationError    InternalError       a model that a quantizer cannot take
 ├── ExportError          ExportFailed        an operator or node that ONNX cannot express
 ├── BaselineError        BaselineFailed      the model as it came does not run
+├── ComparisonError      ExportFailed        outputs that cannot be compared
+│   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
+│   │   └── EmptyOutput      ExportFailed        an output without a value
+│   ├── NonFiniteOutput      ExportFailed        NaN or infinity in an output
+│   ├── NotAnImage           InvalidSpec         SSIM of what is no image
+│   ├── NoClasses            InvalidSpec         top-1 agreement of what has no classes
+│   └── ConflictingRange     InvalidSpec         two or no usable data range for a metric
 ├── StoreError
 │   ├── ObjectNotFound       ObjectNotFound
 │   ├── StoreAccessDenied    StoreAccessDenied
@@ -67,6 +76,14 @@ class DataError(OptimizerError):
     reason = Reason.INVALID_DATA
 
 
+class CalibrationError(DataError):
+    """No samples, samples that the model does not take, or values that are not finite in it."""
+
+
+class QuantizationError(OptimizerError):
+    """A model that cannot be quantized: fails the variants that need it, not the Job."""
+
+
 class ExportError(OptimizerError):
     """The model cannot be expressed in ONNX, or the export computes something else."""
 
@@ -77,6 +94,43 @@ class BaselineError(OptimizerError):
     """The model as it came does not run at the sizes asked for."""
 
     reason = Reason.BASELINE_FAILED
+
+
+class ComparisonError(OptimizerError):
+    """Base: the outputs cannot be compared."""
+
+    reason = Reason.EXPORT_FAILED
+
+
+class ShapeMismatch(ComparisonError):
+    """Another number of outputs, or another shape, than the reference's."""
+
+
+class EmptyOutput(ShapeMismatch):
+    """An output without a single value: nothing can be said of its quality."""
+
+
+class NonFiniteOutput(ComparisonError):
+    """An output holds NaN or infinity."""
+
+
+class NotAnImage(ComparisonError):
+    """SSIM is asked for, and the output is no image of at least 3 x 3 pixels."""
+
+    reason = Reason.INVALID_SPEC
+
+
+class NoClasses(ComparisonError):
+    """Top-1 agreement is asked for, and the output has no axis of classes, or the labels do not
+    fit it."""
+
+    reason = Reason.INVALID_SPEC
+
+
+class ConflictingRange(ComparisonError):
+    """Gates name two data ranges for one metric, or a metric lacks a usable one."""
+
+    reason = Reason.INVALID_SPEC
 
 
 class StoreError(OptimizerError):

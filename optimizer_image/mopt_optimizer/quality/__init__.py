@@ -1,0 +1,58 @@
+"""How closely a variant's outputs follow the FP32 outputs, or ground truth. Pure."""
+
+from __future__ import annotations
+
+from .._errors import (
+    ComparisonError,
+    ConflictingRange,
+    EmptyOutput,
+    NoClasses,
+    NonFiniteOutput,
+    NotAnImage,
+    ShapeMismatch,
+)
+from .evaluating import Agreement, Evaluation, Summary, evaluate, parse_metric
+from .gating import Comparison, data_ranges
+from .metrics import (
+    Layout,
+    Metric,
+    Options,
+    check_comparable,
+    cosine,
+    max_abs_error,
+    psnr,
+    score,
+    sqnr,
+    ssim,
+    ssim_per_image,
+    top1_agreement,
+)
+
+__all__ = [
+    "Agreement",
+    "Comparison",
+    "ComparisonError",
+    "ConflictingRange",
+    "EmptyOutput",
+    "Evaluation",
+    "Layout",
+    "Metric",
+    "NoClasses",
+    "NonFiniteOutput",
+    "NotAnImage",
+    "Options",
+    "ShapeMismatch",
+    "Summary",
+    "check_comparable",
+    "cosine",
+    "data_ranges",
+    "evaluate",
+    "max_abs_error",
+    "parse_metric",
+    "psnr",
+    "score",
+    "sqnr",
+    "ssim",
+    "ssim_per_image",
+    "top1_agreement",
+]
