@@ -70,8 +70,8 @@ def random_inputs(
     ]
 
 
-def new_session(path: Path, *, optimized: bool) -> InferenceSession:
-    """Open a model in ONNX Runtime on the CPU, with the threads that OMP_NUM_THREADS grants.
+def new_session(path: Path | bytes, *, optimized: bool) -> InferenceSession:
+    """Open a model, a file or its bytes, on the CPU with the threads that OMP_NUM_THREADS grants.
 
     By default ONNX Runtime takes one per core of the machine, also where the container may use
     two of them. torch reads the same variable.
@@ -95,7 +95,7 @@ class OnnxSession:
         RuntimeFailure: The model cannot be loaded, or a run fails.
     """
 
-    def __init__(self, path: Path, *, optimized: bool = True) -> None:
+    def __init__(self, path: Path | bytes, *, optimized: bool = True) -> None:
         try:
             self._session = new_session(path, optimized=optimized)
         except ort_errors() as error:
