@@ -1,4 +1,4 @@
-"""Image files as model inputs: decoded as RGB, resized, scaled, normalized, channel first."""
+"""Image files as model inputs: decoded as RGB, then as their Preprocessing says."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mopt_api.plan import Credentials, PlannedData
 from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 
 from ._errors import DataError, DimensionError, SpecError
+from .preprocessing import Preprocessing
 from .store import Store, open_store
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -28,7 +29,6 @@ MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
 # Small objects wait on round trips, not on bandwidth.
 _PARALLEL_FETCHES = 8
-_CHANNELS = 3
 
 Inputs = dict[str, NDArray[np.float32]]
 
@@ -37,12 +37,16 @@ class DecodedImages(Sequence[Inputs]):
     """Inputs made from local image files at each access: one at a time is in memory."""
 
     def __init__(
-        self, input_name: str, names: Sequence[str], files: Sequence[Path], image: ImageTransform
+        self,
+        input_name: str,
+        names: Sequence[str],
+        files: Sequence[Path],
+        image: ImageTransform | Preprocessing,
     ) -> None:
         self._input_name = input_name
         self._names = names
         self._files = files
-        self._transform = image
+        self._transform = Preprocessing.of(image)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -68,8 +72,8 @@ class Samples:
     Attributes:
         names: Keys relative to the folder.
         digest: sha256:HEX over names, objects' digests and the transform.
-        inputs: One dict per sample: input name to an array of shape (1, 3, H, W).
-        files: The image files on the local disk.
+        inputs: One dict per sample: input name to an array, of an image (1, 3, H, W).
+        files: The files on the local disk.
     """
 
     names: list[str]
@@ -102,36 +106,110 @@ def load_samples(
             f"images can feed one input, the model has {len(inputs)}: "
             + ", ".join(i.name for i in inputs)
         )
-    store, key = open_store(data.uri, credentials, environ)
+    fetched = fetch_folder(data.uri, credentials, environ, SUFFIXES, data.samples, workdir)
+    names, files = fetched.names, fetched.files
+    decoded = DecodedImages(inputs[0].name, names, files, data.images)
+    for name, arrays in zip(names, decoded, strict=True):
+        check_fit(name, arrays[inputs[0].name].shape, inputs[0], dimensions)
+    digest = fetched.digest(data.images.to_api())
+    return Samples(names=names, digest=digest, inputs=decoded, files=files)
+
+
+@dataclass(frozen=True)
+class FetchedFolder:
+    """Objects of a folder on the local disk, in the order of their keys.
+
+    Attributes:
+        names: Keys relative to the folder.
+        digests: SHA-256 of each, hex.
+    """
+
+    names: list[str]
+    files: list[Path]
+    digests: list[str]
+
+    def digest(self, transform: object) -> str:
+        """Return sha256:HEX over names, contents and what is done to them (JSON values)."""
+        identity = {
+            "objects": sorted(zip(self.names, self.digests, strict=True)),
+            "transform": transform,
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def fetch_folder(
+    uri: str,
+    credentials: Credentials,
+    environ: Mapping[str, str],
+    suffixes: Sequence[str],
+    limit: int,
+    workdir: Path,
+) -> FetchedFolder:
+    """Fetch the first `limit` objects of a folder that have one of the suffixes.
+
+    Raises:
+        DataError: There is none, or one above MAX_FILE_BYTES.
+        StoreError, DiskError.
+    """
+    store, key = open_store(uri, credentials, environ)
     prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
-    keys = _image_keys(store, prefix)[: data.samples]
-    folder = workdir / f"images-{credentials.value.lower()}"
+    keys = _keys(store, prefix, suffixes)[:limit]
+    folder = workdir / f"files-{credentials.value.lower()}"
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:05}" for number in range(len(keys))]
     with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
         digests = list(pool.map(lambda pair: _fetch(store, *pair), zip(keys, files, strict=True)))
-    names = [k.removeprefix(prefix) for k in keys]
-    decoded = DecodedImages(inputs[0].name, names, files, data.images)
-    for name, arrays in zip(names, decoded, strict=True):
-        check_fit(name, arrays[inputs[0].name].shape, inputs[0], dimensions)
-    identity = {
-        "objects": sorted(zip(names, digests, strict=True)),
-        "transform": data.images.to_api(),
-    }
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    return Samples(names=names, digest=digest, inputs=decoded, files=files)
+    return FetchedFolder([k.removeprefix(prefix) for k in keys], files, digests)
 
 
-def _image_keys(store: Store, prefix: str) -> list[str]:
+def local_images(
+    folder: Path,
+    input_name: str,
+    transform: Preprocessing | None = None,
+    *,
+    limit: int | None = None,
+) -> DecodedImages:
+    """Return a local folder's images as samples, decoded one at a time, in order of their paths.
+
+    Args:
+        limit: How many to use at most.
+
+    Raises:
+        DataError: No such folder, or no image in it. A damaged image is told when it is read.
+    """
+    names, files = local_files(folder, SUFFIXES, limit)
+    return DecodedImages(input_name, names, files, transform or Preprocessing())
+
+
+def local_files(
+    folder: Path, suffixes: Sequence[str], limit: int | None
+) -> tuple[list[str], list[Path]]:
+    """Return a folder's files with one of the suffixes: paths below it, and whole paths.
+
+    Raises:
+        DataError: No such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; give the one that the samples lie in")
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    names = sorted(n for n in found if PurePosixPath(n).suffix.lower() in suffixes)[:limit]
+    if not names:
+        raise DataError(_no_files(str(folder), len(found), suffixes))
+    return names, [found[name] for name in names]
+
+
+def _no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
+    kind = "images" if tuple(suffixes) == SUFFIXES else "samples"
+    return f"no {kind} under {where}: {count} objects, none of them {', '.join(suffixes)}"
+
+
+def _keys(store: Store, prefix: str, suffixes: Sequence[str]) -> list[str]:
     keys = [k for k in store.list(prefix) if not k.endswith("/")]
-    images = [k for k in keys if PurePosixPath(k).suffix.lower() in SUFFIXES]
-    if not images:
-        raise DataError(
-            f"no images under {store.uri(prefix)}: {len(keys)} objects, "
-            f"none of them {', '.join(SUFFIXES)}"
-        )
-    return images
+    chosen = [k for k in keys if PurePosixPath(k).suffix.lower() in suffixes]
+    if not chosen:
+        raise DataError(_no_files(store.uri(prefix), len(keys), suffixes))
+    return chosen
 
 
 def _fetch(store: Store, key: str, path: Path) -> str:
@@ -141,29 +219,24 @@ def _fetch(store: Store, key: str, path: Path) -> str:
     return store.fetch(key, path)
 
 
-def decode(name: str, path: Path, transform: ImageTransform) -> NDArray[np.float32]:
-    """Return an image as a model input, shape (1, 3, H, W).
+def decode(name: str, path: Path, transform: ImageTransform | Preprocessing) -> NDArray[np.float32]:
+    """Return an image as a model input, shape (1, 3, H, W) unless the transform says else.
 
-    Grayscale and palette images become RGB. An alpha channel is dropped where it is opaque
+    Grayscale and palette images become RGB first. An alpha channel is dropped where it is opaque
     throughout and refused elsewhere, because the color behind it is not known. The orientation
-    tag of a camera is not applied. Resizing is Lanczos, only where asked for.
+    tag of a camera is not applied.
 
     Args:
         name: What errors call the image.
 
     Raises:
-        DataError: Not an image, truncated, too large, more than 8 bits, animated or transparent.
+        DataError: Not an image, truncated, too large, more than 8 bits, animated, transparent, or
+            smaller than the crop.
     """
-    pixels = np.asarray(_rgb(name, path, transform.resize), np.float32)
-    values = pixels * np.float32(transform.scale)
-    if transform.mean:
-        values -= np.asarray(transform.mean, np.float32)
-    if transform.std:
-        values /= np.asarray(transform.std, np.float32)
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis])
+    return Preprocessing.of(transform).apply(name, _rgb(name, path))
 
 
-def _rgb(name: str, path: Path, resize: list[int] | None) -> Image.Image:
+def _rgb(name: str, path: Path) -> Image.Image:
     try:
         # Our own bound follows; Pillow's is a warning first.
         with warnings.catch_warnings():
@@ -184,26 +257,26 @@ def _rgb(name: str, path: Path, resize: list[int] | None) -> Image.Image:
                 alpha = image.convert("RGBA").getchannel("A").getextrema()
                 if alpha != (255, 255):
                     raise DataError(f"{name}: transparent pixels; save it without alpha")
-            rgb = image.convert("RGB")
+            return image.convert("RGB")
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: not a PNG, JPEG or WebP image") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: more than the {MAX_PIXELS} pixels taken") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{name}: truncated or damaged image: {error}") from error
-    if resize is None:
-        return rgb
-    height, width = resize
-    return rgb.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def check_fit(
-    name: str, shape: Sequence[int], spec: InputSpec, dimensions: Mapping[str, DimensionRange]
+    name: str,
+    shape: Sequence[int],
+    spec: InputSpec,
+    dimensions: Mapping[str, DimensionRange],
+    transform: Preprocessing | None = None,
 ) -> None:
     """Check a sample's shape against the declared input.
 
     Raises:
-        DataError: The input is not one of RGB images.
+        DataError: The input is not one of images of the transform's colour and layout.
         DimensionError: A size that the spec does not declare.
     """
     if len(spec.shape) != len(shape):
@@ -211,9 +284,12 @@ def check_fit(
             f"input {spec.name} has {len(spec.shape)} dimensions; images need 4: "
             "batch, channels, height, width"
         )
-    if isinstance(spec.shape[1], int) and spec.shape[1] != _CHANNELS:
+    transform = transform or Preprocessing()
+    channels = spec.shape[transform.channel_axis]
+    if isinstance(channels, int) and channels != transform.color.channels:
         raise DataError(
-            f"input {spec.name} takes {spec.shape[1]} channels; images have {_CHANNELS}"
+            f"input {spec.name} takes {channels} channels; images have {transform.color.channels} "
+            f"({transform.color}, {transform.layout})"
         )
     seen: dict[str, int] = {}
     for axis, (declared, size) in enumerate(zip(spec.shape, shape, strict=True)):
