@@ -2,8 +2,10 @@
 
 OptimizerError
 ├── SpecError            InvalidSpec         a field of the plan cannot be carried out
+│   └── BackendError         InvalidSpec         a quantization backend that is not there
 ├── DimensionError       InvalidDimension    shapes or dimensions the model does not have or take
 ├── ModelError           InvalidModel        not a model, truncated, damaged
+│   ├── NonFiniteWeight  InvalidModel        NaN or infinity in a parameter
 │   └── UnsafeModelError UnsafeModel         would run code when opened
 ├── DataError            InvalidData         an image or folder that cannot be used
 │   └── CalibrationError InvalidData         samples that the model cannot be calibrated on
@@ -52,6 +54,10 @@ class SpecError(OptimizerError):
     reason = Reason.INVALID_SPEC
 
 
+class BackendError(SpecError):
+    """A quantization backend that PyTorch was built without; the message lists those there."""
+
+
 class DimensionError(OptimizerError):
     """Shapes or dimensions that the model does not have or does not accept."""
 
@@ -62,6 +68,10 @@ class ModelError(OptimizerError):
     """The file is not a model of the named format, or is damaged."""
 
     reason = Reason.INVALID_MODEL
+
+
+class NonFiniteWeight(ModelError):
+    """A parameter holds NaN or infinity, as it came or in the narrower type asked for."""
 
 
 class UnsafeModelError(ModelError):
