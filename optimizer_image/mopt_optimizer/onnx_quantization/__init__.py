@@ -1,0 +1,27 @@
+"""Quantization and precision of ONNX files: static and dynamic INT8, FP16, BF16, sensitivity.
+
+Importing the package loads neither onnx nor a runtime; the functions do.
+"""
+
+from __future__ import annotations
+
+from .histograms import RangeObserver
+from .qdq import Scheme, has_native_int8, scheme_for
+from .ranges import Calibration, tensor_range
+from .sensitivity import LayerSensitivity, SensitivityReport
+from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_onnx_static
+
+__all__ = [
+    "Calibration",
+    "LayerSensitivity",
+    "RangeObserver",
+    "Scheme",
+    "SensitivityReport",
+    "StaticOptions",
+    "StaticReport",
+    "analyze_sensitivity",
+    "has_native_int8",
+    "quantize_onnx_static",
+    "scheme_for",
+    "tensor_range",
+]

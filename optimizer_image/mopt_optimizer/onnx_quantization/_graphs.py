@@ -1,0 +1,132 @@
+"""Reading, checking and writing the models that are quantized here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import ModelError, QuantizationError
+from ..exporting import upgraded
+from ..sources import load_onnx
+from ..store import disk_errors, replacing
+from ..verifying import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+
+
+def open_float_model(path: Path) -> onnx.ModelProto:
+    """Return a model of FP32 weights, ready to be rewritten.
+
+    Its opset is 13 at least, every node has a name of its own, and the shapes and types of inner
+    tensors are inferred as far as onnx can.
+
+    Raises:
+        ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
+        QuantizationError: It is quantized already, or holds float16 or bfloat16.
+        ExportError: Its opset is older and cannot be converted.
+    """
+    import onnx
+
+    model = upgraded(load_onnx(path))
+    _check_fp32(path, model)
+    name_nodes(model)
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path.name}: its shapes cannot be inferred: {first_line(error)}") from (
+            error
+        )
+
+
+def _check_fp32(path: Path, model: onnx.ModelProto) -> None:
+    import onnx
+
+    for node in model.graph.node:
+        if node.op_type in _QUANTIZED:
+            raise QuantizationError(
+                f"{path.name} is quantized already (node {node.name or node.op_type}); "
+                "quantize the FP32 model"
+            )
+    for tensor in model.graph.initializer:
+        if tensor.data_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16):
+            kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+            raise QuantizationError(
+                f"{path.name}: weight {tensor.name!r} is {kind}, which would give scales that "
+                "ONNX Runtime computes wrongly with; quantize the FP32 model"
+            )
+    for name, values in float_weights(model):
+        bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise ModelError(
+                f"{path.name}: weight {name!r} holds {bad} values of {values.size} that are NaN "
+                "or infinite; train or export it again"
+            )
+
+
+def float_weights(model: onnx.ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and values of each FP32 initializer of the main graph, one at a time."""
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            yield tensor.name, numpy_helper.to_array(tensor)
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node of the main graph a name that no other has; existing ones stay."""
+    taken: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        name = node.name or f"{node.op_type}_{number}"
+        while name in taken:
+            name = f"{name}_{number}"
+        node.name = name
+        taken.add(name)
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the onnx element type of every tensor of the main graph whose type is known."""
+    graph = model.graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.HasField("tensor_type")
+    }
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model; the path holds all of it or what it held before.
+
+    Raises:
+        DiskError: No space left.
+        QuantizationError: It is larger than a protobuf message can be.
+    """
+    import onnx
+
+    with disk_errors(str(path)), replacing(path) as temporary:
+        try:
+            onnx.save(model, temporary)
+        except ValueError as error:
+            raise QuantizationError(f"{path.name} would exceed 2 GiB") from error
+
+
+def serialized(model: onnx.ModelProto) -> bytes:
+    """Return a model's bytes.
+
+    Raises:
+        QuantizationError: They exceed what a protobuf message can hold.
+    """
+    try:
+        data: bytes = model.SerializeToString()
+    except ValueError as error:
+        raise QuantizationError(
+            "a model above 2 GiB can only be quantized dynamically (quantize_onnx_dynamic)"
+        ) from error
+    return data

@@ -1,0 +1,87 @@
+"""How far a rewritten model's outputs are from the FP32 model's, judged as a gate does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+
+from .._errors import QuantizationError
+from ..quality import Comparison
+from ..verifying import OnnxSession, RuntimeFailure
+from ._graphs import serialized
+from .observing import Sample
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def noise_of(quality: float, metric: QualityMetric) -> float:
+    """Return a quality as a power of noise, which adds up over layers: 0 is identical.
+
+    PSNR is turned back into a mean square error (of a signal of peak 1); of SSIM it is the
+    distance to 1.
+    """
+    if metric is QualityMetric.SSIM:
+        return 1.0 - quality
+    return math.pow(10.0, -quality / 10.0)
+
+
+def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
+    """Return what must be reached on known samples so that unknown ones pass too.
+
+    The noise allowed is lowered by margin_db decibels: PSNR's minimum rises by so much, and
+    SSIM's distance to 1 shrinks by that factor.
+    """
+    if gate.metric is QualityMetric.SSIM:
+        return 1.0 - (1.0 - gate.minimum) * math.pow(10.0, -margin_db / 10.0)
+    return gate.minimum + margin_db
+
+
+class Judge:
+    """The FP32 outputs of a few samples, which stay in memory, to compare others with.
+
+    Without a gate the PSNR of the worst sample is judged, its peak the largest FP32 value.
+
+    Raises:
+        QuantizationError: The FP32 model does not run.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, samples: Sequence[Sample], gate: QualityGate | None
+    ) -> None:
+        self._samples = [dict(sample) for sample in samples]
+        self._expected = self._outputs(model)
+        self.metric = gate.metric if gate else QualityMetric.PSNR
+        self._aggregate = gate.aggregate if gate else Aggregate.WORST
+        self._data_range = gate.data_range if gate else _peak(self._expected)
+
+    def _outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
+        try:
+            session = OnnxSession(serialized(model))
+            return [list(session.run(sample)) for sample in self._samples]
+        except RuntimeFailure as error:
+            raise QuantizationError(f"the model does not run: {error}") from error
+
+    def quality(self, model: onnx.ModelProto) -> float:
+        """Return the gate's metric over the samples, aggregated as the gate says.
+
+        Raises:
+            QuantizationError: The model does not run, or its outputs cannot be compared.
+        """
+        comparison = Comparison({self.metric: self._data_range})
+        for expected, found in zip(self._expected, self._outputs(model), strict=True):
+            comparison.add(expected, found)
+        (result,) = comparison.results()
+        return result.worst if self._aggregate is Aggregate.WORST else result.mean
+
+
+def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:
+    values = [float(np.abs(a).max()) for arrays in outputs for a in arrays if a.size]
+    peak = max(values, default=0.0)
+    return peak if math.isfinite(peak) and peak > 0 else 1.0

@@ -1,0 +1,206 @@
+"""One pass over the calibration samples: the range and histogram of every activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import CalibrationError
+from ..verifying import RuntimeFailure, first_line, new_session, ort_errors
+from ._graphs import element_types, serialized
+from .histograms import RangeObserver
+
+if TYPE_CHECKING:
+    import onnx
+
+Sample = Mapping[str, NDArray[Any]]
+
+# Intermediate values that one run may return, in bytes; where a sample's are more, the tensors are
+# split and the sample is run once for each part.
+_BYTES_PER_RUN = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What the samples showed.
+
+    Attributes:
+        observers: Of each observed tensor.
+        shapes: Of each observed tensor at the first sample.
+        samples: How many there were.
+    """
+
+    observers: Mapping[str, RangeObserver]
+    shapes: Mapping[str, tuple[int, ...]]
+    samples: int
+
+
+def float_activations(model: onnx.ModelProto, operators: Iterable[str] | None) -> list[str]:
+    """Return the FP32 tensors, weights apart, that such nodes read or write; in graph order.
+
+    Args:
+        operators: Types of the nodes; None for all.
+    """
+    import onnx
+
+    wanted = None if operators is None else set(operators)
+    types = element_types(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    names: dict[str, None] = {}
+    for node in model.graph.node:
+        if wanted is None or node.op_type in wanted:
+            for name in (*node.input, *node.output):
+                if types.get(name) == onnx.TensorProto.FLOAT and name not in weights:
+                    names[name] = None
+    return list(names)
+
+
+def observe(
+    model: onnx.ModelProto, tensors: Sequence[str], samples: Iterable[Sample]
+) -> Observations:
+    """Run each sample once through the FP32 model and take in the tensors' values.
+
+    One sample and its intermediate values are in memory at a time, whatever their number.
+
+    Raises:
+        CalibrationError: No sample; one that the model does not take; NaN or infinity in a tensor.
+        RuntimeFailure: ONNX Runtime cannot run the model.
+    """
+    session = _AugmentedSession(model, tensors)
+    observers = {name: RangeObserver() for name in tensors}
+    shapes: dict[str, tuple[int, ...]] = {}
+    number = 0
+    for number, sample in enumerate(samples, start=1):
+        check_sample(session.inputs, sample, f"calibration sample {number}")
+        for name, values in session.run(sample, f"calibration sample {number}"):
+            shapes.setdefault(name, values.shape)
+            if not observers[name].add(values):
+                raise CalibrationError(
+                    f"calibration sample {number}: tensor {name!r} holds NaN or infinity; "
+                    "the FP32 model overflows on it, or the sample is not what the model expects"
+                )
+    if not number:
+        raise CalibrationError("no calibration samples; give at least one, some tens are usual")
+    empty = [name for name, observer in observers.items() if not observer.count]
+    if empty:
+        raise CalibrationError(f"tensor {empty[0]!r} was empty in all {number} samples")
+    return Observations(observers, shapes, number)
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """An input as the model declares it; sizes that are not fixed are None."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+
+def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> None:
+    """Check that a sample feeds the model's inputs.
+
+    Raises:
+        CalibrationError: Another name, element type, rank or fixed size.
+    """
+    names = [i.name for i in inputs]
+    if set(names) != set(sample):
+        raise CalibrationError(
+            f"{what} feeds the inputs {sorted(sample)}; the model's inputs are {sorted(names)}"
+        )
+    for declared in inputs:
+        array = sample[declared.name]
+        if array.dtype != declared.dtype:
+            raise CalibrationError(
+                f"{what}: input {declared.name!r} is {array.dtype}, the model takes "
+                f"{declared.dtype}"
+            )
+        fits = len(array.shape) == len(declared.shape) and all(
+            size in (None, given) for size, given in zip(declared.shape, array.shape, strict=True)
+        )
+        if not fits:
+            takes = ", ".join("any" if size is None else str(size) for size in declared.shape)
+            raise CalibrationError(
+                f"{what}: input {declared.name!r} has shape {array.shape}, the model takes "
+                f"({takes})"
+            )
+
+
+def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
+    """Return the inputs of a model that are fed, weights apart."""
+    from onnx import helper
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [
+        ModelInput(
+            value.name,
+            np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+            tuple(
+                d.dim_value if d.HasField("dim_value") else None
+                for d in value.type.tensor_type.shape.dim
+            ),
+        )
+        for value in model.graph.input
+        if value.name not in weights
+    ]
+
+
+class _AugmentedSession:
+    """The FP32 model, unoptimized, with inner tensors as outputs."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
+        import onnx
+        from onnx import helper
+
+        augmented = onnx.ModelProto()
+        augmented.CopyFrom(model)
+        self.inputs = model_inputs(model)
+        self._fed = {i.name for i in self.inputs}
+        outputs = {output.name for output in model.graph.output}
+        augmented.graph.output.extend(
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            for name in tensors
+            if name not in outputs and name not in self._fed
+        )
+        self._tensors = list(tensors)
+        self._parts: list[list[str]] | None = None
+        try:
+            self._session = new_session(serialized(augmented), optimized=False)
+        except ort_errors() as error:
+            raise RuntimeFailure(first_line(error)) from error
+
+    def run(self, sample: Sample, what: str) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield each observed tensor's values."""
+        computed = []
+        for name in self._tensors:
+            if name in self._fed:
+                yield name, sample[name]
+            else:
+                computed.append(name)
+        sizes: dict[str, int] = {}
+        for part in self._parts or [computed]:
+            try:
+                values = self._session.run(part, dict(sample)) if part else []
+            except ort_errors() as error:
+                raise CalibrationError(
+                    f"{what}: the model cannot run on this input: {first_line(error)}"
+                ) from error
+            sizes |= {name: v.nbytes for name, v in zip(part, values, strict=True)}
+            yield from zip(part, values, strict=True)
+        self._parts = split_by_bytes(sizes, _BYTES_PER_RUN)
+
+
+def split_by_bytes(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
+    """Return the names in runs of at most `limit` bytes; a larger one has a run of its own."""
+    parts: list[list[str]] = []
+    room = 0
+    for name, size in sizes.items():
+        if not parts or size > room:
+            parts.append([])
+            room = limit
+        parts[-1].append(name)
+        room -= size
+    return parts

@@ -1,0 +1,139 @@
+"""Explicit Q/DQ nodes: which integer types, and the model they are written into."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._errors import QuantizationError
+from ..hardware import System
+from ..verifying import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+X86 = ("x86_64", "AMD64", "i386", "i686")
+# x86 instructions that multiply 8-bit numbers and add up in 32 bits without saturating.
+_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+class Scheme(StrEnum):
+    """Integer types of activations and weights.
+
+    U8S8 is what x86 has fast kernels for. Without VNNI those add pairs of products in 16 bits and
+    saturate, hence U8S8_REDUCED: weights of 7 bits. S8S8 is symmetric, as ARM, TensorRT and NPUs
+    want it. AUTO takes the one for the CPU it runs on.
+    """
+
+    AUTO = "Auto"
+    U8S8 = "U8S8"
+    U8S8_REDUCED = "U8S8Reduced"
+    S8S8 = "S8S8"
+
+
+def has_native_int8(features: Collection[str]) -> bool:
+    """Return whether a CPU with these features (hardware.cpu_features) multiplies 8-bit integers.
+
+    Without it INT8 models run, but by kernels that widen to 16 bits and may be slower than FP32.
+    """
+    return not {*_VNNI, "asimddp", "i8mm"}.isdisjoint(features)
+
+
+def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
+    """Return the scheme that suits a CPU.
+
+    Args:
+        architecture: As platform.machine() names it.
+        features: As hardware.cpu_features returns them.
+    """
+    if architecture not in X86:
+        return Scheme.S8S8
+    return Scheme.U8S8_REDUCED if _VNNI.isdisjoint(features) else Scheme.U8S8
+
+
+def resolved(scheme: Scheme) -> Scheme:
+    """Return the scheme, AUTO replaced by the one for this machine."""
+    if scheme is not Scheme.AUTO:
+        return scheme
+    return scheme_for(platform.machine(), System().hardware({}).cpu_features)
+
+
+def quantizable_operators() -> list[str]:
+    """Return the operators that are quantized, always in the same order."""
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    return sorted({*QDQRegistry, *QLinearOpsRegistry})
+
+
+@dataclass(frozen=True)
+class QdqWriter:
+    """Writes Q/DQ forms of one model, from the same ranges, with nodes left out as asked.
+
+    Attributes:
+        model: FP32, with inferred shapes and named nodes; not changed.
+        operators: Types of the nodes that are quantized.
+        scheme: Not AUTO.
+        per_channel: A scale for each of a weight's output channels instead of one.
+        fixed: Names of nodes that stay FP32 in every form.
+    """
+
+    model: onnx.ModelProto
+    operators: Sequence[str]
+    scheme: Scheme
+    per_channel: bool
+    fixed: tuple[str, ...] = ()
+
+    def quantized(
+        self, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str] = ()
+    ) -> onnx.ModelProto:
+        """Return the model with Q/DQ nodes; the same ranges give the same bytes.
+
+        Args:
+            ranges: (low, high) of every float activation of the quantized operators.
+            exclude: Names of further nodes that stay FP32.
+
+        Raises:
+            QuantizationError: ONNX Runtime's writer fails on it.
+        """
+        import onnx
+        from onnxruntime.quantization import CalibrationMethod, QuantType
+        from onnxruntime.quantization.calibrate import TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        unsigned = self.scheme is not Scheme.S8S8
+        copied = onnx.ModelProto()
+        copied.CopyFrom(self.model)
+        data = TensorsData(
+            # Only says that the values are ranges.
+            CalibrationMethod.MinMax,
+            {
+                name: (np.array(low, np.float32), np.array(high, np.float32))
+                for name, (low, high) in ranges.items()
+            },
+        )
+        try:
+            quantizer = QDQQuantizer(
+                copied,
+                per_channel=self.per_channel,
+                reduce_range=self.scheme is Scheme.U8S8_REDUCED,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
+                tensors_range=data,
+                nodes_to_quantize=[],
+                nodes_to_exclude=sorted({*exclude, *self.fixed}),
+                op_types_to_quantize=list(self.operators),
+                extra_options={"ActivationSymmetric": not unsigned},
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:
+            raise QuantizationError(
+                f"ONNX Runtime cannot quantize it: {first_line(error)}"
+            ) from error
+        written: onnx.ModelProto = quantizer.model.model
+        return written

@@ -1,0 +1,131 @@
+"""Which range of a tensor's values INT8 covers: MinMax, Percentile and Entropy. Pure."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .histograms import Magnitudes, RangeObserver
+
+PERCENTILE = 99.99
+"""Of the magnitudes; the documentation of mopt_api's Calibrator.PERCENTILE names it."""
+
+ENTROPY_BINS = 2048
+"""Bins, at least, that entropy calibration searches (at most twice as many)."""
+
+LEVELS = 128
+"""Magnitudes that 8 bits tell apart in a tensor of both signs."""
+
+
+class Calibration(StrEnum):
+    """How a range is chosen from the calibration data's values.
+
+    BEST writes the model with each of the others and keeps the one whose outputs are closest to
+    FP32's on the calibration samples; all three come from the same pass over the samples.
+    """
+
+    MIN_MAX = "MinMax"
+    PERCENTILE = "Percentile"
+    ENTROPY = "Entropy"
+    BEST = "Best"
+
+
+METHODS = (Calibration.MIN_MAX, Calibration.PERCENTILE, Calibration.ENTROPY)
+
+
+def tensor_range(
+    observer: RangeObserver, method: Calibration, *, percentile: float = PERCENTILE
+) -> tuple[float, float]:
+    """Return the (low, high) that INT8 is to cover; values beyond it saturate.
+
+    Percentile and Entropy bound the magnitude: the range is -t to t, cut where a tensor holds
+    only values of one sign.
+
+    Args:
+        observer: Holds at least one value.
+        method: Not BEST, which is a choice among files.
+    """
+    low, high = observer.lowest, observer.highest
+    if method is Calibration.MIN_MAX:
+        return low, high
+    magnitudes = observer.magnitudes()
+    if method is Calibration.PERCENTILE:
+        threshold = percentile_threshold(magnitudes, percentile)
+    elif method is Calibration.ENTROPY:
+        one_sided = low >= 0 or high <= 0
+        threshold = entropy_threshold(magnitudes, levels=2 * LEVELS if one_sided else LEVELS)
+    else:
+        raise ValueError(f"{method} is no rule for one tensor's range")
+    threshold = min(threshold, max(-low, high))
+    return (0.0 if low >= 0 else -threshold), (0.0 if high <= 0 else threshold)
+
+
+def percentile_threshold(magnitudes: Magnitudes, percentile: float) -> float:
+    """Return the upper edge of the first bin up to which that share of the values lies.
+
+    Args:
+        percentile: Above 0, at most 100.
+    """
+    cumulated = np.cumsum(magnitudes.counts)
+    needed = math.ceil(percentile / 100 * int(cumulated[-1]))
+    return (int(np.searchsorted(cumulated, needed)) + 1) * magnitudes.width
+
+
+def entropy_threshold(magnitudes: Magnitudes, *, levels: int = LEVELS) -> float:
+    """Return the threshold whose INT8 form loses least information (Kullback-Leibler).
+
+    Args:
+        levels: Into which the magnitudes below the threshold are quantized.
+
+    Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017; the definition of NVIDIA's
+    pytorch-quantization (calib/histogram.py), whose largest of equally good candidates is taken.
+    """
+    coarse = magnitudes.coarsened(2 * ENTROPY_BINS)
+    if len(coarse.counts) <= levels:
+        return len(coarse.counts) * coarse.width
+    divergences = kl_divergences(coarse.counts, levels)
+    best = len(divergences) - 1 - int(np.argmin(divergences[::-1]))
+    return (levels + best) * coarse.width
+
+
+def kl_divergences(counts: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
+    """Return the divergence of each candidate threshold of levels, levels + 1, ... len bins.
+
+    For a candidate of i bins, the reference P is the first i counts with all that lies beyond
+    added to the last of them. Q replaces, in each of the levels (bin b lies in level
+    b * levels // i), every count that is not 0 by the level's mean of those, before the addition.
+    Both are normalized; the value is the sum of P * log(P / Q), infinite where Q is 0 and P is
+    not. The first bin takes the second one's count: a spike at 0 would decide everything.
+
+    By sums over prefixes: levels * candidates terms instead of candidates * bins.
+    """
+    bins = counts.astype(np.float64)
+    bins[0] = bins[1]
+    total = bins.sum()
+    tops = np.arange(levels, len(bins) + 1)
+    sums = np.concatenate([[0.0], np.cumsum(bins)])
+    occupied = np.concatenate([[0], np.cumsum(bins > 0)])
+    logs = np.concatenate([[0.0], np.cumsum(_xlogx(bins))])
+    # First bin of each level: the smallest b with b * levels // i >= level.
+    edges = -(-np.arange(levels + 1) * tops[:, None] // levels)
+    mass = np.diff(sums[edges], axis=1)
+    filled = np.diff(occupied[edges], axis=1)
+    means = np.divide(mass, filled, out=np.ones_like(mass), where=filled > 0)
+    tail = total - sums[tops]
+    last = bins[tops - 1]
+    # sum(P log P), then sum(P log Q): every bin of a level has the same Q.
+    own = logs[tops] - _xlogx(last) + _xlogx(last + tail)
+    cross = (mass * np.log(means)).sum(axis=1) + tail * np.log(means[:, -1])
+    kept = sums[tops]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divergence = (own - cross) / total + np.log(kept / total)
+    divergence[(tail > 0) & (last == 0)] = np.inf
+    result: NDArray[np.float64] = np.nan_to_num(divergence, nan=np.inf, posinf=np.inf)
+    return result
+
+
+def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values * np.log(np.where(values > 0, values, 1.0))

@@ -1,0 +1,282 @@
+"""Static INT8: ranges from calibration samples, written as explicit Q/DQ nodes.
+
+The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8) take it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mopt_api.spec import QualityGate
+
+from .._errors import CalibrationError, QuantizationError
+from ..verifying import OnnxSession, RuntimeFailure
+from ._graphs import open_float_model, save_model, serialized
+from .judging import Judge, minimum_with_margin
+from .layers import Layer, find_layers
+from .observing import Observations, Sample, float_activations, observe
+from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
+from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
+from .sensitivity import Ranges, SensitivityReport, search
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class StaticOptions:
+    """How to quantize.
+
+    Attributes:
+        calibration: How ranges are chosen from the observed values.
+        percentile: Of the magnitudes, for Calibration.PERCENTILE; above 0, at most 100.
+        scheme: Integer types; AUTO suits the CPU this runs on.
+        per_channel: A scale for each output channel of a weight.
+        exclude: Names of nodes that stay FP32 in any case.
+        operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
+        gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
+        margin_db: Decibels of noise below what the gate allows, for data the search did not see.
+        search_samples: Calibration samples, spread evenly, whose outputs the gate is tried on.
+    """
+
+    calibration: Calibration = Calibration.MIN_MAX
+    percentile: float = PERCENTILE
+    scheme: Scheme = Scheme.AUTO
+    per_channel: bool = True
+    exclude: tuple[str, ...] = ()
+    operators: tuple[str, ...] | None = None
+    gate: QualityGate | None = None
+    margin_db: float = 0.5
+    search_samples: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile {self.percentile} is not above 0 and at most 100")
+        if self.search_samples < 1:
+            raise ValueError("search_samples must be 1 at least")
+
+
+@dataclass(frozen=True)
+class StaticReport:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        calibration: Of the ranges that were used; never BEST.
+        scheme: Never AUTO.
+        samples: Calibration samples seen.
+        quantized_nodes: Nodes of the FP32 model that became INT8.
+        sensitivity: The search for the gate; None without one.
+        evaluation_quality: By the gate's metric on the evaluation samples; None without them.
+        gate_holds: On the evaluation samples, without margin; on the samples of the search where
+            there are none; None without a gate.
+    """
+
+    path: Path
+    calibration: Calibration
+    scheme: Scheme
+    samples: int
+    quantized_nodes: int
+    sensitivity: SensitivityReport | None
+    evaluation_quality: float | None
+    gate_holds: bool | None
+
+
+class _Kept(Iterable[Sample]):
+    """Passes samples on, and holds on to the first few of a source that gives them only once."""
+
+    def __init__(self, source: Iterable[Sample], count: int) -> None:
+        self._source, self._count = source, count
+        self._first: list[Sample] = []
+
+    def __iter__(self) -> Iterator[Sample]:
+        repeatable = isinstance(self._source, Sequence)
+        for sample in self._source:
+            if not repeatable and len(self._first) < self._count:
+                self._first.append(sample)
+            yield sample
+
+    def some(self) -> list[Sample]:
+        """Return `count` samples, spread over a sequence; the first ones of anything else."""
+        if not isinstance(self._source, Sequence):
+            return self._first
+        total = len(self._source)
+        count = min(self._count, total)
+        return [self._source[index * total // count] for index in range(count)]
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """A model with all that its Q/DQ forms are written from."""
+
+    writer: QdqWriter
+    observations: Observations
+    layers: list[Layer]
+    some: list[Sample]
+
+    def ranges(self, method: Calibration, percentile: float) -> Ranges:
+        observers = self.observations.observers
+        return {
+            name: tensor_range(observer, method, percentile=percentile)
+            for name, observer in observers.items()
+        }
+
+
+def _calibrated(
+    model_path: Path, samples: Iterable[Sample], options: StaticOptions, keep: int
+) -> _Calibrated:
+    model = open_float_model(model_path)
+    operators = list(options.operators or quantizable_operators())
+    unknown = set(options.exclude) - {node.name for node in model.graph.node}
+    if unknown:
+        raise QuantizationError(
+            f"exclude names {sorted(unknown)[0]!r}, which is no node of {model_path.name}"
+        )
+    tensors = float_activations(model, operators)
+    if not tensors:
+        raise QuantizationError(f"{model_path.name} has no node that INT8 can speed up")
+    kept = _Kept(samples, keep)
+    try:
+        observations = observe(model, tensors, kept)
+    except RuntimeFailure as error:
+        raise QuantizationError(f"the model does not run: {error}") from error
+    layers = find_layers(model, operators, observations.shapes)
+    fixed = set(options.exclude)
+    layers = [replace(layer, nodes=_without(layer.nodes, fixed)) for layer in layers]
+    writer = QdqWriter(
+        model, operators, resolved(options.scheme), options.per_channel, options.exclude
+    )
+    return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
+
+
+def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in left_out)
+
+
+def quantize_onnx_static(
+    model_path: Path,
+    out_path: Path,
+    samples: Iterable[Sample],
+    options: StaticOptions | None = None,
+    *,
+    evaluation: Iterable[Sample] | None = None,
+) -> StaticReport:
+    """Write a model with activations and weights in 8 bits.
+
+    Each sample runs through the FP32 model once, one at a time; memory does not grow with their
+    number. The same model, samples and options give the same bytes.
+
+    Args:
+        samples: At least one dict per sample: input name to an array of the model's type. With a
+            gate, or Calibration.BEST, options.search_samples of them stay in memory.
+        evaluation: Other samples, to tell what the gate says on data the search did not see.
+
+    Raises:
+        CalibrationError: No samples, or samples that do not fit or are not finite in the model.
+        ModelError, ExportError: As open_float_model.
+        QuantizationError: It cannot be quantized, or the gate holds only with all of it in FP32.
+        DiskError: No space left; out_path is as it was.
+    """
+    options = options or StaticOptions()
+    judged = options.gate is not None or options.calibration is Calibration.BEST
+    calibrated = _calibrated(model_path, samples, options, options.search_samples if judged else 1)
+    judge = Judge(calibrated.writer.model, calibrated.some, options.gate) if judged else None
+    method = options.calibration
+    if method is Calibration.BEST and judge:
+        method = _best(calibrated, judge, options)
+    ranges = calibrated.ranges(method, options.percentile)
+    sensitivity = None
+    if options.gate and judge:
+        required = minimum_with_margin(options.gate, options.margin_db)
+        sensitivity = search(calibrated.writer, ranges, calibrated.layers, judge, required=required)
+    exclude = sensitivity.exclude if sensitivity else ()
+    quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
+    if not quantized_nodes:
+        raise QuantizationError(
+            f"{model_path.name}: the gate holds only with every layer in FP32; lower it, or use "
+            "another precision"
+        )
+    quantized = calibrated.writer.quantized(ranges, exclude)
+    _check_runs(quantized, calibrated.some[0])
+    save_model(quantized, out_path)
+    quality, holds = _verdict(calibrated.writer.model, quantized, evaluation, options, sensitivity)
+    return StaticReport(
+        path=out_path,
+        calibration=method,
+        scheme=calibrated.writer.scheme,
+        samples=calibrated.observations.samples,
+        quantized_nodes=quantized_nodes,
+        sensitivity=sensitivity,
+        evaluation_quality=quality,
+        gate_holds=holds,
+    )
+
+
+def analyze_sensitivity(
+    model_path: Path, samples: Iterable[Sample], options: StaticOptions | None = None
+) -> SensitivityReport:
+    """Measure what each layer in INT8 costs, and which would stay FP32 for options.gate.
+
+    Writes nothing. One model is written in memory and run on options.search_samples samples for
+    each layer, and a few more where the gate needs exclusions.
+
+    Raises:
+        As quantize_onnx_static.
+    """
+    options = options or StaticOptions()
+    calibrated = _calibrated(model_path, samples, options, options.search_samples)
+    judge = Judge(calibrated.writer.model, calibrated.some, options.gate)
+    method = options.calibration
+    if method is Calibration.BEST:
+        method = _best(calibrated, judge, options)
+    gate = options.gate
+    return search(
+        calibrated.writer,
+        calibrated.ranges(method, options.percentile),
+        calibrated.layers,
+        judge,
+        required=minimum_with_margin(gate, options.margin_db) if gate else None,
+        always=True,
+    )
+
+
+def _best(calibrated: _Calibrated, judge: Judge, options: StaticOptions) -> Calibration:
+    """Return the method with the best quality, the first of equals."""
+    qualities = {
+        method: judge.quality(
+            calibrated.writer.quantized(calibrated.ranges(method, options.percentile))
+        )
+        for method in METHODS
+    }
+    return max(METHODS, key=lambda method: qualities[method])
+
+
+def _check_runs(quantized: onnx.ModelProto, sample: Sample) -> None:
+    try:
+        OnnxSession(serialized(quantized)).run(dict(sample))
+    except RuntimeFailure as error:
+        raise QuantizationError(f"the quantized model does not run: {error}") from error
+
+
+def _verdict(
+    model: onnx.ModelProto,
+    quantized: onnx.ModelProto,
+    evaluation: Iterable[Sample] | None,
+    options: StaticOptions,
+    sensitivity: SensitivityReport | None,
+) -> tuple[float | None, bool | None]:
+    """Return the quality on evaluation samples, and whether the gate holds."""
+    gate = options.gate
+    quality = None
+    if evaluation is not None:
+        samples = list(evaluation)
+        if not samples:
+            raise CalibrationError("no evaluation samples; give some, or None")
+        quality = Judge(model, samples, gate).quality(quantized)
+    if gate is None or sensitivity is None:
+        return quality, None
+    reached = sensitivity.quality if quality is None else quality
+    return quality, reached >= gate.minimum
