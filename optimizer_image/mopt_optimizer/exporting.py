@@ -20,6 +20,7 @@ from .verifying import Arrays, Case, OnnxSession, RuntimeFailure, first_line, ra
 if TYPE_CHECKING:
     import onnx
     import torch
+    import torch.onnx
     from torch.export import ExportedProgram
 
 # torch's exporter is written for 18; every runtime of ours takes it.
@@ -120,6 +121,34 @@ def _sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "its fixed sizes"
 
 
+def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx.ONNXProgram:
+    """Return a program as ONNX, in memory, its weights shared with the program's.
+
+    Raises:
+        ExportError: An operator that ONNX or the exporter does not have, or an opset that it
+            cannot write.
+    """
+    import torch
+    from torch.onnx.errors import OnnxExporterError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        try:
+            # Its optimizer is left out: our passes do the same, each verified.
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=opset_version, optimize=False, verbose=False
+            )
+        except OnnxExporterError as error:
+            raise ExportError(f"the model cannot be exported: {_root_message(error)}") from error
+    if exported is None:
+        raise ExportError("the model cannot be exported: the exporter gave no model")
+    # Where it cannot convert its own form it leaves another opset, and only logs that.
+    written = exported.model.opset_imports.get("")
+    if written != opset_version:
+        raise ExportError(f"torch.onnx wrote opset {written}, and cannot write {opset_version}")
+    return exported
+
+
 def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) -> None:
     """Write a program as ONNX of opset OPSET.
 
@@ -130,24 +159,12 @@ def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) 
         ExportError: An operator that ONNX or the exporter does not have.
     """
     import onnx
-    import torch
-    from torch.onnx.errors import OnnxExporterError
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        try:
-            # Its optimizer is left out: our passes do the same, each verified.
-            exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, optimize=False, verbose=False
-            )
-        except OnnxExporterError as error:
-            raise ExportError(f"the model cannot be exported: {_root_message(error)}") from error
-        if exported is None:
-            raise ExportError("the model cannot be exported: the exporter gave no model")
-        try:
-            model = exported.model_proto
-        except ValueError as error:  # protobuf's limit
-            raise ExportError("models above 2 GiB are not supported yet") from error
+    exported = exported_program(program, OPSET)
+    try:
+        model = exported.model_proto
+    except ValueError as error:  # protobuf's limit
+        raise ExportError("models above 2 GiB are not supported yet") from error
     rename_dimensions(model, names)
     for node in model.graph.node:
         # Stack traces of whoever exported the program: paths of their machine.

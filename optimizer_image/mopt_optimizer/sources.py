@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ._errors import ModelError, UnsafeModelError
@@ -91,6 +91,20 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         ModelError: It is not ONNX, damaged, invalid, keeps weights in other files, or uses
             operators of a domain that no runtime of ours has.
     """
+    return _opened(path, external=False)
+
+
+def open_onnx(path: Path) -> onnx.ModelProto:
+    """Open an ONNX file and check it; weights in files beside it are checked, but not read.
+
+    Raises:
+        UnsafeModelError: It names a file elsewhere: an absolute path, one with .., a symlink.
+        ModelError: As load_onnx, or a file of weights is missing or too short.
+    """
+    return _opened(path, external=True)
+
+
+def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -105,16 +119,35 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise ModelError("not an ONNX model: no graph or no opset in it")
-    _check_graph(model)
+    _check_opsets(model)
+    _check_graph(model, path.parent if external else None)
     try:
-        onnx.checker.check_model(model)
+        # By its path where weights lie outside: they are found from there.
+        onnx.checker.check_model(str(path) if external else model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"invalid ONNX model: {first_line(error)}") from error
     return model
 
 
-def _check_graph(model: onnx.ModelProto) -> None:
-    """Refuse external data and unknown domains anywhere, subgraphs and functions included."""
+def _check_opsets(model: onnx.ModelProto) -> None:
+    """Refuse an opset that is newer than what is installed; the checker only says unknown."""
+    from onnx.defs import onnx_opset_version
+
+    newest = onnx_opset_version()
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx") and not 1 <= entry.version <= newest:
+            raise ModelError(
+                f"the model uses opset {entry.version}; 1 to {newest} are known here: export it "
+                "with an older opset_version"
+            )
+
+
+def _check_graph(model: onnx.ModelProto, folder: Path | None) -> None:
+    """Refuse bad external data and unknown domains, in subgraphs and functions too.
+
+    Args:
+        folder: Where weights may lie; None refuses all external data.
+    """
     import onnx
 
     own = {function.domain for function in model.functions}
@@ -133,7 +166,43 @@ def _check_graph(model: onnx.ModelProto) -> None:
                 tensors += [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]
         for tensor in tensors:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                if folder is not None:
+                    check_external_data(tensor, folder)
+                    continue
                 raise ModelError(
                     f"weight {tensor.name!r} lies in another file; external data is not supported "
                     "yet: save the model as one file"
                 )
+
+
+def check_external_data(tensor: onnx.TensorProto, folder: Path) -> None:
+    """Check where a weight lies: a plain file in the model's folder, large enough.
+
+    Raises:
+        UnsafeModelError: An absolute path, one with .., or one through a symlink.
+        ModelError: No such file, or one that ends before the weight does.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    where = f"weight {tensor.name!r} lies in {location!r}"
+    parts = PurePosixPath(location.replace("\\", "/")).parts
+    if not parts or "\0" in location:
+        raise ModelError(f"weight {tensor.name!r} names no file")
+    if parts[0] == "/" or ".." in parts or ":" in parts[0]:
+        raise UnsafeModelError(f"{where}: only files in the model's folder are read")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise UnsafeModelError(f"{where}, which is or passes a symbolic link")
+    if not path.is_file():
+        raise ModelError(f"{where}, which is missing: keep it beside the model")
+    try:
+        offset, length = int(entries.get("offset", "0")), int(entries.get("length", "0"))
+    except ValueError as error:
+        raise ModelError(f"{where} at an offset that is no number") from error
+    size = path.stat().st_size
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ModelError(
+            f"{where} from byte {offset}, {length} bytes long; the file has {size}: it is truncated"
+        )

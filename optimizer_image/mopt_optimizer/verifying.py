@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[Any]]
 
 # Of the largest reference value; FP32 of two runtimes differs by about 1e-6 per layer.
 RELATIVE_TOLERANCE = 1e-3
@@ -38,7 +38,7 @@ class Case:
 
     sizes: dict[str, int]
     inputs: Arrays
-    expected: tuple[NDArray[np.float32], ...]
+    expected: tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class OnnxSession:
             raise RuntimeFailure(first_line(error)) from error
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Arrays) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
         """Return the outputs in the model's order."""
         try:
-            outputs: list[NDArray[np.float32]] = self._session.run(None, inputs)
+            outputs: list[NDArray[Any]] = self._session.run(None, inputs)
         except ort_errors() as error:
             raise RuntimeFailure(first_line(error)) from error
         return outputs
@@ -148,18 +148,22 @@ def compare(session: OnnxSession, case: Case) -> list[Difference]:
     ]
 
 
-def difference(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> Difference:
-    """Return how far one output is from what was expected; another shape is infinitely far."""
+def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Difference:
+    """Return how far one output is from what was expected; another shape is infinitely far.
+
+    Integers and truth values must be equal: a wrong index is no rounding error.
+    """
     if found.shape != expected.shape:
         return Difference(
             name, np.inf, 0.0, f"output {name} has shape {found.shape} instead of {expected.shape}"
         )
     if not expected.size:
         return Difference(name, 0.0, 0.0, f"output {name} is empty")
+    exact = expected.dtype.kind in "iub"
     expected = expected.astype(np.float64)
     peak = float(np.abs(expected).max())
     error = float(np.abs(found.astype(np.float64) - expected).max())
-    tolerance = RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
+    tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
     if not np.isfinite(peak) or not np.isfinite(error):
         return Difference(name, np.inf, 0.0, f"output {name} holds NaN or infinity")
     message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from .._errors import SpecError
 from .deduplicate_initializers import DeduplicateInitializers
 from .eliminate_common_subexpressions import EliminateCommonSubexpressions
 from .eliminate_dead_nodes import EliminateDeadNodes
@@ -12,7 +15,7 @@ from .fold_constants import FoldConstants
 from .fuse_bn_into_conv import FuseBnIntoConv
 from .fuse_consecutive_transposes import FuseConsecutiveTransposes
 from .fuse_pad_into_conv import FusePadIntoConv
-from .running import Pass, optimize
+from .running import Pass, PassRecord, optimize
 
 PASSES: tuple[Pass, ...] = (
     EliminateIdentity(),
@@ -28,4 +31,30 @@ PASSES: tuple[Pass, ...] = (
 )
 """In the order in which they help each other: constants first, what they leave unused last."""
 
-__all__ = ["PASSES", "Pass", "optimize"]
+
+def available_passes() -> tuple[str, ...]:
+    """Return the names of the passes, in the order in which they run."""
+    return tuple(one.name for one in PASSES)
+
+
+def named_passes(
+    names: Collection[str] | None = None, *, exclude: Collection[str] = ()
+) -> tuple[Pass, ...]:
+    """Return passes by their names, always in the order of PASSES.
+
+    Args:
+        names: None is all.
+
+    Raises:
+        SpecError: A name that no pass has.
+    """
+    if unknown := sorted({*(names or ()), *exclude} - {*available_passes()}):
+        raise SpecError(
+            f"unknown pass {', '.join(unknown)}; there are {', '.join(available_passes())}"
+        )
+    return tuple(
+        one for one in PASSES if (names is None or one.name in names) and one.name not in exclude
+    )
+
+
+__all__ = ["PASSES", "Pass", "PassRecord", "available_passes", "named_passes", "optimize"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mopt_api.result import PassReport
 
 from .._progress import Log
+from ..graph_files import model_bytes, save_graph
 from ..store import replacing
 from ..verifying import Case, RuntimeFailure, verify
 
@@ -22,6 +23,13 @@ KEPT, NO_CHANGE, ROLLED_BACK = "Kept", "NoChange", "RolledBack"
 # A pass may write names and folded constants that are a little larger than what they replace.
 MAX_GROWTH = 1.05
 MAX_GROWTH_BYTES = 64 * 1024
+
+
+class PassRecord(PassReport):
+    """What one graph pass did, in bytes too: those of the file and of weights outside it."""
+
+    bytes_before: int
+    bytes_after: int
 
 
 class Pass(Protocol):
@@ -37,7 +45,7 @@ class Pass(Protocol):
 
 def optimize(
     path: Path, passes: Sequence[Pass], cases: Sequence[Case], log: Log
-) -> list[PassReport]:
+) -> list[PassRecord]:
     """Run passes on an ONNX file, in place.
 
     Each result that differs from what went in is compared at every case with the outputs that are
@@ -47,12 +55,13 @@ def optimize(
     return [_run(path, one, cases, log) for one in passes]
 
 
-def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassReport:
+def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassRecord:
     import onnx_ir as ir
 
     started = time.monotonic()
     model = ir.load(path)
-    before = after = _count_nodes(model)
+    before = after = count_nodes(model)
+    bytes_before = bytes_after = model_bytes(path)
     outcome, message = NO_CHANGE, None
     try:
         modified = one.run(model)
@@ -61,32 +70,37 @@ def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassReport:
         outcome, message = ROLLED_BACK, f"it failed: {type(error).__name__}: {error}"[:1024]
         modified = False
     if modified:
-        after = _count_nodes(model)
+        after = count_nodes(model)
         with replacing(path) as candidate:
-            ir.save(model, candidate)
-            message = _objection(path, candidate, cases, shrinks=after < before)
+            save_graph(model, candidate)
+            bytes_after = model_bytes(candidate)
+            grows = bytes_after > bytes_before * MAX_GROWTH + MAX_GROWTH_BYTES
+            if grows and after >= before:
+                message = f"no fewer nodes, and {bytes_after} bytes instead of {bytes_before}"
+            else:
+                message = _objection(candidate, cases)
             if message is not None:
                 candidate.write_bytes(path.read_bytes())
+                candidate.with_name(f"{candidate.name}.data").unlink(missing_ok=True)
         outcome = KEPT if message is None else ROLLED_BACK
     seconds = round(time.monotonic() - started, 3)
     if outcome is not KEPT:
-        after = before
+        after, bytes_after = before, bytes_before
     log("passes", f"{one.name}: {outcome}", nodes_before=before, nodes_after=after, reason=message)
-    return PassReport(
+    return PassRecord(
         name=one.name,
         outcome=outcome,
         nodes_before=before,
         nodes_after=after,
         seconds=seconds,
         message=message,
+        bytes_before=bytes_before,
+        bytes_after=bytes_after,
     )
 
 
-def _objection(path: Path, candidate: Path, cases: Sequence[Case], *, shrinks: bool) -> str | None:
+def _objection(candidate: Path, cases: Sequence[Case]) -> str | None:
     """Return why a pass's result is not taken; None where it is."""
-    size, before = candidate.stat().st_size, path.stat().st_size
-    if not shrinks and size > before * MAX_GROWTH + MAX_GROWTH_BYTES:
-        return f"no fewer nodes, and {size} bytes instead of {before}"
     try:
         _, failure = verify(candidate, cases)
     except RuntimeFailure as error:
@@ -94,7 +108,7 @@ def _objection(path: Path, candidate: Path, cases: Sequence[Case], *, shrinks: b
     return failure
 
 
-def _count_nodes(model: ir.Model) -> int:
+def count_nodes(model: ir.Model) -> int:
     """Return the number of nodes, those of subgraphs included."""
     import onnx_ir as ir
 
