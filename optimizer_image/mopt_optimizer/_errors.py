@@ -6,7 +6,8 @@ OptimizerError
 ├── DimensionError       InvalidDimension    shapes or dimensions the model does not have or take
 ├── ModelError           InvalidModel        not a model, truncated, damaged
 │   ├── NonFiniteWeight  InvalidModel        NaN or infinity in a parameter
-│   └── UnsafeModelError UnsafeModel         would run code when opened
+│   ├── UnsafeModelError UnsafeModel         would run code when opened
+│   └── NoUsableForm     InvalidModel        no form of a model runs on this machine
 ├── DataError            InvalidData         an image or folder that cannot be used
 │   └── CalibrationError InvalidData         samples that the model cannot be calibrated on
 ├── QuantizationError    InternalError       a model that a quantizer cannot take
@@ -78,6 +79,10 @@ class UnsafeModelError(ModelError):
     """Opening the file would run code that it carries."""
 
     reason = Reason.UNSAFE_MODEL
+
+
+class NoUsableForm(ModelError):
+    """No registered form of a model runs on this machine; says why for each."""
 
 
 class DataError(OptimizerError):

@@ -1,0 +1,26 @@
+"""Keeps several forms of a model and loads what fits the machine at hand."""
+
+from __future__ import annotations
+
+from .choosing import FALLBACKS, Attempt, Optimization, Outcome
+from .loaded import LoadedModel
+from .machine import Machine, this_machine
+from .managing import ModelManager, load_optimized_model
+from .manifest import Form, FormFile, Manifest, Needs, Verdict
+
+__all__ = [
+    "FALLBACKS",
+    "Attempt",
+    "Form",
+    "FormFile",
+    "LoadedModel",
+    "Machine",
+    "Manifest",
+    "ModelManager",
+    "Needs",
+    "Optimization",
+    "Outcome",
+    "Verdict",
+    "load_optimized_model",
+    "this_machine",
+]

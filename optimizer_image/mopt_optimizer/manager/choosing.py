@@ -1,0 +1,198 @@
+"""Which form of a model to try, in which order, and why the others are passed over. Pure.
+
+What is asked for is a step; where no form of it can be used, the steps after it are taken:
+
+    auto      what measurement chose, else the fastest form whose quality is known, else none
+    quantize  INT8, FP16, BF16, FP8, else onnx, else none
+    onnx      an ONNX file in FP32, else none
+    tensorrt  a TensorRT engine, else onnx, else none
+    none      the model as it came
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mopt_api.result import BASELINE
+from mopt_api.spec import SUPPORTED, Precision, Runtime
+
+from .._errors import SpecError
+from ..hardware import has_native_bf16
+from .machine import TENSORRT, Machine
+from .manifest import Form, Manifest, Verdict
+
+
+class Optimization(StrEnum):
+    """What a caller asks for."""
+
+    AUTO = "auto"
+    QUANTIZE = "quantize"
+    ONNX = "onnx"
+    TENSORRT = "tensorrt"
+    NONE = "none"
+
+
+FALLBACKS = {
+    Optimization.AUTO: (Optimization.AUTO, Optimization.NONE),
+    Optimization.QUANTIZE: (Optimization.QUANTIZE, Optimization.ONNX, Optimization.NONE),
+    Optimization.ONNX: (Optimization.ONNX, Optimization.NONE),
+    Optimization.TENSORRT: (Optimization.TENSORRT, Optimization.ONNX, Optimization.NONE),
+    Optimization.NONE: (Optimization.NONE,),
+}
+"""The steps of each request, in the order they are taken."""
+
+_RUNTIME_ORDER = (Runtime.OPENVINO, Runtime.ONNX_RUNTIME, Runtime.PYTORCH)
+
+
+class Outcome(StrEnum):
+    """What became of a form."""
+
+    USED = "Used"
+    PASSED_OVER = "PassedOver"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One line of the record of a choice.
+
+    Attributes:
+        step: The step of the fallback order.
+        form: The form's name; None where a step has no form at all.
+    """
+
+    step: Optimization
+    form: str | None
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form that fits the machine, and why it is its turn."""
+
+    step: Optimization
+    form: Form
+    reason: str
+
+
+def parse_optimization(value: str) -> Optimization:
+    """Return the request of a name.
+
+    Raises:
+        SpecError: No such request; lists them.
+    """
+    try:
+        return Optimization(value)
+    except ValueError as error:
+        raise SpecError(f"optimization {value!r} is none of {', '.join(Optimization)}") from error
+
+
+def misfit(form: Form, machine: Machine) -> str | None:
+    """Return why a form cannot run on a machine, or None where it can."""
+    if form.needs.gpu and not machine.gpus:
+        return "needs a GPU, and this machine has none"
+    if form.runtime not in machine.runtimes:
+        return f"{form.runtime} is not installed"
+    if form.runtime not in {runtime.value for runtime in Runtime}:
+        return f"this version of mopt cannot open {form.runtime} forms"
+    precisions = SUPPORTED[Runtime(form.runtime)]
+    if form.precision not in precisions:
+        return f"{form.runtime} does not compute in {form.precision} here"
+    if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
+        return "the CPU has no bf16 arithmetic; FP32 would run under that name"
+    if form.needs.architecture not in (None, machine.architecture):
+        return f"is for {form.needs.architecture}, this machine is {machine.architecture}"
+    if missing := [f for f in form.needs.cpu_features if f not in machine.cpu_features]:
+        return f"needs {', '.join(missing)}, which the CPU lacks"
+    return None
+
+
+def candidates(
+    manifest: Manifest, optimization: Optimization, machine: Machine
+) -> Iterator[Candidate | Attempt]:
+    """Yield forms to try, in order, between the reasons why others are passed over."""
+    seen: set[str] = set()
+    for step in FALLBACKS[optimization]:
+        found = _step_forms(manifest, step)
+        if not found:
+            yield Attempt(step, None, Outcome.PASSED_OVER, _nothing(step))
+        for form in found:
+            if form.name in seen:
+                continue
+            seen.add(form.name)
+            why_not = _unproven(form, step) or misfit(form, machine)
+            if why_not:
+                yield Attempt(step, form.name, Outcome.PASSED_OVER, why_not)
+            else:
+                yield Candidate(step, form, _why(form, step, manifest, machine))
+
+
+def _nothing(step: Optimization) -> str:
+    return {
+        Optimization.AUTO: "no form but the model as it came is registered",
+        Optimization.QUANTIZE: "no form of reduced precision is registered",
+        Optimization.ONNX: "no ONNX form in FP32 is registered",
+        Optimization.TENSORRT: "no TensorRT form is registered",
+        Optimization.NONE: "the model as it came is not registered",
+    }[step]
+
+
+def _step_forms(manifest: Manifest, step: Optimization) -> list[Form]:
+    if step is Optimization.NONE:
+        return [form for form in manifest.forms if form.name == BASELINE]
+    forms = sorted(manifest.forms, key=_preference)
+    if step is Optimization.QUANTIZE:
+        return [f for f in forms if not f.exact_precision and f.runtime != TENSORRT]
+    if step is Optimization.ONNX:
+        return [f for f in forms if f.is_onnx and f.exact_precision]
+    if step is Optimization.TENSORRT:
+        return [f for f in forms if f.runtime == TENSORRT]
+    chosen = [f for f in forms if f.name == manifest.selected]
+    rest = [f for f in forms if f not in chosen and f.name != BASELINE and _worth_it(f)]
+    return chosen + rest
+
+
+def _worth_it(form: Form) -> bool:
+    """Whether auto may prefer a form to the model as it came: not where it was found slower."""
+    return form.speedup is None or form.speedup > 1
+
+
+def _preference(form: Form) -> tuple[float, ...]:
+    """Sort key: quality known first, then measured speed, then the runtime that usually wins."""
+    runtimes = [runtime.value for runtime in _RUNTIME_ORDER]
+    rank = runtimes.index(form.runtime) if form.runtime in runtimes else len(runtimes)
+    known = form.verdict is not Verdict.PASSED and not form.exact_precision
+    return (known, -(form.speedup or -math.inf), rank)
+
+
+def _unproven(form: Form, step: Optimization) -> str | None:
+    if form.verdict is Verdict.REJECTED:
+        return f"was rejected when it was measured: {form.message or 'no reason recorded'}"
+    if (
+        step is Optimization.AUTO
+        and form.verdict is Verdict.UNMEASURED
+        and not form.exact_precision
+    ):
+        return f"its quality was never measured; ask for it with {Optimization.QUANTIZE.value!r}"
+    return None
+
+
+def _why(form: Form, step: Optimization, manifest: Manifest, machine: Machine) -> str:
+    if step is Optimization.NONE:
+        return "the model as it came"
+    words = []
+    if form.name == manifest.selected:
+        words.append("chosen by measurement")
+    if form.speedup is not None:
+        words.append(f"{form.speedup:.3g} times the baseline's speed")
+        if manifest.measured_on and manifest.measured_on != machine.cpu:
+            words.append(f"measured on {manifest.measured_on}, this is {machine.cpu or 'unknown'}")
+    else:
+        words.append("its speed was never measured")
+    if form.verdict is Verdict.UNMEASURED and not form.exact_precision:
+        words.append("its quality was never measured")
+    return ", ".join(words)

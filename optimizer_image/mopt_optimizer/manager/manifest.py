@@ -1,0 +1,165 @@
+"""What a registry says of one model: its forms, their files, and what each needs to run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from mopt_api.base import ApiModel, Digest, Name, ObservedModel
+from mopt_api.result import BASELINE, Artifact, ArtifactFormat, MeasureResult, VariantResult
+from mopt_api.result import VariantState as State
+from mopt_api.spec import Precision
+
+from ..dimensions import Axis, ModelInput
+
+SCHEMA_VERSION = 1
+ONNX_SUFFIX = ".onnx"
+PROGRAM_SUFFIX = ".pt2"
+_SUFFIXES = {
+    ArtifactFormat.ONNX: ONNX_SUFFIX,
+    ArtifactFormat.EXPORTED_PROGRAM: PROGRAM_SUFFIX,
+}
+
+# A plain name: what it names stays in the folder it is fetched to.
+FileName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+]
+
+
+class Verdict(StrEnum):
+    """What is known of a form's quality."""
+
+    PASSED = "Passed"
+    REJECTED = "Rejected"
+    UNMEASURED = "Unmeasured"
+
+
+class FormFile(ObservedModel):
+    """One file of a form, stored under its digest."""
+
+    name: FileName
+    digest: Digest
+    size_bytes: int = Field(ge=0)
+
+
+class Needs(ObservedModel):
+    """What a form asks of a machine, beyond its runtime."""
+
+    cpu_features: list[str] = Field(default=[], description="All of these, as in /proc/cpuinfo.")
+    architecture: str | None = Field(default=None, description="As uname -m; None is any.")
+    gpu: bool = Field(default=False, description="An NVIDIA GPU.")
+
+
+class AxisEntry(ApiModel):
+    """An axis of an input, as dimensions.Axis."""
+
+    size: int | None = None
+    symbol: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    multiple_of: int | None = None
+
+
+class InputEntry(ApiModel):
+    """An input of the model, as dimensions.ModelInput."""
+
+    name: str
+    dtype: str
+    axes: list[AxisEntry]
+
+    @classmethod
+    def of(cls, value: ModelInput) -> InputEntry:
+        """Return a model's input as an entry."""
+        axes = [AxisEntry.model_validate(vars(axis)) for axis in value.axes]
+        return cls(name=value.name, dtype=value.dtype, axes=axes)
+
+    def model_input(self) -> ModelInput:
+        """Return the entry as a model's input."""
+        axes = tuple(Axis(**axis.model_dump()) for axis in self.axes)
+        return ModelInput(self.name, self.dtype, axes)
+
+
+class Form(ObservedModel):
+    """One form of a model.
+
+    `runtime` and `precision` are text, so that a registry written by a newer version, with
+    runtimes that this one does not know, can still be read.
+    """
+
+    name: Name
+    runtime: str = Field(max_length=40)
+    precision: str = Field(max_length=40)
+    files: list[FormFile] = Field(min_length=1, max_length=64, description="First, what is opened.")
+    needs: Needs = Needs()
+    inputs: list[InputEntry] = Field(default=[], description="Empty where not yet read.")
+    verdict: Verdict = Verdict.UNMEASURED
+    message: str | None = Field(default=None, description="Why the verdict is Rejected.")
+    speedup: float | None = Field(default=None, gt=0, description="Over the baseline.")
+    quality: dict[str, float] = Field(default={}, description="Metric to its worst value.")
+
+    @property
+    def exact_precision(self) -> bool:
+        """Whether it computes in the precision that the model came in."""
+        return self.precision == Precision.FP32
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether an ONNX file is what is opened."""
+        return self.files[0].name.endswith(ONNX_SUFFIX)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.runtime} {self.precision})"
+
+
+class Manifest(ObservedModel):
+    """manifest.json of one model in a registry."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=1)
+    forms: list[Form] = Field(min_length=1, max_length=64)
+    selected: Name | None = Field(default=None, description="The form that measurement chose.")
+    measured_on: str | None = Field(default=None, description="CPU that speedups were taken on.")
+
+    @property
+    def baseline(self) -> Form:
+        """The model as it came."""
+        return next(form for form in self.forms if form.name == BASELINE)
+
+    def form(self, name: str) -> Form | None:
+        """Return a form by name, or None."""
+        return next((form for form in self.forms if form.name == name), None)
+
+    def with_form(self, form: Form) -> Manifest:
+        """Return the manifest with a form added, or replaced where the name is taken."""
+        others = [other for other in self.forms if other.name != form.name]
+        return self.model_copy(update={"forms": [*others, form]})
+
+
+def from_result(result: MeasureResult) -> Manifest:
+    """Return a measured target's forms; those that were never built have none."""
+    forms = [
+        _form(entry, entry.artifact)
+        for entry in (result.baseline, *result.variants)
+        if entry.artifact is not None
+    ]
+    return Manifest(forms=forms, selected=result.selected, measured_on=result.hardware.cpu)
+
+
+def _form(entry: VariantResult, artifact: Artifact) -> Form:
+    passed = entry.state is State.PASSED
+    file = FormFile(
+        name=f"model{_SUFFIXES[artifact.format]}",
+        digest=artifact.digest,
+        size_bytes=artifact.size_bytes,
+    )
+    return Form(
+        name=entry.name,
+        runtime=entry.runtime,
+        precision=entry.precision,
+        files=[file],
+        verdict=Verdict.PASSED if passed else Verdict.REJECTED,
+        message=None if passed else f"{entry.reason or entry.state}: {entry.message or ''}".strip(),
+        speedup=entry.speedup,
+        quality={quality.metric: quality.worst for quality in entry.quality},
+    )

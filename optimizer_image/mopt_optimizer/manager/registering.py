@@ -1,0 +1,104 @@
+"""Reads the model files that are registered: their kind and their inputs, checked."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mopt_api.spec import Runtime
+
+from .._errors import ExportError, ModelError, SpecError
+from ..dimensions import ModelInput, onnx_inputs, program_inputs
+from ..sources import load_exported_program, load_onnx, open_onnx
+from ..store import disk_errors
+from ..verifying import first_line
+from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+
+def file_inputs(path: Path, data: Sequence[str] = ()) -> list[ModelInput]:
+    """Return the inputs of a model file, by its suffix; the file is checked as when prepared.
+
+    Args:
+        data: Names of the files with external data that lie beside it.
+
+    Raises:
+        ModelError, UnsafeModelError: Damaged, not a model, or needs files that are not named.
+        SpecError: Another suffix.
+    """
+    if path.suffix == PROGRAM_SUFFIX:
+        with tempfile.TemporaryDirectory() as folder:
+            return program_inputs(load_exported_program(path, Path(folder)))
+    if path.suffix != ONNX_SUFFIX:
+        raise SpecError(f"{path.name}: not a {ONNX_SUFFIX} or {PROGRAM_SUFFIX} file")
+    return onnx_inputs(_with_data(path, data) if data else load_onnx(path))
+
+
+def _with_data(path: Path, names: Sequence[str]) -> onnx.ModelProto:
+    """Return an ONNX model without its external data, which must be in the named files."""
+    from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
+
+    model = open_onnx(path)
+    for tensor in _get_all_tensors(model):
+        if uses_external_data(tensor):
+            location = ExternalDataInfo(tensor).location
+            if location not in names:
+                raise ModelError(
+                    f"{path.name}: weight {tensor.name!r} lies in {location!r}, which is not "
+                    f"among the files given: {', '.join(names)}"
+                )
+    return model
+
+
+def default_runtime(path: Path) -> Runtime:
+    """Return what executes a file as it came: PyTorch a .pt2, ONNX Runtime an .onnx."""
+    return Runtime.PYTORCH if path.suffix == PROGRAM_SUFFIX else Runtime.ONNX_RUNTIME
+
+
+def write_program(
+    model: torch.nn.Module | torch.export.ExportedProgram,
+    example: Any,
+    dynamic_shapes: Any,
+    path: Path,
+) -> None:
+    """Write a module or program as a .pt2.
+
+    Args:
+        example: A tensor or a tuple of them, for a module.
+        dynamic_shapes: As torch.export.export takes it; None keeps the example's sizes.
+
+    Raises:
+        SpecError: A module without an example.
+        ExportError: torch cannot export the module.
+    """
+    import torch
+
+    if isinstance(model, torch.nn.Module):
+        if example is None:
+            raise SpecError("a torch module is exported with example inputs: give example=")
+        inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+        with warnings.catch_warnings():
+            # torch warns of its own deprecations while it exports; they are not about the model.
+            warnings.simplefilter("ignore")
+            try:
+                program = torch.export.export(model.eval(), inputs, dynamic_shapes=dynamic_shapes)
+            except (
+                RuntimeError,
+                ValueError,
+                TypeError,
+                AssertionError,
+                torch._dynamo.exc.UserError,
+            ) as error:
+                raise ExportError(f"torch cannot export the model: {first_line(error)}") from error
+    else:
+        program = model
+    program.example_inputs = None
+    with disk_errors(str(path)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, path)

@@ -1,0 +1,135 @@
+"""Loading straight from where a ModelOptimization's Jobs leave their results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mopt_api.plan import Credentials
+from mopt_api.result import (
+    Artifact,
+    ArtifactFormat,
+    Hardware,
+    MeasureResult,
+    SourceInfo,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
+from mopt_api.spec import ModelFormat, Precision, Runtime
+from mopt_optimizer._errors import DataError, ObjectNotFound
+from mopt_optimizer.blobs import Blobs
+from mopt_optimizer.measure import manifest_bytes
+from mopt_optimizer.store import open_store
+
+if TYPE_CHECKING:
+    from .conftest import Manager, NetworkFiles
+
+pytestmark = pytest.mark.optimizer
+
+X = np.random.default_rng(1).random((5, 4), np.float32)
+
+
+@pytest.fixture
+def output(tmp_path: Path, network: NetworkFiles) -> tuple[str, str, MeasureResult]:
+    """An output store with a result: its uri, the digest of result.json, the result."""
+    uri = f"file://{tmp_path / 'output'}"
+    store, prefix = open_store(uri, Credentials.OUTPUT, {})
+    blobs = Blobs(store, prefix)
+
+    def variant(
+        name: str, path: Path, runtime: Runtime, precision: Precision, **fields: Any
+    ) -> VariantResult:
+        program = path.suffix == ".pt2"
+        artifact = Artifact(
+            digest=blobs.put_file(path),
+            size_bytes=path.stat().st_size,
+            format=ArtifactFormat.EXPORTED_PROGRAM if program else ArtifactFormat.ONNX,
+        )
+        return VariantResult(
+            **{
+                "name": name,
+                "runtime": runtime,
+                "precision": precision,
+                "artifact": artifact,
+                "state": VariantState.PASSED,
+            }
+            | fields
+        )
+
+    ort, ov, fp32, int8 = Runtime.ONNX_RUNTIME, Runtime.OPENVINO, Precision.FP32, Precision.INT8
+    result = MeasureResult(
+        target="cpu",
+        source=SourceInfo(sha256="0" * 64, format=ModelFormat.EXPORTED_PROGRAM, size_bytes=1),
+        prepared=f"sha256:{'0' * 64}",
+        hardware=Hardware(cpu="CPU B"),
+        software={},
+        baseline=variant("baseline", network.program, Runtime.PYTORCH, fp32),
+        variants=[
+            variant("ort-int8", network.int8, ort, int8, speedup=3.0),
+            variant("ov", network.onnx, ov, fp32, speedup=2.0),
+            variant(
+                "ov-int8",
+                network.int8,
+                ov,
+                int8,
+                speedup=9.0,
+                state=VariantState.REJECTED,
+                reason=VariantReason.QUALITY_GATE,
+                message="PSNR 20 below 40",
+            ),
+            variant("gone", network.int8, ov, int8, state=VariantState.SKIPPED, artifact=None),
+        ],
+        selected="ort-int8",
+        objective_point="opt",
+    )
+    return uri, blobs.put_bytes(manifest_bytes(result)), result
+
+
+def test_selected_variant_is_loaded(
+    manager: Manager, network: NetworkFiles, output: tuple[str, str, MeasureResult]
+) -> None:
+    uri, digest, result = output
+    for named in (digest, result):
+        loaded = manager().load_from_output(uri, named)
+        assert loaded.form.name == "ort-int8"
+        assert loaded.reason.startswith(
+            "ort-int8 (ONNXRuntime INT8): chosen by measurement, 3 times the baseline's speed, "
+            "measured on CPU B, this is"
+        )
+        np.testing.assert_allclose(loaded(X), network.expected(X), atol=0.05)
+
+
+def test_other_forms_are_loaded_on_request(
+    manager: Manager, network: NetworkFiles, output: tuple[str, str, MeasureResult]
+) -> None:
+    uri, digest, _ = output
+    for asked, form in (("none", "baseline"), ("onnx", "ov")):
+        loaded = manager().load_from_output(uri, digest, asked)
+        assert loaded.form.name == form
+        np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
+
+
+def test_rejected_variant_is_not_loaded(
+    manager: Manager, output: tuple[str, str, MeasureResult]
+) -> None:
+    uri, digest, _ = output
+    only_ov = manager(runtimes=frozenset({"OpenVINO"}))
+    loaded = only_ov.load_from_output(uri, digest, "quantize")
+    assert loaded.form.name == "ov"
+    reasons = {a.form: a.reason for a in loaded.tried}
+    assert "QualityGate: PSNR 20 below 40" in reasons["ov-int8"]
+
+
+def test_what_is_no_result_is_told(
+    manager: Manager, output: tuple[str, str, MeasureResult], network: NetworkFiles
+) -> None:
+    uri, _, result = output
+    assert result.baseline.artifact is not None
+    with pytest.raises(DataError, match=r"is no result\.json"):
+        manager().load_from_output(uri, result.baseline.artifact.digest)
+    with pytest.raises(ObjectNotFound):
+        manager().load_from_output(uri, f"sha256:{'1' * 64}")
