@@ -5,6 +5,8 @@ Importing the package loads neither onnx nor a runtime; the functions do.
 
 from __future__ import annotations
 
+from .dynamic import DynamicOptions, DynamicReport, quantize_onnx_dynamic
+from .floating import FloatOptions, FloatReport, FloatType, convert_float
 from .histograms import RangeObserver
 from .qdq import Scheme, has_native_int8, scheme_for
 from .ranges import Calibration, tensor_range
@@ -13,6 +15,11 @@ from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_o
 
 __all__ = [
     "Calibration",
+    "DynamicOptions",
+    "DynamicReport",
+    "FloatOptions",
+    "FloatReport",
+    "FloatType",
     "LayerSensitivity",
     "RangeObserver",
     "Scheme",
@@ -20,7 +27,9 @@ __all__ = [
     "StaticOptions",
     "StaticReport",
     "analyze_sensitivity",
+    "convert_float",
     "has_native_int8",
+    "quantize_onnx_dynamic",
     "quantize_onnx_static",
     "scheme_for",
     "tensor_range",

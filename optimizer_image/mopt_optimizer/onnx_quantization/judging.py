@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mopt_api.spec import Aggregate, QualityGate, QualityMetric
 
 from .._errors import QuantizationError
-from ..quality import Comparison
-from ..verifying import OnnxSession, RuntimeFailure
+from ..quality import Comparison, ComparisonError, check_comparable, sqnr
+from ..verifying import OnnxSession, RuntimeFailure, first_line
 from ._graphs import serialized
 from .observing import Sample
 
@@ -85,3 +85,43 @@ def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:
     values = [float(np.abs(a).max()) for arrays in outputs for a in arrays if a.size]
     peak = max(values, default=0.0)
     return peak if math.isfinite(peak) and peak > 0 else 1.0
+
+
+def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) -> tuple[float, str]:
+    """Return the worst output's SQNR in dB against a model's, and the runtime that ran the other.
+
+    ONNX Runtime, or OpenVINO in f32 where ONNX Runtime lacks a kernel.
+
+    Raises:
+        QuantizationError: Neither runs it, or an output is not finite or of another shape.
+    """
+    try:
+        expected = OnnxSession(serialized(model)).run(dict(sample))
+    except RuntimeFailure as error:
+        raise QuantizationError(f"the model does not run: {error}") from error
+    try:
+        found, runtime = OnnxSession(serialized(other)).run(dict(sample)), "ONNX Runtime"
+    except RuntimeFailure as error:
+        if "NOT_IMPLEMENTED" not in str(error):
+            raise QuantizationError(f"the converted model does not run: {error}") from error
+        found, runtime = _openvino_outputs(other, sample), "OpenVINO"
+    try:
+        check_comparable(expected, found)
+    except ComparisonError as error:
+        raise QuantizationError(f"the converted model is wrong: {error}") from error
+    pairs = zip(expected, found, strict=True)
+    return min(sqnr(a, b) for a, b in pairs if a.size), runtime
+
+
+def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[Any]]:
+    import openvino as ov
+
+    core = ov.Core()
+    try:
+        compiled = core.compile_model(
+            core.read_model(serialized(model)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
+        results = compiled(dict(sample))
+    except RuntimeError as error:
+        raise QuantizationError(f"the converted model does not run: {first_line(error)}") from error
+    return [np.array(results[port]) for port in compiled.outputs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 Shape = tuple[int, ...]
 
@@ -50,7 +50,7 @@ def find_layers(
     group_of: dict[str, int] = {}
     for node in model.graph.node:
         before = max((group_of[name] for name in node.input if name in group_of), default=None)
-        if node.op_type in operators and (before is None or node.op_type in _WEIGHTED):
+        if node.op_type in operators and (before is None or node.op_type in WEIGHTED):
             groups.append([node])
             before = len(groups) - 1
         elif node.op_type in operators and before is not None:
@@ -74,7 +74,7 @@ def multiply_accumulates(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> i
     Args:
         shapes: Of its inputs, weights included, and outputs.
     """
-    if node.op_type not in _WEIGHTED:
+    if node.op_type not in WEIGHTED:
         return 0
     first, second, output = (
         shapes.get(name) for name in (node.input[0], node.input[1], node.output[0])

@@ -148,6 +148,29 @@ def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
     ]
 
 
+class KeptSamples(Iterable[Sample]):
+    """Passes samples on, and holds on to the first few of a source that gives them only once."""
+
+    def __init__(self, source: Iterable[Sample], count: int) -> None:
+        self._source, self._count = source, count
+        self._first: list[Sample] = []
+
+    def __iter__(self) -> Iterator[Sample]:
+        repeatable = isinstance(self._source, Sequence)
+        for sample in self._source:
+            if not repeatable and len(self._first) < self._count:
+                self._first.append(sample)
+            yield sample
+
+    def some(self) -> list[Sample]:
+        """Return `count` samples, spread over a sequence; the first ones of anything else."""
+        if not isinstance(self._source, Sequence):
+            return self._first
+        total = len(self._source)
+        count = min(self._count, total)
+        return [self._source[index * total // count] for index in range(count)]
+
+
 class _AugmentedSession:
     """The FP32 model, unoptimized, with inner tensors as outputs."""
 

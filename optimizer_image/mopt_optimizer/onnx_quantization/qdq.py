@@ -13,6 +13,7 @@ import numpy as np
 from .._errors import QuantizationError
 from ..hardware import System
 from ..verifying import first_line
+from .layers import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx
@@ -80,6 +81,7 @@ class QdqWriter:
         scheme: Not AUTO.
         per_channel: A scale for each of a weight's output channels instead of one.
         fixed: Names of nodes that stay FP32 in every form.
+        layer_outputs: Quantize what a Conv, ConvTranspose, Gemm or MatMul computes, too.
     """
 
     model: onnx.ModelProto
@@ -87,6 +89,7 @@ class QdqWriter:
     scheme: Scheme
     per_channel: bool
     fixed: tuple[str, ...] = ()
+    layer_outputs: bool = True
 
     def quantized(
         self, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str] = ()
@@ -127,7 +130,12 @@ class QdqWriter:
                 nodes_to_quantize=[],
                 nodes_to_exclude=sorted({*exclude, *self.fixed}),
                 op_types_to_quantize=list(self.operators),
-                extra_options={"ActivationSymmetric": not unsigned},
+                extra_options={
+                    "ActivationSymmetric": not unsigned,
+                    "OpTypesToExcludeOutputQuantization": (
+                        [] if self.layer_outputs else list(WEIGHTED)
+                    ),
+                },
             )
             quantizer.quantize_model()
             quantizer.model.topological_sort()

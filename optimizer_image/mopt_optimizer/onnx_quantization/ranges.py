@@ -41,8 +41,8 @@ def tensor_range(
 ) -> tuple[float, float]:
     """Return the (low, high) that INT8 is to cover; values beyond it saturate.
 
-    Percentile and Entropy bound the magnitude: the range is -t to t, cut where a tensor holds
-    only values of one sign.
+    Percentile and Entropy bound the magnitude: the range is -t to t, cut at the values that
+    occurred, so that unsigned activations waste no levels. 0 is always within.
 
     Args:
         observer: Holds at least one value.
@@ -59,8 +59,7 @@ def tensor_range(
         threshold = entropy_threshold(magnitudes, levels=2 * LEVELS if one_sided else LEVELS)
     else:
         raise ValueError(f"{method} is no rule for one tensor's range")
-    threshold = min(threshold, max(-low, high))
-    return (0.0 if low >= 0 else -threshold), (0.0 if high <= 0 else threshold)
+    return min(0.0, max(low, -threshold)), max(0.0, min(high, threshold))
 
 
 def percentile_threshold(magnitudes: Magnitudes, percentile: float) -> float:

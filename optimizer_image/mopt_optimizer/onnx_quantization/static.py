@@ -5,7 +5,7 @@ The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..verifying import OnnxSession, RuntimeFailure
 from ._graphs import open_float_model, save_model, serialized
 from .judging import Judge, minimum_with_margin
 from .layers import Layer, find_layers
-from .observing import Observations, Sample, float_activations, observe
+from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
@@ -36,6 +36,9 @@ class StaticOptions:
         scheme: Integer types; AUTO suits the CPU this runs on.
         per_channel: A scale for each output channel of a weight.
         exclude: Names of nodes that stay FP32 in any case.
+        layer_outputs: Quantize also what a Conv, ConvTranspose, Gemm or MatMul computes before it
+            reaches its activation function. ONNX Runtime has INT8 convolutions only so; OpenVINO
+            and TensorRT fuse the activation and are faster and more exact without.
         operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
         gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
         margin_db: Decibels of noise below what the gate allows, for data the search did not see.
@@ -47,6 +50,7 @@ class StaticOptions:
     scheme: Scheme = Scheme.AUTO
     per_channel: bool = True
     exclude: tuple[str, ...] = ()
+    layer_outputs: bool = True
     operators: tuple[str, ...] | None = None
     gate: QualityGate | None = None
     margin_db: float = 0.5
@@ -85,29 +89,6 @@ class StaticReport:
     gate_holds: bool | None
 
 
-class _Kept(Iterable[Sample]):
-    """Passes samples on, and holds on to the first few of a source that gives them only once."""
-
-    def __init__(self, source: Iterable[Sample], count: int) -> None:
-        self._source, self._count = source, count
-        self._first: list[Sample] = []
-
-    def __iter__(self) -> Iterator[Sample]:
-        repeatable = isinstance(self._source, Sequence)
-        for sample in self._source:
-            if not repeatable and len(self._first) < self._count:
-                self._first.append(sample)
-            yield sample
-
-    def some(self) -> list[Sample]:
-        """Return `count` samples, spread over a sequence; the first ones of anything else."""
-        if not isinstance(self._source, Sequence):
-            return self._first
-        total = len(self._source)
-        count = min(self._count, total)
-        return [self._source[index * total // count] for index in range(count)]
-
-
 @dataclass(frozen=True)
 class _Calibrated:
     """A model with all that its Q/DQ forms are written from."""
@@ -138,7 +119,7 @@ def _calibrated(
     tensors = float_activations(model, operators)
     if not tensors:
         raise QuantizationError(f"{model_path.name} has no node that INT8 can speed up")
-    kept = _Kept(samples, keep)
+    kept = KeptSamples(samples, keep)
     try:
         observations = observe(model, tensors, kept)
     except RuntimeFailure as error:
@@ -147,7 +128,12 @@ def _calibrated(
     fixed = set(options.exclude)
     layers = [replace(layer, nodes=_without(layer.nodes, fixed)) for layer in layers]
     writer = QdqWriter(
-        model, operators, resolved(options.scheme), options.per_channel, options.exclude
+        model,
+        operators,
+        resolved(options.scheme),
+        per_channel=options.per_channel,
+        fixed=options.exclude,
+        layer_outputs=options.layer_outputs,
     )
     return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
 

@@ -84,7 +84,7 @@ def test_entropy_cuts_a_lone_outlier_and_min_max_does_not() -> None:
     generator = np.random.default_rng(0)
     observer = observed(np.append(generator.normal(0, 1, 200_000), 60.0).astype(np.float32))
     low, high = tensor_range(observer, Calibration.ENTROPY)
-    assert -low == high
+    assert -6 < low < -2
     assert 2 < high < 12
     assert tensor_range(observer, Calibration.MIN_MAX)[1] == 60
 
@@ -116,8 +116,7 @@ def test_range_never_exceeds_the_values_and_keeps_their_sign(
     values: NDArray[np.float32], method: Calibration
 ) -> None:
     low, high = tensor_range(observed(values), method)
-    peak = np.abs(values).max()
-    assert -peak <= low <= 0 <= high <= peak
+    assert min(values.min(), 0) <= low <= 0 <= high <= max(values.max(), 0)
     assert low < high
     assert (low == 0) == (values.min() >= 0)
     assert (high == 0) == (values.max() <= 0)

@@ -1,0 +1,244 @@
+"""FP16 and BF16 ONNX files, with FP32 kept where the narrower type would overflow or is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._errors import QuantizationError
+from ..exporting import opset
+from ..verifying import RuntimeFailure
+from ._casting import Narrowing
+from ._graphs import element_types, float_weights, open_float_model, save_model
+from .judging import agreement
+from .observing import KeptSamples, Sample, float_activations, observe
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class FloatType(StrEnum):
+    """The narrower type."""
+
+    FP16 = "FP16"
+    BF16 = "BF16"
+
+
+LARGEST = {
+    FloatType.FP16: float(np.finfo(np.float16).max),
+    FloatType.BF16: 3.3895313892515355e38,
+}
+"""Largest finite value of each type: 65504, and 0x7f7f as bfloat16."""
+
+# Sums of squares, exponentials and reciprocals of small numbers leave FP16's range inside the
+# node, where no observed tensor shows it; indices and sizes lose precision.
+_FP16_UNSAFE = frozenset(
+    {
+        "CumSum",
+        "Exp",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "Pow",
+        "Range",
+        "ReduceL2",
+        "ReduceLogSumExp",
+        "ReduceProd",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Reciprocal",
+        "Resize",
+        "Softmax",
+        "LogSoftmax",
+        "TopK",
+    }
+)
+# Of what values may reach: evaluation data may exceed the calibration data.
+DEFAULT_HEADROOM = 4.0
+_BF16_OPSET = 22
+
+
+@dataclass(frozen=True)
+class FloatOptions:
+    """How to convert.
+
+    Attributes:
+        keep_io: Inputs and outputs stay FP32; casts are put inside.
+        keep: Names of nodes that stay FP32.
+        headroom: A node stays FP32 where a value seen times this exceeds the type's largest.
+    """
+
+    keep_io: bool = True
+    keep: tuple[str, ...] = ()
+    headroom: float = DEFAULT_HEADROOM
+
+    def __post_init__(self) -> None:
+        if not self.headroom >= 1:
+            raise ValueError(f"headroom {self.headroom} is below 1: values seen would overflow")
+
+
+@dataclass(frozen=True)
+class FloatReport:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        converted: Nodes that compute in the narrower type.
+        kept: Nodes that stay FP32, each with the reason.
+        casts: Cast nodes put in between.
+        flushed: Share of the converted weights' values that became 0 without being 0.
+        sqnr_db: Of the first sample's outputs against FP32's, at most 200; None without samples.
+        verified_with: The runtime that computed them: ONNX Runtime, or OpenVINO where ONNX Runtime
+            lacks a kernel, as it does for most of BF16 on a CPU; None without samples.
+    """
+
+    path: Path
+    converted: int
+    kept: Mapping[str, str]
+    casts: int
+    flushed: float
+    sqnr_db: float | None
+    verified_with: str | None
+
+
+def convert_float(
+    model_path: Path,
+    out_path: Path,
+    precision: FloatType,
+    samples: Iterable[Sample] | None = None,
+    options: FloatOptions | None = None,
+) -> FloatReport:
+    """Write a model that computes in FP16 or BF16 where that is safe.
+
+    A node stays FP32 if its operator has no such type in the model's opset, holds a subgraph, is
+    known to be unsafe in FP16, or reads, writes or holds values near the type's largest. Which
+    values flow is observed on the samples; without any only the weights' are known, and the result
+    is not run. For BF16 the model is raised to opset 22, the first in which Conv takes it.
+
+    Raises:
+        ModelError, ExportError: As open_float_model.
+        CalibrationError: Samples that do not fit or are not finite in the FP32 model.
+        QuantizationError: No node can be converted, or the FP32 model or the result does not run,
+            or the result's outputs are not finite.
+        DiskError: No space left; out_path is as it was.
+    """
+    options = options or FloatOptions()
+    model = open_float_model(model_path)
+    if precision is FloatType.BF16:
+        model = _raised(model)
+    kept_samples = KeptSamples(samples, 1) if samples is not None else None
+    peaks = _peaks(model, kept_samples)
+    kept = _kept(model, precision, peaks, options)
+    converted = len(_float_nodes(model)) - len(kept)
+    if not converted:
+        reason = next(iter(kept.values()), "it has no nodes")
+        raise QuantizationError(f"{model_path.name}: no node can be {precision}: {reason}")
+    narrowing = Narrowing(model, _element_type(precision), set(kept), keep_io=options.keep_io)
+    narrowed = narrowing.apply()
+    sqnr_db, runtime = None, None
+    if kept_samples is not None:
+        sqnr_db, runtime = agreement(model, narrowed, kept_samples.some()[0])
+    save_model(narrowed, out_path)
+    return FloatReport(
+        out_path, converted, kept, narrowing.casts, narrowing.flushed, sqnr_db, runtime
+    )
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model in an opset with BF16, or as it is where onnx cannot convert it."""
+    import onnx
+
+    if opset(model) >= _BF16_OPSET:
+        return model
+    try:
+        raised = onnx.version_converter.convert_version(model, _BF16_OPSET)
+        return onnx.shape_inference.infer_shapes(raised, data_prop=True)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        return model  # Its nodes without BF16 stay FP32, and the report says so.
+
+
+def _element_type(precision: FloatType) -> int:
+    from onnx import TensorProto
+
+    return int(TensorProto.FLOAT16 if precision is FloatType.FP16 else TensorProto.BFLOAT16)
+
+
+def _peaks(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[str, float]:
+    """Return the largest magnitude of each weight, and of each activation that was observed."""
+    peaks = {name: float(np.abs(w).max()) for name, w in float_weights(model) if w.size}
+    if samples is not None:
+        try:
+            observed = observe(model, float_activations(model, None), samples)
+        except RuntimeFailure as error:
+            raise QuantizationError(f"the model does not run: {error}") from error
+        peaks |= {n: max(-o.lowest, o.highest) for n, o in observed.observers.items()}
+    return peaks
+
+
+def _kept(
+    model: onnx.ModelProto,
+    precision: FloatType,
+    peaks: Mapping[str, float],
+    options: FloatOptions,
+) -> dict[str, str]:
+    """Return the nodes that stay FP32, each with the reason."""
+    kept: dict[str, str] = {}
+    opsets = {o.domain: o.version for o in model.opset_import}
+    for node in _float_nodes(model):
+        reason = _why_fp32(node, precision, peaks, options, opsets)
+        if reason:
+            kept[node.name] = reason
+    return kept
+
+
+def _float_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes that read or write an FP32 tensor."""
+    from onnx import TensorProto
+
+    floats = {name for name, kind in element_types(model).items() if kind == TensorProto.FLOAT}
+    return [n for n in model.graph.node if not floats.isdisjoint((*n.input, *n.output))]
+
+
+def _why_fp32(
+    node: onnx.NodeProto,
+    precision: FloatType,
+    peaks: Mapping[str, float],
+    options: FloatOptions,
+    opsets: Mapping[str, int],
+) -> str | None:
+    if node.name in options.keep:
+        return "asked for"
+    if any(a.HasField("g") or a.graphs for a in node.attribute):
+        return "holds a subgraph"
+    if precision is FloatType.FP16 and node.op_type in _FP16_UNSAFE:
+        return f"{node.op_type} is unsafe in FP16"
+    if not _has_type(node, precision, opsets):
+        return f"{node.op_type} has no {precision} in this opset"
+    for name in (*node.input, *node.output):
+        if peaks.get(name, 0.0) * options.headroom > LARGEST[precision]:
+            return f"{name} reaches {peaks[name]:.3g}"
+    return None
+
+
+def _has_type(node: onnx.NodeProto, precision: FloatType, opsets: Mapping[str, int]) -> bool:
+    """Return whether the node takes the type wherever it takes float."""
+    import onnx
+
+    wanted = "tensor(float16)" if precision is FloatType.FP16 else "tensor(bfloat16)"
+    if any(a.name == "dtype" or a.name.startswith("value_float") for a in node.attribute):
+        return False  # names its output's type, which is float
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+    except onnx.defs.SchemaError:
+        return False  # of another domain: nothing is known of it
+    constraints = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+    for parameter in (*schema.inputs, *schema.outputs):
+        allowed = constraints.get(parameter.type_str, [parameter.type_str])
+        if "tensor(float)" in allowed and wanted not in allowed:
+            return False
+    return True
