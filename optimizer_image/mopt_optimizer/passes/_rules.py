@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     from onnxscript.rewriter import RewriteRule
 
 
-def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> bool:
-    """Apply rules wherever they match; return whether any did.
+class RulePass(ABC):
+    """Applies rules wherever they match, in subgraphs too."""
 
-    Rules put an Identity where a node becomes nothing; it is removed here, else the pass that
-    made it would look useless.
-    """
-    from onnx_ir.passes.common import IdentityEliminationPass
-    from onnxscript.rewriter import RewriteRuleSet
+    name: ClassVar[str]
 
-    matched = bool(RewriteRuleSet(list(rules)).apply_to_model(model))
-    if matched:
-        IdentityEliminationPass()(model)
-    return matched
+    @abstractmethod
+    def rules(self) -> Sequence[RewriteRule]:
+        """Return the rules; onnxscript is imported here only."""
+
+    def run(self, model: ir.Model) -> bool:
+        """Rewrite the model in place; return whether anything changed.
+
+        Rules put an Identity where a node becomes nothing, and Constants where they need a
+        number; both are cleared here, else the pass that made them would look useless.
+        """
+        from onnx_ir.passes.common import IdentityEliminationPass, LiftConstantsToInitializersPass
+        from onnxscript.rewriter import RewriteRuleSet
+
+        matched = bool(RewriteRuleSet(list(self.rules())).apply_to_model(model))
+        if matched:
+            IdentityEliminationPass()(model)
+            LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        return matched

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._rules import apply_rules
+from ._rules import RulePass
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    from onnxscript.rewriter import RewriteRule
 
 
-class FuseBnIntoConv:
+class FuseBnIntoConv(RulePass):
     """Acts where a Conv, ConvTranspose or Gemm with constant weights feeds nothing but it."""
 
     name = "fuse_bn_into_conv"
 
-    def run(self, model: ir.Model) -> bool:
-        """Rewrite the model in place; return whether anything changed."""
+    def rules(self) -> Sequence[RewriteRule]:
+        """Return onnxscript's rules."""
         from onnxscript.rewriter.rules import common
 
-        return apply_rules(
-            model,
-            [
-                common.fuse_batchnorm_into_conv_rule,
-                common.fuse_batchnorm_into_conv_transpose_rule,
-                common.fuse_batchnorm_into_gemm_rule,
-            ],
-        )
+        return [
+            common.fuse_batchnorm_into_conv_rule,
+            common.fuse_batchnorm_into_conv_transpose_rule,
+            common.fuse_batchnorm_into_gemm_rule,
+        ]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._rules import apply_rules
+from ._rules import RulePass
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    from onnxscript.rewriter import RewriteRule
 
 
-class FuseConsecutiveTransposes:
+class FuseConsecutiveTransposes(RulePass):
     """Joins two Transposes; removes one that keeps the order, which two opposite ones leave."""
 
     name = "fuse_consecutive_transposes"
 
-    def run(self, model: ir.Model) -> bool:
-        """Rewrite the model in place; return whether anything changed."""
+    def rules(self) -> Sequence[RewriteRule]:
+        """Return onnxscript's rules."""
         from onnxscript.rewriter.rules import common
 
-        return apply_rules(model, [common.transpose_transpose_rule, common.no_op_transpose_rule])
+        return [common.transpose_transpose_rule, common.no_op_transpose_rule]

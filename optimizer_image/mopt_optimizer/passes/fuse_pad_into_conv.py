@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ._rules import apply_rules
+from ._rules import RulePass
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
+    from onnxscript.rewriter import RewriteRule
 
 
-class FusePadIntoConv:
+class FusePadIntoConv(RulePass):
     """Acts on constant zero Pads of the spatial axes that a single Conv reads."""
 
     name = "fuse_pad_into_conv"
 
-    def run(self, model: ir.Model) -> bool:
-        """Rewrite the model in place; return whether anything changed."""
+    def rules(self) -> Sequence[RewriteRule]:
+        """Return onnxscript's rules."""
         from onnxscript.rewriter.rules import common
 
-        return apply_rules(
-            model, [common.normalize_pad_format_conv_rule, common.fuse_pad_into_conv_rule]
-        )
+        return [common.normalize_pad_format_conv_rule, common.fuse_pad_into_conv_rule]

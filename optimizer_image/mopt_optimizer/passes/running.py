@@ -57,6 +57,7 @@ def optimize(
 
 def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassRecord:
     import onnx_ir as ir
+    from onnx_ir.passes.common import ShapeInferencePass
 
     started = time.monotonic()
     model = ir.load(path)
@@ -64,6 +65,8 @@ def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassRecord:
     bytes_before = bytes_after = model_bytes(path)
     outcome, message = NO_CHANGE, None
     try:
+        # In memory only: files that nothing changes keep their bytes.
+        ShapeInferencePass()(model)
         modified = one.run(model)
     except Exception as error:  # noqa: BLE001 - a pass's fault costs the pass; it is reported
         traceback.print_exc()

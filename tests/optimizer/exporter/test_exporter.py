@@ -102,7 +102,9 @@ def test_program_is_exported(upscaler: nn.Module, tmp_path: Path) -> None:
 
 
 def test_torchscript_is_exported(upscaler: nn.Module, tmp_path: Path) -> None:
-    script = torch.jit.trace(upscaler, torch.rand(2, 3, 8, 8))
+    script = torch.jit.trace(  # type: ignore[no-untyped-call]
+        upscaler, torch.rand(2, 3, 8, 8)
+    )
     path = tmp_path / "model.onnx"
     metadata = ONNXExporter().export(script, torch.rand(1, 3, 8, 8), path, AXES)
     assert metadata["verified"]

@@ -1,0 +1,109 @@
+"""What passes of our own share: constants, single readers, replacing a chain of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def nodes_of(model: ir.Model, *op_types: str) -> Iterator[ir.Node]:
+    """Yield the nodes of ONNX's own operators, those of subgraphs too, that are still there."""
+    import onnx_ir as ir
+
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type in op_types and node.domain in ("", "ai.onnx") and node.graph is not None:
+            yield node
+
+
+def rewrite_each(nodes: Iterable[ir.Node], rewrite: Callable[[ir.Node], bool]) -> bool:
+    """Offer each node to a function that may rewrite it; return whether it did anywhere."""
+    return sum(rewrite(node) for node in nodes) > 0
+
+
+def constant(value: ir.Value | None) -> NDArray[Any] | None:
+    """Return a weight's values; None for what the caller may feed or a node computes."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+def input_of(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an input; None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def sole_producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
+    """Return the node that makes a value, if it is of these operators and nothing else reads it."""
+    if value is None or value.is_graph_output() or len(value.uses()) != 1:
+        return None
+    node = value.producer()
+    if node is None or node.op_type not in op_types or node.domain not in ("", "ai.onnx"):
+        return None
+    # A chain from one graph into a subgraph stays: the node may run many times there.
+    (reader, _) = next(iter(value.uses()))
+    return node if node.graph is reader.graph else None
+
+
+def new_weight(node: ir.Node, values: NDArray[Any], hint: str) -> ir.Value:
+    """Add a weight to the node's graph, under a name that nothing else has."""
+    import onnx_ir as ir
+
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)  # noqa: S101 - nodes_of yields no function's nodes
+    taken = set(graph.initializers)
+    name = next(n for n in (f"{hint}_{i}" for i in range(len(taken) + 1)) if n not in taken)
+    array = np.ascontiguousarray(values)
+    value = ir.Value(
+        name=name,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def replace_chain(old: Sequence[ir.Node], new: ir.Node) -> None:
+    """Put a node where a chain was; its output takes the place, and the name, of the last's."""
+    import onnx_ir as ir
+
+    graph = old[-1].graph
+    assert graph is not None  # noqa: S101 - the node was found in it
+    ir.convenience.replace_nodes_and_values(
+        graph, old[-1], old, [new], [old[-1].outputs[0]], [new.outputs[0]]
+    )
+
+
+def remove_noop(node: ir.Node, source: ir.Value) -> None:
+    """Let all that reads a node's first output read another value instead."""
+    import onnx_ir as ir
+
+    replace_chain([node], ir.node("Identity", [source]))
+
+
+def drop_identities(model: ir.Model) -> None:
+    """Remove what remove_noop left; Identities that tie an input to an output stay."""
+    from onnx_ir.passes.common import IdentityEliminationPass
+
+    IdentityEliminationPass()(model)
+
+
+def per_channel(values: NDArray[Any], rank: int, channels: int) -> NDArray[Any] | None:
+    """Return a constant operand as one value per channel (axis 1 of a tensor of that rank).
+
+    None where it varies along another axis or would enlarge the result.
+    """
+    if values.ndim > rank:
+        return None
+    shape = (1,) * (rank - values.ndim) + values.shape
+    if any(size != 1 for axis, size in enumerate(shape) if axis != 1):
+        return None
+    if shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(values.reshape(-1), (channels,))
