@@ -36,6 +36,7 @@ class Stage(StrEnum):
 
     PREPARE = "Prepare"
     MEASURE = "Measure"
+    REPORT = "Report"
 
 
 class Credentials(StrEnum):
@@ -107,8 +108,21 @@ class MeasurePlan(ApiModel):
     output_uri: str
 
 
-Plan = Annotated[PreparePlan | MeasurePlan, Field(discriminator="stage")]
-PLAN_ADAPTER: TypeAdapter[PreparePlan | MeasurePlan] = TypeAdapter(Plan)
+class ReportPlan(ApiModel):
+    """Judge a measurement that is in the store anew: other gates, another objective."""
+
+    stage: Literal[Stage.REPORT] = Stage.REPORT
+    target: Name
+    result: Digest = Field(description="Digest of the measurement's result.json.")
+    quality: list[QualityGate]
+    objective: Objective
+    benchmark: Benchmark
+    output_uri: str
+
+
+JobPlan = PreparePlan | MeasurePlan | ReportPlan
+Plan = Annotated[JobPlan, Field(discriminator="stage")]
+PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 
 def default_variants() -> list[Variant]:
@@ -202,6 +216,24 @@ def measure_plan(
         dimensions=spec.dimensions,
         evaluation=_planned(spec.data.evaluation),
         variants=prepare.variants,
+        quality=spec.quality,
+        objective=spec.objective,
+        benchmark=spec.benchmark,
+        output_uri=output_uri,
+    )
+
+
+def report_plan(
+    spec: ModelOptimizationSpec, *, target: str, result: str, output_uri: str
+) -> ReportPlan:
+    """Return what a target's report Job is told.
+
+    Args:
+        result: Digest of the measurement's result.json.
+    """
+    return ReportPlan(
+        target=target,
+        result=result,
         quality=spec.quality,
         objective=spec.objective,
         benchmark=spec.benchmark,

@@ -22,6 +22,12 @@ class Reason(StrEnum):
     PENDING = "Pending"
     PREPARING = "Preparing"
     MEASURING = "Measuring"
+    SELECTING = "Selecting"
+    QUEUED = "Queued"
+    # Ready=Unknown, and nothing is going to happen
+    SUSPENDED = "Suspended"
+    # Outdated=True
+    OLDER_OPTIMIZER = "OlderOptimizer"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     # Found by a Job
@@ -43,6 +49,7 @@ class Reason(StrEnum):
     POD_FORBIDDEN = "PodForbidden"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
+    ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     JOB_FAILED = "JobFailed"
@@ -168,6 +175,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         False,
         "No node has room for the Pod or the labels it asks for",
         "Add a node that fits, or lower the target's resources and nodeSelector.",
+    ),
+    Reason.ACCELERATOR_NOT_FOUND: ReasonInfo(
+        False,
+        "No node has the accelerator that the Pod asks for, or none of them is free",
+        "Wait until one is free, add a node with one, or correct the profile's resources.",
     ),
     Reason.OUT_OF_MEMORY: ReasonInfo(
         True, "The container exceeded its memory limit", "Raise the target's memory limit."

@@ -85,6 +85,15 @@ def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResu
     )
 
 
+def unjudged(variant: VariantResult) -> VariantResult:
+    """Return a variant as it was measured, before any gate."""
+    if variant.state is not VariantState.REJECTED:
+        return variant
+    return variant.model_copy(
+        update={"state": VariantState.PASSED, "reason": None, "message": None}
+    )
+
+
 def select(
     baseline: VariantResult,
     variants: Sequence[VariantResult],

@@ -316,6 +316,12 @@ class Resources(ApiModel):
     )
 
 
+# A label value of Kueue's: the name of a LocalQueue.
+QueueName = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+]
+
+
 class Target(ApiModel):
     """Hardware to measure on."""
 
@@ -327,6 +333,10 @@ class Target(ApiModel):
     )
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         default={}, max_length=8, description="Labels a node must have, on top of the profile's."
+    )
+    queue_name: QueueName | None = Field(
+        default=None,
+        description="Kueue's LocalQueue for this target's Job. Omitted, execution.queueName.",
     )
     resources: Resources | None = Field(
         default=None, description="Compute resources. Omitted, the profile's."
@@ -421,6 +431,22 @@ class Execution(ApiModel):
     )
     backoff_limit: int = Field(
         default=2, ge=0, le=6, description="Retries of a Job after a fault that a retry may cure."
+    )
+    suspend: bool = Field(
+        default=False,
+        description="Run no Jobs: those at work are deleted, results are kept. False resumes.",
+    )
+    queue_name: QueueName | None = Field(
+        default=None,
+        description="Kueue's LocalQueue in the resource's namespace: the label "
+        "kueue.x-k8s.io/queue-name of the Jobs.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=2147483647,
+        description="Life of a finished Job once its result is in status. Omitted, the "
+        "administrator's (Helm values, ttlSecondsAfterFinished).",
     )
 
 

@@ -16,12 +16,13 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    OUTDATED = "Outdated"
 
 
 class Condition(ObservedModel):
     """As metav1.Condition."""
 
-    type: ConditionType = Field(description="Ready, Reconciling or Stalled.")
+    type: ConditionType = Field(description="Ready, Reconciling, Stalled or Outdated.")
     status: str = Field(max_length=7, description="True, False or Unknown.")
     reason: str = Field(max_length=64, description="Stable, CamelCase; see docs/api.md.")
     message: str = Field(max_length=2048, description="For people: what and what to do.")
@@ -34,7 +35,7 @@ class Condition(ObservedModel):
 class Progress(ObservedModel):
     """How far the Jobs are."""
 
-    stage: str = Field(max_length=16, description="Prepare or Measure.")
+    stage: str = Field(max_length=16, description="Prepare, Measure or Report.")
     targets_done: int = Field(description="Targets with a result.")
     targets_total: int = Field(description="Targets asked for.")
     start_time: str | None = Field(
@@ -84,6 +85,21 @@ class Report(ObservedModel):
     uri: str = Field(max_length=1200, description="Where it lies, s3://BUCKET/KEY.")
 
 
+class Measurement(ObservedModel):
+    """What the figures were measured for: a new selection from the same figures is possible
+    as long as it is the same."""
+
+    key: str = Field(
+        max_length=16, description="Of model, inputs, data, variants, benchmark and hardware."
+    )
+    data_ranges: dict[str, float] = Field(
+        default={}, description="Quality metrics computed, each with its dataRange."
+    )
+    judged: str | None = Field(
+        default=None, max_length=16, description="Of the gates and objective that judged them."
+    )
+
+
 class TargetStatus(ObservedModel):
     """The verdict on one target."""
 
@@ -105,6 +121,12 @@ class TargetStatus(ObservedModel):
         default=None, max_length=40, description="Name of the winner; baseline if none won."
     )
     report: Report = Field(description="Everything else that is known.")
+    optimizer: str | None = Field(
+        default=None, max_length=512, description="Optimizer image that measured."
+    )
+    measurement: Measurement | None = Field(
+        default=None, description="What the figures were measured for."
+    )
 
 
 class Summary(ObservedModel):
@@ -115,6 +137,21 @@ class Summary(ObservedModel):
     quality: str | None = Field(default=None, max_length=32, description="First gate's metric.")
     size: str | None = Field(default=None, max_length=16, description="Size of the artifact.")
     targets: str | None = Field(default=None, max_length=8, description="Done of asked for.")
+
+
+class SelectionRecord(ObservedModel):
+    """What was selected once: what to serve to go back to it."""
+
+    target: str = Field(max_length=40, description="The target's name.")
+    selected: str = Field(max_length=40, description="Name of the winner.")
+    artifact: str | None = Field(
+        default=None, max_length=71, description="Digest of the file to serve."
+    )
+    report: str = Field(max_length=71, description="Digest of result.json.")
+    generation: int = Field(description="Generation of spec that it was selected for.")
+    time: str = Field(
+        description="When it was selected.", json_schema_extra={"format": "date-time"}
+    )
 
 
 class ModelOptimizationStatus(ObservedModel):
@@ -131,7 +168,7 @@ class ModelOptimizationStatus(ObservedModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=8,
-        description="Ready, and Reconciling or Stalled while True.",
+        description="Ready, and Reconciling, Stalled or Outdated while True.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
@@ -148,4 +185,10 @@ class ModelOptimizationStatus(ObservedModel):
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
         },
+    )
+    history: list[SelectionRecord] = Field(
+        default=[],
+        max_length=24,
+        description="The last three selections of each target that differ, newest first.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )

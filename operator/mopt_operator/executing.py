@@ -8,7 +8,8 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
     ""        pods                       get list watch
     ""        events                     list create
 
-Secrets are not among them, nor custom resource definitions, nor namespaces.
+Those on the Lease are in electing.py. Secrets are not among them, nor custom resource
+definitions, nor namespaces.
 """
 
 from __future__ import annotations
@@ -115,6 +116,32 @@ class Cluster:
         path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
         await self._request("POST", path, body=event)
 
+    async def read_lease(self, namespace: str, name: str) -> Raw:
+        """Return a Lease.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return await self._request("GET", _leases(namespace, name))
+
+    async def create_lease(self, lease: Mapping[str, Any]) -> Raw:
+        """Create a Lease and return it.
+
+        Raises:
+            Conflict: There is one of this name.
+        """
+        return await self._request("POST", _leases(lease["metadata"]["namespace"]), body=lease)
+
+    async def replace_lease(self, lease: Mapping[str, Any]) -> Raw:
+        """Replace a Lease and return it.
+
+        Raises:
+            Conflict: It has changed since it was read.
+        """
+        metadata = lease["metadata"]
+        path = _leases(metadata["namespace"], metadata["name"])
+        return await self._request("PUT", path, body=lease)
+
     async def check_access(self, namespace: str | None) -> None:
         """Try what the watches need.
 
@@ -193,4 +220,9 @@ def _resources(namespace: str | None) -> str:
 
 def _jobs(namespace: str | None, name: str | None = None) -> str:
     path = _in("/apis/batch/v1", namespace, "jobs")
+    return path if name is None else f"{path}/{quote(name)}"
+
+
+def _leases(namespace: str, name: str | None = None) -> str:
+    path = _in("/apis/coordination.k8s.io/v1", namespace, "leases")
     return path if name is None else f"{path}/{quote(name)}"

@@ -20,6 +20,8 @@ _START_REASONS = frozenset(
 )
 # The scheduler's words where only our own rule, one measurement per node, is in the way.
 _ANTI_AFFINITY = "anti-affinity"
+# The scheduler's words where a device plugin's resource, DOMAIN/NAME, is what lacks.
+_NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.unschedulable is not None:
         if _ANTI_AFFINITY in pod.unschedulable:
             return None
-        return problem(Reason.UNSCHEDULABLE, f"No node takes the Pod: {_quote(pod.unschedulable)}")
+        words = f"No node takes the Pod: {_quote(pod.unschedulable)}"
+        lacks = _NO_DEVICE.search(pod.unschedulable)
+        return problem(Reason.ACCELERATOR_NOT_FOUND if lacks else Reason.UNSCHEDULABLE, words)
     if pod.waiting is None:
         return None
     reason, message = pod.waiting

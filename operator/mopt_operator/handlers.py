@@ -8,6 +8,7 @@ first event handler runs, so that nothing is decided on a half-filled store.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,4 +76,5 @@ def _observe(
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Mapping[str, Any], **_: Any) -> None:
         raw = event["object"]
+        kind.touched = time.monotonic()
         queue.add(kind.remove(raw) if event["type"] == "DELETED" else kind.put(raw))

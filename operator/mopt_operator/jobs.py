@@ -10,17 +10,21 @@ from mopt_api.reasons import PERMANENT_EXIT_CODES
 
 from .observing import (
     ANNOTATION_GENERATION,
+    ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
+    ANNOTATION_RESULT,
     CONTAINER,
     LABEL_MANAGED_BY,
     LABEL_NAME,
+    LABEL_QUEUE,
     LABEL_STAGE,
     LABEL_TARGET,
     LABEL_UID,
     MANAGED_BY,
     Resource,
 )
-from .settings import Settings
+from .settings import NodeRequirement, Settings
+from .sizing import default_resources
 from .works import Work, job_name
 
 Manifest = dict[str, Any]
@@ -57,6 +61,14 @@ def _environment(work: Work, resource: Resource) -> list[Manifest]:
     return variables
 
 
+def _resources(work: Work) -> Manifest:
+    """Return what the target or its profile asks for, else what the model needs."""
+    given = work.resources
+    if not given.requests and not given.limits:
+        given = default_resources(work.model_bytes)
+    return given.to_api()
+
+
 def _container(work: Work, resource: Resource, settings: Settings) -> Manifest:
     return {
         "name": CONTAINER,
@@ -64,7 +76,7 @@ def _container(work: Work, resource: Resource, settings: Settings) -> Manifest:
         "imagePullPolicy": settings.image_pull_policy,
         "args": [work.stage.lower()],
         "env": _environment(work, resource),
-        "resources": work.resources.to_api(),
+        "resources": _resources(work),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -108,9 +120,20 @@ def _pod_spec(work: Work, resource: Resource, settings: Settings) -> Manifest:
         "priorityClassName": profile.priority_class_name,
     }
     spec |= {key: value for key, value in optional.items() if value}
+    affinity: Manifest = {}
+    if profile.node_affinity:
+        affinity |= _on_nodes_that_fulfil(profile.node_affinity)
     if work.stage is Stage.MEASURE:
-        spec["affinity"] = _alone_among_measurements()
+        affinity |= _alone_among_measurements()
+    if affinity:
+        spec["affinity"] = affinity
     return spec
+
+
+def _on_nodes_that_fulfil(requirements: list[NodeRequirement]) -> Manifest:
+    expressions = [requirement.to_api() for requirement in requirements]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def _alone_among_measurements() -> Manifest:
@@ -142,16 +165,23 @@ def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: in
     }
     if work.target:
         labels[LABEL_TARGET] = work.target
+    optional = {
+        ANNOTATION_PREPARED: work.prepared,
+        ANNOTATION_RESULT: work.result,
+        ANNOTATION_MEASURED_BY: work.measured_by,
+    }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}
-    if work.prepared:
-        annotations[ANNOTATION_PREPARED] = work.prepared
+    annotations |= {key: value for key, value in optional.items() if value}
+    # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it
+    # would make Kueue count them a second time.
+    queued = {LABEL_QUEUE: work.queue} if work.queue else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(work, resource, settings, attempt=attempt),
             "namespace": resource.namespace,
-            "labels": labels,
+            "labels": labels | queued,
             "annotations": annotations,
             "ownerReferences": [
                 {

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import sys
+import uuid
 
 import kopf
 
 from ._errors import NotFound, OperatorError, Refused, SettingsError
 from .connecting import api_client
+from .electing import Election
 from .executing import Cluster
 from .handlers import kopf_settings, registry
 from .logs import configure_logs
+from .measuring import Metrics
 from .queueing import WorkQueue
 from .reconciling import Reconciler
+from .serving import application, serve
 from .settings import Settings, read_settings
 from .storing import Store
-from .watching import watch_the_watches
+from .watching import missing_watches, watch_the_watches
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +56,39 @@ async def _check_access(cluster: Cluster, namespaces: list[str]) -> None:
         raise OperatorError(f"the operator's role lacks a permission: {error}") from error
 
 
+async def _work(reconciler: Reconciler, leading: asyncio.Event) -> None:
+    """Leave the keys in the queue until this operator leads."""
+    await leading.wait()
+    await reconciler.work()
+
+
+def _elect(cluster: Cluster, settings: Settings) -> Election | None:
+    """Return this process as a candidate; None where it is the only operator."""
+    lease = settings.leader_election
+    if lease is None:
+        return None
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    return Election(cluster, namespace=lease.namespace, name=lease.name, identity=identity)
+
+
+def not_ready(task_names: list[str], *, watching: bool, lease_known: bool) -> list[str]:
+    """Return what keeps the operator from being ready; a standby is ready too.
+
+    Args:
+        task_names: Of the tasks that are not done.
+        watching: The watches have been started.
+        lease_known: It is clear who leads, or there is no election.
+    """
+    lines = []
+    if not watching:
+        lines.append("the watches have not been started")
+    elif missing := missing_watches(task_names):
+        lines.append(f"not watched: {', '.join(missing)}")
+    if not lease_known:
+        lines.append("the lease has not been read")
+    return lines
+
+
 async def _stop_on_signal(watching: asyncio.Event) -> None:
     """Return at SIGTERM or SIGINT. kopf's own handlers would take five seconds to end."""
     await watching.wait()
@@ -72,8 +110,24 @@ async def operate(settings: Settings) -> None:
     async with api_client() as client:
         cluster = Cluster(client)
         await _check_access(cluster, settings.watch_namespaces)
-        reconciler = Reconciler(cluster, settings, store=store, queue=queue)
-        tasks = [asyncio.create_task(reconciler.work()) for _ in range(WORKERS)]
+        metrics = Metrics(settings, store=store, queue=queue)
+        reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
+        election = _elect(cluster, settings)
+        leading = asyncio.Event() if election is None else election.leading
+        metrics.leader.set_function(lambda: float(leading.is_set()))
+
+        def missing() -> list[str]:
+            return not_ready(
+                [task.get_name() for task in asyncio.all_tasks()],
+                watching=watching.is_set(),
+                lease_known=election is None or election.known,
+            )
+
+        tasks = [asyncio.create_task(_work(reconciler, leading)) for _ in range(WORKERS)]
+        if election is None:
+            leading.set()
+        else:
+            tasks.append(asyncio.create_task(election.run()))
         tasks.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
         tasks.append(asyncio.create_task(watch_the_watches()))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
@@ -84,19 +138,28 @@ async def operate(settings: Settings) -> None:
             standalone=True,
             clusterwide=not settings.watch_namespaces,
             namespaces=settings.watch_namespaces,
-            liveness_endpoint=f"http://{settings.health_address}/healthz",
             ready_flag=watching,
         )
         tasks.append(asyncio.create_task(kopfs))
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            async with serve(settings.health_address, application(missing, metrics.text)):
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # kopf's last, and the lease before it: it takes its time to end.
+            kopf_task = tasks.pop()
+            await _end(tasks)
+            if election is not None:
+                await election.release()
+            await _end([kopf_task])
             queue.close()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main() -> None:

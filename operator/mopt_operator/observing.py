@@ -22,6 +22,9 @@ LABEL_STAGE = "mopt.dev/stage"
 LABEL_TARGET = "mopt.dev/target"
 ANNOTATION_GENERATION = "mopt.dev/generation"
 ANNOTATION_PREPARED = "mopt.dev/prepared"
+ANNOTATION_RESULT = "mopt.dev/result"
+ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 CONTAINER = "optimizer"
 
@@ -53,7 +56,12 @@ class Job:
     Attributes:
         failed: Reason and message of the Failed condition, None while there is none.
         prepared: Digest that a measure Job starts from.
+        result: Digest of the result.json that a report Job starts from.
+        measured_by: Optimizer image behind that result; of other Jobs, their own.
         expires: Has a ttlSecondsAfterFinished.
+        stage: As its label says, lowercase.
+        ended: When it finished; None where it has not, or does not tell.
+        suspended: Its controller starts no Pods; Kueue does that while a Job is queued.
     """
 
     namespace: str
@@ -66,8 +74,13 @@ class Job:
     completed: datetime | None = None
     failed: tuple[str, str] | None = None
     prepared: str | None = None
+    result: str | None = None
     expires: bool = False
     deleting: bool = False
+    stage: str = ""
+    ended: datetime | None = None
+    measured_by: str = ""
+    suspended: bool = False
 
     @property
     def finished(self) -> bool:
@@ -167,26 +180,37 @@ def observe_resource(raw: Raw) -> Resource:
 
 def observe_job(raw: Raw) -> Job:
     """Reduce a batch/v1 Job."""
-    metadata = raw["metadata"]
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     status = raw.get("status") or {}
     complete, failed = _condition(raw, "Complete"), _condition(raw, "Failed")
     completed = None
     if complete is not None:
         time = status.get("completionTime") or complete.get("lastTransitionTime")
         completed = parse_time(time or metadata["creationTimestamp"])
+    ended = completed
+    if failed is not None and failed.get("lastTransitionTime"):
+        ended = parse_time(failed["lastTransitionTime"])
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    image = next((c.get("image", "") for c in containers if c["name"] == CONTAINER), "")
     return Job(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         owner_uid=_controller(metadata).get("uid", ""),
-        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+        owner_name=labels.get(LABEL_NAME, ""),
         created=parse_time(metadata["creationTimestamp"]),
         completed=completed,
         failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
-        prepared=(metadata.get("annotations") or {}).get(ANNOTATION_PREPARED),
-        expires=(raw.get("spec") or {}).get("ttlSecondsAfterFinished") is not None,
+        prepared=annotations.get(ANNOTATION_PREPARED),
+        result=annotations.get(ANNOTATION_RESULT),
+        expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
+        stage=labels.get(LABEL_STAGE, ""),
+        ended=ended,
+        measured_by=annotations.get(ANNOTATION_MEASURED_BY) or image,
+        suspended=spec.get("suspend") is True,
     )
 
 

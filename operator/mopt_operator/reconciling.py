@@ -11,6 +11,7 @@ from ._errors import Conflict, NotFound, OperatorError, Refused
 from .deciding import Plan, decide
 from .executing import Cluster
 from .logs import about, about_resource
+from .measuring import Metrics
 from .notifying import event, step_event
 from .observing import Job, Raw, Resource, Snapshot, parse_time
 from .queueing import WorkQueue
@@ -34,6 +35,7 @@ def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
         for job in snapshot.jobs
         if not job.finished
         and not job.deleting
+        and not job.suspended
         and (now - job.created).total_seconds() >= PODLESS_SECONDS
         and all(pod.finished for pod in snapshot.pods_of(job))
     ]
@@ -61,12 +63,14 @@ class Reconciler:
         *,
         store: Store,
         queue: WorkQueue,
+        metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
         self._store = store
         self._queue = queue
+        self._metrics = metrics or Metrics(settings, store=store, queue=queue)
         self._clock = clock
 
     async def work(self) -> None:
@@ -74,11 +78,14 @@ class Reconciler:
         while True:
             key = await self._queue.get()
             try:
-                await self._attempt(key)
+                with self._metrics.reconcile_seconds.time():
+                    result = await self._attempt(key)
+                self._metrics.reconciles.labels(result).inc()
             finally:
                 self._queue.done(key)
 
-    async def _attempt(self, key: Key) -> None:
+    async def _attempt(self, key: Key) -> str:
+        """Look at a resource once; return how it went, in the words of the metric."""
         fields = about(*key)
         try:
             requeue_after = await self.reconcile(key)
@@ -86,17 +93,20 @@ class Reconciler:
             # Somebody was faster; the watch brings what is new, or already has.
             delay = self._queue.retry(key)
             logger.debug("Lost a race, again in %.1f s: %s", delay, error, extra=fields)
+            return "conflict"
         except OperatorError as error:
             delay = self._queue.retry(key)
             logger.warning("Again in %.1f s: %s", delay, error, extra=fields)
+            return "error"
         except Exception:
             # A fault of ours must not end the worker of all other resources.
             delay = self._queue.retry(key)
             logger.exception("Internal error, again in %.1f s", delay, extra=fields)
-        else:
-            self._queue.succeeded(key)
-            if requeue_after is not None:
-                self._queue.add_after(key, requeue_after)
+            return "fault"
+        self._queue.succeeded(key)
+        if requeue_after is not None:
+            self._queue.add_after(key, requeue_after)
+        return "done"
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done for a resource now.
@@ -128,7 +138,7 @@ class Reconciler:
         if plan.status is not None:
             await self._write_status(snapshot.resource, plan.status)
         for job in plan.expire:
-            await self._expire(job)
+            await self._expire(job, plan.ttl_seconds)
         return plan.requeue_after
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
@@ -200,13 +210,14 @@ class Reconciler:
             logger.info("%s: %s", step["reason"], step["message"], extra=about_resource(resource))
             await self._tell(step)
 
-    async def _expire(self, job: Job) -> None:
+    async def _expire(self, job: Job, seconds: int) -> None:
         try:
-            kept = await self._cluster.expire_job(job, self._settings.ttl_seconds_after_finished)
+            kept = await self._cluster.expire_job(job, seconds)
         except (NotFound, Conflict) as error:
             logger.debug("Job %s is gone already: %s", job.name, error)
         else:
             self._store.jobs.put(kept)
+            self._metrics.job_ended(job, self._clock())
 
     async def _tell(self, told: Mapping[str, Any]) -> None:
         """Create an Event. It is a courtesy: that it cannot be told stops nothing."""
@@ -236,4 +247,5 @@ class Reconciler:
     async def _compare(self, kind: Kind[Any], listed: Raw, namespace: str | None) -> None:
         version = listed["metadata"]["resourceVersion"]
         for key in kind.replace(listed["items"], version, namespace):
+            self._metrics.missed.inc()
             self._queue.add(key)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mopt_api.result import BASELINE, Artifact, ArtifactFormat, QualityResult, SourceInfo
 from mopt_api.spec import Aggregate, ModelOptimizationSpec, QualityGate, QualityMetric, Runtime
-from mopt_api.status import Report, Summary, TargetStatus, VariantStatus
+from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
 from mopt_api.termination import MeasureSummary, VariantSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -90,10 +90,14 @@ def target_status(
     *,
     output_uri: str,
     source: SourceInfo | None,
+    optimizer: str | None = None,
+    measurement: Measurement | None = None,
 ) -> TargetStatus:
     """Return the verdict on a target.
 
     Args:
+        optimizer: Image that measured.
+        measurement: What was measured.
         output_uri: The store that the artifacts' digests are in.
         source: The model file; None where its prepare Job is gone.
     """
@@ -116,6 +120,8 @@ def target_status(
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
         report=Report(digest=summary.result, uri=blob_uri(output_uri, summary.result)),
+        optimizer=optimizer or None,
+        measurement=measurement,
     )
 
 

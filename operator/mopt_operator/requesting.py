@@ -12,6 +12,7 @@ from mopt_api.status import ConditionType, ModelOptimizationStatus
 from .conditions import is_true
 from .observing import Resource
 from .settings import DEFAULT_PROFILE, Settings
+from .sizing import resources_fault
 from .works import targets_of
 
 
@@ -51,6 +52,8 @@ def read_request(resource: Resource, settings: Settings) -> Request:
             raise InvalidRequest(
                 f"spec.targets: {target.name} names the profile {profile}; there are: {known}"
             )
+        if target.resources and (fault := resources_fault(target.resources)):
+            raise InvalidRequest(f"spec.targets: {target.name}: resources.{fault}")
     return Request(spec, output, tuple(targets))
 
 
@@ -60,6 +63,12 @@ def read_status(resource: Resource) -> ModelOptimizationStatus:
         return ModelOptimizationStatus.model_validate(resource.status)
     except ValidationError:
         return ModelOptimizationStatus()
+
+
+def is_suspended(resource: Resource) -> bool:
+    """Tell whether the user wants no Jobs; also of a spec that is not valid."""
+    execution = resource.spec.get("execution")
+    return isinstance(execution, dict) and execution.get("suspend") is True
 
 
 def speaks_of_this_run(status: ModelOptimizationStatus, resource: Resource) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from mopt_api.base import ApiModel, Name, Rule
 from mopt_api.spec import Output, Quantity, Resources, SecretRef
 
 from ._errors import SettingsError
+from .sizing import resources_fault
 
 CONFIG_VARIABLE = "MOPT_OPERATOR_CONFIG"
 DEFAULT_CONFIG = "/etc/mopt/config.json"
@@ -34,26 +35,113 @@ class PullPolicy(StrEnum):
     NEVER = "Never"
 
 
+class OnUpgrade(StrEnum):
+    """What happens to results that an older optimizer image made."""
+
+    KEEP = "Keep"
+    RERUN = "Rerun"
+
+
+LabelKey = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+
+
 class Toleration(ApiModel):
     """As in a Pod."""
 
-    key: str | None = None
-    operator: str | None = None
-    value: str | None = None
-    effect: str | None = None
+    key: LabelKey | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     toleration_seconds: int | None = None
+
+    RULES = (
+        Rule(
+            "self.operator != 'Exists' || !has(self.value)",
+            "Exists takes no value",
+            lambda t: t.operator != "Exists" or not t.value,
+        ),
+        Rule(
+            "has(self.key) || self.operator == 'Exists'",
+            "without a key the operator must be Exists",
+            lambda t: bool(t.key) or t.operator == "Exists",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || self.effect == 'NoExecute'",
+            "tolerationSeconds belongs to the effect NoExecute",
+            lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
+        ),
+    )
+
+
+class NodeRequirement(ApiModel):
+    """What a node's label must fulfil, as in a Pod's node affinity."""
+
+    key: LabelKey
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: list[LabelValue] = []
+
+    RULES = (
+        Rule(
+            "!(self.operator in ['In', 'NotIn']) || size(self.values) > 0",
+            "In and NotIn need values",
+            lambda r: r.operator not in ("In", "NotIn") or r.values,
+        ),
+        Rule(
+            "!(self.operator in ['Exists', 'DoesNotExist']) || size(self.values) == 0",
+            "Exists and DoesNotExist take no values",
+            lambda r: r.operator not in ("Exists", "DoesNotExist") or not r.values,
+        ),
+        Rule(
+            "!(self.operator in ['Gt', 'Lt']) || size(self.values) == 1",
+            "Gt and Lt take one whole number",
+            lambda r: (
+                r.operator not in ("Gt", "Lt") or (len(r.values) == 1 and r.values[0].isdigit())
+            ),
+        ),
+    )
 
 
 class Profile(ApiModel):
-    """Hardware that the administrator offers to targets."""
+    """Hardware that the administrator offers to targets; the Pod template of its Jobs.
 
-    node_selector: dict[str, str] = {}
+    Checked when the operator starts: a profile that no Pod could have ends it with one line.
+    """
+
+    node_selector: dict[LabelKey, LabelValue] = {}
+    node_affinity: list[NodeRequirement] = Field(
+        default=[], max_length=16, description="A node must fulfil them all."
+    )
     tolerations: list[Toleration] = []
     resources: Resources = Resources()
-    service_account_name: str | None = None
-    runtime_class_name: str | None = None
-    priority_class_name: str | None = None
+    service_account_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    priority_class_name: ObjectName | None = None
     scratch_size: Quantity = Field(default="8Gi", description="Size limit of the Job's /tmp.")
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        if fault := resources_fault(self.resources):
+            raise ValueError(f"resources.{fault}")
+        return self
+
+
+class LeaderElection(ApiModel):
+    """The Lease that lets one of several operators work."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="The operator's own namespace."
+    )
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        default="mopt-operator", description="Name of the Lease."
+    )
 
 
 class Settings(ApiModel):
@@ -76,7 +164,13 @@ class Settings(ApiModel):
     health_address: str = Field(
         default="0.0.0.0:8080",
         pattern=r"^[^:/\s]+:[0-9]+$",
-        description="HOST:PORT of /healthz.",
+        description="HOST:PORT of /healthz, /readyz and /metrics.",
+    )
+    on_upgrade: OnUpgrade = Field(
+        default=OnUpgrade.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+    )
+    leader_election: LeaderElection | None = Field(
+        default=None, description="None: this operator is the only one."
     )
 
     RULES = (

@@ -6,6 +6,7 @@ put here too, and a watch may still be behind them.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,6 +52,8 @@ class Kind(Generic[_T]):
         self._resource_name = resource_name
         self._objects: dict[Key, _T] = {}
         self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
+        # When the watch last brought something, on the clock of time.monotonic.
+        self.touched = time.monotonic()
 
     def put(self, raw: Raw) -> Key:
         """Remember an object unless a newer version is known; return its resource's key."""
@@ -129,6 +132,10 @@ class Store:
         self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name)
         self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name)
         self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name)
+
+    def kinds(self) -> dict[str, Kind[Any]]:
+        """Return the kinds by their plural."""
+        return {"modeloptimizations": self.resources, "jobs": self.jobs, "pods": self.pods}
 
     def snapshot(
         self,

@@ -44,6 +44,7 @@ class Track:
         problem: What is wrong, for good or for now.
         over: Nothing more happens: outcome or problem is final.
         waiting: A measurement of somebody else has the node.
+        queued: The Job is suspended: its queue has no room.
         note: What a person should know while it runs.
         requeue_after: Seconds after which to look again without an event.
     """
@@ -55,6 +56,7 @@ class Track:
     problem: Problem | None = None
     over: bool = False
     waiting: bool = False
+    queued: bool = False
     note: str = ""
     requeue_after: float | None = None
 
@@ -141,6 +143,8 @@ def follow(
         pods = snapshot.pods_of(job)
         if job.failed is not None:
             return Track(names, job, problem=job_problem(job, pods), over=True)
+        if job.completed is None and job.suspended:
+            return Track(names, job, queued=True)
         if job.completed is None:
             found = _running(job, snapshot, now)
             return Track(

@@ -11,11 +11,13 @@ from typing import Any
 from mopt_api.plan import (
     DEFAULT_TARGET,
     Credentials,
+    JobPlan,
     MeasurePlan,
-    PreparePlan,
+    ReportPlan,
     Stage,
     measure_plan,
     prepare_plan,
+    report_plan,
 )
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 
@@ -25,6 +27,11 @@ from .settings import DEFAULT_PROFILE, Profile, Settings
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
 _DIGITS = 10
+# Reads one JSON file and writes another.
+_REPORT_RESOURCES = Resources(
+    requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"}
+)
+_ANY_DIGEST = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,14 @@ class Work:
         secrets: Name of the Secret behind each role's store credentials.
         deadline_seconds: Longest run of one Pod.
         retries: Of the Job, after a fault that a retry may cure.
+        queue: Kueue's LocalQueue; None for none.
+        model_bytes: Size of the model's file, where it is known. No part of the Job's identity:
+            it only fills in resources that nobody gave.
+        measured_by: Optimizer image behind the figures of a report Job.
+        basis: What those figures were measured for: no other run may take the Job for its own.
     """
 
-    plan: PreparePlan | MeasurePlan
+    plan: JobPlan
     target: str
     profile: Profile
     node_selector: Mapping[str, str]
@@ -47,6 +59,10 @@ class Work:
     secrets: Mapping[Credentials, str]
     deadline_seconds: int
     retries: int
+    queue: str | None = None
+    model_bytes: int | None = None
+    measured_by: str | None = None
+    basis: str = ""
 
     @property
     def stage(self) -> Stage:
@@ -56,6 +72,11 @@ class Work:
     def prepared(self) -> str | None:
         """Return the digest that a measurement starts from."""
         return self.plan.prepared if isinstance(self.plan, MeasurePlan) else None
+
+    @property
+    def result(self) -> str | None:
+        """Return the digest of the result.json that a report starts from."""
+        return self.plan.result if isinstance(self.plan, ReportPlan) else None
 
     def plan_json(self) -> str:
         """Return what MOPT_PLAN holds: the same bytes for the same plan."""
@@ -70,6 +91,8 @@ def targets_of(spec: ModelOptimizationSpec) -> list[Target]:
 def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[Credentials, str]:
     """Return the Secret of each role that a stage needs; the output's is the default."""
     fallback = output.credentials_secret_ref
+    if stage is Stage.REPORT:
+        return {Credentials.OUTPUT: fallback.name} if fallback else {}
     named = {Credentials.MODEL: spec.model.credentials_secret_ref}
     data, role = (
         (spec.data.calibration, Credentials.CALIBRATION)
@@ -94,6 +117,7 @@ def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings
         secrets=_secrets(spec, output, Stage.PREPARE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
     )
 
 
@@ -104,12 +128,14 @@ def measure_work(
     *,
     target: Target,
     prepared: str,
+    model_bytes: int | None = None,
 ) -> Work:
     """Return the measurement on one target.
 
     Args:
         target: Its profile is one of settings.profiles.
         prepared: Digest of the preparation's manifest.
+        model_bytes: See Work.
     """
     profile = settings.profiles[target.profile or DEFAULT_PROFILE]
     return Work(
@@ -121,7 +147,80 @@ def measure_work(
         secrets=_secrets(spec, output, Stage.MEASURE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
+        queue=target.queue_name or spec.execution.queue_name,
+        model_bytes=model_bytes,
     )
+
+
+def report_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    result: str,
+    measured_by: str | None,
+    basis: str,
+) -> Work:
+    """Return the new judgement of a measurement that is in the store.
+
+    Args:
+        result: Digest of the measurement's result.json.
+        measured_by: See Work.
+        basis: What the figures were measured for, see measurement_key.
+    """
+    profile = settings.profiles[DEFAULT_PROFILE]
+    return Work(
+        plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
+        target=target.name,
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=_REPORT_RESOURCES,
+        secrets=_secrets(spec, output, Stage.REPORT),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
+        measured_by=measured_by,
+        basis=basis,
+    )
+
+
+def measurement_key(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    resource: Resource,
+    *,
+    target: Target,
+) -> str:
+    """Return what a target's figures depend on, in 16 hex digits.
+
+    Gates and objective are no part of it: they judge the same figures. Neither is the optimizer
+    image: older figures stay until the administrator has them measured again.
+    """
+    profile = settings.profiles[target.profile or DEFAULT_PROFILE]
+    plan = measure_plan(spec, target=target.name, prepared=_ANY_DIGEST, output_uri=output.uri)
+    measured = plan.to_api()
+    for judging in ("prepared", "quality", "objective"):
+        del measured[judging]
+    identity = {
+        "calibration": prepare_plan(spec, output.uri).to_api().get("calibration"),
+        "measure": measured,
+        "nodeSelector": {**profile.node_selector, **target.node_selector},
+        "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],
+        "runtimeClassName": profile.runtime_class_name,
+        "resources": (target.resources or profile.resources).to_api(),
+        "requestedAt": resource.requested_at,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def judging_key(spec: ModelOptimizationSpec) -> str:
+    """Return what selects among a target's figures, in 16 hex digits: gates and objective."""
+    gates = [gate.to_api() for gate in spec.quality]
+    text = json.dumps([gates, spec.objective.to_api()], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _identity(work: Work, resource: Resource, settings: Settings, attempt: int) -> dict[str, Any]:
@@ -137,6 +236,8 @@ def _identity(work: Work, resource: Resource, settings: Settings, attempt: int) 
         "secrets": dict(work.secrets),
         "deadline": work.deadline_seconds,
         "retries": work.retries,
+        "queue": work.queue,
+        "basis": work.basis,
         "requestedAt": resource.requested_at,
         "image": settings.optimizer_image,
         "attempt": attempt,

@@ -1,4 +1,4 @@
-"""Entry point of the Jobs: `mopt-optimizer prepare|measure`, the plan in MOPT_PLAN.
+"""Entry point of the Jobs: `mopt-optimizer prepare|measure|report`, the plan in MOPT_PLAN.
 
 Standard output gets progress as JSON lines, standard error everything else, and the termination
 message says how it ended. Heavy libraries are imported only once the plan is known to be good.
@@ -18,7 +18,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from mopt_api.plan import PLAN_ADAPTER, PLAN_VARIABLE, MeasurePlan, PreparePlan, Stage
+from mopt_api.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.termination import (
     Summary,
@@ -77,7 +77,7 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(_SIGTERM_EXIT)
 
 
-def read_plan(environ: Mapping[str, str], stage: str) -> PreparePlan | MeasurePlan:
+def read_plan(environ: Mapping[str, str], stage: str) -> JobPlan:
     """Return the plan in the environment.
 
     Raises:
@@ -97,13 +97,15 @@ def read_plan(environ: Mapping[str, str], stage: str) -> PreparePlan | MeasurePl
     return plan
 
 
-def _run(
-    plan: PreparePlan | MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
-) -> Summary:
+def _run(plan: JobPlan, environ: Mapping[str, str], workdir: Path, log: Log) -> Summary:
     if isinstance(plan, PreparePlan):
         from .prepare import prepare
 
         return summarize_prepare(*prepare(plan, environ, workdir, log))
+    if isinstance(plan, ReportPlan):
+        from .report import report
+
+        return summarize_measure(*report(plan, environ, log))
     from .measure import measure
 
     return summarize_measure(*measure(plan, environ, workdir, log))

@@ -14,6 +14,7 @@ from mopt_api.plan import (
     measure_plan,
     objective_point,
     prepare_plan,
+    report_plan,
 )
 from mopt_api.spec import ModelOptimizationSpec
 
@@ -26,6 +27,7 @@ def test_plans_survive_the_wire(spec: dict[str, Any], data: bool) -> None:
     for plan in (
         prepare_plan(parsed, "s3://out/x"),
         measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x"),
+        report_plan(parsed, target="t", result="sha256:" + "1" * 64, output_uri="s3://out/x"),
     ):
         assert PLAN_ADAPTER.validate_python(plan.to_api()) == plan
 

@@ -15,6 +15,7 @@ Only = Callable[..., Manifest]
 
 PROFILE: dict[str, Any] = {
     "nodeSelector": {},
+    "nodeAffinity": [],
     "tolerations": [],
     "resources": {
         "requests": {"cpu": "1", "memory": "2Gi"},
@@ -55,6 +56,8 @@ def test_defaults(config: Config) -> None:
         "watchNamespaces": [],
         "logFormat": "json",
         "ttlSecondsAfterFinished": 3600,
+        "onUpgrade": "Keep",
+        "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 
 
@@ -74,6 +77,7 @@ def test_every_setting(config: Config) -> None:
             "watchNamespaces": ["team-a"],
             "logFormat": "text",
             "ttlSecondsAfterFinished": 0,
+            "onUpgrade": "Rerun",
         }
     )
     assert rendered == {
@@ -88,6 +92,8 @@ def test_every_setting(config: Config) -> None:
         "watchNamespaces": ["team-a"],
         "logFormat": "text",
         "ttlSecondsAfterFinished": 0,
+        "onUpgrade": "Rerun",
+        "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 
 
@@ -104,6 +110,7 @@ def test_profile_takes_what_it_leaves_out_from_default(config: Config) -> None:
                 "nvidia-l4": {
                     "nodeSelector": {"gpu": "l4"},
                     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+                    "nodeAffinity": [{"key": "gpu.memory", "operator": "Gt", "values": ["9"]}],
                     "runtimeClassName": "nvidia",
                 },
             }
@@ -115,6 +122,7 @@ def test_profile_takes_what_it_leaves_out_from_default(config: Config) -> None:
         | {
             "nodeSelector": {"gpu": "l4"},
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+            "nodeAffinity": [{"key": "gpu.memory", "operator": "Gt", "values": ["9"]}],
             "runtimeClassName": "nvidia",
             "scratchSize": "20Gi",
         },

@@ -61,9 +61,9 @@ def _pod(deployment: Manifest, namespace: str) -> Manifest:
 def test_restricted_namespace_admits_the_pod(get: Get, eventually: Eventually) -> None:
     def made() -> bool:
         pods = get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=mopt")
-        return len(pods["items"]) == 1
+        return len(pods["items"]) == 2
 
-    eventually(made, "the Deployment's Pod")
+    eventually(made, "the Deployment's Pods")
 
 
 def test_notes_name_the_next_commands(release: Command) -> None:

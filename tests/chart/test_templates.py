@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mopt_operator import executing
+from mopt_operator import electing, executing
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -82,6 +82,10 @@ def test_default_objects(render: Render) -> None:
         ("ConfigMap", "mopt"),
         ("CustomResourceDefinition", "modeloptimizations.mopt.dev"),
         ("Deployment", "mopt"),
+        ("PodDisruptionBudget", "mopt"),
+        ("Role", "mopt-leader"),
+        ("RoleBinding", "mopt-leader"),
+        ("Service", "mopt-metrics"),
         ("ServiceAccount", "mopt"),
     ]
 
@@ -124,12 +128,14 @@ def test_no_role_has_a_wildcard_or_secrets(render: Render, namespaces: list[str]
 
 def test_watched_namespaces_get_roles_of_their_own(render: Render) -> None:
     manifests = render({"watchNamespaces": ["team-a", "team-b"]})
-    expected = [("team-a", "mopt"), ("team-b", "mopt")]
-    assert _named(manifests, "Role") == expected
-    assert _named(manifests, "RoleBinding") == expected
+    expected = [("mopt-system", "mopt-leader"), ("team-a", "mopt"), ("team-b", "mopt")]
+    assert sorted(_named(manifests, "Role")) == expected
+    assert sorted(_named(manifests, "RoleBinding")) == expected
     assert _named(manifests, "ClusterRoleBinding") == []
     assert (None, "mopt-system:mopt") not in _named(manifests, "ClusterRole")
     for manifest in manifests:
+        if manifest["metadata"].get("namespace") == "mopt-system":
+            continue
         if manifest["kind"] == "Role":
             assert manifest["rules"] == RULES
         if manifest["kind"] == "RoleBinding":
@@ -161,6 +167,8 @@ def test_roles_can_be_left_to_the_administrator(render: Render) -> None:
         "ConfigMap",
         "CustomResourceDefinition",
         "Deployment",
+        "PodDisruptionBudget",
+        "Service",
         "ServiceAccount",
     }
 
@@ -183,9 +191,63 @@ def test_pod_is_restricted(only: Only) -> None:
     assert {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}} in pod["volumes"]
 
 
-def test_one_operator_at_a_time(only: Only) -> None:
+def test_two_operators_on_two_nodes_and_one_more_during_an_upgrade(only: Only) -> None:
     spec = only("Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["replicas"] == 2
+    rolling = {"maxUnavailable": 0, "maxSurge": 1}
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"] == spec["selector"]
+
+
+def test_lease_is_the_only_thing_touched_in_the_operator_s_namespace(
+    render: Render, only: Only
+) -> None:
+    role = only("Role")
+    assert (role["metadata"]["namespace"], role["metadata"]["name"]) == (
+        "mopt-system",
+        "mopt-leader",
+    )
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        leases | {"verbs": ["create"]},
+        leases | {"resourceNames": ["mopt-leader"], "verbs": ["get", "update"]},
+    ]
+    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", electing.__doc__ or "", re.MULTILINE)
+    assert listed == [("coordination.k8s.io", "leases", "get create update")]
+    assert only("RoleBinding")["roleRef"]["name"] == "mopt-leader"
+
+
+def test_budget_keeps_one_operator(only: Only, render: Render) -> None:
+    budget = only("PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"] == only("Deployment")["spec"]["selector"]
+    # With one replica it could only hinder a drain.
+    assert _named(render({"replicas": 1}), "PodDisruptionBudget") == []
+    off = render({"podDisruptionBudget": {"enabled": False}})
+    assert _named(off, "PodDisruptionBudget") == []
+
+
+def test_metrics_are_served_and_scraped(only: Only, render: Render) -> None:
+    service, container = only("Service"), _container(only("Deployment"))
+    assert service["spec"]["selector"] == only("Deployment")["spec"]["selector"]["matchLabels"]
+    (port,) = service["spec"]["ports"]
+    assert port["targetPort"] in [p["name"] for p in container["ports"]]
+    assert _named(render(), "ServiceMonitor") == []
+    settings = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prom"}}}}
+    monitor = only("ServiceMonitor", settings)
+    assert monitor["metadata"]["labels"]["release"] == "prom"
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint == {
+        "port": port["name"],
+        "path": "/metrics",
+        "interval": "30s",
+        "honorLabels": True,
+    }
+    assert _named(render({"metrics": {"service": {"enabled": False}}}), "Service") == []
 
 
 def test_selector_survives_chart_and_app_versions(only: Only) -> None:
@@ -209,8 +271,9 @@ def test_large_grace_period_stays_an_integer(only: Only) -> None:
 def test_probes_ask_the_health_port(only: Only) -> None:
     container = _container(only("Deployment"))
     assert container["ports"] == [{"name": "health", "containerPort": 8080}]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    for probe, path in (("startup", "healthz"), ("liveness", "healthz"), ("readiness", "readyz")):
+        wanted = {"path": f"/{path}", "port": "health"}
+        assert container[f"{probe}Probe"]["httpGet"] == wanted
 
 
 def test_configuration_is_mounted_where_the_operator_reads_it(only: Only) -> None:

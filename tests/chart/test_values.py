@@ -42,6 +42,17 @@ Values = dict[str, Any]
         ({"ttlSecondsAfterFinished": -1}, "at '/ttlSecondsAfterFinished'"),
         ({"logFormat": "xml"}, "at '/logFormat'"),
         ({"crds": {"keep": "yes"}}, "at '/crds/keep'"),
+        ({"replicas": -1}, "at '/replicas'"),
+        ({"onUpgrade": "Maybe"}, "at '/onUpgrade'"),
+        ({"metrics": {"serviceMonitor": {"interval": "often"}}}, "/serviceMonitor/interval"),
+        (
+            {"profiles": {"l4": {"nodeAffinity": [{"key": "gpu", "operator": "Is"}]}}},
+            "at '/profiles/l4/nodeAffinity/0/operator'",
+        ),
+        (
+            {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},
+            "metrics.serviceMonitor.enabled needs metrics.service.enabled",
+        ),
         (
             {"defaultOutput": {"credentialsSecretRef": {"name": "store"}}},
             "set defaultOutput.uri=s3://BUCKET/PREFIX",
@@ -130,5 +141,5 @@ def test_readme_lists_the_rules(chart: Path, only: Callable[..., Values]) -> Non
     (block,) = re.findall(
         r"```yaml\nrules:\n(.*?)```", (chart / "README.md").read_text(), re.DOTALL
     )
-    role = only("Role", {"watchNamespaces": ["a"]})
+    role = only("ClusterRole", {"rbac": {"aggregateToUserRoles": False}})
     assert yaml.safe_load(block) == role["rules"]

@@ -100,19 +100,23 @@ def measured(
         if psnr is None
         else [QualityResult(metric=QualityMetric.PSNR, worst=psnr, mean=psnr + 2)],
         speedup=speedup,
-        speedup_over_fastest_fp32=speedup / 2.5,
+        speedup_over_fastest_fp32=round(speedup / 2.5, 4),
     )
 
 
 def measure_message(
-    target: str = "default", *, selected: str | None = "openvino-bf16", result: str = "result"
+    target: str = "default",
+    *,
+    selected: str | None = "openvino-bf16",
+    result: str = "result",
+    point: str = "opt",
 ) -> str:
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
         MeasureSummary(
             target=target,
             result=digest(result),
-            point="opt",
+            point=point,
             hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
             software={"openvino": "2026.1"},
             baseline=baseline.model_copy(
@@ -129,6 +133,13 @@ def measure_message(
                     reason="QualityGate",
                     message="worst PSNR 39.50 is below 40",
                     speedup=5.1,
+                    speedup_over_fastest_fp32=5.1 / 2.5,
+                    artifact_digest=digest("onnxruntime-int8"),
+                    artifact_format="ONNX",
+                    size_bytes=1_225_000,
+                    latency_ms=Latency(p50=100 / 5.1, p90=110 / 5.1, p99=120 / 5.1),
+                    throughput=51.0,
+                    quality=[QualityResult(metric=QualityMetric.PSNR, worst=39.5, mean=41.2)],
                 ),
             ],
             selected=selected,
@@ -170,6 +181,10 @@ class World:
         self.raw["spec"] |= spec
         self.raw["metadata"]["generation"] += 1
         self.raw["metadata"] |= self._versioned()
+
+    def stages(self) -> list[str]:
+        """Return the stage of each Job, oldest first."""
+        return [job["metadata"]["labels"]["mopt.dev/stage"] for job in self.jobs.values()]
 
     def request(self, value: str) -> None:
         self.raw["metadata"]["annotations"] = {"mopt.dev/requestedAt": value}
@@ -300,6 +315,10 @@ class World:
         self.settle()
         self.complete(self.the_job(Stage.PREPARE), prepare_message())
         self.settle()
+        self.measure(targets, **measure)
+
+    def measure(self, targets: tuple[str, ...] = ("default",), **measure: Any) -> None:
+        """Carry the measurements to their end."""
         for target in targets:
             self.complete(self.the_job(Stage.MEASURE, target), measure_message(target, **measure))
         self.settle()

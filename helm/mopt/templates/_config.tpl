@@ -26,6 +26,7 @@
     "requests": {{ include "mopt.quantities" ($resources.requests | default dict) }},
     "limits": {{ include "mopt.quantities" ($resources.limits | default dict) }}
   },
+  "nodeAffinity": {{ $profile.nodeAffinity | default list | toJson }},
   "serviceAccountName": {{ include "mopt.orNull" $profile.serviceAccountName }},
   "runtimeClassName": {{ include "mopt.orNull" $profile.runtimeClassName }},
   "priorityClassName": {{ include "mopt.orNull" $profile.priorityClassName }},
@@ -62,6 +63,8 @@ null
   "profiles" $profiles
   "watchNamespaces" .Values.watchNamespaces
   "logFormat" .Values.logFormat
+  "onUpgrade" .Values.onUpgrade
+  "leaderElection" (dict "namespace" .Release.Namespace "name" (include "mopt.leaseName" .))
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
   | toPrettyJson -}}
 {{- end -}}

@@ -17,6 +17,15 @@
 {{- printf "%s:%s" .Release.Namespace (include "mopt.fullname" .) -}}
 {{- end -}}
 
+{{- /* Not the full name: with watchNamespaces a Role of that name may be there already. */ -}}
+{{- define "mopt.leaseName" -}}
+{{- printf "%s-leader" (include "mopt.fullname" . | trunc 56 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "mopt.metricsName" -}}
+{{- printf "%s-metrics" (include "mopt.fullname" . | trunc 55 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- define "mopt.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "mopt.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -42,6 +42,12 @@ RULES = [
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
+    # What operator/mopt_operator/electing.py lists.
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    },
 ]
 
 
@@ -273,8 +279,8 @@ class Operator:
     """The operator's process."""
 
     def __init__(self, kubeconfig: Path, folder: Path, config: Json) -> None:
-        self._health = f"http://127.0.0.1:{_free_port()}/healthz"
-        address = self._health.removeprefix("http://").removesuffix("/healthz")
+        address = f"127.0.0.1:{_free_port()}"
+        self._url = f"http://{address}"
         file = folder / "config.json"
         file.write_text(json.dumps(config | {"healthAddress": address}))
         self._log = folder / "operator.log"
@@ -296,12 +302,31 @@ class Operator:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(self._health, timeout=5):  # noqa: S310
-                    return
+                self.page("readyz")
             except OSError:
                 assert self._process.poll() is None, self.log()
                 time.sleep(0.1)
-        raise AssertionError(f"no /healthz: {self.log()}")
+            else:
+                return
+        raise AssertionError(f"not ready: {self.log()}")
+
+    def page(self, name: str) -> str:
+        """Return a page of its HTTP port.
+
+        Raises:
+            OSError: It does not answer, or not with 200.
+        """
+        with urllib.request.urlopen(f"{self._url}/{name}", timeout=5) as answer:  # noqa: S310
+            text: str = answer.read().decode()
+            return text
+
+    def metric(self, series: str) -> float:
+        """Return the value of a series; 0 where there is none."""
+        for line in self.page("metrics").splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == series:
+                return float(value)
+        return 0.0
 
     def stop(self) -> int:
         """End it as Kubernetes does; return its exit code."""

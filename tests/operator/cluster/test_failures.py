@@ -162,14 +162,23 @@ def test_job_that_is_refused_by_quota_is_waited_for(
 def test_job_that_the_api_server_calls_invalid_stalls_in_its_words(
     operator: Any, make_resource: Callable[..., Any], messages: Any
 ) -> None:
-    resources = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
-    resource = make_resource(targets=[{"name": "a", "resources": resources}])
+    resource = make_resource(targets=[{"name": "a", "nodeSelector": {"no label": "x"}}])
     resource.finish(resource.pod_of("prepare"), messages.prepare())
     resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
-    assert "must be less than or equal to cpu limit" in resource.message()
+    assert "name part must consist of alphanumeric characters" in resource.message()
     resource.patch({"spec": {"targets": [{"name": "a"}]}})
     resource.finish(resource.pod_of("measure"), messages.measure("a"))
     resource.wait_said(Ready=("True", "Optimized"))
+
+
+def test_requests_above_limits_stall_before_any_job(
+    operator: Any, make_resource: Callable[..., Any]
+) -> None:
+    resources = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    resource = make_resource(targets=[{"name": "a", "resources": resources}])
+    resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
+    assert "a: resources.requests.cpu 2 is more than limits.cpu 1" in resource.message()
+    assert resource.jobs() == []
 
 
 def test_unknown_profile_stalls_and_names_the_known_ones(

@@ -70,7 +70,7 @@ def test_newer_optimizer_image_leaves_finished_resources_alone(
     pod = other.pod_of("prepare")
     assert pod["spec"]["containers"][0]["image"] == "mopt/optimizer:newer"
     assert stages(resource) == ["prepare", "measure"]
-    assert resource.said() == {"Ready": ("True", "Optimized")}
+    resource.wait_said(Ready=("True", "Optimized"), Outdated=("True", "OlderOptimizer"))
 
 
 def test_two_operators_at_once_make_one_job_per_stage(

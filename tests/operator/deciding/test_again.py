@@ -38,10 +38,10 @@ def test_result_of_an_old_spec_is_never_used(world: Any, messages: Any) -> None:
     assert [made["metadata"]["labels"]["mopt.dev/stage"] for made in plan.create] == ["prepare"]
 
 
-def test_new_gates_measure_again_but_do_not_prepare_again(world: Any) -> None:
+def test_metric_never_computed_measures_again_but_does_not_prepare_again(world: Any) -> None:
     world.run()
     prepare, measure = sorted(names(world), key=lambda name: "default" in name)
-    world.edit(quality=[{"metric": "PSNR", "minimum": 30}])
+    world.edit(quality=[{"metric": "SSIM", "minimum": 0.9}])
     world.settle()
     assert prepare in names(world)
     assert measure not in names(world)

@@ -21,6 +21,7 @@ FULL: dict[str, Any] = {
     "profiles": {
         "default": {
             "nodeSelector": {},
+            "nodeAffinity": [],
             "tolerations": [],
             "resources": {
                 "requests": {"cpu": "1", "memory": "2Gi"},
@@ -63,6 +64,8 @@ def test_only_the_image_is_needed() -> None:
         ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished: "),
         ({"logFormat": "xml"}, "logFormat: "),
         ({"healthAddress": "8080"}, "healthAddress: "),
+        ({"onUpgrade": "Maybe"}, "onUpgrade: "),
+        ({"leaderElection": {}}, "leaderElection.namespace: Field required"),
     ],
 )
 def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) -> None:
@@ -70,6 +73,66 @@ def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) ->
         parse_settings(json.dumps(FULL | change))
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        ({"nodeSelector": {"gpu=": "l4"}}, "profiles.l4.nodeSelector.gpu="),
+        ({"nodeSelector": {"gpu": "L4 24GB"}}, "profiles.l4.nodeSelector.gpu"),
+        ({"tolerations": [{"operator": "Is"}]}, "profiles.l4.tolerations.0.operator"),
+        (
+            {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+            "profiles.l4.tolerations.0: Value error, Exists takes no value",
+        ),
+        ({"tolerations": [{"effect": "NoSchedule"}]}, "without a key the operator must be Exists"),
+        (
+            {"tolerations": [{"key": "a", "tolerationSeconds": 3}]},
+            "tolerationSeconds belongs to the effect NoExecute",
+        ),
+        ({"nodeAffinity": [{"key": "a", "operator": "In"}]}, "In and NotIn need values"),
+        (
+            {"nodeAffinity": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+            "Exists and DoesNotExist take no values",
+        ),
+        (
+            {"nodeAffinity": [{"key": "a", "operator": "Gt", "values": ["b"]}]},
+            "Gt and Lt take one whole number",
+        ),
+        ({"runtimeClassName": "NVIDIA"}, "profiles.l4.runtimeClassName"),
+        (
+            {"resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2048Mi"}}},
+            "resources.requests.memory 3Gi is more than limits.memory 2048Mi",
+        ),
+        (
+            {"resources": {"limits": {"nvidia.com/gpu": "500m"}}},
+            "limits.nvidia.com/gpu 500m: a device is whole or not there",
+        ),
+        (
+            {"resources": {"requests": {"nvidia.com/gpu": 1}}},
+            "requests.nvidia.com/gpu 1 must equal limits.nvidia.com/gpu",
+        ),
+    ],
+)
+def test_profile_that_no_pod_can_have_is_told_in_one_line(
+    profile: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        parse_settings(json.dumps(FULL | {"profiles": FULL["profiles"] | {"l4": profile}}))
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_profile_of_a_gpu_is_accepted() -> None:
+    profile = {
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        "nodeAffinity": [{"key": "nvidia.com/gpu.memory", "operator": "Gt", "values": ["16000"]}],
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "resources": {"limits": {"nvidia.com/mig-1g.10gb": 1, "memory": "16Gi"}},
+        "runtimeClassName": "nvidia",
+    }
+    settings = parse_settings(json.dumps(FULL | {"profiles": FULL["profiles"] | {"l4": profile}}))
+    assert settings.profiles["l4"].runtime_class_name == "nvidia"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""What outlives a run: earlier selections, and the optimizer that made what is shown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mopt_api.reasons import Reason
+from mopt_api.status import Condition, ConditionType, SelectionRecord, TargetStatus
+
+from .conditions import timestamp
+from .reporting import winner
+from .settings import Settings
+
+PER_TARGET = 3
+MAX_RECORDS = 24
+
+
+def _record(target: TargetStatus, generation: int, now: datetime) -> SelectionRecord | None:
+    chosen = winner(target)
+    if chosen is None:
+        return None
+    return SelectionRecord(
+        target=target.name,
+        selected=chosen.name,
+        artifact=chosen.artifact.digest if chosen.artifact else None,
+        report=target.report.digest,
+        generation=generation,
+        time=timestamp(now),
+    )
+
+
+def remembered(
+    history: Sequence[SelectionRecord],
+    targets: Sequence[TargetStatus],
+    *,
+    generation: int,
+    now: datetime,
+) -> list[SelectionRecord]:
+    """Return the history with the targets' selections, newest first.
+
+    A selection is new where another form or file is selected than at last; measuring the same
+    winner again changes nothing.
+    """
+    found = list(history)
+    for target in targets:
+        record = _record(target, generation, now)
+        last = next((r for r in found if r.target == target.name), None)
+        if record is None or (
+            last is not None
+            and (last.selected, last.artifact) == (record.selected, record.artifact)
+        ):
+            continue
+        found.insert(0, record)
+    kept: list[SelectionRecord] = []
+    for record in found:
+        if sum(r.target == record.target for r in kept) < PER_TARGET:
+            kept.append(record)
+    return kept[:MAX_RECORDS]
+
+
+def is_outdated(target: TargetStatus, settings: Settings) -> bool:
+    """Tell whether another optimizer image made a target's result."""
+    return target.optimizer is not None and target.optimizer != settings.optimizer_image
+
+
+def outdated_condition(
+    targets: Sequence[TargetStatus],
+    settings: Settings,
+    previous: Sequence[Condition],
+    *,
+    generation: int,
+    now: datetime,
+) -> Condition | None:
+    """Return the Outdated condition, or None where it does not hold. Ready is not touched."""
+    older = [target for target in targets if is_outdated(target, settings)]
+    if not older:
+        return None
+    before = next((c for c in previous if c.type is ConditionType.OUTDATED), None)
+    made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
+    message = (
+        f"Measured by another optimizer image than {settings.optimizer_image}: {made}. "
+        "Set the mopt.dev/requestedAt annotation to measure again."
+    )
+    return Condition(
+        type=ConditionType.OUTDATED,
+        status="True",
+        reason=Reason.OLDER_OPTIMIZER,
+        message=message[:2048],
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before else timestamp(now),
+    )

@@ -1,0 +1,110 @@
+"""Judges figures that are in status anew, where only gates or objective changed. Pure."""
+
+from __future__ import annotations
+
+from mopt_api.plan import objective_point
+from mopt_api.result import PointResult, VariantReason, VariantResult, VariantState
+from mopt_api.selection import select, unjudged
+from mopt_api.spec import ModelOptimizationSpec, Precision, Runtime
+from mopt_api.status import Measurement, TargetStatus, VariantStatus
+from mopt_api.termination import rounded
+
+
+def measured_ranges(spec: ModelOptimizationSpec) -> dict[str, float]:
+    """Return the quality metrics that a measurement computes, each with its dataRange."""
+    return {gate.metric.value: gate.data_range for gate in spec.quality}
+
+
+def measures_all(measurement: Measurement, spec: ModelOptimizationSpec) -> bool:
+    """Tell whether every gate's metric was computed, over the same range."""
+    known = measurement.data_ranges
+    return all(
+        gate.metric.value in known and known[gate.metric.value] == gate.data_range
+        for gate in spec.quality
+    )
+
+
+def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+    """Tell whether status holds the figures of the objective's benchmark point."""
+    return target.point == objective_point(spec.objective, spec.benchmark)
+
+
+def _result(variant: VariantStatus, point: str) -> VariantResult:
+    points = []
+    if variant.latency_ms is not None:
+        points.append(
+            PointResult(
+                point=point,
+                latency_ms=variant.latency_ms,
+                throughput=variant.throughput or 0.0,
+                runs=1,
+                coefficient_of_variation=0.0,
+            )
+        )
+    return VariantResult(
+        name=variant.name,
+        runtime=Runtime(variant.runtime),
+        precision=Precision(variant.precision),
+        state=VariantState(variant.state),
+        reason=None if variant.reason is None else VariantReason(variant.reason),
+        message=variant.message,
+        artifact=variant.artifact,
+        peak_memory_bytes=variant.peak_memory_bytes,
+        quality=variant.quality,
+        points=points,
+    )
+
+
+def _judged(before: VariantStatus, after: VariantResult) -> VariantStatus:
+    return before.model_copy(
+        update={
+            "state": after.state.value,
+            "reason": after.reason and after.reason.value,
+            "message": after.message,
+            "speedup": rounded(after.speedup),
+            "speedup_over_fastest_fp32": rounded(after.speedup_over_fastest_fp32),
+        }
+    )
+
+
+def reselected(
+    target: TargetStatus, spec: ModelOptimizationSpec, judging: str
+) -> TargetStatus | None:
+    """Return a target's verdict by other gates or another objective.
+
+    The figures in status have four significant digits; so has a speedup that is compared with
+    minimumSpeedup here. What was judged by the same gates and objective stays as it is.
+
+    Args:
+        judging: Key of the spec's gates and objective.
+
+    Returns:
+        None where status cannot be read by this version.
+    """
+    measurement = target.measurement or Measurement(key="")
+    if measurement.judged == judging:
+        return target
+    try:
+        baseline = _result(target.baseline, target.point)
+        variants = [unjudged(_result(v, target.point)) for v in target.variants]
+    except ValueError:
+        # A runtime, precision or reason of a newer version: its figures are measured again.
+        return None
+    selection = select(
+        baseline,
+        variants,
+        gates=spec.quality,
+        objective=spec.objective,
+        benchmark=spec.benchmark,
+    )
+    return target.model_copy(
+        update={
+            "baseline": _judged(target.baseline, selection.baseline),
+            "variants": [
+                _judged(before, after)
+                for before, after in zip(target.variants, selection.variants, strict=True)
+            ],
+            "selected": selection.selected,
+            "measurement": measurement.model_copy(update={"judged": judging}),
+        }
+    )

@@ -1,0 +1,77 @@
+"""The report stage: judge a measurement that is in the store by other gates or objective.
+
+Nothing is measured and no model is opened: result.json is read by its digest, judged, and written
+under a digest of its own. The earlier one stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from mopt_api.plan import Credentials, ReportPlan, objective_point
+from mopt_api.result import MeasureResult
+from mopt_api.selection import select, unjudged
+
+from ._errors import DataError
+from ._progress import Log
+from .blobs import Blobs
+from .store import open_store
+
+
+def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
+    """Return a measurement with the verdict of a plan's gates and objective.
+
+    Raises:
+        DataError: It is of another target, or was not taken at the objective's point.
+    """
+    if result.target != plan.target:
+        raise DataError(f"{plan.result} is of target {result.target}, not {plan.target}")
+    point = objective_point(plan.objective, plan.benchmark)
+    if point not in {p.point for p in result.baseline.points}:
+        known = ", ".join(p.point for p in result.baseline.points)
+        raise DataError(f"{plan.result} has no point {point}; it has: {known}")
+    selection = select(
+        result.baseline,
+        [unjudged(variant) for variant in result.variants],
+        gates=plan.quality,
+        objective=plan.objective,
+        benchmark=plan.benchmark,
+    )
+    return result.model_copy(
+        update={
+            "baseline": selection.baseline,
+            "variants": selection.variants,
+            "selected": selection.selected,
+            "objective_point": point,
+        }
+    )
+
+
+def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[MeasureResult, str]:
+    """Judge a stored measurement anew and store the new result.json.
+
+    Args:
+        environ: Holds the output store's credentials.
+
+    Returns:
+        The result, and the digest of its result.json in the output store.
+
+    Raises:
+        ObjectNotFound: The measurement is gone from the store.
+        DataError: What is stored there cannot be judged by this plan.
+        StoreError
+    """
+    store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
+    blobs = Blobs(store, prefix)
+    try:
+        measured = MeasureResult.model_validate_json(blobs.read(plan.result))
+    except ValidationError as error:
+        raise DataError(f"{blobs.uri(plan.result)} is no result.json: {error}") from error
+    result = judged_anew(measured, plan)
+    text = json.dumps(result.to_api(), sort_keys=True, separators=(",", ":"))
+    digest = blobs.put_bytes(text.encode())
+    log("report", f"selected {result.selected}", digest=digest)
+    return result, digest
