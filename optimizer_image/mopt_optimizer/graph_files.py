@@ -61,17 +61,28 @@ def save_graph(model: ir.Model, path: Path, *, external: bool | None = None) -> 
 
 
 def place_model(source: Path, target: Path, *, external: bool | None = None) -> None:
-    """Write a finished model to its place, with all its weights in one file or in one more.
-
-    Weights are streamed from the source. Both files are complete before either gets its name;
-    the weights get theirs first.
+    """Write a finished model to its place; weights are streamed from the source.
 
     Raises:
         DiskError: The disk is full.
     """
     import onnx_ir as ir
 
-    model = ir.load(source)
+    place_graph(ir.load(source), target, external=external)
+
+
+def place_graph(model: ir.Model, target: Path, *, external: bool | None = None) -> None:
+    """Write a graph to its place, with all its weights in one file or in one more.
+
+    Both files are complete before either gets its name; the weights get theirs first.
+
+    Args:
+        external: Whether weights go to TARGET.data; None where they lie outside already, or one
+            file cannot hold them.
+
+    Raises:
+        DiskError: The disk is full.
+    """
     total, outside = weight_bytes(model)
     apart = outside > 0 or total > MAX_INLINE_BYTES if external is None else external
     target.parent.mkdir(parents=True, exist_ok=True)

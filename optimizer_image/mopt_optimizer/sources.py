@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ._errors import ModelError, UnsafeModelError
-from .safety import rewrite_pt2
+from .safety import rewrite_pt2, rewrite_torchscript
 from .verifying import first_line
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from torch.export import ExportedProgram
 
 # A protobuf message cannot be larger; more needs external data.
@@ -61,6 +62,36 @@ def _torch_load(path: Path) -> ExportedProgram:
         ) as error:
             reason = first_line(error)
             raise ModelError(f"torch {torch.__version__} cannot load it: {reason}") from error
+
+
+def load_torchscript(path: Path, workdir: Path) -> torch.jit.ScriptModule:
+    """Open a file that was written by torch.jit.save, after it was checked; in eval mode.
+
+    Args:
+        workdir: Gets the checked copy, as large as the model, for as long as the call lasts.
+
+    Raises:
+        UnsafeModelError: Opening or running it would reach files or extensions.
+        ModelError: It is not such a file, is damaged, or of an unreadable version.
+        DiskError: No space for the copy.
+    """
+    import torch
+
+    checked = workdir / "checked.ts"
+    try:
+        rewrite_torchscript(path, checked)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+            module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
+                checked, map_location="cpu"
+            )
+    except (RuntimeError, ValueError, AttributeError) as error:
+        reason = first_line(error)
+        raise ModelError(f"torch {torch.__version__} cannot load it: {reason}") from error
+    finally:
+        checked.unlink(missing_ok=True)
+    module.eval()
+    return module
 
 
 def _check_operators(program: ExportedProgram) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._errors import DimensionError
+from .._errors import DimensionError, ModelError
 from ..exporting import opset, parameters
 from ..graph_files import needs_external_data
+from ..onnx_quantization.layers import WEIGHTED, multiply_accumulates
 from ..sources import open_onnx
+from ..verifying import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -115,28 +116,20 @@ def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def count_macs(model: onnx.ModelProto, sizes: Mapping[str, int]) -> tuple[int, list[str]]:
     """Return the multiply-adds of the main graph, and the nodes whose shapes are not known."""
     shapes = inferred_shapes(model, sizes)
+    known = {
+        name: tuple(int(size) for size in shape)
+        for name, shape in shapes.items()
+        if all(isinstance(size, int) for size in shape)
+    }
     total, uncounted = 0, []
     for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node.op_type not in WEIGHTED:
             continue
-        involved = [shapes.get(name) for name in (*node.input[:2], node.output[0])]
-        if any(s is None or not all(isinstance(d, int) for d in s) for s in involved):
+        if all(name in known for name in (*node.input[:2], node.output[0])):
+            total += multiply_accumulates(node, known)
+        else:
             uncounted.append(node.name or node.output[0])
-            continue
-        first, second, result = ([int(d) for d in s or ()] for s in involved)
-        total += _macs(node, first, second, result)
     return total, uncounted
-
-
-def _macs(
-    node: onnx.NodeProto, first: Sequence[int], second: Sequence[int], result: Sequence[int]
-) -> int:
-    if node.op_type == "Conv":  # weights (out, in/group, *kernel)
-        return math.prod(result) * math.prod(second[1:])
-    if node.op_type == "ConvTranspose":  # weights (in, out/group, *kernel)
-        return math.prod(first) * math.prod(second[1:])
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return math.prod(result) * (first[0] if transposed else first[-1])
 
 
 def inferred_shapes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> dict[str, Shape]:
@@ -146,9 +139,6 @@ def inferred_shapes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> dict[st
         ModelError: onnx refuses the graph.
     """
     import onnx
-
-    from .._errors import ModelError
-    from ..verifying import first_line
 
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)

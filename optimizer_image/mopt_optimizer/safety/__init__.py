@@ -12,5 +12,6 @@ Ways found in torch 2.10 to 2.15, and what closes each:
 """
 
 from .archive import rewrite_pt2
+from .torchscript import rewrite_torchscript
 
-__all__ = ["rewrite_pt2"]
+__all__ = ["rewrite_pt2", "rewrite_torchscript"]

@@ -50,8 +50,11 @@ def check_torch_save(data: bytes, where: str) -> None:
     check_pickle(pickles[0], where)
 
 
-def check_pickle(data: bytes, where: str) -> None:
+def check_pickle(data: bytes, where: str, *, also: re.Pattern[str] | None = None) -> None:
     """Check one pickle's opcodes without running them.
+
+    Args:
+        also: More globals, written "module name", that its reader takes without importing.
 
     Raises:
         UnsafeModelError: It names anything but what tensors are rebuilt with.
@@ -59,7 +62,9 @@ def check_pickle(data: bytes, where: str) -> None:
     try:
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name in _REFUSED_OPCODES or (
-                opcode.name == "GLOBAL" and not _PLAIN_GLOBALS.fullmatch(str(argument))
+                opcode.name == "GLOBAL"
+                and not _PLAIN_GLOBALS.fullmatch(str(argument))
+                and not (also and also.fullmatch(str(argument)))
             ):
                 named = argument if opcode.name == "GLOBAL" else opcode.name
                 raise UnsafeModelError(f"{where} has a pickle that would load {named!r}")
