@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that multiplies and adds, with the quantized nodes fed by it alone or it last.
+    """A node that multiplies and adds, with the quantized nodes that follow it.
 
     Attributes:
         name: Of the node that leads it.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mopt_api.spec import QualityMetric
 
@@ -40,7 +40,7 @@ class SensitivityReport:
 
     Attributes:
         metric: In which qualities are given; dB for PSNR.
-        layers: In graph order; empty where everything in INT8 passed at once.
+        layers: In graph order; empty where the gate held with every layer in INT8.
         quality_all_int8: Of the model with every layer in INT8.
         quality: Of the chosen one, over the samples that were searched with.
         required: What the search aimed at: the gate's minimum and the margin; None without a gate.
@@ -70,18 +70,16 @@ class SensitivityReport:
 
 
 class _Trials:
-    """Writes and judges models, each set of FP32 layers once."""
+    """Writes and judges models, each set of FP32 nodes once."""
 
-    def __init__(
-        self, writer: QdqWriter, ranges: Ranges, layers: Sequence[Layer], judge: Judge
-    ) -> None:
-        self._writer, self._ranges, self._layers, self._judge = writer, ranges, layers, judge
-        self._known: dict[frozenset[int], float] = {}
+    def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge) -> None:
+        self._writer, self._ranges, self._judge = writer, ranges, judge
+        self._known: dict[frozenset[str], float] = {}
 
-    def quality(self, excluded: Sequence[int] | frozenset[int]) -> float:
+    def quality(self, excluded: Iterable[str]) -> float:
         key = frozenset(excluded)
         if key not in self._known:
-            model = self._writer.quantized(self._ranges, node_names(self._layers, key))
+            model = self._writer.quantized(self._ranges, key)
             self._known[key] = self._judge.quality(model)
         return self._known[key]
 
@@ -105,32 +103,43 @@ def search(
 ) -> SensitivityReport:
     """Measure each layer and choose which stay FP32.
 
-    Each layer is judged alone in INT8 first: noises of layers nearly add up. Layers are then left
-    out in the order of noise removed per INT8 MAC lost, as few as make the gate hold, and at last
-    each, the most expensive first, is put back if the gate holds without. Every step is a model
-    that was written and run, not an estimate.
+    Where everything in INT8 is not good enough, the nodes that hold no multiply-accumulates
+    (additions, activation functions, normalizations) are left out first, if that helps: it costs
+    next to no speed. Then each layer is judged alone in INT8: noises of layers nearly add up.
+    Layers are left out in the order of noise removed per INT8 MAC lost, as few as make the gate
+    hold, and at last each, the most expensive first, is put back if the gate holds without. Every
+    step is a model that was written and run, not an estimate.
 
     Args:
         required: The quality to reach; None only analyzes, nothing is excluded.
-        always: Analyze the layers also where everything in INT8 is good enough.
+        always: Analyze the layers also where no layer has to be excluded.
     """
-    trials = _Trials(writer, ranges, layers, judge)
-    everything = trials.quality([])
-    good = required is None or everything >= required
+    trials = _Trials(writer, ranges, judge)
+    everything = reached = trials.quality(())
+    base: tuple[str, ...] = ()
+    if required is not None and everything < required:
+        layers, base = _lighter(layers, trials, everything)
+        reached = trials.quality(base)
+    good = required is None or reached >= required
+    indices = range(len(layers))
     alone: list[float] = []
     if always or not good:
-        every = range(len(layers))
-        alone = [trials.quality([i for i in every if i != index]) for index in every]
+        alone = [
+            trials.quality((*base, *node_names(layers, [i for i in indices if i != index])))
+            for index in indices
+        ]
     noises = [noise_of(quality, judge.metric) for quality in alone]
+    macs = [layer.macs for layer in layers]
     excluded: frozenset[int] = frozenset()
-    if not good:
-        aim = math.inf if required is None else required
-        order = exclusion_order(noises, [layer.macs for layer in layers])
+    if required is not None and not good:
+        aim = required
         excluded = fewest_exclusions(
-            order, [layer.macs for layer in layers], lambda out: trials.quality(out) >= aim
+            exclusion_order(noises, macs),
+            macs,
+            lambda out: trials.quality((*base, *node_names(layers, out))) >= aim,
         )
+    left_out = (*base, *node_names(layers, excluded))
     total = math.fsum(noises)
-    macs = sum(layer.macs for layer in layers)
     return SensitivityReport(
         metric=judge.metric,
         layers=tuple(
@@ -146,12 +155,23 @@ def search(
             if alone
         ),
         quality_all_int8=everything,
-        quality=trials.quality(excluded),
+        quality=trials.quality(left_out),
         required=required,
-        exclude=tuple(node_names(layers, excluded)),
-        int8_mac_share=(1 - sum(layers[index].macs for index in excluded) / macs if macs else 0.0),
+        exclude=left_out,
+        int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,
         trials=len(trials),
     )
+
+
+def _lighter(
+    layers: Sequence[Layer], trials: _Trials, everything: float
+) -> tuple[list[Layer], tuple[str, ...]]:
+    """Return the layers without their nodes that hold no MACs, and those nodes, if that helps."""
+    light = tuple(name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes))
+    heavy = [replace(layer, nodes=layer.nodes[:1]) for layer in layers if layer.macs]
+    if not light or not heavy or trials.quality(light) <= everything:
+        return list(layers), ()
+    return heavy, light
 
 
 def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:

@@ -126,7 +126,15 @@ def _calibrated(
         raise QuantizationError(f"the model does not run: {error}") from error
     layers = find_layers(model, operators, observations.shapes)
     fixed = set(options.exclude)
-    layers = [replace(layer, nodes=_without(layer.nodes, fixed)) for layer in layers]
+    layers = [
+        replace(
+            layer,
+            nodes=tuple(name for name in layer.nodes if name not in fixed),
+            # Led by a node that stays FP32, it has nothing for INT8 to speed up.
+            macs=0 if layer.nodes[0] in fixed else layer.macs,
+        )
+        for layer in layers
+    ]
     writer = QdqWriter(
         model,
         operators,
@@ -136,10 +144,6 @@ def _calibrated(
         layer_outputs=options.layer_outputs,
     )
     return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
-
-
-def _without(names: tuple[str, ...], left_out: set[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in left_out)
 
 
 def quantize_onnx_static(
@@ -180,7 +184,7 @@ def quantize_onnx_static(
         sensitivity = search(calibrated.writer, ranges, calibrated.layers, judge, required=required)
     exclude = sensitivity.exclude if sensitivity else ()
     quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
-    if not quantized_nodes:
+    if not quantized_nodes or (exclude and sensitivity and not sensitivity.int8_mac_share):
         raise QuantizationError(
             f"{model_path.name}: the gate holds only with every layer in FP32; lower it, or use "
             "another precision"
