@@ -94,7 +94,7 @@ class ArrayFiles(Sequence[Sample]):
 
 
 def local_arrays(
-    folder: Path, inputs: Sequence[ModelInput], *, limit: int | None = None
+    folder: str | Path, inputs: Sequence[ModelInput], *, limit: int | None = None
 ) -> ArrayFiles:
     """Return a local folder's .npz and .npy files as samples, in order of their paths.
 

@@ -164,7 +164,7 @@ def fetch_folder(
 
 
 def local_images(
-    folder: Path,
+    folder: str | Path,
     input_name: str,
     transform: Preprocessing | None = None,
     *,
@@ -183,13 +183,14 @@ def local_images(
 
 
 def local_files(
-    folder: Path, suffixes: Sequence[str], limit: int | None
+    folder: str | Path, suffixes: Sequence[str], limit: int | None
 ) -> tuple[list[str], list[Path]]:
     """Return a folder's files with one of the suffixes: paths below it, and whole paths.
 
     Raises:
         DataError: No such folder, or no such file in it.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give the one that the samples lie in")
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}

@@ -99,8 +99,8 @@ def misfit(form: Form, machine: Machine) -> str | None:
         return f"{form.runtime} is not installed"
     if form.runtime not in {runtime.value for runtime in Runtime}:
         return f"this version of mopt cannot open {form.runtime} forms"
-    precisions = SUPPORTED[Runtime(form.runtime)]
-    if form.precision not in precisions:
+    opened = SUPPORTED[Runtime(form.runtime)]
+    if form.precision not in opened and not form.is_quantized_program:
         return f"{form.runtime} does not compute in {form.precision} here"
     if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
         return "the CPU has no bf16 arithmetic; FP32 would run under that name"

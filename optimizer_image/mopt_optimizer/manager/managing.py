@@ -46,6 +46,7 @@ from .manifest import (
     SCHEMA_VERSION,
     Form,
     FormFile,
+    FormPrecision,
     InputEntry,
     Manifest,
     Needs,
@@ -176,7 +177,8 @@ class ModelManager:
         Args:
             form: Its name, a DNS label such as int8-openvino; not baseline.
             files: What is opened, then its external data, if any, under their own names.
-            runtime, precision: As in the resource: PyTorch, ONNXRuntime or OpenVINO; FP32, ...
+            runtime, precision: As in the resource: PyTorch, ONNXRuntime or OpenVINO; FP32,
+                FP16, BF16 or INT8.
             verdict: Passed where its quality was measured and found good: only then may "auto"
                 take a form of reduced precision.
             speedup: Over the baseline, above 0.
@@ -309,9 +311,7 @@ class ModelManager:
                     (Path(aside) / file.name).replace(path)
         path = folder / form.files[0].name
         inputs = [entry.model_input() for entry in form.inputs]
-        runner = open_runner(
-            Runtime(form.runtime), Precision(form.precision), path, self._machine.threads
-        )
+        runner = _runner(form, path, self._machine.threads)
         return runner, inputs or file_inputs(path, [f.name for f in form.files[1:]])
 
     def _stored(
@@ -332,7 +332,7 @@ class ModelManager:
             made = Form(
                 name=form,
                 runtime=Runtime(runtime),
-                precision=Precision(precision),
+                precision=FormPrecision(precision),
                 files=[
                     FormFile(name=p.name, digest=file_digest(p), size_bytes=p.stat().st_size)
                     for p in paths
@@ -354,6 +354,14 @@ class ModelManager:
     def _write(self, name: str, manifest: Manifest) -> None:
         text = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2)
         self._store.put_bytes(f"{self._folder(name)}/{_MANIFEST}", text.encode())
+
+
+def _runner(form: Form, path: Path, threads: int) -> Runner:
+    if form.is_quantized_program:
+        from .quantized import QuantizedRunner
+
+        return QuantizedRunner(path, threads)
+    return open_runner(Runtime(form.runtime), Precision(form.precision), path, threads)
 
 
 def _read_result(blobs: Blobs, digest: str) -> MeasureResult:

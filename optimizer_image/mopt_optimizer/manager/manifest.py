@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -34,6 +35,15 @@ class Verdict(StrEnum):
     PASSED = "Passed"
     REJECTED = "Rejected"
     UNMEASURED = "Unmeasured"
+
+
+class FormPrecision(StrEnum):
+    """What a form may be registered in: what the runtimes compute in, and torch's FP16."""
+
+    FP32 = "FP32"
+    FP16 = "FP16"
+    BF16 = "BF16"
+    INT8 = "INT8"
 
 
 class FormFile(ObservedModel):
@@ -81,6 +91,11 @@ class InputEntry(ApiModel):
         return ModelInput(self.name, self.dtype, axes)
 
 
+def is_quantized_program(names: Sequence[str]) -> bool:
+    """Return whether files are what ModelQuantizer saves: NAME.pt2, then NAME.pt2.json."""
+    return len(names) == 2 and names[0].endswith(PROGRAM_SUFFIX) and names[1] == f"{names[0]}.json"
+
+
 class Form(ObservedModel):
     """One form of a model.
 
@@ -108,6 +123,11 @@ class Form(ObservedModel):
     def is_onnx(self) -> bool:
         """Whether an ONNX file is what is opened."""
         return self.files[0].name.endswith(ONNX_SUFFIX)
+
+    @property
+    def is_quantized_program(self) -> bool:
+        """Whether it is what ModelQuantizer saved."""
+        return is_quantized_program([file.name for file in self.files])
 
     def __str__(self) -> str:
         return f"{self.name} ({self.runtime} {self.precision})"

@@ -15,7 +15,7 @@ from ..dimensions import ModelInput, onnx_inputs, program_inputs
 from ..sources import load_exported_program, load_onnx, open_onnx
 from ..store import disk_errors
 from ..verifying import first_line
-from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX
+from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX, is_quantized_program
 
 if TYPE_CHECKING:
     import onnx
@@ -26,13 +26,20 @@ def file_inputs(path: Path, data: Sequence[str] = ()) -> list[ModelInput]:
     """Return the inputs of a model file, by its suffix; the file is checked as when prepared.
 
     Args:
-        data: Names of the files with external data that lie beside it.
+        data: Names of the files that lie beside it: external data of an ONNX file, or the report
+            that ModelQuantizer writes.
 
     Raises:
         ModelError, UnsafeModelError: Damaged, not a model, or needs files that are not named.
         SpecError: Another suffix.
     """
+    if is_quantized_program([path.name, *data]):
+        from .quantized import saved_inputs
+
+        return saved_inputs(path)
     if path.suffix == PROGRAM_SUFFIX:
+        if data:
+            raise SpecError(f"{path.name} holds its weights itself; give no {', '.join(data)}")
         with tempfile.TemporaryDirectory() as folder:
             return program_inputs(load_exported_program(path, Path(folder)))
     if path.suffix != ONNX_SUFFIX:

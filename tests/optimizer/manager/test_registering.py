@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mopt_optimizer._errors import (
+    DataError,
     DiskError,
     ExportError,
     ModelError,
@@ -98,7 +99,7 @@ def test_registering_again_starts_anew(filled: Manager, network: NetworkFiles) -
         ({"form": "baseline"}, "the name baseline is taken"),
         ({"form": "Not A Label"}, "form Not A Label: (.|\\n)*name"),
         ({"runtime": "CoreML"}, "'CoreML' is not a valid Runtime"),
-        ({"precision": "INT3"}, "'INT3' is not a valid Precision"),
+        ({"precision": "INT3"}, "'INT3' is not a valid FormPrecision"),
         ({"verdict": "Fine"}, "verdict"),
         ({"speedup": 0.0}, "speedup"),
         ({"files": []}, "one file at least"),
@@ -238,3 +239,34 @@ def test_full_disk_leaves_the_registry_as_it_was(
         filled().add_form("net", "new", other, runtime="OpenVINO", precision="FP32")
     assert caught.value.retryable
     assert filled().manifest("net") == before
+
+
+def test_quantized_program_is_registered_with_its_report(
+    filled: Manager, tmp_path: Path, network: NetworkFiles
+) -> None:
+    import torch
+
+    from mopt_optimizer.quantizer import Execution, quantize_model
+
+    layer = torch.nn.Linear(4, 3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(network.weight.T.copy()))
+        layer.bias.copy_(torch.from_numpy(network.bias))
+    x = np.random.default_rng(1).random((5, 4), np.float32)
+    module = torch.nn.Sequential(layer, torch.nn.ReLU()).eval()
+    path = tmp_path / "int8.pt2"
+    quantized = quantize_model(module, "dynamic", [torch.from_numpy(x)], execution=Execution.EAGER)
+    quantized.save(path)
+    files = [path, tmp_path / "int8.pt2.json"]
+    options: dict[str, Any] = {"runtime": "PyTorch", "precision": "INT8", "verdict": "Passed"}
+    filled().add_form("net", "torch-int8", files, **options)
+    with pytest.raises(SpecError, match="holds its weights itself"):
+        filled().add_form("net", "other", [path, network.onnx], **options)
+    chosen = filled().load_optimized_model("net", "quantize")
+    assert chosen.form.name == "torch-int8"
+    assert [i.dtype for i in chosen.inputs] == ["float32"]
+    with pytest.raises(DataError, match="fed input2"):
+        chosen(input2=x)
+    digest = filled().manifest("net").form("torch-int8")
+    assert digest is not None
+    assert digest.files[0].name == "int8.pt2"
