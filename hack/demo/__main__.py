@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import sys
@@ -170,6 +171,8 @@ def down(*, keep_cluster: bool) -> int:
     else:
         cluster.down()
     shutil.rmtree(STATE, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it may hold something of others'
+        STATE.parent.rmdir()
     say("removed")
     return 0
 
