@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ._errors import OptimizerError
     from .array_samples import local_arrays
     from .comparing import compare_strategies
-    from .exporter import ModelInfo, ONNXExportConfig, ONNXExporter, model_info
+    from .exporter import (
+        ModelInfo,
+        ONNXExportConfig,
+        ONNXExporter,
+        benchmark_onnx,
+        model_info,
+    )
     from .images import local_images
     from .manager import LoadedModel, ModelManager, load_optimized_model
     from .onnx_quantization import (
@@ -69,6 +75,7 @@ __all__ = [
     "analyze_sensitivity",
     "available_backends",
     "available_passes",
+    "benchmark_onnx",
     "compare_strategies",
     "convert_float",
     "cosine",
@@ -92,7 +99,7 @@ _HOMES = {
     "_errors": ("OptimizerError",),
     "array_samples": ("local_arrays",),
     "comparing": ("compare_strategies",),
-    "exporter": ("ModelInfo", "ONNXExportConfig", "ONNXExporter", "model_info"),
+    "exporter": ("ModelInfo", "ONNXExportConfig", "ONNXExporter", "benchmark_onnx", "model_info"),
     "images": ("local_images",),
     "manager": ("LoadedModel", "ModelManager", "load_optimized_model"),
     "onnx_quantization": (

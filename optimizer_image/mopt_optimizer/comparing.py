@@ -2,6 +2,9 @@
 
 All forms take turns in one process on the same input and threads (see benchmarking). Each figure
 is measured here; what cannot be measured on this machine says so, with the reason.
+
+Start the process with OMP_WAIT_POLICY=passive: torch's threads would spin, and where a neighbour
+takes a core that slows PyTorch more than the others, which flatters them (see runtimes).
 """
 
 from __future__ import annotations

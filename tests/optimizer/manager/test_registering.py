@@ -267,6 +267,4 @@ def test_quantized_program_is_registered_with_its_report(
     assert [i.dtype for i in chosen.inputs] == ["float32"]
     with pytest.raises(DataError, match="fed input2"):
         chosen(input2=x)
-    digest = filled().manifest("net").form("torch-int8")
-    assert digest is not None
-    assert digest.files[0].name == "int8.pt2"
+    np.testing.assert_allclose(chosen(x), quantized(torch.from_numpy(x)).numpy(), atol=0.05)
