@@ -54,7 +54,7 @@ class StaticOptions:
     operators: tuple[str, ...] | None = None
     gate: QualityGate | None = None
     margin_db: float = 0.5
-    search_samples: int = 8
+    search_samples: int = 16
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:

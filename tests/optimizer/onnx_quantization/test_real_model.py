@@ -1,0 +1,87 @@
+"""The trained super-resolution network on photographs: what the small graphs cannot show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import build
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mopt_api.spec import QualityGate, QualityMetric
+from mopt_optimizer.exporting import export_onnx
+from mopt_optimizer.onnx_quantization import (
+    Calibration,
+    FloatType,
+    Scheme,
+    StaticOptions,
+    convert_float,
+    quantize_onnx_static,
+)
+from mopt_optimizer.sources import load_exported_program
+
+pytestmark = pytest.mark.optimizer
+
+Samples = list[dict[str, NDArray[np.float32]]]
+SIDE = 48
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("srvgg")
+    build.export(folder / "model.pt2")
+    program = load_exported_program(folder / "model.pt2", folder)
+    export_onnx(program, folder / "model.onnx", {})
+    return folder / "model.onnx"
+
+
+def tiles(names: dict[str, int], folder: Path) -> Samples:
+    build.cut_tiles(names, folder)
+    samples: Samples = []
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.crop((0, 0, SIDE, SIDE)), np.float32) / np.float32(255)
+        samples.append({"image": np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis])})
+    return samples
+
+
+def test_fallback_holds_the_gate_on_photographs_it_did_not_see(
+    network: Path, tmp_path: Path
+) -> None:
+    calibration = tiles({"astronaut.png": 2, "coffee.png": 2}, tmp_path / "calibration")
+    evaluation = tiles({"chelsea.png": 2}, tmp_path / "evaluation")
+    out = tmp_path / "int8.onnx"
+    easy = QualityGate(metric=QualityMetric.PSNR, minimum=1.0)
+    options = StaticOptions(
+        calibration=Calibration.PERCENTILE, scheme=Scheme.U8S8, gate=easy, search_samples=2
+    )
+    everything = quantize_onnx_static(network, out, calibration, options).sensitivity
+    assert everything is not None
+    assert everything.exclude == ()
+    # Two decibels more than all of it in INT8 reaches, the margin included.
+    aim = everything.quality_all_int8 + 1.5
+    gate = easy.model_copy(update={"minimum": aim})
+    report = quantize_onnx_static(
+        network, out, calibration, replace(options, gate=gate), evaluation=evaluation
+    )
+    found = report.sensitivity
+    assert found is not None
+    assert found.quality >= aim + 0.5
+    assert report.gate_holds
+    assert 0.2 < found.int8_mac_share < 1
+    assert found.exclude
+
+
+def test_half_precision_is_exact_to_the_eye(network: Path, tmp_path: Path) -> None:
+    samples = tiles({"coffee.png": 1}, tmp_path / "tiles")
+    out = tmp_path / "fp16.onnx"
+    report = convert_float(network, out, FloatType.FP16, samples)
+    assert report.sqnr_db is not None
+    assert report.sqnr_db > 60
+    assert out.stat().st_size < 0.55 * network.stat().st_size
+    # The enlargement, and what computes its sizes; all of the network itself is narrow.
+    assert not any("conv" in name or "prelu" in name for name in report.kept)
+    assert report.converted >= 35
