@@ -111,11 +111,16 @@ def capture(module: nn.Module, args: Args, *, dynamic: bool) -> ExportedProgram:
     free = tuple(dict.fromkeys(range(a.ndim), torch.export.Dim.AUTO) or None for a in example)
     with quiet(), torch.no_grad():
         try:
-            return torch.export.export(module, example, dynamic_shapes=free if dynamic else None)
+            program = torch.export.export(module, example, dynamic_shapes=free if dynamic else None)
         except (*CALL_FAILURES, AttributeError, NotImplementedError) as error:
             raise ExportError(f"torch.export cannot capture it: {first_line(error)}") from error
         except torch._dynamo.exc.TorchDynamoException as error:
             raise ExportError(f"torch.export cannot capture it: {first_line(error)}") from error
+    for node in program.graph.nodes:
+        # Paths of this machine, and half of the file of a small INT8 model.
+        for key in ("stack_trace", "from_node", "torch_fn"):
+            node.meta.pop(key, None)
+    return program
 
 
 def _doubled(module: nn.Module, args: Args) -> Args:
