@@ -155,7 +155,8 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     try:
         # By its path where weights lie outside: they are found from there.
         onnx.checker.check_model(str(path) if external else model)
-    except onnx.checker.ValidationError as error:
+    # onnx fails to decode its own message where it quotes a damaged name.
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise ModelError(f"invalid ONNX model: {first_line(error)}") from error
     return model
 
@@ -195,6 +196,14 @@ def _check_graph(model: onnx.ModelProto, folder: Path | None) -> None:
             for attribute in node.attribute:
                 graphs += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
                 tensors += [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]
+        values = graph.input if isinstance(graph, onnx.GraphProto) else []
+        kinds = [(t.name, t.data_type) for t in tensors]
+        kinds += [
+            (v.name, v.type.tensor_type.elem_type) for v in values if v.type.HasField("tensor_type")
+        ]
+        for name, kind in kinds:
+            if kind not in onnx.TensorProto.DataType.values():
+                raise ModelError(f"{name!r} has the unknown element type {kind}")
         for tensor in tensors:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 if folder is not None:

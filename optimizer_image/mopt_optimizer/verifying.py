@@ -127,6 +127,8 @@ def ort_errors() -> tuple[type[Exception], ...]:
         state.NoSuchFile,
         state.NotImplemented,
         state.RuntimeException,
+        # Its message quotes a damaged name of the model's.
+        UnicodeDecodeError,
     )
 
 

@@ -35,9 +35,11 @@ from .fuse_pad_into_conv import FusePadIntoConv
 from .fuse_pad_into_pool import FusePadIntoPool
 from .fuse_reduce_squeeze import FuseReduceSqueeze
 from .inline_functions import InlineFunctions
+from .remove_weights_from_inputs import RemoveWeightsFromInputs
 from .running import Pass, PassRecord, optimize
 
 PASSES: tuple[Pass, ...] = (
+    RemoveWeightsFromInputs(),
     InlineFunctions(),
     EliminateIdentity(),
     FoldConstants(),

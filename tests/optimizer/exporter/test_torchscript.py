@@ -110,9 +110,7 @@ def test_pickle_that_names_python_is_refused(tampered: Tampered, tmp_path: Path)
     def change(name: str, data: bytes) -> bytes:
         return b"\x80\x02cos\nsystem\n." if name.endswith("/data.pkl") else data
 
-    with pytest.raises(
-        UnsafeModelError, match=r"data\.pkl has a pickle that would load 'os system'"
-    ):
+    with pytest.raises(UnsafeModelError, match=r"pickle that would load 'os system'"):
         load_torchscript(tampered(change), tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -416,9 +417,34 @@ def test_functions_are_inlined(run: Run, write: Write, cases: Cases, log: Log) -
     assert not onnx.load(path).functions
 
 
+def _old_file(path: Path) -> Path:
+    """Make a file's weight an input too, as IR version 3 had it."""
+    model = onnx.load(path)
+    (weight,) = model.graph.initializer
+    dims = list(weight.dims)
+    model.graph.input.append(onnx.helper.make_tensor_value_info(weight.name, 1, dims))
+    model.ir_version = 3
+    onnx.save(model, path)
+    return path
+
+
+def test_weights_listed_as_inputs_become_constant(write: Write, cases: Cases, log: Log) -> None:
+    path = write(ROWS + "{ y = Mul(x, w) }", {"w": _normal(3)})
+    expected = cases(path)
+    _old_file(path)
+    (report,) = optimize(path, named_passes(["remove_weights_from_inputs"]), expected, log)
+    assert report.outcome == KEPT, report.message
+    model = onnx.load(path)
+    assert [value.name for value in model.graph.input] == ["x"]
+    assert model.ir_version == 4
+    (report,) = optimize(path, named_passes(["remove_weights_from_inputs"]), expected, log)
+    assert report.outcome == NO_CHANGE
+
+
 def test_every_pass_is_shown_to_change_nodes() -> None:
-    """Of the passes in test_passes.py, one joins weights only."""
+    """Of the passes with tests of their own, two change weights only."""
     elsewhere = {
+        "remove_weights_from_inputs",
         "inline_functions",
         "eliminate_identity",
         "fold_constants",
@@ -440,5 +466,5 @@ def test_passes_are_chosen_by_name() -> None:
     assert [p.name for p in named_passes(names)] == ["eliminate_identity", "fuse_bn_into_conv"]
     others = named_passes(exclude=names)
     assert len(others) == len(available_passes()) - 2
-    with pytest.raises(SpecError, match="unknown pass fuse_everything; there are inline_func"):
+    with pytest.raises(SpecError, match="unknown pass fuse_everything; there are remove_weights"):
         named_passes(["fuse_everything"])
