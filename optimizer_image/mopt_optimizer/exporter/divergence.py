@@ -35,7 +35,7 @@ class Divergence:
     message: str
 
 
-def first_divergence(path: Path, inputs: Arrays, reference: Values) -> Divergence | None:
+def first_divergence(path: str | Path, inputs: Arrays, reference: Values) -> Divergence | None:
     """Return the first node of the main graph whose output differs from the reference's.
 
     Values are matched by their names, which passes and torch's exporter keep; nodes whose
@@ -46,6 +46,7 @@ def first_divergence(path: Path, inputs: Arrays, reference: Values) -> Divergenc
     """
     import onnx_ir as ir
 
+    path = Path(path)
     model = ir.load(path)
     nodes = [node for node in model.graph if node.outputs and node.outputs[0].name]
     for start in range(0, len(nodes), _GROUP):
@@ -100,10 +101,11 @@ def intermediate_values(
     return {name: found[name] for name in names}
 
 
-def onnx_values(path: Path, inputs: Arrays) -> Values:
+def onnx_values(path: str | Path, inputs: Arrays) -> Values:
     """Return the intermediate values of another ONNX file as the reference."""
     import onnx
 
+    path = Path(path)
     model = onnx.load(path, load_external_data=False)
     known = {name for node in model.graph.node for name in node.output if name}
 

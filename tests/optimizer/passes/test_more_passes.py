@@ -228,6 +228,21 @@ def test_pass_fires(run: Run, name: str, text: str, weights: Weights, after: lis
 
 
 ABSTAINS = [
+    ("inline_functions", "none", ROWS + "{ y = Relu(x) }", {}),
+    ("extract_constant_to_initializer", "none", ROWS + "{ y = Mul(x, w) }", {"w": _normal(3)}),
+    (
+        "fuse_consecutive_transposes",
+        "relu between",
+        "g (float[n,3] x) => (float[n,3] y) { a = Transpose(x) b = Relu(a) y = Transpose(b) }",
+        {},
+    ),
+    (
+        "eliminate_common_subexpressions",
+        "other attribute",
+        ROWS + "{ a = Elu <alpha = 1.0> (x) b = Elu <alpha = 2.0> (x) y = Add(a, b) }",
+        {},
+    ),
+    ("deduplicate_initializers", "one only", ROWS + "{ y = Mul(x, w) }", {"w": _normal(3)}),
     (
         "fuse_add_into_conv",
         "value per column",
@@ -458,7 +473,7 @@ def test_every_pass_is_shown_to_change_nodes() -> None:
         "deduplicate_initializers",
     }
     assert {name for name, *_ in FIRES} | elsewhere == set(available_passes())
-    assert {name for name, *_ in ABSTAINS} == {name for name, *_ in FIRES}
+    assert {name for name, *_ in ABSTAINS} >= {name for name, *_ in FIRES}
 
 
 def test_passes_are_chosen_by_name() -> None:
