@@ -15,6 +15,7 @@ from torch.export import ExportedProgram, save
 
 from .._errors import DataError, DigestMismatch, ModelError, SpecError
 from ..blobs import file_digest
+from ..safety import rewrite_pt2
 from ..sources import load_exported_program
 from ..store import disk_errors, replacing
 from ..verifying import first_line
@@ -192,9 +193,17 @@ class QuantizedModel:
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
-    """Write a program; a full disk is a DiskError."""
-    with quiet(), disk_errors(str(path)), path.open("wb") as file:
-        save(program, file)
+    """Write a program, checked as on loading and without the example inputs: they are user data.
+
+    Raises:
+        ModelError: It could not be loaded again.
+        DiskError: No space.
+    """
+    with TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        unchecked = Path(folder) / "model.pt2"
+        with quiet(), disk_errors(str(path)), unchecked.open("wb") as file:
+            save(program, file)
+        rewrite_pt2(unchecked, path)
 
 
 def _manifest_path(path: Path) -> Path:

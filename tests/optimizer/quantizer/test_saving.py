@@ -70,6 +70,13 @@ def test_the_file_names_no_path_of_this_machine(saved: Path) -> None:
     assert b"site-packages" not in saved.read_bytes()
 
 
+def test_the_file_holds_no_calibration_data(perceptron: nn.Module, tmp_path: Path) -> None:
+    sample = torch.rand(2, 8)
+    model = quantize_model(perceptron, "static", [sample], execution=Execution.EAGER)
+    model.save(tmp_path / "model.pt2")
+    assert sample.numpy().tobytes() not in (tmp_path / "model.pt2").read_bytes()
+
+
 def test_a_changed_byte_is_found(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[len(data) // 2] ^= 1
