@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._graph import (
-    constant,
-    input_of,
-    new_weight,
-    nodes_of,
-    per_channel,
-    replace_chain,
-    rewrite_each,
-    sole_producer,
-)
+from ._conv import conv_then_constant
+from ._graph import new_weight, nodes_of, replace_chain, rewrite_each
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,20 +24,12 @@ class FuseAddIntoConv:
 def _fuse(add: ir.Node) -> bool:
     import onnx_ir as ir
 
-    for index in (0, 1):
-        conv = sole_producer(add.inputs[index], "Conv")
-        offset = constant(add.inputs[1 - index])
-        if conv is None or offset is None:
-            continue
-        weight, bias = constant(conv.inputs[1]), constant(input_of(conv, 2))
-        if weight is None or (bias is None and input_of(conv, 2) is not None):
-            continue
-        channels = per_channel(offset, weight.ndim, weight.shape[0])
-        if channels is None:
-            continue
-        values = (channels if bias is None else bias + channels).astype(weight.dtype)
-        new_bias = new_weight(add, values, f"{conv.inputs[1].name}_bias")  # type: ignore[union-attr]
-        fused = ir.node("Conv", [*conv.inputs[:2], new_bias], attributes=conv.attributes)
-        replace_chain([conv, add], fused)
-        return True
-    return False
+    found = conv_then_constant(add)
+    if found is None:
+        return False
+    values = found.operand if found.bias is None else found.bias + found.operand
+    bias = new_weight(add, values.astype(found.weight.dtype), f"{found.name}_bias")
+    conv = found.conv
+    fused = ir.node("Conv", [*conv.inputs[:2], bias], attributes=conv.attributes)
+    replace_chain([conv, add], fused)
+    return True

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._graph import (
-    constant,
-    input_of,
-    new_weight,
-    nodes_of,
-    per_channel,
-    replace_chain,
-    rewrite_each,
-    sole_producer,
-)
+from ._conv import conv_then_constant
+from ._graph import new_weight, nodes_of, replace_chain, rewrite_each
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,23 +24,15 @@ class FuseMulIntoConv:
 def _fuse(mul: ir.Node) -> bool:
     import onnx_ir as ir
 
-    for index in (0, 1):
-        conv = sole_producer(mul.inputs[index], "Conv")
-        factor = constant(mul.inputs[1 - index])
-        if conv is None or factor is None:
-            continue
-        weight, bias = constant(conv.inputs[1]), constant(input_of(conv, 2))
-        if weight is None or (bias is None and input_of(conv, 2) is not None):
-            continue
-        channels = per_channel(factor, weight.ndim, weight.shape[0])
-        if channels is None:
-            continue
-        name = conv.inputs[1].name  # type: ignore[union-attr]
-        scaled = weight * channels.reshape(-1, *(1,) * (weight.ndim - 1))
-        inputs = [conv.inputs[0], new_weight(mul, scaled.astype(weight.dtype), f"{name}_scaled")]
-        if bias is not None:
-            values = (bias * channels).astype(bias.dtype)
-            inputs.append(new_weight(mul, values, f"{name}_bias"))
-        replace_chain([conv, mul], ir.node("Conv", inputs, attributes=conv.attributes))
-        return True
-    return False
+    found = conv_then_constant(mul)
+    if found is None:
+        return False
+    factor = found.operand.reshape(-1, *(1,) * (found.weight.ndim - 1))
+    scaled = (found.weight * factor).astype(found.weight.dtype)
+    inputs = [found.conv.inputs[0], new_weight(mul, scaled, f"{found.name}_scaled")]
+    if found.bias is not None:
+        values = (found.bias * found.operand).astype(found.bias.dtype)
+        inputs.append(new_weight(mul, values, f"{found.name}_bias"))
+    fused = ir.node("Conv", inputs, attributes=found.conv.attributes)
+    replace_chain([found.conv, mul], fused)
+    return True
