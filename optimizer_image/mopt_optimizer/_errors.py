@@ -12,6 +12,7 @@ OptimizerError
 │   └── CalibrationError InvalidData         samples that the model cannot be calibrated on
 ├── QuantizationError    InternalError       a model that a quantizer cannot take
 ├── ExportError          ExportFailed        an operator or node that ONNX cannot express
+│   └── OpsetError       ExportFailed        no such form in the opset asked for
 ├── BaselineError        BaselineFailed      the model as it came does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
@@ -103,6 +104,10 @@ class ExportError(OptimizerError):
     """The model cannot be expressed in ONNX, or the export computes something else."""
 
     reason = Reason.EXPORT_FAILED
+
+
+class OpsetError(ExportError):
+    """The model cannot be written in the opset asked for; says which one is possible."""
 
 
 class BaselineError(OptimizerError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from mopt_api.result import Verification
 
-from .._errors import ExportError, SpecError
+from .._errors import ExportError, OpsetError, SpecError
 from .._progress import Log
 from ..exporting import verify_export
 from ..graph_files import place_model
@@ -30,7 +30,7 @@ from .tracing import (
     trace_program,
     trace_script,
 )
-from .writing import OpsetError, convert_opset, scripted, write_traced
+from .writing import convert_opset, scripted, write_traced
 
 if TYPE_CHECKING:
     import torch

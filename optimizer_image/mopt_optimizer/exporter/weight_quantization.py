@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import ExportError, ModelError
+from .._errors import ExportError, NonFiniteWeight
 from ..exporting import OLDEST_OPSET
 from ..graph_files import place_graph
 from ..passes._graph import nodes_of
@@ -43,7 +43,8 @@ def quantize_weights(source: str | Path, target: str | Path) -> WeightReport:
     time, whatever the size of the model.
 
     Raises:
-        ModelError: It is no ONNX model, or a weight holds NaN or infinity.
+        NonFiniteWeight: A weight holds NaN or infinity.
+        ModelError: It is no ONNX model.
         ExportError: Its opset is too old to have scales per channel.
         DiskError: The disk is full.
     """
@@ -98,12 +99,12 @@ def channel_scales(weight: NDArray[np.float32], axis: int, name: str) -> NDArray
     """Return the step that maps each channel onto [-127, 127]; 1 for channels of zeros.
 
     Raises:
-        ModelError: The weight holds NaN or infinity.
+        NonFiniteWeight: The weight holds NaN or infinity.
     """
     others = tuple(a for a in range(weight.ndim) if a != axis)
     peaks = np.maximum(weight.max(axis=others), -weight.min(axis=others))
     if not np.isfinite(peaks).all():
-        raise ModelError(f"weight {name!r} holds NaN or infinity")
+        raise NonFiniteWeight(f"weight {name!r} holds NaN or infinity")
     steps = peaks / np.float32(_PEAK)
     return np.where(steps > 0, steps, np.float32(1)).astype(np.float32)
 

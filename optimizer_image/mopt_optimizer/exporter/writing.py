@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._errors import ExportError, SpecError
+from .._errors import ExportError, OpsetError, SpecError
 from ..exporting import OPSET, exported_program, opset, rename_dimensions
 from ..graph_files import needs_external_data, save_graph
 from ..verifying import first_line
@@ -17,10 +17,6 @@ from .tracing import Traced
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-
-
-class OpsetError(ExportError):
-    """The model cannot be written in the opset asked for; says which one is possible."""
 
 
 def scripted(traced: Traced) -> Traced | None:

@@ -10,7 +10,13 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from mopt_optimizer._errors import BaselineError, DimensionError, ExportError, SpecError
+from mopt_optimizer._errors import (
+    BaselineError,
+    DimensionError,
+    ExportError,
+    OpsetError,
+    SpecError,
+)
 from mopt_optimizer.exporter import ONNXExportConfig, ONNXExporter
 from mopt_optimizer.verifying import Arrays, OnnxSession
 
@@ -244,3 +250,16 @@ def test_unverified_is_said(tmp_path: Path) -> None:
     config = ONNXExportConfig(optimize=False, verify_export=False)
     metadata = ONNXExporter(config).export(nn.ReLU(), torch.rand(2), tmp_path / "m.onnx")
     assert (metadata["verified"], metadata["verifications"]) == (False, [])
+
+
+def test_opset_that_no_way_leads_to_names_one_that_is_possible(tmp_path: Path) -> None:
+    """LayerNormalization is of opset 17; keywords keep the module from TorchScript's exporter."""
+
+    class Normalizes(nn.Module):
+        def forward(self, *, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.layer_norm(x, (4,))
+
+    config = ONNXExportConfig(optimize=False, opset_version=9)
+    with pytest.raises(OpsetError, match=r"opset 9 is not possible: .*; \d+ is the oldest that is"):
+        ONNXExporter(config).export(Normalizes(), {"x": torch.rand(2, 4)}, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
