@@ -155,7 +155,8 @@ def test_one_sample_is_in_memory_at_a_time(
     ids=["name", "channels"],
 )
 def test_calibration_that_fails_says_why(model: Path, tmp_path: Path, inputs: Inputs) -> None:
-    with pytest.raises(QuantizationError, match=r"cannot be quantized: calibration sample 1.*input"):
+    message = r"cannot be quantized: calibration sample 1.*input"
+    with pytest.raises(QuantizationError, match=message):
         quantize(model, tmp_path / "q.onnx", Quantization(), [inputs])
 
 
