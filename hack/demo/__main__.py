@@ -152,7 +152,8 @@ def down(*, keep_cluster: bool) -> int:
     cluster = clusters.choose()
     if keep_cluster or isinstance(cluster, clusters.GivenCluster):
         kubectl = Kubectl(cluster.up())
-        kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait")
+        if kubectl.get("crd", KIND):
+            kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait")
         run(
             [
                 tool("helm"),
