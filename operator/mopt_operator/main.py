@@ -27,7 +27,8 @@ from .watching import missing_watches, watch_the_watches
 
 logger = logging.getLogger(__name__)
 
-WORKERS = 4
+# They wait for the API server, not for the processor.
+WORKERS = 16
 RESYNC_SECONDS = 300.0
 
 

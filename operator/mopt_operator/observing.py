@@ -61,6 +61,7 @@ class Job:
         expires: Has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
         ended: When it finished; None where it has not, or does not tell.
+        begun: Its controller has looked at it.
         suspended: Its controller starts no Pods; Kueue does that while a Job is queued.
     """
 
@@ -80,6 +81,7 @@ class Job:
     stage: str = ""
     ended: datetime | None = None
     measured_by: str = ""
+    begun: bool = False
     suspended: bool = False
 
     @property
@@ -210,6 +212,7 @@ def observe_job(raw: Raw) -> Job:
         stage=labels.get(LABEL_STAGE, ""),
         ended=ended,
         measured_by=annotations.get(ANNOTATION_MEASURED_BY) or image,
+        begun=status.get("startTime") is not None,
         suspended=spec.get("suspend") is True,
     )
 

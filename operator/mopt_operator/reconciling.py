@@ -20,7 +20,7 @@ from .storing import Key, Kind, Store
 
 logger = logging.getLogger(__name__)
 
-# Below this age the Job controller has had no time to create a Pod.
+# The watch of Pods may be that much behind the watch of Jobs.
 PODLESS_SECONDS = 2.0
 
 
@@ -29,15 +29,20 @@ def utc_now() -> datetime:
 
 
 def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
-    """Return the unfinished Jobs that have no Pod at work and should have one."""
+    """Return the unfinished Jobs that have no Pod at work and should have one.
+
+    A Job whose controller, which makes some 20 requests a second, has not begun it or has not yet
+    seen its Pod succeed is not meant.
+    """
     return [
         job
         for job in snapshot.jobs
         if not job.finished
         and not job.deleting
         and not job.suspended
+        and job.begun
         and (now - job.created).total_seconds() >= PODLESS_SECONDS
-        and all(pod.finished for pod in snapshot.pods_of(job))
+        and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
     ]
 
 

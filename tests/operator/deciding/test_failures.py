@@ -60,6 +60,11 @@ def unschedulable(message: str) -> dict[str, Any]:
         (waiting("ErrImageNeverPull", "not present"), "ImagePullFailed", "not present"),
         (waiting("RunContainerError", "no such file"), "JobFailed", "no such file"),
         (
+            unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+            "AcceleratorNotFound",
+            "No node takes the Pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
+        ),
+        (
             unschedulable("0/3 nodes are available: 3 Insufficient memory."),
             "Unschedulable",
             "3 Insufficient memory",

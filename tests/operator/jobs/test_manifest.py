@@ -253,3 +253,47 @@ def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
     first = prepare_work(spec(), output(), settings).plan_json()
     assert first == prepare_work(spec(), output(), settings).plan_json()
     assert list(json.loads(first)) == sorted(json.loads(first))
+
+
+def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> None:
+    requirement = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}
+    profile = {
+        "nodeAffinity": [requirement],
+        "resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}},
+    }
+    settings = parse_settings(
+        json.dumps({"optimizerImage": "i", "profiles": {"default": {}, "mig": profile}})
+    )
+    work = measure_work(
+        spec(), output(), settings, target=Target(name="t", profile="mig"), prepared=PREPARED
+    )
+    pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
+    assert set(pod["affinity"]) == {"nodeAffinity", "podAntiAffinity"}
+    assert pod["affinity"]["nodeAffinity"] == {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+        }
+    }
+    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/mig-1g.10gb": 1}
+
+
+def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:
+    settings = Settings(optimizer_image="i")
+
+    def memory(model_bytes: int | None) -> tuple[str, Any]:
+        work = measure_work(
+            spec(),
+            output(),
+            settings,
+            target=Target(name="t"),
+            prepared=PREPARED,
+            model_bytes=model_bytes,
+        )
+        job = build_job(work, RESOURCE, settings)
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        return job["metadata"]["name"], container["resources"]["requests"]["memory"]
+
+    small, large, unknown = memory(2**20), memory(2**30), memory(None)
+    assert (small[1], large[1], unknown[1]) == ("2304Mi", "8192Mi", "5120Mi")
+    # The size is found out on the way: it must not make another Job.
+    assert small[0] == large[0] == unknown[0]

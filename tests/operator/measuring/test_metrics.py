@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +114,16 @@ async def test_queue_depth_build_and_watch_age(
         ("error",),
         ("fault",),
     }
+
+
+def test_every_metric_is_documented(metrics: Metrics) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operator.md").read_text()
+    ours = {
+        family.name
+        for family in text_string_to_metric_families(metrics.text().decode())
+        if family.name.startswith("mopt_") and not family.name.endswith("_created")
+    }
+    documented = set(re.findall(r"^\| `(mopt_[a-z_]+)", page, re.MULTILINE))
+    suffixes = ("_total", "_info")
+    plain = {name.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for name in documented}
+    assert plain == {n.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for n in ours}

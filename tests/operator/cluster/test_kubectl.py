@@ -1,0 +1,95 @@
+"""What a person and a GitOps tool see through the real kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).resolve().parents[3]
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Path) -> Kubectl:
+    """Return a function that runs kubectl as the administrator."""
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "hack" / "devcluster"), "binary", "kubectl"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    program = found.stdout.strip().splitlines()[-1]
+
+    def run(*arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"KUBECONFIG": str(cluster)},
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])
+def test_nothing_differs_after_apply_and_after_the_run(
+    operator: Any,
+    make_resource: Callable[..., Any],
+    resource_manifest: Callable[..., Any],
+    messages: Any,
+    kubectl: Kubectl,
+    flags: tuple[str, ...],
+) -> None:
+    name = f"diff-{'server' if flags else 'client'}"
+    manifest = resource_manifest(
+        name, targets=[{"name": "a", "resources": {"limits": {"cpu": 2, "memory": "2Gi"}}}]
+    )
+    manifest["metadata"]["namespace"] = "shared"
+    text = json.dumps(manifest)
+    kubectl("apply", *flags, "-f", "-", stdin=text)
+    # kubectl diff exits with 1 where there is a difference.
+    kubectl("diff", *flags, "-f", "-", stdin=text)
+    resource = type(make_resource(name=f"{name}-other"))(
+        make_resource(name=f"{name}-more")._api, manifest
+    )
+    resource.finish(resource.pod_of("prepare"), messages.prepare())
+    resource.finish(resource.pod_of("measure"), messages.measure("a"))
+    kubectl("wait", "-n", "shared", f"mopt/{name}", "--for=condition=Ready", "--timeout=30s")
+    kubectl("diff", *flags, "-f", "-", stdin=text)
+    kubectl("apply", *flags, "-f", "-", stdin=text)
+    assert resource.read()["metadata"]["generation"] == 1
+
+
+def test_columns_fit_a_terminal(resource: Any, messages: Any, kubectl: Kubectl) -> None:
+    resource.run(messages)
+    table = kubectl("get", "mopt", "-n", resource.namespace, resource.name).stdout
+    header, row = table.splitlines()
+    titles = ["NAME", "READY", "SELECTED", "SPEEDUP", "QUALITY", "SIZE", "TARGETS", "STATUS", "AGE"]
+    assert header.split() == titles
+    assert "Optimized" in row
+    # Without the name, whose length is the user's.
+    assert len(header) - header.index("READY") <= 100
+
+
+def test_explain_tells_of_fields_at_every_depth(kubectl: Kubectl) -> None:
+    for field, words in (
+        ("spec.execution.suspend", "Run no Jobs"),
+        ("spec.targets.queueName", "Kueue's LocalQueue"),
+        ("status.history.artifact", "Digest of the file to serve"),
+        ("status.targets.variants.quality.worst", "Value of the worst sample"),
+    ):
+        assert words in kubectl("explain", f"modeloptimization.{field}").stdout
