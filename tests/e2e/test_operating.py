@@ -74,7 +74,8 @@ def test_a_lower_gate_selects_anew_without_a_job(applied: Demo) -> None:
     assert {states[name] for name in rejected} == {"Passed"}
     fastest = max(target["variants"], key=lambda v: v.get("speedup", 0))
     assert target["selected"] == fastest["name"]
-    assert jobs(applied) == ran
+    # The finished measure Job was told the old gate and may be gone; none is new.
+    assert set(jobs(applied)) <= set(ran)
 
 
 def test_losing_the_leader_mid_run_leaves_one_job_per_stage(applied: Demo) -> None:
