@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ONNXExportConfig,
         ONNXExporter,
         benchmark_onnx,
+        export_onnx,
         model_info,
     )
     from .images import local_images
@@ -80,6 +81,7 @@ __all__ = [
     "convert_float",
     "cosine",
     "evaluate",
+    "export_onnx",
     "load_optimized_model",
     "local_arrays",
     "local_images",
@@ -99,7 +101,14 @@ _HOMES = {
     "_errors": ("OptimizerError",),
     "array_samples": ("local_arrays",),
     "comparing": ("compare_strategies",),
-    "exporter": ("ModelInfo", "ONNXExportConfig", "ONNXExporter", "benchmark_onnx", "model_info"),
+    "exporter": (
+        "ModelInfo",
+        "ONNXExportConfig",
+        "ONNXExporter",
+        "benchmark_onnx",
+        "export_onnx",
+        "model_info",
+    ),
     "images": ("local_images",),
     "manager": ("LoadedModel", "ModelManager", "load_optimized_model"),
     "onnx_quantization": (

@@ -6,7 +6,7 @@ from .benchmark import benchmark_onnx
 from .config import ONNXExportConfig
 from .divergence import Divergence, first_divergence, onnx_values
 from .info import ModelInfo, model_info
-from .onnx_exporter import ExportMetadata, ONNXExporter
+from .onnx_exporter import ExportMetadata, ONNXExporter, export_onnx
 from .weight_quantization import WeightReport, quantize_weights
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ONNXExporter",
     "WeightReport",
     "benchmark_onnx",
+    "export_onnx",
     "first_divergence",
     "model_info",
     "onnx_values",

@@ -230,6 +230,23 @@ class ONNXExporter:
             raise ExportError(f"{error}{where}") from error
 
 
+def export_onnx(
+    model: torch.nn.Module | ExportedProgram | torch.jit.ScriptModule,
+    dummy_input: Any,
+    path: str | Path,
+    dynamic_axes: DynamicAxes | None = None,
+    **options: Any,
+) -> ExportMetadata:
+    """Write a model as ONNX in one line: `ONNXExporter(ONNXExportConfig(**options)).export(...)`.
+
+    Raises:
+        TypeError: An option that ONNXExportConfig lacks.
+        OptimizerError: As ONNXExporter.export.
+    """
+    exporter = ONNXExporter(ONNXExportConfig(**options))
+    return exporter.export(model, dummy_input, path, dynamic_axes)
+
+
 def _with_names(case: Case, names: Mapping[str, str]) -> Case:
     """Return a case with its sizes under the caller's names."""
     return replace(case, sizes={names.get(key, key): size for key, size in case.sizes.items()})

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mopt_optimizer._errors import DimensionError, SpecError
-from mopt_optimizer.exporter import ONNXExportConfig, ONNXExporter, model_info
+from mopt_optimizer.exporter import ONNXExportConfig, ONNXExporter, export_onnx, model_info
 from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = [
@@ -62,6 +62,16 @@ def test_example_of_batch_one_does_not_specialize(upscaler: nn.Module, tmp_path:
         assert len({s[name] for s in sizes}) >= 2
     assert sizes[0] == {"batch": 1, "height": 1, "width": 8}
     assert _shape(path, 5, 3, 7, 11) == (5, 3, 14, 22)
+
+
+def test_one_line(upscaler: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    image = torch.rand(1, 3, 8, 8)
+    metadata = export_onnx(upscaler, image, path, AXES, optimize=False, opset_version=20)
+    assert (metadata["verified"], metadata["opset"], metadata["passes"]) == (True, 20, [])
+    assert _shape(path, 2, 3, 10, 12) == (2, 3, 20, 24)
+    with pytest.raises(TypeError, match="optimise"):
+        export_onnx(upscaler, image, path, AXES, optimise=False)
 
 
 def test_fixed_axes_stay_fixed(upscaler: nn.Module, tmp_path: Path) -> None:
