@@ -228,7 +228,7 @@ def test_without_data_integers_are_made_up(
     assert all(v.points and not v.quality for v in result.variants)
 
 
-def test_top1_needs_classes(
+def test_ssim_needs_images(
     bench: Bench, prepared: tuple[PrepareResult, str], tmp_path: Path
 ) -> None:
     gate = QualityGate(metric=QualityMetric.SSIM, minimum=0.5)

@@ -19,6 +19,7 @@ from mopt_optimizer.onnx_quantization import (
     Calibration,
     Scheme,
     StaticOptions,
+    StaticReport,
     analyze_sensitivity,
     has_native_int8,
     quantize_onnx_static,
@@ -207,6 +208,24 @@ def test_gate_on_ssim(
     assert report.gate_holds
     assert report.sensitivity is not None
     assert report.sensitivity.quality >= 0.995
+
+
+def test_gate_on_the_maximum_error(network: Path, samples: Samples, tmp_path: Path) -> None:
+    def quantized(maximum: float) -> StaticReport:
+        gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=maximum)
+        options = replace(U8S8, gate=gate)
+        return quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
+
+    easy = quantized(1e6)
+    assert easy.sensitivity is not None
+    assert (easy.gate_holds, easy.sensitivity.exclude) == (True, ())
+    largest = -easy.sensitivity.quality
+    assert largest > 0
+    found = quantized(0.5 * largest)
+    assert found.sensitivity is not None
+    assert found.gate_holds
+    assert found.sensitivity.exclude
+    assert 0 < -found.sensitivity.quality <= 0.5 * largest
 
 
 def test_analysis_finds_the_cause_and_writes_nothing(
