@@ -72,7 +72,7 @@ class PlannedModel(ApiModel):
 
 
 class PlannedData(ApiModel):
-    """A folder of images; uri may also be file:// in local runs."""
+    """A folder of samples; uri may also be file:// in local runs."""
 
     uri: str
     samples: int

@@ -112,7 +112,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.INVALID_DATA: ReasonInfo(
         True,
-        "An image is damaged, of the wrong kind, or there is none",
+        "A sample is damaged, of the wrong kind, or there is none",
         "Replace or remove the named file of spec.data.",
         69,
     ),

@@ -77,7 +77,9 @@ class QualityResult(ObservedModel):
     """Agreement with the FP32 output over the evaluation samples."""
 
     metric: QualityMetric = Field(description="What was computed.")
-    worst: float = Field(description="Value of the worst sample.")
+    worst: float = Field(
+        description="Value of the worst sample: the smallest, of MaxAbsError the largest."
+    )
     mean: float = Field(description="Mean over the samples.")
     exact: bool = Field(default=False, description="Every output is identical to FP32's.")
     per_sample: list[float] | None = Field(

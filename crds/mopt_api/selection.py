@@ -15,6 +15,7 @@ from .spec import (
     OnNoWinner,
     Precision,
     QualityGate,
+    QualityMetric,
 )
 
 
@@ -43,9 +44,12 @@ def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | N
     if measured is None:
         return f"{gate.metric} was not measured"
     value = measured.worst if gate.aggregate is Aggregate.WORST else measured.mean
-    if value >= gate.minimum:
+    if gate.passes(value):
         return None
-    return f"{gate.aggregate.lower()} {gate.metric} {value:.2f} is below {gate.minimum:g}"
+    bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"
+    decibels = gate.metric in (QualityMetric.PSNR, QualityMetric.SQNR)
+    found = f"{value:.2f}" if decibels else f"{value:.5g}"
+    return f"{gate.aggregate.lower()} {gate.metric} {found} is {bound}"
 
 
 def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) -> float | None:

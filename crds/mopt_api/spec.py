@@ -30,6 +30,30 @@ class DType(StrEnum):
     """Element type of a model input."""
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT64 = "int64"
+    INT32 = "int32"
+    BOOL = "bool"
+
+
+class ImageLayout(StrEnum):
+    """Order of an image input's axes."""
+
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+
+
+class ImageColor(StrEnum):
+    """Channels of an image input, in order; Gray is ITU-R 601 luma."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+    GRAY = "Gray"
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return 1 if self is ImageColor.GRAY else 3
 
 
 class Runtime(StrEnum):
@@ -66,6 +90,15 @@ class QualityMetric(StrEnum):
 
     PSNR = "PSNR"
     SSIM = "SSIM"
+    SQNR = "SQNR"
+    COSINE = "Cosine"
+    MAX_ABS_ERROR = "MaxAbsError"
+    TOP1_AGREEMENT = "Top1Agreement"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger value means closer outputs."""
+        return self is not QualityMetric.MAX_ABS_ERROR
 
 
 class Aggregate(StrEnum):
@@ -168,8 +201,8 @@ class DimensionRange(ApiModel):
 
 
 class ImageTransform(ApiModel):
-    """How an image file becomes an input: decoded as RGB, resized, then
-    (value * scale - mean) / std per channel, laid out channel first."""
+    """How an image file becomes an input: decoded, its colour converted, resized, cropped, then
+    (value * scale - mean) / std per channel."""
 
     resize: list[DimensionSize] | None = Field(
         default=None,
@@ -187,7 +220,7 @@ class ImageTransform(ApiModel):
     mean: list[float] = Field(
         default=[],
         max_length=3,
-        description="Subtracted after scaling, per channel (R, G, B). Empty means 0.",
+        description="Subtracted after scaling, per channel in the order of color. Empty means 0.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     std: list[Annotated[float, Field(gt=0)]] = Field(
@@ -196,30 +229,60 @@ class ImageTransform(ApiModel):
         description="Divided by after subtracting mean, per channel. Empty means 1.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
+    crop: list[DimensionSize] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="[height, width] in pixels, cut from the centre after resizing. A smaller "
+        "image is refused, not padded.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    layout: ImageLayout = Field(
+        default=ImageLayout.NCHW,
+        description="Axes of the input: NCHW (channels first) or NHWC (channels last).",
+    )
+    color: ImageColor = Field(
+        default=ImageColor.RGB,
+        description="Channels of the input: RGB, BGR, or Gray, which is one.",
+    )
 
     RULES = (
         Rule(
-            "!has(self.mean) || size(self.mean) in [0, 3]",
-            "mean needs no value or three, one per channel",
-            lambda t: len(t.mean) in (0, 3),
+            "!has(self.mean) || size(self.mean) == 0 || "
+            "size(self.mean) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
+            "mean needs no value or three, one per channel; with color Gray none or one",
+            lambda t: len(t.mean) in (0, t.color.channels),
         ),
         Rule(
-            "!has(self.std) || size(self.std) in [0, 3]",
-            "std needs no value or three, one per channel",
-            lambda t: len(t.std) in (0, 3),
+            "!has(self.std) || size(self.std) == 0 || "
+            "size(self.std) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
+            "std needs no value or three, one per channel; with color Gray none or one",
+            lambda t: len(t.std) in (0, t.color.channels),
+        ),
+        Rule(
+            "!has(self.crop) || !has(self.resize) || "
+            "(self.crop[0] <= self.resize[0] && self.crop[1] <= self.resize[1])",
+            "crop must not be larger than resize, which comes first",
+            lambda t: (
+                not t.crop
+                or not t.resize
+                or (t.crop[0] <= t.resize[0] and t.crop[1] <= t.resize[1])
+            ),
         ),
     )
 
 
 class DataSource(ApiModel):
-    """A folder of images in a store."""
+    """A folder of samples in a store: images, or arrays as .npz or .npy files."""
 
     uri: StoreUri = Field(
-        description="Prefix that the images lie under, s3://BUCKET/PREFIX/; "
-        "they are used in the order of their keys."
+        description="Prefix that the samples lie under, s3://BUCKET/PREFIX/; they are used in "
+        "the order of their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one "
+        "float32 input, or arrays: an .npz holds one array per input, under the input's name, an "
+        ".npy the one input. Arrays have the input's dtype and shape, batch axis included."
     )
     samples: int = Field(
-        default=64, ge=1, le=4096, description="How many images to use at most, from the first on."
+        default=64, ge=1, le=4096, description="How many files to use at most, from the first on."
     )
     images: ImageTransform = Field(
         default=ImageTransform(), description="How an image becomes an input."
@@ -230,15 +293,15 @@ class DataSource(ApiModel):
 
 
 class DataSpec(ApiModel):
-    """Real data for calibration and evaluation; use disjoint images."""
+    """Real data for calibration and evaluation; use disjoint samples."""
 
     calibration: DataSource | None = Field(
         default=None,
-        description="Images that static INT8 ranges are found on. "
+        description="Samples that static INT8 ranges are found on. "
         "Without them static INT8 variants are Skipped.",
     )
     evaluation: DataSource | None = Field(
-        default=None, description="Images that quality is measured on."
+        default=None, description="Samples that quality is measured on."
     )
 
 
@@ -346,8 +409,17 @@ class Target(ApiModel):
 class QualityGate(ApiModel):
     """What a variant's output must reach to be eligible."""
 
-    metric: QualityMetric = Field(description="PSNR in dB, or SSIM from -1 to 1.")
-    minimum: float = Field(ge=-1, le=200, description="Smallest value that passes.")
+    metric: QualityMetric = Field(
+        description="PSNR or SQNR in dB; SSIM or Cosine, at most 1; Top1Agreement, the share of "
+        "predictions (largest value along the last axis) that stay the same, 0 to 1; or "
+        "MaxAbsError, the largest difference of any value, in the output's unit."
+    )
+    minimum: float | None = Field(
+        default=None,
+        ge=-200,
+        le=200,
+        description="Smallest value that passes; of every metric but MaxAbsError.",
+    )
     aggregate: Aggregate = Field(
         default=Aggregate.WORST, description="Judge the worst sample or the mean over all."
     )
@@ -355,8 +427,53 @@ class QualityGate(ApiModel):
         default=1.0,
         gt=0,
         description="Span of the output's values (peak of PSNR): 1 for images in 0 to 1. "
-        "Never taken from the data.",
+        "Never taken from the data. Only PSNR and SSIM depend on it.",
     )
+    maximum: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e12,
+        description="Largest value that passes; of MaxAbsError, where smaller is better.",
+    )
+
+    RULES = (
+        Rule(
+            "has(self.minimum) != has(self.maximum)",
+            "a gate needs either minimum or maximum",
+            lambda g: (g.minimum is None) != (g.maximum is None),
+        ),
+        Rule(
+            "(self.metric == 'MaxAbsError') == has(self.maximum)",
+            "MaxAbsError takes maximum, every other metric minimum",
+            lambda g: g.metric.higher_is_better == (g.maximum is None),
+        ),
+        Rule(
+            "!(self.metric in ['SSIM', 'Cosine']) || !has(self.minimum) || "
+            "(self.minimum >= -1.0 && self.minimum <= 1.0)",
+            "minimum of SSIM and Cosine lies from -1 to 1",
+            lambda g: (
+                g.metric not in (QualityMetric.SSIM, QualityMetric.COSINE)
+                or g.minimum is None
+                or -1 <= g.minimum <= 1
+            ),
+        ),
+        Rule(
+            "self.metric != 'Top1Agreement' || !has(self.minimum) || "
+            "(self.minimum >= 0.0 && self.minimum <= 1.0)",
+            "minimum of Top1Agreement is a share from 0 to 1",
+            lambda g: (
+                g.metric is not QualityMetric.TOP1_AGREEMENT
+                or g.minimum is None
+                or 0 <= g.minimum <= 1
+            ),
+        ),
+    )
+
+    def passes(self, value: float) -> bool:
+        """Return whether a value of the metric passes; NaN never does."""
+        if self.maximum is not None:
+            return value <= self.maximum
+        return self.minimum is not None and value >= self.minimum
 
 
 class Objective(ApiModel):
@@ -539,6 +656,15 @@ class ModelOptimizationSpec(ApiModel):
             lambda s: (
                 s.objective.point is None
                 or s.objective.point in {p.name for p in s.benchmark.points}
+            ),
+        ),
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.all(h, "
+            "g.metric != h.metric || g.dataRange == h.dataRange))",
+            "two gates on one metric need the same dataRange",
+            lambda s: (
+                len({(g.metric, g.data_range) for g in s.quality})
+                == len({g.metric for g in s.quality})
             ),
         ),
     )

@@ -10,6 +10,14 @@ from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantS
 from mopt_api.termination import MeasureSummary, VariantSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_QUALITY_FORMATS = {
+    QualityMetric.PSNR: "{:.1f} dB",
+    QualityMetric.SSIM: "{:.4f}",
+    QualityMetric.SQNR: "{:.1f} dB",
+    QualityMetric.COSINE: "{:.5f}",
+    QualityMetric.MAX_ABS_ERROR: "{:.3g}",
+    QualityMetric.TOP1_AGREEMENT: "{:.2%}",
+}
 _RUNTIME_NAMES = {
     Runtime.PYTORCH: "PyTorch FP32 eager",
     Runtime.ONNX_RUNTIME: "ONNX Runtime FP32",
@@ -43,7 +51,7 @@ def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate])
         return f"{shown.metric} exact"
     mean = gate is not None and gate.aggregate is Aggregate.MEAN
     value = shown.mean if mean else shown.worst
-    return f"PSNR {value:.1f} dB" if shown.metric is QualityMetric.PSNR else f"SSIM {value:.4f}"
+    return f"{shown.metric} {_QUALITY_FORMATS[shown.metric].format(value)}"
 
 
 def _variant(

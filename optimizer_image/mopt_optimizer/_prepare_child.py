@@ -31,8 +31,8 @@ from .exporting import (
     upgraded,
     verify_export,
 )
-from .images import DecodedImages
 from .quantizing import QuantizationError, artifact_name, quantize
+from .samples import open_samples
 from .sources import load_exported_program, load_onnx
 from .verifying import Case
 
@@ -40,7 +40,7 @@ FP32_FILE = "fp32.onnx"
 
 
 class CalibrationFiles(ObservedModel):
-    """Calibration images on the local disk."""
+    """Calibration samples on the local disk; images says how those that are images are read."""
 
     names: list[str]
     files: list[str]
@@ -160,10 +160,11 @@ def _quantize(
     calibration = request.calibration
     if calibration is None:
         return []
-    samples = DecodedImages(
-        request.inputs[0].name,
+    samples = open_samples(
         calibration.names,
         [Path(file) for file in calibration.files],
+        request.inputs,
+        request.dimensions,
         calibration.images,
     )
     results = []

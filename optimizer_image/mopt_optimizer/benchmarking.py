@@ -15,9 +15,9 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from mopt_api.result import Latency, PointResult
 from mopt_api.spec import BenchmarkPoint, InputSpec
 
-FloatArray = NDArray[np.float32]
+from .noise import noise
+
+Array = NDArray[Any]
 
 MIN_RUNS = 10
 # Long enough that switching is a small part, short enough that drift is the same for all.
@@ -182,33 +184,41 @@ def batch_size(inputs: Sequence[InputSpec], dimensions: Mapping[str, int]) -> in
     return resolved_shape(inputs[0], dimensions)[0]
 
 
-def _fitted(array: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
     """Return the array cropped from its origin, or repeated, along each axis to a shape."""
     repeats = [math.ceil(size / have) for size, have in zip(shape, array.shape, strict=True)]
     return np.tile(array, repeats)[tuple(slice(size) for size in shape)]
 
 
 def benchmark_feeds(
-    inputs: Iterable[InputSpec],
+    inputs: Sequence[InputSpec],
     dimensions: Mapping[str, int],
-    samples: Sequence[Mapping[str, FloatArray]],
-) -> dict[str, FloatArray]:
+    samples: Sequence[Mapping[str, Array]],
+) -> dict[str, Array]:
     """Return the inputs that every participant computes at a point; the same on every call.
 
     Real samples where there are any, cropped or repeated to the point's sizes, one after the
-    other along the batch; otherwise noise in 0 to 1 from a fixed seed.
+    other along the outermost axis, so that integers stay ones that the model knows; otherwise
+    noise from a fixed seed (see noise.noise).
+
+    Args:
+        samples: Each holds every input, of the rank that the spec declares.
     """
-    noise = np.random.default_rng(_NOISE_SEED)
-    feeds: dict[str, FloatArray] = {}
-    for spec in inputs:
-        shape = resolved_shape(spec, dimensions)
-        if samples and len(samples[0][spec.name].shape) == len(shape):
-            one = (1, *shape[1:])
-            rows = [
-                _fitted(samples[index % len(samples)][spec.name], one)
-                for index in range(min(shape[0], len(samples)))
-            ]
-            feeds[spec.name] = np.ascontiguousarray(_fitted(np.concatenate(rows), shape))
-        else:
-            feeds[spec.name] = noise.random(shape, np.float32)
-    return feeds
+    shapes = {spec.name: resolved_shape(spec, dimensions) for spec in inputs}
+    if not samples:
+        generator = np.random.default_rng(_NOISE_SEED)
+        return {spec.name: noise(generator, shapes[spec.name], spec.dtype) for spec in inputs}
+    taken: dict[str, list[Array]] = {name: [] for name in shapes}
+    short = set(shapes)
+    for sample in samples:
+        for name in sorted(short):
+            shape, array = shapes[name], sample[name]
+            taken[name].append(_fitted(array, (array.shape[0], *shape[1:])))
+            if sum(map(len, taken[name])) >= shape[0]:
+                short.discard(name)
+        if not short:
+            break
+    return {
+        name: np.ascontiguousarray(_fitted(np.concatenate(arrays), shapes[name]))
+        for name, arrays in taken.items()
+    }

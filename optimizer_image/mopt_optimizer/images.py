@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mopt_api.plan import Credentials, PlannedData
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
+from mopt_api.spec import DimensionRange, DType, ImageTransform, InputSpec
 
 from ._errors import DataError, DimensionError, SpecError
 from .preprocessing import Preprocessing
@@ -30,7 +30,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 # Small objects wait on round trips, not on bandwidth.
 _PARALLEL_FETCHES = 8
 
-Inputs = dict[str, NDArray[np.float32]]
+Inputs = dict[str, NDArray[Any]]
 
 
 class DecodedImages(Sequence[Inputs]):
@@ -72,7 +72,7 @@ class Samples:
     Attributes:
         names: Keys relative to the folder.
         digest: sha256:HEX over names, objects' digests and the transform.
-        inputs: One dict per sample: input name to an array, of an image (1, 3, H, W).
+        inputs: One dict per sample: input name to an array, of an image as its transform says.
         files: The files on the local disk.
     """
 
@@ -96,7 +96,7 @@ def load_samples(
     damaged one is found before anything is built.
 
     Raises:
-        SpecError: The model has several inputs.
+        SpecError: The model has several inputs, or one of another type than float32.
         DataError: No image, or one that cannot be used; the message names the object.
         DimensionError: An image's size is outside what the spec declares.
         StoreError, DiskError.
@@ -105,12 +105,19 @@ def load_samples(
         raise SpecError(
             f"images can feed one input, the model has {len(inputs)}: "
             + ", ".join(i.name for i in inputs)
+            + "; give .npz files, one array per input"
+        )
+    if inputs[0].dtype is not DType.FLOAT32:
+        raise SpecError(
+            f"images become float32; input {inputs[0].name} takes {inputs[0].dtype}: "
+            "give .npy files"
         )
     fetched = fetch_folder(data.uri, credentials, environ, SUFFIXES, data.samples, workdir)
     names, files = fetched.names, fetched.files
     decoded = DecodedImages(inputs[0].name, names, files, data.images)
+    transform = Preprocessing.of(data.images)
     for name, arrays in zip(names, decoded, strict=True):
-        check_fit(name, arrays[inputs[0].name].shape, inputs[0], dimensions)
+        check_fit(name, arrays[inputs[0].name].shape, inputs[0], dimensions, transform)
     digest = fetched.digest(data.images.to_api())
     return Samples(names=names, digest=digest, inputs=decoded, files=files)
 
@@ -196,11 +203,11 @@ def local_files(
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     names = sorted(n for n in found if PurePosixPath(n).suffix.lower() in suffixes)[:limit]
     if not names:
-        raise DataError(_no_files(str(folder), len(found), suffixes))
+        raise DataError(no_files(str(folder), len(found), suffixes))
     return names, [found[name] for name in names]
 
 
-def _no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
+def no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
     kind = "images" if tuple(suffixes) == SUFFIXES else "samples"
     return f"no {kind} under {where}: {count} objects, none of them {', '.join(suffixes)}"
 
@@ -209,7 +216,7 @@ def _keys(store: Store, prefix: str, suffixes: Sequence[str]) -> list[str]:
     keys = [k for k in store.list(prefix) if not k.endswith("/")]
     chosen = [k for k in keys if PurePosixPath(k).suffix.lower() in suffixes]
     if not chosen:
-        raise DataError(_no_files(store.uri(prefix), len(keys), suffixes))
+        raise DataError(no_files(store.uri(prefix), len(keys), suffixes))
     return chosen
 
 
@@ -303,12 +310,12 @@ def check_fit(
         if not allowed.min <= size <= allowed.max:
             raise DimensionError(
                 f"{where} is outside {declared} {allowed.min}..{allowed.max}; "
-                "set data.*.images.resize or widen the dimension"
+                "set data.*.images.resize or crop, or widen the dimension"
             )
         if allowed.multiple_of and size % allowed.multiple_of:
             raise DimensionError(
                 f"{where} is not a multiple of {allowed.multiple_of}, as {declared} must be; "
-                "set data.*.images.resize"
+                "set data.*.images.resize or crop"
             )
         if seen.setdefault(declared, size) != size:
             raise DimensionError(f"{where}, but {declared} is {seen[declared]} at another axis")

@@ -41,9 +41,10 @@ from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
 from .blobs import Blobs
 from .hardware import System, disturbance, has_native_bf16
-from .images import Samples, load_samples
+from .images import Samples
 from .isolation import Opening, VariantProcess
-from .quality import Comparison, ConflictingRange, NotAnImage, data_ranges
+from .quality import Comparison, ConflictingRange, NoClasses, NotAnImage, data_ranges
+from .samples import load_data
 from .store import open_store
 from .trials import Setup, Trial, Trials
 
@@ -213,10 +214,10 @@ class Measurement:
     def _samples(self) -> Samples | None:
         if self._plan.evaluation is None:
             return None
-        with self._timings.step("evaluationData", "fetching the evaluation images"):
+        with self._timings.step("evaluationData", "fetching the evaluation data"):
             folder = self._workdir / "evaluation"
             folder.mkdir(parents=True, exist_ok=True)
-            return load_samples(
+            return load_data(
                 self._plan.evaluation,
                 Credentials.EVALUATION,
                 self._plan.inputs,
@@ -315,6 +316,8 @@ class Measurement:
             Trials(setup, baseline, list(trials.values())).run()
         except NotAnImage as error:
             raise SpecError(f"quality: {error}; leave SSIM out") from error
+        except NoClasses as error:
+            raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
         for name, trial in trials.items():
             known[name] = trial.result(points, plan.inputs)
         return baseline.result(points, plan.inputs), [known[v.name] for v in plan.variants]

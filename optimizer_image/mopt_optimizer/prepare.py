@@ -31,8 +31,9 @@ from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest, Qua
 from ._progress import Log, Timings
 from .blobs import Blobs
 from .hardware import System
-from .images import Samples, load_samples
+from .images import Samples
 from .quantizing import artifact_name, quantization_of
+from .samples import load_data
 from .store import open_store
 from .verifying import THREADS_VARIABLE
 
@@ -70,8 +71,8 @@ def prepare(
             model = _fetch_model(plan, environ, scratch)
         samples = None
         if plan.calibration and any(map(quantization_of, plan.variants)):
-            with timings.step("calibration-data", f"fetching images of {plan.calibration.uri}"):
-                samples = load_samples(
+            with timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
+                samples = load_data(
                     plan.calibration,
                     Credentials.CALIBRATION,
                     plan.inputs,

@@ -98,8 +98,11 @@ class Preprocessing:
         return cls(
             resize=None if transform.resize is None else (transform.resize[0], transform.resize[1]),
             scale=transform.scale,
+            crop=None if transform.crop is None else (transform.crop[0], transform.crop[1]),
             mean=tuple(transform.mean),
             std=tuple(transform.std),
+            color=Color(transform.color.value),
+            layout=Layout(transform.layout.value),
         )
 
     @classmethod

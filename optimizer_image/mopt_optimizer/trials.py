@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.result import Artifact, PointResult, VariantReason, VariantResult, VariantState
@@ -28,7 +27,7 @@ from .benchmarking import batch_size, benchmark_feeds, interleave, point_result,
 from .isolation import Opening, VariantFailure
 from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
 
-Inputs = Mapping[str, NDArray[np.float32]]
+Inputs = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 
 
@@ -134,7 +133,7 @@ class Setup:
     """What all trials share.
 
     Attributes:
-        samples: Real inputs, shapes (1, ...); empty without evaluation data.
+        samples: Real inputs; empty without evaluation data.
         points: Every dimension given a size.
         threads: Per runtime.
         memory_budget: Bytes that open processes may take together; None for no bound.

@@ -15,6 +15,7 @@ from mopt_api.result import Verification
 from mopt_api.spec import DimensionRange, InputSpec
 
 from .dimensions import input_shape, verified_sizes
+from .noise import noise
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -59,12 +60,12 @@ class Difference:
 def random_inputs(
     inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
 ) -> list[tuple[dict[str, int], Arrays]]:
-    """Return inputs in [0, 1), always the same ones, at each size that is verified at."""
+    """Return seeded noise, always the same, at each size that is verified at."""
     generator = np.random.default_rng(0)
     return [
         (
             sizes,
-            {i.name: generator.random(input_shape(i, sizes), dtype=np.float32) for i in inputs},
+            {i.name: noise(generator, input_shape(i, sizes), i.dtype) for i in inputs},
         )
         for sizes in verified_sizes(inputs, dimensions)
     ]

@@ -132,6 +132,42 @@ def test_mean_gate_looks_at_the_mean() -> None:
     assert choose(variant("a", 10, psnr=39.5), gates=(gate,)).selected == "a"
 
 
+@pytest.mark.parametrize(
+    ("metric", "bounds", "value", "failure"),
+    [
+        (QualityMetric.PSNR, {"minimum": 40}, 40, None),
+        (QualityMetric.SQNR, {"minimum": 20}, 19.996, "worst SQNR 20.00 is below 20"),
+        (QualityMetric.COSINE, {"minimum": 0.9999}, 0.9998, "worst Cosine 0.9998 is below 0.9999"),
+        (QualityMetric.MAX_ABS_ERROR, {"maximum": 0.001}, 0.001, None),
+        (
+            QualityMetric.MAX_ABS_ERROR,
+            {"maximum": 0.001},
+            0.0012345,
+            "worst MaxAbsError 0.0012345 is above 0.001",
+        ),
+        (QualityMetric.MAX_ABS_ERROR, {"maximum": 0}, 0, None),
+        (
+            QualityMetric.TOP1_AGREEMENT,
+            {"minimum": 1},
+            0.98,
+            "worst Top1Agreement 0.98 is below 1",
+        ),
+    ],
+)
+def test_a_gate_knows_its_better_side(
+    metric: QualityMetric, bounds: dict[str, float], value: float, failure: str | None
+) -> None:
+    gate = QualityGate.model_validate({"metric": metric, **bounds})
+    measured = QualityResult(metric=metric, worst=value, mean=math.nan)
+    assert gate_failure(gate, [measured]) == failure
+
+
+def test_nan_fails_a_maximum() -> None:
+    gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=1)
+    nan = QualityResult(metric=QualityMetric.MAX_ABS_ERROR, worst=math.nan, mean=math.nan)
+    assert gate_failure(gate, [nan]) is not None
+
+
 def test_unmeasured_metric_fails_its_gate() -> None:
     gate = QualityGate(metric=QualityMetric.SSIM, minimum=0.9)
     assert choose(variant("a", 10), gates=(gate,)).selected == "baseline"

@@ -91,6 +91,47 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s["data"]["evaluation"].update(images={"std": [0.5, 0.5]}),
         "std needs no value or three",
     ),
+    "three mean values of Gray": (
+        lambda s: s["data"]["evaluation"].update(images={"mean": [0.5] * 3, "color": "Gray"}),
+        "with color Gray none or one",
+    ),
+    "crop larger than resize": (
+        lambda s: s["data"]["evaluation"].update(images={"resize": [64, 64], "crop": [32, 65]}),
+        "crop must not be larger than resize",
+    ),
+    "gate without a bound": (
+        lambda s: s.update(quality=[{"metric": "PSNR"}]),
+        "either minimum or maximum",
+    ),
+    "gate with both bounds": (
+        lambda s: s.update(quality=[{"metric": "MaxAbsError", "minimum": 0, "maximum": 1}]),
+        "either minimum or maximum",
+    ),
+    "maximum error with a minimum": (
+        lambda s: s.update(quality=[{"metric": "MaxAbsError", "minimum": 1}]),
+        "MaxAbsError takes maximum",
+    ),
+    "PSNR with a maximum": (
+        lambda s: s.update(quality=[{"metric": "PSNR", "maximum": 1}]),
+        "every other metric minimum",
+    ),
+    "cosine above 1": (
+        lambda s: s.update(quality=[{"metric": "Cosine", "minimum": 1.5}]),
+        "SSIM and Cosine lies from -1 to 1",
+    ),
+    "share of predictions in percent": (
+        lambda s: s.update(quality=[{"metric": "Top1Agreement", "minimum": 99}]),
+        "a share from 0 to 1",
+    ),
+    "two ranges for one metric": (
+        lambda s: s.update(
+            quality=[
+                {"metric": "PSNR", "minimum": 40},
+                {"metric": "PSNR", "minimum": 40, "aggregate": "Mean", "dataRange": 255},
+            ]
+        ),
+        "two gates on one metric need the same dataRange",
+    ),
     "digest too short": (
         lambda s: s["model"].update(sha256="abc"),
         "at least 64 characters",
@@ -109,6 +150,42 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "at most 12",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quality": [{"metric": "MaxAbsError", "maximum": 0.01}]},
+        {"quality": [{"metric": "SQNR", "minimum": -200}, {"metric": "Cosine", "minimum": -1}]},
+        {"quality": [{"metric": "Top1Agreement", "minimum": 1}]},
+        {
+            "quality": [
+                {"metric": "PSNR", "minimum": 40, "dataRange": 255},
+                {"metric": "PSNR", "minimum": 45, "aggregate": "Mean", "dataRange": 255},
+                {"metric": "SSIM", "minimum": 0.9},
+            ]
+        },
+        {"inputs": [{"name": n, "dtype": n, "shape": [1]} for n in ("int64", "int32", "bool")]},
+    ],
+    ids=lambda change: str(*change),
+)
+def test_accepted(change: dict[str, Any], spec: dict[str, Any]) -> None:
+    parsed = ModelOptimizationSpec.model_validate(spec | change)
+    assert ModelOptimizationSpec.model_validate(parsed.to_api()) == parsed
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"crop": [64, 64]},
+        {"crop": [32, 64], "resize": [32, 64], "color": "BGR", "mean": [1, 2, 3]},
+        {"color": "Gray", "mean": [0.5], "std": [0.25], "layout": "NHWC"},
+    ],
+    ids=str,
+)
+def test_accepted_transforms(transform: dict[str, Any], spec: dict[str, Any]) -> None:
+    spec["data"]["evaluation"].update(images=transform)
+    ModelOptimizationSpec.model_validate(spec)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -20,7 +20,13 @@ from mopt_api.result import (
     VariantReason,
     VariantState,
 )
-from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.spec import (
+    ModelFormat,
+    ModelOptimizationSpec,
+    Precision,
+    QualityMetric,
+    Runtime,
+)
 from mopt_api.termination import (
     MAX_BYTES,
     PREFIX,
@@ -33,10 +39,16 @@ from mopt_api.termination import (
     error_summary,
 )
 
+MOST_GATES = 4
 
-def _largest_variant(rng: random.Random) -> VariantSummary:
+
+def _largest_variant(rng: random.Random, metrics: list[QualityMetric]) -> VariantSummary:
     def figure() -> float:
         return float(f"{rng.uniform(0.001, 99999):.4g}")
+
+    def quality() -> float:
+        # Five digits and an exponent: the longest that a summary writes.
+        return float(f"{rng.uniform(1e-7, 1e-5):.5g}")
 
     def text(length: int) -> str:
         return "".join(rng.choices(string.printable, k=length))
@@ -54,7 +66,9 @@ def _largest_variant(rng: random.Random) -> VariantSummary:
         peak_memory_bytes=rng.randrange(2**40),
         latency_ms=Latency(p50=figure(), p90=figure(), p99=figure()),
         throughput=figure(),
-        quality=[QualityResult(metric=m, worst=figure(), mean=figure()) for m in QualityMetric],
+        quality=[
+            QualityResult(metric=metric, worst=quality(), mean=quality()) for metric in metrics
+        ],
         speedup=figure(),
         speedup_over_fastest_fp32=figure(),
     )
@@ -64,6 +78,7 @@ def _largest_variant(rng: random.Random) -> VariantSummary:
 def test_largest_legal_result_fits(seed: int) -> None:
     rng = random.Random(seed)
     noise = "".join(rng.choices(string.printable, k=253))
+    metrics = rng.sample(list(QualityMetric), MOST_GATES)
     summary = MeasureSummary(
         target="".join(rng.choices(string.ascii_lowercase, k=40)),
         result="sha256:" + rng.randbytes(32).hex(),
@@ -77,11 +92,14 @@ def test_largest_legal_result_fits(seed: int) -> None:
             node=noise,
         ),
         software={noise[i : i + 40]: noise[-40:] for i in range(30)},
-        baseline=_largest_variant(rng),
-        variants=[_largest_variant(rng) for _ in range(12)],
+        baseline=_largest_variant(rng, metrics),
+        variants=[_largest_variant(rng, metrics) for _ in range(12)],
         selected="x" * 40,
     )
     message = encode(summary)
+    assert ModelOptimizationSpec.model_json_schema()["properties"]["quality"]["maxItems"] == (
+        MOST_GATES
+    )
     assert len(message.encode()) <= MAX_BYTES
     decoded = decode(message)
     assert isinstance(decoded, MeasureSummary)

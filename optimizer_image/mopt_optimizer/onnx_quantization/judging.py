@@ -21,26 +21,38 @@ if TYPE_CHECKING:
     import onnx
 
 
+_UP_TO_ONE = (QualityMetric.SSIM, QualityMetric.COSINE, QualityMetric.TOP1_AGREEMENT)
+
+
 def noise_of(quality: float, metric: QualityMetric) -> float:
     """Return a quality as a power of noise, which adds up over layers: 0 is identical.
 
-    PSNR is turned back into a mean square error (of a signal of peak 1); of SSIM it is the
-    distance to 1.
+    PSNR and SQNR are turned back into a mean square error (of a signal of peak or power 1); the
+    maximum error is squared; of SSIM, cosine and agreement it is the distance to 1.
+
+    Args:
+        quality: As Judge.quality has it.
     """
-    if metric is QualityMetric.SSIM:
+    if metric in _UP_TO_ONE:
         return 1.0 - quality
+    if metric is QualityMetric.MAX_ABS_ERROR:
+        return quality * quality
     return math.pow(10.0, -quality / 10.0)
 
 
 def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
     """Return what must be reached on known samples so that unknown ones pass too.
 
-    The noise allowed is lowered by margin_db decibels: PSNR's minimum rises by so much, and
-    SSIM's distance to 1 shrinks by that factor.
+    The noise allowed is lowered by margin_db decibels: the minimum of PSNR and SQNR rises by so
+    much, the distance to 1 of SSIM, cosine and agreement shrinks by that factor, the maximum error
+    by its root. As Judge.quality, the maximum error is negated.
     """
-    if gate.metric is QualityMetric.SSIM:
-        return 1.0 - (1.0 - gate.minimum) * math.pow(10.0, -margin_db / 10.0)
-    return gate.minimum + margin_db
+    if gate.maximum is not None:
+        return -gate.maximum * math.pow(10.0, -margin_db / 20.0)
+    minimum = 0.0 if gate.minimum is None else gate.minimum
+    if gate.metric in _UP_TO_ONE:
+        return 1.0 - (1.0 - minimum) * math.pow(10.0, -margin_db / 10.0)
+    return minimum + margin_db
 
 
 class Judge:
@@ -71,6 +83,8 @@ class Judge:
     def quality(self, model: onnx.ModelProto) -> float:
         """Return the gate's metric over the samples, aggregated as the gate says.
 
+        The maximum error is negated: a higher quality is always the better one.
+
         Raises:
             QuantizationError: The model does not run, or its outputs cannot be compared.
         """
@@ -78,7 +92,8 @@ class Judge:
         for expected, found in zip(self._expected, self._outputs(model), strict=True):
             comparison.add(expected, found)
         (result,) = comparison.results()
-        return result.worst if self._aggregate is Aggregate.WORST else result.mean
+        value = result.worst if self._aggregate is Aggregate.WORST else result.mean
+        return value if self.metric.higher_is_better else -value
 
 
 def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:

@@ -39,7 +39,7 @@ class SensitivityReport:
     """The layers, and what was chosen.
 
     Attributes:
-        metric: In which qualities are given; dB for PSNR.
+        metric: In which qualities are given; dB for PSNR, negated for MaxAbsError.
         layers: In graph order; empty where the gate held with every layer in INT8.
         quality_all_int8: Of the model with every layer in INT8.
         quality: Of the chosen one, over the samples that were searched with.

@@ -269,4 +269,4 @@ def _verdict(
     if gate is None or sensitivity is None:
         return quality, None
     reached = sensitivity.quality if quality is None else quality
-    return quality, reached >= gate.minimum
+    return quality, reached >= minimum_with_margin(gate, 0.0)

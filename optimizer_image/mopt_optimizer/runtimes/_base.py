@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Feeds = Mapping[str, NDArray[np.float32]]
+Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
 
@@ -56,7 +56,7 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[np.float32]]:
+def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:
     """Return the feeds in the model's order, contiguous.
 
     Raises:

@@ -21,7 +21,15 @@ SECRET = {"name": "store"}
 DATA = {
     "uri": "s3://data/images/",
     "samples": 4,
-    "images": {"resize": [64, 64], "scale": 0.5, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    "images": {
+        "resize": [64, 64],
+        "scale": 0.5,
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+        "crop": [64, 64],
+        "layout": "NCHW",
+        "color": "RGB",
+    },
     "credentialsSecretRef": SECRET,
 }
 # A resource with every field that there is.
@@ -52,7 +60,10 @@ FULL: Json = {
             "resources": {"requests": {"cpu": 1}, "limits": {"nvidia.com/gpu": 1}},
         }
     ],
-    "quality": [{"metric": "PSNR", "minimum": 40, "aggregate": "Worst", "dataRange": 1}],
+    "quality": [
+        {"metric": "PSNR", "minimum": 40, "aggregate": "Worst", "dataRange": 1},
+        {"metric": "MaxAbsError", "maximum": 0.1},
+    ],
     "objective": {
         "metric": "LatencyP50",
         "point": "single",
@@ -83,15 +94,39 @@ def _schema() -> Json:
 
 
 def _nodes(schema: Json, value: Any, path: Path = ()) -> Iterator[tuple[Path, Json, Any]]:
-    """Walk a schema along a value that has every field."""
+    """Walk a schema along a value that has every field.
+
+    Fields that exclude each other are in several items of a list: of the second item on those
+    with a field that the first lacks are walked too.
+    """
     yield path, schema, value
     for name, child in schema.get("properties", {}).items():
-        yield from _nodes(child, value[name], (*path, name))
+        if name in value:
+            yield from _nodes(child, value[name], (*path, name))
     if isinstance(schema.get("additionalProperties"), dict):
         for name in value:
             yield from _nodes(schema["additionalProperties"], value[name], (*path, name))
     if "items" in schema:
-        yield from _nodes(schema["items"], value[0], (*path, 0))
+        for number, item in enumerate(value):
+            if number == 0 or (isinstance(item, dict) and set(item) - set(value[0])):
+                yield from _nodes(schema["items"], item, (*path, number))
+
+
+def _fields(schema: Json, path: Path = ()) -> Iterator[Path]:
+    """Return every field of a schema; items of lists have no name."""
+    yield path
+    for name, child in schema.get("properties", {}).items():
+        yield from _fields(child, (*path, name))
+    if "items" in schema:
+        yield from _fields(schema["items"], path)
+
+
+def test_no_field_is_left_out() -> None:
+    walked = {
+        tuple(part for part in path if isinstance(part, str))
+        for path, _, _ in _nodes(_schema(), FULL)
+    }
+    assert set(_fields(_schema())) - walked == set()
 
 
 def _wrong_values(schema: Json, value: Any) -> Iterator[tuple[str, Any]]:

@@ -38,6 +38,17 @@ def variant(**fields: Any) -> Json:
     return {"variants": [plain | fields]}
 
 
+PSNR = {"metric": "PSNR", "minimum": 40}
+
+
+def gates(*each: Json) -> Json:
+    return {"quality": list(each), "data": {"evaluation": IMAGES}}
+
+
+def gate(metric: str, **bounds: float) -> Json:
+    return gates({"metric": metric} | bounds)
+
+
 def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
@@ -53,6 +64,57 @@ RULES: list[tuple[Json, Json, str]] = [
     ),
     (images(mean=[0, 0, 0]), images(mean=[0]), "mean needs no value or three, one per channel"),
     (images(std=[1, 1, 1]), images(std=[1, 1]), "std needs no value or three, one per channel"),
+    (
+        images(mean=[0.5], std=[0.5], color="Gray"),
+        images(mean=[0.5] * 3, color="Gray"),
+        "mean needs no value or three, one per channel; with color Gray none or one",
+    ),
+    (
+        images(std=[1, 1, 1], color="BGR"),
+        images(std=[1, 1, 1], color="Gray"),
+        "std needs no value or three, one per channel; with color Gray none or one",
+    ),
+    (
+        images(resize=[64, 96], crop=[64, 96]),
+        images(resize=[64, 96], crop=[64, 97]),
+        "crop must not be larger than resize",
+    ),
+    (gate("PSNR", minimum=40), gate("PSNR"), "a gate needs either minimum or maximum"),
+    (
+        gate("MaxAbsError", maximum=0.1),
+        gate("MaxAbsError", maximum=0.1, minimum=0),
+        "a gate needs either minimum or maximum",
+    ),
+    (
+        gate("MaxAbsError", maximum=0.1),
+        gate("MaxAbsError", minimum=0.1),
+        "MaxAbsError takes maximum, every other metric minimum",
+    ),
+    (
+        gate("SQNR", minimum=30),
+        gate("SQNR", maximum=30),
+        "MaxAbsError takes maximum, every other metric minimum",
+    ),
+    (
+        gate("SSIM", minimum=-1),
+        gate("SSIM", minimum=40),
+        "minimum of SSIM and Cosine lies from -1 to 1",
+    ),
+    (
+        gate("Cosine", minimum=1),
+        gate("Cosine", minimum=-1.1),
+        "minimum of SSIM and Cosine lies from -1 to 1",
+    ),
+    (
+        gate("Top1Agreement", minimum=0.99),
+        gate("Top1Agreement", minimum=99),
+        "minimum of Top1Agreement is a share from 0 to 1",
+    ),
+    (
+        gates(PSNR | {"dataRange": 255}, PSNR | {"dataRange": 255, "aggregate": "Mean"}),
+        gates(PSNR, PSNR | {"dataRange": 255, "aggregate": "Mean"}),
+        "two gates on one metric need the same dataRange",
+    ),
     (
         variant(precision="INT8", quantization={}),
         variant(quantization={}),
@@ -141,6 +203,15 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         {"quality": [{"metric": "PSNR", "minimum": 200}]},
         {"quality": [{"metric": "PSNR", "minimum": 201}]},
         "spec.quality[0].minimum",
+    ),
+    (gate("MaxAbsError", maximum=0), gate("MaxAbsError", maximum=-1), "spec.quality[0].maximum"),
+    (images(layout="NHWC"), images(layout="CHW"), "spec.data.evaluation.images.layout"),
+    (images(color="BGR"), images(color="CMYK"), "spec.data.evaluation.images.color"),
+    (images(crop=[1, 1]), images(crop=[1]), "spec.data.evaluation.images.crop"),
+    (
+        {"inputs": [{"name": "x", "dtype": "int64", "shape": [1]}]},
+        {"inputs": [{"name": "x", "dtype": "float64", "shape": [1]}]},
+        "spec.inputs[0].dtype",
     ),
     (
         {"objective": {"minimumSpeedup": 1}},

@@ -11,6 +11,7 @@ import pytest
 
 from mopt_api.result import QualityResult
 from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+from mopt_api.status import Summary
 from mopt_operator.logs import JsonFormatter, TextFormatter, about
 from mopt_operator.notifying import step_event
 from mopt_operator.observing import Resource
@@ -22,7 +23,22 @@ EXACT = QualityResult(metric=QualityMetric.PSNR, worst=200, mean=200, exact=True
 
 
 def gate(metric: str, aggregate: Aggregate = Aggregate.WORST) -> QualityGate:
-    return QualityGate(metric=QualityMetric(metric), minimum=0, aggregate=aggregate)
+    bound = "maximum" if metric == "MaxAbsError" else "minimum"
+    return QualityGate.model_validate({"metric": metric, bound: 0, "aggregate": aggregate})
+
+
+def value(metric: str, worst: float) -> QualityResult:
+    return QualityResult(metric=QualityMetric(metric), worst=worst, mean=worst)
+
+
+def test_every_metric_has_words_that_fit_the_status() -> None:
+    longest = Summary.model_fields["quality"].metadata[0].max_length
+    for metric in QualityMetric:
+        for extreme in (-200.0, 1.0, 123456.789, -1e-9):
+            text = quality_text([value(metric, extreme)], [])
+            assert text is not None
+            assert text.startswith(metric)
+            assert len(text) <= longest
 
 
 @pytest.mark.parametrize(
@@ -33,6 +49,10 @@ def gate(metric: str, aggregate: Aggregate = Aggregate.WORST) -> QualityGate:
         ([PSNR, SSIM], [gate("SSIM")], "SSIM 0.9877"),
         ([PSNR], [gate("PSNR", Aggregate.MEAN)], "PSNR 45.5 dB"),
         ([EXACT], [gate("PSNR")], "PSNR exact"),
+        ([value("SQNR", 38.25)], [gate("SQNR")], "SQNR 38.2 dB"),
+        ([value("Cosine", 0.999876)], [gate("Cosine")], "Cosine 0.99988"),
+        ([value("MaxAbsError", 0.00012345)], [gate("MaxAbsError")], "MaxAbsError 0.000123"),
+        ([value("Top1Agreement", 0.98765)], [gate("Top1Agreement")], "Top1Agreement 98.77%"),
     ],
 )
 def test_quality_is_the_first_gate_s(

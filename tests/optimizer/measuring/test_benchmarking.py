@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_api.spec import BenchmarkPoint, InputSpec
+from mopt_api.spec import BenchmarkPoint, DType, InputSpec
 from mopt_optimizer.benchmarking import (
     MIN_RUNS,
     Schedule,
@@ -213,3 +213,26 @@ def test_feeds_can_be_handed_to_native_code() -> None:
 def test_batch_is_the_outermost_size() -> None:
     assert batch_size([IMAGE], {"batch": 6, "height": 1, "width": 1}) == 6
     assert batch_size([InputSpec(name="x", shape=[2, 5])], {}) == 2
+
+
+TOKENS = InputSpec(name="tokens", dtype=DType.INT64, shape=["batch", "length"])
+TABLE = InputSpec(name="table", shape=["length"])
+
+
+def test_integers_keep_their_values_and_inputs_keep_their_rows_together() -> None:
+    real = [
+        {"tokens": np.array([[7, 8], [9, 10]]), "table": np.array([0.5, 0.25], np.float32)},
+        {"tokens": np.array([[11, 12]]), "table": np.array([4, 5], np.float32)},
+    ]
+    made = benchmark_feeds([TOKENS, TABLE], {"batch": 3, "length": 3}, real)
+    assert made["tokens"].tolist() == [[7, 8, 7], [9, 10, 9], [11, 12, 11]]
+    assert made["tokens"].dtype == np.int64
+    assert made["table"].tolist() == [0.5, 0.25, 4]
+    one = benchmark_feeds([TOKENS, TABLE], {"batch": 1, "length": 1}, real)
+    assert (one["tokens"].tolist(), one["table"].tolist()) == ([[7]], [0.5])
+
+
+def test_without_samples_integers_are_zeros_and_ones() -> None:
+    made = benchmark_feeds([TOKENS], {"batch": 4, "length": 32}, [])["tokens"]
+    assert made.dtype == np.int64
+    assert set(np.unique(made).tolist()) == {0, 1}

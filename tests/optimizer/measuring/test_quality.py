@@ -190,3 +190,21 @@ def test_two_ranges_for_one_metric_are_refused() -> None:
     ]
     with pytest.raises(ConflictingRange, match=r"PSNR.*1 and 255"):
         data_ranges(gates)
+
+
+def test_worst_of_the_maximum_error_is_the_largest() -> None:
+    comparison = Comparison({QualityMetric.MAX_ABS_ERROR: 1.0, QualityMetric.COSINE: 1.0})
+    for error in (0.5, 2.0, 1.0):
+        comparison.add([np.ones((1, 4))], [np.array([[1, 1, 1, 1 + error]])])
+    largest, cosine = comparison.results()
+    assert largest.worst == 2.0
+    assert largest.mean == pytest.approx(3.5 / 3)
+    assert cosine.per_sample is not None
+    assert cosine.worst == min(cosine.per_sample)
+
+
+def test_every_metric_of_the_resource_is_computed() -> None:
+    comparison = Comparison(dict.fromkeys(QualityMetric, 1.0))
+    clean, output = noisy((1, 3, 8, 8))
+    comparison.add([clean], [output])
+    assert [result.metric for result in comparison.results()] == list(QualityMetric)

@@ -19,6 +19,7 @@ from mopt_optimizer.onnx_quantization import (
     Calibration,
     Scheme,
     StaticOptions,
+    StaticReport,
     analyze_sensitivity,
     has_native_int8,
     quantize_onnx_static,
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.optimizer
 
 Samples = list[dict[str, NDArray[np.float32]]]
 U8S8 = StaticOptions(scheme=Scheme.U8S8)
-GATE = QualityGate(metric=QualityMetric.PSNR, minimum=38, data_range=1.0)
+MINIMUM = 38.0
+GATE = QualityGate(metric=QualityMetric.PSNR, minimum=MINIMUM, data_range=1.0)
 
 
 def zero_points(path: Path) -> dict[str, NDArray[Any]]:
@@ -163,8 +165,8 @@ def test_gate_leaves_the_layer_that_costs_quality_in_fp32(
     )
     found = report.sensitivity
     assert found is not None
-    assert found.quality_all_int8 < GATE.minimum <= found.quality
-    assert found.required == GATE.minimum + 0.5
+    assert found.quality_all_int8 < MINIMUM <= found.quality
+    assert found.required == MINIMUM + 0.5
     assert report.gate_holds
     assert 0 < len(found.exclude) < 5
     assert 0 < found.int8_mac_share < 1
@@ -206,6 +208,24 @@ def test_gate_on_ssim(
     assert report.gate_holds
     assert report.sensitivity is not None
     assert report.sensitivity.quality >= 0.995
+
+
+def test_gate_on_the_maximum_error(network: Path, samples: Samples, tmp_path: Path) -> None:
+    def quantized(maximum: float) -> StaticReport:
+        gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=maximum)
+        options = replace(U8S8, gate=gate)
+        return quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
+
+    easy = quantized(1e6)
+    assert easy.sensitivity is not None
+    assert (easy.gate_holds, easy.sensitivity.exclude) == (True, ())
+    largest = -easy.sensitivity.quality
+    assert largest > 0
+    found = quantized(0.5 * largest)
+    assert found.sensitivity is not None
+    assert found.gate_holds
+    assert found.sensitivity.exclude
+    assert 0 < -found.sensitivity.quality <= 0.5 * largest
 
 
 def test_analysis_finds_the_cause_and_writes_nothing(

@@ -1,0 +1,22 @@
+"""Made-up inputs, where there are no real ones: what is measured or verified on them says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.spec import DType
+
+
+def noise(generator: np.random.Generator, shape: Sequence[int], dtype: DType) -> NDArray[Any]:
+    """Return values that nearly any model takes: floats in 0 to 1, integers 0 and 1, truth values.
+
+    A vocabulary or an index range is unknown here; 0 and 1 are in each that has two entries.
+    """
+    kind = np.dtype(dtype.value)
+    if kind.kind == "f":
+        return generator.random(shape, np.float32).astype(kind, copy=False)
+    return generator.integers(0, 2, shape).astype(kind)

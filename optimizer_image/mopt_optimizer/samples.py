@@ -1,0 +1,75 @@
+"""A folder of data for a Job: images or arrays, told apart by the files' suffixes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from mopt_api.plan import Credentials, PlannedData
+from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
+
+from . import array_samples, images
+from ._errors import DataError, SpecError
+from .array_samples import ArrayFiles, declared_inputs, fetch_arrays
+from .images import DecodedImages, Inputs, Samples, load_samples, no_files
+from .store import open_store
+
+_SUFFIXES = (*images.SUFFIXES, *array_samples.SUFFIXES)
+
+
+def _is_array(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in array_samples.SUFFIXES
+
+
+def load_data(
+    data: PlannedData,
+    credentials: Credentials,
+    inputs: list[InputSpec],
+    dimensions: dict[str, DimensionRange],
+    workdir: Path,
+    environ: Mapping[str, str],
+) -> Samples:
+    """Fetch a folder's samples and check that each can be an input of the model.
+
+    Files of other suffixes are passed over. Every file is read once here, so that a damaged one
+    is found before anything is built.
+
+    Raises:
+        SpecError: Images and arrays in one folder, a transform of images for arrays, or images
+            for a model with several inputs or one that is not float32.
+        DataError: No sample, or one that cannot be used; the message names the object.
+        DimensionError: A size outside what the spec declares.
+        StoreError, DiskError.
+    """
+    store, key = open_store(data.uri, credentials, environ)
+    prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
+    keys = [k for k in store.list(prefix) if not k.endswith("/")]
+    known = [k for k in keys if PurePosixPath(k).suffix.lower() in _SUFFIXES]
+    if not known:
+        raise DataError(no_files(store.uri(prefix), len(keys), _SUFFIXES))
+    arrays = [k for k in known if _is_array(k)]
+    if not arrays:
+        return load_samples(data, credentials, inputs, dimensions, workdir, environ)
+    if len(arrays) < len(known):
+        image = next(k for k in known if not _is_array(k))
+        raise SpecError(
+            f"{data.uri} holds both arrays and images, such as {arrays[0]} and {image}; "
+            "keep them under prefixes of their own"
+        )
+    if data.images != ImageTransform():
+        raise SpecError(f"{data.uri} holds arrays, which are taken as they are; leave images out")
+    declared = declared_inputs(inputs, dimensions)
+    return fetch_arrays(data.uri, credentials, declared, data.samples, workdir, environ)
+
+
+def open_samples(
+    names: Sequence[str],
+    files: Sequence[Path],
+    inputs: Sequence[InputSpec],
+    dimensions: Mapping[str, DimensionRange],
+    transform: ImageTransform,
+) -> Sequence[Inputs]:
+    """Return what load_data fetched, read again from the local disk at each access."""
+    if names and _is_array(names[0]):
+        return ArrayFiles(names, files, declared_inputs(inputs, dimensions))
+    return DecodedImages(inputs[0].name, names, files, transform)
