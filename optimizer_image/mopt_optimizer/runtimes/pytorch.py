@@ -41,21 +41,24 @@ class PyTorchRunner:
     Eager PyTorch allocates each output anew; that is its own way and part of its latency.
     """
 
+    _module: torch.nn.Module
+    _inputs: list[str]
+    _optional: frozenset[str] = frozenset()
+    _by_name = False
+
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._module: torch.nn.Module
-        self._optional: set[str] = set()
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             if path.suffix == SCRIPT_SUFFIX:
                 self._module = load_torchscript(path, Path(folder))
                 parameters = script_parameters(self._module)
                 self._inputs = list(parameters)
-                self._optional = {name for name, needed in parameters.items() if not needed}
+                self._optional = frozenset(n for n, needed in parameters.items() if not needed)
+                self._by_name = True
             else:
                 program = load_exported_program(path, Path(folder))
                 self._inputs = [str(name) for name in program.graph_signature.user_inputs]
                 self._module = program.module()
-        self._by_name = path.suffix == SCRIPT_SUFFIX
 
     def _call(self, tensors: dict[str, torch.Tensor]) -> Any:
         try:
