@@ -14,6 +14,7 @@ from .spec import (
     Calibrator,
     DataSource,
     DimensionRange,
+    Fallback,
     ImageTransform,
     InputSpec,
     ModelFormat,
@@ -22,6 +23,7 @@ from .spec import (
     Precision,
     QualityGate,
     Quantization,
+    QuantizationMode,
     Runtime,
     Variant,
 )
@@ -89,6 +91,9 @@ class PreparePlan(ApiModel):
     calibration: PlannedData | None = None
     variants: list[Variant]
     output_uri: str
+    quality: list[QualityGate] = Field(
+        default=[], description="Gates that INT8 variants are made to hold; see Fallback."
+    )
 
 
 class MeasurePlan(ApiModel):
@@ -155,10 +160,8 @@ def default_variants() -> list[Variant]:
 
 
 def baseline_variant(model_format: ModelFormat) -> Variant:
-    """Return the model as it came: PyTorch eager for a program, ONNX Runtime for ONNX."""
-    runtime = (
-        Runtime.PYTORCH if model_format is ModelFormat.EXPORTED_PROGRAM else Runtime.ONNX_RUNTIME
-    )
+    """Return the model as it came: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
+    runtime = Runtime.ONNX_RUNTIME if model_format is ModelFormat.ONNX else Runtime.PYTORCH
     # The name is refused in spec.variants, hence no validation here.
     return Variant.model_construct(
         name="baseline", runtime=runtime, precision=Precision.FP32, quantization=None
@@ -187,6 +190,20 @@ def _planned(data: DataSource | None) -> PlannedData | None:
     return PlannedData(uri=data.uri, samples=data.samples, images=data.images)
 
 
+def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
+    """Return the gates that these options leave layers in FP32 for."""
+    static = quantization.mode is QuantizationMode.STATIC
+    return gates if static and quantization.fallback is Fallback.AUTO else []
+
+
+def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
+    """Return the gates, where what prepare makes depends on them."""
+    if spec.data.calibration is None:
+        return []
+    int8 = (v.quantization or Quantization() for v in variants if v.precision is Precision.INT8)
+    return spec.quality if any(fallback_gates(q, spec.quality) for q in int8) else []
+
+
 def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
     """Return what the prepare Job of a spec is told; only what bears on its result."""
     return PreparePlan(
@@ -196,6 +213,7 @@ def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
         calibration=_planned(spec.data.calibration),
         variants=spec.variants or default_variants(),
         output_uri=output_uri,
+        quality=_shaping_gates(spec, spec.variants or default_variants()),
     )
 
 

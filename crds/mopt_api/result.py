@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .base import Digest, ObservedModel
-from .spec import ModelFormat, Precision, QualityMetric, Runtime
+from .spec import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
 
 BASELINE = "baseline"
 
@@ -42,6 +42,7 @@ class ArtifactFormat(StrEnum):
 
     ONNX = "ONNX"
     EXPORTED_PROGRAM = "ExportedProgram"
+    TORCH_SCRIPT = "TorchScript"
 
 
 class Artifact(ObservedModel):
@@ -174,6 +175,45 @@ class PreparedArtifact(ObservedModel):
     artifact: Artifact
 
 
+class LayerReport(ObservedModel):
+    """What one layer in INT8 costs."""
+
+    name: str = Field(description="Node that leads it, in the FP32 model.")
+    op: str = Field(description="Its operator.")
+    macs: int = Field(description="Multiply-accumulates at the first calibration sample's size.")
+    quality_alone: float = Field(description="With only this layer in INT8, in the gate's metric.")
+    noise_share: float = Field(description="Its part of all layers' noise, 0 to 1.")
+    excluded: bool = Field(description="It stays FP32.")
+
+
+class FallbackReport(ObservedModel):
+    """The search for the layers that stay FP32 so that one gate holds on calibration samples."""
+
+    metric: QualityMetric
+    aggregate: Aggregate
+    minimum: float | None = Field(default=None, description="The gate's.")
+    maximum: float | None = Field(default=None, description="The gate's, of MaxAbsError.")
+    required: float | None = Field(
+        default=None, description="What the search aimed at: the gate's bound and a margin."
+    )
+    quality_all_int8: float = Field(description="With every layer in INT8.")
+    quality: float = Field(description="As chosen.")
+    int8_mac_share: float = Field(description="Part of the multiply-accumulates in INT8, 0 to 1.")
+    trials: int = Field(description="Models that were written and judged.")
+    exclude: list[str] = Field(description="Nodes that stay FP32.")
+    layers: list[LayerReport] = Field(
+        default=[], description="The noisiest 512, most first; empty where all stay INT8."
+    )
+
+
+class QuantizationReport(ObservedModel):
+    """How a prepared INT8 artifact came about."""
+
+    name: str = Field(description="The artifact's.")
+    quantized_nodes: int = Field(description="Nodes in INT8.")
+    fallbacks: list[FallbackReport] = Field(default=[], description="One per gate.")
+
+
 class SkippedVariant(ObservedModel):
     """A variant that could not be built at all."""
 
@@ -196,6 +236,7 @@ class PrepareResult(ObservedModel):
     passes: list[PassReport] = []
     calibration_digest: str | None = None
     calibration_samples: int | None = None
+    quantizations: list[QuantizationReport] = []
     software: dict[str, str] = {}
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 

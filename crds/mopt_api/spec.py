@@ -24,6 +24,7 @@ class ModelFormat(StrEnum):
 
     ONNX = "ONNX"
     EXPORTED_PROGRAM = "ExportedProgram"
+    TORCH_SCRIPT = "TorchScript"
 
 
 class DType(StrEnum):
@@ -73,9 +74,11 @@ class Precision(StrEnum):
 
 
 class QuantizationMode(StrEnum):
-    """When activation ranges are found: Static, from calibration data, before serving."""
+    """When activation ranges are found: Static, from calibration data, before serving; Dynamic,
+    anew in each run."""
 
     STATIC = "Static"
+    DYNAMIC = "Dynamic"
 
 
 class Calibrator(StrEnum):
@@ -83,6 +86,14 @@ class Calibrator(StrEnum):
 
     MIN_MAX = "MinMax"
     PERCENTILE = "Percentile"
+    ENTROPY = "Entropy"
+
+
+class Fallback(StrEnum):
+    """Whether layers stay FP32 where INT8 would miss a quality gate."""
+
+    AUTO = "Auto"
+    OFF = "Off"
 
 
 class QualityMetric(StrEnum):
@@ -146,7 +157,8 @@ class ModelSource(ApiModel):
         description="SHA-256 of the object's bytes, in hex. The Job refuses anything else."
     )
     format: ModelFormat = Field(
-        description="ONNX, or ExportedProgram for a .pt2 written by torch.export.save."
+        description="ONNX, ExportedProgram for a .pt2 written by torch.export.save, or "
+        "TorchScript for a file written by torch.jit.save."
     )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Credentials of the store. Defaults to those of the output."
@@ -309,14 +321,39 @@ class Quantization(ApiModel):
     """How an INT8 variant is quantized."""
 
     mode: QuantizationMode = Field(
-        default=QuantizationMode.STATIC, description="When activation ranges are found."
+        default=QuantizationMode.STATIC,
+        description="When activation ranges are found. Dynamic needs no calibration data; it is "
+        "for MatMul and Gemm, and for Conv only where the model has neither.",
     )
     calibrator: Calibrator = Field(
         default=Calibrator.MIN_MAX,
-        description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %).",
+        description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %), "
+        "Entropy cuts where least information is lost. Mode Static only.",
     )
     per_channel: bool = Field(
         default=True, description="One weight scale per output channel instead of per tensor."
+    )
+    exclude: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default=[],
+        max_length=12,
+        description="What stays FP32: names of nodes of the prepared FP32 model, or operator "
+        "types such as Conv. One that matches nothing fails the variant.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    fallback: Fallback = Field(
+        default=Fallback.AUTO,
+        description="Auto: with quality gates, static INT8 leaves as few layers in FP32 as make "
+        "the gates hold on the calibration data; other gates then quantize and measure anew. "
+        "Off: every layer becomes INT8.",
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.mode) || self.mode != 'Dynamic' || !has(self.calibrator) || "
+            "self.calibrator == 'MinMax'",
+            "calibrator belongs to mode Static; leave it out with Dynamic",
+            lambda q: q.mode is not QuantizationMode.DYNAMIC or q.calibrator is Calibrator.MIN_MAX,
+        ),
     )
 
 
@@ -354,6 +391,16 @@ class Variant(ApiModel):
             "self.name != 'baseline'",
             "the name baseline is taken by the model as it came",
             lambda v: v.name != "baseline",
+        ),
+        Rule(
+            "!has(self.quantization) || !has(self.quantization.mode) || "
+            "self.quantization.mode != 'Dynamic' || self.runtime == 'ONNXRuntime'",
+            "quantization mode Dynamic needs runtime ONNXRuntime",
+            lambda v: (
+                v.quantization is None
+                or v.quantization.mode is not QuantizationMode.DYNAMIC
+                or v.runtime is Runtime.ONNX_RUNTIME
+            ),
         ),
     )
 

@@ -195,16 +195,19 @@ def measurement_key(
 ) -> str:
     """Return what a target's figures depend on, in 16 hex digits.
 
-    Gates and objective are no part of it: they judge the same figures. Neither is the optimizer
-    image: older figures stay until the administrator has them measured again.
+    Gates and objective are no part of it: they judge the same figures; but gates are where INT8
+    variants are made to hold them. Neither is the optimizer image: older figures stay until the
+    administrator has them measured again.
     """
     profile = settings.profiles[target.profile or DEFAULT_PROFILE]
     plan = measure_plan(spec, target=target.name, prepared=_ANY_DIGEST, output_uri=output.uri)
     measured = plan.to_api()
     for judging in ("prepared", "quality", "objective"):
         del measured[judging]
+    prepared = prepare_plan(spec, output.uri).to_api()
     identity = {
-        "calibration": prepare_plan(spec, output.uri).to_api().get("calibration"),
+        "calibration": prepared.get("calibration"),
+        "shapedBy": prepared["quality"],
         "measure": measured,
         "nodeSelector": {**profile.node_selector, **target.node_selector},
         "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],

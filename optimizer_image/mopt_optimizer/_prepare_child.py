@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mopt_api.base import ObservedModel
 from mopt_api.plan import PlannedModel
 from mopt_api.reasons import MAX_MESSAGE
-from mopt_api.result import PassReport, SourceInfo, Verification
+from mopt_api.result import PassReport, QuantizationReport, SourceInfo, Verification
 from mopt_api.spec import (
     DimensionRange,
     ImageTransform,
     InputSpec,
     ModelFormat,
+    QualityGate,
     Quantization,
 )
 
@@ -31,9 +33,10 @@ from .exporting import (
     upgraded,
     verify_export,
 )
-from .quantizing import QuantizationError, artifact_name, quantize
+from .images import Inputs
+from .quantizing import QuantizationError, artifact_name, needs_samples, quantize
 from .samples import open_samples
-from .sources import load_exported_program, load_onnx
+from .sources import load_exported_program, load_onnx, load_torchscript
 from .verifying import Case
 
 FP32_FILE = "fp32.onnx"
@@ -56,6 +59,7 @@ class PrepareRequest(ObservedModel):
     dimensions: dict[str, DimensionRange]
     quantizations: list[Quantization]
     calibration: CalibrationFiles | None = None
+    quality: list[QualityGate] = []
 
 
 class Quantized(ObservedModel):
@@ -64,6 +68,7 @@ class Quantized(ObservedModel):
     name: str
     file: str | None = None
     error: str | None = None
+    report: QuantizationReport | None = None
 
 
 class PrepareAnswer(ObservedModel):
@@ -109,6 +114,8 @@ def _to_onnx(
     """Write the model as ONNX, its dimensions named as in the spec, and verify it."""
     if request.model.format is ModelFormat.EXPORTED_PROGRAM:
         cases = _export_program(request, target, workdir, timings)
+    elif request.model.format is ModelFormat.TORCH_SCRIPT:
+        cases = _export_script(request, target, workdir, timings)
     else:
         cases = _rewrite_onnx(request, target, timings)
     with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
@@ -138,6 +145,22 @@ def _export_program(
     return cases
 
 
+def _export_script(
+    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+) -> list[Case]:
+    from .scripting import export_script, script_cases, script_inputs
+
+    with timings.step("load", "inspecting and opening the TorchScript module"):
+        module = load_torchscript(Path(request.path), workdir)
+        declared = request.inputs
+        check_inputs(script_inputs(module, declared), declared, request.dimensions)
+    with timings.step("reference", "running PyTorch eager at each set of sizes"):
+        cases = script_cases(module, declared, request.dimensions)
+    with timings.step("export", "exporting to ONNX"):
+        export_script(module, target, declared, cases)
+    return cases
+
+
 def _rewrite_onnx(request: PrepareRequest, target: Path, timings: Timings) -> list[Case]:
     with timings.step("load", "checking and opening the ONNX model"):
         import onnx
@@ -157,27 +180,34 @@ def _quantize(
     request: PrepareRequest, fp32: Path, workdir: Path, timings: Timings
 ) -> list[Quantized]:
     """Return one result per set of options; a failure is that set's alone."""
+    samples = _calibration(request)
+    results = []
+    for options in request.quantizations:
+        name = artifact_name(options, request.quality)
+        file = f"{name}.onnx"
+        words = "quantizing"
+        if needs_samples(options):
+            words = f"calibrating on {len(samples)} samples and quantizing"
+        try:
+            with timings.step(name, words):
+                report = quantize(fp32, workdir / file, options, samples, request.quality)
+            results.append(Quantized(name=name, file=file, report=report))
+        except QuantizationError as error:
+            results.append(Quantized(name=name, error=str(error)[:MAX_MESSAGE]))
+    return results
+
+
+def _calibration(request: PrepareRequest) -> Sequence[Inputs]:
     calibration = request.calibration
     if calibration is None:
         return []
-    samples = open_samples(
+    return open_samples(
         calibration.names,
         [Path(file) for file in calibration.files],
         request.inputs,
         request.dimensions,
         calibration.images,
     )
-    results = []
-    for options in request.quantizations:
-        name = artifact_name(options)
-        file = f"{name}.onnx"
-        try:
-            with timings.step(name, f"calibrating on {len(samples)} samples and quantizing"):
-                quantize(fp32, workdir / file, options, samples)
-            results.append(Quantized(name=name, file=file))
-        except QuantizationError as error:
-            results.append(Quantized(name=name, error=str(error)[:MAX_MESSAGE]))
-    return results
 
 
 if __name__ == "__main__":

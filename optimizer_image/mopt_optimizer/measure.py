@@ -35,7 +35,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import select
-from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime, Variant
+from mopt_api.spec import Precision, QualityMetric, Runtime, Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
@@ -45,6 +45,7 @@ from .images import Samples
 from .isolation import Opening, VariantProcess
 from .quality import Comparison, ConflictingRange, NoClasses, NotAnImage, data_ranges
 from .samples import load_data
+from .sources import MODEL_SUFFIXES
 from .store import open_store
 from .trials import Setup, Trial, Trials
 
@@ -59,7 +60,6 @@ _SOFTWARE = {
     "openvino": "openvino",
     "numpy": "numpy",
 }
-_SUFFIXES = {ModelFormat.EXPORTED_PROGRAM: ".pt2", ModelFormat.ONNX: ".onnx"}
 
 
 def software_versions() -> dict[str, str]:
@@ -231,7 +231,7 @@ class Measurement:
         model = self._plan.model
         folder = self._workdir / "models"
         folder.mkdir(parents=True, exist_ok=True)
-        source_path = folder / f"source{_SUFFIXES[model.format]}"
+        source_path = folder / f"source{MODEL_SUFFIXES[model.format]}"
         store, key = open_store(model.uri, Credentials.MODEL, self._environ)
         found = store.fetch(key, source_path)
         if found != model.sha256:
@@ -256,8 +256,8 @@ class Measurement:
         self, variant: Variant, manifest: PrepareResult, files: Files
     ) -> tuple[Artifact, Path]:
         if variant.runtime is Runtime.PYTORCH:
-            if files.source.format is not ArtifactFormat.EXPORTED_PROGRAM:
-                raise SpecError(f"variant {variant.name}: PyTorch runs an ExportedProgram only")
+            if files.source.format is ArtifactFormat.ONNX:
+                raise SpecError(f"variant {variant.name}: PyTorch runs no ONNX")
             return files.source, files.source_path
         name = manifest.variant_artifacts.get(variant.name)
         if name is None or name not in files.prepared:

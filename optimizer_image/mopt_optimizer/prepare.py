@@ -23,7 +23,7 @@ from mopt_api.result import (
     VariantReason,
     VariantState,
 )
-from mopt_api.spec import ModelFormat, Quantization, Runtime, Variant
+from mopt_api.spec import ModelFormat, QualityGate, Quantization, Runtime, Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError
@@ -32,13 +32,14 @@ from ._progress import Log, Timings
 from .blobs import Blobs
 from .hardware import System
 from .images import Samples
-from .quantizing import artifact_name, quantization_of
+from .quantizing import artifact_name, needs_samples, quantization_of
 from .samples import load_data
+from .sources import MODEL_SUFFIXES
 from .store import open_store
 from .verifying import THREADS_VARIABLE
 
 # Raised when the same plan would give another manifest.
-_FORMAT = 2
+_FORMAT = 3
 _PACKAGES = ("mopt", "torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir")
 _CHILD = "mopt_optimizer._prepare_child"
 
@@ -70,7 +71,7 @@ def prepare(
         with timings.step("fetch", f"fetching {plan.model.uri}"):
             model = _fetch_model(plan, environ, scratch)
         samples = None
-        if plan.calibration and any(map(quantization_of, plan.variants)):
+        if plan.calibration and any(map(needs_samples, _quantizations(plan).values())):
             with timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
                 samples = load_data(
                     plan.calibration,
@@ -134,8 +135,7 @@ def manifest_bytes(result: PrepareResult) -> bytes:
 
 def _fetch_model(plan: PreparePlan, environ: Mapping[str, str], scratch: Path) -> Path:
     store, key = open_store(plan.model.uri, Credentials.MODEL, environ)
-    suffix = ".onnx" if plan.model.format is ModelFormat.ONNX else ".pt2"
-    path = scratch / f"model{suffix}"
+    path = scratch / f"model{MODEL_SUFFIXES[plan.model.format]}"
     found = store.fetch(key, path)
     if found != plan.model.sha256:
         raise DigestMismatch(
@@ -158,6 +158,12 @@ def _stored(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
     return (result, digest) if intact else None
 
 
+def _quantizations(plan: PreparePlan) -> dict[str, Quantization]:
+    """Return the options of the INT8 variants, each once, by their artifact's name."""
+    options = filter(None, map(quantization_of, plan.variants))
+    return {artifact_name(o, plan.quality): o for o in options}
+
+
 def _open_model(
     plan: PreparePlan,
     model: Path,
@@ -165,9 +171,6 @@ def _open_model(
     scratch: Path,
     environ: Mapping[str, str],
 ) -> PrepareAnswer:
-    quantizations = {
-        artifact_name(options): options for v in plan.variants if (options := quantization_of(v))
-    }
     calibration = samples and CalibrationFiles(
         names=samples.names,
         files=[str(file) for file in samples.files],
@@ -178,8 +181,13 @@ def _open_model(
         path=str(model),
         inputs=plan.inputs,
         dimensions=plan.dimensions,
-        quantizations=list(quantizations.values()) if samples else [],
+        quantizations=[
+            options
+            for options in _quantizations(plan).values()
+            if samples or not needs_samples(options)
+        ],
         calibration=calibration,
+        quality=plan.quality,
     )
     threads = System().hardware(environ).threads or 1
     limited = {**environ, THREADS_VARIABLE: str(threads)}
@@ -214,7 +222,11 @@ def _upload(
         for name, file in files.items()
     ]
     mapping, skipped = assign(
-        plan.variants, plan.model.format, answer.quantized, calibrated=samples is not None
+        plan.variants,
+        plan.model.format,
+        answer.quantized,
+        calibrated=samples is not None,
+        gates=plan.quality,
     )
     return PrepareResult(
         source=answer.source,
@@ -225,6 +237,7 @@ def _upload(
         passes=answer.passes,
         calibration_digest=samples.digest if samples else None,
         calibration_samples=len(samples.names) if samples else None,
+        quantizations=[q.report for q in answer.quantized if q.report],
         software=software,
         seconds=dict(timings.seconds),
     )
@@ -246,13 +259,19 @@ def assign(
     quantized: Sequence[Quantized],
     *,
     calibrated: bool,
+    gates: Sequence[QualityGate] = (),
 ) -> tuple[dict[str, str], list[SkippedVariant]]:
-    """Return the artifact that each variant runs, and the variants that cannot be built."""
+    """Return the artifact that each variant runs, and the variants that cannot be built.
+
+    Args:
+        calibrated: Whether there was calibration data.
+        gates: The plan's.
+    """
     results = {result.name: result for result in quantized}
     mapping: dict[str, str] = {}
     skipped: list[SkippedVariant] = []
     for variant in variants:
-        found = _artifact_of(variant, model_format, results, calibrated=calibrated)
+        found = _artifact_of(variant, model_format, results, calibrated=calibrated, gates=gates)
         if isinstance(found, SkippedVariant):
             skipped.append(found)
         else:
@@ -266,19 +285,21 @@ def _artifact_of(
     results: Mapping[str, Quantized],
     *,
     calibrated: bool,
+    gates: Sequence[QualityGate],
 ) -> str | SkippedVariant:
     failed = (VariantState.FAILED, VariantReason.BUILD_FAILED)
     if variant.runtime is Runtime.PYTORCH:
-        if model_format is ModelFormat.EXPORTED_PROGRAM:
+        if model_format is not ModelFormat.ONNX:
             return SOURCE
-        return _not_built(variant, failed, "PyTorch needs an ExportedProgram; the model is ONNX")
+        message = "PyTorch needs an ExportedProgram or TorchScript; the model is ONNX"
+        return _not_built(variant, failed, message)
     options: Quantization | None = quantization_of(variant)
     if options is None:
         return FP32
-    if not calibrated:
+    if needs_samples(options) and not calibrated:
         missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
         return _not_built(variant, missing, "static INT8 needs data.calibration")
-    result = results[artifact_name(options)]
+    result = results[artifact_name(options, gates)]
     if result.error is not None:
         return _not_built(variant, failed, result.error)
     return result.name

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from mopt_api.spec import ModelFormat
+
 from ._errors import ModelError, UnsafeModelError
 from .safety import rewrite_pt2, rewrite_torchscript
 from .verifying import first_line
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 
 # A protobuf message cannot be larger; more needs external data.
 MAX_ONNX_BYTES = 2**31 - 1
+SCRIPT_SUFFIX = ".ts"
+MODEL_SUFFIXES = {
+    ModelFormat.ONNX: ".onnx",
+    ModelFormat.EXPORTED_PROGRAM: ".pt2",
+    ModelFormat.TORCH_SCRIPT: SCRIPT_SUFFIX,
+}
+"""How model files are named here: runtimes and the manager tell them apart by it."""
 _KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 
@@ -92,6 +101,12 @@ def load_torchscript(path: Path, workdir: Path) -> torch.jit.ScriptModule:
         checked.unlink(missing_ok=True)
     module.eval()
     return module
+
+
+def script_parameters(module: torch.nn.Module) -> dict[str, bool]:
+    """Return the parameters of a TorchScript module's forward, and whether each must be given."""
+    arguments = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+    return {argument.name: not argument.has_default_value() for argument in arguments}
 
 
 def _check_operators(program: ExportedProgram) -> None:

@@ -9,6 +9,7 @@ import pytest
 from mopt_api.plan import (
     PLAN_ADAPTER,
     Credentials,
+    baseline_variant,
     benchmark_points,
     default_variants,
     measure_plan,
@@ -16,7 +17,7 @@ from mopt_api.plan import (
     prepare_plan,
     report_plan,
 )
-from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.spec import ModelFormat, ModelOptimizationSpec, Runtime
 
 
 @pytest.mark.parametrize("data", [True, False])
@@ -38,6 +39,41 @@ def test_plans_name_no_secret(spec: dict[str, Any]) -> None:
     parsed = ModelOptimizationSpec.model_validate(spec)
     plan = measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x")
     assert "hidden" not in plan.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "quantization", "shaped"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"fallback": "Off"}, False),
+        (True, {"mode": "Dynamic"}, False),
+    ],
+)
+def test_gates_shape_what_prepare_makes_only_where_layers_fall_back(
+    spec: dict[str, Any], calibrated: bool, quantization: dict[str, Any], shaped: bool
+) -> None:
+    if calibrated:
+        spec["data"]["calibration"] = {"uri": "s3://data/calibration/"}
+    int8 = {"name": "b", "runtime": "ONNXRuntime", "precision": "INT8"}
+    spec["variants"] = [
+        {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"},
+        int8 | {"quantization": quantization},
+    ]
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    assert prepare_plan(parsed, "s3://out/x").quality == (parsed.quality if shaped else [])
+
+
+@pytest.mark.parametrize(
+    ("model_format", "runtime"),
+    [
+        (ModelFormat.ONNX, Runtime.ONNX_RUNTIME),
+        (ModelFormat.EXPORTED_PROGRAM, Runtime.PYTORCH),
+        (ModelFormat.TORCH_SCRIPT, Runtime.PYTORCH),
+    ],
+)
+def test_baseline_is_the_model_as_it_came(model_format: ModelFormat, runtime: Runtime) -> None:
+    assert baseline_variant(model_format).runtime is runtime
 
 
 def test_points_fill_in_opt(spec: dict[str, Any]) -> None:

@@ -32,6 +32,25 @@ def test_wire_form_round_trips(spec: dict[str, Any]) -> None:
     assert ModelOptimizationSpec.model_validate(parsed.to_api()) == parsed
 
 
+INT8 = {"name": "a", "runtime": "ONNXRuntime", "precision": "INT8"}
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        {"mode": "Dynamic", "exclude": ["Conv", "/head/MatMul"]},
+        # What the API server makes of it.
+        {"mode": "Dynamic", "calibrator": "MinMax", "fallback": "Auto"},
+        {"calibrator": "Entropy", "fallback": "Off"},
+    ],
+)
+def test_quantization_is_accepted(spec: dict[str, Any], quantization: dict[str, Any]) -> None:
+    spec["variants"] = [INT8 | {"quantization": quantization}]
+    (variant,) = ModelOptimizationSpec.model_validate(spec).variants or []
+    assert variant.quantization
+    assert quantization.items() <= variant.quantization.to_api().items()
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "dimension not declared": (
         lambda s: s["dimensions"].pop("width"),
@@ -70,6 +89,24 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "unsupported combination": (
         lambda s: s.update(variants=[{"name": "a", "runtime": "ONNXRuntime", "precision": "BF16"}]),
         "supported: PyTorch FP32",
+    ),
+    "dynamic INT8 with a calibrator": (
+        lambda s: s.update(
+            variants=[
+                INT8 | {"quantization": {"mode": "Dynamic", "calibrator": "Percentile"}},
+            ]
+        ),
+        "calibrator belongs to mode Static",
+    ),
+    "dynamic INT8 in OpenVINO": (
+        lambda s: s.update(
+            variants=[INT8 | {"runtime": "OpenVINO", "quantization": {"mode": "Dynamic"}}]
+        ),
+        "quantization mode Dynamic needs runtime ONNXRuntime",
+    ),
+    "exclusion without a name": (
+        lambda s: s.update(variants=[INT8 | {"quantization": {"exclude": [""]}}]),
+        "at least 1 character",
     ),
     "variant named baseline": (
         lambda s: s.update(

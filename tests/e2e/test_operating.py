@@ -1,6 +1,6 @@
 """Living with a resource: another gate, a leader that dies, a suspended run.
 
-The resource shares the example's output, so what the demo measured is served from the store.
+The resource shares the example's output: what the demo made is served from the store.
 """
 
 from __future__ import annotations
@@ -59,6 +59,12 @@ def jobs(demo: Demo) -> dict[str, str]:
 
 def test_a_lower_gate_selects_anew_without_a_job(applied: Demo) -> None:
     first = resource()
+    # Plain INT8: with fallback Auto another gate is another file, which has to be made first.
+    plain = {"mode": "Static", "fallback": "Off"}
+    first["spec"]["variants"] = [
+        {"name": "bf16", "runtime": "OpenVINO", "precision": "BF16"},
+        {"name": "int8", "runtime": "OpenVINO", "precision": "INT8", "quantization": plain},
+    ]
     applied.kubectl.apply(first)
     wait_for(lambda: is_ready(applied), READY_SECONDS, "Ready")
     before = get(applied)["status"]["targets"][0]
@@ -68,10 +74,8 @@ def test_a_lower_gate_selects_anew_without_a_job(applied: Demo) -> None:
     applied.kubectl.apply(lower)
     wait_for(lambda: is_ready(applied), 30, "a new selection")
     target = get(applied)["status"]["targets"][0]
-    rejected = {v["name"] for v in before["variants"] if v["state"] == "Rejected"}
-    assert rejected, "the example's gate rejects INT8"
-    states = {v["name"]: v["state"] for v in target["variants"]}
-    assert {states[name] for name in rejected} == {"Passed"}
+    assert [v["state"] for v in before["variants"]][1] == "Rejected"
+    assert [v["state"] for v in target["variants"]][1] == "Passed"
     fastest = max(target["variants"], key=lambda v: v.get("speedup", 0))
     assert target["selected"] == fastest["name"]
     # The finished measure Job was told the old gate and may be gone; none is new.

@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mopt_api.plan import Credentials
 from mopt_api.spec import DimensionRange, InputSpec
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30
@@ -142,8 +146,8 @@ def image_dimensions() -> dict[str, DimensionRange]:
 
 
 @pytest.fixture(scope="session")
-def upscaler_pt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small x2 network (Conv, BatchNorm, PReLU, PixelShuffle) with dynamic batch and size."""
+def upscaler_network() -> torch.nn.Module:
+    """A small x2 network (Conv, BatchNorm, PReLU, PixelShuffle) for any batch and size."""
     import torch
 
     torch.manual_seed(0)
@@ -169,12 +173,39 @@ def upscaler_pt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         network.get_buffer("1.running_mean").uniform_(-0.5, 0.5)
         network.get_buffer("1.running_var").uniform_(0.5, 2.0)
+    return Upscaler().eval()
+
+
+@pytest.fixture(scope="session")
+def upscaler_ts(
+    upscaler_network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The network as TorchScript, written by torch.jit.save."""
+    import torch
+
+    path = tmp_path_factory.mktemp("upscaler") / "model.ts"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+        script = torch.jit.trace(  # type: ignore[no-untyped-call]
+            upscaler_network, torch.rand(2, 3, 24, 40)
+        )
+        torch.jit.save(script, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def upscaler_pt2(
+    upscaler_network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The network as a program of torch.export with dynamic batch and size."""
+    import torch
+
     dynamic = torch.export.Dim.DYNAMIC
     path = tmp_path_factory.mktemp("upscaler") / "model.pt2"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own
         program = torch.export.export(
-            Upscaler().eval(),
+            upscaler_network,
             (torch.rand(2, 3, 24, 40),),
             dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}},
         )

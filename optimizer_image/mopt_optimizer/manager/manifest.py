@@ -14,6 +14,7 @@ from mopt_api.result import VariantState as State
 from mopt_api.spec import Precision
 
 from ..dimensions import Axis, ModelInput
+from ..sources import SCRIPT_SUFFIX
 
 SCHEMA_VERSION = 1
 ONNX_SUFFIX = ".onnx"
@@ -21,6 +22,7 @@ PROGRAM_SUFFIX = ".pt2"
 _SUFFIXES = {
     ArtifactFormat.ONNX: ONNX_SUFFIX,
     ArtifactFormat.EXPORTED_PROGRAM: PROGRAM_SUFFIX,
+    ArtifactFormat.TORCH_SCRIPT: SCRIPT_SUFFIX,
 }
 
 # A plain name: what it names stays in the folder it is fetched to.

@@ -12,7 +12,7 @@ from mopt_api.spec import Runtime
 
 from .._errors import ExportError, ModelError, SpecError
 from ..dimensions import ModelInput, onnx_inputs, program_inputs
-from ..sources import load_exported_program, load_onnx, open_onnx
+from ..sources import SCRIPT_SUFFIX, load_exported_program, load_onnx, open_onnx
 from ..store import disk_errors
 from ..verifying import first_line
 from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX, is_quantized_program
@@ -42,6 +42,11 @@ def file_inputs(path: Path, data: Sequence[str] = ()) -> list[ModelInput]:
             raise SpecError(f"{path.name} holds its weights itself; give no {', '.join(data)}")
         with tempfile.TemporaryDirectory() as folder:
             return program_inputs(load_exported_program(path, Path(folder)))
+    if path.suffix == SCRIPT_SUFFIX:
+        raise ModelError(
+            "TorchScript does not say its inputs' shapes; load it with torch.jit.load, or another "
+            "form here"
+        )
     if path.suffix != ONNX_SUFFIX:
         raise SpecError(f"{path.name}: not a {ONNX_SUFFIX} or {PROGRAM_SUFFIX} file")
     return onnx_inputs(_with_data(path, data) if data else load_onnx(path))

@@ -25,6 +25,8 @@ from .sensitivity import Ranges, SensitivityReport, search
 if TYPE_CHECKING:
     import onnx
 
+_FEWEST_SEARCHED = 2
+
 
 @dataclass(frozen=True)
 class StaticOptions:
@@ -43,6 +45,8 @@ class StaticOptions:
         gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
         margin_db: Decibels of noise below what the gate allows, for data the search did not see.
         search_samples: Calibration samples, spread evenly, whose outputs the gate is tried on.
+        search_macs: Fewer of them, 2 at least, where judging every layer once would take more
+            multiply-accumulates than this; None for no bound.
     """
 
     calibration: Calibration = Calibration.MIN_MAX
@@ -55,6 +59,7 @@ class StaticOptions:
     gate: QualityGate | None = None
     margin_db: float = 0.5
     search_samples: int = 16
+    search_macs: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
@@ -98,6 +103,14 @@ class _Calibrated:
     layers: list[Layer]
     some: list[Sample]
 
+    def searched(self, macs: int | None) -> list[Sample]:
+        """Return the samples that the gate is tried on; see StaticOptions.search_macs."""
+        each = len(self.layers) * sum(layer.macs for layer in self.layers)
+        if macs is None or each * len(self.some) <= macs:
+            return self.some
+        count = min(len(self.some), max(_FEWEST_SEARCHED, macs // each))
+        return [self.some[index * len(self.some) // count] for index in range(count)]
+
     def ranges(self, method: Calibration, percentile: float) -> Ranges:
         observers = self.observations.observers
         return {
@@ -117,7 +130,9 @@ def _calibrated(
             f"exclude names {sorted(unknown)[0]!r}, which is no node of {model_path.name}"
         )
     tensors = float_activations(model, operators)
-    if not tensors:
+    if not tensors or not {n.op_type for n in model.graph.node if n.name not in options.exclude} & {
+        *operators
+    }:
         raise QuantizationError(f"{model_path.name} has no node that INT8 can speed up")
     kept = KeptSamples(samples, keep)
     try:
@@ -173,7 +188,8 @@ def quantize_onnx_static(
     options = options or StaticOptions()
     judged = options.gate is not None or options.calibration is Calibration.BEST
     calibrated = _calibrated(model_path, samples, options, options.search_samples if judged else 1)
-    judge = Judge(calibrated.writer.model, calibrated.some, options.gate) if judged else None
+    tried = calibrated.searched(options.search_macs)
+    judge = Judge(calibrated.writer.model, tried, options.gate) if judged else None
     method = options.calibration
     if method is Calibration.BEST and judge:
         method = _best(calibrated, judge, options)
@@ -218,7 +234,8 @@ def analyze_sensitivity(
     """
     options = options or StaticOptions()
     calibrated = _calibrated(model_path, samples, options, options.search_samples)
-    judge = Judge(calibrated.writer.model, calibrated.some, options.gate)
+    tried = calibrated.searched(options.search_macs)
+    judge = Judge(calibrated.writer.model, tried, options.gate)
     method = options.calibration
     if method is Calibration.BEST:
         method = _best(calibrated, judge, options)

@@ -37,12 +37,13 @@ def open_runner(runtime: Runtime, precision: Precision, path: Path, threads: int
     """Return the model in `path`, opened by a runtime.
 
     Args:
-        path: A .pt2 for PyTorch, otherwise an ONNX file; INT8 is the file's own (Q/DQ).
+        path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file; INT8 is the file's
+            own (Q/DQ).
         threads: How many the runtime may compute with, 1 at least.
 
     Raises:
         RuntimeFailure: The runtime cannot open the file, or cannot compute in that precision.
-        ModelError: A .pt2 that is damaged, or unsafe to open.
+        ModelError: A .pt2 or .ts that is damaged, or unsafe to open.
     """
     if runtime is Runtime.PYTORCH:
         from .pytorch import PyTorchRunner

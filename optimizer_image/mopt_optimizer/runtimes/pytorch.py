@@ -1,4 +1,4 @@
-"""PyTorch eager, FP32: the model as it came, from an ExportedProgram."""
+"""PyTorch eager, FP32: the model as it came, an ExportedProgram or TorchScript."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any, Self
 
 import torch
 
-from ..sources import load_exported_program
+from ..sources import (
+    SCRIPT_SUFFIX,
+    load_exported_program,
+    load_torchscript,
+    script_parameters,
+)
 from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
 
 _NAME = "PyTorch"
@@ -31,28 +36,44 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 class PyTorchRunner:
-    """The program's module, called under inference_mode.
+    """The program's or script's module, called under inference_mode.
 
     Eager PyTorch allocates each output anew; that is its own way and part of its latency.
     """
 
+    _module: torch.nn.Module
+    _inputs: list[str]
+    _optional: frozenset[str] = frozenset()
+    _by_name = False
+
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            program = load_exported_program(path, Path(folder))
-        self._inputs = list(program.graph_signature.user_inputs)
-        self._module = program.module()
+            if path.suffix == SCRIPT_SUFFIX:
+                self._module = load_torchscript(path, Path(folder))
+                parameters = script_parameters(self._module)
+                self._inputs = list(parameters)
+                self._optional = frozenset(n for n, needed in parameters.items() if not needed)
+                self._by_name = True
+            else:
+                program = load_exported_program(path, Path(folder))
+                self._inputs = [str(name) for name in program.graph_signature.user_inputs]
+                self._module = program.module()
 
-    def _call(self, tensors: list[torch.Tensor]) -> Any:
+    def _call(self, tensors: dict[str, torch.Tensor]) -> Any:
         try:
             with torch.inference_mode():
-                return self._module(*tensors)
+                if self._by_name:
+                    return self._module(**tensors)
+                return self._module(*tensors.values())
         # A guard on shapes raises AssertionError, an operator RuntimeError or a kind of it.
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             raise RuntimeFailure(f"{_NAME} cannot run the model: {first_line(error)}") from error
 
-    def _feed(self, feeds: Feeds) -> list[torch.Tensor]:
-        return [torch.from_numpy(a) for a in select_feeds(self._inputs, feeds, _NAME)]
+    def _feed(self, feeds: Feeds) -> dict[str, torch.Tensor]:
+        names = [n for n in self._inputs if n in feeds or n not in self._optional]
+        arrays = select_feeds(names, feeds, _NAME)
+        return {n: torch.from_numpy(a) for n, a in zip(names, arrays, strict=True)}
 
     def run(self, feeds: Feeds) -> Outputs:
         outputs = _tensors(self._call(self._feed(feeds)))

@@ -48,7 +48,13 @@ FULL: Json = {
             "name": "int8",
             "runtime": "ONNXRuntime",
             "precision": "INT8",
-            "quantization": {"mode": "Static", "calibrator": "MinMax", "perChannel": True},
+            "quantization": {
+                "mode": "Static",
+                "calibrator": "MinMax",
+                "perChannel": True,
+                "exclude": ["Gemm"],
+                "fallback": "Off",
+            },
         }
     ],
     "targets": [

@@ -49,6 +49,10 @@ def gate(metric: str, **bounds: float) -> Json:
     return gates({"metric": metric} | bounds)
 
 
+def int8(runtime: str = "ONNXRuntime", **quantization: Any) -> Json:
+    return variant(runtime=runtime, precision="INT8", quantization=quantization)
+
+
 def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
@@ -125,6 +129,26 @@ RULES: list[tuple[Json, Json, str]] = [
         variant(runtime="ONNXRuntime", precision="BF16"),
         "supported: PyTorch FP32; ONNXRuntime FP32 and INT8; OpenVINO FP32, BF16 and INT8",
     ),
+    (
+        int8(mode="Dynamic", calibrator="MinMax"),
+        int8(mode="Dynamic", calibrator="Entropy"),
+        "calibrator belongs to mode Static; leave it out with Dynamic",
+    ),
+    (
+        int8(mode="Static", calibrator="Entropy"),
+        int8(mode="Dynamic", calibrator="Percentile"),
+        "calibrator belongs to mode Static; leave it out with Dynamic",
+    ),
+    (
+        int8(mode="Dynamic"),
+        int8(mode="Dynamic", runtime="OpenVINO"),
+        "quantization mode Dynamic needs runtime ONNXRuntime",
+    ),
+    (
+        int8(runtime="OpenVINO"),
+        int8(mode="Dynamic", runtime="OpenVINO"),
+        "quantization mode Dynamic needs runtime ONNXRuntime",
+    ),
     (variant(name="base"), variant(name="baseline"), "the name baseline is taken by the model"),
     (
         {"inputs": [{"name": "x", "shape": ["batch", 3, 64, 64]}]},
@@ -161,6 +185,18 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
     ({"model": MODEL}, {"model": MODEL | {"sha256": "A" * 64}}, "spec.model.sha256"),
     ({"model": MODEL}, {"model": MODEL | {"sha256": "a" * 63}}, "spec.model.sha256"),
     ({"model": MODEL}, {"model": MODEL | {"format": "Keras"}}, "spec.model.format"),
+    (
+        {"model": MODEL | {"format": "TorchScript"}},
+        {"model": MODEL | {"format": "Torchscript"}},
+        "spec.model.format",
+    ),
+    (
+        int8(exclude=["x" * 256] * 12),
+        int8(exclude=["x"] * 13),
+        "spec.variants[0].quantization.exclude",
+    ),
+    (int8(exclude=["x"]), int8(exclude=[""]), "spec.variants[0].quantization.exclude[0]"),
+    (int8(fallback="Auto"), int8(fallback="On"), "spec.variants[0].quantization.fallback"),
     (
         {"model": MODEL | {"credentialsSecretRef": {"name": "store"}}},
         {"model": MODEL | {"credentialsSecretRef": {"name": "Store"}}},

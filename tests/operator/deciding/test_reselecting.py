@@ -101,6 +101,16 @@ def test_what_bears_on_the_figures_measures_again(world: Any, change: dict[str, 
     assert world.status["targets"] == []
 
 
+def test_gates_that_int8_is_made_to_hold_prepare_again(make_world: Callable[..., Any]) -> None:
+    world = make_world(variants=None)
+    world.run()
+    world.lose_all_jobs()
+    world.edit(quality=[{"metric": "PSNR", "minimum": 39}])
+    world.settle()
+    assert world.stages() == ["prepare"]
+    assert world.status["targets"] == []
+
+
 def test_request_to_run_again_is_never_answered_from_status(world: Any) -> None:
     world.run()
     world.request("again")

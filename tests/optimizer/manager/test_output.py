@@ -20,7 +20,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.spec import ModelFormat, Precision, Runtime
-from mopt_optimizer._errors import DataError, ObjectNotFound
+from mopt_optimizer._errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.measure import manifest_bytes
 from mopt_optimizer.store import open_store
@@ -122,6 +122,26 @@ def test_rejected_variant_is_not_loaded(
     assert loaded.form.name == "ov"
     reasons = {a.form: a.reason for a in loaded.tried}
     assert "QualityGate: PSNR 20 below 40" in reasons["ov-int8"]
+
+
+def test_torchscript_source_is_served_by_its_other_forms(
+    manager: Manager,
+    network: NetworkFiles,
+    output: tuple[str, str, MeasureResult],
+    upscaler_ts: Path,
+) -> None:
+    uri, _, result = output
+    script = Artifact(
+        digest=Blobs(*open_store(uri, Credentials.OUTPUT, {})).put_file(upscaler_ts),
+        size_bytes=upscaler_ts.stat().st_size,
+        format=ArtifactFormat.TORCH_SCRIPT,
+    )
+    baseline = result.baseline.model_copy(update={"artifact": script})
+    result = result.model_copy(update={"baseline": baseline})
+    loaded = manager().load_from_output(uri, result, "onnx")
+    np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
+    with pytest.raises(ModelError, match=r"TorchScript does not say .* torch\.jit\.load"):
+        manager().load_from_output(uri, result, "none")
 
 
 def test_what_is_no_result_is_told(

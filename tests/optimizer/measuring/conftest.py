@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class ModelFiles:
     """
 
     program: Path
+    script: Path
     onnx: Path
     int8: Path
 
@@ -59,7 +61,12 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     from torch import nn
 
     folder = tmp_path_factory.mktemp("models")
-    files = ModelFiles(folder / "model.pt2", folder / "model.onnx", folder / "int8.onnx")
+    files = ModelFiles(
+        program=folder / "model.pt2",
+        script=folder / "model.ts",
+        onnx=folder / "model.onnx",
+        int8=folder / "int8.onnx",
+    )
     torch.manual_seed(0)
 
     class Upscaler(nn.Module):
@@ -86,6 +93,12 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     )
     program.example_inputs = None
     torch.export.save(program, files.program)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+        script = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, torch.rand(2, 3, 16, 20)
+        )
+        torch.jit.save(script, files.script)
     exported = torch.onnx.export(
         program, dynamo=True, opset_version=18, input_names=["image"], verbose=False
     )

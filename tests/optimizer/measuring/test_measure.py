@@ -336,6 +336,40 @@ def test_an_onnx_source_has_onnx_runtime_as_baseline(
     ]
 
 
+def test_torchscript_runs_eagerly_as_baseline_and_as_variant(
+    bench: Bench, model_files: ModelFiles, tmp_path: Path
+) -> None:
+    source = model_files.script
+    plan = bench.plan.model_copy(
+        update={
+            "model": PlannedModel(
+                uri=f"file://{source}", sha256=sha256(source), format=ModelFormat.TORCH_SCRIPT
+            ),
+            "prepared": prepared(bench.blobs, model_files, source, ModelFormat.TORCH_SCRIPT),
+            "quality": [],
+            "variants": VARIANTS[:2],
+        }
+    )
+    result, _, _ = bench.measure(plan, tmp_path / "w")
+    assert result.baseline.runtime is Runtime.PYTORCH
+    assert result.baseline.artifact is not None
+    assert result.baseline.artifact.format is ArtifactFormat.TORCH_SCRIPT
+    again, ort_fp32 = result.variants
+    assert [(q.worst, q.exact) for q in again.quality] == [(200.0, True), (1.0, True)]
+    assert ort_fp32.state is VariantState.PASSED
+    assert ort_fp32.quality[0].worst > 100
+
+
+def test_torchscript_that_is_garbage_fails_as_baseline(bench: Bench, tmp_path: Path) -> None:
+    garbage = tmp_path / "model.ts"
+    garbage.write_bytes(b"PK" + b"\0" * 500)
+    model = PlannedModel(
+        uri=f"file://{garbage}", sha256=sha256(garbage), format=ModelFormat.TORCH_SCRIPT
+    )
+    with pytest.raises(BaselineError, match="not a TorchScript file"):
+        bench.measure(bench.plan.model_copy(update={"model": model}), tmp_path / "w")
+
+
 def test_a_program_that_is_garbage_fails_as_baseline(bench: Bench, tmp_path: Path) -> None:
     garbage = tmp_path / "model.pt2"
     garbage.write_bytes(b"PK" + b"\0" * 500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.optimizer
 NATIVE_BF16 = has_native_bf16(System().hardware({}).cpu_features)
 FORMS = [
     (Runtime.PYTORCH, Precision.FP32, "program", 1e-6),
+    (Runtime.PYTORCH, Precision.FP32, "script", 1e-6),
     (Runtime.ONNX_RUNTIME, Precision.FP32, "onnx", 1e-5),
     (Runtime.ONNX_RUNTIME, Precision.INT8, "int8", 0.03),
     (Runtime.OPENVINO, Precision.FP32, "onnx", 1e-5),
@@ -108,6 +110,40 @@ def test_garbage_is_refused(tmp_path: Path, runtime: Runtime) -> None:
     path.write_bytes(b"not a model" * 100)
     with pytest.raises((RuntimeFailure, ModelError), match=r"\w{4}"):
         open_runner(runtime, Precision.FP32, path, 1)
+
+
+def test_garbage_that_calls_itself_torchscript_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.ts"
+    path.write_bytes(b"not a model" * 100)
+    with pytest.raises(ModelError, match="not a TorchScript file"):
+        open_runner(Runtime.PYTORCH, Precision.FP32, path, 1)
+
+
+@pytest.mark.parametrize(
+    ("fed", "expected"), [(("x",), 3.0), (("x", "y"), 5.0), (("y",), None), (("x", "z"), None)]
+)
+def test_torchscript_is_fed_by_name_and_its_defaults_may_be_left_out(
+    tmp_path: Path, fed: tuple[str, ...], expected: float | None
+) -> None:
+    import torch
+
+    class Sum(torch.nn.Module):
+        def forward(
+            self, x: torch.Tensor, scale: float = 3.0, y: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            return scale * x if y is None else scale * x + 2 * y
+
+    path = tmp_path / "model.ts"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+        torch.jit.save(torch.jit.script(Sum()), path)
+    feeds = {name: np.ones(1, np.float32) for name in fed}
+    with open_runner(Runtime.PYTORCH, Precision.FP32, path, 1) as runner:
+        if expected is None:
+            with pytest.raises(RuntimeFailure, match="inputs are"):
+                runner.run(feeds)
+        else:
+            assert runner.run(feeds)["output_0"].tolist() == [expected]
 
 
 @pytest.mark.parametrize(("runtime", "precision", "form", "tolerance"), FORMS)

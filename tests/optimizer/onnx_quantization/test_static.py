@@ -350,3 +350,22 @@ def test_tensors_are_fetched_in_parts_of_bounded_size() -> None:
     sizes = {"a": 3, "b": 4, "c": 9, "d": 1, "e": 1}
     assert split_by_bytes(sizes, 7) == [["a", "b"], ["c"], ["d", "e"]]
     assert split_by_bytes({}, 7) == []
+
+
+def test_search_takes_fewer_samples_where_it_would_compute_too_much(
+    network: Path, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(3)
+    samples: Samples = [
+        {"image": generator.random((1, 3, 16, 16), dtype=np.float32) * factor}
+        for factor in (1, 50, 1, 50)
+    ]
+    free = replace(U8S8, gate=GATE.model_copy(update={"minimum": -1}), margin_db=0)
+    qualities = {}
+    for bound in (None, 10**12, 1):
+        options = replace(free, search_macs=bound)
+        report = quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
+        assert report.sensitivity
+        qualities[bound] = report.sensitivity.quality_all_int8
+    # Of four samples two are kept, the first and the third: the smaller ones.
+    assert qualities[None] == qualities[10**12] < qualities[1] - 3

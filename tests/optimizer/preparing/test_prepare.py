@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,17 @@ from mopt_api.spec import (
     InputSpec,
     ModelFormat,
     Precision,
+    QualityGate,
+    QualityMetric,
     Quantization,
     Runtime,
     Variant,
 )
 from mopt_optimizer._child import ChildDied
-from mopt_optimizer._errors import DigestMismatch, ModelError, UnsafeModelError
-from mopt_optimizer._prepare_child import Quantized
+from mopt_optimizer._errors import DigestMismatch, ModelError, OptimizerError, UnsafeModelError
+from mopt_optimizer._prepare_child import PrepareRequest, Quantized, handle
 from mopt_optimizer.blobs import Blobs
+from mopt_optimizer.images import decode
 from mopt_optimizer.prepare import assign, content_key, death, prepare
 from mopt_optimizer.store import open_store
 from mopt_optimizer.verifying import OnnxSession
@@ -48,6 +52,7 @@ class Bench:
         self.environ = minio.environ()
         self.bucket = minio.bucket()
         self.workdir = workdir
+        self.photographs = photographs
         self.steps: list[tuple[str, str]] = []
         self.store, _ = open_store(f"s3://{self.bucket}", Credentials.OUTPUT, self.environ)
         self.store.put_file("models/model.pt2", model)
@@ -271,6 +276,176 @@ def test_onnx_source_goes_the_same_way(
     assert all(v.passed for v in again.verifications)
 
 
+def psnr(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(1 / np.mean((found - expected) ** 2)))
+
+
+def test_torchscript_source_goes_the_same_way(
+    bench: Bench, plan: PreparePlan, upscaler_ts: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    bench.store.put_file("models/model.ts", upscaler_ts)
+    model = PlannedModel(
+        uri=f"s3://{bench.bucket}/models/model.ts",
+        sha256=hashlib.sha256(upscaler_ts.read_bytes()).hexdigest(),
+        format=ModelFormat.TORCH_SCRIPT,
+    )
+    result, _ = bench.run(plan.model_copy(update={"model": model}))
+    assert result.variant_artifacts["eager"] == "source"
+    assert result.skipped == []
+    assert (result.source.format, result.source.opset) == (ModelFormat.TORCH_SCRIPT, 18)
+    assert [v.dimensions["height"] for v in result.verifications] == [16, 18, 48]
+    assert all(v.passed for v in result.verifications)
+    files = {a.name: tmp_path / f"{a.name}.onnx" for a in result.artifacts}
+    for form in result.artifacts:
+        bench.blobs.fetch(form.artifact.digest, files[form.name])
+    image = np.random.default_rng(5).random((3, 3, 21, 33), dtype=np.float32)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+        script = torch.jit.load(upscaler_ts)  # type: ignore[no-untyped-call]
+        expected = script(torch.from_numpy(image)).numpy()
+    assert np.abs(OnnxSession(files["fp32"]).run({"image": image})[0] - expected).max() < 1e-5
+    int8 = OnnxSession(files["int8-minmax-perchannel"]).run({"image": image})[0]
+    assert psnr(int8, expected) > 30
+    inputs = onnx.load(files["fp32"]).graph.input
+    assert [d.dim_param for d in inputs[0].type.tensor_type.shape.dim] == [
+        "batch",
+        "",
+        "height",
+        "width",
+    ]
+
+
+def test_attack_in_torchscript_is_refused(
+    bench: Bench, plan: PreparePlan, upscaler_ts: Path, tmp_path: Path
+) -> None:
+    import zipfile
+
+    evil = tmp_path / "evil.ts"
+    with zipfile.ZipFile(upscaler_ts) as source, zipfile.ZipFile(evil, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".py"):
+                start = b"    body = self.body\n"
+                content = content.replace(start, b"    ops.evil.run(image)\n" + start)
+            target.writestr(name, content)
+    assert evil.read_bytes() != upscaler_ts.read_bytes()
+    bench.store.put_file("models/evil.ts", evil)
+    model = PlannedModel(
+        uri=f"s3://{bench.bucket}/models/evil.ts",
+        sha256=hashlib.sha256(evil.read_bytes()).hexdigest(),
+        format=ModelFormat.TORCH_SCRIPT,
+    )
+    with pytest.raises(UnsafeModelError, match="extension 'evil'"):
+        bench.run(plan.model_copy(update={"model": model}))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"name": "picture"}, "no input 'picture'; it has image"),
+        ({"shape": ["batch", 4, "height", "width"]}, "the model fails at batch 1"),
+    ],
+)
+def test_torchscript_that_does_not_fit_the_spec_says_so(
+    upscaler_ts: Path,
+    image_input: InputSpec,
+    image_dimensions: dict[str, DimensionRange],
+    tmp_path: Path,
+    change: dict[str, object],
+    error: str,
+) -> None:
+    request = PrepareRequest(
+        model=PlannedModel(uri="file:///x", sha256="0" * 64, format=ModelFormat.TORCH_SCRIPT),
+        path=str(upscaler_ts),
+        inputs=[image_input.model_copy(update=change)],
+        dimensions=image_dimensions,
+        quantizations=[],
+    )
+    with pytest.raises(OptimizerError, match=error):
+        handle(request.to_api(), tmp_path, lambda *_, **__: None)
+
+
+def int8(name: str, **options: object) -> Variant:
+    return Variant(
+        name=name,
+        runtime=Runtime.ONNX_RUNTIME,
+        precision=Precision.INT8,
+        quantization=Quantization.model_validate(options),
+    )
+
+
+def test_every_way_to_int8_is_an_artifact_of_its_own(
+    bench: Bench, plan: PreparePlan, prepared: tuple[PrepareResult, str], tmp_path: Path
+) -> None:
+    variants = [
+        int8("gated"),
+        int8("plain", fallback="Off"),
+        int8("entropy", calibrator="Entropy", fallback="Off"),
+        int8("dynamic", mode="Dynamic"),
+        int8("partly", exclude=["PRelu", "node_conv2d_1"], fallback="Off"),
+        int8("mistaken", exclude=["Convolution"]),
+    ]
+    before, _ = prepared
+    (plain,) = [a.artifact for a in before.artifacts if a.name == "int8-minmax-perchannel"]
+    path = tmp_path / "model.onnx"
+    expected = {}
+    bench.blobs.fetch(before.artifacts[0].artifact.digest, path)
+    samples = [
+        {"image": decode(name, bench.photographs / name, ImageTransform())}
+        for name in sorted(p.name for p in bench.photographs.iterdir())
+    ]
+    for number, sample in enumerate(samples):
+        expected[number] = OnnxSession(path).run(dict(sample))[0]
+
+    def worst(digest: str) -> float:
+        bench.blobs.fetch(digest, path)
+        session = OnnxSession(path)
+        return min(psnr(session.run(dict(s))[0], expected[n]) for n, s in enumerate(samples))
+
+    wanted = worst(plain.digest) + 0.2
+    gates = [QualityGate(metric=QualityMetric.PSNR, minimum=wanted)]
+    gated = plan.model_copy(update={"variants": variants, "quality": gates})
+    result, _ = bench.run(gated)
+    names = result.variant_artifacts
+    assert len(set(names.values())) == len(names) == 5
+    assert names["gated"] == "int8-minmax-perchannel-gated"
+    assert names["plain"] == "int8-minmax-perchannel"
+    digests = {a.name: a.artifact.digest for a in result.artifacts}
+    assert len(set(digests.values())) == 6
+    assert digests[names["plain"]] == plain.digest
+    assert worst(digests[names["gated"]]) >= wanted
+    assert [(s.name, s.state, s.reason) for s in result.skipped] == [
+        ("mistaken", VariantState.FAILED, VariantReason.BUILD_FAILED)
+    ]
+    assert "'Convolution'" in result.skipped[0].message
+    reports = {q.name: q for q in result.quantizations}
+    assert set(reports) == set(names.values())
+    (search,) = reports[names["gated"]].fallbacks
+    assert search.exclude
+    assert search.required is not None
+    assert search.quality >= search.required > wanted
+    assert reports[names["plain"]].fallbacks == []
+    assert bench.run(gated)[0] == result
+    assert bench.served
+
+
+def test_dynamic_int8_needs_no_calibration_data(bench: Bench, plan: PreparePlan) -> None:
+    variants = [int8("dynamic", mode="Dynamic"), int8("static")]
+    result, _ = bench.run(plan.model_copy(update={"calibration": None, "variants": variants}))
+    assert result.variant_artifacts == {"dynamic": "int8-dynamic-perchannel"}
+    assert [(s.name, s.reason) for s in result.skipped] == [
+        ("static", VariantReason.NO_CALIBRATION_DATA)
+    ]
+
+
+def test_data_is_not_fetched_for_dynamic_int8_alone(bench: Bench, plan: PreparePlan) -> None:
+    result, _ = bench.run(plan.model_copy(update={"variants": [int8("d", mode="Dynamic")]}))
+    assert result.calibration_samples is None
+    assert "calibration-data" not in [step for step, _ in bench.steps]
+
+
 def test_failed_quantization_fails_its_variants_only() -> None:
     percentile = Quantization(calibrator=Calibrator.PERCENTILE)
     variants = [
@@ -314,11 +489,12 @@ def test_content_key_holds_what_matters(plan: PreparePlan) -> None:
         "model": plan.model.model_copy(update={"sha256": "1" * 64}),
         "variants": default_variants(),
         "dimensions": {},
+        "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=40)],
     }
     keys = {
         content_key(plan.model_copy(update={k: v}), "sha256:a", software) for k, v in other.items()
     }
     keys |= {content_key(plan, "sha256:b", software), content_key(plan, "sha256:a", {})}
-    assert len(keys | {key}) == 6
+    assert len(keys | {key}) == 7
     same = {"output_uri": "s3://other/place", "calibration": None}
     assert content_key(plan.model_copy(update=same), "sha256:a", software) == key

@@ -11,7 +11,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mopt_api.spec import Calibrator, Quantization
+from mopt_api.spec import (
+    Calibrator,
+    Fallback,
+    QualityGate,
+    QualityMetric,
+    Quantization,
+    QuantizationMode,
+)
+from mopt_optimizer._errors import SpecError
 from mopt_optimizer.images import Inputs
 from mopt_optimizer.quantizing import QuantizationError, artifact_name, quantize
 from mopt_optimizer.verifying import OnnxSession
@@ -166,4 +174,201 @@ def test_names_tell_options_apart() -> None:
         "int8-minmax-pertensor",
         "int8-percentile-perchannel",
         "int8-percentile-pertensor",
+        "int8-entropy-perchannel",
+        "int8-entropy-pertensor",
     ]
+
+
+def test_names_tell_what_else_makes_another_file() -> None:
+    dynamic = Quantization(mode=QuantizationMode.DYNAMIC)
+    off = Quantization(fallback=Fallback.OFF)
+    assert artifact_name(dynamic, [gate(40)]) == "int8-dynamic-perchannel"
+    assert artifact_name(off, [gate(40)]) == artifact_name(off) == artifact_name(Quantization())
+    assert artifact_name(Quantization(), [gate(40)]) == "int8-minmax-perchannel-gated"
+    excluding = [
+        artifact_name(Quantization(exclude=names))
+        for names in ([], ["a"], ["a", "b"], ["a,b"], ["b", "a", "a"])
+    ]
+    assert len(set(excluding)) == 4
+    assert excluding[2] == excluding[4]
+
+
+def kinds(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def integer_convolutions(path: Path) -> int:
+    """Return how many convolutions read weights that were 8-bit integers."""
+    model = onnx.load(path)
+    made = {node.output[0]: node for node in model.graph.node}
+    return sum(
+        node.op_type == "Conv" and made[node.input[1]].op_type == "DequantizeLinear"
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] in made
+    )
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A convolution, flattened and multiplied: 10 values come out."""
+    generator = np.random.default_rng(0)
+    weights = {
+        "w1": generator.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        "w2": generator.standard_normal((64, 10)).astype(np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "w1"], ["a"], name="body", strides=[2, 2]),
+            helper.make_node("Flatten", ["a"], ["b"]),
+            helper.make_node("MatMul", ["b", "w2"], ["result"], name="head"),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 9, 9])],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    path = tmp_path / "mixed.onnx"
+    imports = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=9), path)
+    return path
+
+
+DYNAMIC = Quantization(mode=QuantizationMode.DYNAMIC)
+
+
+def test_dynamic_needs_no_samples_and_takes_matrix_products(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "q.onnx"
+    report = quantize(mixed, out, DYNAMIC)
+    assert report.quantized_nodes == 1
+    assert "MatMulInteger" in kinds(out)
+    assert "Conv" in kinds(out)
+    image = np.random.default_rng(1).random((2, 3, 9, 9), dtype=np.float32)
+    expected, found = (OnnxSession(p).run({"image": image})[0] for p in (mixed, out))
+    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_dynamic_takes_convolutions_where_there_is_nothing_else(
+    model: Path, mixed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "q.onnx"
+    assert quantize(model, out, DYNAMIC).quantized_nodes == 2
+    assert kinds(out).count("ConvInteger") == 2
+    headless = DYNAMIC.model_copy(update={"exclude": ["head"]})
+    assert quantize(mixed, out, headless).quantized_nodes == 1
+    assert {"ConvInteger", "MatMul"} <= set(kinds(out))
+
+
+@pytest.mark.parametrize(
+    ("exclude", "integer"), [([], 2), (["Conv_0"], 1), (["PRelu", "Conv_2"], 1), (["PRelu"], 2)]
+)
+def test_excluded_nodes_and_operators_stay_float(
+    model: Path, samples: list[Inputs], tmp_path: Path, exclude: list[str], integer: int
+) -> None:
+    quantize(model, tmp_path / "q.onnx", Quantization(exclude=exclude), samples)
+    assert integer_convolutions(tmp_path / "q.onnx") == integer
+
+
+@pytest.mark.parametrize("options", [Quantization(), DYNAMIC], ids=["static", "dynamic"])
+def test_exclusion_that_matches_nothing_names_it_and_what_there_is(
+    model: Path, samples: list[Inputs], tmp_path: Path, options: Quantization
+) -> None:
+    wrong = options.model_copy(update={"exclude": ["Conv", "Gemm"]})
+    with pytest.raises(QuantizationError, match=r"'Gemm'.*operators are Conv, PRelu.*Conv_0"):
+        quantize(model, tmp_path / "q.onnx", wrong, samples)
+    assert not (tmp_path / "q.onnx").exists()
+
+
+def test_exclusion_of_everything_is_told(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    options = Quantization(exclude=["Conv", "PRelu"])
+    with pytest.raises(QuantizationError, match="no node that INT8 can speed up"):
+        quantize(model, tmp_path / "q.onnx", options, samples, [gate(10)])
+
+
+def gate(minimum: float, metric: QualityMetric = QualityMetric.PSNR) -> QualityGate:
+    return QualityGate(metric=metric, minimum=minimum)
+
+
+def psnr_of_worst(model: Path, quantized: Path, samples: list[Inputs]) -> float:
+    pairs = [
+        [OnnxSession(path).run(dict(sample))[0].astype(np.float64) for path in (model, quantized)]
+        for sample in samples
+    ]
+    return min(float(-10 * np.log10(np.mean((a - b) ** 2))) for a, b in pairs)
+
+
+def test_layers_stay_float_until_the_gate_holds(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    plain, gated = tmp_path / "plain.onnx", tmp_path / "gated.onnx"
+    assert quantize(model, plain, Quantization(), samples).fallbacks == []
+    reached = psnr_of_worst(model, plain, samples)
+    wanted = gate(reached + 1)
+    report = quantize(model, gated, Quantization(), samples, [wanted])
+    (found,) = report.fallbacks
+    assert found.quality_all_int8 == pytest.approx(reached, abs=0.05)
+    assert psnr_of_worst(model, gated, samples) == pytest.approx(found.quality, abs=0.05)
+    assert found.required is not None
+    assert wanted.minimum is not None
+    assert found.quality >= found.required == wanted.minimum + 0.5
+    assert found.exclude
+    assert 0 < found.int8_mac_share <= 1
+    assert report.name == "int8-minmax-perchannel-gated"
+    # As bytes the plain one, where nobody asks for more.
+    off = Quantization(fallback=Fallback.OFF)
+    assert quantize(model, gated, off, samples, [wanted]).fallbacks == []
+    assert gated.read_bytes() == plain.read_bytes()
+
+
+def test_gate_that_holds_anyway_leaves_all_in_int8(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    plain, gated = tmp_path / "plain.onnx", tmp_path / "gated.onnx"
+    quantize(model, plain, Quantization(), samples)
+    report = quantize(model, gated, Quantization(), samples, [gate(1)])
+    assert [f.exclude for f in report.fallbacks] == [[]]
+    assert gated.read_bytes() == plain.read_bytes()
+
+
+def test_gate_on_the_largest_error_is_made_to_hold(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    loose = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=1e6)
+    (easy,) = quantize(model, tmp_path / "a.onnx", Quantization(), samples, [loose]).fallbacks
+    assert easy.exclude == []
+    assert easy.quality > 0
+    strict = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=easy.quality * 0.95)
+    (hard,) = quantize(model, tmp_path / "b.onnx", Quantization(), samples, [strict]).fallbacks
+    assert hard.exclude
+    assert hard.maximum == strict.maximum
+    assert hard.required is not None
+    assert 0 < hard.quality <= hard.required < easy.quality * 0.95
+
+
+def test_every_gate_is_made_to_hold(model: Path, samples: list[Inputs], tmp_path: Path) -> None:
+    plain, gated = tmp_path / "plain.onnx", tmp_path / "gated.onnx"
+    quantize(model, plain, Quantization(), samples)
+    wanted = gate(psnr_of_worst(model, plain, samples) + 1)
+    gates = [gate(-1, QualityMetric.SSIM), wanted]
+    report = quantize(model, gated, Quantization(), samples, gates)
+    easy, hard = report.fallbacks
+    assert (easy.metric, easy.exclude) == (QualityMetric.SSIM, [])
+    assert hard.exclude
+    assert wanted.passes(psnr_of_worst(model, gated, samples))
+
+
+def test_gate_that_only_float_reaches_fails_the_quantization(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    with pytest.raises(QuantizationError, match="the gate holds only with every layer in FP32"):
+        quantize(model, tmp_path / "q.onnx", Quantization(), samples, [gate(150)])
+
+
+def test_similarity_of_what_is_no_image_is_an_error_of_the_spec(
+    mixed: Path, tmp_path: Path
+) -> None:
+    samples: list[Inputs] = [{"image": np.ones((1, 3, 9, 9), np.float32)}]
+    gates = [gate(0.9, QualityMetric.SSIM)]
+    with pytest.raises(SpecError, match=r"quality: .*leave SSIM out"):
+        quantize(mixed, tmp_path / "q.onnx", Quantization(), samples, gates)

@@ -1,0 +1,38 @@
+"""Which nodes a user's exclusions mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .._errors import QuantizationError
+from ._graphs import open_float_model
+
+_SHOWN = 8
+
+
+def matching_nodes(model_path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the nodes of a model that are named, by their own name or by their operator's.
+
+    Raises:
+        QuantizationError: A name that matches nothing; says which there are.
+        ModelError, ExportError: As open_float_model.
+    """
+    if not names:
+        return ()
+    nodes = open_float_model(model_path).graph.node
+    own, operators = {node.name for node in nodes}, {node.op_type for node in nodes}
+    for name in names:
+        if name not in own | operators:
+            raise QuantizationError(
+                f"exclude names {name!r}, which is no node and no operator of the model; its "
+                f"operators are {_some(sorted(operators))}, its nodes "
+                f"{_some([node.name for node in nodes])}"
+            )
+    wanted = set(names)
+    return tuple(node.name for node in nodes if node.name in wanted or node.op_type in wanted)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
