@@ -8,23 +8,18 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from .base import ApiModel, Digest, Name
+from .enums import Calibrator, Fallback, ModelFormat, Precision, QuantizationMode, Runtime
 from .spec import (
     Benchmark,
     BenchmarkPoint,
-    Calibrator,
     DataSource,
     DimensionRange,
-    Fallback,
     ImageTransform,
     InputSpec,
-    ModelFormat,
     ModelOptimizationSpec,
     Objective,
-    Precision,
     QualityGate,
     Quantization,
-    QuantizationMode,
-    Runtime,
     Variant,
 )
 

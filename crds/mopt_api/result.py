@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .base import Digest, ObservedModel
-from .spec import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
+from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
 
 BASELINE = "baseline"
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
 from .plan import objective_point
 from .result import BASELINE, QualityResult, VariantReason, VariantResult, VariantState
-from .spec import (
-    Aggregate,
-    Benchmark,
-    Objective,
-    ObjectiveMetric,
-    OnNoWinner,
-    Precision,
-    QualityGate,
-    QualityMetric,
-)
+from .spec import Benchmark, Objective, QualityGate
 
 
 @dataclass(frozen=True)

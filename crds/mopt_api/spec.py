@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -17,123 +16,21 @@ from .base import (
     StoreUri,
     int_or_string,
 )
-
-
-class ModelFormat(StrEnum):
-    """How the model file is to be read."""
-
-    ONNX = "ONNX"
-    EXPORTED_PROGRAM = "ExportedProgram"
-    TORCH_SCRIPT = "TorchScript"
-
-
-class DType(StrEnum):
-    """Element type of a model input."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    INT64 = "int64"
-    INT32 = "int32"
-    BOOL = "bool"
-
-
-class ImageLayout(StrEnum):
-    """Order of an image input's axes."""
-
-    NCHW = "NCHW"
-    NHWC = "NHWC"
-
-
-class ImageColor(StrEnum):
-    """Channels of an image input, in order; Gray is ITU-R 601 luma."""
-
-    RGB = "RGB"
-    BGR = "BGR"
-    GRAY = "Gray"
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return 1 if self is ImageColor.GRAY else 3
-
-
-class Runtime(StrEnum):
-    """What executes a variant."""
-
-    PYTORCH = "PyTorch"
-    ONNX_RUNTIME = "ONNXRuntime"
-    OPENVINO = "OpenVINO"
-
-
-class Precision(StrEnum):
-    """Arithmetic a variant computes in."""
-
-    FP32 = "FP32"
-    BF16 = "BF16"
-    INT8 = "INT8"
-
-
-class QuantizationMode(StrEnum):
-    """When activation ranges are found: Static, from calibration data, before serving; Dynamic,
-    anew in each run."""
-
-    STATIC = "Static"
-    DYNAMIC = "Dynamic"
-
-
-class Calibrator(StrEnum):
-    """How a range is chosen from the calibration data's values."""
-
-    MIN_MAX = "MinMax"
-    PERCENTILE = "Percentile"
-    ENTROPY = "Entropy"
-
-
-class Fallback(StrEnum):
-    """Whether layers stay FP32 where INT8 would miss a quality gate."""
-
-    AUTO = "Auto"
-    OFF = "Off"
-
-
-class QualityMetric(StrEnum):
-    """How a variant's output is compared with the FP32 output."""
-
-    PSNR = "PSNR"
-    SSIM = "SSIM"
-    SQNR = "SQNR"
-    COSINE = "Cosine"
-    MAX_ABS_ERROR = "MaxAbsError"
-    TOP1_AGREEMENT = "Top1Agreement"
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a larger value means closer outputs."""
-        return self is not QualityMetric.MAX_ABS_ERROR
-
-
-class Aggregate(StrEnum):
-    """Which value over the evaluation samples a gate looks at."""
-
-    WORST = "Worst"
-    MEAN = "Mean"
-
-
-class ObjectiveMetric(StrEnum):
-    """What the winner is best at."""
-
-    LATENCY_P50 = "LatencyP50"
-    LATENCY_P99 = "LatencyP99"
-    THROUGHPUT = "Throughput"
-    SIZE_BYTES = "SizeBytes"
-    PEAK_MEMORY = "PeakMemory"
-
-
-class OnNoWinner(StrEnum):
-    """What happens when nothing beats the baseline within the gates."""
-
-    KEEP_BASELINE = "KeepBaseline"
-    FAIL = "Fail"
+from .enums import (
+    Aggregate,
+    Calibrator,
+    DType,
+    Fallback,
+    ImageColor,
+    ImageLayout,
+    ModelFormat,
+    ObjectiveMetric,
+    OnNoWinner,
+    Precision,
+    QualityMetric,
+    QuantizationMode,
+    Runtime,
+)
 
 
 class SecretRef(ApiModel):

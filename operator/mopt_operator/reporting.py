@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mopt_api.enums import Aggregate, QualityMetric, Runtime
 from mopt_api.result import BASELINE, Artifact, ArtifactFormat, QualityResult, SourceInfo
-from mopt_api.spec import Aggregate, ModelOptimizationSpec, QualityGate, QualityMetric, Runtime
+from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
 from mopt_api.termination import MeasureSummary, VariantSummary
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.plan import objective_point
 from mopt_api.result import PointResult, VariantReason, VariantResult, VariantState
 from mopt_api.selection import select, unjudged
-from mopt_api.spec import ModelOptimizationSpec, Precision, Runtime
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus, VariantStatus
 from mopt_api.termination import rounded
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
-from mopt_api.spec import Precision, Runtime
 
 from ._errors import DiskError, ModelError
 from .arrays import load_array, save_array

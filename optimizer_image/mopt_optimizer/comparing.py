@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.result import PointResult
-from mopt_api.spec import BenchmarkPoint, Precision, Runtime
+from mopt_api.spec import BenchmarkPoint
 
 from ._errors import DataError, OptimizerError, SpecError
 from .benchmarking import interleave, point_result, schedule, time_calls

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mopt_api.enums import DType
 from mopt_api.plan import Credentials, PlannedData
-from mopt_api.spec import DimensionRange, DType, ImageTransform, InputSpec
+from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 
 from ._errors import DataError, DimensionError, SpecError
 from .preprocessing import Preprocessing

@@ -22,9 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
-from mopt_api.spec import Precision, Runtime
 
 from ._child import child_environ
 from ._errors import DiskError

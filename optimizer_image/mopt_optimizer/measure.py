@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -35,7 +36,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import select
-from mopt_api.spec import Precision, QualityMetric, Runtime, Variant
+from mopt_api.spec import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings

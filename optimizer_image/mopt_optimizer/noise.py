@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.spec import DType
+from mopt_api.enums import DType
 
 
 def noise(generator: np.random.Generator, shape: Sequence[int], dtype: DType) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
+from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import (
     Artifact,
@@ -23,7 +24,7 @@ from mopt_api.result import (
     VariantReason,
     VariantState,
 )
-from mopt_api.spec import ModelFormat, QualityGate, Quantization, Runtime, Variant
+from mopt_api.spec import QualityGate, Quantization, Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mopt_api.enums import Precision, QuantizationMode
 from mopt_api.plan import fallback_gates
 from mopt_api.result import FallbackReport, LayerReport, QuantizationReport
-from mopt_api.spec import Precision, QualityGate, Quantization, QuantizationMode, Variant
+from mopt_api.spec import QualityGate, Quantization, Variant
 
 from ._errors import (
     CalibrationError,

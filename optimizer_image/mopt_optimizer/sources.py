@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from mopt_api.spec import ModelFormat
+from mopt_api.enums import ModelFormat
 
 from ._errors import ModelError, UnsafeModelError
 from .safety import rewrite_pt2, rewrite_torchscript

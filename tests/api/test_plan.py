@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.plan import (
     PLAN_ADAPTER,
     Credentials,
@@ -17,7 +18,7 @@ from mopt_api.plan import (
     prepare_plan,
     report_plan,
 )
-from mopt_api.spec import ModelFormat, ModelOptimizationSpec, Runtime
+from mopt_api.spec import ModelOptimizationSpec
 
 
 @pytest.mark.parametrize("data", [True, False])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric, Runtime
 from mopt_api.result import (
     Artifact,
     ArtifactFormat,
@@ -19,17 +20,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import Selection, gate_failure, select
-from mopt_api.spec import (
-    Aggregate,
-    Benchmark,
-    Objective,
-    ObjectiveMetric,
-    OnNoWinner,
-    Precision,
-    QualityGate,
-    QualityMetric,
-    Runtime,
-)
+from mopt_api.spec import Benchmark, Objective, QualityGate
 
 GATE = QualityGate(metric=QualityMetric.PSNR, minimum=40)
 

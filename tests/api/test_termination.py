@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import (
     Hardware,
@@ -20,13 +21,7 @@ from mopt_api.result import (
     VariantReason,
     VariantState,
 )
-from mopt_api.spec import (
-    ModelFormat,
-    ModelOptimizationSpec,
-    Precision,
-    QualityMetric,
-    Runtime,
-)
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.termination import (
     MAX_BYTES,
     PREFIX,

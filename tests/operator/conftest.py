@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.plan import Stage, default_variants
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import Hardware, Latency, QualityResult, SourceInfo
-from mopt_api.spec import ModelFormat, QualityMetric, Variant
+from mopt_api.spec import Variant
 from mopt_api.termination import (
     MeasureSummary,
     PrepareSummary,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import PLAN_ADAPTER, MeasurePlan, PreparePlan, ReportPlan, objective_point
 from mopt_api.result import (
     Artifact,
@@ -29,7 +30,6 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import select
-from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.termination import PrepareSummary, encode, summarize_measure
 from mopt_operator._errors import Conflict, NotFound
 from mopt_operator.observing import Job, Raw, Resource

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.result import BASELINE
-from mopt_api.spec import SUPPORTED, Precision, Runtime
+from mopt_api.spec import SUPPORTED
 
 from .._errors import SpecError
 from ..hardware import has_native_bf16

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.plan import Credentials
 from mopt_api.result import BASELINE, MeasureResult
-from mopt_api.spec import Precision, Runtime
 
 from .._errors import (
     DataError,

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from mopt_api.base import ApiModel, Digest, Name, ObservedModel
+from mopt_api.enums import Precision
 from mopt_api.result import BASELINE, Artifact, ArtifactFormat, MeasureResult, VariantResult
 from mopt_api.result import VariantState as State
-from mopt_api.spec import Precision
 
 from ..dimensions import Axis, ModelInput
 from ..sources import SCRIPT_SUFFIX

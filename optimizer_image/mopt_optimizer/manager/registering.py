@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mopt_api.spec import Runtime
+from mopt_api.enums import Runtime
 
 from .._errors import ExportError, ModelError, SpecError
 from ..dimensions import ModelInput, onnx_inputs, program_inputs

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.spec import QualityGate
 
 from .._errors import QuantizationError
 from ..quality import Comparison, ComparisonError, check_comparable, sqnr

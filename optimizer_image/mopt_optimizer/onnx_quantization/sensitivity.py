@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mopt_api.spec import QualityMetric
+from mopt_api.enums import QualityMetric
 
 from .judging import Judge, noise_of
 from .layers import Layer

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mopt_api.enums import QualityMetric
 from mopt_api.result import QualityResult
-from mopt_api.spec import QualityGate, QualityMetric
+from mopt_api.spec import QualityGate
 
 from .._errors import ConflictingRange
 from .evaluating import Agreement

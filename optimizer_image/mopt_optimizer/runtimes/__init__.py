@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mopt_api.spec import Precision, Runtime
+from mopt_api.enums import Precision, Runtime
 
 from ._base import BoundCall, Feeds, Outputs, Runner, RuntimeFailure
 

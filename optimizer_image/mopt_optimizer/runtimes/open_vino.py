@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import openvino as ov
 
-from mopt_api.spec import Precision
+from mopt_api.enums import Precision
 
 from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, select_feeds
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mopt_api.enums import QualityMetric
 from mopt_api.result import Hardware, Latency, QualityResult
-from mopt_api.spec import ModelOptimizationSpec, QualityMetric
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus
 from mopt_api.termination import MeasureSummary, VariantSummary, decode, encode
 from mopt_operator.reporting import sentence, summary_of, target_status

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.result import QualityResult
-from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+from mopt_api.spec import QualityGate
 from mopt_api.status import Summary
 from mopt_operator.logs import JsonFormatter, TextFormatter, about
 from mopt_operator.notifying import step_event

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mopt_api.enums import ModelFormat, Precision, Runtime
 from mopt_api.plan import Credentials
 from mopt_api.result import (
     Artifact,
@@ -19,7 +20,6 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.spec import ModelFormat, Precision, Runtime
 from mopt_optimizer._errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.measure import manifest_bytes

@@ -11,20 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mopt_api.enums import DType, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.result import MeasureResult, PrepareResult, VariantReason, VariantState
 from mopt_api.spec import (
     Benchmark,
     DimensionRange,
-    DType,
     ImageTransform,
     InputSpec,
-    ModelFormat,
     Objective,
-    Precision,
     QualityGate,
-    QualityMetric,
-    Runtime,
     Variant,
 )
 from mopt_optimizer._errors import BaselineError, DimensionError, SpecError

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_api.spec import BenchmarkPoint, DType, InputSpec
+from mopt_api.enums import DType
+from mopt_api.spec import BenchmarkPoint, InputSpec
 from mopt_optimizer.benchmarking import (
     MIN_RUNS,
     Schedule,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.result import VariantReason
-from mopt_api.spec import Precision, Runtime
 from mopt_optimizer._errors import DiskError
 from mopt_optimizer.isolation import (
     MAX_MESSAGE,

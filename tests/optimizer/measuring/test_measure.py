@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
 from mopt_api.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
 from mopt_api.result import (
     Artifact,
@@ -34,14 +35,9 @@ from mopt_api.spec import (
     DimensionRange,
     ImageTransform,
     InputSpec,
-    ModelFormat,
     Objective,
-    ObjectiveMetric,
-    Precision,
     QualityGate,
-    QualityMetric,
     Quantization,
-    Runtime,
     Variant,
 )
 from mopt_optimizer._errors import (

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.result import EXACT_PSNR_DB
-from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+from mopt_api.spec import QualityGate
 from mopt_optimizer.quality import (
     Comparison,
     ConflictingRange,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_api.spec import Precision, Runtime
+from mopt_api.enums import Precision, Runtime
 from mopt_optimizer import runtimes
 from mopt_optimizer._errors import ModelError
 from mopt_optimizer.hardware import System, has_native_bf16

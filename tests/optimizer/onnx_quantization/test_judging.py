@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mopt_api.spec import QualityGate, QualityMetric
+from mopt_api.enums import QualityMetric
+from mopt_api.spec import QualityGate
 from mopt_optimizer.onnx_quantization.judging import minimum_with_margin, noise_of
 
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from mopt_api.spec import QualityGate, QualityMetric
+from mopt_api.enums import QualityMetric
+from mopt_api.spec import QualityGate
 from mopt_optimizer.exporting import export_onnx
 from mopt_optimizer.onnx_quantization import (
     Calibration,

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mopt_api.spec import Aggregate, QualityGate, QualityMetric
+from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.spec import QualityGate
 from mopt_optimizer._errors import CalibrationError, DiskError, ModelError, QuantizationError
 from mopt_optimizer.onnx_quantization import (
     Calibration,

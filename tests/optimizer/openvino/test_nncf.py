@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from mopt_api.spec import Precision, Runtime
+from mopt_api.enums import Precision, Runtime
 from mopt_optimizer._errors import CalibrationError, ModelError, QuantizationError
 from mopt_optimizer.openvino_models import NncfOptions, quantize_openvino_nncf
 from mopt_optimizer.quality import sqnr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_api.spec import Precision, Runtime
+from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     FloatType,

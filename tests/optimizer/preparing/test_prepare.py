@@ -14,20 +14,16 @@ import numpy as np
 import onnx
 import pytest
 
+from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan, default_variants
 from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
 from mopt_api.spec import (
-    Calibrator,
     DimensionRange,
     ImageTransform,
     InputSpec,
-    ModelFormat,
-    Precision,
     QualityGate,
-    QualityMetric,
     Quantization,
-    Runtime,
     Variant,
 )
 from mopt_optimizer._child import ChildDied

@@ -11,14 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mopt_api.spec import (
-    Calibrator,
-    Fallback,
-    QualityGate,
-    QualityMetric,
-    Quantization,
-    QuantizationMode,
-)
+from mopt_api.enums import Calibrator, Fallback, QualityMetric, QuantizationMode
+from mopt_api.spec import QualityGate, Quantization
 from mopt_optimizer._errors import SpecError
 from mopt_optimizer.images import Inputs
 from mopt_optimizer.quantizing import QuantizationError, artifact_name, quantize

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import PLAN_VARIABLE, Credentials, ReportPlan
 from mopt_api.result import (
     Hardware,
@@ -23,7 +24,6 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.spec import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.termination import ErrorSummary, MeasureSummary, decode
 from mopt_optimizer._errors import DataError, ObjectNotFound
 from mopt_optimizer._progress import Log
