@@ -9,13 +9,10 @@ from pydantic import Field, TypeAdapter
 
 from .base import ApiModel, Digest, Name
 from .enums import Calibrator, Fallback, ModelFormat, Precision, QuantizationMode, Runtime
+from .inputs import DataSource, DimensionRange, ImageTransform, InputSpec
 from .spec import (
     Benchmark,
     BenchmarkPoint,
-    DataSource,
-    DimensionRange,
-    ImageTransform,
-    InputSpec,
     ModelOptimizationSpec,
     Objective,
     QualityGate,

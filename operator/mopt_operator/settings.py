@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mopt_api.base import ApiModel, Name, Rule
-from mopt_api.spec import Output, Quantity, Resources, SecretRef
+from mopt_api.inputs import SecretRef
+from mopt_api.spec import Output, Quantity, Resources
 
 from ._errors import SettingsError
 from .sizing import resources_fault

@@ -9,10 +9,11 @@ from typing import Any
 
 from mopt_api.base import ObservedModel
 from mopt_api.enums import ModelFormat
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedModel
 from mopt_api.reasons import MAX_MESSAGE
 from mopt_api.result import PassReport, QuantizationReport, SourceInfo, Verification
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec, QualityGate, Quantization
+from mopt_api.spec import QualityGate, Quantization
 
 from ._child import serve
 from ._progress import Log, Timings

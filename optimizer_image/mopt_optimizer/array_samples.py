@@ -19,8 +19,8 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.plan import Credentials
-from mopt_api.spec import DimensionRange, InputSpec
 
 from ._errors import DataError, DimensionError
 from .dimensions import Axis, ModelInput

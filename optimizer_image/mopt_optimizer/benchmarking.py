@@ -22,8 +22,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.inputs import InputSpec
 from mopt_api.result import Latency, PointResult
-from mopt_api.spec import BenchmarkPoint, InputSpec
+from mopt_api.spec import BenchmarkPoint
 
 from .noise import noise
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mopt_api.spec import DimensionRange, InputSpec
+from mopt_api.inputs import DimensionRange, InputSpec
 
 from ._errors import DimensionError, ModelError
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.result import Verification
-from mopt_api.spec import DimensionRange, InputSpec
 
 from ._errors import BaselineError, DimensionError, ExportError
 from .dimensions import input_shape

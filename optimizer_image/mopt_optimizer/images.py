@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mopt_api.enums import DType
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 
 from ._errors import DataError, DimensionError, SpecError
 from .preprocessing import Preprocessing

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mopt_api.spec import ImageTransform
+from mopt_api.inputs import ImageTransform
 
 from ._errors import DataError, SpecError
 from .quality.metrics import Layout

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 
 from . import array_samples, images
 from ._errors import DataError, SpecError

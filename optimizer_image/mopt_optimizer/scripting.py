@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mopt_api.spec import DimensionRange, InputSpec
+from mopt_api.inputs import DimensionRange, InputSpec
 
 from ._errors import BaselineError
 from .dimensions import Axis, ModelInput

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from mopt_api.inputs import InputSpec
 from mopt_api.result import Artifact, PointResult, VariantReason, VariantResult, VariantState
-from mopt_api.spec import BenchmarkPoint, InputSpec, Variant
+from mopt_api.spec import BenchmarkPoint, Variant
 
 from ._errors import BaselineError
 from ._progress import Log

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.result import Verification
-from mopt_api.spec import DimensionRange, InputSpec
 
 from .dimensions import input_shape, verified_sizes
 from .noise import noise

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.plan import Credentials
-from mopt_api.spec import DimensionRange, InputSpec
 
 if TYPE_CHECKING:
     import torch

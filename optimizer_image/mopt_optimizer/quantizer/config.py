@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from mopt_api.spec import ImageTransform
+from mopt_api.inputs import ImageTransform
 
 from .._errors import SpecError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mopt_api.spec import ImageTransform
+from mopt_api.inputs import ImageTransform
 
 from .._errors import CalibrationError, DataError
 from ..images import SUFFIXES, DecodedImages

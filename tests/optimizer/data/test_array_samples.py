@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.plan import Credentials
-from mopt_api.spec import DimensionRange, InputSpec
 from mopt_optimizer import array_samples
 from mopt_optimizer._errors import DataError, DimensionError, OptimizerError
 from mopt_optimizer.array_samples import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer._errors import DataError, SpecError
 from mopt_optimizer.images import check_fit, decode, local_images
 from mopt_optimizer.preprocessing import Preprocessing

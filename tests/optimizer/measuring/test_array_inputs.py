@@ -12,17 +12,10 @@ import numpy as np
 import pytest
 
 from mopt_api.enums import DType, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.result import MeasureResult, PrepareResult, VariantReason, VariantState
-from mopt_api.spec import (
-    Benchmark,
-    DimensionRange,
-    ImageTransform,
-    InputSpec,
-    Objective,
-    QualityGate,
-    Variant,
-)
+from mopt_api.spec import Benchmark, Objective, QualityGate, Variant
 from mopt_optimizer._errors import BaselineError, DimensionError, SpecError
 from mopt_optimizer.measure import measure
 from mopt_optimizer.prepare import prepare

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mopt_api.enums import DType
-from mopt_api.spec import BenchmarkPoint, InputSpec
+from mopt_api.inputs import InputSpec
+from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.benchmarking import (
     MIN_RUNS,
     Schedule,

@@ -16,6 +16,7 @@ import skimage.data
 from PIL import Image
 
 from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
 from mopt_api.result import (
     Artifact,
@@ -29,17 +30,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import objective_cost
-from mopt_api.spec import (
-    Benchmark,
-    BenchmarkPoint,
-    DimensionRange,
-    ImageTransform,
-    InputSpec,
-    Objective,
-    QualityGate,
-    Quantization,
-    Variant,
-)
+from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate, Quantization, Variant
 from mopt_optimizer._errors import (
     BaselineError,
     DataError,

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.inputs import InputSpec
 from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
-from mopt_api.spec import BenchmarkPoint, InputSpec, Variant
+from mopt_api.spec import BenchmarkPoint, Variant
 from mopt_optimizer._errors import BaselineError
 from mopt_optimizer.isolation import Opening, VariantFailure
 from mopt_optimizer.quality import Comparison, NotAnImage

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mopt_api.spec import DimensionRange, InputSpec
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer._errors import DimensionError
 from mopt_optimizer.dimensions import Axis, ModelInput, check_inputs, verified_sizes
 

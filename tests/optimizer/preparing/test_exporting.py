@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mopt_api.spec import DimensionRange, InputSpec
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer._errors import BaselineError, DimensionError, ExportError, ModelError
 from mopt_optimizer.dimensions import check_inputs, onnx_inputs, program_inputs
 from mopt_optimizer.exporting import (

@@ -15,17 +15,11 @@ import onnx
 import pytest
 
 from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan, default_variants
 from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
-from mopt_api.spec import (
-    DimensionRange,
-    ImageTransform,
-    InputSpec,
-    QualityGate,
-    Quantization,
-    Variant,
-)
+from mopt_api.spec import QualityGate, Quantization, Variant
 from mopt_optimizer._child import ChildDied
 from mopt_optimizer._errors import DigestMismatch, ModelError, OptimizerError, UnsafeModelError
 from mopt_optimizer._prepare_child import PrepareRequest, Quantized, handle

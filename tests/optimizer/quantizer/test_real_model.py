@@ -7,7 +7,7 @@ from pathlib import Path
 import build
 import pytest
 
-from mopt_api.spec import ImageTransform
+from mopt_api.inputs import ImageTransform
 from mopt_optimizer.quantizer import ModelQuantizer, QuantizationConfig, QuantizationType
 from mopt_optimizer.quantizer.sampling import samples
 from mopt_optimizer.sources import load_exported_program

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from mopt_api.spec import ImageTransform
+from mopt_api.inputs import ImageTransform
 from mopt_optimizer._errors import CalibrationError, DataError
 from mopt_optimizer.quantizer.sampling import samples
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData
-from mopt_api.spec import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer._errors import DataError, DimensionError, SpecError
 from mopt_optimizer.images import Samples, load_samples
 

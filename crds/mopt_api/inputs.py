@@ -1,0 +1,199 @@
+"""What `spec` says of the model: its file, inputs and sizes, and the data it is judged on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import (
+    ApiModel,
+    DimensionName,
+    DimensionSize,
+    Rule,
+    Sha256Hex,
+    StoreUri,
+    int_or_string,
+)
+from .enums import DType, ImageColor, ImageLayout, ModelFormat
+
+
+class SecretRef(ApiModel):
+    """A Secret in the resource's own namespace. The operator never reads it: the kubelet hands
+    its keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where present, AWS_SESSION_TOKEN,
+    AWS_ENDPOINT_URL, AWS_REGION and ca.crt to the Jobs."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        description="Name of the Secret.",
+    )
+
+
+class ModelSource(ApiModel):
+    """The trained model to optimize."""
+
+    uri: StoreUri = Field(description="Object that holds the model, s3://BUCKET/KEY.")
+    sha256: Sha256Hex = Field(
+        description="SHA-256 of the object's bytes, in hex. The Job refuses anything else."
+    )
+    format: ModelFormat = Field(
+        description="ONNX, ExportedProgram for a .pt2 written by torch.export.save, or "
+        "TorchScript for a file written by torch.jit.save."
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None, description="Credentials of the store. Defaults to those of the output."
+    )
+
+
+class InputSpec(ApiModel):
+    """One input of the model."""
+
+    name: str = Field(
+        min_length=1, max_length=128, description="Name of the input, as the model has it."
+    )
+    dtype: DType = Field(default=DType.FLOAT32, description="Element type.")
+    shape: list[
+        Annotated[
+            int | DimensionName,
+            Field(json_schema_extra=int_or_string(maxLength=32)),
+        ]
+    ] = Field(
+        min_length=1,
+        max_length=8,
+        description="Sizes, outermost first: a number, or a name declared under dimensions.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class DimensionRange(ApiModel):
+    """Sizes that a named dimension takes in serving."""
+
+    min: DimensionSize = Field(description="Smallest size.")
+    opt: DimensionSize = Field(description="Size that matters most; benchmarks default to it.")
+    max: DimensionSize = Field(description="Largest size.")
+    multiple_of: DimensionSize | None = Field(
+        default=None, description="The model takes only multiples of this size."
+    )
+
+    RULES = (
+        Rule(
+            "self.min <= self.opt && self.opt <= self.max",
+            "min <= opt <= max must hold",
+            lambda d: d.min <= d.opt <= d.max,
+        ),
+        Rule(
+            "!has(self.multipleOf) || (self.min % self.multipleOf == 0 && "
+            "self.opt % self.multipleOf == 0 && self.max % self.multipleOf == 0)",
+            "min, opt and max must be multiples of multipleOf",
+            lambda d: (
+                not d.multiple_of or not any(v % d.multiple_of for v in (d.min, d.opt, d.max))
+            ),
+        ),
+    )
+
+
+class ImageTransform(ApiModel):
+    """How an image file becomes an input: decoded, its colour converted, resized, cropped, then
+    (value * scale - mean) / std per channel."""
+
+    resize: list[DimensionSize] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="[height, width] in pixels. Omitted, images keep their size.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    scale: float = Field(
+        default=1 / 255,
+        gt=0,
+        le=1,
+        description="Factor on the pixel values 0 to 255. Defaults to 1/255.",
+    )
+    mean: list[float] = Field(
+        default=[],
+        max_length=3,
+        description="Subtracted after scaling, per channel in the order of color. Empty means 0.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    std: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[],
+        max_length=3,
+        description="Divided by after subtracting mean, per channel. Empty means 1.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    crop: list[DimensionSize] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=2,
+        description="[height, width] in pixels, cut from the centre after resizing. A smaller "
+        "image is refused, not padded.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    layout: ImageLayout = Field(
+        default=ImageLayout.NCHW,
+        description="Axes of the input: NCHW (channels first) or NHWC (channels last).",
+    )
+    color: ImageColor = Field(
+        default=ImageColor.RGB,
+        description="Channels of the input: RGB, BGR, or Gray, which is one.",
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.mean) || size(self.mean) == 0 || "
+            "size(self.mean) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
+            "mean needs no value or three, one per channel; with color Gray none or one",
+            lambda t: len(t.mean) in (0, t.color.channels),
+        ),
+        Rule(
+            "!has(self.std) || size(self.std) == 0 || "
+            "size(self.std) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
+            "std needs no value or three, one per channel; with color Gray none or one",
+            lambda t: len(t.std) in (0, t.color.channels),
+        ),
+        Rule(
+            "!has(self.crop) || !has(self.resize) || "
+            "(self.crop[0] <= self.resize[0] && self.crop[1] <= self.resize[1])",
+            "crop must not be larger than resize, which comes first",
+            lambda t: (
+                not t.crop
+                or not t.resize
+                or (t.crop[0] <= t.resize[0] and t.crop[1] <= t.resize[1])
+            ),
+        ),
+    )
+
+
+class DataSource(ApiModel):
+    """A folder of samples in a store: images, or arrays as .npz or .npy files."""
+
+    uri: StoreUri = Field(
+        description="Prefix that the samples lie under, s3://BUCKET/PREFIX/; they are used in "
+        "the order of their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one "
+        "float32 input, or arrays: an .npz holds one array per input, under the input's name, an "
+        ".npy the one input. Arrays have the input's dtype and shape, batch axis included."
+    )
+    samples: int = Field(
+        default=64, ge=1, le=4096, description="How many files to use at most, from the first on."
+    )
+    images: ImageTransform = Field(
+        default=ImageTransform(), description="How an image becomes an input."
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None, description="Credentials of the store. Defaults to those of the output."
+    )
+
+
+class DataSpec(ApiModel):
+    """Real data for calibration and evaluation; use disjoint samples."""
+
+    calibration: DataSource | None = Field(
+        default=None,
+        description="Samples that static INT8 ranges are found on. "
+        "Without them static INT8 variants are Skipped.",
+    )
+    evaluation: DataSource | None = Field(
+        default=None, description="Samples that quality is measured on."
+    )
