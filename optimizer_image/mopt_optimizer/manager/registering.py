@@ -13,7 +13,6 @@ from mopt_api.enums import Runtime
 from .._errors import ExportError, ModelError, SpecError
 from ..dimensions import ModelInput, onnx_inputs, program_inputs
 from ..sources import SCRIPT_SUFFIX, load_exported_program, load_onnx, open_onnx
-from ..store import disk_errors
 from ..verifying import first_line
 from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX, is_quantized_program
 
@@ -111,6 +110,8 @@ def write_program(
     else:
         program = model
     program.example_inputs = None
-    with disk_errors(str(path)), warnings.catch_warnings():
+    from ..program_files import write_program
+
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, path)
+        write_program(program, path)

@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import fx
-from torch.export import ExportedProgram, save
+from torch.export import ExportedProgram
 
 from .._errors import DataError, DigestMismatch, ModelError, SpecError
 from ..blobs import file_digest
+from ..program_files import write_program
 from ..safety import rewrite_pt2
 from ..sources import load_exported_program
 from ..store import disk_errors, replacing
@@ -201,8 +202,8 @@ def save_program(program: ExportedProgram, path: Path) -> None:
     """
     with TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         unchecked = Path(folder) / "model.pt2"
-        with quiet(), disk_errors(str(path)), unchecked.open("wb") as file:
-            save(program, file)
+        with quiet():
+            write_program(program, unchecked)
         rewrite_pt2(unchecked, path)
 
 
