@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import uuid
+from typing import Any
 
 import kopf
 
@@ -101,6 +102,18 @@ async def _stop_on_signal(watching: asyncio.Event) -> None:
     logger.info("Stopping")
 
 
+def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no task answers for; the event loop's handler at the end of the process.
+
+    kopf leaves its watch streams open when it is cancelled. The event loop then closes these
+    generators in any order, and an outer one complains where an inner one went first.
+    """
+    if "asyncgen" in context:
+        logger.debug("%s: %r", context["message"], context.get("exception"))
+    else:
+        loop.default_exception_handler(context)
+
+
 async def operate(settings: Settings) -> None:
     """Run until a signal.
 
@@ -148,6 +161,7 @@ async def operate(settings: Settings) -> None:
                 for task in done:
                     task.result()
         finally:
+            asyncio.get_running_loop().set_exception_handler(report_loop_error)
             # kopf's last, and the lease before it: it takes its time to end.
             kopf_task = tasks.pop()
             await _end(tasks)
