@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mopt_api.result import BASELINE
+from mopt_api.result import BASELINE, QualityReference, VariantState
 from mopt_api.status import ModelOptimizationStatus, TargetStatus, VariantStatus
 
 _NOT_MEASURED = "-"
@@ -37,7 +37,7 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
     latency = variant.latency_ms
     cells = [
         f"{'* ' if chosen else '  '}{variant.name}",
-        "" if variant.name == BASELINE else variant.state,
+        "" if variant.name == BASELINE and variant.state == VariantState.PASSED else variant.state,
         _milliseconds(latency.p50 if latency else None),
         _milliseconds(latency.p99 if latency else None),
         _ratio(variant.speedup),
@@ -52,9 +52,11 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
 
 def _target(target: TargetStatus) -> RenderableType:
     hardware = target.hardware
+    by_truth = target.reference == QualityReference.GROUND_TRUTH
     rows = Table(
         title=f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
-        f"{hardware.threads or '?'} threads, point {target.point}",
+        f"{hardware.threads or '?'} threads, point {target.point}"
+        + (", quality against ground truth" if by_truth else ""),
         title_justify="left",
         title_style="bold",
         box=None,
@@ -72,7 +74,7 @@ def _target(target: TargetStatus) -> RenderableType:
         rows.add_row(*cells, style=style)
     notes = [
         Text(f"{v.name}: {v.reason}: {v.message or ''}", style="dim")
-        for v in target.variants
+        for v in (target.baseline, *target.variants)
         if v.reason
     ]
     report = Text(f"report: {target.report.uri}", style="dim")

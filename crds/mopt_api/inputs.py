@@ -186,6 +186,53 @@ class DataSource(ApiModel):
     )
 
 
+class ReferenceSource(ApiModel):
+    """A folder of ground truth: for each evaluation sample what the model's outputs should be."""
+
+    uri: StoreUri = Field(
+        description="Prefix that the references lie under, s3://BUCKET/PREFIX/. Each sample has "
+        "one of the same name but for the suffix (a/1.png and a/1.npy), and each reference a "
+        "sample. Either images, for a model with one output, or arrays of the outputs' shapes: an "
+        ".npy for one output, an .npz with one array per output, in the model's order. For "
+        "Top1Agreement integer labels will do, of the output's shape without its last axis."
+    )
+    images: ImageTransform = Field(
+        default=ImageTransform(), description="How an image becomes what the output should be."
+    )
+
+
+def _folder(uri: str) -> str:
+    return uri if uri.endswith("/") else f"{uri}/"
+
+
+class EvaluationSource(DataSource):
+    """A folder of samples, and where there is one the ground truth for them."""
+
+    references: ReferenceSource | None = Field(
+        default=None,
+        description="Ground truth. With it gates judge the outputs by it instead of by the FP32 "
+        "output, the model as it came is gated too, and quantization.fallback does nothing. Read "
+        "with the samples' credentials.",
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.references) || (!(self.uri + '/').startsWith("
+            "self.references.uri.endsWith('/') ? self.references.uri : self.references.uri + '/')"
+            " && !(self.references.uri + '/').startsWith("
+            "self.uri.endsWith('/') ? self.uri : self.uri + '/'))",
+            "references.uri and uri must be folders apart, neither inside the other",
+            lambda d: (
+                d.references is None
+                or not (
+                    f"{d.uri}/".startswith(_folder(d.references.uri))
+                    or f"{d.references.uri}/".startswith(_folder(d.uri))
+                )
+            ),
+        ),
+    )
+
+
 class DataSpec(ApiModel):
     """Real data for calibration and evaluation; use disjoint samples."""
 
@@ -194,6 +241,6 @@ class DataSpec(ApiModel):
         description="Samples that static INT8 ranges are found on. "
         "Without them static INT8 variants are Skipped.",
     )
-    evaluation: DataSource | None = Field(
+    evaluation: EvaluationSource | None = Field(
         default=None, description="Samples that quality is measured on."
     )

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from .base import ApiModel, Digest, Name
 from .enums import Calibrator, Fallback, ModelFormat, Precision, QuantizationMode, Runtime
-from .inputs import DataSource, DimensionRange, ImageTransform, InputSpec
+from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
 from .spec import (
     Benchmark,
     BenchmarkPoint,
@@ -73,6 +73,13 @@ class PlannedData(ApiModel):
     images: ImageTransform
 
 
+class PlannedReferences(ApiModel):
+    """A folder of ground truth; uri may also be file:// in local runs."""
+
+    uri: str
+    images: ImageTransform
+
+
 class PreparePlan(ApiModel):
     """Fetch, load safely, export, verify, optimize the graph, calibrate, quantize."""
 
@@ -98,6 +105,9 @@ class MeasurePlan(ApiModel):
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
     evaluation: PlannedData | None = None
+    references: PlannedReferences | None = Field(
+        default=None, description="Ground truth for evaluation; read with its credentials."
+    )
     variants: list[Variant]
     quality: list[QualityGate]
     objective: Objective
@@ -182,6 +192,12 @@ def _planned(data: DataSource | None) -> PlannedData | None:
     return PlannedData(uri=data.uri, samples=data.samples, images=data.images)
 
 
+def _planned_references(data: EvaluationSource | None) -> PlannedReferences | None:
+    if data is None or data.references is None:
+        return None
+    return PlannedReferences(uri=data.references.uri, images=data.references.images)
+
+
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
     """Return the gates that these options leave layers in FP32 for."""
     static = quantization.mode is QuantizationMode.STATIC
@@ -189,8 +205,11 @@ def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
-    """Return the gates, where what prepare makes depends on them."""
-    if spec.data.calibration is None:
+    """Return the gates, where what prepare makes depends on them.
+
+    Gates by ground truth say nothing of how closely INT8 must follow FP32 on calibration data.
+    """
+    if spec.data.calibration is None or _planned_references(spec.data.evaluation) is not None:
         return []
     int8 = (v.quantization or Quantization() for v in variants if v.precision is Precision.INT8)
     return spec.quality if any(fallback_gates(q, spec.quality) for q in int8) else []
@@ -225,6 +244,7 @@ def measure_plan(
         inputs=spec.inputs,
         dimensions=spec.dimensions,
         evaluation=_planned(spec.data.evaluation),
+        references=_planned_references(spec.data.evaluation),
         variants=prepare.variants,
         quality=spec.quality,
         objective=spec.objective,

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     OLDER_OPTIMIZER = "OlderOptimizer"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
+    BASELINE_REJECTED = "BaselineRejected"
     # Found by a Job
     INVALID_SPEC = "InvalidSpec"
     INVALID_MODEL = "InvalidModel"
@@ -79,6 +80,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         True,
         "No variant reached minimumSpeedup within the gates, and onNoWinner is Fail",
         "Lower the gates or minimumSpeedup, or set objective.onNoWinner to KeepBaseline.",
+    ),
+    Reason.BASELINE_REJECTED: ReasonInfo(
+        True,
+        "By data.evaluation.references the model as it came misses a gate, and no variant won",
+        "Ask for what the model reaches, train it further, or correct the references.",
     ),
     Reason.INVALID_SPEC: ReasonInfo(
         True,

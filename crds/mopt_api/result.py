@@ -37,6 +37,13 @@ class VariantReason(StrEnum):
     NON_FINITE_OUTPUT = "NonFiniteOutput"
 
 
+class QualityReference(StrEnum):
+    """What quality figures compare outputs with."""
+
+    BASELINE = "Baseline"
+    GROUND_TRUTH = "GroundTruth"
+
+
 class ArtifactFormat(StrEnum):
     """File format of an artifact."""
 
@@ -75,14 +82,14 @@ class Latency(ObservedModel):
 
 
 class QualityResult(ObservedModel):
-    """Agreement with the FP32 output over the evaluation samples."""
+    """Agreement with the reference's outputs over the evaluation samples."""
 
     metric: QualityMetric = Field(description="What was computed.")
     worst: float = Field(
         description="Value of the worst sample: the smallest, of MaxAbsError the largest."
     )
     mean: float = Field(description="Mean over the samples.")
-    exact: bool = Field(default=False, description="Every output is identical to FP32's.")
+    exact: bool = Field(default=False, description="Every output is identical to the reference's.")
     per_sample: list[float] | None = Field(
         default=None, description="Value of each sample, in the data's order."
     )
@@ -112,7 +119,13 @@ class VariantResult(ObservedModel):
     peak_memory_bytes: int | None = Field(
         default=None, description="Largest resident set of its process."
     )
-    quality: list[QualityResult] = Field(default=[], description="Agreement with FP32.")
+    quality: list[QualityResult] = Field(
+        default=[], description="Agreement with the target's reference; what gates judge."
+    )
+    agreement: list[QualityResult] | None = Field(
+        default=None,
+        description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
+    )
     points: list[PointResult] = Field(default=[], description="Speed at each point.")
     speedup: float | None = Field(
         default=None, description="Over the baseline, in the objective's metric and point."
@@ -255,5 +268,11 @@ class MeasureResult(ObservedModel):
     objective_point: str
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
+    reference: QualityReference | None = Field(
+        default=None, description="What quality compares with; null where nothing was compared."
+    )
+    references_digest: str | None = Field(
+        default=None, description="Over names and contents of the ground truth."
+    )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from .enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
 from .plan import objective_point
-from .result import BASELINE, QualityResult, VariantReason, VariantResult, VariantState
+from .result import (
+    BASELINE,
+    QualityReference,
+    QualityResult,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
 from .spec import Benchmark, Objective, QualityGate
 
 
@@ -17,8 +24,8 @@ class Selection:
 
     Attributes:
         selected: Name of the winner; "baseline" where the model as it came is kept; None where
-            nothing passed and objective.onNoWinner is Fail.
-        baseline: The baseline with its speedups filled in.
+            no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself.
+        baseline: The baseline with its speedups filled in; Rejected where it is gated and fails.
         variants: The variants with state, reason and speedups filled in, in their order.
     """
 
@@ -97,16 +104,18 @@ def select(
     gates: Sequence[QualityGate],
     objective: Objective,
     benchmark: Benchmark,
+    reference: QualityReference | None = None,
 ) -> Selection:
     """Judge the variants and pick the winner.
 
     A winner passed every gate and is better than the baseline by at least minimumSpeedup; of
     several the best, of equals the first. A variant that is merely as good as the baseline does
-    not replace it.
+    not replace it. By ground truth the baseline is gated too: where it fails it is not kept.
 
     Args:
-        baseline: The model as it came, measured.
+        baseline: The model as it came, measured; in state Passed.
         variants: Measured, skipped or failed variants. A measured one comes in state Passed.
+        reference: What the quality figures compare with.
     """
     point = objective_point(objective, benchmark)
     everyone = [baseline, *variants]
@@ -129,6 +138,9 @@ def select(
             }
         )
 
+    kept = with_speedups(baseline)
+    if reference is QualityReference.GROUND_TRUTH:
+        kept = _judged(kept, gates)
     judged = [_judged(with_speedups(v), gates) for v in variants]
     contenders = [
         (v.speedup, v.name)
@@ -138,9 +150,9 @@ def select(
         and v.speedup >= objective.minimum_speedup
         and v.speedup > 1.0
     ]
-    selected: str | None
+    selected: str | None = None
     if contenders:
         selected = max(contenders, key=lambda pair: pair[0])[1]
-    else:
-        selected = BASELINE if objective.on_no_winner is OnNoWinner.KEEP_BASELINE else None
-    return Selection(selected=selected, baseline=with_speedups(baseline), variants=judged)
+    elif objective.on_no_winner is OnNoWinner.KEEP_BASELINE and kept.state is VariantState.PASSED:
+        selected = BASELINE
+    return Selection(selected=selected, baseline=kept, variants=judged)

@@ -55,7 +55,8 @@ class Quantization(ApiModel):
         default=Fallback.AUTO,
         description="Auto: with quality gates, static INT8 leaves as few layers in FP32 as make "
         "the gates hold on the calibration data; other gates then quantize and measure anew. "
-        "Off: every layer becomes INT8.",
+        "Off: every layer becomes INT8; so it does with data.evaluation.references, since gates "
+        "then speak of ground truth, which calibration data lacks.",
     )
 
     RULES = (
@@ -368,7 +369,9 @@ class ModelOptimizationSpec(ApiModel):
     quality: list[QualityGate] = Field(
         default=[],
         max_length=4,
-        description="Gates a variant must pass, judged against the FP32 output.",
+        description="Gates a variant must pass, judged against the FP32 output; with "
+        "data.evaluation.references against ground truth, which the model as it came must pass "
+        "too.",
         json_schema_extra=_named("metric", "aggregate"),
     )
     objective: Objective = Field(default=Objective(), description="What the winner is best at.")

@@ -74,7 +74,9 @@ class VariantStatus(ObservedModel):
     peak_memory_bytes: int | None = Field(
         default=None, description="Largest resident set of its process."
     )
-    quality: list[QualityResult] = Field(default=[], description="Agreement with FP32.")
+    quality: list[QualityResult] = Field(
+        default=[], description="Agreement with the target's reference."
+    )
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
 
 
@@ -107,6 +109,12 @@ class TargetStatus(ObservedModel):
     hardware: Hardware = Field(description="What was measured on.")
     software: dict[str, str] = Field(default={}, description="Versions of the runtimes.")
     point: str = Field(max_length=40, description="Benchmark point of the figures.")
+    reference: str | None = Field(
+        default=None,
+        max_length=16,
+        description="What quality compares with: Baseline, its FP32 output, or GroundTruth, "
+        "data.evaluation.references. Absent where nothing was compared.",
+    )
     baseline: VariantStatus = Field(description="The model as it came.")
     variants: list[VariantStatus] = Field(
         default=[],

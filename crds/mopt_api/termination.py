@@ -22,6 +22,7 @@ from .result import (
     Latency,
     MeasureResult,
     PrepareResult,
+    QualityReference,
     QualityResult,
     SourceInfo,
     VariantResult,
@@ -70,6 +71,7 @@ class MeasureSummary(ObservedModel):
     target: str
     result: Digest
     point: str
+    reference: QualityReference | None = None
     hardware: Hardware
     software: dict[str, str]
     baseline: VariantSummary
@@ -144,6 +146,7 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         target=result.target,
         result=digest,
         point=point,
+        reference=result.reference,
         hardware=result.hardware,
         software=result.software,
         baseline=summarize_variant(result.baseline, point),

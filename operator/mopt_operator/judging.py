@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mopt_api.plan import Stage
 from mopt_api.reasons import REASONS, Reason
-from mopt_api.result import BASELINE
+from mopt_api.result import BASELINE, VariantState
 from mopt_api.status import TargetStatus
 
 from .conditions import Verdict
@@ -67,6 +67,8 @@ def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
     gates = request.spec.quality
     if losers := [target for target in targets if target.selected is None]:
         reason = Reason.NO_VARIANT_PASSED
+        if any(target.baseline.state == VariantState.REJECTED for target in losers):
+            reason = Reason.BASELINE_REJECTED
         message = " ".join([*(sentence(t, gates) for t in losers), REASONS[reason].remedy])
         return Verdict(False, reason, message, stalled=True)
     kept = all(target.selected == BASELINE for target in targets)

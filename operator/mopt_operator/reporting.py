@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.enums import Aggregate, QualityMetric, Runtime
-from mopt_api.result import BASELINE, Artifact, ArtifactFormat, QualityResult, SourceInfo
+from mopt_api.result import (
+    BASELINE,
+    Artifact,
+    ArtifactFormat,
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+    VariantState,
+)
+from mopt_api.selection import gate_failure
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
 from mopt_api.termination import MeasureSummary, VariantSummary
@@ -125,6 +134,7 @@ def target_status(
         hardware=summary.hardware,
         software=summary.software,
         point=summary.point,
+        reference=summary.reference,
         baseline=_variant(summary.baseline, served, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
@@ -161,12 +171,14 @@ def summary_of(
 def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     """Return a target's verdict in one sentence."""
     chosen = winner(target)
+    if chosen is None and target.baseline.state == VariantState.REJECTED:
+        return _rejected_baseline(target, gates)
     if chosen is None:
-        rejected = "; ".join(
+        others = "; ".join(
             f"{v.name}: {v.reason or v.state}{f' ({v.message})' if v.message else ''}"
             for v in target.variants
         )
-        return f"{target.name}: nothing passed. {rejected}"
+        return f"{target.name}: nothing passed. {others}"
     if chosen.name == BASELINE:
         return f"{target.name}: nothing beats the model as it came within the gates; it is kept"
     over = _RUNTIME_NAMES.get(Runtime(target.baseline.runtime), target.baseline.runtime)
@@ -176,5 +188,25 @@ def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     if chosen.speedup_over_fastest_fp32 is not None:
         parts.append(f"{chosen.speedup_over_fastest_fp32:.1f}x over the fastest FP32")
     if quality := quality_text(chosen.quality, gates):
-        parts.append(quality)
+        parts.append(quality + _against(target, gates))
     return ", ".join(parts)
+
+
+def _against(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    """Return what a quality figure means where it is by ground truth, beside the baseline's."""
+    own = quality_text(target.baseline.quality, gates)
+    if target.reference != QualityReference.GROUND_TRUTH or own is None:
+        return ""
+    return f" against ground truth (as it came: {own})"
+
+
+def _rejected_baseline(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    found = (gate_failure(gate, target.baseline.quality) for gate in gates)
+    # Five digits may round up to the gate; the Job's own words are cut where there are many.
+    failures = "; ".join(filter(None, found)) or target.baseline.message or "see its quality"
+    words = (
+        f"{target.name}: against ground truth even the model as it came misses a gate: {failures}."
+    )
+    if passed := [v.name for v in target.variants if v.state == VariantState.PASSED]:
+        words += f" Within the gates, but not fast enough: {', '.join(passed)}."
+    return words

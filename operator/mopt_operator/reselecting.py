@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.plan import objective_point
-from mopt_api.result import PointResult, VariantReason, VariantResult, VariantState
+from mopt_api.result import (
+    PointResult,
+    QualityReference,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
 from mopt_api.selection import select, unjudged
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus, VariantStatus
@@ -86,10 +92,11 @@ def reselected(
     if measurement.judged == judging:
         return target
     try:
-        baseline = _result(target.baseline, target.point)
+        baseline = unjudged(_result(target.baseline, target.point))
         variants = [unjudged(_result(v, target.point)) for v in target.variants]
+        reference = None if target.reference is None else QualityReference(target.reference)
     except ValueError:
-        # A runtime, precision or reason of a newer version: its figures are measured again.
+        # A runtime, reason or reference of a newer version: its figures are measured again.
         return None
     selection = select(
         baseline,
@@ -97,6 +104,7 @@ def reselected(
         gates=spec.quality,
         objective=spec.objective,
         benchmark=spec.benchmark,
+        reference=reference,
     )
     return target.model_copy(
         update={

@@ -143,13 +143,15 @@ def read_sample(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
             type or rank, empty or not finite. The message names the file and the array.
         DimensionError: A size that the model or spec does not take.
     """
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{name}: not a {' or '.join(SUFFIXES)} file")
-    try:
-        found = _read_npy(name, path, inputs) if suffix == ".npy" else _read_npz(name, path)
-    except _DAMAGE as error:
-        raise DataError(f"{name}: damaged {suffix} file: {error}") from error
+    single = PurePosixPath(name).suffix.lower() == ".npy"
+    if single and len(inputs) != 1:
+        raise DataError(
+            f"{name}: an .npy holds one array, the model has {len(inputs)} inputs "
+            f"({', '.join(i.name for i in inputs)}); save them in one .npz"
+        )
+    found = read_arrays(name, path)
+    if single:
+        found = {inputs[0].name: found[""]}
     wanted = [i.name for i in inputs]
     if missing := [n for n in wanted if n not in found]:
         raise DataError(
@@ -164,14 +166,25 @@ def read_sample(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
     return {n: found[n] for n in wanted}
 
 
-def _read_npy(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
-    if len(inputs) != 1:
-        raise DataError(
-            f"{name}: an .npy holds one array, the model has {len(inputs)} inputs "
-            f"({', '.join(i.name for i in inputs)}); save them in one .npz"
-        )
-    with path.open("rb") as stream:
-        return {inputs[0].name: _array(name, stream, path.stat().st_size)}
+def read_arrays(name: str, path: Path) -> Sample:
+    """Return a file's arrays by name, in the file's order; the name of an .npy's is empty.
+
+    Args:
+        name: What errors call the file; its suffix says how to read it.
+
+    Raises:
+        DataError: Damaged, pickled or too large.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{name}: not a {' or '.join(SUFFIXES)} file")
+    try:
+        if suffix == ".npz":
+            return _read_npz(name, path)
+        with path.open("rb") as stream:
+            return {"": _array(name, stream, path.stat().st_size)}
+    except _DAMAGE as error:
+        raise DataError(f"{name}: damaged {suffix} file: {error}") from error
 
 
 def _read_npz(name: str, path: Path) -> Sample:
@@ -208,7 +221,7 @@ def _array(where: str, stream: IO[bytes], size: int) -> NDArray[Any]:
         else:
             raise ValueError(f"array format {version}; 1.0 and 2.0 are read")
     if dtype.hasobject or dtype.names is not None or dtype.kind not in "biuf":
-        raise DataError(f"{where}: {dtype} values; inputs are plain numbers, nothing is unpickled")
+        raise DataError(f"{where}: {dtype} values; give plain numbers, nothing is unpickled")
     promised, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if promised > MAX_SAMPLE_BYTES:
         raise DataError(f"{where}: {promised} bytes, more than the {MAX_SAMPLE_BYTES} taken")

@@ -160,10 +160,34 @@ def fetch_folder(
         DataError: There is none, or one above MAX_FILE_BYTES.
         StoreError, DiskError.
     """
+    store, prefix, keys = list_folder(uri, credentials, environ)
+    chosen = [k for k in keys if PurePosixPath(k).suffix.lower() in suffixes]
+    if not chosen:
+        raise DataError(no_files(store.uri(prefix), len(keys), suffixes))
+    folder = workdir / f"files-{credentials.value.lower()}"
+    return fetch_objects(store, prefix, chosen[:limit], folder)
+
+
+def list_folder(
+    uri: str, credentials: Credentials, environ: Mapping[str, str]
+) -> tuple[Store, str, list[str]]:
+    """Return a folder's store, its prefix there, and the keys of all objects under it, sorted.
+
+    Raises:
+        StoreError
+    """
     store, key = open_store(uri, credentials, environ)
     prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
-    keys = _keys(store, prefix, suffixes)[:limit]
-    folder = workdir / f"files-{credentials.value.lower()}"
+    return store, prefix, [k for k in store.list(prefix) if not k.endswith("/")]
+
+
+def fetch_objects(store: Store, prefix: str, keys: Sequence[str], folder: Path) -> FetchedFolder:
+    """Fetch objects under a prefix into a local folder.
+
+    Raises:
+        DataError: One above MAX_FILE_BYTES.
+        StoreError, DiskError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:05}" for number in range(len(keys))]
     with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
@@ -211,14 +235,6 @@ def local_files(
 def no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
     kind = "images" if tuple(suffixes) == SUFFIXES else "samples"
     return f"no {kind} under {where}: {count} objects, none of them {', '.join(suffixes)}"
-
-
-def _keys(store: Store, prefix: str, suffixes: Sequence[str]) -> list[str]:
-    keys = [k for k in store.list(prefix) if not k.endswith("/")]
-    chosen = [k for k in keys if PurePosixPath(k).suffix.lower() in suffixes]
-    if not chosen:
-        raise DataError(no_files(store.uri(prefix), len(keys), suffixes))
-    return chosen
 
 
 def _fetch(store: Store, key: str, path: Path) -> str:

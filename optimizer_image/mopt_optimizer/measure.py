@@ -1,8 +1,9 @@
 """The measure stage: build, compare, time and judge on the hardware at hand.
 
-The baseline's FP32 outputs on the evaluation data are the reference of every comparison. Without
-evaluation data nothing is compared, and times are taken on seeded noise: a result with an
-evaluationDigest was measured on real inputs, one without on noise.
+The baseline's FP32 outputs on the evaluation data are the reference of every comparison. With
+ground truth, gates are judged by that instead, and the baseline too. Without evaluation data
+nothing is compared, and times are taken on seeded noise: a result with an evaluationDigest was
+measured on real inputs, one without on noise.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mopt_api.result import (
     Hardware,
     MeasureResult,
     PrepareResult,
+    QualityReference,
     VariantReason,
     VariantResult,
     VariantState,
@@ -45,6 +47,7 @@ from .hardware import System, disturbance, has_native_bf16
 from .images import Samples
 from .isolation import Opening, VariantProcess
 from .quality import Comparison, ConflictingRange, NoClasses, NotAnImage, data_ranges
+from .references import References, load_references
 from .samples import load_data
 from .sources import MODEL_SUFFIXES
 from .store import open_store
@@ -78,6 +81,7 @@ def content_key(
     plan: MeasurePlan,
     *,
     evaluation_digest: str | None,
+    references_digest: str | None = None,
     hardware: Hardware,
     software: Mapping[str, str],
     requested_at: str | None,
@@ -89,6 +93,7 @@ def content_key(
     parts = {
         "plan": plan.to_api(),
         "evaluation": evaluation_digest,
+        "references": references_digest,
         "hardware": hardware.model_copy(update={"node": None}).to_api(),
         "software": dict(software),
         "requestedAt": requested_at,
@@ -160,9 +165,11 @@ class Measurement:
             hardware = hardware.model_copy(update={"threads": plan.benchmark.threads})
         software = software_versions()
         samples = self._samples()
+        truth = self._references(samples)
         key = content_key(
             plan,
             evaluation_digest=samples.digest if samples else None,
+            references_digest=truth.digest if truth else None,
             hardware=hardware,
             software=software,
             requested_at=self._environ.get(REQUESTED_AT_VARIABLE),
@@ -175,14 +182,18 @@ class Measurement:
             files = self._files(manifest)
         before = self._system.counters()
         with timings.step("trials", "opening, comparing and timing"):
-            baseline, variants = self._try(manifest, files, samples, hardware, ranges)
+            baseline, variants = self._try(manifest, files, samples, truth, hardware, ranges)
         disturbed = disturbance(before, self._system.counters())
+        reference = None
+        if samples:
+            reference = QualityReference.GROUND_TRUTH if truth else QualityReference.BASELINE
         selection = select(
             baseline,
             variants,
             gates=plan.quality,
             objective=plan.objective,
             benchmark=plan.benchmark,
+            reference=reference,
         )
         result = MeasureResult(
             target=plan.target,
@@ -196,6 +207,8 @@ class Measurement:
             objective_point=objective_point(plan.objective, plan.benchmark),
             evaluation_digest=samples.digest if samples else None,
             evaluation_samples=len(samples.inputs) if samples else None,
+            reference=reference,
+            references_digest=truth.digest if truth else None,
             disturbance=disturbed,
             seconds=timings.seconds,
         )
@@ -224,6 +237,20 @@ class Measurement:
                 self._plan.inputs,
                 self._plan.dimensions,
                 folder,
+                self._environ,
+            )
+
+    def _references(self, samples: Samples | None) -> References | None:
+        plan = self._plan
+        if plan.references is None or plan.evaluation is None or samples is None:
+            return None
+        with self._timings.step("references", "fetching the ground truth"):
+            return load_references(
+                plan.references,
+                Credentials.EVALUATION,
+                plan.evaluation.uri,
+                samples.names,
+                self._workdir / "references",
                 self._environ,
             )
 
@@ -270,11 +297,19 @@ class Measurement:
         manifest: PrepareResult,
         files: Files,
         samples: Samples | None,
+        truth: References | None,
         hardware: Hardware,
         ranges: Mapping[QualityMetric, float],
     ) -> tuple[VariantResult, list[VariantResult]]:
         """Return the results of the baseline and, in the plan's order, of the variants."""
         plan = self._plan
+
+        def compared() -> Comparison:
+            return Comparison(ranges, required=bool(plan.quality))
+
+        def by_truth() -> Comparison | None:
+            return compared() if truth else None
+
         known: dict[str, VariantResult] = {}
         skipped = {entry.name: entry for entry in manifest.skipped}
         trials: dict[str, Trial] = {}
@@ -292,10 +327,13 @@ class Measurement:
                 known[variant.name] = result
             else:
                 artifact, path = self._file_of(variant, manifest, files)
-                comparison = Comparison(ranges, required=bool(plan.quality))
-                trials[variant.name] = Trial(variant, artifact, path, comparison)
+                trials[variant.name] = Trial(variant, artifact, path, compared(), by_truth())
         baseline = Trial(
-            baseline_variant(plan.model.format), files.source, files.source_path, Comparison({})
+            baseline_variant(plan.model.format),
+            files.source,
+            files.source_path,
+            Comparison({}),
+            by_truth(),
         )
         points = benchmark_points(plan.benchmark, plan.dimensions)
         scratch = self._workdir / "arrays"
@@ -312,6 +350,7 @@ class Measurement:
             start=self._starter(),
             workdir=scratch,
             log=self._log,
+            truth=truth.read if truth else None,
         )
         try:
             Trials(setup, baseline, list(trials.values())).run()
@@ -356,7 +395,7 @@ def measure(
     Raises:
         BaselineError: The model as it came does not run at the sizes asked for.
         SpecError: Gates that do not fit the model's outputs; a variant that was not prepared.
-        DataError, DimensionError: Evaluation data that cannot be used.
+        DataError, DimensionError: Evaluation data or ground truth that cannot be used.
         StoreError, DiskError
     """
     return Measurement(plan, environ, workdir, log).run()

@@ -34,11 +34,12 @@ def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
         known = ", ".join(p.point for p in result.baseline.points)
         raise DataError(f"{plan.result} has no point {point}; it has: {known}")
     selection = select(
-        result.baseline,
+        unjudged(result.baseline),
         [unjudged(variant) for variant in result.variants],
         gates=plan.quality,
         objective=plan.objective,
         benchmark=plan.benchmark,
+        reference=result.reference,
     )
     return result.model_copy(
         update={

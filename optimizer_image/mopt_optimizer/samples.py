@@ -11,14 +11,42 @@ from mopt_api.plan import Credentials, PlannedData
 from . import array_samples, images
 from ._errors import DataError, SpecError
 from .array_samples import ArrayFiles, declared_inputs, fetch_arrays
-from .images import DecodedImages, Inputs, Samples, load_samples, no_files
-from .store import open_store
+from .images import DecodedImages, Inputs, Samples, list_folder, load_samples, no_files
 
-_SUFFIXES = (*images.SUFFIXES, *array_samples.SUFFIXES)
+SUFFIXES = (*images.SUFFIXES, *array_samples.SUFFIXES)
+
+
+def is_data(name: str) -> bool:
+    """Tell whether a file is an image or array file, by its suffix."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def _is_array(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in array_samples.SUFFIXES
+
+
+def hold_arrays(uri: str, keys: Sequence[str], transform: ImageTransform) -> bool:
+    """Tell whether a folder's files are arrays; else they are images.
+
+    Args:
+        keys: Image and array files only, one at least.
+        transform: Of the folder's images.
+
+    Raises:
+        SpecError: Both, or a transform of images for arrays.
+    """
+    arrays = [k for k in keys if _is_array(k)]
+    if not arrays:
+        return False
+    if len(arrays) < len(keys):
+        image = next(k for k in keys if not _is_array(k))
+        raise SpecError(
+            f"{uri} holds both arrays and images, such as {arrays[0]} and {image}; "
+            "keep them under prefixes of their own"
+        )
+    if transform != ImageTransform():
+        raise SpecError(f"{uri} holds arrays, which are taken as they are; leave images out")
+    return True
 
 
 def load_data(
@@ -41,23 +69,12 @@ def load_data(
         DimensionError: A size outside what the spec declares.
         StoreError, DiskError.
     """
-    store, key = open_store(data.uri, credentials, environ)
-    prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
-    keys = [k for k in store.list(prefix) if not k.endswith("/")]
-    known = [k for k in keys if PurePosixPath(k).suffix.lower() in _SUFFIXES]
+    store, prefix, keys = list_folder(data.uri, credentials, environ)
+    known = [k for k in keys if is_data(k)]
     if not known:
-        raise DataError(no_files(store.uri(prefix), len(keys), _SUFFIXES))
-    arrays = [k for k in known if _is_array(k)]
-    if not arrays:
+        raise DataError(no_files(store.uri(prefix), len(keys), SUFFIXES))
+    if not hold_arrays(data.uri, known, data.images):
         return load_samples(data, credentials, inputs, dimensions, workdir, environ)
-    if len(arrays) < len(known):
-        image = next(k for k in known if not _is_array(k))
-        raise SpecError(
-            f"{data.uri} holds both arrays and images, such as {arrays[0]} and {image}; "
-            "keep them under prefixes of their own"
-        )
-    if data.images != ImageTransform():
-        raise SpecError(f"{data.uri} holds arrays, which are taken as they are; leave images out")
     declared = declared_inputs(inputs, dimensions)
     return fetch_arrays(data.uri, credentials, declared, data.samples, workdir, environ)
 

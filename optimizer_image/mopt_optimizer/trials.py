@@ -18,7 +18,14 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from mopt_api.inputs import InputSpec
-from mopt_api.result import Artifact, PointResult, VariantReason, VariantResult, VariantState
+from mopt_api.result import (
+    Artifact,
+    PointResult,
+    QualityResult,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
 from mopt_api.spec import BenchmarkPoint, Variant
 
 from ._errors import BaselineError
@@ -27,6 +34,7 @@ from .arrays import load_array, save_array
 from .benchmarking import batch_size, benchmark_feeds, interleave, point_result, schedule
 from .isolation import Opening, VariantFailure
 from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
+from .references import Reference, check_reference
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
@@ -59,6 +67,8 @@ class Trial:
         variant: What is tried.
         artifact: The file that would be served.
         path: That file on the local disk.
+        comparison: With the baseline's outputs.
+        truth: With ground truth; None where there is none.
         times_ns: Call times by point.
         seconds: Time spent on it, from opening to the last turn.
     """
@@ -67,6 +77,7 @@ class Trial:
     artifact: Artifact
     path: Path
     comparison: Comparison
+    truth: Comparison | None = None
     process: Process | None = None
     failure: VariantFailure | None = None
     peak_memory_bytes: int | None = None
@@ -98,6 +109,26 @@ class Trial:
         finally:
             self.seconds += time.monotonic() - started
 
+    def compare(self, baseline: Outputs, outputs: Outputs, truth: Reference | None) -> None:
+        """Compare a sample's outputs with the baseline's and, where there is one, with the truth.
+
+        Raises:
+            ComparisonError
+        """
+        self.comparison.add(baseline, outputs)
+        if self.truth is not None and truth is not None:
+            self.truth.add_truth(truth.outputs, outputs)
+
+    def quality(self) -> list[QualityResult]:
+        """Return what gates judge: by ground truth where there is one."""
+        if self.failure is not None:
+            return []
+        return (self.comparison if self.truth is None else self.truth).results()
+
+    def _agreement(self) -> list[QualityResult] | None:
+        by_truth = self.truth is not None and self.failure is None
+        return (self.comparison.results() or None) if by_truth else None
+
     def close(self) -> None:
         """End the process, if it runs."""
         if self.process is not None:
@@ -123,7 +154,8 @@ class Trial:
             message=None if self.failure is None else str(self.failure),
             artifact=self.artifact,
             peak_memory_bytes=self.peak_memory_bytes,
-            quality=self.comparison.results() if self.failure is None else [],
+            quality=self.quality(),
+            agreement=self._agreement(),
             points=measured,
             seconds=round(self.seconds, 3),
         )
@@ -135,6 +167,7 @@ class Setup:
 
     Attributes:
         samples: Real inputs; empty without evaluation data.
+        truth: From a sample's index to its ground truth; None without.
         points: Every dimension given a size.
         threads: Per runtime.
         memory_budget: Bytes that open processes may take together; None for no bound.
@@ -152,6 +185,7 @@ class Setup:
     start: Start
     workdir: Path
     log: Log
+    truth: Callable[[int], Reference] | None = None
 
 
 def _save(arrays: Inputs, folder: Path) -> dict[str, Path]:
@@ -183,12 +217,14 @@ class Trials:
         self._setup = setup
         self._baseline = baseline
         self._variants = variants
+        self._baseline_compared = False
 
     def run(self) -> None:
         """Fill in all trials: comparison, times, memory, or failure.
 
         Raises:
             BaselineError: The baseline does not open, run or give finite numbers.
+            DataError: Ground truth that does not fit the baseline's outputs.
         """
         waiting = deque(self._variants)
         with ExitStack() as stack:
@@ -275,20 +311,22 @@ class Trials:
         return group
 
     def _compare(self, group: Sequence[Trial]) -> None:
-        """Compare every sample's outputs with the baseline's, a sample at a time."""
+        """Compare every sample's outputs with the baseline's and the truth, a sample at a time."""
         setup = self._setup
         for number, sample in enumerate(setup.samples, start=1):
             files = _save(sample, setup.workdir / "sample")
             with self._attempt(self._baseline):
                 reference = self._evaluate(self._baseline, files)
                 check_comparable(reference, reference)
+            truth = self._truth(number - 1, reference)
             for trial in _alive(group):
                 with self._attempt(trial):
-                    trial.comparison.add(reference, self._evaluate(trial, files))
+                    trial.compare(reference, self._evaluate(trial, files), truth)
             total = len(setup.samples)
             setup.log("evaluate", f"compared sample {number} of {total}", done=number, total=total)
+        self._baseline_compared = True
         for trial in _alive(group):
-            for quality in trial.comparison.results():
+            for quality in trial.quality():
                 setup.log(
                     "quality",
                     f"{trial.name}: worst {quality.metric} {quality.worst:.4g}",
@@ -297,6 +335,17 @@ class Trials:
                     worst=quality.worst,
                     mean=quality.mean,
                 )
+
+    def _truth(self, index: int, outputs: Outputs) -> Reference | None:
+        """Return a sample's ground truth; the first group's also compares the baseline with it."""
+        own = self._baseline.truth
+        if self._setup.truth is None or own is None:
+            return None
+        truth = self._setup.truth(index)
+        check_reference(truth, outputs, own.ranges)
+        if not self._baseline_compared:
+            own.add_truth(truth.outputs, outputs)
+        return truth
 
     def _time(self, group: Sequence[Trial]) -> None:
         """Time the group and the baseline at every point."""

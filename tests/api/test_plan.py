@@ -42,6 +42,26 @@ def test_plans_name_no_secret(spec: dict[str, Any]) -> None:
     assert "hidden" not in plan.model_dump_json()
 
 
+def test_references_go_to_the_measurement(spec: dict[str, Any]) -> None:
+    truth = {"uri": "s3://data/truth/", "images": {"color": "Gray"}}
+    spec["data"]["evaluation"]["references"] = truth
+    parsed = ModelOptimizationSpec.model_validate(spec)
+    plan = measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x")
+    assert plan.references is not None
+    assert (plan.references.uri, plan.references.images.color) == ("s3://data/truth/", "Gray")
+    assert PLAN_ADAPTER.validate_python(plan.to_api()) == plan
+    assert "truth" not in prepare_plan(parsed, "s3://out/x").model_dump_json()
+
+
+def test_gates_by_ground_truth_do_not_shape_what_prepare_makes(spec: dict[str, Any]) -> None:
+    spec["data"]["calibration"] = {"uri": "s3://data/calibration/"}
+    by_fp32 = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://out/x")
+    spec["data"]["evaluation"]["references"] = {"uri": "s3://data/truth/"}
+    by_truth = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://out/x")
+    assert by_fp32.quality
+    assert by_truth.quality == []
+
+
 @pytest.mark.parametrize(
     ("calibrated", "quantization", "shaped"),
     [

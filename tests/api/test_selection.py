@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from mopt_api.result import (
     ArtifactFormat,
     Latency,
     PointResult,
+    QualityReference,
     QualityResult,
     VariantReason,
     VariantResult,
@@ -60,13 +62,16 @@ def choose(
     *variants: VariantResult,
     gates: tuple[QualityGate, ...] = (GATE,),
     objective: Objective | None = None,
+    baseline: VariantResult = BASELINE,
+    reference: QualityReference | None = QualityReference.BASELINE,
 ) -> Selection:
     return select(
-        BASELINE,
+        baseline,
         variants,
         gates=gates,
         objective=objective or Objective(),
         benchmark=Benchmark(),
+        reference=reference,
     )
 
 
@@ -176,6 +181,40 @@ def test_failed_and_skipped_never_win(state: VariantState) -> None:
     assert verdict.variants[0].state is state
 
 
+def by_truth(baseline_psnr: float, *variants: VariantResult, **options: Any) -> Selection:
+    baseline = variant("baseline", 100.0, psnr=baseline_psnr, precision=Precision.FP32)
+    return choose(*variants, baseline=baseline, reference=QualityReference.GROUND_TRUTH, **options)
+
+
+def test_by_ground_truth_the_baseline_is_gated_and_not_kept() -> None:
+    verdict = by_truth(39, variant("spoilt", 10, psnr=38))
+    assert verdict.selected is None
+    assert verdict.baseline.state is VariantState.REJECTED
+    assert verdict.baseline.reason is VariantReason.QUALITY_GATE
+    assert verdict.baseline.message == "worst PSNR 39.00 is below 40"
+    assert verdict.baseline.speedup == 1
+
+
+def test_by_ground_truth_a_variant_may_win_though_the_baseline_is_rejected() -> None:
+    verdict = by_truth(39.99, variant("lucky", 50, psnr=40.01), variant("slow", 200, psnr=41))
+    assert verdict.selected == "lucky"
+    assert by_truth(39.99, variant("slow", 200, psnr=41)).selected is None
+
+
+def test_by_ground_truth_a_baseline_within_the_gates_is_kept() -> None:
+    verdict = by_truth(40, variant("spoilt", 10, psnr=38))
+    assert (verdict.selected, verdict.baseline.state) == ("baseline", VariantState.PASSED)
+    fail = Objective(on_no_winner=OnNoWinner.FAIL)
+    assert by_truth(40, variant("spoilt", 10, psnr=38), objective=fail).selected is None
+
+
+def test_the_baseline_is_not_gated_by_its_own_outputs() -> None:
+    bare = BASELINE.model_copy(update={"quality": []})
+    for reference in (None, QualityReference.BASELINE):
+        verdict = choose(baseline=bare, reference=reference)
+        assert (verdict.selected, verdict.baseline.state) == ("baseline", VariantState.PASSED)
+
+
 VARIANTS = st.lists(
     st.builds(
         variant,
@@ -206,6 +245,25 @@ def test_winner_passed_and_nothing_that_passed_is_faster(
         assert winner.state is VariantState.PASSED
         assert winner.speedup == max(passed)
         assert winner.speedup >= minimum_speedup
+
+
+@given(VARIANTS, st.floats(0, 200), st.floats(0, 200), st.sampled_from(OnNoWinner))
+def test_by_ground_truth_what_is_selected_holds_every_gate(
+    variants: list[VariantResult], baseline_psnr: float, minimum: float, on_no_winner: OnNoWinner
+) -> None:
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=minimum)
+    objective = Objective(on_no_winner=on_no_winner)
+    verdict = by_truth(baseline_psnr, *variants, gates=(gate,), objective=objective)
+    everyone = {v.name: v for v in (verdict.baseline, *verdict.variants)}
+    if verdict.selected is None:
+        rejected = verdict.baseline.state is VariantState.REJECTED
+        assert rejected or on_no_winner is OnNoWinner.FAIL
+    else:
+        assert gate_failure(gate, everyone[verdict.selected].quality) is None
+    # Gating the baseline never costs a variant its win.
+    winner = choose(*variants, gates=(gate,), objective=objective).selected
+    if winner not in ("baseline", None):
+        assert verdict.selected == winner
 
 
 @given(VARIANTS, st.floats(0, 200), st.floats(0, 200))

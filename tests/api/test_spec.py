@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from mopt_api.spec import ModelOptimizationSpec
+
+API_DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -51,6 +55,20 @@ def test_quantization_is_accepted(spec: dict[str, Any], quantization: dict[str, 
     assert quantization.items() <= variant.quantization.to_api().items()
 
 
+def test_the_documented_ground_truth_is_accepted(spec: dict[str, Any]) -> None:
+    section = API_DOCUMENT.read_text().split("## Ground truth")[1]
+    written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
+    parsed = ModelOptimizationSpec.model_validate(spec | written)
+    assert parsed.data.evaluation is not None
+    assert parsed.data.evaluation.references is not None
+
+
+def test_calibration_data_takes_no_references(spec: dict[str, Any]) -> None:
+    spec["data"]["calibration"] = {"uri": "s3://data/a/", "references": {"uri": "s3://data/b/"}}
+    with pytest.raises(ValidationError, match=r"data\.calibration\.references"):
+        ModelOptimizationSpec.model_validate(spec)
+
+
 REFUSED: dict[str, tuple[Change, str]] = {
     "dimension not declared": (
         lambda s: s["dimensions"].pop("width"),
@@ -63,6 +81,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "not a multiple": (
         lambda s: s["dimensions"]["height"].update(opt=65),
         "must be multiples of multipleOf",
+    ),
+    "references among the samples": (
+        lambda s: s["data"]["evaluation"].update(references={"uri": "s3://data/evaluation/truth"}),
+        "references.uri and uri must be folders apart, neither inside the other",
     ),
     "gate without data": (
         lambda s: s["data"].pop("evaluation"),

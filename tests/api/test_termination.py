@@ -16,6 +16,7 @@ from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import (
     Hardware,
     Latency,
+    QualityReference,
     QualityResult,
     SourceInfo,
     VariantReason,
@@ -78,6 +79,7 @@ def test_largest_legal_result_fits(seed: int) -> None:
         target="".join(rng.choices(string.ascii_lowercase, k=40)),
         result="sha256:" + rng.randbytes(32).hex(),
         point="".join(rng.choices(string.ascii_lowercase, k=40)),
+        reference=QualityReference.GROUND_TRUTH,
         hardware=Hardware(
             cpu=noise[:128],
             architecture="x86_64",
@@ -102,7 +104,7 @@ def test_largest_legal_result_fits(seed: int) -> None:
     assert [v.model_copy(update=kept) for v in decoded.variants] == [
         v.model_copy(update=kept) for v in summary.variants
     ]
-    assert decoded.result == summary.result
+    assert (decoded.result, decoded.reference) == (summary.result, summary.reference)
 
 
 def test_short_messages_are_kept_whole() -> None:

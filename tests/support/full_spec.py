@@ -35,7 +35,10 @@ FULL: Json = {
     },
     "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 3, 64, 64]}],
     "dimensions": {"batch": {"min": 1, "opt": 2, "max": 4, "multipleOf": 1}},
-    "data": {"calibration": DATA, "evaluation": DATA},
+    "data": {
+        "calibration": DATA,
+        "evaluation": DATA | {"references": {"uri": "s3://data/truth/", "images": DATA["images"]}},
+    },
     "variants": [
         {
             "name": "int8",

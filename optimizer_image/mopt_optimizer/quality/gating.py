@@ -61,6 +61,14 @@ class Comparison:
         """
         self._agreement.add(reference, outputs)
 
+    def add_truth(self, truth: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Compare the outputs of the next sample with ground truth, which may be class labels.
+
+        Raises:
+            ComparisonError: As add; labels may have another shape for Top1Agreement only.
+        """
+        self._agreement.add_truth(truth, outputs)
+
     def results(self) -> list[QualityResult]:
         """Return worst, mean and each sample's value per metric; empty before any sample."""
         return [

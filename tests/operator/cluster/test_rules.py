@@ -33,6 +33,10 @@ def images(**transform: Any) -> Json:
     return {"data": {"evaluation": IMAGES | {"images": transform}}}
 
 
+def references(uri: str, samples: str = "s3://data/images/") -> Json:
+    return {"data": {"evaluation": {"uri": samples, "references": {"uri": uri}}}}
+
+
 def variant(**fields: Any) -> Json:
     plain = {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"}
     return {"variants": [plain | fields]}
@@ -82,6 +86,22 @@ RULES: list[tuple[Json, Json, str]] = [
         images(resize=[64, 96], crop=[64, 96]),
         images(resize=[64, 96], crop=[64, 97]),
         "crop must not be larger than resize",
+    ),
+    (
+        # One name begins with the other; the folder does not.
+        references("s3://data/images-truth/"),
+        references("s3://data/images/"),
+        "references.uri and uri must be folders apart, neither inside the other",
+    ),
+    (
+        references("s3://data/images-truth", "s3://data/images"),
+        references("s3://data/images/truth/", "s3://data/images"),
+        "references.uri and uri must be folders apart, neither inside the other",
+    ),
+    (
+        references("s3://truth"),
+        references("s3://data"),
+        "references.uri and uri must be folders apart, neither inside the other",
     ),
     (gate("PSNR", minimum=40), gate("PSNR"), "a gate needs either minimum or maximum"),
     (
@@ -241,6 +261,7 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         "spec.quality[0].minimum",
     ),
     (gate("MaxAbsError", maximum=0), gate("MaxAbsError", maximum=-1), "spec.quality[0].maximum"),
+    (references("s3://truth/a"), references("file:///a"), "spec.data.evaluation.references.uri"),
     (images(layout="NHWC"), images(layout="CHW"), "spec.data.evaluation.images.layout"),
     (images(color="BGR"), images(color="CMYK"), "spec.data.evaluation.images.color"),
     (images(crop=[1, 1]), images(crop=[1]), "spec.data.evaluation.images.crop"),
@@ -334,6 +355,17 @@ def test_unknown_field_is_refused_where_the_client_asks_for_it(
     manifest["metadata"]["namespace"] = "default"
     query = "?dryRun=All&fieldValidation=Strict"
     with pytest.raises(Exception, match=r'unknown field "spec\.surprise"'):
+        api.call("POST", api.path(manifest, collection=True) + query, manifest)
+
+
+def test_calibration_data_takes_no_references(
+    api: Any, resource_manifest: Callable[..., Json]
+) -> None:
+    calibration = references("s3://truth/a")["data"]["evaluation"]
+    manifest = resource_manifest(data={"calibration": calibration}, quality=[])
+    manifest["metadata"]["namespace"] = "default"
+    query = "?dryRun=All&fieldValidation=Strict"
+    with pytest.raises(Exception, match=r'unknown field "spec\.data\.calibration\.references"'):
         api.call("POST", api.path(manifest, collection=True) + query, manifest)
 
 

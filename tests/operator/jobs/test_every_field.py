@@ -51,6 +51,7 @@ OTHER: dict[str, Any] = {
     "quality.1.metric": ("SSIM", {"maximum": None, "minimum": 0.5}),
     "data.calibration.images.crop.0": 16,
     "data.evaluation.images.crop.0": 16,
+    "data.evaluation.references.images.crop.0": 16,
     "benchmark.points.0.name": _renamed_point,
     "output.uri": "s3://optimized/other",
     "execution.queueName": "other",
