@@ -18,6 +18,7 @@ from mopt_api.result import (
     Latency,
     MeasureResult,
     PointResult,
+    QualityReference,
     QualityResult,
     SourceInfo,
     VariantReason,
@@ -142,6 +143,41 @@ def test_gate_is_judged_anew(tmp_path: Path, digest: str, log: Log) -> None:
     result, _ = report(plan(tmp_path, digest, quality=gates), {}, log)
     assert result.selected == "int8"
     assert result.variants[0].reason is VariantReason.QUALITY_GATE
+
+
+@pytest.mark.parametrize(
+    ("minimum", "selected", "state"),
+    [(30, "baseline", VariantState.PASSED), (32, None, VariantState.REJECTED)],
+)
+def test_ground_truth_judges_the_baseline_anew(
+    tmp_path: Path,
+    blobs: Blobs,
+    log: Log,
+    minimum: float,
+    selected: str | None,
+    state: VariantState,
+) -> None:
+    quality = [QualityResult(metric=QualityMetric.PSNR, worst=31, mean=31)]
+    rejected = {
+        "quality": quality,
+        "state": VariantState.REJECTED,
+        "reason": VariantReason.QUALITY_GATE,
+        "message": "worst PSNR 31.00 is below 31.5",
+    }
+    before = measured().model_copy(
+        update={
+            "baseline": variant("baseline", 10, 40, **rejected),
+            "variants": [],
+            "selected": None,
+            "reference": QualityReference.GROUND_TRUTH,
+        }
+    )
+    stored = blobs.put_bytes(json.dumps(before.to_api()).encode())
+    gates = [{"metric": "PSNR", "minimum": minimum}]
+    result, _ = report(plan(tmp_path, stored, quality=gates), {}, log)
+    assert (result.selected, result.baseline.state) == (selected, state)
+    assert result.reference is QualityReference.GROUND_TRUTH
+    assert (result.baseline.message is None) == (state is VariantState.PASSED)
 
 
 def test_same_judgement_is_the_same_object(tmp_path: Path, digest: str, log: Log) -> None:
