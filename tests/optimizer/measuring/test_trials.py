@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from mopt_api.inputs import InputSpec
 from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
 from mopt_api.spec import BenchmarkPoint, Variant
-from mopt_optimizer._errors import BaselineError
+from mopt_optimizer._errors import BaselineError, DataError
 from mopt_optimizer.isolation import Opening, VariantFailure
 from mopt_optimizer.quality import Comparison, NotAnImage
+from mopt_optimizer.references import Reference
 from mopt_optimizer.trials import Setup, Trial, Trials
 
 MS = 1_000_000
@@ -116,11 +117,19 @@ def sample(value: float) -> dict[str, NDArray[np.float32]]:
     return {"image": np.full((1, 3, 4, 4), value, np.float32)}
 
 
-def trial(variant: Variant, comparison: Comparison | None = None) -> Trial:
+def truth(index: int, shape: tuple[int, ...] = (1, 3, 4, 4)) -> Reference:
+    """Return what a model's output should be: the input and 0.1."""
+    return Reference(f"{index}.npy", [np.full(shape, index / 10 + 0.1)])
+
+
+def trial(
+    variant: Variant, comparison: Comparison | None = None, *, by_truth: bool = False
+) -> Trial:
     artifact = Artifact(digest=f"sha256:{'0' * 64}", size_bytes=1, format=ArtifactFormat.ONNX)
     if comparison is None:
         comparison = Comparison({QualityMetric.PSNR: 1.0})
-    return Trial(variant, artifact, Path("model.onnx"), comparison)
+    other = Comparison({QualityMetric.PSNR: 1.0}) if by_truth else None
+    return Trial(variant, artifact, Path("model.onnx"), comparison, other)
 
 
 def run(
@@ -130,6 +139,7 @@ def run(
     samples: int = 2,
     budget: int | None = None,
     comparison: Comparison | None = None,
+    truth: Callable[[int], Reference] | None = None,
 ) -> dict[str, VariantResult]:
     setup = Setup(
         inputs=[INPUT],
@@ -142,11 +152,15 @@ def run(
         start=world.start,
         workdir=tmp_path,
         log=lambda *_, **__: None,
+        truth=truth,
     )
-    baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}))
+    by_truth = truth is not None
+    baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}), by_truth=by_truth)
     variants = [
         trial(
-            Variant(name=name, runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32), comparison
+            Variant(name=name, runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+            comparison,
+            by_truth=by_truth,
         )
         for name in world.behaviours
         if name != "baseline"
@@ -252,3 +266,46 @@ def test_ssim_on_outputs_that_are_no_images_is_told(tmp_path: Path) -> None:
     comparison = Comparison({QualityMetric.SSIM: 1.0})
     with pytest.raises(NotAnImage):
         run(tmp_path, world(flat, v=flat), comparison=comparison)
+
+
+def test_with_ground_truth_quality_is_by_it_and_the_baseline_has_its_own(tmp_path: Path) -> None:
+    there = world(Behaviour(error=0.09), v=Behaviour(error=0.19))
+    results = run(tmp_path, there, truth=truth)
+    baseline, v = results["baseline"], results["v"]
+    assert baseline.quality[0].per_sample == pytest.approx([40, 40], abs=1e-3)
+    assert baseline.agreement is None
+    assert v.quality[0].per_sample == pytest.approx([20.915, 20.915], abs=1e-3)
+    assert v.agreement is not None
+    assert v.agreement[0].per_sample == pytest.approx([20, 20], abs=1e-3)
+
+
+def test_without_ground_truth_there_is_no_second_comparison(tmp_path: Path) -> None:
+    results = run(tmp_path, world(v=Behaviour(error=0.1)))
+    assert results["v"].quality[0].worst == pytest.approx(20, abs=1e-3)
+    assert [r.agreement for r in results.values()] == [None, None]
+    assert results["baseline"].quality == []
+
+
+def test_the_baseline_meets_the_truth_once_however_many_groups_there_are(tmp_path: Path) -> None:
+    there = world(**{name: Behaviour(memory=100) for name in "abcd"})
+    results = run(tmp_path, there, budget=300, truth=truth)
+    assert {len(r.quality[0].per_sample or ()) for r in results.values()} == {2}
+
+
+def test_the_baseline_meets_the_truth_without_any_variant(tmp_path: Path) -> None:
+    results = run(tmp_path, world(), truth=truth)
+    assert results["baseline"].quality[0].worst == pytest.approx(20, abs=1e-3)
+
+
+def test_ground_truth_that_does_not_fit_is_a_fault_of_the_data(tmp_path: Path) -> None:
+    there = world(v=Behaviour())
+    with pytest.raises(DataError, match=r"reference 0\.npy is \(1, 3, 8, 8\)"):
+        run(tmp_path, there, truth=lambda index: truth(index, (1, 3, 8, 8)))
+    assert there.open_now == set()
+
+
+def test_a_variant_that_fails_shows_no_quality_of_either_kind(tmp_path: Path) -> None:
+    results = run(tmp_path, world(v=Behaviour(shape=(1, 3, 16))), truth=truth)
+    assert results["v"].reason is VariantReason.BUILD_FAILED
+    assert (results["v"].quality, results["v"].agreement) == ([], None)
+    assert len(results["baseline"].quality[0].per_sample or ()) == 2
