@@ -83,7 +83,7 @@ class Fallback(StrEnum):
 
 
 class QualityMetric(StrEnum):
-    """How a variant's output is compared with the FP32 output."""
+    """How a variant's output is compared with the FP32 output, or with ground truth."""
 
     PSNR = "PSNR"
     SSIM = "SSIM"

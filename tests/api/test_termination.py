@@ -8,7 +8,7 @@ import string
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
@@ -70,6 +70,7 @@ def _largest_variant(rng: random.Random, metrics: list[QualityMetric]) -> Varian
     )
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0))
 def test_largest_legal_result_fits(seed: int) -> None:
     rng = random.Random(seed)
