@@ -96,7 +96,7 @@ def reselected(
         variants = [unjudged(_result(v, target.point)) for v in target.variants]
         reference = None if target.reference is None else QualityReference(target.reference)
     except ValueError:
-        # A runtime, reason or reference of a newer version: its figures are measured again.
+        # A runtime, reason or reference of a newer version: the figures are measured again.
         return None
     selection = select(
         baseline,
