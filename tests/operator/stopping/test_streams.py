@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
+
 from mopt_operator.main import report_loop_error
 
 opened: list[AsyncIterator[int]] = []
