@@ -52,15 +52,37 @@ class ArtifactFormat(StrEnum):
     TORCH_SCRIPT = "TorchScript"
 
 
+class ExternalData(ObservedModel):
+    """A file of weights that an ONNX file refers to, at blobs/sha256/HEX under output.uri too."""
+
+    path: str = Field(
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name that the ONNX file knows it by: keep it beside that file.",
+    )
+    digest: Digest = Field(description="Digest of the object's bytes.")
+    size_bytes: int = Field(ge=0, description="Size of the object.")
+
+
 class Artifact(ObservedModel):
     """A file in the output store, at blobs/sha256/HEX under output.uri."""
 
     digest: Digest = Field(description="Digest of the object's bytes.")
-    size_bytes: int = Field(ge=0, description="Size of the object.")
+    size_bytes: int = Field(ge=0, description="Size of the object, and of externalData's.")
     format: ArtifactFormat = Field(description="File format.")
     uri: str | None = Field(
         default=None, max_length=1200, description="Where it lies, s3://BUCKET/KEY."
     )
+    external_data: list[ExternalData] | None = Field(
+        default=None,
+        max_length=4,
+        description="Weights that do not fit into an ONNX file, which ends at 2 GB.",
+    )
+
+    @property
+    def object_bytes(self) -> int:
+        """Size of the object alone."""
+        return self.size_bytes - sum(data.size_bytes for data in self.external_data or ())
 
 
 class SourceInfo(ObservedModel):

@@ -18,6 +18,7 @@ from .base import Digest, ObservedModel
 from .plan import Stage
 from .reasons import MAX_MESSAGE, ErrorReport
 from .result import (
+    ExternalData,
     Hardware,
     Latency,
     MeasureResult,
@@ -32,7 +33,8 @@ PREFIX = "mopt1:"
 MAX_BYTES = 4096
 # A message inflates to a few KiB; the bound keeps a hostile one from filling memory.
 MAX_INFLATED = 256 * 1024
-_MESSAGE_LENGTHS = (256, 96, 32, 0)
+# Variants' messages are cut to so many characters, and at last external data is left out.
+_BOUNDS = ((256, True), (96, True), (32, True), (0, True), (0, False))
 _TEXT_LENGTH = 48
 
 
@@ -56,6 +58,7 @@ class VariantSummary(ObservedModel):
     artifact_digest: Digest | None = None
     artifact_format: str | None = None
     size_bytes: int | None = None
+    external_data: list[ExternalData] | None = None
     peak_memory_bytes: int | None = None
     latency_ms: Latency | None = None
     throughput: float | None = None
@@ -117,6 +120,7 @@ def summarize_variant(variant: VariantResult, point: str) -> VariantSummary:
         artifact_digest=artifact and artifact.digest,
         artifact_format=artifact and artifact.format,
         size_bytes=artifact and artifact.size_bytes,
+        external_data=artifact and artifact.external_data,
         peak_memory_bytes=variant.peak_memory_bytes,
         latency_ms=at_point and _exact_latency(at_point.latency_ms),
         throughput=rounded(at_point.throughput) if at_point else None,
@@ -163,8 +167,12 @@ def _pack(payload: dict[str, Any]) -> str:
     return PREFIX + base64.b64encode(packed).decode()
 
 
-def _bounded(summary: Summary, message_length: int) -> dict[str, Any]:
-    """Return the summary's JSON with free texts cut to what may be shown, defaults left out."""
+def _bounded(summary: Summary, message_length: int, *, external: bool) -> dict[str, Any]:
+    """Return the summary's JSON with free texts cut to what may be shown, defaults left out.
+
+    Args:
+        external: Name the artifacts' external data.
+    """
     payload = summary.to_api()
     for variant in [payload.get("baseline"), *payload.get("variants", [])]:
         if not variant:
@@ -173,6 +181,8 @@ def _bounded(summary: Summary, message_length: int) -> dict[str, Any]:
             variant["message"] = variant["message"][:message_length]
             if not variant["message"]:
                 del variant["message"]
+        if not external:
+            variant.pop("externalData", None)
         for quality in variant["quality"]:
             if not quality["exact"]:
                 del quality["exact"]
@@ -190,14 +200,14 @@ def _bounded(summary: Summary, message_length: int) -> dict[str, Any]:
 def encode(summary: Summary) -> str:
     """Return the termination message of a summary.
 
-    Variants' messages are shortened as far as the limit requires; the full ones are in
-    result.json.
+    Variants' messages are shortened as far as the limit requires, and where that is not enough
+    external data is left out; result.json holds all of it.
 
     Raises:
         MessageError: The summary is larger than any that the API's bounds allow.
     """
-    for length in _MESSAGE_LENGTHS:
-        message = _pack(_bounded(summary, length))
+    for length, external in _BOUNDS:
+        message = _pack(_bounded(summary, length, external=external))
         if len(message.encode()) <= MAX_BYTES:
             return message
     raise MessageError(f"the summary needs more than {MAX_BYTES} bytes")

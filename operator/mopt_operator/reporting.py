@@ -99,6 +99,7 @@ def _artifact(variant: VariantSummary, output_uri: str) -> Artifact | None:
         size_bytes=size,
         format=ArtifactFormat(kind),
         uri=blob_uri(output_uri, digest),
+        external_data=variant.external_data,
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import (
+    ExternalData,
     Hardware,
     Latency,
     QualityReference,
@@ -38,7 +39,14 @@ from mopt_api.termination import (
 MOST_GATES = 4
 
 
-def _largest_variant(rng: random.Random, metrics: list[QualityMetric]) -> VariantSummary:
+def _data(rng: random.Random) -> ExternalData:
+    digest = "sha256:" + rng.randbytes(32).hex()
+    return ExternalData(path="model.onnx.data", digest=digest, size_bytes=rng.randrange(2**40))
+
+
+def _largest_variant(
+    rng: random.Random, metrics: list[QualityMetric], *, large: bool
+) -> VariantSummary:
     def figure() -> float:
         return float(f"{rng.uniform(0.001, 99999):.4g}")
 
@@ -59,6 +67,7 @@ def _largest_variant(rng: random.Random, metrics: list[QualityMetric]) -> Varian
         artifact_digest="sha256:" + rng.randbytes(32).hex(),
         artifact_format="ExportedProgram",
         size_bytes=rng.randrange(2**40),
+        external_data=[_data(rng) for _ in range(4)] if large else None,
         peak_memory_bytes=rng.randrange(2**40),
         latency_ms=Latency(p50=figure(), p90=figure(), p99=figure()),
         throughput=figure(),
@@ -71,8 +80,8 @@ def _largest_variant(rng: random.Random, metrics: list[QualityMetric]) -> Varian
 
 
 @settings(deadline=None)
-@given(st.integers(min_value=0))
-def test_largest_legal_result_fits(seed: int) -> None:
+@given(st.integers(min_value=0), st.booleans())
+def test_largest_legal_result_fits(seed: int, large: bool) -> None:
     rng = random.Random(seed)
     noise = "".join(rng.choices(string.printable, k=253))
     metrics = rng.sample(list(QualityMetric), MOST_GATES)
@@ -90,8 +99,8 @@ def test_largest_legal_result_fits(seed: int) -> None:
             node=noise,
         ),
         software={noise[i : i + 40]: noise[-40:] for i in range(30)},
-        baseline=_largest_variant(rng, metrics),
-        variants=[_largest_variant(rng, metrics) for _ in range(12)],
+        baseline=_largest_variant(rng, metrics, large=large),
+        variants=[_largest_variant(rng, metrics, large=large) for _ in range(12)],
         selected="x" * 40,
     )
     message = encode(summary)
@@ -101,11 +110,32 @@ def test_largest_legal_result_fits(seed: int) -> None:
     assert len(message.encode()) <= MAX_BYTES
     decoded = decode(message)
     assert isinstance(decoded, MeasureSummary)
-    kept = {"message": None}
+    kept = {"message": None, "external_data": None}
     assert [v.model_copy(update=kept) for v in decoded.variants] == [
         v.model_copy(update=kept) for v in summary.variants
     ]
     assert (decoded.result, decoded.reference) == (summary.result, summary.reference)
+
+
+def test_external_data_of_a_usual_result_is_named() -> None:
+    rng = random.Random(0)
+    metrics = list(QualityMetric)[:MOST_GATES]
+    variants = [_largest_variant(rng, metrics, large=False) for _ in range(6)]
+    data = [[_data(rng)] for _ in range(3)]
+    summary = MeasureSummary(
+        target="default",
+        result="sha256:" + "1" * 64,
+        point="opt",
+        hardware=Hardware(),
+        software={},
+        baseline=variants[0],
+        variants=[
+            v.model_copy(update={"external_data": data[n % 3]}) for n, v in enumerate(variants)
+        ],
+    )
+    decoded = decode(encode(summary))
+    assert isinstance(decoded, MeasureSummary)
+    assert [v.external_data for v in decoded.variants] == [data[n % 3] for n in range(6)]
 
 
 def test_short_messages_are_kept_whole() -> None:
