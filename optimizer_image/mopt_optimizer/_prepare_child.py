@@ -17,6 +17,7 @@ from mopt_api.spec import QualityGate, Quantization
 
 from ._child import serve
 from ._progress import Log, Timings
+from .artifacts import ONNX_FILE
 from .dimensions import check_inputs, onnx_inputs, program_inputs
 from .exporting import (
     export_onnx,
@@ -28,13 +29,15 @@ from .exporting import (
     upgraded,
     verify_export,
 )
+from .graph_files import gather_weights, needs_other_file, place_model
 from .images import Inputs
 from .quantizing import QuantizationError, artifact_name, needs_samples, quantize
 from .samples import open_samples
-from .sources import load_exported_program, load_onnx, load_torchscript
+from .sources import load_exported_program, load_onnx, load_torchscript, open_onnx
 from .verifying import Case
 
-FP32_FILE = "fp32.onnx"
+# A folder for each form: the files that weights of large models lie in all have one name.
+FP32_FILE = f"fp32/{ONNX_FILE}"
 
 
 class CalibrationFiles(ObservedModel):
@@ -86,11 +89,13 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     request = PrepareRequest.model_validate(payload)
     timings = Timings(log)
     fp32 = workdir / FP32_FILE
+    fp32.parent.mkdir()
     source, cases, verifications = _to_onnx(request, fp32, workdir, timings)
     with timings.step("passes", "optimizing the graph, verifying each pass"):
         from .passes import PASSES, optimize
 
         passes = optimize(fp32, PASSES, cases, log)
+        gather_weights(fp32)
     quantized = _quantize(request, fp32, workdir, timings)
     answer = PrepareAnswer(
         source=source,
@@ -116,7 +121,7 @@ def _to_onnx(
     with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
         verifications = verify_export(target, cases)
     # Read again: what counts is what was written.
-    model = load_onnx(target)
+    model = open_onnx(target)
     source = SourceInfo(
         sha256=request.model.sha256,
         format=request.model.format,
@@ -159,6 +164,7 @@ def _export_script(
 def _rewrite_onnx(request: PrepareRequest, target: Path, timings: Timings) -> list[Case]:
     with timings.step("load", "checking and opening the ONNX model"):
         import onnx
+        import onnx_ir as ir
 
         model = load_onnx(Path(request.path))
         check_inputs(onnx_inputs(model), request.inputs, request.dimensions)
@@ -168,6 +174,8 @@ def _rewrite_onnx(request: PrepareRequest, target: Path, timings: Timings) -> li
         model = upgraded(model)
         name_onnx_inputs(model, request.inputs)
         onnx.save(model, target)
+        if needs_other_file(ir.load(target)):
+            place_model(target, target)
     return cases
 
 
@@ -179,7 +187,7 @@ def _quantize(
     results = []
     for options in request.quantizations:
         name = artifact_name(options, request.quality)
-        file = f"{name}.onnx"
+        file = f"{name}/{ONNX_FILE}"
         words = "quantizing"
         if needs_samples(options):
             words = f"calibrating on {len(samples)} samples and quantizing"

@@ -15,6 +15,7 @@ from mopt_api.result import Verification
 
 from ._errors import BaselineError, DimensionError, ExportError
 from .dimensions import input_shape
+from .graph_files import needs_external_data, needs_other_file, save_graph
 from .verifying import Arrays, Case, OnnxSession, RuntimeFailure, first_line, random_inputs, verify
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
 
 
 def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) -> None:
-    """Write a program as ONNX of opset OPSET.
+    """Write a program as ONNX of opset OPSET; weights in PATH.data where one file is too small.
 
     Args:
         names: The spec's name of each symbol of the program's.
@@ -161,10 +162,11 @@ def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) 
     import onnx
 
     exported = exported_program(program, OPSET)
-    try:
+    if needs_other_file(exported.model):
+        save_graph(exported.model, path)
+        model = onnx.load(path, load_external_data=False)
+    else:
         model = exported.model_proto
-    except ValueError as error:  # protobuf's limit
-        raise ExportError("models above 2 GiB are not supported yet") from error
     rename_dimensions(model, names)
     for node in model.graph.node:
         # Stack traces of whoever exported the program: paths of their machine.
@@ -193,12 +195,18 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an ONNX model in an opset that Q/DQ per channel can be written in.
 
     Raises:
-        ExportError: onnx has no conversion for one of its operators.
+        ExportError: onnx has no conversion for one of its operators, or for any where weights lie
+            in other files.
     """
     import onnx
 
     if opset(model) >= OLDEST_OPSET:
         return model
+    if any(needs_external_data(tensor) for tensor in model.graph.initializer):
+        raise ExportError(
+            f"opset {opset(model)} cannot be converted where weights lie in another file: export "
+            f"the model with opset {OLDEST_OPSET} at least"
+        )
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError) as error:

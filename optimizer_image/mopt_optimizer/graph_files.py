@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .store import disk_errors
 
@@ -13,8 +16,10 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
+MAX_INLINE_VARIABLE = "MOPT_MAX_INLINE_BYTES"
 # protobuf's limit is 2 GiB; what surrounds the weights, and copies passes make, stays below it.
-MAX_INLINE_BYTES = 1536 * 1024 * 1024
+# The variable lowers it, for tests of what becomes of large models on small ones.
+MAX_INLINE_BYTES = int(os.environ.get(MAX_INLINE_VARIABLE, 1536 * 1024 * 1024))
 
 
 def needs_external_data(tensor: onnx.TensorProto) -> bool:
@@ -22,6 +27,33 @@ def needs_external_data(tensor: onnx.TensorProto) -> bool:
     import onnx
 
     return tensor.data_location == onnx.TensorProto.EXTERNAL
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the other files that an ONNX file's weights lie in, sorted by name."""
+    import onnx_ir as ir
+
+    tensors = _tensors(ir.load(path))
+    names = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
+    return [path.parent / name for name in sorted(names)]
+
+
+def outside_values(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
+    """Return the values of a weight that lies in another file, mapped into memory, not read.
+
+    Args:
+        tensor: Was checked by sources.check_external_data.
+        folder: The model's.
+    """
+    import onnx
+
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    shape = tuple(tensor.dims)
+    if not np.prod(shape):
+        return np.zeros(shape, kind)
+    offset = int(entries.get("offset", "0"))
+    return np.memmap(folder / entries["location"], kind, "r", offset, shape)
 
 
 def _tensors(model: ir.Model) -> list[ir.TensorProtocol]:
@@ -38,6 +70,11 @@ def weight_bytes(model: ir.Model) -> tuple[int, int]:
     tensors = _tensors(model)
     outside = sum(t.nbytes for t in tensors if isinstance(t, ir.ExternalTensor))
     return sum(t.nbytes for t in tensors), outside
+
+
+def needs_other_file(model: ir.Model) -> bool:
+    """Return whether a model's weights are too large for the ONNX file itself."""
+    return weight_bytes(model)[0] > MAX_INLINE_BYTES
 
 
 def save_graph(model: ir.Model, path: Path, *, external: bool | None = None) -> None:
@@ -93,6 +130,40 @@ def place_graph(model: ir.Model, target: Path, *, external: bool | None = None) 
         if data.exists():
             os.replace(data, target.with_name(data.name))
         os.replace(written, target)
+
+
+def place_whole(proto: onnx.ModelProto, folder: Path, target: Path) -> None:
+    """Write a finished model to its place, in one file if that can hold it, else in two.
+
+    Args:
+        folder: Where the files lie that its weights refer to.
+
+    Raises:
+        DiskError: The disk is full.
+    """
+    import onnx_ir as ir
+
+    model = ir.serde.deserialize_model(proto)
+    ir.external_data.set_base_dir(model.graph, folder)
+    apart = needs_other_file(model)
+    if not apart:
+        ir.external_data.load_to_model(model)
+    place_graph(model, target, external=apart)
+
+
+def gather_weights(path: Path) -> None:
+    """Put the weights of a model that lie in other files into one, without what nothing reads.
+
+    A model in one file is left as it is.
+
+    Raises:
+        DiskError: The disk is full.
+    """
+    if not (files := data_files(path)):
+        return
+    place_model(path, path, external=True)
+    for file in {*files} - {*data_files(path)}:
+        file.unlink()
 
 
 def model_bytes(path: Path) -> int:

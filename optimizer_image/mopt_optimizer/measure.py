@@ -42,6 +42,7 @@ from mopt_api.spec import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
+from .artifacts import fetch_onnx
 from .blobs import Blobs
 from .hardware import System, disturbance, has_native_bf16
 from .images import Samples
@@ -274,8 +275,7 @@ class Measurement:
         prepared: dict[str, tuple[Artifact, Path]] = {}
         for index, entry in enumerate(manifest.artifacts):
             if entry.name in needed:
-                path = folder / f"prepared-{index}.onnx"
-                self._blobs.fetch(entry.artifact.digest, path)
+                path = fetch_onnx(self._blobs, entry.artifact, folder / f"prepared-{index}")
                 uri = self._blobs.uri(entry.artifact.digest)
                 prepared[entry.name] = (entry.artifact.model_copy(update={"uri": uri}), path)
         return Files(source=source, source_path=source_path, prepared=prepared)

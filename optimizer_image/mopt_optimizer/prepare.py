@@ -16,8 +16,6 @@ from pydantic import ValidationError
 from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import (
-    Artifact,
-    ArtifactFormat,
     PreparedArtifact,
     PrepareResult,
     SkippedVariant,
@@ -30,6 +28,7 @@ from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError
 from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
 from ._progress import Log, Timings
+from .artifacts import intact, put_onnx
 from .blobs import Blobs
 from .hardware import System
 from .images import Samples
@@ -154,9 +153,8 @@ def _stored(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
         result = PrepareResult.model_validate_json(blobs.read(digest))
     except ValidationError:
         return None  # written by another version: computed again
-    artifacts = (prepared.artifact for prepared in result.artifacts)
-    intact = all(blobs.intact(a.digest, a.size_bytes) for a in artifacts)
-    return (result, digest) if intact else None
+    whole = all(intact(blobs, prepared.artifact) for prepared in result.artifacts)
+    return (result, digest) if whole else None
 
 
 def _quantizations(plan: PreparePlan) -> dict[str, Quantization]:
@@ -219,7 +217,7 @@ def _upload(
     """Store the files and return the manifest that names them."""
     files = {FP32: answer.file} | {q.name: q.file for q in answer.quantized if q.file}
     artifacts = [
-        PreparedArtifact(name=name, artifact=_put(blobs, scratch / file))
+        PreparedArtifact(name=name, artifact=put_onnx(blobs, scratch / file))
         for name, file in files.items()
     ]
     mapping, skipped = assign(
@@ -241,16 +239,6 @@ def _upload(
         quantizations=[q.report for q in answer.quantized if q.report],
         software=software,
         seconds=dict(timings.seconds),
-    )
-
-
-def _put(blobs: Blobs, path: Path) -> Artifact:
-    digest = blobs.put_file(path)
-    return Artifact(
-        digest=digest,
-        size_bytes=path.stat().st_size,
-        format=ArtifactFormat.ONNX,
-        uri=blobs.uri(digest),
     )
 
 

@@ -71,11 +71,16 @@ def random_inputs(
     ]
 
 
-def new_session(path: Path | bytes, *, optimized: bool) -> InferenceSession:
+def new_session(
+    path: Path | bytes, *, optimized: bool, folder: Path | None = None
+) -> InferenceSession:
     """Open a model, a file or its bytes, on the CPU with the threads that OMP_NUM_THREADS grants.
 
     By default ONNX Runtime takes one per core of the machine, also where the container may use
     two of them. torch reads the same variable.
+
+    Args:
+        folder: Where the files of weights lie that a model's bytes refer to.
     """
     import onnxruntime
 
@@ -86,19 +91,28 @@ def new_session(path: Path | bytes, *, optimized: bool) -> InferenceSession:
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
     # Patterns of memory help only runs of one shape.
     options.enable_mem_pattern = False
+    if folder is not None:
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder)
+        )
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxSession:
     """A model in ONNX Runtime on the CPU.
 
+    Args:
+        folder: See new_session.
+
     Raises:
         RuntimeFailure: The model cannot be loaded, or a run fails.
     """
 
-    def __init__(self, path: Path | bytes, *, optimized: bool = True) -> None:
+    def __init__(
+        self, path: Path | bytes, *, optimized: bool = True, folder: Path | None = None
+    ) -> None:
         try:
-            self._session = new_session(path, optimized=optimized)
+            self._session = new_session(path, optimized=optimized, folder=folder)
         except ort_errors() as error:
             raise RuntimeFailure(first_line(error)) from error
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]

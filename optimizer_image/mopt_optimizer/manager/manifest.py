@@ -170,16 +170,22 @@ def from_result(result: MeasureResult) -> Manifest:
 
 def _form(entry: VariantResult, artifact: Artifact) -> Form:
     passed = entry.state is State.PASSED
-    file = FormFile(
-        name=f"model{_SUFFIXES[artifact.format]}",
-        digest=artifact.digest,
-        size_bytes=artifact.size_bytes,
-    )
+    files = [
+        FormFile(
+            name=f"model{_SUFFIXES[artifact.format]}",
+            digest=artifact.digest,
+            size_bytes=artifact.object_bytes,
+        )
+    ]
+    files += [
+        FormFile(name=data.path, digest=data.digest, size_bytes=data.size_bytes)
+        for data in artifact.external_data or ()
+    ]
     return Form(
         name=entry.name,
         runtime=entry.runtime,
         precision=entry.precision,
-        files=[file],
+        files=files,
         verdict=Verdict.PASSED if passed else Verdict.REJECTED,
         message=None if passed else f"{entry.reason or entry.state}: {entry.message or ''}".strip(),
         speedup=entry.speedup,

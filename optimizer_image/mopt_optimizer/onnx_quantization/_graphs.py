@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .._errors import ModelError, QuantizationError
 from ..exporting import upgraded
-from ..sources import load_onnx
+from ..graph_files import needs_external_data, outside_values, place_whole
+from ..sources import load_onnx, open_onnx
 from ..store import disk_errors, replacing
 from ..verifying import first_line
 
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
-def open_float_model(path: Path) -> onnx.ModelProto:
+def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
     """Return a model of FP32 weights, ready to be rewritten.
 
     Its opset is 13 at least, every node has a name of its own, and the shapes and types of inner
     tensors are inferred as far as onnx can.
+
+    Args:
+        external: Weights may lie in other files; they are checked, and stay there.
 
     Raises:
         ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
@@ -34,7 +38,7 @@ def open_float_model(path: Path) -> onnx.ModelProto:
     """
     import onnx
 
-    model = upgraded(load_onnx(path))
+    model = upgraded(open_onnx(path) if external else load_onnx(path))
     _check_fp32(path, model)
     name_nodes(model)
     try:
@@ -61,7 +65,7 @@ def _check_fp32(path: Path, model: onnx.ModelProto) -> None:
                 f"{path.name}: weight {tensor.name!r} is {kind}, which would give scales that "
                 "ONNX Runtime computes wrongly with; quantize the FP32 model"
             )
-    for name, values in float_weights(model):
+    for name, values in float_weights(model, path.parent):
         bad = int(values.size - np.count_nonzero(np.isfinite(values)))
         if bad:
             raise ModelError(
@@ -70,12 +74,22 @@ def _check_fp32(path: Path, model: onnx.ModelProto) -> None:
             )
 
 
-def float_weights(model: onnx.ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the name and values of each FP32 initializer of the main graph, one at a time."""
+def float_weights(
+    model: onnx.ModelProto, folder: Path | None = None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and values of each FP32 initializer of the main graph, one at a time.
+
+    Args:
+        folder: The model's, where weights may lie in other files.
+    """
     from onnx import TensorProto, numpy_helper
 
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        if folder is not None and needs_external_data(tensor):
+            yield tensor.name, outside_values(tensor, folder)
+        else:
             yield tensor.name, numpy_helper.to_array(tensor)
 
 
@@ -101,8 +115,12 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
-def save_model(model: onnx.ModelProto, path: Path) -> None:
+def save_model(model: onnx.ModelProto, path: Path, folder: Path | None = None) -> None:
     """Write a model; the path holds all of it or what it held before.
+
+    Args:
+        folder: Where weights of the model lie in other files: they go into the file, or into
+            PATH.data where it is too small.
 
     Raises:
         DiskError: No space left.
@@ -110,6 +128,9 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
     """
     import onnx
 
+    if folder is not None:
+        place_whole(model, folder, path)
+        return
     with disk_errors(str(path)), replacing(path) as temporary:
         try:
             onnx.save(model, temporary)
@@ -127,6 +148,7 @@ def serialized(model: onnx.ModelProto) -> bytes:
         data: bytes = model.SerializeToString()
     except ValueError as error:
         raise QuantizationError(
-            "a model above 2 GiB can only be quantized dynamically (quantize_onnx_dynamic)"
+            "a model above 2 GiB must keep its weights in another file: write it with "
+            "ONNXExporter, or onnx.save(..., save_as_external_data=True)"
         ) from error
     return data

@@ -20,7 +20,7 @@ def matching_nodes(model_path: Path, names: Sequence[str]) -> tuple[str, ...]:
     """
     if not names:
         return ()
-    nodes = open_float_model(model_path).graph.node
+    nodes = open_float_model(model_path, external=True).graph.node
     own, operators = {node.name for node in nodes}, {node.op_type for node in nodes}
     for name in names:
         if name not in own | operators:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,13 +62,21 @@ class Judge:
 
     Without a gate the PSNR of the worst sample is judged, its peak the largest FP32 value.
 
+    Args:
+        folder: See verifying.new_session.
+
     Raises:
         QuantizationError: The FP32 model does not run.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, samples: Sequence[Sample], gate: QualityGate | None
+        self,
+        model: onnx.ModelProto,
+        samples: Sequence[Sample],
+        gate: QualityGate | None,
+        folder: Path | None = None,
     ) -> None:
+        self._folder = folder
         self._samples = [dict(sample) for sample in samples]
         self._expected = self._outputs(model)
         self.metric = gate.metric if gate else QualityMetric.PSNR
@@ -76,7 +85,7 @@ class Judge:
 
     def _outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
         try:
-            session = OnnxSession(serialized(model))
+            session = OnnxSession(serialized(model), folder=self._folder)
             return [list(session.run(sample)) for sample in self._samples]
         except RuntimeFailure as error:
             raise QuantizationError(f"the model does not run: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,17 +61,23 @@ def float_activations(model: onnx.ModelProto, operators: Iterable[str] | None) -
 
 
 def observe(
-    model: onnx.ModelProto, tensors: Sequence[str], samples: Iterable[Sample]
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    samples: Iterable[Sample],
+    folder: Path | None = None,
 ) -> Observations:
     """Run each sample once through the FP32 model and take in the tensors' values.
 
     One sample and its intermediate values are in memory at a time, whatever their number.
 
+    Args:
+        folder: See verifying.new_session.
+
     Raises:
         CalibrationError: No sample; one that the model does not take; NaN or infinity in a tensor.
         RuntimeFailure: ONNX Runtime cannot run the model.
     """
-    session = _AugmentedSession(model, tensors)
+    session = _AugmentedSession(model, tensors, folder)
     observers = {name: RangeObserver() for name in tensors}
     shapes: dict[str, tuple[int, ...]] = {}
     number = 0
@@ -174,7 +181,9 @@ class KeptSamples(Iterable[Sample]):
 class _AugmentedSession:
     """The FP32 model, unoptimized, with inner tensors as outputs."""
 
-    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, tensors: Sequence[str], folder: Path | None
+    ) -> None:
         import onnx
         from onnx import helper
 
@@ -191,7 +200,7 @@ class _AugmentedSession:
         self._tensors = list(tensors)
         self._parts: list[list[str]] | None = None
         try:
-            self._session = new_session(serialized(augmented), optimized=False)
+            self._session = new_session(serialized(augmented), optimized=False, folder=folder)
         except ort_errors() as error:
             raise RuntimeFailure(first_line(error)) from error
 

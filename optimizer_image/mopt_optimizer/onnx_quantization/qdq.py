@@ -6,6 +6,7 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from .._errors import QuantizationError
 from ..hardware import System
 from ..verifying import first_line
 from .layers import WEIGHTED
+from .outside import OutsideWeights
 
 if TYPE_CHECKING:
     import onnx
@@ -82,6 +84,7 @@ class QdqWriter:
         per_channel: A scale for each of a weight's output channels instead of one.
         fixed: Names of nodes that stay FP32 in every form.
         layer_outputs: Quantize what a Conv, ConvTranspose, Gemm or MatMul computes, too.
+        weights: Those of the model that lie in other files.
     """
 
     model: onnx.ModelProto
@@ -90,6 +93,12 @@ class QdqWriter:
     per_channel: bool
     fixed: tuple[str, ...] = ()
     layer_outputs: bool = True
+    weights: OutsideWeights | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files of weights lie that the models refer to; None where they do not."""
+        return self.weights.folder if self.weights else None
 
     def quantized(
         self, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str] = ()
@@ -109,8 +118,11 @@ class QdqWriter:
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         unsigned = self.scheme is not Scheme.S8S8
-        copied = onnx.ModelProto()
-        copied.CopyFrom(self.model)
+        if self.weights:
+            copied = self.weights.slim(self.model)
+        else:
+            copied = onnx.ModelProto()
+            copied.CopyFrom(self.model)
         data = TensorsData(
             # Only says that the values are ranges.
             CalibrationMethod.MinMax,
@@ -144,4 +156,4 @@ class QdqWriter:
                 f"ONNX Runtime cannot quantize it: {first_line(error)}"
             ) from error
         written: onnx.ModelProto = quantizer.model.model
-        return written
+        return self.weights.restored(written) if self.weights else written

@@ -6,6 +6,7 @@ The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from ._graphs import open_float_model, save_model, serialized
 from .judging import Judge, minimum_with_margin
 from .layers import Layer, find_layers
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
+from .outside import outside_weights
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
@@ -111,6 +113,9 @@ class _Calibrated:
         count = min(len(self.some), max(_FEWEST_SEARCHED, macs // each))
         return [self.some[index * len(self.some) // count] for index in range(count)]
 
+    def judge(self, samples: list[Sample], gate: QualityGate | None) -> Judge:
+        return Judge(self.writer.model, samples, gate, self.writer.folder)
+
     def ranges(self, method: Calibration, percentile: float) -> Ranges:
         observers = self.observations.observers
         return {
@@ -120,9 +125,9 @@ class _Calibrated:
 
 
 def _calibrated(
-    model_path: Path, samples: Iterable[Sample], options: StaticOptions, keep: int
+    model_path: Path, samples: Iterable[Sample], options: StaticOptions, keep: int, stack: ExitStack
 ) -> _Calibrated:
-    model = open_float_model(model_path)
+    model = open_float_model(model_path, external=True)
     operators = list(options.operators or quantizable_operators())
     unknown = set(options.exclude) - {node.name for node in model.graph.node}
     if unknown:
@@ -135,8 +140,9 @@ def _calibrated(
     }:
         raise QuantizationError(f"{model_path.name} has no node that INT8 can speed up")
     kept = KeptSamples(samples, keep)
+    weights = stack.enter_context(outside_weights(model_path, model))
     try:
-        observations = observe(model, tensors, kept)
+        observations = observe(model, tensors, kept, weights.folder if weights else None)
     except RuntimeFailure as error:
         raise QuantizationError(f"the model does not run: {error}") from error
     layers = find_layers(model, operators, observations.shapes)
@@ -157,6 +163,7 @@ def _calibrated(
         per_channel=options.per_channel,
         fixed=options.exclude,
         layer_outputs=options.layer_outputs,
+        weights=weights,
     )
     return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
 
@@ -172,7 +179,9 @@ def quantize_onnx_static(
     """Write a model with activations and weights in 8 bits.
 
     Each sample runs through the FP32 model once, one at a time; memory does not grow with their
-    number. The same model, samples and options give the same bytes.
+    number. The same model, samples and options give the same bytes. Weights that lie in other
+    files are made 8 bits wide one at a time; they go into out_path, or into OUT_PATH.data where one
+    file cannot hold them.
 
     Args:
         samples: At least one dict per sample: input name to an array of the model's type. With a
@@ -186,10 +195,23 @@ def quantize_onnx_static(
         DiskError: No space left; out_path is as it was.
     """
     options = options or StaticOptions()
+    with ExitStack() as stack:
+        return _quantize(model_path, out_path, samples, options, evaluation, stack)
+
+
+def _quantize(
+    model_path: Path,
+    out_path: Path,
+    samples: Iterable[Sample],
+    options: StaticOptions,
+    evaluation: Iterable[Sample] | None,
+    stack: ExitStack,
+) -> StaticReport:
     judged = options.gate is not None or options.calibration is Calibration.BEST
-    calibrated = _calibrated(model_path, samples, options, options.search_samples if judged else 1)
+    keep = options.search_samples if judged else 1
+    calibrated = _calibrated(model_path, samples, options, keep, stack)
     tried = calibrated.searched(options.search_macs)
-    judge = Judge(calibrated.writer.model, tried, options.gate) if judged else None
+    judge = calibrated.judge(tried, options.gate) if judged else None
     method = options.calibration
     if method is Calibration.BEST and judge:
         method = _best(calibrated, judge, options)
@@ -206,9 +228,10 @@ def quantize_onnx_static(
             "another precision"
         )
     quantized = calibrated.writer.quantized(ranges, exclude)
-    _check_runs(quantized, calibrated.some[0])
-    save_model(quantized, out_path)
-    quality, holds = _verdict(calibrated.writer.model, quantized, evaluation, options, sensitivity)
+    folder = calibrated.writer.folder
+    _check_runs(quantized, calibrated.some[0], folder)
+    save_model(quantized, out_path, folder)
+    quality, holds = _verdict(calibrated, quantized, evaluation, options, sensitivity)
     return StaticReport(
         path=out_path,
         calibration=method,
@@ -226,16 +249,23 @@ def analyze_sensitivity(
 ) -> SensitivityReport:
     """Measure what each layer in INT8 costs, and which would stay FP32 for options.gate.
 
-    Writes nothing. One model is written in memory and run on options.search_samples samples for
+    Writes no model. One is written in memory and run on options.search_samples samples for
     each layer, and a few more where the gate needs exclusions.
 
     Raises:
         As quantize_onnx_static.
     """
     options = options or StaticOptions()
-    calibrated = _calibrated(model_path, samples, options, options.search_samples)
+    with ExitStack() as stack:
+        return _analyze(model_path, samples, options, stack)
+
+
+def _analyze(
+    model_path: Path, samples: Iterable[Sample], options: StaticOptions, stack: ExitStack
+) -> SensitivityReport:
+    calibrated = _calibrated(model_path, samples, options, options.search_samples, stack)
     tried = calibrated.searched(options.search_macs)
-    judge = Judge(calibrated.writer.model, tried, options.gate)
+    judge = calibrated.judge(tried, options.gate)
     method = options.calibration
     if method is Calibration.BEST:
         method = _best(calibrated, judge, options)
@@ -261,15 +291,15 @@ def _best(calibrated: _Calibrated, judge: Judge, options: StaticOptions) -> Cali
     return max(METHODS, key=lambda method: qualities[method])
 
 
-def _check_runs(quantized: onnx.ModelProto, sample: Sample) -> None:
+def _check_runs(quantized: onnx.ModelProto, sample: Sample, folder: Path | None) -> None:
     try:
-        OnnxSession(serialized(quantized)).run(dict(sample))
+        OnnxSession(serialized(quantized), folder=folder).run(dict(sample))
     except RuntimeFailure as error:
         raise QuantizationError(f"the quantized model does not run: {error}") from error
 
 
 def _verdict(
-    model: onnx.ModelProto,
+    calibrated: _Calibrated,
     quantized: onnx.ModelProto,
     evaluation: Iterable[Sample] | None,
     options: StaticOptions,
@@ -282,7 +312,7 @@ def _verdict(
         samples = list(evaluation)
         if not samples:
             raise CalibrationError("no evaluation samples; give some, or None")
-        quality = Judge(model, samples, gate).quality(quantized)
+        quality = calibrated.judge(samples, gate).quality(quantized)
     if gate is None or sensitivity is None:
         return quality, None
     reached = sensitivity.quality if quality is None else quality

@@ -1,0 +1,61 @@
+"""Model files as artifacts in a store: an ONNX file, and the files of weights that it refers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mopt_api.result import Artifact, ArtifactFormat, ExternalData
+
+from .blobs import Blobs
+from .graph_files import data_files
+
+ONNX_FILE = "model.onnx"
+"""What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
+hold them, lie in model.onnx.data beside it."""
+
+
+def put_onnx(blobs: Blobs, path: Path) -> Artifact:
+    """Store an ONNX file, after the files that its weights lie in.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    data = [
+        ExternalData(
+            path=file.name, digest=blobs.put_file(file), size_bytes=file.stat().st_size
+        )
+        for file in data_files(path)
+    ]
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size + sum(d.size_bytes for d in data),
+        format=ArtifactFormat.ONNX,
+        uri=blobs.uri(digest),
+        external_data=data or None,
+    )
+
+
+def fetch_onnx(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
+    """Write an artifact's files, each verified, to a folder; return the ONNX file.
+
+    Args:
+        folder: Is made; one per artifact, since names of files of weights repeat.
+
+    Raises:
+        DigestMismatch: The store holds other bytes under a digest.
+        StoreError, DiskError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ONNX_FILE
+    for data in artifact.external_data or ():
+        blobs.fetch(data.digest, folder / data.path)
+    blobs.fetch(artifact.digest, path)
+    return path
+
+
+def intact(blobs: Blobs, artifact: Artifact) -> bool:
+    """Return whether all of an artifact's objects are stored, by their sizes."""
+    objects = [(artifact.digest, artifact.object_bytes)]
+    objects += [(data.digest, data.size_bytes) for data in artifact.external_data or ()]
+    return all(blobs.intact(digest, size) for digest, size in objects)
