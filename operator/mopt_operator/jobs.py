@@ -24,7 +24,7 @@ from .observing import (
     Resource,
 )
 from .settings import NodeRequirement, Settings
-from .sizing import default_resources
+from .sizing import amount, default_resources
 from .works import Work, job_name
 
 Manifest = dict[str, Any]
@@ -44,6 +44,7 @@ def _environment(work: Work, resource: Resource) -> list[Manifest]:
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
+        _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
         {"name": "MOPT_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         # The user has no entry in /etc/passwd and the root is read-only: without these, torch
         # and others fail at import.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +30,11 @@ from .exporting import (
     upgraded,
     verify_export,
 )
-from .graph_files import gather_weights, needs_other_file, place_model
+from .graph_files import gather_weights, needs_other_file, place_whole
 from .images import Inputs
 from .quantizing import QuantizationError, artifact_name, needs_samples, quantize
 from .samples import open_samples
-from .sources import load_exported_program, load_onnx, load_torchscript, open_onnx
+from .sources import load_exported_program, load_onnx, load_torchscript, onnx_file, open_onnx
 from .verifying import Case
 
 # A folder for each form: the files that weights of large models lie in all have one name.
@@ -117,7 +118,7 @@ def _to_onnx(
     elif request.model.format is ModelFormat.TORCH_SCRIPT:
         cases = _export_script(request, target, workdir, timings)
     else:
-        cases = _rewrite_onnx(request, target, timings)
+        cases = _rewrite_onnx(request, target, workdir, timings)
     with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
         verifications = verify_export(target, cases)
     # Read again: what counts is what was written.
@@ -161,21 +162,28 @@ def _export_script(
     return cases
 
 
-def _rewrite_onnx(request: PrepareRequest, target: Path, timings: Timings) -> list[Case]:
-    with timings.step("load", "checking and opening the ONNX model"):
-        import onnx
-        import onnx_ir as ir
+def _rewrite_onnx(
+    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+) -> list[Case]:
+    import onnx
+    import onnx_ir as ir
 
-        model = load_onnx(Path(request.path))
+    unpacked = workdir / "unpacked"
+    with timings.step("load", "checking and opening the ONNX model"):
+        path = onnx_file(Path(request.path), unpacked)
+        # Beside other files only what an archive held: a single file refers to nothing.
+        model = open_onnx(path) if unpacked.exists() else load_onnx(path)
         check_inputs(onnx_inputs(model), request.inputs, request.dimensions)
     with timings.step("reference", "running ONNX Runtime, unoptimized, at each set of sizes"):
-        cases = onnx_cases(Path(request.path), request.inputs, request.dimensions)
+        cases = onnx_cases(path, request.inputs, request.dimensions)
     with timings.step("export", "naming the dimensions"):
         model = upgraded(model)
         name_onnx_inputs(model, request.inputs)
-        onnx.save(model, target)
-        if needs_other_file(ir.load(target)):
-            place_model(target, target)
+        if unpacked.exists() or needs_other_file(ir.serde.deserialize_model(model)):
+            place_whole(model, path.parent, target)
+        else:
+            onnx.save(model, target)
+    shutil.rmtree(unpacked, ignore_errors=True)
     return cases
 
 

@@ -21,9 +21,7 @@ def put_onnx(blobs: Blobs, path: Path) -> Artifact:
         StoreError, DiskError.
     """
     data = [
-        ExternalData(
-            path=file.name, digest=blobs.put_file(file), size_bytes=file.stat().st_size
-        )
+        ExternalData(path=file.name, digest=blobs.put_file(file), size_bytes=file.stat().st_size)
         for file in data_files(path)
     ]
     digest = blobs.put_file(path)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mopt_api.enums import Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -50,7 +50,8 @@ from .isolation import Opening, VariantProcess
 from .quality import Comparison, ConflictingRange, NoClasses, NotAnImage, data_ranges
 from .references import References, load_references
 from .samples import load_data
-from .sources import MODEL_SUFFIXES
+from .scratch import check_scratch
+from .sources import MAX_ONNX_BYTES, MODEL_SUFFIXES
 from .store import open_store
 from .trials import Setup, Trial, Trials
 
@@ -258,6 +259,17 @@ class Measurement:
     def _files(self, manifest: PrepareResult) -> Files:
         """Fetch and verify every file; the source goes to the output too, to be served."""
         model = self._plan.model
+        needed = set(manifest.variant_artifacts.values())
+        size = manifest.source.size_bytes
+        # What torch opens is a checked copy; an ONNX model of this size is a tar, and unpacked.
+        copied = model.format is not ModelFormat.ONNX or size > MAX_ONNX_BYTES
+        check_scratch(
+            (2 if copied else 1) * size
+            + sum(e.artifact.size_bytes for e in manifest.artifacts if e.name in needed),
+            self._workdir,
+            self._environ,
+            f"measuring {model.uri}",
+        )
         folder = self._workdir / "models"
         folder.mkdir(parents=True, exist_ok=True)
         source_path = folder / f"source{MODEL_SUFFIXES[model.format]}"
@@ -271,7 +283,6 @@ class Measurement:
             format=ArtifactFormat(model.format.value),
             uri=self._blobs.uri(f"sha256:{found}"),
         )
-        needed = set(manifest.variant_artifacts.values())
         prepared: dict[str, tuple[Artifact, Path]] = {}
         for index, entry in enumerate(manifest.artifacts):
             if entry.name in needed:

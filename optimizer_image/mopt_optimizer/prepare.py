@@ -34,6 +34,7 @@ from .hardware import System
 from .images import Samples
 from .quantizing import artifact_name, needs_samples, quantization_of
 from .samples import load_data
+from .scratch import check_scratch
 from .sources import MODEL_SUFFIXES
 from .store import open_store
 from .verifying import THREADS_VARIABLE
@@ -133,9 +134,17 @@ def manifest_bytes(result: PrepareResult) -> bytes:
     return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
 
 
+def scratch_bytes(model_bytes: int, quantizations: int) -> int:
+    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
+    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
+    return max(3 * model_bytes, 2 * model_bytes + (quantizations + 1) * model_bytes // 4)
+
+
 def _fetch_model(plan: PreparePlan, environ: Mapping[str, str], scratch: Path) -> Path:
     store, key = open_store(plan.model.uri, Credentials.MODEL, environ)
     path = scratch / f"model{MODEL_SUFFIXES[plan.model.format]}"
+    needed = scratch_bytes(store.size(key) or 0, len(_quantizations(plan)))
+    check_scratch(needed, scratch, environ, f"preparing {plan.model.uri}")
     found = store.fetch(key, path)
     if found != plan.model.sha256:
         raise DigestMismatch(

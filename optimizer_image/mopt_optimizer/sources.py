@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mopt_api.enums import ModelFormat
 
 from ._errors import ModelError, UnsafeModelError
-from .safety import rewrite_pt2, rewrite_torchscript
+from .safety import is_tar, rewrite_pt2, rewrite_torchscript, unpack_onnx
 from .verifying import first_line
 
 if TYPE_CHECKING:
@@ -130,6 +130,18 @@ def _check_operators(program: ExportedProgram) -> None:
                 raise UnsafeModelError(f"the program calls {target!r}, which is no operator")
 
 
+def onnx_file(path: Path, folder: Path) -> Path:
+    """Return the ONNX file of a model: the file itself, or that of an archive, unpacked.
+
+    Args:
+        folder: Is made for what an archive holds.
+
+    Raises:
+        UnsafeModelError, ModelError, DiskError: As safety.unpack_onnx.
+    """
+    return unpack_onnx(path, folder) if is_tar(path) else path
+
+
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Open an ONNX file that holds all its weights, and check it.
 
@@ -225,8 +237,8 @@ def _check_graph(model: onnx.ModelProto, folder: Path | None) -> None:
                     check_external_data(tensor, folder)
                     continue
                 raise ModelError(
-                    f"weight {tensor.name!r} lies in another file; external data is not supported "
-                    "yet: save the model as one file"
+                    f"weight {tensor.name!r} lies in another file, and a model is one: pack both "
+                    "into a tar (tar cf model.tar model.onnx model.onnx.data)"
                 )
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,22 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from mopt_optimizer.exporter import ONNXExporter, model_info, quantize_weights
 from mopt_optimizer.verifying import OnnxSession
 
+from .conftest import Record
+from .make_program import LAYERS, WIDTH
+from .make_program import network as make_network
+
 pytestmark = pytest.mark.large
-
-WIDTH, LAYERS = 7936, 10
-MIN_FREE_DISK = 20 * 10**9
-MIN_FREE_MEMORY = 14 * 10**9
-
-
-def _available_memory() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    fields = dict(line.split(":") for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 class Steps:
@@ -52,27 +44,16 @@ class Steps:
         return "\n".join(lines)
 
 
-def _network() -> nn.Module:
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for _ in range(LAYERS):
-        layers += [nn.Linear(WIDTH, WIDTH), nn.ReLU()]
-    return nn.Sequential(*layers[:-1]).eval()
-
-
 def _sqnr_db(found: np.ndarray, expected: np.ndarray) -> float:
     noise = np.square(found.astype(np.float64) - expected).sum()
     return float(10 * np.log10(np.square(expected.astype(np.float64)).sum() / noise))
 
 
-def test_model_above_two_gigabytes(tmp_path: Path, record: Path | None) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    if free < MIN_FREE_DISK or _available_memory() < MIN_FREE_MEMORY:
-        pytest.skip(f"needs {MIN_FREE_DISK} bytes of disk and {MIN_FREE_MEMORY} of memory free")
+def test_model_above_two_gigabytes(tmp_path: Path, record: Record) -> None:
     steps = Steps()
     path, quantized = tmp_path / "model.onnx", tmp_path / "int8.onnx"
     with steps.step("make the network"):
-        network = _network()
+        network = make_network()
     with steps.step("export, verify, graph passes (each verified)"):
         metadata = ONNXExporter().export(
             network, torch.rand(1, WIDTH), path, {"input": {0: "batch"}}
@@ -97,18 +78,11 @@ def test_model_above_two_gigabytes(tmp_path: Path, record: Path | None) -> None:
         found = OnnxSession(quantized).run({"input": row})[0]
     quality = _sqnr_db(found, expected)
     assert quality > 30
-    if record is not None:
-        _write(record, steps, metadata["size_bytes"], model_info(quantized).size_bytes, quality)
-
-
-def _write(record: Path, steps: Steps, before: int, after: int, quality: float) -> None:
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(
-        "# A model above 2 GB\n\n"
-        f"{LAYERS} linear layers of {WIDTH} x {WIDTH} with ReLU, float32, written by "
-        "`tests/large/test_large.py --record`. Peak memory is the process's largest resident set, "
-        "PyTorch's own copy of the weights included; it only ever grows.\n\n"
-        f"{steps.table()}\n\n"
+    before, after = metadata["size_bytes"], model_info(quantized).size_bytes
+    record.write(
+        "The library",
+        "Peak memory is the process's largest resident set, PyTorch's own copy of the weights "
+        f"included; it only ever grows.\n\n{steps.table()}\n\n"
         f"Model: {before / 1e9:.2f} GB; weights in INT8: {after / 1e9:.2f} GB, "
-        f"{quality:.1f} dB SQNR against FP32.\n"
+        f"{quality:.1f} dB SQNR against FP32.",
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._errors import ModelError, QuantizationError
 from ..exporting import upgraded
 from ..graph_files import needs_external_data, outside_values, place_whole
-from ..sources import load_onnx, open_onnx
+from ..sources import open_onnx
 from ..store import disk_errors, replacing
 from ..verifying import first_line
 
@@ -33,12 +33,19 @@ def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
 
     Raises:
         ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
-        QuantizationError: It is quantized already, or holds float16 or bfloat16.
+        QuantizationError: It is quantized already, holds float16 or bfloat16, or keeps weights in
+            other files without external.
         ExportError: Its opset is older and cannot be converted.
     """
     import onnx
 
-    model = upgraded(open_onnx(path) if external else load_onnx(path))
+    model = open_onnx(path)
+    if not external and any(needs_external_data(tensor) for tensor in model.graph.initializer):
+        raise QuantizationError(
+            f"{path.name} keeps weights in another file, as models above 2 GB do; only static INT8 "
+            "and quantize_weights take such"
+        )
+    model = upgraded(model)
     _check_fp32(path, model)
     name_nodes(model)
     try:

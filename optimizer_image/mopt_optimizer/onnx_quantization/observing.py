@@ -181,9 +181,7 @@ class KeptSamples(Iterable[Sample]):
 class _AugmentedSession:
     """The FP32 model, unoptimized, with inner tensors as outputs."""
 
-    def __init__(
-        self, model: onnx.ModelProto, tensors: Sequence[str], folder: Path | None
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], folder: Path | None) -> None:
         import onnx
         from onnx import helper
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from ..sources import onnx_file
 from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
 
 _NAME = "ONNX Runtime"
@@ -40,9 +42,13 @@ class OnnxRuntimeRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = _ONLY_ERRORS
         try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            # Weights are in memory, or mapped, once the session is there.
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                self._session = ort.InferenceSession(
+                    str(onnx_file(path, Path(folder) / "unpacked")),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                )
         except _ERRORS as error:
             raise RuntimeFailure(f"{_NAME} cannot open the model: {first_line(error)}") from error
         self._inputs = [value.name for value in self._session.get_inputs()]

@@ -12,6 +12,7 @@ Ways found in torch 2.10 to 2.15, and what closes each:
 """
 
 from .archive import rewrite_pt2
+from .tarball import is_tar, unpack_onnx
 from .torchscript import rewrite_torchscript
 
-__all__ = ["rewrite_pt2", "rewrite_torchscript"]
+__all__ = ["is_tar", "rewrite_pt2", "rewrite_torchscript", "unpack_onnx"]

@@ -203,6 +203,7 @@ def test_measure_job_whole(settings: Settings) -> None:
     }
     assert environment == secrets | {
         "MOPT_REQUESTED_AT": "2026-11-01",
+        "MOPT_SCRATCH_BYTES": str(20 * 2**30),
         "MOPT_NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
         "HOME": "/tmp",
         "TMPDIR": "/tmp",

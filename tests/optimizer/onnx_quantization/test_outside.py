@@ -41,7 +41,7 @@ def layers(save: Callable[..., Path]) -> Path:
     def weight(*shape: int) -> NDArray[np.float32]:
         return generator.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
 
-    weights = {
+    weights: dict[str, NDArray[np.float32]] = {
         "conv": weight(8, 3, 3, 3),
         "conv_bias": weight(8),
         "up": weight(8, 8, 2, 2),
@@ -50,11 +50,10 @@ def layers(save: Callable[..., Path]) -> Path:
         "gemm_bias": weight(72),
         "transposed": weight(8, 72),
         "table": weight(90, 8),
-        "rows": np.arange(8, dtype=np.int64),
-        "axes": np.array([2, 3], np.int64),
     }
     # Adding 0.1 to each makes rounding errors that a wrong order of operations would show.
-    weights = {n: w if w.dtype == np.int64 else w + np.float32(0.1) for n, w in weights.items()}
+    shifted = {name: values + np.float32(0.1) for name, values in weights.items()}
+    indices = {"rows": np.arange(8, dtype=np.int64), "axes": np.array([2, 3], np.int64)}
     nodes = [
         helper.make_node("Conv", ["image", "conv", "conv_bias"], ["a"], "conv", pads=[1] * 4),
         helper.make_node("Relu", ["a"], ["b"], "relu"),
@@ -66,7 +65,7 @@ def layers(save: Callable[..., Path]) -> Path:
         helper.make_node("Gather", ["table", "rows"], ["h"], "gather"),
         helper.make_node("MatMul", ["g", "h"], ["result"], "last"),
     ]
-    return save(nodes, weights, rank=2)
+    return save(nodes, shifted | indices, rank=2)
 
 
 @pytest.fixture
@@ -105,7 +104,11 @@ def test_same_weights_and_nodes_as_from_one_file(
     nodes = [onnx.load(path).graph.node for path in (expected.path, found.path)]
     assert nodes[0] == nodes[1]
     # It fits into one file again, and nothing is left beside it.
-    assert sorted(p.name for p in tmp_path.glob("*.onnx*")) == ["model.onnx", "one.onnx", "two.onnx"]
+    assert sorted(p.name for p in tmp_path.glob("*.onnx*")) == [
+        "model.onnx",
+        "one.onnx",
+        "two.onnx",
+    ]
     assert not list(tmp_path.rglob(".*"))
 
 
