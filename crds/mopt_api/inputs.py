@@ -39,8 +39,8 @@ class ModelSource(ApiModel):
         description="SHA-256 of the object's bytes, in hex. The Job refuses anything else."
     )
     format: ModelFormat = Field(
-        description="ONNX, ExportedProgram for a .pt2 written by torch.export.save, or "
-        "TorchScript for a file written by torch.jit.save."
+        description="ONNX, or a tar of an ONNX file and of its weights; ExportedProgram for a .pt2 "
+        "written by torch.export.save; TorchScript for a file written by torch.jit.save."
     )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Credentials of the store. Defaults to those of the output."

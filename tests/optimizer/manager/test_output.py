@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 
 from mopt_api.enums import ModelFormat, Precision, Runtime
@@ -21,6 +22,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_optimizer._errors import DataError, ModelError, ObjectNotFound
+from mopt_optimizer.artifacts import put_onnx
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.measure import manifest_bytes
 from mopt_optimizer.store import open_store
@@ -111,6 +113,30 @@ def test_other_forms_are_loaded_on_request(
         loaded = manager().load_from_output(uri, digest, asked)
         assert loaded.form.name == form
         np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
+
+
+def test_form_of_two_files_is_loaded(
+    manager: Manager, network: NetworkFiles, output: tuple[str, str, MeasureResult], tmp_path: Path
+) -> None:
+    uri, _, result = output
+    (path := tmp_path / "split" / "model.onnx").parent.mkdir()
+    onnx.save(
+        onnx.load(network.onnx),
+        path,
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+    )
+    artifact = put_onnx(Blobs(*open_store(uri, Credentials.OUTPUT, {})), path)
+    assert artifact.external_data
+    changed = {"ov": artifact}
+    variants = [
+        v.model_copy(update={"artifact": changed.get(v.name, v.artifact)}) for v in result.variants
+    ]
+    result = result.model_copy(update={"variants": variants})
+    loaded = manager().load_from_output(uri, result, "onnx")
+    assert loaded.form.name == "ov"
+    np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
 
 
 def test_rejected_variant_is_not_loaded(
