@@ -137,5 +137,6 @@ def _report(preparing: Watched, measuring: Watched, result: MeasureResult, int8_
         "in the last column, twice where two processes map them.\n\n"
         f"Prepare:\n\n{preparing.table()}\n\nMeasure:\n\n{measuring.table()}\n\n"
         + "\n".join(lines)
-        + f"\n\nINT8 artifact: {int8_bytes / 1e9:.2f} GB."
+        + f"\n\nINT8 artifact: {int8_bytes / 1e9:.2f} GB. Load average in the last quarter of an "
+        f"hour, that of other work included: {os.getloadavg()[2]:.0f} on {os.cpu_count()} CPUs."
     )

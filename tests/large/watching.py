@@ -66,16 +66,16 @@ class Watched:
         """Return the exit status."""
         sampler = threading.Thread(target=self._sample)
         sampler.start()
-        try:
-            assert self._process.stdout is not None
-            for line in self._process.stdout:
-                self._step = json.loads(line)["step"]
-            return self._process.wait()
-        finally:
-            self._ended.set()
-            sampler.join()
-            self._process.kill()
-            self._process.wait()
+        with self._process as process:
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    self._step = json.loads(line)["step"]
+                return process.wait()
+            finally:
+                process.kill()
+                self._ended.set()
+                sampler.join()
 
     def _sample(self) -> None:
         before = time.monotonic()
