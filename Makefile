@@ -89,7 +89,7 @@ demo-down: install ## Remove everything that `make demo` made.
 	$(BIN)/python hack/demo down
 
 .PHONY: test-large
-test-large: ## A model above 2 GB, alone (needs 20 GB of disk); writes docs/records/large.md.
+test-large: ## A model above 2 GB, alone (needs 24 GB of disk); writes docs/records/large.md.
 	hack/test large
 
 .PHONY: bench-operator

@@ -20,9 +20,12 @@ from mopt_optimizer._errors import ModelError, QuantizationError
 from mopt_optimizer.graph_files import data_files, place_model
 from mopt_optimizer.onnx_quantization import (
     Calibration,
+    FloatType,
     Scheme,
     StaticOptions,
     analyze_sensitivity,
+    convert_float,
+    quantize_onnx_dynamic,
     quantize_onnx_static,
 )
 from mopt_optimizer.verifying import OnnxSession
@@ -157,6 +160,15 @@ def test_old_opset_says_what_to_do(split: Path, samples: Samples) -> None:
     split.write_bytes(model.SerializeToString())
     with pytest.raises(Exception, match="opset 11 cannot be converted where weights lie"):
         quantize_onnx_static(split, split.with_name("int8.onnx"), samples, U8S8)
+
+
+def test_other_ways_say_that_they_do_not_take_it(split: Path) -> None:
+    target = split.with_name("other.onnx")
+    with pytest.raises(QuantizationError, match="only static INT8 and quantize_weights take such"):
+        quantize_onnx_dynamic(split, target)
+    with pytest.raises(QuantizationError, match="keeps weights in another file"):
+        convert_float(split, target, FloatType.FP16)
+    assert not target.exists()
 
 
 def test_large_weights_of_other_nodes_are_refused(
