@@ -241,3 +241,23 @@ def test_onnx_file_with_weights_beside_it_comes_as_a_tar(
     assert isinstance(summary, MeasureSummary), summary
     assert summary.baseline.runtime == Runtime.ONNX_RUNTIME
     assert [v.state for v in summary.variants] == [VariantState.PASSED]
+
+
+def test_torchscript_is_written_in_two_files_too(
+    jobs: Jobs, plan: PreparePlan, upscaler_ts: Path, tmp_path: Path
+) -> None:
+    jobs.store.put_file("model.ts", upscaler_ts)
+    model = PlannedModel(
+        uri=f"s3://{jobs.bucket}/model.ts",
+        sha256=hashlib.sha256(upscaler_ts.read_bytes()).hexdigest(),
+        format=ModelFormat.TORCH_SCRIPT,
+    )
+    plan = plan.model_copy(update={"model": model, "variants": VARIANTS[:1]})
+    summary = jobs.run(plan, **{MAX_INLINE_VARIABLE: "2000"})
+    assert isinstance(summary, PrepareSummary), summary
+    result = PrepareResult.model_validate_json(jobs.blobs.read(summary.result))
+    (form,) = result.artifacts
+    assert form.artifact.external_data
+    path = fetch_onnx(jobs.blobs, form.artifact, tmp_path / "fp32")
+    image = np.random.default_rng(5).random((1, 3, 20, 24), dtype=np.float32)
+    assert OnnxSession(path).run({"image": image})[0].shape == (1, 3, 40, 48)
