@@ -100,7 +100,7 @@ def _torch(path: Path, threads: int) -> _Opened:
     import torch
 
     # Registers the operators that quantized programs are made of.
-    import torch.ao.quantization.fx._decomposed  # noqa: F401
+    import torch.ao.quantization.fx._decomposed
 
     from mopt_optimizer import QuantizedModel
 
