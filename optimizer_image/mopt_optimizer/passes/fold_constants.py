@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# Amounts of padding, axes, sizes: the exporters' arithmetic on them goes with it.
+_SMALL = 1024
+
 
 class FoldConstants:
     """Folds nodes whose inputs are all constant, and sizes that are known from shapes.
@@ -20,4 +23,16 @@ class FoldConstants:
         """Rewrite the model in place; return whether anything changed."""
         from onnxscript.optimizer import fold_constants
 
-        return bool(fold_constants(model).modified)
+        return bool(fold_constants(model, should_fold=_should_fold).modified)
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Return True for a small ConstantOfShape, which onnxscript leaves alone for its size.
+
+    Args:
+        node: One whose inputs are constant.
+    """
+    if node.op_type != "ConstantOfShape" or node.domain:
+        return None
+    shape = node.inputs[0].const_value if node.inputs[0] is not None else None
+    return True if shape is not None and shape.numpy().prod() <= _SMALL else None

@@ -52,21 +52,44 @@ def optimize(
     expected of the model. A pass is rolled back where it fails, changes what is computed, or
     makes the file larger without making the graph smaller.
     """
-    return [_run(path, one, cases, log) for one in passes]
+    records: list[PassRecord] = []
+    model = None
+    for one in passes:
+        started = time.monotonic()
+        # Read again only where the last pass has touched it: shape inference takes longer than
+        # most passes.
+        model = model or _opened(path)
+        records.append(_run(path, model, one, cases, started))
+        last = records[-1]
+        if last.outcome is not NO_CHANGE:
+            model = None
+        log(
+            "passes",
+            f"{one.name}: {last.outcome}",
+            nodes_before=last.nodes_before,
+            nodes_after=last.nodes_after,
+            reason=last.message,
+        )
+    return records
 
 
-def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassRecord:
+def _opened(path: Path) -> ir.Model:
+    """Return the model with the shapes that can be inferred; they are not written to the file."""
     import onnx_ir as ir
     from onnx_ir.passes.common import ShapeInferencePass
 
-    started = time.monotonic()
     model = ir.load(path)
+    ShapeInferencePass()(model)
+    return model
+
+
+def _run(
+    path: Path, model: ir.Model, one: Pass, cases: Sequence[Case], started: float
+) -> PassRecord:
     before = after = count_nodes(model)
     bytes_before = bytes_after = model_bytes(path)
     outcome, message = NO_CHANGE, None
     try:
-        # In memory only: files that nothing changes keep their bytes.
-        ShapeInferencePass()(model)
         modified = one.run(model)
     except Exception as error:  # noqa: BLE001 - a pass's fault costs the pass; it is reported
         traceback.print_exc()
@@ -89,7 +112,6 @@ def _run(path: Path, one: Pass, cases: Sequence[Case], log: Log) -> PassRecord:
     seconds = round(time.monotonic() - started, 3)
     if outcome is not KEPT:
         after, bytes_after = before, bytes_before
-    log("passes", f"{one.name}: {outcome}", nodes_before=before, nodes_after=after, reason=message)
     return PassRecord(
         name=one.name,
         outcome=outcome,

@@ -62,6 +62,27 @@ CONV_BN_WEIGHTS = {
             id="constants",
         ),
         pytest.param(
+            # As PyTorch's older exporter writes the amounts of F.pad.
+            FoldConstants(),
+            "g (float[n,3,8,8] x) => (float[n,3,10,10] y) { rest = ConstantOfShape "
+            "<value = int64[1] {0}> (four) all = Concat <axis = 0> (sides, rest) "
+            "pairs = Reshape(all, two) turned = Slice(pairs, last, first, axis, back) "
+            "columns = Transpose <perm = [1, 0]> (turned) pads = Reshape(columns, flat) "
+            "y = Pad(x, pads) }",
+            {
+                "four": np.array([4]),
+                "sides": np.array([1, 1, 1, 1]),
+                "two": np.array([-1, 2]),
+                "last": np.array([-1]),
+                "first": np.array([np.iinfo(np.int64).min + 1]),
+                "axis": np.array([0]),
+                "back": np.array([-1]),
+                "flat": np.array([-1]),
+            },
+            ["Pad"],
+            id="amounts of padding",
+        ),
+        pytest.param(
             ExtractConstantToInitializer(),
             "g (float[n,3] x) => (float[n,3] y) "
             "{ c = Constant <value = float[3] {1.0, 2.0, 3.0}> () y = Mul(x, c) }",
@@ -145,6 +166,13 @@ def test_pass_fires(run: Run, one: Pass, text: str, weights: Weights, after: lis
             "g (float[n,3] x) => (float[n,3] y) { y = Mul(x, a) }",
             {"a": _normal(3)},
             id="one constant operand",
+        ),
+        pytest.param(
+            FoldConstants(),
+            "g (float[n,3] x) => (float[4096,n,3] y) { zeros = ConstantOfShape(size) "
+            "y = Add(x, zeros) }",
+            {"size": np.array([4096, 1, 1])},
+            id="large constant of a shape",
         ),
         pytest.param(
             EliminateNoop(),
