@@ -72,6 +72,10 @@ test-fast: ## Tests without a cluster or a model runtime (under 90 s).
 test-optimizer: ## Tests that load torch, ONNX Runtime, OpenVINO, MinIO.
 	hack/test optimizer
 
+.PHONY: test-browser
+test-browser: ## The report in Chromium, at two widths, light and dark; skipped where there is none.
+	hack/test browser
+
 .PHONY: test-operator
 test-operator: ## Tests against a real API server (light cluster).
 	hack/test operator

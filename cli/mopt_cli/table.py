@@ -77,8 +77,10 @@ def _target(target: TargetStatus) -> RenderableType:
         for v in (target.baseline, *target.variants)
         if v.reason
     ]
-    report = Text(f"report: {target.report.uri}", style="dim")
-    return Group(rows, *notes, report)
+    where = [Text(f"result: {target.report.uri}", style="dim")]
+    if target.report.page:
+        where.append(Text(f"report: {target.report.page}", style="dim"))
+    return Group(rows, *notes, *where)
 
 
 def render(resource: dict[str, Any]) -> RenderableType:

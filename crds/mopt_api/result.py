@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .base import Digest, ObservedModel
 from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
 
 BASELINE = "baseline"
+
+# Quantiles of a point's calls in result.json: 0, 5, ... 100 %.
+LATENCY_QUANTILES = 21
 
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
@@ -126,6 +130,11 @@ class PointResult(ObservedModel):
     throughput: float = Field(description="Samples per second, at the point's batch size.")
     runs: int = Field(ge=1, description="Calls measured.")
     coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
+    quantiles_ms: list[float] = Field(
+        default=[],
+        max_length=LATENCY_QUANTILES,
+        description="Latency at 0, 5, ... 100 % of the calls; 0 is the fastest.",
+    )
 
 
 class VariantResult(ObservedModel):
@@ -276,6 +285,45 @@ class PrepareResult(ObservedModel):
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 
 
+class PictureModel(ObservedModel):
+    """Base of what holds image files; in JSON they are base64."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class VariantCrop(PictureModel):
+    """A part of what a variant computed for one sample."""
+
+    variant: str
+    output: bytes = Field(description="The part, as an image file.")
+    difference: bytes = Field(
+        description="Largest difference of any channel to FP32's, amplified; an image file."
+    )
+    psnr: float = Field(description="Of this part, dB.")
+    ssim: float | None = Field(default=None, description="Of this part; None where it is tiny.")
+
+
+class SampleCrops(PictureModel):
+    """The part of one sample's output where the variants differ most from FP32."""
+
+    sample: int = Field(ge=0, description="Position in the evaluation data.")
+    left: int = Field(description="Pixels, in the output.")
+    top: int
+    width: int
+    height: int
+    amplification: float = Field(description="Factor on all the sample's difference images.")
+    input: bytes = Field(description="What the model was given there, as an image file.")
+    reference: bytes = Field(description="FP32's output there, as an image file.")
+    variants: list[VariantCrop]
+
+
+class Crops(PictureModel):
+    """Pictures of a measurement, for its page: an object of its own, so that result.json stays
+    small."""
+
+    samples: list[SampleCrops]
+
+
 class MeasureResult(ObservedModel):
     """result.json of a measure Job: everything known about one target."""
 
@@ -298,3 +346,21 @@ class MeasureResult(ObservedModel):
     )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+    evaluation_names: list[str] = Field(
+        default=[], description="Name of each evaluation sample, in the data's order."
+    )
+    crops: Digest | None = Field(
+        default=None, description="Digest of the Crops; None where outputs are no images."
+    )
+    measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
+    plan: dict[str, Any] | None = Field(
+        default=None, description="What the Job was told, as JSON; gates as last judged."
+    )
+
+
+def page_key(result_digest: str) -> str:
+    """Return where a result's page for people lies, relative to output.uri.
+
+    It follows from the digest of result.json, so nothing else needs to name it.
+    """
+    return f"reports/{result_digest.removeprefix('sha256:')}.html"

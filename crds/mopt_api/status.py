@@ -85,6 +85,11 @@ class Report(ObservedModel):
 
     digest: str = Field(max_length=71, description="Digest of the object's bytes.")
     uri: str = Field(max_length=1200, description="Where it lies, s3://BUCKET/KEY.")
+    page: str | None = Field(
+        default=None,
+        max_length=1200,
+        description="The same for people: an HTML file, s3://BUCKET/KEY.",
+    )
 
 
 class Measurement(ObservedModel):

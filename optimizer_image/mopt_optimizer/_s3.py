@@ -154,6 +154,11 @@ def _client(granted: Access, *, answer_seconds: float) -> Minio:
     )
 
 
+def _content_type(key: str) -> str:
+    """A browser shows a page only where it is told that it is one."""
+    return "text/html; charset=utf-8" if key.endswith(".html") else "application/octet-stream"
+
+
 class S3Store:
     """Implements Store on one bucket."""
 
@@ -261,7 +266,12 @@ class S3Store:
     def put_bytes(self, key: str, data: bytes) -> None:
         with self._errors(key):
             self._transfer.put_object(
-                self._bucket, key, io.BytesIO(data), len(data), part_size=PART_BYTES
+                self._bucket,
+                key,
+                io.BytesIO(data),
+                len(data),
+                content_type=_content_type(key),
+                part_size=PART_BYTES,
             )
 
     def size(self, key: str) -> int | None:

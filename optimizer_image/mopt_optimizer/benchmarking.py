@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.inputs import InputSpec
-from mopt_api.result import Latency, PointResult
+from mopt_api.result import LATENCY_QUANTILES, Latency, PointResult
 from mopt_api.spec import BenchmarkPoint
 
 from .noise import noise
@@ -164,6 +164,7 @@ def point_result(point: BenchmarkPoint, times_ns: Sequence[int], batch: int) -> 
     """
     times = np.asarray(times_ns, np.float64) / _NS_PER_MS
     p50, p90, p99 = (float(v) for v in np.percentile(times, [50, 90, 99]))
+    spread = np.percentile(times, np.linspace(0, 100, LATENCY_QUANTILES))
     mean = float(times.mean())
     return PointResult(
         point=point.name,
@@ -172,6 +173,7 @@ def point_result(point: BenchmarkPoint, times_ns: Sequence[int], batch: int) -> 
         throughput=batch * 1e3 / mean,
         runs=len(times_ns),
         coefficient_of_variation=float(times.std()) / mean,
+        quantiles_ms=[float(f"{value:.5g}") for value in spread],
     )
 
 

@@ -6,6 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from mopt_api.result import page_key
+
 from ._errors import DataError, DigestMismatch, ObjectNotFound, SpecError, StoreUnreachable
 from .store import CHUNK_BYTES, Store
 
@@ -29,7 +31,8 @@ def bytes_digest(data: bytes) -> str:
 
 
 class Blobs:
-    """Objects at blobs/sha256/HEX, and pointers to them at index/NAME, under one prefix.
+    """Objects at blobs/sha256/HEX, pointers to them at index/NAME, and pages for people at
+    reports/HEX.html, under one prefix.
 
     Whoever may write to the store is trusted with what it holds; damage is still found, because
     everything that is read is hashed.
@@ -111,6 +114,17 @@ class Blobs:
     def intact(self, digest: str, size: int) -> bool:
         """Return whether an object of that digest and size is stored; reads no content."""
         return self._store.size(self._key(digest)) == size
+
+    def put_page(self, result_digest: str, page: bytes) -> str:
+        """Store the page of a result that is stored already; return its uri."""
+        key = f"{self._prefix}{page_key(result_digest)}"
+        self._store.put_bytes(key, page)
+        self._check_size(key, len(page))
+        return self._store.uri(key)
+
+    def has_page(self, result_digest: str) -> bool:
+        """Return whether a result's page is stored."""
+        return self._store.size(f"{self._prefix}{page_key(result_digest)}") is not None
 
     def _index_key(self, name: str) -> str:
         if not _INDEX_NAME.fullmatch(name):

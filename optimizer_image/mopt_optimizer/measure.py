@@ -14,6 +14,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -44,11 +45,13 @@ from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
 from .artifacts import fetch_onnx
 from .blobs import Blobs
+from .crops import Gallery
 from .hardware import System, disturbance, has_native_bf16
 from .images import Samples
 from .isolation import Opening, VariantProcess
-from .quality import Comparison, ConflictingRange, NoClasses, NotAnImage, data_ranges
+from .quality import Comparison, ConflictingRange, Metric, NoClasses, NotAnImage, data_ranges
 from .references import References, load_references
+from .report_page import publish
 from .samples import load_data
 from .scratch import check_scratch
 from .sources import MAX_ONNX_BYTES, MODEL_SUFFIXES
@@ -178,13 +181,19 @@ class Measurement:
         )
         if (digest := self._blobs.index_get(key)) is not None:
             self._log("measure", "served from the store: measured before", digest=digest)
-            return MeasureResult.model_validate_json(self._blobs.read(digest)), digest
+            known = MeasureResult.model_validate_json(self._blobs.read(digest))
+            if not self._blobs.has_page(digest):
+                publish(self._blobs, known, digest, plan, self._log)
+            return known, digest
 
         with timings.step("fetch", "fetching the model and its prepared forms"):
             files = self._files(manifest)
         before = self._system.counters()
         with timings.step("trials", "opening, comparing and timing"):
-            baseline, variants = self._try(manifest, files, samples, truth, hardware, ranges)
+            gallery = self._gallery(ranges)
+            baseline, variants = self._try(
+                manifest, files, samples, truth, hardware, ranges, gallery
+            )
         disturbed = disturbance(before, self._system.counters())
         reference = None
         if samples:
@@ -213,11 +222,30 @@ class Measurement:
             references_digest=truth.digest if truth else None,
             disturbance=disturbed,
             seconds=timings.seconds,
+            evaluation_names=samples.names if samples else [],
+            crops=self._stored(gallery),
+            measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            plan=plan.to_api(),
         )
         digest = self._blobs.put_bytes(manifest_bytes(result))
         self._blobs.index_put(key, digest)
+        # After the index: a page that fails does not cost the measurement.
+        publish(self._blobs, result, digest, plan, self._log)
         self._log("measure", f"selected {result.selected}", digest=digest)
         return result, digest
+
+    def _gallery(self, ranges: Mapping[QualityMetric, float]) -> Gallery | None:
+        if self._plan.evaluation is None:
+            return None
+        spans = [span for metric, span in ranges.items() if Metric(metric.value).needs_range]
+        return Gallery(spans[0] if spans else 1.0, self._plan.evaluation.images)
+
+    def _stored(self, gallery: Gallery | None) -> str | None:
+        """Store the pictures, if there are any; return their digest."""
+        crops = gallery.crops() if gallery else None
+        return (
+            self._blobs.put_bytes(crops.model_dump_json(by_alias=True).encode()) if crops else None
+        )
 
     def _manifest(self) -> PrepareResult:
         try:
@@ -311,6 +339,7 @@ class Measurement:
         truth: References | None,
         hardware: Hardware,
         ranges: Mapping[QualityMetric, float],
+        gallery: Gallery | None,
     ) -> tuple[VariantResult, list[VariantResult]]:
         """Return the results of the baseline and, in the plan's order, of the variants."""
         plan = self._plan
@@ -362,6 +391,7 @@ class Measurement:
             workdir=scratch,
             log=self._log,
             truth=truth.read if truth else None,
+            gallery=gallery,
         )
         try:
             Trials(setup, baseline, list(trials.values())).run()
@@ -391,7 +421,7 @@ class Measurement:
 def measure(
     plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
 ) -> tuple[MeasureResult, str]:
-    """Measure a target; store result.json last, after everything that it names.
+    """Measure a target; store result.json after everything that it names, then its page.
 
     An equal measurement that is in the store already is returned instead, unless
     MOPT_REQUESTED_AT in environ differs from its own.

@@ -1,7 +1,7 @@
 """The report stage: judge a measurement that is in the store by other gates or objective.
 
 Nothing is measured and no model is opened: result.json is read by its digest, judged, and written
-under a digest of its own. The earlier one stays.
+under a digest of its own, with its page. The earlier one stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mopt_api.selection import select, unjudged
 from ._errors import DataError
 from ._progress import Log
 from .blobs import Blobs
+from .report_page import publish
 from .store import open_store
 
 
@@ -41,12 +42,14 @@ def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
         benchmark=plan.benchmark,
         reference=result.reference,
     )
+    told = {name: plan.to_api()[name] for name in ("quality", "objective", "benchmark")}
     return result.model_copy(
         update={
             "baseline": selection.baseline,
             "variants": selection.variants,
             "selected": selection.selected,
             "objective_point": point,
+            "plan": result.plan and result.plan | told,
         }
     )
 
@@ -74,5 +77,6 @@ def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[Meas
     result = judged_anew(measured, plan)
     text = json.dumps(result.to_api(), sort_keys=True, separators=(",", ":"))
     digest = blobs.put_bytes(text.encode())
+    publish(blobs, result, digest, plan, log)
     log("report", f"selected {result.selected}", digest=digest)
     return result, digest

@@ -32,6 +32,7 @@ from ._errors import BaselineError
 from ._progress import Log
 from .arrays import load_array, save_array
 from .benchmarking import batch_size, benchmark_feeds, interleave, point_result, schedule
+from .crops import Gallery
 from .isolation import Opening, VariantFailure
 from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
 from .references import Reference, check_reference
@@ -173,6 +174,7 @@ class Setup:
         memory_budget: Bytes that open processes may take together; None for no bound.
         start: Starts a process that has a model open.
         workdir: For arrays; holds one sample and the points' inputs at a time.
+        gallery: Collects pictures of the comparison; None for none.
     """
 
     inputs: Sequence[InputSpec]
@@ -186,6 +188,7 @@ class Setup:
     workdir: Path
     log: Log
     truth: Callable[[int], Reference] | None = None
+    gallery: Gallery | None = None
 
 
 def _save(arrays: Inputs, folder: Path) -> dict[str, Path]:
@@ -321,10 +324,15 @@ class Trials:
             truth = self._truth(number - 1, reference)
             for trial in _alive(group):
                 with self._attempt(trial):
-                    trial.compare(reference, self._evaluate(trial, files), truth)
+                    outputs = self._evaluate(trial, files)
+                    trial.compare(reference, outputs, truth)
+                    if setup.gallery is not None:
+                        setup.gallery.observe(number - 1, trial.name, sample, reference, outputs)
             total = len(setup.samples)
             setup.log("evaluate", f"compared sample {number} of {total}", done=number, total=total)
         self._baseline_compared = True
+        if setup.gallery is not None:
+            self._take_pictures(setup.gallery, group)
         for trial in _alive(group):
             for quality in trial.quality():
                 setup.log(
@@ -346,6 +354,17 @@ class Trials:
         if not self._baseline_compared:
             own.add_truth(truth.outputs, outputs)
         return truth
+
+    def _take_pictures(self, gallery: Gallery, group: Sequence[Trial]) -> None:
+        """Run the few samples that are worth showing once more."""
+        for number in gallery.chosen():
+            sample = self._setup.samples[number]
+            files = _save(sample, self._setup.workdir / "sample")
+            with self._attempt(self._baseline):
+                gallery.keep_reference(number, sample, self._evaluate(self._baseline, files))
+            for trial in _alive(group):
+                with self._attempt(trial):
+                    gallery.keep(number, trial.name, self._evaluate(trial, files))
 
     def _time(self, group: Sequence[Trial]) -> None:
         """Time the group and the baseline at every point."""

@@ -225,8 +225,12 @@ def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> flo
     return float(np.mean(labels == predicted))
 
 
-def _images(array: Array, layout: Layout | None) -> list[Array]:
-    """Return the batch's images, each (height, width, channels)."""
+def image_batch(array: Array, layout: Layout | None = None) -> list[Array]:
+    """Return the batch's images, each (height, width, channels).
+
+    Raises:
+        NotAnImage: Another rank.
+    """
     if array.ndim == 3 and layout is None:
         return list(array[..., np.newaxis])
     if array.ndim != 4:
@@ -259,7 +263,9 @@ def ssim_per_image(
     from skimage.metrics import structural_similarity
 
     _check_range(data_range)
-    expected_images, actual_images = (_images(array, layout) for array in _pair(reference, output))
+    expected_images, actual_images = (
+        image_batch(array, layout) for array in _pair(reference, output)
+    )
     side = min(expected_images[0].shape[:2])
     if side < _SSIM_SMALLEST:
         raise NotAnImage(f"SSIM needs 3 x 3 pixels at least; the output is {reference.shape}")

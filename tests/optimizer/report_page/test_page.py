@@ -1,0 +1,135 @@
+"""The page: complete, self-contained, well formed, and text stays text."""
+
+from __future__ import annotations
+
+import pytest
+import report_results
+from html_page import HtmlPage
+
+from mopt_api.result import (
+    BASELINE,
+    MeasureResult,
+    VariantReason,
+    VariantState,
+)
+from mopt_optimizer.report_page import render_page
+from mopt_optimizer.report_page.verdicts import REASONS, gate_text
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+
+
+@pytest.fixture(scope="module")
+def result() -> MeasureResult:
+    return report_results.result()
+
+
+@pytest.fixture(scope="module")
+def page(result: MeasureResult) -> HtmlPage:
+    return HtmlPage(
+        render_page(
+            result,
+            report_results.plan(),
+            digest=report_results.DIGEST,
+            manifest=report_results.manifest(),
+            crops=report_results.crops(result),
+        )
+    )
+
+
+def test_it_is_well_formed(page: HtmlPage) -> None:
+    assert page.faults == []
+    assert page.elements.count("h1") == page.elements.count("main") == 1
+
+
+def test_it_refers_to_nothing_outside(page: HtmlPage) -> None:
+    assert page.references
+    assert all(value.startswith("data:image/webp;base64,") for value in page.references)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.elements)
+    assert not any(name.startswith("on") for _, found in page.attributes for name in found)
+    (policy,) = [
+        found["content"]
+        for _, found in page.attributes
+        if found.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+
+
+def test_every_variant_gate_and_reason_is_told(page: HtmlPage, result: MeasureResult) -> None:
+    for variant in result.variants:
+        assert variant.name in page.text
+        assert variant.reason is None or REASONS[variant.reason] in page.text
+        assert variant.message is None or variant.message in page.text
+    for gate in report_results.GATES:
+        assert gate_text(gate) in page.text
+    for name in ("fold_constants", "rolled back", "computes something else at batch 2"):
+        assert name in page.text
+    for fact in (result.hardware.node, "onnxruntime 1.23.0", "12 CPU quota periods"):
+        assert str(fact) in page.text
+    assert "mopt-optimizer measure" in page.text
+
+
+def test_every_picture_has_words(page: HtmlPage) -> None:
+    assert all(found["alt"] for tag, found in page.attributes if tag == "img")
+    pictures = sum(tag == "svg" and "role" in found for tag, found in page.attributes)
+    assert page.elements.count("title") == pictures + 1
+
+
+def test_every_reason_has_words() -> None:
+    assert set(REASONS) == set(VariantReason)
+
+
+def test_text_stays_text(result: MeasureResult) -> None:
+    told = {"stage": "Measure", "model": {"uri": f"s3://models/{HOSTILE}"}}
+    hostile = report_results.result(HOSTILE).model_copy(
+        update={"plan": told, "evaluation_names": [HOSTILE] * report_results.SAMPLES}
+    )
+    page = HtmlPage(
+        render_page(
+            hostile,
+            report_results.plan(),
+            digest=report_results.DIGEST,
+            crops=report_results.crops(hostile),
+        )
+    )
+    assert page.faults == []
+    assert "script" not in page.elements
+    assert not any("onerror" in found for _, found in page.attributes)
+    assert HOSTILE in page.text
+    assert any(HOSTILE in found.get("alt", "") for _, found in page.attributes)
+
+
+def test_without_manifest_crops_and_gates_the_rest_is_there() -> None:
+    result = report_results.result()
+    page = HtmlPage(render_page(result, report_results.plan([]), digest=report_results.DIGEST))
+    assert page.faults == []
+    assert "No quality gate was set." in page.text
+    assert "What it looks like" not in page.text
+    assert page.elements.count("h2") < 12
+
+
+@pytest.mark.parametrize(
+    ("selected", "headline"),
+    [(BASELINE, "The model as it came is kept"), (None, "Nothing is selected")],
+)
+def test_where_nothing_wins_it_says_so(selected: str | None, headline: str) -> None:
+    result = report_results.result().model_copy(update={"selected": selected})
+    page = HtmlPage(render_page(result, report_results.plan(), digest=report_results.DIGEST))
+    assert headline in page.text
+    assert "by 1.2x" in page.text
+
+
+def test_where_nothing_was_measured_the_reasons_remain() -> None:
+    measured = report_results.result()
+    failed = [v for v in measured.variants if v.state is VariantState.FAILED]
+    result = measured.model_copy(update={"variants": failed, "selected": BASELINE})
+    page = HtmlPage(render_page(result, report_results.plan(), digest=report_results.DIGEST))
+    assert page.faults == []
+    assert "No variant could be compared." in page.text
+    assert "Speed against quality" not in page.text
+
+
+def test_the_same_result_is_the_same_page(result: MeasureResult) -> None:
+    first, second = (
+        render_page(result, report_results.plan(), digest=report_results.DIGEST) for _ in range(2)
+    )
+    assert first == second
