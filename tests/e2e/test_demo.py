@@ -37,7 +37,8 @@ def test_ends_ready_and_prints_the_table(demo: Demo) -> None:
     assert demo.resource["status"]["observedGeneration"] == demo.resource["metadata"]["generation"]
     assert condition(demo.resource, "Reconciling") is None
     assert condition(demo.resource, "Stalled") is None
-    for word in ("SPEEDUP", "baseline", demo.target["selected"], demo.target["report"]["uri"]):
+    report = demo.target["report"]
+    for word in ("SPEEDUP", "baseline", demo.target["selected"], report["uri"], report["page"]):
         assert word in demo.output
 
 
@@ -114,6 +115,13 @@ def test_every_digest_in_status_is_that_of_its_object(demo: Demo, read_object: R
         assert len(data) == artifact["sizeBytes"]
         checked += 1
     assert checked >= 5
+
+
+def test_page_tells_what_was_selected(demo: Demo, read_object: ReadObject) -> None:
+    page = read_object(demo.target["report"]["page"]).decode()
+    assert page.startswith("<!DOCTYPE html>")
+    assert f"{demo.target['selected']} is selected" in page
+    assert demo.target["report"]["digest"] in page
 
 
 def test_report_is_the_one_reported(demo: Demo, read_object: ReadObject) -> None:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mopt_api.enums import QualityMetric
+
+from . import figures
+
 _LOG_FROM = 20.0
+# Nobody sees a difference above this; FP32 runtimes lie there, and would flatten the rest.
+_DECIBELS_SHOWN = 80.0
+_DECIBELS_ABOVE_GATE = 20.0
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,23 @@ def around(values: list[float]) -> Axis:
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
     return Axis(low - room, high + room)
+
+
+def highest_told_apart(metric: QualityMetric, bound: float | None) -> float:
+    """Return the value above which a chart tells none apart."""
+    if not figures.is_decibels(metric):
+        return math.inf
+    return max(_DECIBELS_SHOWN, (bound or 0.0) + _DECIBELS_ABOVE_GATE)
+
+
+def quality_axis(metric: QualityMetric, values: Sequence[float], bound: float | None) -> Axis:
+    """Return an axis that holds what is drawn and the gate."""
+    everything = [*values, *([] if bound is None else [bound])]
+    if metric is QualityMetric.MAX_ABS_ERROR:
+        everything.append(0.0)
+    return around(everything)
+
+
+def note_above(highest: float, values: Sequence[float]) -> str:
+    """Return what to say below a chart on values that it does not tell apart."""
+    return f"Values above {highest:g} dB are drawn there." if max(values) > highest else ""

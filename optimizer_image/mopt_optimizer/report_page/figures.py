@@ -6,8 +6,7 @@ from mopt_api.enums import QualityMetric
 
 NOT_MEASURED = "–"
 _DECIBELS = (QualityMetric.PSNR, QualityMetric.SQNR)
-_MIB = 2**20
-_KIB = 2**10
+_UNITS = {2**10: "KiB", 2**20: "MiB", 2**30: "GiB"}
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -28,15 +27,16 @@ def milliseconds(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
     return f"{significant(value)} s" if value < 100 else f"{value / 60:.1f} min"
 
 
 def size(value: int | None) -> str:
     if value is None:
         return NOT_MEASURED
-    if value < _KIB:
-        return f"{value} B"
-    return f"{value / _KIB:.1f} KiB" if value < _MIB else f"{value / _MIB:.2f} MiB"
+    unit = max((u for u in _UNITS if value >= u), default=None)
+    return f"{value} B" if unit is None else f"{significant(value / unit)} {_UNITS[unit]}"
 
 
 def is_decibels(metric: QualityMetric) -> bool:

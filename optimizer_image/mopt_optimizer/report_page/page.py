@@ -26,7 +26,7 @@ from mopt_api.result import (
 )
 from mopt_api.spec import QualityGate
 
-from . import charts, figures, verdicts
+from . import figures, rows, scatters, verdicts
 
 _FOLDER = Path(__file__).parent / "templates"
 # Passes and layers beyond this many are counted, not listed.
@@ -39,7 +39,6 @@ class Row:
 
     variant: VariantResult
     state: str
-    lost: bool
     form: str
     why: str
     measured: bool
@@ -132,25 +131,25 @@ def render_page(
         latencies=[
             strips
             for point in result.baseline.points
-            if (strips := charts.latency_strips(result, point.point)) is not None
+            if (strips := rows.latency_strips(result, point.point)) is not None
         ],
         qualities=_qualities(result, plan),
-        sizes=charts.bars(
+        sizes=rows.bars(
             [(v.name, v.artifact.size_bytes) for v in everyone if v.artifact],
             lambda value: figures.size(int(value)),
             result.selected,
         ),
-        memory=charts.bars(
+        memory=rows.bars(
             [(v.name, v.peak_memory_bytes) for v in everyone if v.peak_memory_bytes],
             lambda value: figures.size(int(value)),
             result.selected,
         ),
         samples=_samples(result, crops),
-        prepare_times=charts.bars(
+        prepare_times=rows.bars(
             list(manifest.seconds.items()) if manifest else [], figures.seconds
         ),
-        measure_times=charts.bars(list(result.seconds.items()), figures.seconds),
-        variant_times=charts.bars(
+        measure_times=rows.bars(list(result.seconds.items()), figures.seconds),
+        variant_times=rows.bars(
             [(v.name, v.seconds) for v in everyone if v.seconds is not None],
             figures.seconds,
             result.selected,
@@ -171,7 +170,7 @@ def _model_name(result: MeasureResult) -> str:
 def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Row:
     speed = verdicts.at_point(variant, result.objective_point)
     latency = speed.latency_ms if speed else None
-    state = charts.shown_state(variant, result.selected)
+    state = verdicts.shown_state(variant, result.selected)
     size = variant.artifact.size_bytes if variant.artifact else None
     reduction = (
         f"{100 * (1 - size / result.source.size_bytes):.1f} %"
@@ -181,7 +180,6 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
     return Row(
         variant=variant,
         state="Baseline" if variant.name == BASELINE and state != "Selected" else state,
-        lost=charts.is_lost(state),
         form=verdicts.form(variant),
         why=verdicts.why(variant, result, plan.objective),
         measured=speed is not None,
@@ -208,7 +206,7 @@ def _metrics(result: MeasureResult) -> list[QualityMetric]:
 
 def _scatters(
     result: MeasureResult, plan: MeasurePlan | ReportPlan
-) -> list[tuple[charts.Scatter, charts.Scatter]]:
+) -> list[tuple[scatters.Scatter, scatters.Scatter]]:
     """Return a wide and a narrow chart per gate; without gates, of the first metric."""
     judged = [(gate, True) for gate in plan.quality]
     if not judged:
@@ -220,7 +218,7 @@ def _scatters(
     found = []
     for gate, bounded in judged:
         wide, narrow = (
-            charts.scatter(result, gate, bounded=bounded, objective=plan.objective, wide=wide)
+            scatters.scatter(result, gate, bounded=bounded, objective=plan.objective, wide=wide)
             for wide in (True, False)
         )
         if wide is not None and narrow is not None:
@@ -228,11 +226,9 @@ def _scatters(
     return found
 
 
-def _qualities(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> list[charts.Strips]:
+def _qualities(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> list[rows.Strips]:
     gates = {gate.metric: gate for gate in plan.quality if gate.aggregate is Aggregate.WORST}
-    found = (
-        charts.quality_strips(result, metric, gates.get(metric)) for metric in _metrics(result)
-    )
+    found = (rows.quality_strips(result, metric, gates.get(metric)) for metric in _metrics(result))
     return [strips for strips in found if strips is not None]
 
 
@@ -259,7 +255,7 @@ def _samples(result: MeasureResult, crops: Crops | None) -> list[Sample]:
             pictures.append(
                 Picture(
                     name=part.variant,
-                    state=charts.shown_state(variant, result.selected),
+                    state=verdicts.shown_state(variant, result.selected),
                     output=_image(part.output),
                     difference=_image(part.difference),
                     whole=", ".join(

@@ -81,6 +81,11 @@ def was_measured(variant: VariantResult) -> bool:
     return variant.state in (VariantState.PASSED, VariantState.REJECTED)
 
 
+def shown_state(variant: VariantResult, selected: str | None) -> str:
+    """Return a variant's state, Selected where it won."""
+    return "Selected" if variant.name == selected else variant.state.value
+
+
 def gate_text(gate: QualityGate) -> str:
     """Return a gate in words and signs."""
     sign, bound = ("≤", gate.maximum) if gate.maximum is not None else ("≥", gate.minimum)

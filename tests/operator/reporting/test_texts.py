@@ -16,7 +16,7 @@ from mopt_api.status import Summary
 from mopt_operator.logs import JsonFormatter, TextFormatter, about
 from mopt_operator.notifying import step_event
 from mopt_operator.observing import Resource
-from mopt_operator.reporting import quality_text, size_text
+from mopt_operator.reporting import quality_text, report_of, size_text
 
 PSNR = QualityResult(metric=QualityMetric.PSNR, worst=41.26, mean=45.55)
 SSIM = QualityResult(metric=QualityMetric.SSIM, worst=0.98765, mean=0.99)
@@ -139,3 +139,9 @@ def test_json_line_holds_the_resource() -> None:
 def test_text_line_ends_with_the_resource() -> None:
     assert TextFormatter().format(record(**about("team", "sr"))).endswith("said so (team/sr)")
     assert TextFormatter().format(record()).endswith("said so")
+
+
+def test_the_page_follows_from_the_digest() -> None:
+    report = report_of("s3://optimized/model/", f"sha256:{'a' * 64}")
+    assert report.uri == f"s3://optimized/model/blobs/sha256/{'a' * 64}"
+    assert report.page == f"s3://optimized/model/reports/{'a' * 64}.html"

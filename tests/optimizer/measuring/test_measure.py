@@ -13,14 +13,17 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import skimage.data
+from html_page import HtmlPage
 from PIL import Image
 
 from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
 from mopt_api.result import (
+    LATENCY_QUANTILES,
     Artifact,
     ArtifactFormat,
+    Crops,
     MeasureResult,
     PreparedArtifact,
     PrepareResult,
@@ -28,6 +31,7 @@ from mopt_api.result import (
     SourceInfo,
     VariantReason,
     VariantState,
+    page_key,
 )
 from mopt_api.selection import objective_cost
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate, Quantization, Variant
@@ -41,6 +45,7 @@ from mopt_optimizer._errors import (
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.hardware import System, has_native_bf16
 from mopt_optimizer.measure import cannot_run, content_key, measure, software_versions
+from mopt_optimizer.report_page.verdicts import REASONS, gate_text
 from mopt_optimizer.store import open_store
 
 if TYPE_CHECKING:
@@ -274,6 +279,48 @@ def test_the_winner_passed_and_is_stored(
     assert result.baseline.artifact.digest == f"sha256:{bench.plan.model.sha256}"
 
 
+def test_the_page_tells_all_of_it(
+    measured: tuple[MeasureResult, str, list[str]], bench: Bench
+) -> None:
+    result, digest, _ = measured
+    page = HtmlPage((bench.root / "output" / page_key(digest)).read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert all(value.startswith("data:image/webp;base64,") for value in page.references)
+    for variant in (result.baseline, *result.variants):
+        assert variant.name in page.text
+        assert variant.reason is None or REASONS[variant.reason] in page.text
+        assert variant.message is None or " ".join(variant.message.split()) in page.text
+    for gate in bench.plan.quality:
+        assert gate_text(gate) in page.text
+    assert all(name in page.text for name in result.evaluation_names)
+    assert digest in page.text
+
+
+def test_pictures_are_of_the_pixels(
+    measured: tuple[MeasureResult, str, list[str]], bench: Bench
+) -> None:
+    result, _, _ = measured
+    assert result.crops is not None
+    crops = Crops.model_validate_json(bench.blobs.read(result.crops))
+    compared = [v for v in result.variants if v.quality]
+    assert crops.samples
+    for sample in crops.samples:
+        assert (sample.width, sample.height) == (2 * TILE, 2 * TILE)
+        assert [v.variant for v in sample.variants] == [v.name for v in compared]
+        # The part is the whole image here.
+        for variant, part in zip(compared, sample.variants, strict=True):
+            psnr = next(q for q in variant.quality if q.metric is QualityMetric.PSNR)
+            assert psnr.per_sample is not None
+            assert part.psnr == pytest.approx(psnr.per_sample[sample.sample], abs=1e-6)
+
+
+def test_the_calls_spread_is_recorded(measured: tuple[MeasureResult, str, list[str]]) -> None:
+    for point in measured[0].baseline.points:
+        assert len(point.quantiles_ms) == LATENCY_QUANTILES
+        assert point.quantiles_ms == sorted(point.quantiles_ms)
+        assert point.quantiles_ms[10] == pytest.approx(point.latency_ms.p50, rel=1e-3)
+
+
 def test_surroundings_are_recorded(measured: tuple[MeasureResult, str, list[str]]) -> None:
     result = measured[0]
     assert result.hardware.threads == 1
@@ -290,6 +337,17 @@ def test_an_equal_measurement_is_served_from_the_store(
     assert "trials" not in steps
 
 
+def test_a_page_that_is_gone_is_rendered_again_without_measuring(
+    measured: tuple[MeasureResult, str, list[str]], bench: Bench, tmp_path: Path
+) -> None:
+    page = bench.root / "output" / page_key(measured[1])
+    before = page.read_bytes()
+    page.unlink()
+    _, _, steps = bench.measure(bench.plan, tmp_path / "again")
+    assert page.read_bytes() == before
+    assert "trials" not in steps
+
+
 def test_without_evaluation_data_nothing_is_compared(bench: Bench, tmp_path: Path) -> None:
     plan = bench.plan.model_copy(
         update={"evaluation": None, "quality": [], "variants": [VARIANTS[1]]}
@@ -297,6 +355,7 @@ def test_without_evaluation_data_nothing_is_compared(bench: Bench, tmp_path: Pat
     result, _, _ = bench.measure(plan, tmp_path / "w", MOPT_REQUESTED_AT="now")
     assert (result.evaluation_digest, result.evaluation_samples) == (None, None)
     assert result.variants[0].quality == []
+    assert result.crops is None
     assert result.variants[0].points[0].runs >= 10
 
 

@@ -17,6 +17,7 @@ from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
 from mopt_api.spec import BenchmarkPoint, Variant
 from mopt_optimizer._errors import BaselineError, DataError
+from mopt_optimizer.crops import Gallery
 from mopt_optimizer.isolation import Opening, VariantFailure
 from mopt_optimizer.quality import Comparison, NotAnImage
 from mopt_optimizer.references import Reference
@@ -140,6 +141,7 @@ def run(
     budget: int | None = None,
     comparison: Comparison | None = None,
     truth: Callable[[int], Reference] | None = None,
+    gallery: Gallery | None = None,
 ) -> dict[str, VariantResult]:
     setup = Setup(
         inputs=[INPUT],
@@ -153,6 +155,7 @@ def run(
         workdir=tmp_path,
         log=lambda *_, **__: None,
         truth=truth,
+        gallery=gallery,
     )
     by_truth = truth is not None
     baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}), by_truth=by_truth)
@@ -309,3 +312,26 @@ def test_a_variant_that_fails_shows_no_quality_of_either_kind(tmp_path: Path) ->
     assert results["v"].reason is VariantReason.BUILD_FAILED
     assert (results["v"].quality, results["v"].agreement) == ([], None)
     assert len(results["baseline"].quality[0].per_sample or ()) == 2
+
+
+def test_pictures_cost_one_more_run_of_the_samples_shown(tmp_path: Path) -> None:
+    gallery = Gallery(1.0)
+    there = world(v=Behaviour(error=0.1), w=Behaviour(error=0.2, fails="bind"))
+    results = run(tmp_path, there, samples=3, gallery=gallery)
+    assert results["v"].state is VariantState.PASSED
+    crops = gallery.crops()
+    assert crops is not None
+    shown = crops.samples[0]
+    assert [v.variant for v in shown.variants] == ["v", "w"]
+    assert [v.psnr for v in shown.variants] == pytest.approx([20, 20 * np.log10(5)], abs=1e-3)
+    # Opened, three samples, and those that are shown.
+    assert there.events.count("evaluate v") == 1 + 3 + len(crops.samples)
+
+
+def test_pictures_show_the_same_samples_in_every_group(tmp_path: Path) -> None:
+    gallery = Gallery(1.0)
+    behaviours = {name: Behaviour(error=0.1, memory=100) for name in "abc"}
+    run(tmp_path, world(**behaviours), budget=250, gallery=gallery)
+    crops = gallery.crops()
+    assert crops is not None
+    assert [[v.variant for v in s.variants] for s in crops.samples] == [["a", "b", "c"]]

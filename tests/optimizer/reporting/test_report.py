@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from html_page import HtmlPage
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import PLAN_VARIABLE, Credentials, ReportPlan
@@ -24,6 +25,7 @@ from mopt_api.result import (
     VariantReason,
     VariantResult,
     VariantState,
+    page_key,
 )
 from mopt_api.termination import ErrorSummary, MeasureSummary, decode
 from mopt_optimizer._errors import DataError, ObjectNotFound
@@ -184,6 +186,30 @@ def test_same_judgement_is_the_same_object(tmp_path: Path, digest: str, log: Log
     _, first = report(plan(tmp_path, digest), {}, log)
     _, second = report(plan(tmp_path, digest), {}, log)
     assert first == second
+
+
+def test_the_new_verdict_has_a_page_of_its_own(
+    tmp_path: Path, digest: str, blobs: Blobs, log: Log
+) -> None:
+    gates = [{"metric": "PSNR", "minimum": 37}]
+    _, written = report(plan(tmp_path, digest, quality=gates), {}, log)
+    page = HtmlPage((tmp_path / "out" / page_key(written)).read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert "int8 is selected" in page.text
+    assert "worst PSNR ≥ 37 dB" in page.text
+    assert not blobs.has_page(digest)
+
+
+def test_what_was_told_follows_the_new_verdict(tmp_path: Path, blobs: Blobs, log: Log) -> None:
+    told = measured().model_copy(
+        update={"plan": {"stage": "Measure", "outputUri": "s3://o/p", "quality": []}}
+    )
+    digest = blobs.put_bytes(json.dumps(told.to_api()).encode())
+    gates = [{"metric": "PSNR", "minimum": 37}]
+    result, _ = report(plan(tmp_path, digest, quality=gates), {}, log)
+    assert result.plan is not None
+    assert (result.plan["stage"], result.plan["outputUri"]) == ("Measure", "s3://o/p")
+    assert [gate["minimum"] for gate in result.plan["quality"]] == [37]
 
 
 def test_missing_point_is_named(tmp_path: Path, digest: str, log: Log) -> None:

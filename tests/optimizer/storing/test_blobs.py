@@ -35,6 +35,15 @@ def test_file_lies_under_its_digest(opened: tuple[Store, Blobs], tmp_path: Path)
     assert (tmp_path / "copy").read_bytes() == DATA
 
 
+def test_a_page_lies_where_its_result_s_digest_says(opened: tuple[Store, Blobs]) -> None:
+    store, blobs = opened
+    digest = blobs.put_bytes(DATA)
+    assert not blobs.has_page(digest)
+    assert blobs.put_page(digest, b"<p>") == store.uri(f"out/reports/{HEX}.html")
+    assert blobs.has_page(digest)
+    assert store.read(f"out/reports/{HEX}.html") == b"<p>"
+
+
 def test_damaged_object_is_never_handed_out(opened: tuple[Store, Blobs], tmp_path: Path) -> None:
     store, blobs = opened
     digest = blobs.put_bytes(DATA)

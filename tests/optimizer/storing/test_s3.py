@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from minio import Minio
 
 from mopt_api.plan import Credentials
 from mopt_optimizer._errors import (
@@ -55,6 +56,17 @@ def test_empty_object_survives_the_round_trip(store: Store, tmp_path: Path) -> N
     assert (tmp_path / "out").read_bytes() == b""
     assert store.size("empty") == 0
     assert store.read("empty") == b""
+
+
+def test_a_browser_is_told_what_is_a_page(minio: MinioServer) -> None:
+    uri = f"s3://{minio.bucket()}"
+    store = open_store(uri, Credentials.OUTPUT, minio.environ())[0]
+    host = minio.endpoint.removeprefix("http://")
+    client = Minio(host, minio.access_key, minio.secret_key, secure=False, region="us-east-1")
+    bucket = uri.removeprefix("s3://")
+    for key, kind in (("a.html", "text/html; charset=utf-8"), ("b", "application/octet-stream")):
+        store.put_bytes(key, b"<p>")
+        assert client.stat_object(bucket, key).content_type == kind
 
 
 def test_list_is_sorted_and_keeps_to_the_prefix(store: Store) -> None:
