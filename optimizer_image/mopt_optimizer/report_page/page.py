@@ -23,6 +23,7 @@ from mopt_api.result import (
     PrepareResult,
     SampleCrops,
     VariantResult,
+    VariantState,
 )
 from mopt_api.spec import QualityGate
 
@@ -125,7 +126,8 @@ def render_page(
         verdict=verdicts.verdict(result, plan),
         verdicts=verdicts,
         everyone=everyone,
-        measured=[v for v in result.variants if verdicts.was_measured(v)],
+        compared=[v for v in everyone if v.quality and verdicts.was_measured(v)],
+        reference=verdicts.reference(result),
         rows=[_row(variant, result, plan) for variant in everyone],
         scatters=_scatters(result, plan),
         latencies=[
@@ -179,7 +181,7 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
     )
     return Row(
         variant=variant,
-        state="Baseline" if variant.name == BASELINE and state != "Selected" else state,
+        state="Baseline" if variant.name == BASELINE and state == VariantState.PASSED else state,
         form=verdicts.form(variant),
         why=verdicts.why(variant, result, plan.objective),
         measured=speed is not None,
@@ -196,12 +198,22 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
                 figures.quality(q.metric, q.mean, exact=q.exact),
             )
             for q in variant.quality
+        ]
+        + [
+            (
+                f"to FP32 {q.metric}",
+                figures.quality(q.metric, q.worst, exact=q.exact),
+                figures.quality(q.metric, q.mean, exact=q.exact),
+            )
+            for q in variant.agreement or []
         ],
     )
 
 
 def _metrics(result: MeasureResult) -> list[QualityMetric]:
-    return list(dict.fromkeys(q.metric for v in result.variants for q in v.quality))
+    return list(
+        dict.fromkeys(q.metric for v in (result.baseline, *result.variants) for q in v.quality)
+    )
 
 
 def _scatters(

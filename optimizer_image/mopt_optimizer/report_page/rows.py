@@ -89,7 +89,7 @@ def quality_strips(
     """
     measured = [
         (variant, q)
-        for variant in result.variants
+        for variant in (result.baseline, *result.variants)
         for q in variant.quality
         if q.metric is metric and q.per_sample and was_measured(variant)
     ]

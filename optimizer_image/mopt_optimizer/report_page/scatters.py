@@ -44,7 +44,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Speed against quality: further right is faster, further up is closer to FP32.
+    """Speed against quality: further right is faster, further up is closer to the reference.
 
     Attributes:
         gate: Horizontal; what lies below it is rejected. None without a gate.
@@ -86,7 +86,7 @@ def scatter(
     """
     shown = [
         (variant, variant.speedup, value)
-        for variant in result.variants
+        for variant in (result.baseline, *result.variants)
         if was_measured(variant)
         and variant.speedup is not None
         and (value := judged_value(gate, variant.quality)) is not None

@@ -11,6 +11,7 @@ from mopt_api.result import (
     BASELINE,
     MeasureResult,
     PointResult,
+    QualityReference,
     QualityResult,
     VariantReason,
     VariantResult,
@@ -77,6 +78,13 @@ def form(variant: VariantResult) -> str:
     return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
 
 
+def reference(result: MeasureResult) -> str:
+    """Return what quality compares outputs with."""
+    if result.reference is QualityReference.GROUND_TRUTH:
+        return "ground truth"
+    return "the FP32 output of the model as it came"
+
+
 def was_measured(variant: VariantResult) -> bool:
     return variant.state in (VariantState.PASSED, VariantState.REJECTED)
 
@@ -119,8 +127,8 @@ def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> 
     """Return why a variant is selected, or why it is not."""
     if variant.name == result.selected:
         return "selected: the best that passes every gate"
-    if variant.name == BASELINE:
-        return "the model as it came; everything is compared with it"
+    if variant.name == BASELINE and variant.state is VariantState.PASSED:
+        return "the model as it came; everything is measured beside it"
     if variant.state is not VariantState.PASSED:
         reason = REASONS.get(variant.reason, str(variant.reason)) if variant.reason else ""
         return ": ".join(part for part in (reason, variant.message) if part)
@@ -153,7 +161,16 @@ def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
         + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
     )
     if chosen is None:
-        return Verdict(None, "Nothing is selected", [_sentence(needed), *_faster(result)])
+        own = result.baseline.message
+        return Verdict(
+            None,
+            "Nothing is selected",
+            [
+                _sentence(needed),
+                *([_sentence(f"the model as it came is no choice either: {own}")] if own else []),
+                *_faster(result),
+            ],
+        )
     if chosen.name == BASELINE:
         return Verdict(
             chosen, "The model as it came is kept", [_sentence(needed), *_faster(result)]

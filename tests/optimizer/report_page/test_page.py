@@ -9,6 +9,7 @@ from html_page import HtmlPage
 from mopt_api.result import (
     BASELINE,
     MeasureResult,
+    QualityReference,
     VariantReason,
     VariantState,
 )
@@ -133,3 +134,34 @@ def test_the_same_result_is_the_same_page(result: MeasureResult) -> None:
         render_page(result, report_results.plan(), digest=report_results.DIGEST) for _ in range(2)
     )
     assert first == second
+
+
+def test_by_ground_truth_the_baseline_is_judged_too() -> None:
+    known = report_results.result()
+    spoiled = known.variants[0]
+    baseline = known.baseline.model_copy(
+        update={
+            "state": VariantState.REJECTED,
+            "reason": VariantReason.QUALITY_GATE,
+            "message": "worst PSNR 36.26 is below 40",
+            "quality": spoiled.quality,
+        }
+    )
+    agreeing = known.variants[1].model_copy(update={"agreement": spoiled.quality})
+    result = known.model_copy(
+        update={
+            "reference": QualityReference.GROUND_TRUTH,
+            "baseline": baseline,
+            "variants": [agreeing, *known.variants[2:]],
+            "selected": None,
+        }
+    )
+    page = HtmlPage(render_page(result, report_results.plan(), digest=report_results.DIGEST))
+    assert page.faults == []
+    for words in (
+        "agreement with ground truth on 6 evaluation samples",
+        "The model as it came is no choice either: worst PSNR 36.26 is below 40.",
+        "misses a quality gate: worst PSNR 36.26 is below 40",
+        "to FP32 PSNR 36.26 dB",
+    ):
+        assert words in page.text
