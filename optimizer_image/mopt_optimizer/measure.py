@@ -183,7 +183,7 @@ class Measurement:
             self._log("measure", "served from the store: measured before", digest=digest)
             known = MeasureResult.model_validate_json(self._blobs.read(digest))
             if not self._blobs.has_page(digest):
-                publish(self._blobs, known, digest, plan, self._log)
+                publish(self._blobs, digest, plan, self._log)
             return known, digest
 
         with timings.step("fetch", "fetching the model and its prepared forms"):
@@ -230,7 +230,7 @@ class Measurement:
         digest = self._blobs.put_bytes(manifest_bytes(result))
         self._blobs.index_put(key, digest)
         # After the index: a page that fails does not cost the measurement.
-        publish(self._blobs, result, digest, plan, self._log)
+        publish(self._blobs, digest, plan, self._log)
         self._log("measure", f"selected {result.selected}", digest=digest)
         return result, digest
 

@@ -77,6 +77,6 @@ def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[Meas
     result = judged_anew(measured, plan)
     text = json.dumps(result.to_api(), sort_keys=True, separators=(",", ":"))
     digest = blobs.put_bytes(text.encode())
-    publish(blobs, result, digest, plan, log)
+    publish(blobs, digest, plan, log)
     log("report", f"selected {result.selected}", digest=digest)
     return result, digest

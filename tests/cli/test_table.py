@@ -55,3 +55,14 @@ def test_a_baseline_that_passes_shows_no_state() -> None:
     text = shown(reference="Baseline", baseline=variant("baseline", 31))
     assert "ground truth" not in text
     assert "Passed" not in text
+
+
+def test_the_page_is_named_beside_the_result() -> None:
+    where = {
+        "digest": "sha256:0",
+        "uri": "s3://out/blobs/sha256/0",
+        "page": "s3://out/reports/0.html",
+    }
+    lines = shown(baseline=variant("baseline", 31), report=where).split("\n")
+    assert "result: s3://out/blobs/sha256/0" in lines
+    assert "report: s3://out/reports/0.html" in lines

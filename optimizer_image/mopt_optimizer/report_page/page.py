@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -147,10 +148,8 @@ def render_page(
             result.selected,
         ),
         samples=_samples(result, crops),
-        prepare_times=rows.bars(
-            list(manifest.seconds.items()) if manifest else [], figures.seconds
-        ),
-        measure_times=rows.bars(list(result.seconds.items()), figures.seconds),
+        prepare_times=_times(manifest.seconds if manifest else {}),
+        measure_times=_times(result.seconds),
         variant_times=rows.bars(
             [(v.name, v.seconds) for v in everyone if v.seconds is not None],
             figures.seconds,
@@ -161,6 +160,11 @@ def render_page(
         most_layers=_MOST_LAYERS,
         command=_command(result, plan),
     )
+
+
+def _times(seconds: Mapping[str, float]) -> list[rows.Bar]:
+    longest_first = sorted(seconds.items(), key=lambda item: -item[1])
+    return rows.bars(longest_first, figures.seconds)
 
 
 def _model_name(result: MeasureResult) -> str:

@@ -11,12 +11,11 @@ from ..blobs import Blobs
 from .page import render_page
 
 
-def publish(
-    blobs: Blobs, result: MeasureResult, digest: str, plan: MeasurePlan | ReportPlan, log: Log
-) -> str:
+def publish(blobs: Blobs, digest: str, plan: MeasurePlan | ReportPlan, log: Log) -> str:
     """Render and store the page of a result that is stored already.
 
-    What a store's owner has removed since, the manifest or the pictures, is left out.
+    It is read from there, so that the same result.json always gives the same page. What a store's
+    owner has removed since, the manifest or the pictures, is left out.
 
     Args:
         digest: Of result.json.
@@ -26,8 +25,10 @@ def publish(
         The page's uri.
 
     Raises:
-        StoreError: Besides an object that is gone.
+        ObjectNotFound: There is no such result.
+        StoreError
     """
+    result = MeasureResult.model_validate_json(blobs.read(digest))
     manifest = _read(blobs, result.prepared)
     pictures = _read(blobs, result.crops) if result.crops else None
     page = render_page(
