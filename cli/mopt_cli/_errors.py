@@ -27,6 +27,7 @@ class CliError(Exception):
 
 # Where the remedy in mopt_api.reasons speaks of the cluster.
 _LOCAL_REMEDIES = {
+    Reason.INVALID_MODEL: "Give a complete file of the right format.",
     Reason.DIGEST_MISMATCH: "Set spec.model.sha256 to that of the file that is meant.",
     Reason.OBJECT_NOT_FOUND: "Correct its uri, or name local files with --model, --calibration, "
     "--evaluation.",

@@ -1,4 +1,4 @@
-"""Whether what a command runs is installed: `mopt check` and `mopt table` need the extra cli only."""
+"""Whether what a command runs is installed; `mopt check` and `mopt table` need only `cli`."""
 
 from __future__ import annotations
 

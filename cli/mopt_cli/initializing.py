@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import yaml
 
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.enums import DType
@@ -65,25 +66,25 @@ def resource_text(
     inputs, ranges = _inputs(description, shapes or {})
     images = _is_image(inputs)
     lines = [
-        f"# Written by mopt init from {json.dumps(file_name)}. Lines marked {PLACEHOLDER} name your",
-        "# stores; mopt run takes local files in their place: --model, --calibration,",
+        f"# Written by mopt init from {_quoted(file_name)}. Lines marked {PLACEHOLDER}",
+        "# name your stores; mopt run takes local files in their place: --model, --calibration,",
         "# --evaluation, --output.",
         f"apiVersion: {API_VERSION}",
         f"kind: {KIND}",
         "metadata:",
-        f"  name: {name}",
+        f"  name: {_quoted(name)}",
         "spec:",
         "  model:",
         f"    uri: s3://models/{name}/{_object_name(file_name)}  # {PLACEHOLDER}",
-        f"    sha256: {sha256}",
+        f"    sha256: {_quoted(sha256)}",
         f"    format: {description.format.value}",
         "  inputs:",
     ]
     for one in inputs:
         lines += [
-            f"    - name: {json.dumps(one.name)}",
+            f"    - name: {_quoted(one.name)}",
             f"      dtype: {one.dtype}",
-            f"      shape: [{', '.join(map(str, one.shape))}]",
+            f"      shape: [{', '.join(map(_size, one.shape))}]",
         ]
     lines += _dimension_lines(ranges)
     lines += _data_lines(name, images=images)
@@ -104,6 +105,18 @@ def resource_text(
 def resource_name(stem: str) -> str:
     """Return a DNS label made from a file's name."""
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40].strip("-") or "model"
+
+
+def _quoted(text: str) -> str:
+    """Return text as a YAML scalar in quotes, on one line."""
+    return str(
+        yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    ).strip()
+
+
+def _size(size: int | str) -> str:
+    """Return a size as a YAML scalar; a name such as n would else be a boolean."""
+    return str(size) if isinstance(size, int) or yaml.safe_load(size) == size else _quoted(size)
 
 
 def _object_name(file_name: str) -> str:
@@ -207,8 +220,8 @@ def _dimension_lines(ranges: Mapping[str, Range]) -> list[str]:
         multiple = f", multipleOf: {size.multiple_of}" if size.multiple_of else ""
         guess = "" if size.told else "  # the file has no upper bound: adapt"
         lines.append(
-            f"    {name}: {{min: {size.minimum}, opt: {size.opt}, max: {size.maximum}{multiple}}}"
-            f"{guess}"
+            f"    {_size(name)}: {{min: {size.minimum}, opt: {size.opt}, "
+            f"max: {size.maximum}{multiple}}}{guess}"
         )
     return lines
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ._errors import CliError
-from .commands import check, init, inspect, run_local, schema, table
+from .commands import check, compare, init, inspect, run_local, schema, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Optimize models here, check ModelOptimizations, read their results.",
 )
 app.command("run")(run_local.run)
+app.command("compare")(compare.compare)
 app.command("init")(init.init)
 app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)

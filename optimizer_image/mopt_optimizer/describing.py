@@ -209,9 +209,8 @@ def _program_flops(
         with torch.no_grad(), counter:
             program.module()(*arguments)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        raise DimensionError(
-            f"the model does not run at these sizes: {first_line(error)}"
-        ) from error
+        reason = first_line(error)
+        raise DimensionError(f"the model does not run at these sizes: {reason}") from error
     return int(counter.get_total_flops())
 
 
@@ -221,13 +220,12 @@ def _size(axis: Axis, sizes: Mapping[str, int]) -> int:
 
 def _describe_script(module: torch.jit.ScriptModule, path: Path) -> ModelDescription:
     operators = Counter(node.kind() for node in module.inlined_graph.nodes())
+    needed = [name for name, given in script_parameters(module).items() if given]
     return ModelDescription(
         format=ModelFormat.TORCH_SCRIPT,
         size_bytes=path.stat().st_size,
         # The file names its inputs and says nothing of their types and sizes.
-        inputs=[
-            DescribedValue(name=n) for n, needed in script_parameters(module).items() if needed
-        ],
+        inputs=[DescribedValue(name=name) for name in needed],
         parameters=sum(p.numel() for p in module.parameters()),
         nodes=operators.total(),
         operators=dict(sorted(operators.items())),

@@ -45,9 +45,8 @@ def inspect(
     if model_format is None and _is_json(file):
         result = _result(file)
         report = Report(digest="", uri=str(file))
-        shown = Group(
-            Text(verdict(result), style="bold"), render_target(target_status(result, report))
-        )
+        rows = render_target(target_status(result, report))
+        shown = Group(Text(verdict(result), style="bold"), rows)
         emit(result.to_api(), shown, form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)

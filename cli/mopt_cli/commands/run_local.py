@@ -115,13 +115,13 @@ def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Repo
 
 def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
     status = target_status(result, report)
-    lines = [Text(verdict(result), style="bold")]
-    served = next(
-        (v for v in (status.baseline, *status.variants) if v.name == status.selected), None
+    where = [("everything", work.output_uri)]
+    for variant in (status.baseline, *status.variants):
+        if variant.name == status.selected and variant.artifact and variant.artifact.uri:
+            what = "the model as it came" if variant.name == BASELINE else variant.name
+            where.insert(0, (what, variant.artifact.uri))
+    return Group(
+        Text(verdict(result), style="bold"),
+        render_target(status),
+        *(Text(f"{what}: {output_path(uri)}", style="dim") for what, uri in where),
     )
-    where = []
-    if served is not None and served.artifact is not None and served.artifact.uri:
-        what = "model as it came" if served.name == BASELINE else served.name
-        where.append(Text(f"{what}: {output_path(served.artifact.uri)}", style="dim"))
-    where.append(Text(f"everything: {output_path(work.output_uri)}", style="dim"))
-    return Group(*lines, render_target(status), *where)
