@@ -30,8 +30,15 @@ SUFFIXES = {
     ".pt": ModelFormat.TORCH_SCRIPT,
     ".torchscript": ModelFormat.TORCH_SCRIPT,
 }
-# The schema takes s3:// only: stands in for a local uri while the spec is checked.
-_STAND_IN = "s3://local/file"
+# The schema takes s3:// only: stands in for local uris, with the field's name, while the spec is
+# checked.
+_STAND_IN = "s3://local/"
+_PLACES = {
+    "model": ("model",),
+    "calibration": ("data", "calibration"),
+    "evaluation": ("data", "evaluation"),
+    "references": ("data", "evaluation", "references"),
+}
 _CLUSTER_ONLY = ("profile", "nodeSelector", "queueName", "resources")
 
 Fields = dict[str, Any]
@@ -48,6 +55,7 @@ class Overrides:
     model: Path | None = None
     calibration: Path | None = None
     evaluation: Path | None = None
+    references: Path | None = None
     output: str | None = None
     target: str | None = None
 
@@ -57,7 +65,7 @@ class LocalWork:
     """What is to be run here.
 
     Attributes:
-        uris: Of model, calibration, evaluation: s3:// or file://; only those that there are.
+        uris: Of model, calibration, evaluation, references: s3:// or file://; only those that there are.
         output_uri: s3:// or file://.
         notes: What of the resource does not apply here.
     """
@@ -91,6 +99,8 @@ class LocalWork:
             update={
                 "model": plan.model.model_copy(update={"uri": self.uris["model"]}),
                 "evaluation": self._data(plan.evaluation, "evaluation"),
+                "references": plan.references
+                and plan.references.model_copy(update={"uri": self.uris["references"]}),
             }
         )
 
@@ -120,20 +130,23 @@ def local_work(document: Fields, file: Path, overrides: Overrides) -> LocalWork:
         if folder is not None:
             given = _mapping(_mapping(fields, "data"), name)
             given["uri"] = str(folder.absolute())
-    places = {"model": _get(fields, "model")}
-    places |= {n: _get(_get(fields, "data"), n) for n in ("calibration", "evaluation")}
-    for name, place in places.items():
+    if overrides.references is not None:
+        evaluation = _mapping(_mapping(fields, "data"), "evaluation")
+        _mapping(evaluation, "references")["uri"] = str(overrides.references.absolute())
+    for name, path in _PLACES.items():
+        place: Any = fields
+        for key in path:
+            place = place.get(key) if isinstance(place, dict) else None
         if isinstance(place, dict) and isinstance(place.get("uri"), str):
-            where = "spec.model" if name == "model" else f"spec.data.{name}"
-            uris[name] = _taken(place, f"{where}.uri", base, folder=name != "model")
+            where = ".".join(("spec", *path, "uri"))
+            uris[name] = local_uri(place["uri"], where, base)
+            if uris[name].startswith("file:"):
+                _check_kind(where, _path(uris[name]), folder=name != "model")
+                place["uri"] = f"{_STAND_IN}{name}"
     output_uri = _output(fields, base, overrides.output)
     spec = checked_spec(fields, file)
     target = _target(spec, overrides.target)
     return LocalWork(spec, uris, output_uri, target, (*notes, *_ignored(spec, target)))
-
-
-def _get(fields: Any, name: str) -> Any:
-    return fields.get(name) if isinstance(fields, dict) else None
 
 
 def _mapping(fields: Fields, name: str) -> Fields:
@@ -161,15 +174,9 @@ def _override_model(fields: Fields, path: Path) -> list[str]:
     return []
 
 
-def _taken(place: Fields, where: str, base: Path, *, folder: bool) -> str:
-    """Return a field's uri as it is reached here; the field gets one that the schema takes."""
-    uri = local_uri(place["uri"], where, base)
-    if uri.startswith("file:"):
-        path = _path(uri)
-        if not (path.is_dir() if folder else path.is_file()):
-            raise CliError(f"{where}: {path} is no {'folder' if folder else 'file'}")
-        place["uri"] = _STAND_IN
-    return uri
+def _check_kind(where: str, path: Path, *, folder: bool) -> None:
+    if not (path.is_dir() if folder else path.is_file()):
+        raise CliError(f"{where}: {path} is no {'folder' if folder else 'file'}")
 
 
 def local_uri(text: str, where: str, base: Path) -> str:
@@ -194,7 +201,8 @@ def _path(uri: str) -> Path:
 
 
 def _output(fields: Fields, base: Path, override: str | None) -> str:
-    declared = _get(_get(fields, "output"), "uri")
+    output = fields.get("output")
+    declared = output.get("uri") if isinstance(output, dict) else None
     if override is not None:
         uri = local_uri(override, "--output", Path.cwd())
     elif isinstance(declared, str):
@@ -205,7 +213,7 @@ def _output(fields: Fields, base: Path, override: str | None) -> str:
         if _path(uri).exists() and not _path(uri).is_dir():
             raise CliError(f"output {_path(uri)} is no folder; give another with --output")
         if isinstance(declared, str):
-            fields["output"]["uri"] = _STAND_IN
+            fields["output"]["uri"] = f"{_STAND_IN}output"
     return uri
 
 

@@ -62,7 +62,8 @@ def answer_of(
                 module,
                 request,
                 Path(folder),
-                environ=environ,
+                # The child may be ended at any time: its temporary files go with the folder.
+                environ={**environ, "TMPDIR": folder},
                 stdout=writing,
                 stderr=None if verbose else nowhere,
             )

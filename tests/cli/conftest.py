@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import warnings
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-
-from cli_process import Mopt
+from cli_process import Mopt, clean_environ
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +27,6 @@ SPEC: dict[str, Any] = {
     },
     "benchmark": {"warmupSeconds": 0, "minDurationSeconds": 0.1},
 }
-
-
-def clean_environ() -> dict[str, str]:
-    """Return the environment without anybody's store or colours."""
-    hidden = ("AWS", "MOPT_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cli_process import Mopt
+
 from mopt_api.enums import Runtime
 from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec

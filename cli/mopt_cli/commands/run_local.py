@@ -39,6 +39,9 @@ def run(
     evaluation: Annotated[
         Path | None, typer.Option(help="Folder in place of spec.data.evaluation.uri.")
     ] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="Folder in place of spec.data.evaluation.references.uri.")
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="Which of spec.targets this machine stands for.")
     ] = None,
@@ -56,7 +59,9 @@ def run(
     Exit status: 0 a variant or the model as it came is selected, 3 none (onNoWinner: Fail),
     2 usage or a bad spec, 1 the work failed, 130 interrupted.
     """
-    work = local_work(load(file), file, Overrides(model, calibration, evaluation, output, target))
+    work = local_work(
+        load(file), file, Overrides(model, calibration, evaluation, references, output, target)
+    )
     if workdir is not None and not workdir.is_dir():
         raise CliError(f"--workdir {workdir} is no folder")
     require_optimizer("run")
