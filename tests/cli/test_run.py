@@ -20,7 +20,7 @@ VARIANTS = [
     {"name": "ort", "runtime": "ONNXRuntime", "precision": "FP32"},
     {"name": "ort-int8", "runtime": "ONNXRuntime", "precision": "INT8"},
 ]
-HEIGHT = {"min": 24, "opt": 48, "max": 64, "multipleOf": 8}
+HEIGHT = {"min": 24, "opt": 48, "max": 64}
 DIMENSIONS = {
     "batch": {"min": 1, "opt": 1, "max": 4},
     "height": HEIGHT,
