@@ -65,7 +65,8 @@ class LocalWork:
     """What is to be run here.
 
     Attributes:
-        uris: Of model, calibration, evaluation, references: s3:// or file://; only those that there are.
+        uris: Of model, calibration, evaluation, references, those that there are: s3:// or
+            file://.
         output_uri: s3:// or file://.
         notes: What of the resource does not apply here.
     """

@@ -61,6 +61,12 @@ def test_verdict_says_what_was_selected(selected: str | None, words: str) -> Non
     assert verdict(MeasureResult.model_validate(RESULT | {"selected": selected})).startswith(words)
 
 
+def test_verdict_says_where_the_model_itself_misses_the_gates() -> None:
+    rejected = RESULT["baseline"] | {"state": "Rejected", "reason": "QualityGate"}
+    result = RESULT | {"selected": None, "baseline": rejected, "reference": "GroundTruth"}
+    assert "the model as it came misses them" in verdict(MeasureResult.model_validate(result))
+
+
 def test_result_json_is_shown_as_a_table(mopt: Mopt, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(RESULT))
     done = mopt("inspect", "result.json")
