@@ -121,7 +121,14 @@ def test_store_without_keys_says_which(mopt: Mopt, arguments: list[object]) -> N
 @pytest.fixture
 def started(arguments: list[object], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     (tmp_path / "work").mkdir()
-    command = [sys.executable, "-m", "mopt_cli.main", *map(str, arguments), "--workdir", "work"]
+    command = [
+        sys.executable,
+        "-m",
+        "mopt_cli.main",
+        *map(str, arguments),
+        "--workdir",
+        f"{tmp_path}/work",
+    ]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,

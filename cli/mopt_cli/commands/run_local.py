@@ -88,7 +88,9 @@ def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureS
     hide_environment()
     with (
         interruptible(),
-        tempfile.TemporaryDirectory(dir=workdir, prefix="mopt-run-") as folder,
+        tempfile.TemporaryDirectory(
+            dir=workdir and workdir.absolute(), prefix="mopt-run-"
+        ) as folder,
         showing(Console(stderr=True)) as on_event,
         Path(os.devnull).open("wb") as nowhere,
     ):
