@@ -40,7 +40,11 @@ def emit(data: Any, table: RenderableType, form: Format) -> None:
     elif form is Format.YAML:
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
     else:
-        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(
+            # A path that is longer than a line stays whole, to be copied.
+            table,
+            crop=False,
+        )
 
 
 def note(message: str) -> None:

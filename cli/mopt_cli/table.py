@@ -87,8 +87,12 @@ def render_target(target: TargetStatus) -> RenderableType:
         for v in (target.baseline, *target.variants)
         if v.reason
     ]
-    report = Text(f"report: {target.report.uri}", style="dim")
-    return Group(rows, *notes, report)
+    return Group(rows, *notes, place("report", target.report.uri))
+
+
+def place(what: str, where: str) -> Text:
+    """Return a line that says where something lies; it is never wrapped."""
+    return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
 
 
 def render(resource: dict[str, Any]) -> RenderableType:

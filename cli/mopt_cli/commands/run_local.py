@@ -21,7 +21,7 @@ from ..extras import require_optimizer
 from ..locating import LocalWork, Overrides, local_work, output_path
 from ..output import Format, FormatOption, emit, note
 from ..resources import FileArgument, load
-from ..table import render_target, target_status, verdict
+from ..table import place, render_target, target_status, verdict
 
 
 def run(
@@ -130,5 +130,5 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
     return Group(
         Text(verdict(result), style="bold"),
         render_target(status),
-        *(Text(f"{what}: {output_path(uri)}", style="dim") for what, uri in where),
+        *(place(what, output_path(uri)) for what, uri in where),
     )
