@@ -16,7 +16,13 @@ from mopt_api.enums import ModelFormat
 
 from ._errors import DimensionError, ModelError
 from .dimensions import Axis, ModelInput, onnx_inputs, program_inputs
-from .sources import load_exported_program, load_torchscript, open_onnx, script_parameters
+from .sources import (
+    load_exported_program,
+    load_torchscript,
+    onnx_file,
+    open_onnx,
+    script_parameters,
+)
 from .verifying import first_line
 
 if TYPE_CHECKING:
@@ -99,7 +105,7 @@ def describe_file(request: DescribeRequest, workdir: Path) -> ModelDescription:
     path = Path(request.path)
     found = request.format or format_of(path)
     if found is ModelFormat.ONNX:
-        return _describe_onnx(path, request.dimensions)
+        return _describe_onnx(onnx_file(path, workdir / "unpacked"), request.dimensions)
     if found is ModelFormat.EXPORTED_PROGRAM:
         program = load_exported_program(path, workdir)
         return _describe_program(program, path, request.dimensions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ def test_inspect_counts_onnx(mopt: Mopt, small_onnx: Path) -> None:
     shown = mopt("inspect", small_onnx).stdout
     assert "features float32 [n, 16]" in shown
     assert "give --dimension" in shown
+
+
+def test_inspect_takes_a_tar(mopt: Mopt, small_onnx: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "model.tar", "w") as archive:
+        archive.add(small_onnx, "model.onnx")
+    assert inspected(mopt, "model.tar") == inspected(mopt, small_onnx)
 
 
 def test_inspect_names_what_torchscript_tells(mopt: Mopt, small_ts: Path) -> None:

@@ -75,6 +75,13 @@ def test_result_json_is_shown_as_a_table(mopt: Mopt, tmp_path: Path) -> None:
     assert "* fast" in done.stdout
 
 
+def test_long_paths_are_not_wrapped(mopt: Mopt, tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 200)
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(RESULT))
+    assert f"report: {folder}/result.json\n" in mopt("inspect", folder / "result.json").stdout
+
+
 def test_other_json_is_no_result(mopt: Mopt, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     done = mopt("inspect", "other.json")
