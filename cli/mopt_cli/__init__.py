@@ -1,1 +1,1 @@
-"""mopt, the command line."""
+"""mopt, the command line. Importing it loads neither torch nor a runtime."""

@@ -8,8 +8,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mopt_api.result import BASELINE, QualityReference, VariantState
-from mopt_api.status import ModelOptimizationStatus, TargetStatus, VariantStatus
+from mopt_api.result import (
+    BASELINE,
+    MeasureResult,
+    QualityReference,
+    VariantResult,
+    VariantState,
+)
+from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
+from mopt_api.termination import summarize_variant
 
 _NOT_MEASURED = "-"
 _STATE_STYLE = {"Passed": "green", "Rejected": "yellow", "Failed": "red", "Skipped": "dim"}
@@ -50,13 +57,16 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
     return cells, style
 
 
-def _target(target: TargetStatus) -> RenderableType:
+def render_target(target: TargetStatus) -> RenderableType:
+    """Return what a terminal shows of one target."""
     hardware = target.hardware
     by_truth = target.reference == QualityReference.GROUND_TRUTH
     rows = Table(
-        title=f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
-        f"{hardware.threads or '?'} threads, point {target.point}"
-        + (", quality against ground truth" if by_truth else ""),
+        title=Text(
+            f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
+            f"{hardware.threads or '?'} threads, point {target.point}"
+            + (", quality against ground truth" if by_truth else "")
+        ),
         title_justify="left",
         title_style="bold",
         box=None,
@@ -77,10 +87,19 @@ def _target(target: TargetStatus) -> RenderableType:
         for v in (target.baseline, *target.variants)
         if v.reason
     ]
+<<<<<<< HEAD
     where = [Text(f"result: {target.report.uri}", style="dim")]
     if target.report.page:
         where.append(Text(f"report: {target.report.page}", style="dim"))
     return Group(rows, *notes, *where)
+=======
+    return Group(rows, *notes, place("report", target.report.uri))
+
+
+def place(what: str, where: str) -> Text:
+    """Return a line that says where something lies; it is never wrapped."""
+    return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
+>>>>>>> ae531c9c432314a0158494600fa620c61c8815b5
 
 
 def render(resource: dict[str, Any]) -> RenderableType:
@@ -93,5 +112,44 @@ def render(resource: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"{c.type}={c.status} {c.reason}: {c.message}") for c in status.conditions
     ]
-    parts += [_target(target) for target in status.targets]
+    parts += [render_target(target) for target in status.targets]
     return Group(*(parts or [Text("no status yet")]))
+
+
+def target_status(result: MeasureResult, report: Report) -> TargetStatus:
+    """Return a result.json as a target's status, which the operator makes from its summary."""
+    return TargetStatus(
+        name=result.target,
+        hardware=result.hardware,
+        software=result.software,
+        point=result.objective_point,
+        reference=result.reference,
+        baseline=_variant_status(result.baseline, result),
+        variants=[_variant_status(v, result) for v in result.variants],
+        selected=result.selected,
+        report=report,
+    )
+
+
+def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantStatus:
+    summary = summarize_variant(variant, result.objective_point).to_api()
+    return VariantStatus.model_validate(
+        summary | {"artifact": variant.artifact and variant.artifact.to_api()}
+    )
+
+
+def verdict(result: MeasureResult) -> str:
+    """Return in one sentence what was selected and why."""
+    if result.selected is None and result.baseline.state is VariantState.REJECTED:
+        return "no variant passed the gates, and by ground truth the model as it came misses them"
+    if result.selected is None:
+        return "no variant passed the gates and beat the model as it came by minimumSpeedup"
+    if result.selected == BASELINE:
+        return "the model as it came is kept: within the gates nothing beat it by minimumSpeedup"
+    winner = next(v for v in result.variants if v.name == result.selected)
+    words = f"{winner.name} wins"
+    if winner.speedup is not None:
+        words += f": {winner.speedup:.2f}x over the model as it came"
+    if winner.speedup_over_fastest_fp32 is not None:
+        words += f", {winner.speedup_over_fastest_fp32:.2f}x over the fastest FP32"
+    return words

@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -92,6 +92,8 @@ def run_child(
     *,
     timeout: float | None = None,
     environ: Mapping[str, str] = os.environ,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
 ) -> dict[str, Any]:
     """Run `python -m module workdir`, whose main is serve(), and return its answer.
 
@@ -100,6 +102,7 @@ def run_child(
     Args:
         workdir: An existing folder that is the child's to write in; one per child.
         timeout: Seconds until it is ended; None waits forever.
+        stdout, stderr: Files or descriptors that stand in for ours.
 
     Raises:
         OptimizerError: The typed error that the child answered with.
@@ -110,7 +113,12 @@ def run_child(
     response.unlink(missing_ok=True)
     command = [sys.executable, "-m", module, str(workdir)]
     process = subprocess.Popen(
-        command, env=child_environ(environ), stdin=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=child_environ(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
     )
     try:
         process.wait(timeout)

@@ -1,0 +1,50 @@
+"""How a command ends: one line on standard error, and an exit status."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from mopt_api.reasons import ErrorReport, Reason
+
+
+class ExitCode(IntEnum):
+    """Exit statuses of every command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_WINNER = 3
+    INTERRUPTED = 130
+
+
+class CliError(Exception):
+    """Ends a command. The message is one line: what was wrong, where, and what to do."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+# Where the remedy in mopt_api.reasons speaks of the cluster.
+_LOCAL_REMEDIES = {
+    Reason.INVALID_MODEL: "Give a complete file of the right format.",
+    Reason.DIGEST_MISMATCH: "Set spec.model.sha256 to that of the file that is meant.",
+    Reason.OBJECT_NOT_FOUND: "Correct its uri, or name local files with --model, --calibration, "
+    "--evaluation.",
+    Reason.STORE_ACCESS_DENIED: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use local "
+    "files: --model, --calibration, --evaluation, --output.",
+    Reason.STORE_UNREACHABLE: "Check AWS_ENDPOINT_URL, or use local files: --model, "
+    "--calibration, --evaluation, --output.",
+    Reason.OUT_OF_DISK: "Make room, or name a larger disk with --workdir.",
+    Reason.OUT_OF_MEMORY: "Free memory on this machine, or lower spec.dimensions.",
+    Reason.INTERNAL_ERROR: "This is a fault of mopt: report it with the output of --verbose.",
+}
+_USER_SPEC = (Reason.INVALID_SPEC, Reason.INVALID_DIMENSION)
+
+
+def work_failed(report: ErrorReport) -> CliError:
+    """Return the error of work that ended with a reason: 2 where the spec is to blame, else 1."""
+    remedy = _LOCAL_REMEDIES.get(report.reason)
+    said = report.sentence() if remedy is None else f"{report.message.rstrip('.')}. {remedy}"
+    code = ExitCode.USAGE if report.reason in _USER_SPEC else ExitCode.FAILED
+    return CliError(f"{report.reason}: {said}", code)

@@ -1,0 +1,58 @@
+"""`mopt check`."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mopt_api.spec import ModelOptimizationSpec
+
+from .._errors import ExitCode
+from ..outlook import LIBRARIES, Outlook, Prospect, prospects
+from ..output import Format, FormatOption, emit
+from ..resources import FileArgument, load, problems
+
+
+def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
+    """Apply the CRD's own rules to a resource, offline, and say what would be tried here.
+
+    Exit status 1 where a rule is broken.
+    """
+    document = load(file)
+    found = problems(document.get("spec"))
+    here = [] if found else _here(ModelOptimizationSpec.model_validate(document["spec"]))
+    data = {"valid": not found, "problems": found, "variants": [p.to_api() for p in here]}
+    if not found:
+        emit(data, _outlook(file, here), form)
+        return
+    if form is not Format.TABLE:
+        emit(data, "", form)
+    for problem in found:
+        typer.echo(problem, err=True)
+    raise typer.Exit(ExitCode.FAILED)
+
+
+def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
+    from mopt_optimizer.hardware import System
+
+    features = System().hardware(os.environ).cpu_features
+    installed = [r for r, library in LIBRARIES.items() if find_spec(library) is not None]
+    return prospects(spec, features, installed)
+
+
+def _outlook(file: Path, found: list[Prospect]) -> Group:
+    rows = Table(box=None, pad_edge=False)
+    for heading in ("VARIANT", "HERE", "WHY"):
+        rows.add_column(heading, no_wrap=heading != "WHY")
+    rows.add_row("baseline", Outlook.TRIED, "the model as it came")
+    for prospect in found:
+        why = f"{prospect.reason}: {prospect.message}" if prospect.reason else prospect.message
+        style = "" if prospect.outlook is Outlook.TRIED else "dim"
+        rows.add_row(prospect.variant.name, prospect.outlook, why, style=style)
+    return Group(Text(f"{file}: valid"), rows)

@@ -1,0 +1,87 @@
+"""`mopt compare`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.text import Text
+
+from .._errors import CliError
+from ..extras import require_optimizer
+from ..options import FormatHint, ModelArgument, shapes_of
+from ..output import Format, FormatOption, emit, note, plain
+
+
+def compare(
+    model: ModelArgument,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="NAME:SHAPE of random samples, such as image:1x3x128x128."),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of samples that INT8 ranges are found on.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Folder of samples that quality is told on.")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A row, such as 'ONNX INT8'; omitted, all.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many of a folder's at most.")] = 8,
+    data_range: Annotated[
+        float, typer.Option(min=1e-12, help="Span of the output's values, for PSNR.")
+    ] = 1.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="Time to measure each form at least.")
+    ] = 3.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Omitted, this machine's.")] = None,
+    model_format: FormatHint = None,
+    form: FormatOption = Format.TABLE,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the libraries print.")
+    ] = False,
+) -> None:
+    """Measure every optimized form of a PyTorch model next to the model as it came.
+
+    Forms that this machine cannot run keep their row, with the reason.
+    """
+    if not model.is_file():
+        raise CliError(f"{model} is no file")
+    for option, folder in (("--calibration", calibration), ("--evaluation", evaluation)):
+        if folder is not None and not folder.is_dir():
+            raise CliError(f"{option} {folder} is no folder")
+    shapes = shapes_of(shape)
+    require_optimizer("compare")
+    from mopt_optimizer.strategy_table import StrategyTable
+
+    from ..opening import COMPARE, answer_of
+    from ..progress import showing
+
+    if evaluation is None:
+        note("without --evaluation quality is told on random inputs: it says little of real ones")
+    request = {
+        "path": str(model.absolute()),
+        "format": model_format,
+        "evaluation": evaluation and str(evaluation.absolute()),
+        "calibration": calibration and str(calibration.absolute()),
+        "samples": samples,
+        "inputs": shapes,
+        "strategies": strategy or [],
+        "data_range": data_range,
+        "seconds": seconds,
+        "threads": threads,
+    }
+    # See mopt_optimizer.comparing: threads that spin flatter the others.
+    environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    with showing(Console(stderr=True)) as on_event:
+        answer = answer_of(
+            COMPARE, request, stage="compare", on_event=on_event, environ=environ, verbose=verbose
+        )
+    table = TypeAdapter(StrategyTable).validate_python(answer)
+    text = "\n".join(plain(line) for line in table.render().splitlines())
+    emit(answer, Text(text, no_wrap=True, overflow="ignore"), form)

@@ -1,0 +1,64 @@
+"""`mopt init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from .._errors import CliError, ExitCode
+from ..extras import require_optimizer
+from ..options import FormatHint, ModelArgument, shapes_of
+from ..output import note
+from ..resources import checked_spec
+from .inspect import describe
+
+
+def init(
+    model: ModelArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Omitted, standard output.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="NAME:SHAPE where the file tells none, as image:1x3x128x128."),
+    ] = None,
+    model_format: FormatHint = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the libraries print.")
+    ] = False,
+) -> None:
+    """Write a commented ModelOptimization from what a model file says of itself."""
+    if not model.is_file():
+        raise CliError(f"{model} is no file")
+    if output is not None and output.exists() and not force:
+        raise CliError(f"{output} exists; give another name or --force")
+    require_optimizer("init")
+    from mopt_optimizer.blobs import file_digest
+    from mopt_optimizer.store import replacing
+
+    from ..initializing import PLACEHOLDER, resource_name, resource_text
+
+    shapes = shapes_of(shape)
+    description = describe(model, model_format, verbose=verbose)
+    text = resource_text(
+        description,
+        name=resource_name(model.stem),
+        file_name=model.name,
+        sha256=file_digest(model).removeprefix("sha256:"),
+        shapes=shapes,
+    )
+    # What was written must pass check: a model may have names that the API does not take.
+    checked_spec(yaml.safe_load(text)["spec"], model)
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        with replacing(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"{output} cannot be written: {error}", ExitCode.FAILED) from error
+    note(f"wrote {output}; look at the lines marked {PLACEHOLDER}, then: mopt check {output}")

@@ -1,0 +1,132 @@
+"""`mopt inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mopt_api.enums import ModelFormat
+from mopt_api.result import MeasureResult
+from mopt_api.status import Report
+
+from .._errors import CliError
+from ..extras import require_optimizer
+from ..options import FormatHint, ModelArgument, dimensions_of
+from ..output import Format, FormatOption, emit, plain
+from ..table import render_target, target_status, verdict
+
+if TYPE_CHECKING:
+    from mopt_optimizer.describing import DescribedAxis, DescribedValue, ModelDescription
+
+_MAX_RESULT_BYTES = 64 * 1024 * 1024
+
+
+def inspect(
+    file: ModelArgument,
+    dimension: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=SIZE to count FLOPs at, once per dynamic dimension."),
+    ] = None,
+    model_format: FormatHint = None,
+    form: FormatOption = Format.TABLE,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the libraries print.")
+    ] = False,
+) -> None:
+    """Say what a model file, or a result.json, holds. A model is opened in a process of its own."""
+    if not file.is_file():
+        raise CliError(f"{file} is no file")
+    if model_format is None and _is_json(file):
+        result = _result(file)
+        report = Report(digest="", uri=str(file))
+        rows = render_target(target_status(result, report))
+        shown = Group(Text(verdict(result), style="bold"), rows)
+        emit(result.to_api(), shown, form)
+        return
+    description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)
+    emit(description.to_api(), _shown(description), form)
+
+
+def describe(
+    file: Path,
+    model_format: ModelFormat | None = None,
+    dimensions: dict[str, int] | None = None,
+    *,
+    verbose: bool = False,
+) -> ModelDescription:
+    """Return what a model file holds.
+
+    Raises:
+        CliError: It is no model, is unsafe or damaged; or the optimizer is not installed.
+    """
+    require_optimizer("inspect")
+    from mopt_optimizer.describing import DescribeRequest, ModelDescription
+
+    from ..opening import DESCRIBE, answer_of
+
+    request = DescribeRequest(
+        path=str(file.absolute()), format=model_format, dimensions=dimensions or {}
+    )
+    answer = answer_of(DESCRIBE, request.to_api(), stage="describe", verbose=verbose)
+    return ModelDescription.model_validate(answer)
+
+
+def _is_json(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip().startswith(b"{")
+
+
+def _result(file: Path) -> MeasureResult:
+    if file.stat().st_size > _MAX_RESULT_BYTES:
+        raise CliError(f"{file} is larger than any result.json")
+    try:
+        return MeasureResult.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CliError(f"{file} is no result.json: {where}: {first['msg']}") from error
+
+
+def _shown(found: ModelDescription) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    operators = sorted(found.operators.items(), key=lambda item: (-item[1], item[0]))
+    flops = "unknown: give --dimension NAME=SIZE for each dynamic dimension"
+    if found.format is ModelFormat.TORCH_SCRIPT:
+        flops = "not counted for TorchScript"
+    if found.flops is not None:
+        sizes = ", ".join(f"{n}={s}" for n, s in found.dimensions.items())
+        flops = f"{found.flops:,}" + (f" at {sizes}" if sizes else "")
+    rows = [
+        ("format", found.format.value),
+        ("size", f"{found.size_bytes / 2**20:.2f} MiB"),
+        ("opset", str(found.opset) if found.opset else "-"),
+        ("parameters", f"{found.parameters:,}"),
+        ("FLOPs", flops),
+        *(("input", _value(value)) for value in found.inputs),
+        *(("output", _value(value)) for value in found.outputs),
+        ("operators", f"{found.nodes}: " + ", ".join(f"{n} {c}" for n, c in operators)),
+        *(("external data", name) for name in found.external_data),
+    ]
+    for heading, words in rows:
+        facts.add_row(Text(heading, style="bold"), Text(plain(words)))
+    return facts
+
+
+def _value(value: DescribedValue) -> str:
+    shape = "shape not told" if value.axes is None else f"[{', '.join(map(_axis, value.axes))}]"
+    return " ".join(filter(None, (value.name, value.dtype, shape)))
+
+
+def _axis(axis: DescribedAxis) -> str:
+    if axis.size is not None:
+        return str(axis.size)
+    words = axis.symbol or "?"
+    if axis.minimum is not None or axis.maximum is not None:
+        words += f" {axis.minimum or ''}..{axis.maximum or ''}"
+    return words

@@ -1,0 +1,134 @@
+"""`mopt run`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.text import Text
+
+from mopt_api.plan import Credentials
+from mopt_api.result import BASELINE, MeasureResult
+from mopt_api.status import Report
+from mopt_api.termination import MeasureSummary, PrepareSummary
+
+from .._errors import CliError, ExitCode, work_failed
+from ..extras import require_optimizer
+from ..locating import LocalWork, Overrides, local_work, output_path
+from ..output import Format, FormatOption, emit, note
+from ..resources import FileArgument, load
+from ..table import place, render_target, target_status, verdict
+
+
+def run(
+    file: FileArgument,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Folder or s3://BUCKET/PREFIX. Omitted, spec.output, else mopt-output."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model file in place of spec.model; its digest is taken.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder in place of spec.data.calibration.uri.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Folder in place of spec.data.evaluation.uri.")
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="Folder in place of spec.data.evaluation.references.uri.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Which of spec.targets this machine stands for.")
+    ] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(help="Folder for temporary files, several times the model's size."),
+    ] = None,
+    form: FormatOption = Format.TABLE,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the libraries print.")
+    ] = False,
+) -> None:
+    """Prepare and measure a resource's variants on this machine, without a cluster.
+
+    Exit status: 0 a variant or the model as it came is selected, 3 none (onNoWinner: Fail),
+    2 usage or a bad spec, 1 the work failed, 130 interrupted.
+    """
+    work = local_work(
+        load(file), file, Overrides(model, calibration, evaluation, references, output, target)
+    )
+    if workdir is not None and not workdir.is_dir():
+        raise CliError(f"--workdir {workdir} is no folder")
+    require_optimizer("run")
+    for line in work.notes:
+        note(line)
+    summary = _stages(work, workdir, verbose=verbose)
+    result, report = _read(work, summary)
+    emit(
+        {"output": work.output_uri, "report": report.to_api(), "result": result.to_api()},
+        _shown(work, result, report),
+        form,
+    )
+    if result.selected is None:
+        raise typer.Exit(ExitCode.NO_WINNER)
+
+
+def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureSummary:
+    from mopt_optimizer._child import hide_environment
+
+    from ..progress import showing
+    from ..running import interruptible, run_stage
+
+    # What opens the model must not find the store's keys in our memory.
+    hide_environment()
+    with (
+        interruptible(),
+        tempfile.TemporaryDirectory(
+            dir=workdir and workdir.absolute(), prefix="mopt-run-"
+        ) as folder,
+        showing(Console(stderr=True)) as on_event,
+        Path(os.devnull).open("wb") as nowhere,
+    ):
+        stderr = None if verbose else nowhere
+        prepared = run_stage(work.prepare(), Path(folder), on_event, stderr=stderr)
+        if not isinstance(prepared, PrepareSummary):
+            raise TypeError(f"prepare answered with {type(prepared).__name__}")
+        plan = work.measure(prepared.result)
+        measured = run_stage(plan, Path(folder), on_event, stderr=stderr)
+        if not isinstance(measured, MeasureSummary):
+            raise TypeError(f"measure answered with {type(measured).__name__}")
+        return measured
+
+
+def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Report]:
+    from mopt_optimizer._child import report_of
+    from mopt_optimizer._errors import OptimizerError
+    from mopt_optimizer.blobs import Blobs
+    from mopt_optimizer.store import open_store
+
+    try:
+        store, prefix = open_store(work.output_uri, Credentials.OUTPUT, os.environ)
+        blobs = Blobs(store, prefix)
+        result = MeasureResult.model_validate_json(blobs.read(summary.result))
+    except OptimizerError as error:
+        raise work_failed(report_of(error)) from error
+    return result, Report(digest=summary.result, uri=blobs.uri(summary.result))
+
+
+def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
+    status = target_status(result, report)
+    where = [("everything", work.output_uri)]
+    for variant in (status.baseline, *status.variants):
+        if variant.name == status.selected and variant.artifact and variant.artifact.uri:
+            what = "the model as it came" if variant.name == BASELINE else variant.name
+            where.insert(0, (what, variant.artifact.uri))
+    return Group(
+        Text(verdict(result), style="bold"),
+        render_target(status),
+        *(place(what, output_path(uri)) for what, uri in where),
+    )

@@ -1,0 +1,20 @@
+"""Whether what a command runs is installed; `mopt check` and `mopt table` need only `cli`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ._errors import CliError, ExitCode
+
+_OPTIMIZER = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy", "PIL", "minio")
+
+
+def require_optimizer(command: str) -> None:
+    """Raise CliError, with what to install, where the optimizer's libraries are missing."""
+    missing = [name for name in _OPTIMIZER if find_spec(name) is None]
+    if missing:
+        raise CliError(
+            f"mopt {command} needs the optimizer ({', '.join(missing)} missing here): "
+            "pip install 'mopt[cli,optimizer-cpu]'",
+            ExitCode.FAILED,
+        )

@@ -1,0 +1,242 @@
+"""Makes a resource's plans runnable here: uris may be local, options stand in for fields."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mopt_api.enums import ModelFormat
+from mopt_api.plan import (
+    DEFAULT_TARGET,
+    MeasurePlan,
+    PlannedData,
+    PreparePlan,
+    measure_plan,
+    prepare_plan,
+)
+from mopt_api.spec import ModelOptimizationSpec
+
+from ._errors import CliError
+from .resources import checked_spec
+
+DEFAULT_OUTPUT = "mopt-output"
+SUFFIXES = {
+    ".onnx": ModelFormat.ONNX,
+    ".pt2": ModelFormat.EXPORTED_PROGRAM,
+    ".ts": ModelFormat.TORCH_SCRIPT,
+    ".pt": ModelFormat.TORCH_SCRIPT,
+    ".torchscript": ModelFormat.TORCH_SCRIPT,
+}
+# The schema takes s3:// only: stands in for local uris, with the field's name, while the spec is
+# checked.
+_STAND_IN = "s3://local/"
+_PLACES = {
+    "model": ("model",),
+    "calibration": ("data", "calibration"),
+    "evaluation": ("data", "evaluation"),
+    "references": ("data", "evaluation", "references"),
+}
+_CLUSTER_ONLY = ("profile", "nodeSelector", "queueName", "resources")
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Options of `mopt run` that stand in for fields of spec.
+
+    Attributes:
+        output: A folder or s3://BUCKET/PREFIX.
+    """
+
+    model: Path | None = None
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    references: Path | None = None
+    output: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """What is to be run here.
+
+    Attributes:
+        uris: Of model, calibration, evaluation, references, those that there are: s3:// or
+            file://.
+        output_uri: s3:// or file://.
+        notes: What of the resource does not apply here.
+    """
+
+    spec: ModelOptimizationSpec
+    uris: dict[str, str]
+    output_uri: str
+    target: str
+    notes: tuple[str, ...] = ()
+
+    def prepare(self) -> PreparePlan:
+        """Return what the prepare stage is told: the operator's plan, with these uris."""
+        plan = prepare_plan(self.spec, self.output_uri)
+        return plan.model_copy(
+            update={
+                "model": plan.model.model_copy(update={"uri": self.uris["model"]}),
+                "calibration": self._data(plan.calibration, "calibration"),
+            }
+        )
+
+    def measure(self, prepared: str) -> MeasurePlan:
+        """Return what the measure stage is told.
+
+        Args:
+            prepared: Digest of the prepare stage's manifest.
+        """
+        plan = measure_plan(
+            self.spec, target=self.target, prepared=prepared, output_uri=self.output_uri
+        )
+        return plan.model_copy(
+            update={
+                "model": plan.model.model_copy(update={"uri": self.uris["model"]}),
+                "evaluation": self._data(plan.evaluation, "evaluation"),
+                "references": plan.references
+                and plan.references.model_copy(update={"uri": self.uris["references"]}),
+            }
+        )
+
+    def _data(self, data: PlannedData | None, name: str) -> PlannedData | None:
+        return data and data.model_copy(update={"uri": self.uris[name]})
+
+
+def local_work(document: Fields, file: Path, overrides: Overrides) -> LocalWork:
+    """Return what a resource asks for, with its uris as this machine reaches them.
+
+    Args:
+        document: A ModelOptimization; relative paths in it start at `file`'s folder.
+
+    Raises:
+        CliError: A path that is not there, a target that the spec lacks, or a broken rule.
+    """
+    fields = copy.deepcopy(document.get("spec"))
+    if not isinstance(fields, dict):
+        raise CliError(f"{file}: spec: a mapping is needed; see mopt check")
+    base = Path.cwd() if str(file) == "-" else file.parent
+    notes: list[str] = []
+    uris: dict[str, str] = {}
+    if overrides.model is not None:
+        notes += _override_model(fields, overrides.model)
+    for name in ("calibration", "evaluation"):
+        folder: Path | None = getattr(overrides, name)
+        if folder is not None:
+            given = _mapping(_mapping(fields, "data"), name)
+            given["uri"] = str(folder.absolute())
+    if overrides.references is not None:
+        evaluation = _mapping(_mapping(fields, "data"), "evaluation")
+        _mapping(evaluation, "references")["uri"] = str(overrides.references.absolute())
+    for name, path in _PLACES.items():
+        place: Any = fields
+        for key in path:
+            place = place.get(key) if isinstance(place, dict) else None
+        if isinstance(place, dict) and isinstance(place.get("uri"), str):
+            where = ".".join(("spec", *path, "uri"))
+            uris[name] = local_uri(place["uri"], where, base)
+            if uris[name].startswith("file:"):
+                _check_kind(where, _path(uris[name]), folder=name != "model")
+                place["uri"] = f"{_STAND_IN}{name}"
+    output_uri = _output(fields, base, overrides.output)
+    spec = checked_spec(fields, file)
+    target = _target(spec, overrides.target)
+    return LocalWork(spec, uris, output_uri, target, (*notes, *_ignored(spec, target)))
+
+
+def _mapping(fields: Fields, name: str) -> Fields:
+    """Return a mapping below fields, made where there is none."""
+    found = fields.get(name)
+    if not isinstance(found, dict):
+        found = fields[name] = {}
+    return found
+
+
+def _override_model(fields: Fields, path: Path) -> list[str]:
+    """Name a local file as the model, with its digest; return what the user should know."""
+    from mopt_optimizer.blobs import file_digest
+
+    if not path.is_file():
+        raise CliError(f"--model {path} is no file")
+    model = _mapping(fields, "model")
+    digest = file_digest(path).removeprefix("sha256:")
+    declared = model.get("sha256")
+    model |= {"uri": str(path.absolute()), "sha256": digest}
+    if "format" not in model and path.suffix.lower() in SUFFIXES:
+        model["format"] = SUFFIXES[path.suffix.lower()].value
+    if declared not in (None, digest):
+        return [f"--model has sha256 {digest}, not spec.model.sha256 {declared}: the file counts"]
+    return []
+
+
+def _check_kind(where: str, path: Path, *, folder: bool) -> None:
+    if not (path.is_dir() if folder else path.is_file()):
+        raise CliError(f"{where}: {path} is no {'folder' if folder else 'file'}")
+
+
+def local_uri(text: str, where: str, base: Path) -> str:
+    """Return s3:// as it is, everything else as file://.
+
+    Args:
+        text: s3://BUCKET/KEY, file:///PATH, or a path; a relative one starts at base.
+
+    Raises:
+        CliError: Another scheme.
+    """
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return (base / text).resolve().as_uri()
+    if scheme == "s3" or text.startswith("file:///"):
+        return text
+    raise CliError(f"{where}: {text} is neither s3://BUCKET/KEY, file:///PATH nor a path")
+
+
+def _path(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path))
+
+
+def _output(fields: Fields, base: Path, override: str | None) -> str:
+    output = fields.get("output")
+    declared = output.get("uri") if isinstance(output, dict) else None
+    if override is not None:
+        uri = local_uri(override, "--output", Path.cwd())
+    elif isinstance(declared, str):
+        uri = local_uri(declared, "spec.output.uri", base)
+    else:
+        uri = local_uri(DEFAULT_OUTPUT, "--output", Path.cwd())
+    if uri.startswith("file:"):
+        if _path(uri).exists() and not _path(uri).is_dir():
+            raise CliError(f"output {_path(uri)} is no folder; give another with --output")
+        if isinstance(declared, str):
+            fields["output"]["uri"] = f"{_STAND_IN}output"
+    return uri
+
+
+def _target(spec: ModelOptimizationSpec, name: str | None) -> str:
+    known = [target.name for target in spec.targets] or [DEFAULT_TARGET]
+    if name is not None and name not in known:
+        raise CliError(f"--target {name}: spec.targets has {', '.join(known)}")
+    return name or known[0]
+
+
+def _ignored(spec: ModelOptimizationSpec, target: str) -> list[str]:
+    """Return what of the targets counts in a cluster only."""
+    notes = []
+    if len(spec.targets) > 1:
+        notes.append(f"of {len(spec.targets)} targets {target} is run; see --target")
+    chosen = next((t for t in spec.targets if t.name == target), None)
+    given = chosen.to_api() if chosen else {}
+    if fields := [name for name in _CLUSTER_ONLY if given.get(name)]:
+        notes.append(f"target {target} is this machine: {', '.join(fields)} ignored")
+    return notes
+
+
+def output_path(uri: str) -> str:
+    """Return a uri for people: a path where it is local."""
+    return str(_path(uri)) if uri.startswith("file:") else uri

@@ -1,0 +1,86 @@
+"""Model files, which are not trusted: opened in a child process without the store's keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_optimizer._child import ChildDied, hide_environment, report_of, run_child
+from mopt_optimizer._errors import OptimizerError
+
+from ._errors import work_failed
+from .progress import Event, OnEvent
+from .running import interruptible
+
+DESCRIBE = "mopt_optimizer._describe_child"
+COMPARE = "mopt_optimizer._compare_child"
+
+
+def _quiet(_stage: str, _event: Event) -> None:
+    pass
+
+
+def answer_of(
+    module: str,
+    request: dict[str, Any],
+    *,
+    stage: str,
+    on_event: OnEvent = _quiet,
+    workdir: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    verbose: bool = False,
+) -> dict[str, Any]:
+    """Return what a child answers to a request.
+
+    Args:
+        module: DESCRIBE or COMPARE.
+        stage: What its events are called.
+        on_event: Called in another thread.
+        workdir: Where temporary files go.
+
+    Raises:
+        CliError: It failed; the message says why and what to do.
+    """
+    hide_environment()
+    reading, writing = os.pipe()
+    reader = Thread(target=_follow, args=(reading, stage, on_event), daemon=True)
+    reader.start()
+    try:
+        with (
+            interruptible(),
+            tempfile.TemporaryDirectory(dir=workdir, prefix="mopt-") as folder,
+            Path(os.devnull).open("wb") as nowhere,
+        ):
+            return run_child(
+                module,
+                request,
+                Path(folder),
+                # The child may be ended at any time: its temporary files go with the folder.
+                environ={**environ, "TMPDIR": folder},
+                stdout=writing,
+                stderr=None if verbose else nowhere,
+            )
+    except OptimizerError as error:
+        raise work_failed(report_of(error)) from error
+    except ChildDied as error:
+        message = f"the process that opened the model {error.how()}"
+        raise work_failed(ErrorReport(reason=Reason.INVALID_MODEL, message=message)) from error
+    finally:
+        os.close(writing)
+        reader.join()
+
+
+def _follow(descriptor: int, stage: str, on_event: OnEvent) -> None:
+    with os.fdopen(descriptor, "rb") as lines:
+        for line in lines:
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    on_event(stage, event)

@@ -1,0 +1,49 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mopt_api.enums import ModelFormat
+
+from ._errors import CliError
+
+ModelArgument = Annotated[Path, typer.Argument(help="Model file: ONNX, .pt2 or TorchScript.")]
+FormatHint = Annotated[
+    ModelFormat | None,
+    typer.Option(help="Format of the model file. Omitted, told by its content."),
+]
+
+
+def dimensions_of(given: list[str] | None) -> dict[str, int]:
+    """Return --dimension NAME=SIZE as a mapping.
+
+    Raises:
+        CliError: No such pair, or no positive size.
+    """
+    found = {}
+    for text in given or []:
+        name, separator, size = text.rpartition("=")
+        if not separator or not name or not size.isdecimal() or int(size) < 1:
+            raise CliError(f"--dimension {text}: NAME=SIZE is needed, such as batch=1")
+        found[name] = int(size)
+    return found
+
+
+def shapes_of(given: list[str] | None) -> dict[str, list[int]]:
+    """Return --input NAME:SHAPE, such as image:1x3x128x128, as a mapping.
+
+    Raises:
+        CliError: No such pair, or sizes that are no positive numbers.
+    """
+    found = {}
+    for text in given or []:
+        name, separator, shape = text.rpartition(":")
+        sizes = shape.split("x")
+        if not separator or not name or not all(s.isdecimal() and int(s) > 0 for s in sizes):
+            raise CliError(f"--input {text}: NAME:SHAPE is needed, such as image:1x3x128x128")
+        found[name] = [int(size) for size in sizes]
+    return found

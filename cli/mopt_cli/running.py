@@ -1,0 +1,133 @@
+"""Runs the stages as the Jobs do: one child process each, the plan in MOPT_PLAN."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from mopt_api.plan import PLAN_VARIABLE, JobPlan
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.termination import ErrorSummary, MessageError, Summary, decode
+from mopt_optimizer.main import TERMINATION_VARIABLE
+
+from ._errors import CliError, ExitCode, work_failed
+from .progress import OnEvent
+
+# A stage ends its own children and removes its files; it waits on no network meanwhile.
+_GRACE_SECONDS = 15
+
+
+def run_stage(
+    plan: JobPlan,
+    workdir: Path,
+    on_event: OnEvent,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    stderr: IO[Any] | None = None,
+) -> Summary:
+    """Run one stage to its end and return its summary; on any exception it is ended.
+
+    Args:
+        workdir: An existing folder for temporary files.
+        stderr: Gets what libraries print; None is ours.
+
+    Raises:
+        CliError: It failed; the message says why and what to do.
+    """
+    stage = plan.stage.value.lower()
+    told = workdir / f"{stage}.termination"
+    told.unlink(missing_ok=True)
+    values = {
+        **environ,
+        PLAN_VARIABLE: json.dumps(plan.to_api()),
+        TERMINATION_VARIABLE: str(told),
+    }
+    command = [sys.executable, "-m", "mopt_optimizer.main", stage, "--workdir", str(workdir)]
+    # A session of its own: Ctrl-C reaches us only, and we end it in order.
+    with subprocess.Popen(
+        command,
+        env=values,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+    ) as process:
+        try:
+            for event in _events(process):
+                on_event(stage, event)
+            process.wait()
+        finally:
+            _stop(process)
+    return _summary(told, process.returncode)
+
+
+def _events(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    if process.stdout is None:
+        return
+    for line in process.stdout:
+        with contextlib.suppress(ValueError):  # Not ours: a library printed it.
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
+
+
+def _summary(told: Path, returncode: int) -> Summary:
+    try:
+        summary = decode(told.read_text())
+    except (OSError, MessageError) as error:
+        raise work_failed(_death(returncode)) from error
+    if isinstance(summary, ErrorSummary):
+        raise work_failed(summary.error)
+    return summary
+
+
+def _death(returncode: int) -> ErrorReport:
+    """Return why a stage that said nothing ended."""
+    if returncode == -signal.SIGKILL:
+        return ErrorReport(reason=Reason.OUT_OF_MEMORY, message="the stage was killed")
+    how = f"by {signal.Signals(-returncode).name}" if returncode < 0 else f"with {returncode}"
+    return ErrorReport(reason=Reason.INTERNAL_ERROR, message=f"the stage ended {how}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a stage that still runs: in order first, by force where that takes too long."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):  # A second Ctrl-C: at once.
+        # Its own children end with it (PR_SET_PDEATHSIG).
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into the end of the command, children first.
+
+    Raises:
+        CliError: One of them came.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise CliError("interrupted; nothing half-written is left", ExitCode.INTERRUPTED) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,128 @@
+"""`mopt check`: the rules, and what would be tried on a machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import Mopt
+
+from mopt_api.enums import Runtime
+from mopt_api.result import VariantReason
+from mopt_api.spec import ModelOptimizationSpec
+from mopt_cli.outlook import Outlook, prospects
+
+MODEL = {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
+BASE: dict[str, Any] = {"model": MODEL, "inputs": [{"name": "x", "shape": [1, 3]}]}
+DATA = {"calibration": {"uri": "s3://data/calibration/"}}
+
+
+def outlooks(
+    features: list[str], installed: tuple[Runtime, ...] = tuple(Runtime), **fields: Any
+) -> dict[str, tuple[Outlook, VariantReason | None]]:
+    spec = ModelOptimizationSpec.model_validate(BASE | fields)
+    found = prospects(spec, features, installed)
+    return {p.variant.name: (p.outlook, p.reason) for p in found}
+
+
+def test_all_defaults_are_tried_where_everything_is_there() -> None:
+    found = outlooks(["avx512_bf16"], data=DATA)
+    assert set(found.values()) == {(Outlook.TRIED, None)}
+    assert "openvino-bf16" in found
+
+
+def test_static_int8_needs_calibration_data() -> None:
+    found = outlooks(["avx512_bf16"])
+    skipped = {n for n, (o, r) in found.items() if r is VariantReason.NO_CALIBRATION_DATA}
+    assert skipped == {"onnxruntime-int8", "onnxruntime-int8-percentile", "openvino-int8"}
+    assert found["openvino-fp32"] == (Outlook.TRIED, None)
+
+
+def test_dynamic_int8_needs_none() -> None:
+    dynamic = {
+        "name": "dynamic",
+        "runtime": "ONNXRuntime",
+        "precision": "INT8",
+        "quantization": {"mode": "Dynamic"},
+    }
+    assert outlooks([], variants=[dynamic]) == {"dynamic": (Outlook.TRIED, None)}
+
+
+def test_bf16_needs_a_cpu_that_has_it() -> None:
+    assert outlooks(["avx2"])["openvino-bf16"] == (
+        Outlook.SKIPPED,
+        VariantReason.NO_NATIVE_BF16,
+    )
+
+
+def test_runtime_that_is_not_installed_is_told() -> None:
+    found = outlooks([], installed=(Runtime.ONNX_RUNTIME,))
+    assert found["openvino-fp32"] == (Outlook.NOT_INSTALLED, None)
+    assert found["onnxruntime-fp32"] == (Outlook.TRIED, None)
+
+
+def test_valid_resource_is_told_with_its_variants(mopt: Mopt, write: Callable[..., Path]) -> None:
+    done = mopt("check", write())
+    assert done.returncode == 0
+    assert "resource.yaml: valid" in done.stdout
+    assert "NoCalibrationData" in done.stdout
+
+
+def test_broken_rules_are_named_by_their_fields(mopt: Mopt, write: Callable[..., Path]) -> None:
+    done = mopt("check", write(dimensions={"batch": {"min": 4, "opt": 1, "max": 2}}))
+    assert done.returncode == 1
+    assert "spec.dimensions.batch: min <= opt <= max must hold" in done.stderr
+
+
+def test_json_holds_the_same(mopt: Mopt, write: Callable[..., Path]) -> None:
+    found = json.loads(mopt("check", write(), "-o", "json").stdout)
+    assert (found["valid"], found["problems"]) == (True, [])
+    reasons = {v["name"]: v["reason"] for v in found["variants"]}
+    assert reasons["openvino-int8"] == "NoCalibrationData"
+
+
+def test_json_of_a_broken_resource_names_the_problem(
+    mopt: Mopt, write: Callable[..., Path]
+) -> None:
+    done = mopt("check", write(inputs=None), "-o", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["problems"] == ["spec.inputs: Field required"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n", "is not a ModelOptimization"),
+        ("{", "is not YAML"),
+        ("kind: ModelOptimization\napiVersion: v1\n", "apiVersion 'v1' is not"),
+    ],
+)
+def test_something_else_is_refused_from_standard_input(mopt: Mopt, text: str, message: str) -> None:
+    done = mopt("check", "-", stdin=text)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.optimizer
+def test_reasons_are_those_of_the_stages() -> None:
+    """What check foretells is what prepare and measure do."""
+    from mopt_api.enums import ModelFormat
+    from mopt_api.plan import prepare_plan
+    from mopt_optimizer.measure import cannot_run
+    from mopt_optimizer.prepare import assign
+    from mopt_optimizer.quantizing import needs_samples, quantization_of
+
+    spec = ModelOptimizationSpec.model_validate(BASE)
+    variants = prepare_plan(spec, "").variants
+    assert any(needs_samples(q) for v in variants if (q := quantization_of(v)))
+    _, skipped = assign(variants, ModelFormat.ONNX, [], calibrated=False)
+    expected = {s.name: s.reason for s in skipped}
+    for variant in variants:
+        if result := cannot_run(variant, ["avx2"]):
+            expected[variant.name] = result.reason  # type: ignore[assignment]
+    found = {n: r for n, (o, r) in outlooks(["avx2"]).items() if o is Outlook.SKIPPED}
+    assert found == expected

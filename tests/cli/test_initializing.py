@@ -1,0 +1,132 @@
+"""A ModelOptimization from a description of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from mopt_api.spec import ModelOptimizationSpec
+from mopt_cli._errors import CliError
+from mopt_cli.initializing import PLACEHOLDER, range_of, resource_name, resource_text
+from mopt_optimizer.describing import DescribedAxis, ModelDescription
+
+
+def described(inputs: list[Any], outputs: list[Any] | None = None) -> ModelDescription:
+    return ModelDescription.model_validate(
+        {
+            "format": "ONNX",
+            "sizeBytes": 1,
+            "parameters": 1,
+            "nodes": 1,
+            "operators": {},
+            "inputs": inputs,
+            "outputs": outputs or [],
+        }
+    )
+
+
+def value(name: str, *axes: int | str | dict[str, Any], dtype: str = "float32") -> dict[str, Any]:
+    def axis(size: int | str | dict[str, Any]) -> dict[str, Any]:
+        if isinstance(size, dict):
+            return size
+        return {"size": size} if isinstance(size, int) else {"symbol": size or None}
+
+    return {"name": name, "dtype": dtype, "axes": [axis(a) for a in axes]}
+
+
+def spec_of(description: ModelDescription, **options: Any) -> ModelOptimizationSpec:
+    defaults: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "12e4" * 16}
+    text = resource_text(description, **(defaults | options))
+    assert PLACEHOLDER in text
+    document = yaml.safe_load(text)
+    assert document["metadata"]["name"] == defaults["name"]
+    return ModelOptimizationSpec.model_validate(document["spec"])
+
+
+def test_names_of_the_model_are_kept_and_others_made() -> None:
+    spec = spec_of(described([value("ids", "n", "seq", dtype="int64"), value("mask", "n", "s7")]))
+    assert [i.shape for i in spec.inputs] == [["n", "seq"], ["n", "length"]]
+    assert spec.inputs[0].dtype == "int64"
+    assert spec.dimensions["n"].max == 8
+    assert spec.data.evaluation is not None
+
+
+def test_image_model_gets_height_width_and_psnr() -> None:
+    output = value("out", "s0", 3, "4*s1", "4*s2")
+    spec = spec_of(described([value("image", "s0", 3, "s1", "s2")], [output]))
+    assert spec.inputs[0].shape == ["batch", 3, "height", "width"]
+    assert [(g.metric, g.minimum) for g in spec.quality] == [("PSNR", 40)]
+
+
+def test_classifier_gets_top1_agreement() -> None:
+    spec = spec_of(described([value("x", "s0", 16)], [value("scores", "s0", 10)]))
+    assert [g.metric for g in spec.quality] == ["Top1Agreement", "Cosine"]
+
+
+def test_unnamed_sizes_are_different_dimensions() -> None:
+    spec = spec_of(described([value("a", "", ""), value("b", "", "")]))
+    names = [name for i in spec.inputs for name in i.shape]
+    assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize(
+    ("axis", "name", "expected"),
+    [
+        ({"symbol": "s"}, "batch", (1, 1, 8)),
+        ({"symbol": "s", "minimum": 4, "maximum": 6}, "batch", (4, 4, 6)),
+        ({"symbol": "s", "maximum": 100}, "height", (32, 100, 100)),
+        ({"symbol": "s", "maximum": 16}, "height", (16, 16, 16)),
+        ({"symbol": "s", "minimum": 600}, "height", (600, 600, 600)),
+        ({"symbol": "s", "multiple_of": 48}, "height", (48, 96, 480)),
+        ({"symbol": "s", "maximum": 2**62}, "length", (1, 64, 512)),
+    ],
+)
+def test_ranges_follow_the_file(
+    axis: dict[str, Any], name: str, expected: tuple[int, int, int]
+) -> None:
+    found = range_of(DescribedAxis.model_validate(axis), name)
+    assert (found.minimum, found.opt, found.maximum) == expected
+
+
+def test_bounds_of_the_file_are_not_marked_as_guesses() -> None:
+    told = range_of(DescribedAxis(symbol="s", maximum=100), "height")
+    guessed = range_of(DescribedAxis(symbol="s"), "height")
+    assert (told.told, guessed.told) == (True, False)
+
+
+def test_hostile_names_stay_text() -> None:
+    hostile = 'a"\n# x\x1b[2J: {'
+    spec = spec_of(described([value(hostile, 1, 3)]), file_name="evil\nspec: {}.onnx")
+    assert spec.inputs[0].name == hostile
+
+
+def test_shape_that_the_file_does_not_tell_is_asked_for() -> None:
+    description = described([{"name": "x"}])
+    with pytest.raises(CliError, match="give --input x:1x3x128x128"):
+        spec_of(description)
+    assert spec_of(description, shapes={"x": [1, 8]}).inputs[0].shape == [1, 8]
+    with pytest.raises(CliError, match="--input y: the model has x"):
+        spec_of(description, shapes={"y": [1, 8]})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([value("x", 1, dtype="uint8")], "input x is uint8; mopt takes float32"),
+        ([value("x")], "input x is a single number"),
+        ([], "the model has no inputs"),
+    ],
+)
+def test_what_mopt_does_not_take_is_told(inputs: list[Any], message: str) -> None:
+    with pytest.raises(CliError, match=message):
+        spec_of(described(inputs))
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [("My Model_v2", "my-model-v2"), ("---", "model"), ("a" * 60, "a" * 40)],
+)
+def test_resource_name_is_a_label(stem: str, expected: str) -> None:
+    assert resource_name(stem) == expected

@@ -1,0 +1,105 @@
+"""`mopt table`, and a result.json as the same table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import Mopt
+
+from mopt_api.result import MeasureResult
+from mopt_cli.table import verdict
+
+LATENCY = {"p50": 2.0, "p90": 2.5, "p99": 3.0}
+POINT = {
+    "point": "opt",
+    "latencyMs": LATENCY,
+    "throughput": 500,
+    "runs": 9,
+    "coefficientOfVariation": 0.1,
+}
+RESULT: dict[str, Any] = {
+    "target": "default",
+    "source": {"sha256": "0" * 64, "format": "ONNX", "sizeBytes": 10},
+    "prepared": f"sha256:{'0' * 64}",
+    "hardware": {"cpu": "Test [red]CPU", "threads": 2},
+    "software": {},
+    "baseline": {
+        "name": "baseline",
+        "runtime": "ONNXRuntime",
+        "precision": "FP32",
+        "state": "Passed",
+        "points": [POINT],
+    },
+    "variants": [
+        {
+            "name": "fast",
+            "runtime": "OpenVINO",
+            "precision": "FP32",
+            "state": "Passed",
+            "speedup": 2.0,
+            "speedupOverFastestFP32": 1.5,
+            "points": [POINT],
+        }
+    ],
+    "selected": "fast",
+    "objectivePoint": "opt",
+}
+
+
+@pytest.mark.parametrize(
+    ("selected", "words"),
+    [
+        ("fast", "fast wins: 2.00x over the model as it came, 1.50x over the fastest FP32"),
+        ("baseline", "the model as it came is kept"),
+        (None, "no variant passed"),
+    ],
+)
+def test_verdict_says_what_was_selected(selected: str | None, words: str) -> None:
+    assert verdict(MeasureResult.model_validate(RESULT | {"selected": selected})).startswith(words)
+
+
+def test_verdict_says_where_the_model_itself_misses_the_gates() -> None:
+    rejected = RESULT["baseline"] | {"state": "Rejected", "reason": "QualityGate"}
+    result = RESULT | {"selected": None, "baseline": rejected, "reference": "GroundTruth"}
+    assert "the model as it came misses them" in verdict(MeasureResult.model_validate(result))
+
+
+def test_result_json_is_shown_as_a_table(mopt: Mopt, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
+    done = mopt("inspect", "result.json")
+    assert done.returncode == 0, done.stderr
+    assert "target default: Test [red]CPU, 2 threads, point opt" in done.stdout
+    assert "* fast" in done.stdout
+
+
+def test_long_paths_are_not_wrapped(mopt: Mopt, tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 200)
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(RESULT))
+    assert f"report: {folder}/result.json\n" in mopt("inspect", folder / "result.json").stdout
+
+
+def test_other_json_is_no_result(mopt: Mopt, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    done = mopt("inspect", "other.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mopt: other.json is no result.json: target: Field required")
+
+
+def test_resource_without_status_says_so(mopt: Mopt) -> None:
+    text = "apiVersion: mopt.dev/v1alpha1\nkind: ModelOptimization\n"
+    done = mopt("table", stdin=text)
+    assert (done.returncode, done.stdout) == (0, "no status yet\n")
+
+
+def test_status_is_printed_as_json(mopt: Mopt) -> None:
+    resource = {
+        "apiVersion": "mopt.dev/v1alpha1",
+        "kind": "ModelOptimization",
+        "status": {"observedGeneration": 3},
+    }
+    done = mopt("table", "-o", "json", stdin=json.dumps(resource))
+    assert json.loads(done.stdout) == {"observedGeneration": 3}

@@ -1,0 +1,95 @@
+"""Starting: what is imported, and how errors are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_process import Mopt
+
+IMPORTS = """
+import sys
+sys.argv = ["mopt", *{arguments!r}]
+from mopt_cli.entry import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {{"torch", "onnx", "onnxruntime", "openvino", "numpy", "PIL", "minio"}} & set(sys.modules)
+sys.exit(f"imported: {{heavy}}" if heavy else 0)
+"""
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys({missing!r}))
+sys.argv = ["mopt", *{arguments!r}]
+from mopt_cli.entry import main
+main()
+"""
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize("command", ["--help", "check", "run --help", "schema"])
+def test_no_heavy_library_is_imported(command: str, write: Callable[..., Path]) -> None:
+    arguments = command.split() + ([str(write())] if command == "check" else [])
+    done = python(IMPORTS.format(arguments=arguments))
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_cli_extra_says_what_to_install() -> None:
+    done = python(WITHOUT.format(missing=["typer"], arguments=["--help"]))
+    assert done.returncode == 1
+    assert done.stderr == "mopt: typer is not installed: pip install 'mopt[cli]'\n"
+
+
+@pytest.mark.parametrize("command", ["run", "init", "inspect", "compare"])
+def test_missing_optimizer_says_what_to_install(
+    command: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"not opened")
+    file = write(model={"uri": str(model), "sha256": "0" * 64, "format": "ONNX"})
+    arguments = [command, str(file if command == "run" else model)]
+    code = WITHOUT.format(missing=["torch", "openvino"], arguments=arguments)
+    # What is None in sys.modules has no spec: as if it were not installed.
+    code = "import importlib.util\nfind = importlib.util.find_spec\n" + code.replace(
+        "import sys\n",
+        "import sys\n"
+        "importlib.util.find_spec = lambda n, p=None: "
+        "None if n in ('torch', 'openvino') else find(n, p)\n",
+        1,
+    )
+    done = python(code)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "torch, openvino missing" in last
+    assert "pip install 'mopt[cli,optimizer-cpu]'" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_are_one_line_without_traceback(mopt: Mopt) -> None:
+    done = mopt("check", "nowhere.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mopt: nowhere.yaml cannot be read")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_unknown_command_is_usage(mopt: Mopt) -> None:
+    done = mopt("optimise")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("script", ["mopt", "kubectl-mopt"])
+def test_both_scripts_are_installed(script: str) -> None:
+    from importlib.metadata import entry_points
+
+    (point,) = entry_points(group="console_scripts", name=script)
+    assert point.value == "mopt_cli.entry:main"
