@@ -33,6 +33,8 @@ _OPERATORS = (
     *(ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.And, ast.Or),
     *(ast.BitAnd, ast.BitOr, ast.Invert, ast.LShift, ast.RShift),
 )
+# How guards print functions of sizes; each is a function of numbers in torch.
+_GUARD_FUNCTIONS = {"sym_max", "sym_min", "sym_not", "sym_ite", "sym_int", "sym_float"}
 _TENSOR_METHODS = {"size", "stride", "dim", "numel", "storage_offset"}
 _FLOAT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,60})?(e[+-]?[0-9]{1,3})?")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -94,6 +96,10 @@ class _Checker:
                     return f"a call of {name!r}"
                 if name in ("Pow", "PowByNatural", "FloatPow"):
                     return self._power(args, depth)
+                return self._first(args, depth)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="torch"), attr=name), args=args, keywords=[]
+            ) if self._guard and name in _GUARD_FUNCTIONS:
                 return self._first(args, depth)
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 return self._power([left, right], depth)

@@ -95,7 +95,6 @@ def _refused(_: object, where: str) -> None:
 _name = _matching(_NAME, "a name")
 _name_or_none = _matching(f"({_NAME})?", "a name")
 _qualified = _matching(rf"({_PLAIN}(\.{_PLAIN})*)?", "a dotted name")
-_symbol = _matching(r"[a-z]{1,4}[0-9]{1,9}", "a symbol")
 _word = _matching(r"[A-Za-z0-9_.+<=]{0,64}", "a word")
 _device = _matching(r"[a-z]{1,16}", "a device")
 
@@ -180,7 +179,7 @@ _MAPS: dict[str, Check] = {
     "sym_int_values": _name,
     "sym_float_values": _name,
     "sym_bool_values": _name,
-    "range_constraints": _symbol,
+    "range_constraints": check_expression,
     "opset_version": _word,
     "as_string_to_argument": _qualified,
     "config": _qualified,

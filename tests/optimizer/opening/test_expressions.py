@@ -97,6 +97,7 @@ def test_everything_else_is_refused(text: object) -> None:
         "Max(1, L['x'].size()[0]) <= 8",
         "2 <= L['x'].size()[0] and L['x'].size()[0] <= 9",
         "L['x'].storage_offset() == 0",
+        "torch.sym_max(1, L['x'].size()[2] // 8) != 1",
     ],
 )
 def test_guards_on_sizes_are_taken(text: str) -> None:
@@ -119,6 +120,9 @@ def test_guards_on_sizes_are_taken(text: str) -> None:
         "math.isnan(1)",
         "open('x')",
         "torch == 1",
+        "torch.load('x')",
+        "torch.sym_max(1, open('x'))",
+        "torch.os.sym_max(1, 2)",
     ],
 )
 def test_other_guards_are_refused(text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mopt_optimizer._errors import ModelError, UnsafeModelError
+from mopt_optimizer.dimensions import program_inputs
 from mopt_optimizer.safety.program import check_operator, check_program, check_tree_spec
 from mopt_optimizer.sources import load_exported_program
 
@@ -135,6 +136,23 @@ def test_torch_itself_would_run_it(tamper: Tamper, witness: Path, attack: str) -
 def test_guard_on_sizes_is_taken(tamper: Tamper, tmp_path: Path) -> None:
     path = tamper(edit=_guard("L['image'].size()[2] % 4 == 0"))
     assert load_exported_program(path, tmp_path).graph_signature.user_inputs == ("image",)
+
+
+def test_size_that_comes_in_steps_is_taken(tmp_path: Path) -> None:
+    import torch
+    from torch.export import Dim
+
+    class Blocks(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.pixel_unshuffle(image, 8)
+
+    steps = 8 * Dim("rows", min=1, max=64)  # type: ignore[no-untyped-call]
+    program = torch.export.export(
+        Blocks(), (torch.rand(1, 3, 32, 8),), dynamic_shapes={"image": {2: steps}}
+    )
+    torch.export.save(program, tmp_path / "steps.pt2")
+    (found,) = program_inputs(load_exported_program(tmp_path / "steps.pt2", tmp_path))
+    assert (found.axes[2].multiple_of, found.axes[2].maximum) == (8, 512)
 
 
 @pytest.mark.parametrize(
