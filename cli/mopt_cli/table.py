@@ -87,19 +87,15 @@ def render_target(target: TargetStatus) -> RenderableType:
         for v in (target.baseline, *target.variants)
         if v.reason
     ]
-<<<<<<< HEAD
-    where = [Text(f"result: {target.report.uri}", style="dim")]
+    where = [place("result", target.report.uri)]
     if target.report.page:
-        where.append(Text(f"report: {target.report.page}", style="dim"))
+        where.append(place("report", target.report.page))
     return Group(rows, *notes, *where)
-=======
-    return Group(rows, *notes, place("report", target.report.uri))
 
 
 def place(what: str, where: str) -> Text:
     """Return a line that says where something lies; it is never wrapped."""
     return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
->>>>>>> ae531c9c432314a0158494600fa620c61c8815b5
 
 
 def render(resource: dict[str, Any]) -> RenderableType:

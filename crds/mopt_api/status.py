@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .base import ObservedModel
-from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo
+from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo, page_key
 
 
 class ConditionType(StrEnum):
@@ -90,6 +90,16 @@ class Report(ObservedModel):
         max_length=1200,
         description="The same for people: an HTML file, s3://BUCKET/KEY.",
     )
+
+    @classmethod
+    def under(cls, output_uri: str, digest: str) -> Report:
+        """Return where a result.json and its page lie in an output store."""
+        root = output_uri.rstrip("/")
+        return cls(
+            digest=digest,
+            uri=f"{root}/blobs/sha256/{digest.removeprefix('sha256:')}",
+            page=f"{root}/{page_key(digest)}",
+        )
 
 
 class Measurement(ObservedModel):

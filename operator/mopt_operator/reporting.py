@@ -13,7 +13,6 @@ from mopt_api.result import (
     QualityResult,
     SourceInfo,
     VariantState,
-    page_key,
 )
 from mopt_api.selection import gate_failure
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
@@ -38,15 +37,6 @@ _RUNTIME_NAMES = {
 def blob_uri(output_uri: str, digest: str) -> str:
     """Return where an object of the output store lies."""
     return f"{output_uri.rstrip('/')}/blobs/sha256/{digest.removeprefix('sha256:')}"
-
-
-def report_of(output_uri: str, digest: str) -> Report:
-    """Return where a result.json and its page lie."""
-    return Report(
-        digest=digest,
-        uri=blob_uri(output_uri, digest),
-        page=f"{output_uri.rstrip('/')}/{page_key(digest)}",
-    )
 
 
 def size_text(size: int) -> str:
@@ -149,7 +139,7 @@ def target_status(
         baseline=_variant(summary.baseline, served, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
-        report=report_of(output_uri, summary.result),
+        report=Report.under(output_uri, summary.result),
         optimizer=optimizer or None,
         measurement=measurement,
     )

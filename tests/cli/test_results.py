@@ -79,7 +79,7 @@ def test_long_paths_are_not_wrapped(mopt: Mopt, tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 200)
     folder.mkdir()
     (folder / "result.json").write_text(json.dumps(RESULT))
-    assert f"report: {folder}/result.json\n" in mopt("inspect", folder / "result.json").stdout
+    assert f"result: {folder}/result.json\n" in mopt("inspect", folder / "result.json").stdout
 
 
 def test_other_json_is_no_result(mopt: Mopt, tmp_path: Path) -> None:

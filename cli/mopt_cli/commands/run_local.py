@@ -117,7 +117,7 @@ def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Repo
         result = MeasureResult.model_validate_json(blobs.read(summary.result))
     except OptimizerError as error:
         raise work_failed(report_of(error)) from error
-    return result, Report(digest=summary.result, uri=blobs.uri(summary.result))
+    return result, Report.under(work.output_uri, summary.result)
 
 
 def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:

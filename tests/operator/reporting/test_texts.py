@@ -12,11 +12,11 @@ import pytest
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.result import QualityResult
 from mopt_api.spec import QualityGate
-from mopt_api.status import Summary
+from mopt_api.status import Report, Summary
 from mopt_operator.logs import JsonFormatter, TextFormatter, about
 from mopt_operator.notifying import step_event
 from mopt_operator.observing import Resource
-from mopt_operator.reporting import quality_text, report_of, size_text
+from mopt_operator.reporting import quality_text, size_text
 
 PSNR = QualityResult(metric=QualityMetric.PSNR, worst=41.26, mean=45.55)
 SSIM = QualityResult(metric=QualityMetric.SSIM, worst=0.98765, mean=0.99)
@@ -142,6 +142,6 @@ def test_text_line_ends_with_the_resource() -> None:
 
 
 def test_the_page_follows_from_the_digest() -> None:
-    report = report_of("s3://optimized/model/", f"sha256:{'a' * 64}")
+    report = Report.under("s3://optimized/model/", f"sha256:{'a' * 64}")
     assert report.uri == f"s3://optimized/model/blobs/sha256/{'a' * 64}"
     assert report.page == f"s3://optimized/model/reports/{'a' * 64}.html"

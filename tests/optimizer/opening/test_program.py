@@ -146,7 +146,7 @@ def test_size_that_comes_in_steps_is_taken(tmp_path: Path) -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.pixel_unshuffle(image, 8)
 
-    steps = 8 * Dim("rows", min=1, max=64)  # type: ignore[no-untyped-call]
+    steps = 8 * Dim("rows", min=1, max=64)
     program = torch.export.export(
         Blocks(), (torch.rand(1, 3, 32, 8),), dynamic_shapes={"image": {2: steps}}
     )
