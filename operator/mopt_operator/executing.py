@@ -48,6 +48,18 @@ class Cluster:
         path = _jobs(manifest["metadata"]["namespace"])
         return await self._request("POST", path, body=manifest)
 
+    async def try_job(self, manifest: Mapping[str, Any]) -> Raw:
+        """Let the API server judge a Job, unknown fields included, without creating it.
+
+        Raises:
+            Refused: It is not valid, or not admitted.
+            NotFound: There is no such namespace.
+        """
+        path = _jobs(manifest["metadata"]["namespace"])
+        return await self._request(
+            "POST", path, body=manifest, dryRun="All", fieldValidation="Strict"
+        )
+
     async def read_job(self, namespace: str, name: str) -> Raw:
         """Return a Job.
 
