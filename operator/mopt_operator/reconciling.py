@@ -91,7 +91,8 @@ class Reconciler:
 
     async def _attempt(self, key: Key) -> str:
         """Look at a resource once; return how it went, in the words of the metric."""
-        fields = about(*key)
+        known = self._store.resources.get(key)
+        fields = about_resource(known) if known else about(*key)
         try:
             requeue_after = await self.reconcile(key)
         except Conflict as error:
@@ -132,7 +133,7 @@ class Reconciler:
             return None
         plan = decide(snapshot, now, self._settings)
         for job in plan.delete:
-            await self._delete(job)
+            await self._delete(snapshot.resource, job)
         refusals = await self._create(snapshot.resource, plan)
         if plan.create or plan.delete:
             # The status is to tell of the Jobs that there are now.
@@ -143,7 +144,7 @@ class Reconciler:
         if plan.status is not None:
             await self._write_status(snapshot.resource, plan.status)
         for job in plan.expire:
-            await self._expire(job, plan.ttl_seconds)
+            await self._expire(snapshot.resource, job, plan.ttl_seconds)
         return plan.requeue_after
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
@@ -154,13 +155,14 @@ class Reconciler:
                 found[job.uid] = message
         return found
 
-    async def _delete(self, job: Job) -> None:
+    async def _delete(self, resource: Resource, job: Job) -> None:
+        fields = about_resource(resource)
         try:
             await self._cluster.delete_job(job)
         except (NotFound, Conflict) as error:
-            logger.debug("Job %s is gone already: %s", job.name, error)
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
-            logger.info("Deleted Job %s", job.name, extra=about(job.namespace, job.owner_name))
+            logger.info("Deleted Job %s", job.name, extra=fields)
         self._store.jobs.forget(job)
 
     async def _create(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
@@ -174,7 +176,7 @@ class Reconciler:
                 refusals[name] = (error.status, error.message)
                 logger.warning("Job %s is refused: %s", name, error, extra=about_resource(resource))
             else:
-                self._store.jobs.put(job)
+                self._store.jobs.put_answer(job)
         return refusals
 
     async def _create_one(self, resource: Resource, manifest: Mapping[str, Any]) -> Raw:
@@ -187,9 +189,8 @@ class Reconciler:
         message = f"Created Job {name}"
         logger.info(message, extra=about_resource(resource))
         now = self._clock()
-        await self._tell(
-            event(resource, reason="JobCreated", message=message, normal=True, now=now)
-        )
+        told = event(resource, reason="JobCreated", message=message, normal=True, now=now)
+        await self._tell(resource, told)
         return job
 
     async def _existing(self, resource: Resource, name: str, conflict: Conflict) -> Raw:
@@ -210,28 +211,30 @@ class Reconciler:
 
     async def _write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         written = await self._cluster.write_status(resource, status)
-        self._store.resources.put(written)
+        self._store.resources.put_answer(written)
         if step := step_event(resource, status, self._clock()):
             logger.info("%s: %s", step["reason"], step["message"], extra=about_resource(resource))
-            await self._tell(step)
+            await self._tell(resource, step)
 
-    async def _expire(self, job: Job, seconds: int) -> None:
+    async def _expire(self, resource: Resource, job: Job, seconds: int) -> None:
         try:
             kept = await self._cluster.expire_job(job, seconds)
         except (NotFound, Conflict) as error:
-            logger.debug("Job %s is gone already: %s", job.name, error)
+            fields = about_resource(resource)
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
-            self._store.jobs.put(kept)
+            self._store.jobs.put_answer(kept)
             self._metrics.job_ended(job, self._clock())
 
-    async def _tell(self, told: Mapping[str, Any]) -> None:
+    async def _tell(self, resource: Resource, told: Mapping[str, Any]) -> None:
         """Create an Event. It is a courtesy: that it cannot be told stops nothing."""
         try:
             await self._cluster.create_event(told)
         except Conflict as error:
-            logger.debug("Told before: %s", error)
+            logger.debug("Told before: %s", error, extra=about_resource(resource))
         except OperatorError as error:
-            logger.warning("Cannot create the Event %s: %s", told["reason"], error)
+            fields = about_resource(resource)
+            logger.warning("Cannot create the Event %s: %s", told["reason"], error, extra=fields)
 
     async def resync(self, namespaces: list[str]) -> None:
         """Compare the store with the cluster: a watch that starts anew misses deletions.
