@@ -42,12 +42,15 @@ def reference(final: dict[str, Any], requested: str | None) -> dict[str, Any]:
     return calm.verdict()
 
 
+# No administrator offers that profile.
+WRONG = {"targets": [{"name": "a", "profile": "none"}]}
 CHANGES: list[dict[str, Any]] = [
     *({"quality": [{"metric": "PSNR", "minimum": minimum}]} for minimum in (30, 40, 70)),
     *({"objective": {"point": point}} for point in ("one", "four")),
     *({"model": MODEL | {"sha256": sha * 64}} for sha in "01"),
     *({"execution": {"suspend": suspend}} for suspend in (True, False)),
     *({"targets": [{"name": name} for name in names]} for names in ("a", "ab", "b")),
+    WRONG,
 ]
 
 
@@ -120,6 +123,8 @@ class Interleavings(RuleBasedStateMachine):
             return
         self.sim.skew = timedelta(0)
         self.sim.edit(execution={"suspend": False})
+        if self.sim.resource["spec"]["targets"] == WRONG["targets"]:
+            self.sim.edit(targets=[{"name": "a"}])
         self.sim.run_to_the_end()
         final = self.sim.resource["spec"]
         assert self.sim.verdict() == reference(final, self.requested)
