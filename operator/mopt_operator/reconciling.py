@@ -8,54 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ._errors import Conflict, NotFound, OperatorError, Refused
+from .asking import latest_message, podless, queued, refusal
 from .deciding import Plan, decide
 from .executing import Cluster
 from .logs import about, about_resource
 from .measuring import Metrics
 from .notifying import event, step_event
-from .observing import Job, Raw, Resource, Snapshot, parse_time
+from .observing import Job, Raw, Resource, Snapshot
 from .queueing import WorkQueue
 from .settings import Settings
 from .storing import Key, Kind, Store
 
 logger = logging.getLogger(__name__)
 
-# The watch of Pods may be that much behind the watch of Jobs.
-PODLESS_SECONDS = 2.0
-
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
-    """Return the unfinished Jobs that have no Pod at work and should have one.
-
-    A Job whose controller, which makes some 20 requests a second, has not begun it or has not yet
-    seen its Pod succeed is not meant.
-    """
-    return [
-        job
-        for job in snapshot.jobs
-        if not job.finished
-        and not job.deleting
-        and not job.suspended
-        and job.begun
-        and (now - job.created).total_seconds() >= PODLESS_SECONDS
-        and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
-    ]
-
-
-def latest_message(events: list[Raw]) -> str | None:
-    """Return the message of the newest Event."""
-
-    def time(raw: Raw) -> datetime:
-        metadata = raw["metadata"]
-        return parse_time(
-            raw.get("lastTimestamp") or raw.get("eventTime") or metadata["creationTimestamp"]
-        )
-
-    return str(max(events, key=time).get("message", "")) if events else None
 
 
 class Reconciler:
@@ -127,8 +95,11 @@ class Reconciler:
         if snapshot is None:
             return None
         now = self._clock()
-        warnings = await self._warnings(snapshot, now)
-        snapshot = self._store.snapshot(key, warnings=warnings)
+        asked: dict[str, Any] = {
+            "warnings": await self._warnings(snapshot, now),
+            "held": await self._held(snapshot, now),
+        }
+        snapshot = self._store.snapshot(key, **asked)
         if snapshot is None:
             return None
         plan = decide(snapshot, now, self._settings)
@@ -137,7 +108,7 @@ class Reconciler:
         refusals = await self._create(snapshot.resource, plan)
         if plan.create or plan.delete:
             # The status is to tell of the Jobs that there are now.
-            snapshot = self._store.snapshot(key, warnings=warnings, refusals=refusals)
+            snapshot = self._store.snapshot(key, refusals=refusals, **asked)
             if snapshot is None:
                 return None
             plan = decide(snapshot, now, self._settings)
@@ -152,6 +123,14 @@ class Reconciler:
         found = {}
         for job in podless(snapshot, now):
             if message := latest_message(await self._cluster.failed_creations(job)):
+                found[job.uid] = message
+        return found
+
+    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
+        """Return why Kueue does not admit Jobs, by their UIDs."""
+        found = {}
+        for job in queued(snapshot, now):
+            if message := refusal(await self._cluster.workloads(job)):
                 found[job.uid] = message
         return found
 

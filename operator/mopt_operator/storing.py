@@ -98,15 +98,15 @@ class Kind(Generic[_T]):
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""
         gone = self._reduce(raw)
+        self._gone[gone.uid] = None
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
         self.forget(gone)
         return self._group(gone)
 
     def forget(self, gone: _T) -> None:
         """Forget an object, not its successor of the same name."""
         self.awaited.gone(gone.uid)
-        self._gone[gone.uid] = None
-        if len(self._gone) > MAX_GONE:
-            self._gone.popitem(last=False)
         known = self._objects.get((gone.namespace, gone.name))
         if known is not None and known.uid == gone.uid:
             self._discard(known)
@@ -176,11 +176,18 @@ class Store:
         key: Key,
         *,
         warnings: Mapping[str, str] | None = None,
+        held: Mapping[str, str] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
         if resource is None:
             return None
-        optional: dict[str, Any] = {"warnings": warnings or {}, "refusals": refusals or {}}
-        return Snapshot(resource, self.jobs.of(key), self.pods.of(key), **optional)
+        return Snapshot(
+            resource,
+            self.jobs.of(key),
+            self.pods.of(key),
+            warnings=warnings or {},
+            held=held or {},
+            refusals=refusals or {},
+        )

@@ -1,4 +1,5 @@
 """Each profile's Pod template is shown to the API server before anything is watched."""
+# ruff: noqa: ARG002 - the fake takes what the real one takes
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from mopt_operator.handlers import RESOURCES
 from mopt_operator.awaiting import Awaited
+from mopt_operator.handlers import RESOURCES
 from mopt_operator.storing import Store
 from mopt_operator.watching import (
     DEAF_SECONDS,
