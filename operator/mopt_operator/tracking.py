@@ -14,6 +14,7 @@ from .failures import (
     Problem,
     admission_problem,
     creation_problem,
+    disruption_problem,
     end_problem,
     job_problem,
     problem,
@@ -154,6 +155,8 @@ def follow(
             note = " ".join(snapshot.held.get(job.uid, "").split())[:QUOTED]
             delay = _next_look(job, now, _LONGEST_QUEUED_SECONDS)
             return Track(names, job, queued=True, note=note, requeue_after=delay)
+        if job.completed is None and (given_up := disruption_problem(pods)):
+            return Track(names, job, problem=given_up, over=True)
         if job.completed is None:
             found = _running(job, snapshot, now)
             return Track(
