@@ -24,7 +24,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = "shared"
 # Everything here happens within a second or two; the machine may be busy.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 Json = dict[str, Any]
 
@@ -368,7 +368,12 @@ class Operator:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "mopt_operator.main"]
             ended = subprocess.run(
-                command, env=self._environment, stdout=log, stderr=log, timeout=30, check=False
+                command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                timeout=PATIENCE,
+                check=False,
             )
         return ended.returncode
 

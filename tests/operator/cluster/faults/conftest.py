@@ -17,9 +17,8 @@ from faulty_proxy import FaultyProxy
 
 _HEAD = """# A run with faults
 
-`hack/test faults`, Kubernetes 1.34 (light cluster), Python {python}, {processors} processors. A
-proxy between operator and API server makes the faults; the tests play the kubelet. Hypothesis' seed:
-{seed}.
+`MOPT_SEED={seed} hack/test faults`, Kubernetes 1.34 (light cluster), Python {python}, {processors}
+processors. A proxy between operator and API server makes the faults; the tests play the kubelet.
 
 | What | Figure |
 |---|---|
