@@ -380,6 +380,12 @@ class Operator:
     def log(self) -> str:
         return self._log.read_text()
 
+    def log_lines(self, count: int) -> list[str]:
+        """Return the lines of the log, which are to be so many."""
+        lines = self.log().splitlines()
+        assert len(lines) == count, self.log()
+        return lines
+
 
 @pytest.fixture(scope="session")
 def make_operator(

@@ -17,7 +17,8 @@ def test_profile_that_the_api_server_refuses_ends_the_start(
     profiles = {"default": {}, "gpu": {"nodeSelector": {"a..b/gpu": "a100"}}}
     operator = make_operator(watchNamespaces=[namespace], profiles=profiles)
     assert operator.run() == 1
-    (line,) = operator.log().splitlines()[1:]
+    started, line = operator.log_lines(2)
+    assert "Starting" in started
     assert line.startswith("mopt-operator: profiles.gpu: the API server refuses its Jobs: Job.")
     assert 'spec.template.spec.nodeSelector: Invalid value: "a..b/gpu"' in line
     assert api.call("GET", f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []

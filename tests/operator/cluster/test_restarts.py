@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,18 +113,14 @@ def test_whole_cluster_is_served_where_no_namespace_is_named(
 
 
 def test_operator_without_permission_ends_with_an_error(
-    make_operator: Callable[..., Any], api: Any, namespace: str, tmp_path: Any
+    make_operator: Callable[..., Any],
+    account_kubeconfig: Callable[[str, str], Path],
+    namespace: str,
 ) -> None:
-    answer = api.call(
-        "POST",
-        f"/api/v1/namespaces/{namespace}/serviceaccounts/default/token",
-        {"spec": {"expirationSeconds": 7200}},
-    )
-    users = [{"name": "operator", "user": {"token": answer["status"]["token"]}}]
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(api.config | {"users": users}))
+    kubeconfig = account_kubeconfig(namespace, "default")
     powerless = make_operator(kubeconfig=kubeconfig, watchNamespaces=[namespace])
     assert powerless.run() == 1
-    (line,) = powerless.log().splitlines()[1:]
+    started, line = powerless.log_lines(2)
+    assert "Starting" in started
     assert line.startswith("mopt-operator: the operator's role lacks a permission: 403 Forbidden")
     assert 'cannot list resource "modeloptimizations"' in line
