@@ -100,7 +100,7 @@ def test_no_field_is_immutable(
     api: Any, make_namespace: Callable[..., str], resource_manifest: Callable[..., Json]
 ) -> None:
     """Each change brings the Jobs that it needs, so that no transition is refused."""
-    other = resource_manifest()
+    other = resource_manifest(output={"uri": "s3://elsewhere/sr"})
     other["metadata"]["namespace"] = make_namespace()
     path = api.path(other)
     made = api.create(other | {"spec": FULL})

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mopt_api.reasons import EXIT_CODES, REASONS, Reason
-from mopt_operator.failures import MAX_DISRUPTIONS
 
 pytestmark = pytest.mark.cluster
 
@@ -115,16 +114,6 @@ def test_disrupted_pod_is_replaced_and_not_counted(
     resource = make_resource(execution={"backoffLimit": 0})
     resource.set_pod(resource.pod_of("prepare"), DISRUPTED)
     resource.run(messages)
-
-
-def test_pods_that_are_evicted_again_and_again_end_the_job(
-    operator: Any, make_resource: Callable[..., Any]
-) -> None:
-    resource = make_resource(execution={"backoffLimit": 0})
-    for _ in range(MAX_DISRUPTIONS + 1):
-        resource.set_pod(resource.pod_of("prepare"), DISRUPTED)
-    resource.wait_said(Ready=("False", "Disrupted"), Stalled=("True", "Disrupted"))
-    resource.wait_for(lambda: not resource.jobs())
 
 
 def test_pod_that_the_namespace_forbids_is_explained_in_the_api_server_s_words(
