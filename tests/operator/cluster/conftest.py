@@ -306,7 +306,8 @@ class Operator:
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "MOPT_OPERATOR_CONFIG": str(file),
-            "PYTHONWARNINGS": "error",
+            # kopf leaves its streams to the end of the process: told, but no error.
+            "PYTHONWARNINGS": "error,default::ResourceWarning",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
