@@ -100,6 +100,10 @@ demo-down: install ## Remove everything that `make demo` made.
 test-large: ## A model above 2 GB, alone (needs 24 GB of disk); writes docs/records/large.md.
 	hack/test large
 
+.PHONY: test-full
+test-full: ## The long tests: the real Kueue, long runs with faults, a model above 2 GB.
+	hack/test kueue faults large
+
 .PHONY: bench-operator
 bench-operator: install ## Time from apply to Job and API requests per resource, on a light cluster.
 	$(BIN)/python bench/operator/run.py
@@ -117,9 +121,3 @@ $(BENCH_VENV)/.installed: requirements/bench.txt | install
 .PHONY: bench-optimizer
 bench-optimizer: bench-install ## mopt beside its peers on real models (12 min); writes docs/optimizer/peers.md.
 	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/run.py --record docs/optimizer/peers.md
-
-# These come with later issues; until then they say so instead of passing quietly.
-.PHONY: test-full
-test-full: ; @$(call later,$@)
-
-later = echo "make $(1) does not exist yet: see docs/roadmap.md" >&2; exit 1

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    DISRUPTED = "Disrupted"
     JOB_FAILED = "JobFailed"
 
 
@@ -194,6 +195,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         True,
         "The Pod ran longer than spec.execution.activeDeadlineSeconds",
         "Raise spec.execution.activeDeadlineSeconds or lower the benchmark's durations.",
+    ),
+    Reason.DISRUPTED: ReasonInfo(
+        True,
+        "The Pod was evicted or preempted again and again",
+        "Give it more room or a priorityClassName, then set the mopt.dev/requestedAt annotation.",
     ),
     Reason.JOB_FAILED: ReasonInfo(True, "The Job failed without saying why", "See the Pod's log."),
 }

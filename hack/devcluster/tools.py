@@ -12,6 +12,7 @@ COREDNS = "1.15.0"
 HELM = "4.3.1"
 # The community edition is released as source only; this is the date of the pinned commit.
 MINIO = "20260212"
+KUEUE = "0.15.0"
 PAUSE = "1"
 
 Version = tuple[int, int, int]
@@ -157,6 +158,15 @@ _TOOLS = (
         probe=("--version",),
         fits=lambda _found: True,
         any_version=True,
+    ),
+    # Released as an image only.
+    Tool(
+        name="kueue",
+        version=KUEUE,
+        module="kueue",
+        package="sigs.k8s.io/kueue/cmd/kueue",
+        probe=(),
+        fits=lambda _found: False,
     ),
     Tool(
         name="pause",

@@ -50,7 +50,8 @@ async def api_client() -> AsyncIterator[ApiClient]:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except ConfigException as error:
+    # The client stumbles over a context that names no user of the file.
+    except (ConfigException, TypeError) as error:
         raise OperatorError(f"neither in a Pod nor with a usable KUBECONFIG: {error}") from error
     async with ApiClient(configuration) as client:
         yield client

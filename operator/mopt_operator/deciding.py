@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.status import ConditionType, ModelOptimizationStatus
+from mopt_api.status import ConditionType
 
 from .conditions import Verdict
 from .observing import Job, Resource, Snapshot
@@ -42,9 +42,12 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     except InvalidRequest as error:
         report = ErrorReport(reason=Reason.INVALID_SPEC, message=str(error))
         verdict = Verdict(False, report.reason, report.sentence(), stalled=True)
+        # What is served stays what it is: the last results remain, as do those of others whose
+        # spec goes wrong (a HelmRelease's history, a Certificate's notAfter).
+        kept = read_status(resource).model_copy(update={"progress": None})
         return Plan(
             delete=tuple(job for job in own if not job.deleting),
-            status=changed_status(resource, verdict, ModelOptimizationStatus(), settings, now),
+            status=changed_status(resource, verdict, kept, settings, now),
         )
     return Run(request, replace(snapshot, jobs=own), now, settings).plan()
 

@@ -7,7 +7,9 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
     batch     jobs                       get list watch create patch delete
     ""        pods                       get list watch
     ""        events                     list create
+    kueue.x-k8s.io  workloads            list
 
+The last one only where Kueue is: it says why a Job waits in its queue.
 Those on the Lease are in electing.py. Secrets are not among them, nor custom resource
 definitions, nor namespaces.
 """
@@ -24,10 +26,12 @@ from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
 
-from ._errors import Unreachable, api_error
+from ._errors import NotFound, Refused, Unreachable, api_error
 from .observing import SELECTOR, Job, Raw, Resource
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
+# Of the versions that Kueue serves, the one that all releases of the last years know.
+KUEUE_VERSION = "v1beta1"
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -47,6 +51,18 @@ class Cluster:
         """
         path = _jobs(manifest["metadata"]["namespace"])
         return await self._request("POST", path, body=manifest)
+
+    async def try_job(self, manifest: Mapping[str, Any]) -> Raw:
+        """Let the API server judge a Job, unknown fields included, without creating it.
+
+        Raises:
+            Refused: It is not valid, or not admitted.
+            NotFound: There is no such namespace.
+        """
+        path = _jobs(manifest["metadata"]["namespace"])
+        return await self._request(
+            "POST", path, body=manifest, dryRun="All", fieldValidation="Strict"
+        )
 
     async def read_job(self, namespace: str, name: str) -> Raw:
         """Return a Job.
@@ -105,6 +121,17 @@ class Cluster:
         answer = await self._request(
             "GET", f"/api/v1/namespaces/{job.namespace}/events", fieldSelector=selector
         )
+        return list(answer["items"])
+
+    async def workloads(self, job: Job) -> list[Raw]:
+        """Return Kueue's objects for a Job; none where Kueue is not there or may not be asked."""
+        path = f"/apis/kueue.x-k8s.io/{KUEUE_VERSION}/namespaces/{job.namespace}/workloads"
+        selector = f"kueue.x-k8s.io/job-uid={job.uid}"
+        try:
+            # By version 0 from the API server's memory: what is asked for is not urgent.
+            answer = await self._request("GET", path, labelSelector=selector, resourceVersion="0")
+        except (NotFound, Refused):
+            return []
         return list(answer["items"])
 
     async def create_event(self, event: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from mopt_api.termination import ErrorSummary, MessageError, decode
 
 from .observing import Job, Pod
 
+# Evictions of a Job's Pods that are taken for bad luck.
+MAX_DISRUPTIONS = 5
 QUOTED = 200  # characters of a text that is not ours
 _PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -100,6 +102,25 @@ def end_problem(pod: Pod) -> Problem | None:
         return Problem(summary.error.reason, summary.error.sentence())
     return problem(
         Reason.JOB_FAILED, f"Pod {pod.name} ended with code {ended.exit_code} after its result"
+    )
+
+
+def disruption_problem(pods: list[Pod]) -> Problem | None:
+    """Return why a Job whose Pods are evicted again and again is given up, or None.
+
+    The Job controller does not count them (podFailurePolicy), and a node that is short of disk or
+    memory evicts the next one too. Those of a drained node are deleted and not among these.
+
+    Args:
+        pods: The Job's, oldest first.
+    """
+    ended = [pod for pod in pods if pod.phase == "Failed" and pod.disrupted]
+    if len(ended) <= MAX_DISRUPTIONS:
+        return None
+    last = ended[-1]
+    words = _quote(last.message) or last.reason or "no reason is given"
+    return problem(
+        Reason.DISRUPTED, f"{len(ended)} Pods were ended from outside, the last one: {words}"
     )
 
 

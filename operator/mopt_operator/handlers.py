@@ -8,7 +8,6 @@ first event handler runs, so that nothing is decided on a half-filled store.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from .storing import Kind, Store
 
 # As kopf names the watch tasks.
 RESOURCES = (f"{PLURAL}.{VERSION}.{GROUP}", "jobs.v1.batch", "pods.v1")
+SILENT_SECONDS = 70.0
 
 
 class _Endless:
@@ -42,6 +42,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
+    # The API server sends a bookmark about each minute: a watch that brings not even these is
+    # taken to be cut off, and opened again.
+    settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
     settings.networking.request_timeout = 60
@@ -71,10 +74,8 @@ def _observe(
     # Asynchronous though they wait for nothing: kopf runs others in threads.
     @kopf.index(*resource, id=f"index-{plural}", registry=handlers)
     async def index(body: Mapping[str, Any], **_: Any) -> None:
-        kind.put(body)
+        kind.show(body, deleted=False)
 
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Mapping[str, Any], **_: Any) -> None:
-        raw = event["object"]
-        kind.touched = time.monotonic()
-        queue.add(kind.remove(raw) if event["type"] == "DELETED" else kind.put(raw))
+        queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))

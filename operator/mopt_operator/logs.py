@@ -52,7 +52,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         fields = getattr(record, _ATTRIBUTE, None)
-        return f"{line} ({fields['namespace']}/{fields['name']})" if fields else line
+        if not fields:
+            return line
+        generation = f" generation {fields['generation']}" if "generation" in fields else ""
+        return f"{line} ({fields['namespace']}/{fields['name']}{generation})"
 
 
 def configure_logs(log_format: LogFormat) -> None:

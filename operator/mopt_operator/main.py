@@ -12,7 +12,8 @@ from typing import Any
 
 import kopf
 
-from ._errors import NotFound, OperatorError, Refused, SettingsError
+from ._errors import OperatorError, SettingsError
+from .checking import check_access, check_profiles
 from .connecting import api_client
 from .electing import Election
 from .executing import Cluster
@@ -40,22 +41,6 @@ async def _resync(reconciler: Reconciler, namespaces: list[str]) -> None:
             await reconciler.resync(namespaces)
         except OperatorError as error:
             logger.warning("Cannot compare with the cluster: %s", error)
-
-
-async def _check_access(cluster: Cluster, namespaces: list[str]) -> None:
-    """Make sure that the watches can work: kopf goes on without those that cannot.
-
-    Raises:
-        OperatorError: Says what to do.
-    """
-    everywhere: list[str | None] = [None]
-    try:
-        for namespace in namespaces or everywhere:
-            await cluster.check_access(namespace)
-    except NotFound as error:
-        raise OperatorError(f"install the CRD first (helm, or crds/*.yaml): {error}") from error
-    except Refused as error:
-        raise OperatorError(f"the operator's role lacks a permission: {error}") from error
 
 
 async def _work(reconciler: Reconciler, leading: asyncio.Event) -> None:
@@ -123,7 +108,8 @@ async def operate(settings: Settings) -> None:
     store, queue, watching = Store(), WorkQueue(), asyncio.Event()
     async with api_client() as client:
         cluster = Cluster(client)
-        await _check_access(cluster, settings.watch_namespaces)
+        await check_access(cluster, settings.watch_namespaces)
+        await check_profiles(cluster, settings)
         metrics = Metrics(settings, store=store, queue=queue)
         reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
         election = _elect(cluster, settings)
@@ -143,7 +129,7 @@ async def operate(settings: Settings) -> None:
         else:
             tasks.append(asyncio.create_task(election.run()))
         tasks.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
-        tasks.append(asyncio.create_task(watch_the_watches()))
+        tasks.append(asyncio.create_task(watch_the_watches(store)))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
         # kopf's last: it cancels at its end whatever was started after it.
         kopfs = kopf.operator(

@@ -88,6 +88,15 @@ class _StoreCollector(Collector):
         for kind, known in self._store.kinds().items():
             ages.add_metric((kind,), self._clock() - known.touched)
         yield ages
+        behind = GaugeMetricFamily(
+            "mopt_watch_behind_seconds",
+            "Time for which a watch has not shown what is known by other ways; 0 as it should be.",
+            labels=("kind",),
+        )
+        for kind, known in self._store.kinds().items():
+            unseen = known.awaited.oldest()
+            behind.add_metric((kind,), self._clock() - unseen.since if unseen else 0.0)
+        yield behind
 
     def _selected(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
         speedups = GaugeMetricFamily(

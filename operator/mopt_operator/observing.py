@@ -139,6 +139,8 @@ class Snapshot:
     pods: tuple[Pod, ...] = ()
     # Why the Job controller could not create a Job's Pod, by the Job's UID.
     warnings: Mapping[str, str] = field(default_factory=dict)
+    # Why Kueue does not admit a Job, by the Job's UID.
+    held: Mapping[str, str] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 

@@ -8,54 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ._errors import Conflict, NotFound, OperatorError, Refused
+from .asking import latest_message, podless, queued, refusal
 from .deciding import Plan, decide
 from .executing import Cluster
 from .logs import about, about_resource
 from .measuring import Metrics
 from .notifying import event, step_event
-from .observing import Job, Raw, Resource, Snapshot, parse_time
+from .observing import Job, Raw, Resource, Snapshot
 from .queueing import WorkQueue
 from .settings import Settings
 from .storing import Key, Kind, Store
 
 logger = logging.getLogger(__name__)
 
-# The watch of Pods may be that much behind the watch of Jobs.
-PODLESS_SECONDS = 2.0
-
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
-    """Return the unfinished Jobs that have no Pod at work and should have one.
-
-    A Job whose controller, which makes some 20 requests a second, has not begun it or has not yet
-    seen its Pod succeed is not meant.
-    """
-    return [
-        job
-        for job in snapshot.jobs
-        if not job.finished
-        and not job.deleting
-        and not job.suspended
-        and job.begun
-        and (now - job.created).total_seconds() >= PODLESS_SECONDS
-        and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
-    ]
-
-
-def latest_message(events: list[Raw]) -> str | None:
-    """Return the message of the newest Event."""
-
-    def time(raw: Raw) -> datetime:
-        metadata = raw["metadata"]
-        return parse_time(
-            raw.get("lastTimestamp") or raw.get("eventTime") or metadata["creationTimestamp"]
-        )
-
-    return str(max(events, key=time).get("message", "")) if events else None
 
 
 class Reconciler:
@@ -91,7 +59,8 @@ class Reconciler:
 
     async def _attempt(self, key: Key) -> str:
         """Look at a resource once; return how it went, in the words of the metric."""
-        fields = about(*key)
+        known = self._store.resources.get(key)
+        fields = about_resource(known) if known else about(*key)
         try:
             requeue_after = await self.reconcile(key)
         except Conflict as error:
@@ -126,24 +95,27 @@ class Reconciler:
         if snapshot is None:
             return None
         now = self._clock()
-        warnings = await self._warnings(snapshot, now)
-        snapshot = self._store.snapshot(key, warnings=warnings)
+        asked: dict[str, Any] = {
+            "warnings": await self._warnings(snapshot, now),
+            "held": await self._held(snapshot, now),
+        }
+        snapshot = self._store.snapshot(key, **asked)
         if snapshot is None:
             return None
         plan = decide(snapshot, now, self._settings)
         for job in plan.delete:
-            await self._delete(job)
+            await self._delete(snapshot.resource, job)
         refusals = await self._create(snapshot.resource, plan)
         if plan.create or plan.delete:
             # The status is to tell of the Jobs that there are now.
-            snapshot = self._store.snapshot(key, warnings=warnings, refusals=refusals)
+            snapshot = self._store.snapshot(key, refusals=refusals, **asked)
             if snapshot is None:
                 return None
             plan = decide(snapshot, now, self._settings)
         if plan.status is not None:
             await self._write_status(snapshot.resource, plan.status)
         for job in plan.expire:
-            await self._expire(job, plan.ttl_seconds)
+            await self._expire(snapshot.resource, job, plan.ttl_seconds)
         return plan.requeue_after
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
@@ -154,13 +126,22 @@ class Reconciler:
                 found[job.uid] = message
         return found
 
-    async def _delete(self, job: Job) -> None:
+    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
+        """Return why Kueue does not admit Jobs, by their UIDs."""
+        found = {}
+        for job in queued(snapshot, now):
+            if message := refusal(await self._cluster.workloads(job)):
+                found[job.uid] = message
+        return found
+
+    async def _delete(self, resource: Resource, job: Job) -> None:
+        fields = about_resource(resource)
         try:
             await self._cluster.delete_job(job)
         except (NotFound, Conflict) as error:
-            logger.debug("Job %s is gone already: %s", job.name, error)
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
-            logger.info("Deleted Job %s", job.name, extra=about(job.namespace, job.owner_name))
+            logger.info("Deleted Job %s", job.name, extra=fields)
         self._store.jobs.forget(job)
 
     async def _create(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
@@ -174,7 +155,7 @@ class Reconciler:
                 refusals[name] = (error.status, error.message)
                 logger.warning("Job %s is refused: %s", name, error, extra=about_resource(resource))
             else:
-                self._store.jobs.put(job)
+                self._store.jobs.put_answer(job)
         return refusals
 
     async def _create_one(self, resource: Resource, manifest: Mapping[str, Any]) -> Raw:
@@ -187,9 +168,8 @@ class Reconciler:
         message = f"Created Job {name}"
         logger.info(message, extra=about_resource(resource))
         now = self._clock()
-        await self._tell(
-            event(resource, reason="JobCreated", message=message, normal=True, now=now)
-        )
+        told = event(resource, reason="JobCreated", message=message, normal=True, now=now)
+        await self._tell(resource, told)
         return job
 
     async def _existing(self, resource: Resource, name: str, conflict: Conflict) -> Raw:
@@ -210,28 +190,30 @@ class Reconciler:
 
     async def _write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
         written = await self._cluster.write_status(resource, status)
-        self._store.resources.put(written)
+        self._store.resources.put_answer(written)
         if step := step_event(resource, status, self._clock()):
             logger.info("%s: %s", step["reason"], step["message"], extra=about_resource(resource))
-            await self._tell(step)
+            await self._tell(resource, step)
 
-    async def _expire(self, job: Job, seconds: int) -> None:
+    async def _expire(self, resource: Resource, job: Job, seconds: int) -> None:
         try:
             kept = await self._cluster.expire_job(job, seconds)
         except (NotFound, Conflict) as error:
-            logger.debug("Job %s is gone already: %s", job.name, error)
+            fields = about_resource(resource)
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
-            self._store.jobs.put(kept)
+            self._store.jobs.put_answer(kept)
             self._metrics.job_ended(job, self._clock())
 
-    async def _tell(self, told: Mapping[str, Any]) -> None:
+    async def _tell(self, resource: Resource, told: Mapping[str, Any]) -> None:
         """Create an Event. It is a courtesy: that it cannot be told stops nothing."""
         try:
             await self._cluster.create_event(told)
         except Conflict as error:
-            logger.debug("Told before: %s", error)
+            logger.debug("Told before: %s", error, extra=about_resource(resource))
         except OperatorError as error:
-            logger.warning("Cannot create the Event %s: %s", told["reason"], error)
+            fields = about_resource(resource)
+            logger.warning("Cannot create the Event %s: %s", told["reason"], error, extra=fields)
 
     async def resync(self, namespaces: list[str]) -> None:
         """Compare the store with the cluster: a watch that starts anew misses deletions.

@@ -79,15 +79,20 @@ def speaks_of_this_run(status: ModelOptimizationStatus, resource: Resource) -> b
     )
 
 
-def is_settled(resource: Resource) -> bool:
-    """Tell whether the run is over and recorded: no Job is needed any more, whatever is there.
+def is_refusal(status: ModelOptimizationStatus) -> bool:
+    """Tell whether the operator or the API server refused what is asked for.
 
-    A refusal by the operator or the API server has no progress and is no end: it is judged anew
-    each time, since the administrator's settings may have changed.
+    A refusal has no progress. It is judged anew each time, since the administrator's settings may
+    have changed, and what status holds beside it is from earlier.
     """
+    return is_true(status, ConditionType.STALLED) and status.progress is None
+
+
+def is_settled(resource: Resource) -> bool:
+    """Tell whether the run is over and recorded: no Job is needed any more, whatever is there."""
     status = read_status(resource)
     if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
         return False
     if is_true(status, ConditionType.READY):
         return True
-    return is_true(status, ConditionType.STALLED) and status.progress is not None
+    return is_true(status, ConditionType.STALLED) and not is_refusal(status)

@@ -19,7 +19,7 @@ from .observing import Job, Snapshot
 from .plans import Plan, changed_status
 from .remembering import is_outdated
 from .reporting import summary_of, target_status
-from .requesting import Request, read_status, speaks_of_this_run
+from .requesting import Request, is_refusal, read_status, speaks_of_this_run
 from .reselecting import measured_ranges, measures_all, reselected, shows_point
 from .settings import OnUpgrade, Settings
 from .tracking import MAX_ATTEMPTS, Track, follow
@@ -67,7 +67,9 @@ class Run:
         self._settings = settings
         self._status = read_status(self._resource)
         # What an earlier run found is this one's only as far as its figures can be judged anew.
-        self._is_this_run = speaks_of_this_run(self._status, self._resource)
+        self._is_this_run = speaks_of_this_run(self._status, self._resource) and not is_refusal(
+            self._status
+        )
         rerun = settings.on_upgrade is OnUpgrade.RERUN and not request.spec.execution.suspend
         self._before = {
             target.name: target

@@ -7,10 +7,11 @@ put here too, and a watch may still be behind them.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
+from .awaiting import Awaited, is_older
 from .observing import (
     Job,
     Pod,
@@ -23,6 +24,9 @@ from .observing import (
 )
 
 Key = tuple[str, str]  # namespace, name
+
+# Answers are seconds behind at most.
+MAX_GONE = 1024
 
 
 class _Stored(Protocol):
@@ -39,40 +43,70 @@ class _Stored(Protocol):
 _T = TypeVar("_T", bound=_Stored)
 
 
-def _is_older(version: str, than: str) -> bool:
-    """Compare resourceVersions; since Kubernetes 1.35 they are promised to be ordered integers."""
-    return int(version) < int(than)
-
-
 class Kind(Generic[_T]):
-    """The objects of one kind, reduced, grouped by the resource they belong to."""
+    """The objects of one kind, reduced, grouped by the resource they belong to.
 
-    def __init__(self, reduce: Callable[[Raw], _T], resource_name: Callable[[_T], str]) -> None:
+    Attributes:
+        touched: When the watch last brought something, on the clock of time.monotonic.
+        awaited: What the watch has yet to bring.
+    """
+
+    def __init__(
+        self,
+        reduce: Callable[[Raw], _T],
+        resource_name: Callable[[_T], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._reduce = reduce
         self._resource_name = resource_name
         self._objects: dict[Key, _T] = {}
         self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
-        # When the watch last brought something, on the clock of time.monotonic.
-        self.touched = time.monotonic()
+        self._clock = clock
+        self.touched = clock()
+        self.awaited = Awaited()
+        # UIDs, oldest first: an answer may come after the watch's word that the object is gone.
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, raw: Raw) -> Key:
         """Remember an object unless a newer version is known; return its resource's key."""
         new = self._reduce(raw)
         key = (new.namespace, new.name)
         old = self._objects.get(key)
-        if old is None or old.uid != new.uid or not _is_older(new.version, old.version):
+        if old is None or old.uid != new.uid or not is_older(new.version, old.version):
             self._objects[key] = new
             self._groups[self._group(new)].add(key)
         return self._group(new)
 
+    def put_answer(self, raw: Raw) -> Key:
+        """Remember what the answer to a call holds; the watch must bring it too."""
+        new = self._reduce(raw)
+        if new.uid in self._gone:
+            return self._group(new)
+        old = self._objects.get((new.namespace, new.name))
+        if old is None or old.uid != new.uid or is_older(old.version, new.version):
+            name = f"{new.namespace}/{new.name}"
+            self.awaited.expect(new.uid, name, new.version, self._clock())
+        return self.put(raw)
+
+    def show(self, raw: Raw, *, deleted: bool) -> Key:
+        """Take what the watch brings; return its resource's key."""
+        self.touched = self._clock()
+        metadata = raw["metadata"]
+        self.awaited.shown(metadata["uid"], metadata["resourceVersion"], self.touched)
+        return self.remove(raw) if deleted else self.put(raw)
+
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""
         gone = self._reduce(raw)
+        self._gone[gone.uid] = None
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
         self.forget(gone)
         return self._group(gone)
 
     def forget(self, gone: _T) -> None:
         """Forget an object, not its successor of the same name."""
+        self.awaited.gone(gone.uid)
         known = self._objects.get((gone.namespace, gone.name))
         if known is not None and known.uid == gone.uid:
             self._discard(known)
@@ -87,7 +121,7 @@ class Kind(Generic[_T]):
         before = dict(self._objects)
         seen, changed = set(), set()
         for raw in listed:
-            key = self.put(raw)
+            key = self.put_answer(raw)
             metadata = raw["metadata"]
             old = before.get((metadata["namespace"], metadata["name"]))
             if old is None or old.version != metadata["resourceVersion"]:
@@ -95,7 +129,7 @@ class Kind(Generic[_T]):
             seen.add(metadata["uid"])
         for known in before.values():
             outside = namespace is not None and known.namespace != namespace
-            if known.uid in seen or outside or not _is_older(known.version, version):
+            if known.uid in seen or outside or not is_older(known.version, version):
                 continue
             self.forget(known)
             changed.add(self._group(known))
@@ -128,10 +162,10 @@ class Kind(Generic[_T]):
 class Store:
     """All that is observed."""
 
-    def __init__(self) -> None:
-        self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name)
-        self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name)
-        self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name, clock)
+        self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name, clock)
+        self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name, clock)
 
     def kinds(self) -> dict[str, Kind[Any]]:
         """Return the kinds by their plural."""
@@ -142,11 +176,18 @@ class Store:
         key: Key,
         *,
         warnings: Mapping[str, str] | None = None,
+        held: Mapping[str, str] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
         if resource is None:
             return None
-        optional: dict[str, Any] = {"warnings": warnings or {}, "refusals": refusals or {}}
-        return Snapshot(resource, self.jobs.of(key), self.pods.of(key), **optional)
+        return Snapshot(
+            resource,
+            self.jobs.of(key),
+            self.pods.of(key),
+            warnings=warnings or {},
+            held=held or {},
+            refusals=refusals or {},
+        )

@@ -14,6 +14,7 @@ from .failures import (
     Problem,
     admission_problem,
     creation_problem,
+    disruption_problem,
     end_problem,
     job_problem,
     problem,
@@ -28,6 +29,8 @@ GRACE_SECONDS = 15.0
 MAX_ATTEMPTS = 4
 _FIRST_POLL_SECONDS = 3.0
 _LONGEST_POLL_SECONDS = 30.0
+# A queue may hold very many Jobs for days; its end is told by the watch.
+_LONGEST_QUEUED_SECONDS = 300.0
 
 Outcome = PrepareSummary | MeasureSummary
 
@@ -71,17 +74,22 @@ class _Found:
     requeue_after: float | None = None
 
 
+def _next_look(job: Job, now: datetime, longest: float) -> float:
+    """Return the seconds until a Job without a Pod is asked about again: ever more."""
+    age = (now - job.created).total_seconds()
+    return min(max(_FIRST_POLL_SECONDS, age / 4), longest)
+
+
 def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Found:
     pods = snapshot.pods_of(job)
     failed = [pod for pod in pods if pod.phase == "Failed" and not pod.disrupted]
     last = end_problem(failed[-1]) if failed else None
     live = [pod for pod in pods if not pod.finished]
     if not live:
-        age = (now - job.created).total_seconds()
         warning = snapshot.warnings.get(job.uid)
         return _Found(
             problem=creation_problem(job, warning) if warning else last,
-            requeue_after=min(max(_FIRST_POLL_SECONDS, age / 4), _LONGEST_POLL_SECONDS),
+            requeue_after=_next_look(job, now, _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]
     if wrong := start_problem(pod):
@@ -144,7 +152,11 @@ def follow(
         if job.failed is not None:
             return Track(names, job, problem=job_problem(job, pods), over=True)
         if job.completed is None and job.suspended:
-            return Track(names, job, queued=True)
+            note = " ".join(snapshot.held.get(job.uid, "").split())[:QUOTED]
+            delay = _next_look(job, now, _LONGEST_QUEUED_SECONDS)
+            return Track(names, job, queued=True, note=note, requeue_after=delay)
+        if job.completed is None and (given_up := disruption_problem(pods)):
+            return Track(names, job, problem=given_up, over=True)
         if job.completed is None:
             found = _running(job, snapshot, now)
             return Track(

@@ -6,6 +6,7 @@ repeated events, clock jumps, lost Pods, and users who change their minds.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -42,12 +43,15 @@ def reference(final: dict[str, Any], requested: str | None) -> dict[str, Any]:
     return calm.verdict()
 
 
+# No administrator offers that profile.
+WRONG = {"targets": [{"name": "a", "profile": "none"}]}
 CHANGES: list[dict[str, Any]] = [
     *({"quality": [{"metric": "PSNR", "minimum": minimum}]} for minimum in (30, 40, 70)),
     *({"objective": {"point": point}} for point in ("one", "four")),
     *({"model": MODEL | {"sha256": sha * 64}} for sha in "01"),
     *({"execution": {"suspend": suspend}} for suspend in (True, False)),
     *({"targets": [{"name": name} for name in names]} for names in ("a", "ab", "b")),
+    WRONG,
 ]
 
 
@@ -120,6 +124,8 @@ class Interleavings(RuleBasedStateMachine):
             return
         self.sim.skew = timedelta(0)
         self.sim.edit(execution={"suspend": False})
+        if self.sim.resource["spec"]["targets"] == WRONG["targets"]:
+            self.sim.edit(targets=[{"name": "a"}])
         self.sim.run_to_the_end()
         final = self.sim.resource["spec"]
         assert self.sim.verdict() == reference(final, self.requested)
@@ -136,7 +142,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 Interleavings.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=int(os.environ.get("MOPT_EXAMPLES", "100")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -172,6 +172,7 @@ class World:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
         self.warnings: dict[str, str] = {}
+        self.held: dict[str, str] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.status_writes = 0
         self._version = 0
@@ -281,6 +282,7 @@ class World:
             tuple(observe_job(job) for job in self.jobs.values()),
             tuple(observe_pod(pod) for pod in self.pods.values()),
             warnings=self.warnings,
+            held=self.held,
             refusals=self.refusals,
         )
 

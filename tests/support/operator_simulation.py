@@ -284,6 +284,9 @@ class Simulation:
     async def failed_creations(self, job: Job) -> list[Raw]:
         return []
 
+    async def workloads(self, job: Job) -> list[Raw]:
+        return []
+
     async def create_event(self, event: Mapping[str, Any]) -> None:
         return None
 

@@ -77,4 +77,7 @@ Secrets, no finalizers (owner references are set without blockOwnerDeletion), no
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list]
 {{- end -}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = "shared"
 # Everything here happens within a second or two; the machine may be busy.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 Json = dict[str, Any]
 
@@ -42,6 +43,7 @@ RULES = [
     },
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
+    {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
     # What operator/mopt_operator/electing.py lists.
     {
         "apiGroups": ["coordination.k8s.io"],
@@ -255,17 +257,28 @@ def api(cluster: Path) -> Api:
 
 
 @pytest.fixture(scope="session")
-def operator_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a kubeconfig of the operator's ServiceAccount: it has its permissions, no others."""
-    path = "/api/v1/namespaces/kube-system/serviceaccounts/operator/token"
-    answer = api.call("POST", path, {"spec": {"expirationSeconds": 7200}})
-    config = api.config | {
-        "users": [{"name": "operator", "user": {"token": answer["status"]["token"]}}],
-    }
-    config["contexts"][0]["context"]["user"] = "operator"
-    file = tmp_path_factory.mktemp("operator") / "kubeconfig"
-    file.write_text(json.dumps(config))
-    return file
+def account_kubeconfig(
+    api: Api, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """Return a maker of kubeconfigs of a ServiceAccount: its permissions, no others."""
+
+    def make(namespace: str, name: str) -> Path:
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        answer = api.call("POST", path, {"spec": {"expirationSeconds": 7200}})
+        config = copy.deepcopy(api.config)
+        config["users"] = [{"name": name, "user": {"token": answer["status"]["token"]}}]
+        config["contexts"][0]["context"]["user"] = name
+        file = tmp_path_factory.mktemp(name) / "kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(account_kubeconfig: Callable[[str, str], Path]) -> Path:
+    """Return a kubeconfig of the operator's ServiceAccount."""
+    return account_kubeconfig("kube-system", "operator")
 
 
 def _free_port() -> int:
@@ -273,6 +286,12 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a finder of ports of 127.0.0.1 that nobody listens on."""
+    return _free_port
 
 
 class Operator:
@@ -287,7 +306,8 @@ class Operator:
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "MOPT_OPERATOR_CONFIG": str(file),
-            "PYTHONWARNINGS": "error",
+            # kopf leaves its streams to the end of the process: told, but no error.
+            "PYTHONWARNINGS": "error,default::ResourceWarning",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -349,12 +369,23 @@ class Operator:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "mopt_operator.main"]
             ended = subprocess.run(
-                command, env=self._environment, stdout=log, stderr=log, timeout=30, check=False
+                command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                timeout=PATIENCE,
+                check=False,
             )
         return ended.returncode
 
     def log(self) -> str:
         return self._log.read_text()
+
+    def log_lines(self, count: int) -> list[str]:
+        """Return the lines of the log, which are to be so many."""
+        lines = self.log().splitlines()
+        assert len(lines) == count, self.log()
+        return lines
 
 
 @pytest.fixture(scope="session")

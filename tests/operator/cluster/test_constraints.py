@@ -96,6 +96,21 @@ def test_resource_with_every_field_is_accepted(attempt: Callable[[Json], None]) 
     ModelOptimizationSpec.model_validate(FULL)
 
 
+def test_no_field_is_immutable(
+    api: Any, make_namespace: Callable[..., str], resource_manifest: Callable[..., Json]
+) -> None:
+    """Each change brings the Jobs that it needs, so that no transition is refused."""
+    other = resource_manifest(output={"uri": "s3://elsewhere/sr"})
+    other["metadata"]["namespace"] = make_namespace()
+    path = api.path(other)
+    made = api.create(other | {"spec": FULL})
+    for name in FULL:
+        assert FULL[name] != other["spec"].get(name), name
+    changed = api.call("PUT", path, made | {"spec": other["spec"]})
+    back = api.call("PUT", path, changed | {"spec": FULL})
+    assert back["metadata"]["generation"] == 3
+
+
 @pytest.mark.parametrize(("name", "constraint", "path", "wrong"), CASES, ids=IDS)
 def test_broken_constraint_is_refused_and_names_its_field(
     attempt: Callable[[Json], None], name: str, constraint: str, path: Path, wrong: Any

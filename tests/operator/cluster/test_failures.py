@@ -98,30 +98,21 @@ def test_pod_that_dies_is_explained(
     resource.wait_said(Ready=("False", said), Stalled=("True", said))
 
 
+DISRUPTED = {
+    "phase": "Failed",
+    "conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+    ],
+    "reason": "Evicted",
+    "message": "The node was low on resource: memory.",
+}
+
+
 def test_disrupted_pod_is_replaced_and_not_counted(
     operator: Any, make_resource: Callable[..., Any], messages: Any
 ) -> None:
     resource = make_resource(execution={"backoffLimit": 0})
-    pod = resource.pod_of("prepare")
-    condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-    container = {"terminated": {"exitCode": 143, "reason": "Error"}}
-    resource.set_pod(
-        pod,
-        {
-            "phase": "Failed",
-            "conditions": [condition],
-            "containerStatuses": [
-                {
-                    "name": "optimizer",
-                    "image": "i",
-                    "imageID": "",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": container,
-                }
-            ],
-        },
-    )
+    resource.set_pod(resource.pod_of("prepare"), DISRUPTED)
     resource.run(messages)
 
 

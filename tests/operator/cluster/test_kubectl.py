@@ -47,6 +47,7 @@ def kubectl(cluster: Path) -> Kubectl:
 
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])
 def test_nothing_differs_after_apply_and_after_the_run(
+    api: Any,
     operator: Any,
     make_resource: Callable[..., Any],
     resource_manifest: Callable[..., Any],
@@ -61,14 +62,14 @@ def test_nothing_differs_after_apply_and_after_the_run(
     manifest["metadata"]["namespace"] = "shared"
     text = json.dumps(manifest)
     kubectl("apply", *flags, "-f", "-", stdin=text)
+    resource = type(make_resource(name=f"{name}-other"))(api, manifest)
+    # The operator's first word must not come in between the two looks of a diff.
+    resource.wait_said(Ready=("Unknown", "Preparing"), Reconciling=("True", "Preparing"))
     # kubectl diff exits with 1 where there is a difference.
     kubectl("diff", *flags, "-f", "-", stdin=text)
-    resource = type(make_resource(name=f"{name}-other"))(
-        make_resource(name=f"{name}-more")._api, manifest
-    )
     resource.finish(resource.pod_of("prepare"), messages.prepare())
     resource.finish(resource.pod_of("measure"), messages.measure("a"))
-    kubectl("wait", "-n", "shared", f"mopt/{name}", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "-n", "shared", f"mopt/{name}", "--for=condition=Ready", "--timeout=60s")
     kubectl("diff", *flags, "-f", "-", stdin=text)
     kubectl("apply", *flags, "-f", "-", stdin=text)
     assert resource.read()["metadata"]["generation"] == 1

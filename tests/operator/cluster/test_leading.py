@@ -42,11 +42,10 @@ def test_standby_is_ready_and_takes_over_at_once(
     pod = resource.pod_of("prepare")
     resource.finish(pod, messages.prepare())
     resource.pod_of("measure")
-    began = time.monotonic()
     assert leader.stop() == 0
+    # Without that the standby would wait until its time is over.
+    assert "Gave the lease back" in leader.log()
     resource.wait_for(lambda: standby.metric("mopt_leader") == 1)
-    # Fifteen seconds if the lease were not given back; the machine may be busy.
-    assert time.monotonic() - began < 10
     resource.finish(resource.pod_of("measure"), messages.measure())
     resource.wait_said(Ready=("True", "Optimized"))
     assert [j["metadata"]["labels"]["mopt.dev/stage"] for j in resource.jobs()] == [

@@ -9,6 +9,7 @@ import pytest
 
 from mopt_api.plan import Stage
 from mopt_api.reasons import REASONS, Reason
+from mopt_operator.failures import MAX_DISRUPTIONS
 
 RETRYING = "Reconciling"
 ENDED = "Stalled"
@@ -232,6 +233,24 @@ def test_disrupted_pod_is_no_failure(world: Any) -> None:
     world.terminated_pod(job, "", exit_code=143, status={"conditions": [told]})
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_job_whose_pods_are_evicted_again_and_again_is_given_up(world: Any) -> None:
+    world.settle()
+    told = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+    evicted = {"phase": "Failed", "reason": "Evicted", "conditions": [told]}
+    job = world.the_job(Stage.PREPARE)
+    for _ in range(MAX_DISRUPTIONS):
+        world.pod(job, evicted | {"message": "The node was low on resource: ephemeral-storage."})
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    world.pod(job, evicted | {"message": "The node was low on resource: memory."})
+    world.settle()
+    assert world.said() == {"Ready": ("False", "Disrupted"), "Stalled": ("True", "Disrupted")}
+    assert "6 Pods" in world.condition("Ready")["message"]
+    assert "low on resource: memory" in world.condition("Ready")["message"]
+    # The Job controller would start the next one.
+    assert world.jobs == {}
 
 
 def test_failed_job_without_pods_says_the_job_s_words(world: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,47 @@ def test_administrator_s_change_heals(make_world: Callable[..., Any], settings: 
     )
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(world: Any) -> None:
+    world.run()
+    before = copy.deepcopy(world.status)
+    world.edit(targets=[{"name": "default", "profile": "gpu"}])
+    world.settle()
+    assert world.said() == STALLED
+    for field in ("targets", "source", "summary", "history"):
+        assert world.status[field] == before[field]
+    made = set(world.jobs)
+    world.edit(targets=[{"name": "default"}])
+    world.settle()
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert world.status["targets"] == before["targets"]
+    assert set(world.jobs) <= made
+
+
+def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
+    world: Any, settings: Any
+) -> None:
+    world.run()
+    world.edit(
+        model=world.raw["spec"]["model"] | {"sha256": "b" * 64},
+        targets=[{"name": "default", "profile": "gpu"}],
+    )
+    world.settle()
+    profiles = settings.profiles | {"gpu": Profile()}
+    world.settings = settings.model_copy(update={"profiles": profiles})
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    assert world.status["targets"] == []
+
+
+def test_wrong_spec_shows_no_progress_of_the_run_that_it_ended(world: Any) -> None:
+    world.settle()
+    assert "progress" in world.status
+    world.edit(inputs=[])
+    world.settle()
+    assert "progress" not in world.status
+    assert world.said() == STALLED
 
 
 def test_default_output_of_the_administrator_is_used(

@@ -97,8 +97,12 @@ def test_queued_is_said_while_the_queue_holds_the_job(make_world: Callable[..., 
     plan = world.settle()
     assert world.said() == {"Ready": ("Unknown", "Queued"), "Reconciling": ("True", "Preparing")}
     assert job["metadata"]["name"] in world.condition("Ready")["message"]
-    # The watch tells when it is admitted: nothing to poll for.
-    assert plan.requeue_after is None
+    # The watch tells when it is admitted; why it is not must be asked for.
+    assert plan.requeue_after == 3.0
+    world.held = {job["metadata"]["uid"]: "LocalQueue cpu doesn't exist"}
+    world.sleep(3600)
+    assert world.settle().requeue_after == 300.0
+    assert world.condition("Ready")["message"].endswith(". LocalQueue cpu doesn't exist")
     job["spec"]["suspend"] = False
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")

@@ -108,6 +108,7 @@ async def test_queue_depth_build_and_watch_age(
     ((version, image),) = samples(metrics, "mopt_build_info")
     assert settings.optimizer_image in (version, image)
     assert {kind for (kind,) in samples(metrics, "mopt_watch_age_seconds")} == set(store.kinds())
+    assert set(samples(metrics, "mopt_watch_behind_seconds").values()) == {0}
     assert set(samples(metrics, "mopt_reconcile_total")) == {
         ("done",),
         ("conflict",),

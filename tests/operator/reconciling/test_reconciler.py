@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from mopt_operator._errors import Conflict, NotFound, Refused, Unreachable
+from mopt_operator.asking import latest_message
 from mopt_operator.observing import Job, Raw, Resource
 from mopt_operator.queueing import WorkQueue
-from mopt_operator.reconciling import Reconciler, latest_message
+from mopt_operator.reconciling import Reconciler
 from mopt_operator.settings import Settings
 from mopt_operator.storing import Store
 
@@ -75,6 +76,9 @@ class FakeCluster:
         return self.resource
 
     async def failed_creations(self, job: Job) -> list[Raw]:
+        return []
+
+    async def workloads(self, job: Job) -> list[Raw]:
         return []
 
     async def create_event(self, event: Mapping[str, Any]) -> None:

@@ -87,3 +87,44 @@ def test_list_names_what_it_changed(store: Store) -> None:
 def test_no_snapshot_of_an_unknown_resource(store: Store) -> None:
     store.jobs.put(job("a", 1))
     assert store.snapshot(("team", "sr")) is None
+
+
+def unseen(store: Store) -> str | None:
+    oldest = store.jobs.awaited.oldest()
+    return None if oldest is None else f"{oldest.name} {oldest.version}"
+
+
+def test_answer_is_to_be_shown_by_the_watch(store: Store) -> None:
+    store.jobs.put_answer(job("a", 5))
+    assert names(store) == ["a"]
+    assert unseen(store) == "team/a 5"
+    store.jobs.show(job("a", 5), deleted=False)
+    assert unseen(store) is None
+
+
+def test_watch_that_was_faster_than_the_answer_owes_nothing(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.put_answer(job("a", 5))
+    assert unseen(store) is None
+
+
+def test_answer_after_the_word_that_the_object_is_gone_is_too_late(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.show(job("a", 7), deleted=True)
+    store.jobs.put_answer(job("a", 6))
+    assert names(store) == []
+    assert unseen(store) is None
+
+
+def test_list_tells_what_the_watch_is_to_show(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.replace([job("a", 6), job("b", 4)], "6", None)
+    assert names(store) == ["a", "b"]
+    store.jobs.show(job("a", 6), deleted=False)
+    assert unseen(store) == "team/b 4"
+
+
+def test_nothing_is_awaited_of_an_object_that_a_list_lacks(store: Store) -> None:
+    store.jobs.put_answer(job("a", 5))
+    store.jobs.replace([], "6", None)
+    assert unseen(store) is None

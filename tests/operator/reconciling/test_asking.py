@@ -1,4 +1,4 @@
-"""When a Job's Events are asked for: it should have a Pod and has none."""
+"""Which Jobs are asked about, and what the answers say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mopt_api.plan import Stage
-from mopt_operator.reconciling import podless
+from mopt_operator.asking import podless, queued, refusal
 
 
 @pytest.fixture
@@ -50,3 +50,23 @@ def test_queued_or_young_job_is_not(world: Any, job: dict[str, Any]) -> None:
     job["spec"]["suspend"] = False
     world.sleep(-29)
     assert names(world) == []
+
+
+def test_job_that_its_queue_holds_for_a_while_is_asked_about(
+    world: Any, job: dict[str, Any]
+) -> None:
+    assert queued(world.snapshot(), world.now) == []
+    job["spec"]["suspend"] = True
+    (found,) = queued(world.snapshot(), world.now)
+    assert found.name == job["metadata"]["name"]
+    world.sleep(-29)
+    assert queued(world.snapshot(), world.now) == []
+
+
+def test_kueue_s_words_are_those_of_the_missing_quota() -> None:
+    admitted = {"type": "Admitted", "status": "False", "message": "no"}
+    reserved = {"type": "QuotaReserved", "status": "False", "message": "LocalQueue a is stopped"}
+    assert refusal([{"status": {"conditions": [admitted, reserved]}}]) == reserved["message"]
+    assert refusal([{"status": {"conditions": [reserved | {"status": "True"}]}}]) is None
+    assert refusal([{}]) is None
+    assert refusal([]) is None
