@@ -55,6 +55,7 @@ class Precision(StrEnum):
     """Arithmetic a variant computes in."""
 
     FP32 = "FP32"
+    FP16 = "FP16"
     BF16 = "BF16"
     INT8 = "INT8"
 
@@ -65,6 +66,21 @@ class QuantizationMode(StrEnum):
 
     STATIC = "Static"
     DYNAMIC = "Dynamic"
+
+
+class QuantizationMethod(StrEnum):
+    """Who makes static INT8 for OpenVINO: QDQ, mopt's own quantizer, whose file serves ONNX Runtime
+    too; NNCF, OpenVINO's."""
+
+    QDQ = "QDQ"
+    NNCF = "NNCF"
+
+
+class TorchMode(StrEnum):
+    """How PyTorch runs: operator by operator, or compiled by torch.compile at the first call."""
+
+    EAGER = "Eager"
+    COMPILED = "Compiled"
 
 
 class Calibrator(StrEnum):

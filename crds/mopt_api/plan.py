@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from .base import ApiModel, Digest, Name
-from .enums import Calibrator, Fallback, ModelFormat, Precision, QuantizationMode, Runtime
+from .enums import (
+    Calibrator,
+    Fallback,
+    ModelFormat,
+    Precision,
+    QuantizationMethod,
+    QuantizationMode,
+    Runtime,
+)
 from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
 from .spec import (
     Benchmark,
@@ -133,7 +141,11 @@ PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 
 def default_variants() -> list[Variant]:
-    """Return the variants tried when spec.variants is omitted."""
+    """Return the variants tried when spec.variants is omitted: those that win somewhere.
+
+    On CPUs FP16 is computed in FP32, and PyTorch's forms, which take long to compile, stay behind
+    OpenVINO's of equal precision.
+    """
     static = Quantization()
     percentile = Quantization(calibrator=Calibrator.PERCENTILE)
     return [
@@ -158,6 +170,12 @@ def default_variants() -> list[Variant]:
             precision=Precision.INT8,
             quantization=static,
         ),
+        Variant(
+            name="openvino-int8-nncf",
+            runtime=Runtime.OPENVINO,
+            precision=Precision.INT8,
+            quantization=Quantization(method=QuantizationMethod.NNCF),
+        ),
     ]
 
 
@@ -166,7 +184,11 @@ def baseline_variant(model_format: ModelFormat) -> Variant:
     runtime = Runtime.ONNX_RUNTIME if model_format is ModelFormat.ONNX else Runtime.PYTORCH
     # The name is refused in spec.variants, hence no validation here.
     return Variant.model_construct(
-        name="baseline", runtime=runtime, precision=Precision.FP32, quantization=None
+        name="baseline",
+        runtime=runtime,
+        precision=Precision.FP32,
+        quantization=None,
+        torch_mode=None,
     )
 
 
@@ -199,9 +221,10 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates that these options leave layers in FP32 for."""
+    """Return the gates that these options, not PyTorch's, leave layers in FP32 for."""
     static = quantization.mode is QuantizationMode.STATIC
-    return gates if static and quantization.fallback is Fallback.AUTO else []
+    searched = static and quantization.method is QuantizationMethod.QDQ
+    return gates if searched and quantization.fallback is Fallback.AUTO else []
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
@@ -211,7 +234,11 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
     """
     if spec.data.calibration is None or _planned_references(spec.data.evaluation) is not None:
         return []
-    int8 = (v.quantization or Quantization() for v in variants if v.precision is Precision.INT8)
+    int8 = (
+        v.quantization or Quantization()
+        for v in variants
+        if v.precision is Precision.INT8 and v.runtime is not Runtime.PYTORCH
+    )
     return spec.quality if any(fallback_gates(q, spec.quality) for q in int8) else []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from .base import Digest, ObservedModel
-from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
+from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime, TorchMode
 
 BASELINE = "baseline"
 
@@ -34,6 +34,7 @@ class VariantReason(StrEnum):
     QUALITY_GATE = "QualityGate"
     NO_CALIBRATION_DATA = "NoCalibrationData"
     NO_NATIVE_BF16 = "NoNativeBF16"
+    NO_COMPILER = "NoCompiler"
     BUILD_FAILED = "BuildFailed"
     CRASHED = "Crashed"
     TIMED_OUT = "TimedOut"
@@ -143,6 +144,7 @@ class VariantResult(ObservedModel):
     name: str = Field(max_length=40, description="The variant's name.")
     runtime: Runtime = Field(description="What executed it.")
     precision: Precision = Field(description="Arithmetic it computed in.")
+    torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
     state: VariantState = Field(description="How it ended.")
     reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
     message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
@@ -167,6 +169,9 @@ class VariantResult(ObservedModel):
         description="Over the fastest FP32 runtime measured, in the same terms.",
     )
     seconds: float | None = Field(default=None, description="Time spent on this variant.")
+    compile_seconds: float | None = Field(
+        default=None, description="Of these, PyTorch's for compiling; part of no latency."
+    )
 
 
 class Hardware(ObservedModel):
@@ -215,7 +220,7 @@ class PassReport(ObservedModel):
 class PreparedArtifact(ObservedModel):
     """An intermediate form that measure Jobs start from."""
 
-    name: str = Field(description="fp32, or int8-... with its quantization options.")
+    name: str = Field(description="fp32, or the precision with its options: int8-minmax-...")
     artifact: Artifact
 
 
@@ -251,10 +256,13 @@ class FallbackReport(ObservedModel):
 
 
 class QuantizationReport(ObservedModel):
-    """How a prepared INT8 artifact came about."""
+    """How a prepared artifact of reduced precision came about."""
 
     name: str = Field(description="The artifact's.")
-    quantized_nodes: int = Field(description="Nodes in INT8.")
+    quantized_nodes: int = Field(description="Nodes in that precision; of PyTorch's, modules.")
+    kept: dict[str, str] = Field(
+        default={}, description="Of FP16 and PyTorch: what stays FP32, and why where it is known."
+    )
     fallbacks: list[FallbackReport] = Field(default=[], description="One per gate.")
 
 

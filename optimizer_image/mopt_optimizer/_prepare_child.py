@@ -14,9 +14,10 @@ from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedModel
 from mopt_api.reasons import MAX_MESSAGE
 from mopt_api.result import PassReport, QuantizationReport, SourceInfo, Verification
-from mopt_api.spec import QualityGate, Quantization
+from mopt_api.spec import QualityGate
 
 from ._child import serve
+from ._errors import QuantizationError
 from ._progress import Log, Timings
 from .artifacts import ONNX_FILE
 from .dimensions import check_inputs, onnx_inputs, program_inputs
@@ -30,9 +31,10 @@ from .exporting import (
     upgraded,
     verify_export,
 )
+from .forms import Form
 from .graph_files import gather_weights, needs_other_file, place_whole
 from .images import Inputs
-from .quantizing import QuantizationError, artifact_name, needs_samples, quantize
+from .making import Material, make
 from .samples import open_samples
 from .sources import load_exported_program, load_onnx, load_torchscript, onnx_file, open_onnx
 from .verifying import Case
@@ -56,13 +58,13 @@ class PrepareRequest(ObservedModel):
     path: str
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
-    quantizations: list[Quantization]
+    forms: list[Form]
     calibration: CalibrationFiles | None = None
     quality: list[QualityGate] = []
 
 
 class Quantized(ObservedModel):
-    """One set of quantization options: a file in the folder, or why there is none."""
+    """One form of reduced precision: a file in the folder, or why there is none."""
 
     name: str
     file: str | None = None
@@ -82,7 +84,7 @@ class PrepareAnswer(ObservedModel):
 
 
 def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
-    """Export, verify, optimize the graph, quantize.
+    """Export, verify, optimize the graph, make the forms of reduced precision.
 
     Raises:
         ModelError, DimensionError, BaselineError, ExportError, DiskError.
@@ -97,7 +99,14 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
 
         passes = optimize(fp32, PASSES, cases, log)
         gather_weights(fp32)
-    quantized = _quantize(request, fp32, workdir, timings)
+    material = Material(
+        fp32=fp32,
+        source=Path(request.path),
+        samples=_calibration(request),
+        gates=request.quality,
+        cases=cases,
+    )
+    quantized = _make_forms(request.forms, material, workdir, timings)
     answer = PrepareAnswer(
         source=source,
         file=FP32_FILE,
@@ -187,21 +196,21 @@ def _rewrite_onnx(
     return cases
 
 
-def _quantize(
-    request: PrepareRequest, fp32: Path, workdir: Path, timings: Timings
+def _make_forms(
+    forms: Sequence[Form], material: Material, workdir: Path, timings: Timings
 ) -> list[Quantized]:
-    """Return one result per set of options; a failure is that set's alone."""
-    samples = _calibration(request)
+    """Return one result per form; a failure is that form's alone."""
     results = []
-    for options in request.quantizations:
-        name = artifact_name(options, request.quality)
-        file = f"{name}/{ONNX_FILE}"
-        words = "quantizing"
-        if needs_samples(options):
-            words = f"calibrating on {len(samples)} samples and quantizing"
+    for form in forms:
+        name = form.name(material.gates)
+        file = f"{name}/model{form.suffix}"
+        words = f"making {name}"
+        if form.needs_samples:
+            words = f"calibrating on {len(material.samples)} samples and quantizing"
+        (workdir / file).parent.mkdir()
         try:
             with timings.step(name, words):
-                report = quantize(fp32, workdir / file, options, samples, request.quality)
+                report = make(form, material, workdir / file)
             results.append(Quantized(name=name, file=file, report=report))
         except QuantizationError as error:
             results.append(Quantized(name=name, error=str(error)[:MAX_MESSAGE]))

@@ -81,6 +81,10 @@ class VariantServer:
         """Tell the largest resident set so far; {} -> {"peak_bytes": n}."""
         return {"peak_bytes": peak_memory_bytes()}
 
+    def compile_time(self, _request: Request) -> dict[str, Any]:
+        """Tell how long calls compiled so far; {} -> {"seconds": n}."""
+        return {"seconds": self._runner.compile_seconds}
+
 
 def _open(request: Request) -> Runner:
     return open_runner(
@@ -88,6 +92,7 @@ def _open(request: Request) -> Runner:
         Precision(request["precision"]),
         Path(request["path"]),
         request["threads"],
+        compiled=request["compiled"],
     )
 
 
@@ -127,6 +132,7 @@ def serve(requests: TextIO, channel: TextIO) -> None:
             "turn": server.turn,
             "release": server.release,
             "memory": server.memory,
+            "compile_time": server.compile_time,
         }
         for line in requests:
             request = json.loads(line)

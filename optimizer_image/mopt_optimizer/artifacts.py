@@ -4,14 +4,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mopt_api.enums import ModelFormat
 from mopt_api.result import Artifact, ArtifactFormat, ExternalData
 
 from .blobs import Blobs
 from .graph_files import data_files
+from .sources import MODEL_SUFFIXES
 
 ONNX_FILE = "model.onnx"
 """What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
 hold them, lie in model.onnx.data beside it."""
+
+
+def put_model(blobs: Blobs, path: Path) -> Artifact:
+    """Store an ONNX file with its weights, or a .pt2.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    if path.suffix != MODEL_SUFFIXES[ModelFormat.EXPORTED_PROGRAM]:
+        return put_onnx(blobs, path)
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size,
+        format=ArtifactFormat.EXPORTED_PROGRAM,
+        uri=blobs.uri(digest),
+    )
+
+
+def fetch_model(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
+    """Write an artifact's files, each verified, to a folder; return what is opened.
+
+    Raises:
+        DigestMismatch, StoreError, DiskError.
+    """
+    if artifact.format is ArtifactFormat.ONNX:
+        return fetch_onnx(blobs, artifact, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"model{MODEL_SUFFIXES[ModelFormat(artifact.format.value)]}"
+    blobs.fetch(artifact.digest, path)
+    return path
 
 
 def put_onnx(blobs: Blobs, path: Path) -> Artifact:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,7 +57,8 @@ class Timeouts:
 
     Attributes:
         open: Importing the runtime, reading and compiling the model.
-        call: One evaluation, or binding a point; a turn gets its own length on top.
+        call: One evaluation, or binding a point; a turn gets its own length on top. Where PyTorch
+            compiles in them they get as long as opening.
     """
 
     open: float = 600.0
@@ -71,6 +73,7 @@ class Opening:
         name: The variant's name.
         path: The model file.
         threads: For the runtime.
+        compiled: PyTorch compiles it at its first calls.
     """
 
     name: str
@@ -78,12 +81,26 @@ class Opening:
     precision: Precision
     path: Path
     threads: int
+    compiled: bool = False
 
 
-def _threading(threads: int) -> dict[str, str]:
-    """Return the variables that libraries read while being imported, before they are told."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"}
+def _variables(threads: int, cache: Path) -> dict[str, str]:
+    """Return the variables that libraries read while being imported, before they are told.
+
+    Args:
+        cache: For what Inductor compiles: a cache of the variant's own, so that no process runs
+            what another one left there.
+    """
+    names = (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "TORCHINDUCTOR_COMPILE_THREADS",
+    )
+    return dict.fromkeys(names, str(threads)) | {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache),
+    }
 
 
 def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
@@ -131,9 +148,11 @@ class VariantProcess:
         """
         self.name = opening.name
         self._timeouts = timeouts
+        self._call_timeout = max(timeouts.call, timeouts.open if opening.compiled else 0)
         self._memory_share = memory_share
         self._buffer = b""
         self._log = workdir / f"{opening.name}.log"
+        self._cache = workdir / f"{opening.name}-compiled"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 argv,
@@ -142,7 +161,7 @@ class VariantProcess:
                 stderr=log,
                 cwd=workdir,
                 start_new_session=True,
-                env=child_environ(environ) | _threading(opening.threads),
+                env=child_environ(environ) | _variables(opening.threads, self._cache),
             )
         try:
             self._ask(
@@ -151,6 +170,7 @@ class VariantProcess:
                     "precision": opening.precision,
                     "path": str(opening.path),
                     "threads": opening.threads,
+                    "compiled": opening.compiled,
                 },
                 timeouts.open,
             )
@@ -166,14 +186,14 @@ class VariantProcess:
                 "feeds": {name: str(path) for name, path in feeds.items()},
                 "output": str(output),
             },
-            self._timeouts.call,
+            self._call_timeout,
         )
         return [Path(file) for file in answer["outputs"]]
 
     def bind(self, point: str, feeds: Mapping[str, Path]) -> None:
         """Load a point's inputs, and reserve memory for its outputs."""
         files = {name: str(path) for name, path in feeds.items()}
-        self._ask({"op": "bind", "point": point, "feeds": files}, self._timeouts.call)
+        self._ask({"op": "bind", "point": point, "feeds": files}, self._call_timeout)
 
     def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
         """Return the nanoseconds of each counted call at a bound point."""
@@ -189,6 +209,11 @@ class VariantProcess:
         """Return the process's largest resident set so far."""
         peak: int = self._ask({"op": "memory"}, self._timeouts.call)["peak_bytes"]
         return peak
+
+    def compile_seconds(self) -> float:
+        """Return the time that calls so far spent on compiling."""
+        seconds: float = self._ask({"op": "compile_time"}, self._timeouts.call)["seconds"]
+        return seconds
 
     def _ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Return the answer to a request.
@@ -258,6 +283,7 @@ class VariantProcess:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        shutil.rmtree(self._cache, ignore_errors=True)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # requests that were never read

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -43,9 +43,11 @@ from mopt_api.spec import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
-from .artifacts import fetch_onnx
+from .artifacts import fetch_model
 from .blobs import Blobs
+from .compilers import COMPILER, compiler_version
 from .crops import Gallery
+from .forms import SOURCE
 from .hardware import System, disturbance, has_native_bf16
 from .images import Samples
 from .isolation import Opening, VariantProcess
@@ -56,7 +58,7 @@ from .samples import load_data
 from .scratch import check_scratch
 from .sources import MAX_ONNX_BYTES, MODEL_SUFFIXES
 from .store import open_store
-from .trials import Setup, Trial, Trials
+from .trials import Setup, Trial, Trials, torch_mode
 
 REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
@@ -79,6 +81,8 @@ def software_versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             continue  # Not part of this image: its variants fail with their own words.
+    if (version := compiler_version()) is not None:
+        found[COMPILER] = version
     return found
 
 
@@ -112,17 +116,29 @@ def manifest_bytes(result: MeasureResult) -> bytes:
     return json.dumps(result.to_api(), sort_keys=True, separators=(",", ":")).encode()
 
 
-def cannot_run(variant: Variant, features: list[str]) -> VariantResult | None:
-    """Return the Skipped result of a variant that this CPU cannot compute, else None."""
-    if variant.precision is not Precision.BF16 or has_native_bf16(features):
+def cannot_run(variant: Variant, features: list[str], compiler: str | None) -> VariantResult | None:
+    """Return the Skipped result of a variant that cannot be computed here, else None.
+
+    Args:
+        features: The CPU's.
+        compiler: Version of the C++ compiler; None where there is none.
+    """
+    if variant.precision is Precision.BF16 and not has_native_bf16(features):
+        reason = VariantReason.NO_NATIVE_BF16
+        message = "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name"
+    elif variant.compiled and compiler is None:
+        reason = VariantReason.NO_COMPILER
+        message = "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here"
+    else:
         return None
     return VariantResult(
         name=variant.name,
         runtime=variant.runtime,
         precision=variant.precision,
+        torch_mode=torch_mode(variant),
         state=VariantState.SKIPPED,
-        reason=VariantReason.NO_NATIVE_BF16,
-        message="the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+        reason=reason,
+        message=message,
     )
 
 
@@ -192,7 +208,7 @@ class Measurement:
         with timings.step("trials", "opening, comparing and timing"):
             gallery = self._gallery(ranges)
             baseline, variants = self._try(
-                manifest, files, samples, truth, hardware, ranges, gallery
+                manifest, files, samples, truth, hardware, software, ranges, gallery
             )
         disturbed = disturbance(before, self._system.counters())
         reference = None
@@ -314,7 +330,7 @@ class Measurement:
         prepared: dict[str, tuple[Artifact, Path]] = {}
         for index, entry in enumerate(manifest.artifacts):
             if entry.name in needed:
-                path = fetch_onnx(self._blobs, entry.artifact, folder / f"prepared-{index}")
+                path = fetch_model(self._blobs, entry.artifact, folder / f"prepared-{index}")
                 uri = self._blobs.uri(entry.artifact.digest)
                 prepared[entry.name] = (entry.artifact.model_copy(update={"uri": uri}), path)
         return Files(source=source, source_path=source_path, prepared=prepared)
@@ -322,11 +338,9 @@ class Measurement:
     def _file_of(
         self, variant: Variant, manifest: PrepareResult, files: Files
     ) -> tuple[Artifact, Path]:
-        if variant.runtime is Runtime.PYTORCH:
-            if files.source.format is ArtifactFormat.ONNX:
-                raise SpecError(f"variant {variant.name}: PyTorch runs no ONNX")
-            return files.source, files.source_path
         name = manifest.variant_artifacts.get(variant.name)
+        if name == SOURCE:
+            return files.source, files.source_path
         if name is None or name not in files.prepared:
             raise SpecError(f"variant {variant.name} is not among those that prepare made")
         return files.prepared[name]
@@ -338,6 +352,7 @@ class Measurement:
         samples: Samples | None,
         truth: References | None,
         hardware: Hardware,
+        software: Mapping[str, str],
         ranges: Mapping[QualityMetric, float],
         gallery: Gallery | None,
     ) -> tuple[VariantResult, list[VariantResult]]:
@@ -353,17 +368,19 @@ class Measurement:
         known: dict[str, VariantResult] = {}
         skipped = {entry.name: entry for entry in manifest.skipped}
         trials: dict[str, Trial] = {}
+        compiler = software.get(COMPILER)
         for variant in plan.variants:
             if (entry := skipped.get(variant.name)) is not None:
                 known[variant.name] = VariantResult(
                     name=variant.name,
                     runtime=variant.runtime,
                     precision=variant.precision,
+                    torch_mode=torch_mode(variant),
                     state=entry.state,
                     reason=entry.reason,
                     message=entry.message,
                 )
-            elif (result := cannot_run(variant, hardware.cpu_features)) is not None:
+            elif (result := cannot_run(variant, hardware.cpu_features, compiler)) is not None:
                 known[variant.name] = result
             else:
                 artifact, path = self._file_of(variant, manifest, files)

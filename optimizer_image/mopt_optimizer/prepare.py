@@ -6,33 +6,29 @@ import hashlib
 import json
 import platform
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import (
     PreparedArtifact,
     PrepareResult,
-    SkippedVariant,
-    VariantReason,
-    VariantState,
 )
-from mopt_api.spec import QualityGate, Quantization, Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError
-from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
+from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest
 from ._progress import Log, Timings
-from .artifacts import intact, put_onnx
+from .artifacts import intact, put_model
+from .assigning import assign, unfit
 from .blobs import Blobs
+from .forms import FP32, Form, form_of
 from .hardware import System
 from .images import Samples
-from .quantizing import artifact_name, needs_samples, quantization_of
 from .samples import load_data
 from .scratch import check_scratch
 from .sources import MODEL_SUFFIXES
@@ -40,13 +36,19 @@ from .store import open_store
 from .verifying import THREADS_VARIABLE
 
 # Raised when the same plan would give another manifest.
-_FORMAT = 3
-_PACKAGES = ("mopt", "torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir")
+_FORMAT = 4
+_PACKAGES = (
+    "mopt",
+    "torch",
+    "torchao",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "onnx-ir",
+    "openvino",
+    "nncf",
+)
 _CHILD = "mopt_optimizer._prepare_child"
-
-FP32 = "fp32"
-SOURCE = "source"
-"""Name that a variant which runs the model file itself is mapped to; no artifact of its own."""
 
 
 def prepare(
@@ -72,7 +74,7 @@ def prepare(
         with timings.step("fetch", f"fetching {plan.model.uri}"):
             model = _fetch_model(plan, environ, scratch)
         samples = None
-        if plan.calibration and any(map(needs_samples, _quantizations(plan).values())):
+        if plan.calibration and any(form.uses_samples for form in _forms(plan)):
             with timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
                 samples = load_data(
                     plan.calibration,
@@ -143,7 +145,7 @@ def scratch_bytes(model_bytes: int, quantizations: int) -> int:
 def _fetch_model(plan: PreparePlan, environ: Mapping[str, str], scratch: Path) -> Path:
     store, key = open_store(plan.model.uri, Credentials.MODEL, environ)
     path = scratch / f"model{MODEL_SUFFIXES[plan.model.format]}"
-    needed = scratch_bytes(store.size(key) or 0, len(_quantizations(plan)))
+    needed = scratch_bytes(store.size(key) or 0, len(_forms(plan)))
     check_scratch(needed, scratch, environ, f"preparing {plan.model.uri}")
     found = store.fetch(key, path)
     if found != plan.model.sha256:
@@ -166,10 +168,10 @@ def _stored(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
     return (result, digest) if whole else None
 
 
-def _quantizations(plan: PreparePlan) -> dict[str, Quantization]:
-    """Return the options of the INT8 variants, each once, by their artifact's name."""
-    options = filter(None, map(quantization_of, plan.variants))
-    return {artifact_name(o, plan.quality): o for o in options}
+def _forms(plan: PreparePlan) -> list[Form]:
+    """Return the forms that the variants run, each once."""
+    wanted = (form_of(v) for v in plan.variants if unfit(v, plan.model.format) is None)
+    return list({form.name(plan.quality): form for form in wanted if form}.values())
 
 
 def _open_model(
@@ -189,11 +191,7 @@ def _open_model(
         path=str(model),
         inputs=plan.inputs,
         dimensions=plan.dimensions,
-        quantizations=[
-            options
-            for options in _quantizations(plan).values()
-            if samples or not needs_samples(options)
-        ],
+        forms=[form for form in _forms(plan) if samples or not form.needs_samples],
         calibration=calibration,
         quality=plan.quality,
     )
@@ -226,7 +224,7 @@ def _upload(
     """Store the files and return the manifest that names them."""
     files = {FP32: answer.file} | {q.name: q.file for q in answer.quantized if q.file}
     artifacts = [
-        PreparedArtifact(name=name, artifact=put_onnx(blobs, scratch / file))
+        PreparedArtifact(name=name, artifact=put_model(blobs, scratch / file))
         for name, file in files.items()
     ]
     mapping, skipped = assign(
@@ -249,62 +247,3 @@ def _upload(
         software=software,
         seconds=dict(timings.seconds),
     )
-
-
-def assign(
-    variants: Sequence[Variant],
-    model_format: ModelFormat,
-    quantized: Sequence[Quantized],
-    *,
-    calibrated: bool,
-    gates: Sequence[QualityGate] = (),
-) -> tuple[dict[str, str], list[SkippedVariant]]:
-    """Return the artifact that each variant runs, and the variants that cannot be built.
-
-    Args:
-        calibrated: Whether there was calibration data.
-        gates: The plan's.
-    """
-    results = {result.name: result for result in quantized}
-    mapping: dict[str, str] = {}
-    skipped: list[SkippedVariant] = []
-    for variant in variants:
-        found = _artifact_of(variant, model_format, results, calibrated=calibrated, gates=gates)
-        if isinstance(found, SkippedVariant):
-            skipped.append(found)
-        else:
-            mapping[variant.name] = found
-    return mapping, skipped
-
-
-def _artifact_of(
-    variant: Variant,
-    model_format: ModelFormat,
-    results: Mapping[str, Quantized],
-    *,
-    calibrated: bool,
-    gates: Sequence[QualityGate],
-) -> str | SkippedVariant:
-    failed = (VariantState.FAILED, VariantReason.BUILD_FAILED)
-    if variant.runtime is Runtime.PYTORCH:
-        if model_format is not ModelFormat.ONNX:
-            return SOURCE
-        message = "PyTorch needs an ExportedProgram or TorchScript; the model is ONNX"
-        return _not_built(variant, failed, message)
-    options: Quantization | None = quantization_of(variant)
-    if options is None:
-        return FP32
-    if needs_samples(options) and not calibrated:
-        missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-        return _not_built(variant, missing, "static INT8 needs data.calibration")
-    result = results[artifact_name(options, gates)]
-    if result.error is not None:
-        return _not_built(variant, failed, result.error)
-    return result.name
-
-
-def _not_built(
-    variant: Variant, how: tuple[VariantState, VariantReason], message: str
-) -> SkippedVariant:
-    state, reason = how
-    return SkippedVariant(name=variant.name, state=state, reason=reason, message=message)

@@ -1,4 +1,4 @@
-"""INT8 of a prepared model, as a variant's options say."""
+"""Q/DQ INT8 of a prepared model, as a variant's options say."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mopt_api.enums import Precision, QuantizationMode
+from mopt_api.enums import QuantizationMode
 from mopt_api.plan import fallback_gates
 from mopt_api.result import FallbackReport, LayerReport, QuantizationReport
-from mopt_api.spec import QualityGate, Quantization, Variant
+from mopt_api.spec import QualityGate, Quantization
 
 from ._errors import (
     CalibrationError,
@@ -41,8 +41,8 @@ from .onnx_quantization.qdq import X86
 __all__ = [
     "QuantizationError",
     "artifact_name",
+    "excluded_part",
     "needs_samples",
-    "quantization_of",
     "quantize",
 ]
 
@@ -51,13 +51,6 @@ _MAX_LAYERS = 512
 # minutes for a larger model, which then is tried on fewer samples.
 _SEARCH_SAMPLES = 8
 _SEARCH_MACS = 20_000_000_000_000
-
-
-def quantization_of(variant: Variant) -> Quantization | None:
-    """Return how a variant is quantized; None where it is not."""
-    if variant.precision is not Precision.INT8:
-        return None
-    return variant.quantization or Quantization()
 
 
 def needs_samples(quantization: Quantization) -> bool:
@@ -77,10 +70,15 @@ def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ())
     parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
     if fallback_gates(quantization, list(gates)):
         parts.append("gated")
-    if quantization.exclude:
-        names = json.dumps(sorted(set(quantization.exclude)))
-        parts.append(hashlib.sha256(names.encode()).hexdigest()[:12])
-    return "-".join(parts)
+    return "-".join([*parts, *excluded_part(quantization)])
+
+
+def excluded_part(quantization: Quantization) -> list[str]:
+    """Return what an artifact's name says of exclusions: nothing, or a digest of them."""
+    if not quantization.exclude:
+        return []
+    names = json.dumps(sorted(set(quantization.exclude)))
+    return [hashlib.sha256(names.encode()).hexdigest()[:12]]
 
 
 def quantize(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from mopt_api.enums import Runtime, TorchMode
 from mopt_api.inputs import InputSpec
 from mopt_api.result import (
     Artifact,
@@ -54,6 +55,8 @@ class Process(Protocol):
 
     def peak_memory_bytes(self) -> int: ...
 
+    def compile_seconds(self) -> float: ...
+
     def close(self) -> None: ...
 
 
@@ -72,6 +75,7 @@ class Trial:
         truth: With ground truth; None where there is none.
         times_ns: Call times by point.
         seconds: Time spent on it, from opening to the last turn.
+        compile_seconds: Of these, on compiling at first calls.
     """
 
     variant: Variant
@@ -84,6 +88,7 @@ class Trial:
     peak_memory_bytes: int | None = None
     times_ns: dict[str, list[int]] = field(default_factory=dict)
     seconds: float = 0.0
+    compile_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -150,6 +155,7 @@ class Trial:
             name=self.name,
             runtime=self.variant.runtime,
             precision=self.variant.precision,
+            torch_mode=torch_mode(self.variant),
             state=VariantState.PASSED if self.failure is None else VariantState.FAILED,
             reason=None if self.failure is None else self.failure.reason,
             message=None if self.failure is None else str(self.failure),
@@ -159,7 +165,15 @@ class Trial:
             agreement=self._agreement(),
             points=measured,
             seconds=round(self.seconds, 3),
+            compile_seconds=round(self.compile_seconds, 3) or None,
         )
+
+
+def torch_mode(variant: Variant) -> TorchMode | None:
+    """Return how PyTorch runs a variant; None for another runtime."""
+    if variant.runtime is not Runtime.PYTORCH:
+        return None
+    return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
 
 
 @dataclass(frozen=True)
@@ -279,6 +293,7 @@ class Trials:
                 precision=trial.variant.precision,
                 path=trial.path,
                 threads=setup.threads,
+                compiled=trial.variant.compiled,
             )
         )
         first = (
@@ -376,6 +391,7 @@ class Trials:
             for trial in _alive(everyone):
                 with self._attempt(trial):
                     trial.running.bind(point.name, files)
+                    self._note_compiling(trial)
             setup.log("benchmark", f"measuring at point {point.name}", point=point.name)
             times = interleave(
                 _alive(everyone),
@@ -388,6 +404,19 @@ class Trials:
             for trial in _alive(everyone):
                 with self._attempt(trial):
                     self._wind_up(trial, point, times[trial.name])
+
+    def _note_compiling(self, trial: Trial) -> None:
+        """Log what compiling took so far: evaluating and binding did it, before the first turn."""
+        if not trial.variant.compiled:
+            return
+        trial.compile_seconds = trial.running.compile_seconds()
+        self._setup.log(
+            "compile",
+            f"{trial.name}: PyTorch compiled for {trial.compile_seconds:.3g} s, "
+            "which no latency includes",
+            variant=trial.name,
+            seconds=round(trial.compile_seconds, 3),
+        )
 
     def _wind_up(self, trial: Trial, point: BenchmarkPoint, times_ns: list[int]) -> None:
         trial.times_ns.setdefault(point.name, []).extend(times_ns)

@@ -69,6 +69,7 @@ def test_gates_by_ground_truth_do_not_shape_what_prepare_makes(spec: dict[str, A
         (False, {}, False),
         (True, {"fallback": "Off"}, False),
         (True, {"mode": "Dynamic"}, False),
+        (True, {"method": "NNCF"}, False),
     ],
 )
 def test_gates_shape_what_prepare_makes_only_where_layers_fall_back(
@@ -76,9 +77,11 @@ def test_gates_shape_what_prepare_makes_only_where_layers_fall_back(
 ) -> None:
     if calibrated:
         spec["data"]["calibration"] = {"uri": "s3://data/calibration/"}
-    int8 = {"name": "b", "runtime": "ONNXRuntime", "precision": "INT8"}
+    runtime = "OpenVINO" if "method" in quantization else "ONNXRuntime"
+    int8 = {"name": "b", "runtime": runtime, "precision": "INT8"}
     spec["variants"] = [
         {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"},
+        {"name": "c", "runtime": "PyTorch", "precision": "INT8"},
         int8 | {"quantization": quantization},
     ]
     parsed = ModelOptimizationSpec.model_validate(spec)

@@ -46,12 +46,14 @@ FULL: Json = {
             "precision": "INT8",
             "quantization": {
                 "mode": "Static",
+                "method": "QDQ",
                 "calibrator": "MinMax",
                 "perChannel": True,
                 "exclude": ["Gemm"],
                 "fallback": "Off",
             },
-        }
+        },
+        {"name": "fp32", "runtime": "PyTorch", "precision": "FP32", "torchMode": "Compiled"},
     ],
     "targets": [
         {

@@ -105,11 +105,19 @@ def misfit(form: Form, machine: Machine) -> str | None:
         return f"{form.runtime} does not compute in {form.precision} here"
     if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
         return "the CPU has no bf16 arithmetic; FP32 would run under that name"
+    if _is_compiled(form) and not machine.compiler:
+        return "PyTorch compiles it, and there is no C++ compiler (g++) here"
     if form.needs.architecture not in (None, machine.architecture):
         return f"is for {form.needs.architecture}, this machine is {machine.architecture}"
     if missing := [f for f in form.needs.cpu_features if f not in machine.cpu_features]:
         return f"needs {', '.join(missing)}, which the CPU lacks"
     return None
+
+
+def _is_compiled(form: Form) -> bool:
+    """Whether it runs compiled or not at all; what ModelQuantizer saved may run eager."""
+    int8 = form.runtime == Runtime.PYTORCH and form.precision == Precision.INT8
+    return form.compiled or (int8 and not form.is_quantized_program)
 
 
 def candidates(

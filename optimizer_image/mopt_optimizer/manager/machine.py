@@ -8,6 +8,7 @@ import os
 import platform
 from dataclasses import dataclass
 
+from ..compilers import compiler_version
 from ..hardware import System
 from ..runtimes import LIBRARIES
 
@@ -30,6 +31,7 @@ class Machine:
         runtimes: Names of the runtimes whose library is installed.
         gpus: NVIDIA GPUs that the driver shows.
         threads: For each runtime, 1 at least.
+        compiler: Version of the C++ compiler; None where there is none.
     """
 
     cpu: str | None
@@ -38,6 +40,7 @@ class Machine:
     runtimes: frozenset[str]
     gpus: int = 0
     threads: int = 1
+    compiler: str | None = None
 
 
 def this_machine() -> Machine:
@@ -50,6 +53,7 @@ def this_machine() -> Machine:
         runtimes=frozenset(name for name, module in _MODULES.items() if _installed(module)),
         gpus=count_gpus(),
         threads=hardware.threads or 1,
+        compiler=compiler_version(),
     )
 
 

@@ -361,7 +361,8 @@ def _runner(form: Form, path: Path, threads: int) -> Runner:
         from .quantized import QuantizedRunner
 
         return QuantizedRunner(path, threads)
-    return open_runner(Runtime(form.runtime), Precision(form.precision), path, threads)
+    runtime, precision = Runtime(form.runtime), Precision(form.precision)
+    return open_runner(runtime, precision, path, threads, compiled=form.compiled)
 
 
 def _read_result(blobs: Blobs, digest: str) -> MeasureResult:

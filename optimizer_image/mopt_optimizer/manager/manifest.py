@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mopt_api.base import ApiModel, Digest, Name, ObservedModel
-from mopt_api.enums import Precision
+from mopt_api.enums import Precision, TorchMode
 from mopt_api.result import BASELINE, Artifact, ArtifactFormat, MeasureResult, VariantResult
 from mopt_api.result import VariantState as State
 
@@ -110,6 +110,7 @@ class Form(ObservedModel):
     precision: str = Field(max_length=40)
     files: list[FormFile] = Field(min_length=1, max_length=64, description="First, what is opened.")
     needs: Needs = Needs()
+    compiled: bool = Field(default=False, description="PyTorch compiles it where it runs.")
     inputs: list[InputEntry] = Field(default=[], description="Empty where not yet read.")
     verdict: Verdict = Verdict.UNMEASURED
     message: str | None = Field(default=None, description="Why the verdict is Rejected.")
@@ -186,6 +187,7 @@ def _form(entry: VariantResult, artifact: Artifact) -> Form:
         runtime=entry.runtime,
         precision=entry.precision,
         files=files,
+        compiled=entry.torch_mode is TorchMode.COMPILED,
         verdict=Verdict.PASSED if passed else Verdict.REJECTED,
         message=None if passed else f"{entry.reason or entry.state}: {entry.message or ''}".strip(),
         speedup=entry.speedup,

@@ -1,4 +1,7 @@
-"""INT8 through NNCF, OpenVINO's own quantizer, from the same samples; written as .xml and .bin."""
+"""INT8 through NNCF, OpenVINO's own quantizer, from the same samples.
+
+Written as OpenVINO's .xml and .bin, or as one .onnx with Q/DQ nodes.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .._errors import CalibrationError, DiskError, ModelError, QuantizationError
-from ..onnx_quantization._graphs import open_float_model, serialized
+from ..onnx_quantization._graphs import open_float_model, save_model, serialized
 from ..onnx_quantization.observing import Sample, check_sample, model_inputs
 from ..store import disk_errors, replacing
 from ..verifying import first_line
@@ -58,9 +61,9 @@ class NncfReport:
     """What was written.
 
     Attributes:
-        path: The .xml; its weights lie beside it as .bin.
+        path: The .onnx; or the .xml, whose weights lie beside it as .bin.
         samples: Calibration samples seen.
-        fake_quantizers: Activations that are quantized (FakeQuantize operations).
+        fake_quantizers: Activations that are quantized (FakeQuantize or QuantizeLinear).
     """
 
     path: Path
@@ -74,14 +77,14 @@ def quantize_openvino_nncf(
     samples: Iterable[Sample],
     options: NncfOptions | None = None,
 ) -> NncfReport:
-    """Write an ONNX model as OpenVINO IR in INT8; dynamic sizes stay dynamic.
+    """Write an ONNX model in INT8 for OpenVINO; dynamic sizes stay dynamic.
 
-    The same model and samples give the same bytes. The weights are written first and the .xml is
-    put in place last, so that an .xml never lacks them.
+    The same model and samples give the same bytes. Of IR the weights are written first and the
+    .xml is put in place last, so that an .xml never lacks them.
 
     Args:
         model_path: FP32 ONNX.
-        out_path: Ends in .xml.
+        out_path: Ends in .xml for IR, or in .onnx for one file.
         samples: At least one; all are held, NNCF goes through them several times.
 
     Raises:
@@ -90,8 +93,8 @@ def quantize_openvino_nncf(
         DiskError: No space left.
     """
     options = options or NncfOptions()
-    if out_path.suffix != ".xml":
-        raise QuantizationError(f"{out_path.name} does not end in .xml, as OpenVINO's models do")
+    if out_path.suffix not in (".xml", ".onnx"):
+        raise QuantizationError(f"{out_path.name} ends neither in .xml nor in .onnx")
     onnx_model = open_float_model(model_path)
     inputs = model_inputs(onnx_model)
     held = [dict(sample) for sample in samples]
@@ -103,6 +106,8 @@ def quantize_openvino_nncf(
         for name, values in sample.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise CalibrationError(f"{what}: input {name!r} holds NaN or infinity")
+    if out_path.suffix == ".onnx":
+        return _as_onnx(onnx_model, out_path, held, options)
     model = _opened(onnx_model, model_path.name)
     left_out = [name for node in options.exclude for name in _operations(model, onnx_model, node)]
     quantized = _quantized(model, held, options, left_out)
@@ -110,6 +115,22 @@ def quantize_openvino_nncf(
     _save(quantized, out_path)
     kinds = [operation.get_type_name() for operation in quantized.get_ops()]
     return NncfReport(out_path, len(held), kinds.count("FakeQuantize"))
+
+
+def _as_onnx(
+    model: onnx.ModelProto, out_path: Path, samples: list[dict[str, Any]], options: NncfOptions
+) -> NncfReport:
+    names = {node.name for node in model.graph.node}
+    if unknown := [name for name in options.exclude if name not in names]:
+        raise _unknown_node(unknown[0])
+    quantized = _quantized(model, samples, options, list(options.exclude))
+    save_model(quantized, out_path)
+    kinds = [node.op_type for node in quantized.graph.node]
+    return NncfReport(out_path, len(samples), kinds.count("QuantizeLinear"))
+
+
+def _unknown_node(name: str) -> QuantizationError:
+    return QuantizationError(f"exclude names {name!r}, which is no node of the model")
 
 
 def _opened(model: onnx.ModelProto, name: str) -> ov.Model:
@@ -133,7 +154,7 @@ def _operations(model: ov.Model, onnx_model: onnx.ModelProto, name: str) -> list
     """Return the names of the operations that an ONNX node became."""
     node = next((node for node in onnx_model.graph.node if node.name == name), None)
     if node is None:
-        raise QuantizationError(f"exclude names {name!r}, which is no node of the model")
+        raise _unknown_node(name)
     inputs = set(node.input)
     ends = set(node.output)
     pending = [
@@ -154,15 +175,18 @@ def _operations(model: ov.Model, onnx_model: onnx.ModelProto, name: str) -> list
     return list(found)
 
 
+AnyModel = TypeVar("AnyModel")
+
+
 def _quantized(
-    model: ov.Model, samples: list[dict[str, Any]], options: NncfOptions, left_out: list[str]
-) -> ov.Model:
+    model: AnyModel, samples: list[dict[str, Any]], options: NncfOptions, left_out: list[str]
+) -> AnyModel:
     nncf = _nncf()
     preset = nncf.QuantizationPreset
     try:
         # It draws progress bars to standard output.
         with contextlib.redirect_stdout(io.StringIO()):
-            return nncf.quantize(
+            result: AnyModel = nncf.quantize(
                 model,
                 nncf.Dataset(samples),
                 preset=preset.PERFORMANCE if options.symmetric else preset.MIXED,
@@ -174,6 +198,7 @@ def _quantized(
                     disable_bias_correction=not options.bias_correction
                 ),
             )
+            return result
     except (
         nncf.ValidationError,
         nncf.InternalError,

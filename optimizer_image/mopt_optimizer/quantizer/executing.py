@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Each new set of sizes is compiled for itself, which is fastest; after that many, once for all.
 MAX_SPECIALIZED = 4
+_RECOMPILES = 64
 
 
 class Executor:
@@ -28,6 +30,7 @@ class Executor:
 
     Attributes:
         fallback_reason: Why AUTO runs eager; None while it is compiled or eager was asked for.
+        compile_seconds: Spent on first calls of new sizes so far: compiling, and one run.
     """
 
     def __init__(self, module: nn.Module, execution: Execution, what: str) -> None:
@@ -43,6 +46,7 @@ class Executor:
         self._compiled: dict[tuple[object, ...], Callable[..., Any]] = {}
         self._general: Callable[..., Any] | None = None
         self.fallback_reason: str | None = None
+        self.compile_seconds = 0.0
 
     @property
     def compiled(self) -> bool:
@@ -65,10 +69,16 @@ class Executor:
                 return self._first_call(key, args)
 
     def _first_call(self, key: tuple[object, ...], args: Args) -> Any:
+        started = time.monotonic()
         try:
             compiled = self._new_callable()
-            # Weights are folded into the kernels' own layout; INT8 kernels exist only so.
-            with quiet(), torch._inductor.config.patch(freezing=True):
+            with (
+                quiet(),
+                # Weights are folded into the kernels' own layout; INT8 kernels exist only so.
+                torch._inductor.config.patch(freezing=True),
+                # How often is our decision (MAX_SPECIALIZED), not that of torch's default of 8.
+                torch._dynamo.config.patch(recompile_limit=_RECOMPILES),
+            ):
                 outputs = compiled(*args)
         except (
             torch._dynamo.exc.TorchDynamoException,
@@ -78,6 +88,8 @@ class Executor:
             subprocess.SubprocessError,
         ) as error:
             return self._eager_after(error, args)
+        finally:
+            self.compile_seconds += time.monotonic() - started
         self._compiled[key] = compiled
         return outputs
 

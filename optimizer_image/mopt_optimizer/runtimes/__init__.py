@@ -33,18 +33,25 @@ LIBRARIES = {
 """The distribution whose version says what executed a variant."""
 
 
-def open_runner(runtime: Runtime, precision: Precision, path: Path, threads: int) -> Runner:
+def open_runner(
+    runtime: Runtime, precision: Precision, path: Path, threads: int, *, compiled: bool = False
+) -> Runner:
     """Return the model in `path`, opened by a runtime.
 
     Args:
-        path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file; INT8 is the file's
-            own (Q/DQ).
+        path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file; a precision other
+            than FP32 is the file's own, but for OpenVINO's BF16.
         threads: How many the runtime may compute with, 1 at least.
+        compiled: PyTorch compiles the program for the sizes of each call; INT8 it always does.
 
     Raises:
         RuntimeFailure: The runtime cannot open the file, or cannot compute in that precision.
         ModelError: A .pt2 or .ts that is damaged, or unsafe to open.
     """
+    if runtime is Runtime.PYTORCH and (compiled or precision is Precision.INT8):
+        from .compiled import CompiledRunner
+
+        return CompiledRunner(path, threads)
     if runtime is Runtime.PYTORCH:
         from .pytorch import PyTorchRunner
 

@@ -19,7 +19,13 @@ class RuntimeFailure(Exception):
 
 
 class Runner(Protocol):
-    """An opened model. A context manager: the runtime's resources are freed on exit."""
+    """An opened model. A context manager: the runtime's resources are freed on exit.
+
+    Attributes:
+        compile_seconds: Spent so far on compiling after the model was opened.
+    """
+
+    compile_seconds: float
 
     def run(self, feeds: Feeds) -> Outputs:
         """Return the outputs in the model's order; arrays of the caller's own.

@@ -35,6 +35,8 @@ def _words(error: RuntimeError) -> str:
 class OpenVinoRunner:
     """A compiled model with one stream and one infer request."""
 
+    compile_seconds = 0.0
+
     def __init__(self, path: Path, threads: int, precision: Precision) -> None:
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],

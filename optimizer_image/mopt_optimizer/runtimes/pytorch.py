@@ -1,4 +1,4 @@
-"""PyTorch eager, FP32: the model as it came, an ExportedProgram or TorchScript."""
+"""PyTorch eager: the model as it came, an ExportedProgram or TorchScript, or one in BF16."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..sources import (
 )
 from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
 
-_NAME = "PyTorch"
+NAME = "PyTorch"
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -32,7 +32,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
         for item in value.values():
             yield from _tensors(item)
     else:
-        raise RuntimeFailure(f"{_NAME}: the model returns a {type(value).__name__}, not a tensor")
+        raise RuntimeFailure(f"{NAME}: the model returns a {type(value).__name__}, not a tensor")
 
 
 class PyTorchRunner:
@@ -45,6 +45,7 @@ class PyTorchRunner:
     _inputs: list[str]
     _optional: frozenset[str] = frozenset()
     _by_name = False
+    compile_seconds = 0.0
 
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -68,11 +69,11 @@ class PyTorchRunner:
                 return self._module(*tensors.values())
         # A guard on shapes raises AssertionError, an operator RuntimeError or a kind of it.
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
-            raise RuntimeFailure(f"{_NAME} cannot run the model: {first_line(error)}") from error
+            raise RuntimeFailure(f"{NAME} cannot run the model: {first_line(error)}") from error
 
     def _feed(self, feeds: Feeds) -> dict[str, torch.Tensor]:
         names = [n for n in self._inputs if n in feeds or n not in self._optional]
-        arrays = select_feeds(names, feeds, _NAME)
+        arrays = select_feeds(names, feeds, NAME)
         return {n: torch.from_numpy(a) for n, a in zip(names, arrays, strict=True)}
 
     def run(self, feeds: Feeds) -> Outputs:

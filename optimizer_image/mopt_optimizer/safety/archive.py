@@ -185,6 +185,7 @@ def _write(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], target
                 ) as writer,
             ):
                 shutil.copyfileobj(reader, writer, 1024 * 1024)
-        copy.writestr(f"model/{_SAMPLES}", b"")
-        copy.writestr("model/byteorder", b"little")
-        copy.writestr("model/.data/version", b"6\n")
+        # A ZipInfo, not a name, which would be given the time of day: equal programs, equal bytes.
+        copy.writestr(zipfile.ZipInfo(f"model/{_SAMPLES}"), b"")
+        copy.writestr(zipfile.ZipInfo("model/byteorder"), b"little")
+        copy.writestr(zipfile.ZipInfo("model/.data/version"), b"6\n")

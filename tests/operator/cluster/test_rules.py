@@ -61,6 +61,9 @@ def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
 
+DYNAMIC = "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch"
+NNCF = "quantization method NNCF needs runtime OpenVINO"
+
 # Each: accepted, rejected, the words of the rejection.
 RULES: list[tuple[Json, Json, str]] = [
     (dimension(opt=256), dimension(opt=300), "min <= opt <= max must hold"),
@@ -144,10 +147,18 @@ RULES: list[tuple[Json, Json, str]] = [
         variant(quantization={}),
         "quantization belongs to precision INT8",
     ),
-    (
-        variant(runtime="OpenVINO", precision="BF16"),
-        variant(runtime="ONNXRuntime", precision="BF16"),
-        "supported: PyTorch FP32; ONNXRuntime FP32 and INT8; OpenVINO FP32, BF16 and INT8",
+    *(
+        (
+            variant(runtime=runtime, precision=good),
+            variant(runtime=runtime, precision=bad),
+            "supported: PyTorch FP32, BF16 and INT8; ONNXRuntime FP32, FP16 and INT8; OpenVINO "
+            "FP32, BF16 and INT8",
+        )
+        for runtime, good, bad in (
+            ("OpenVINO", "BF16", "FP16"),
+            ("ONNXRuntime", "FP16", "BF16"),
+            ("PyTorch", "BF16", "FP16"),
+        )
     ),
     (
         int8(mode="Dynamic", calibrator="MinMax"),
@@ -159,15 +170,44 @@ RULES: list[tuple[Json, Json, str]] = [
         int8(mode="Dynamic", calibrator="Percentile"),
         "calibrator belongs to mode Static; leave it out with Dynamic",
     ),
-    (
-        int8(mode="Dynamic"),
-        int8(mode="Dynamic", runtime="OpenVINO"),
-        "quantization mode Dynamic needs runtime ONNXRuntime",
+    *(
+        (good, int8(mode="Dynamic", runtime="OpenVINO"), DYNAMIC)
+        for good in (
+            int8(mode="Dynamic"),
+            int8(mode="Dynamic", runtime="PyTorch"),
+            int8(runtime="OpenVINO"),
+        )
+    ),
+    *(
+        (int8(runtime="OpenVINO", method="NNCF"), int8(runtime=runtime, method="NNCF"), NNCF)
+        for runtime in ("ONNXRuntime", "PyTorch")
+    ),
+    *(
+        (
+            int8(runtime="OpenVINO", method="NNCF", **good),
+            int8(runtime="OpenVINO", method="NNCF", **bad),
+            "method NNCF is static and chooses ranges and scales itself",
+        )
+        for good, bad in (
+            ({"mode": "Static"}, {"mode": "Dynamic"}),
+            ({"calibrator": "MinMax"}, {"calibrator": "Percentile"}),
+            ({"perChannel": True}, {"perChannel": False}),
+        )
     ),
     (
-        int8(runtime="OpenVINO"),
-        int8(mode="Dynamic", runtime="OpenVINO"),
-        "quantization mode Dynamic needs runtime ONNXRuntime",
+        int8(runtime="PyTorch", calibrator="MinMax", perChannel=False),
+        int8(runtime="PyTorch", calibrator="Entropy"),
+        "runtime PyTorch chooses ranges itself: leave calibrator out",
+    ),
+    (
+        variant(runtime="PyTorch", torchMode="Eager"),
+        variant(runtime="OpenVINO", torchMode="Eager"),
+        "torchMode belongs to runtime PyTorch",
+    ),
+    (
+        variant(runtime="PyTorch", precision="INT8", torchMode="Compiled"),
+        variant(runtime="PyTorch", precision="INT8", torchMode="Eager"),
+        "PyTorch runs INT8 only Compiled: leave torchMode out",
     ),
     (variant(name="base"), variant(name="baseline"), "the name baseline is taken by the model"),
     (
@@ -216,6 +256,16 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         "spec.variants[0].quantization.exclude",
     ),
     (int8(exclude=["x"]), int8(exclude=[""]), "spec.variants[0].quantization.exclude[0]"),
+    (
+        int8(runtime="OpenVINO", method="QDQ"),
+        int8(runtime="OpenVINO", method="PTQ"),
+        "spec.variants[0].quantization.method",
+    ),
+    (
+        variant(runtime="PyTorch", torchMode="Compiled"),
+        variant(runtime="PyTorch", torchMode="Jit"),
+        "spec.variants[0].torchMode",
+    ),
     (int8(fallback="Auto"), int8(fallback="On"), "spec.variants[0].quantization.fallback"),
     (
         {"model": MODEL | {"credentialsSecretRef": {"name": "store"}}},

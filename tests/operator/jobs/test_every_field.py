@@ -28,6 +28,11 @@ def _renamed_point(spec: Json) -> None:
     spec["benchmark"]["points"][0]["name"] = spec["objective"]["point"] = "other"
 
 
+def _nncf(spec: Json) -> None:
+    spec["variants"][0] |= {"runtime": "OpenVINO"}
+    spec["variants"][0]["quantization"]["method"] = "NNCF"
+
+
 # Another valid value of each field, where one cannot be made up from its type: the value, a pair
 # of the value and what changes beside it, or a function that changes the spec.
 OTHER: dict[str, Any] = {
@@ -42,6 +47,10 @@ OTHER: dict[str, Any] = {
     "variants.0.name": "other",
     "variants.0.runtime": "OpenVINO",
     "variants.0.precision": ("FP32", {"quantization": None}),
+    "variants.0.quantization.method": _nncf,
+    "variants.1.name": "other",
+    "variants.1.runtime": ("OpenVINO", {"torchMode": None}),
+    "variants.1.precision": "BF16",
     "variants.0.quantization.mode": ("Dynamic", {"calibrator": "MinMax"}),
     "targets.0.name": "other",
     "targets.0.profile": "default",

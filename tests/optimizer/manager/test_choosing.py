@@ -125,9 +125,14 @@ def test_tensorrt_without_the_library_falls_back_to_onnx() -> None:
             "needs amx_int8, which the CPU lacks",
         ),
         (
+            form("f", "PyTorch", "FP16", verdict=Verdict.PASSED),
+            {},
+            "PyTorch does not compute in FP16 here",
+        ),
+        (
             form("f", "PyTorch", "INT8", verdict=Verdict.PASSED),
             {},
-            "PyTorch does not compute in INT8 here",
+            "PyTorch compiles it, and there is no C++ compiler",
         ),
         (
             form("f", "Quantum"),
@@ -170,3 +175,11 @@ def test_reason_admits_what_was_not_measured() -> None:
 def test_unknown_requests_are_refused() -> None:
     with pytest.raises(SpecError, match="'fast' is none of auto, quantize, onnx, tensorrt, none"):
         parse_optimization("fast")
+
+
+def test_what_pytorch_compiles_needs_a_compiler() -> None:
+    fast = form("fast", "PyTorch", speedup=2.0, compiled=True)
+    tried, reasons = order(fast)
+    assert tried == ["baseline"]
+    assert "no C++ compiler (g++)" in reasons["fast"]
+    assert order(fast, machine=replace(MACHINE, compiler="12.2.0"))[0] == ["fast", "baseline"]

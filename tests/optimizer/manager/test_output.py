@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mopt_api.enums import ModelFormat, Precision, Runtime
+from mopt_api.enums import ModelFormat, Precision, Runtime, TorchMode
 from mopt_api.plan import Credentials
 from mopt_api.result import (
     Artifact,
@@ -83,6 +83,14 @@ def output(tmp_path: Path, network: NetworkFiles) -> tuple[str, str, MeasureResu
                 reason=VariantReason.QUALITY_GATE,
                 message="PSNR 20 below 40",
             ),
+            variant(
+                "compiled",
+                network.program,
+                Runtime.PYTORCH,
+                fp32,
+                speedup=1.5,
+                torch_mode=TorchMode.COMPILED,
+            ),
             variant("gone", network.int8, ov, int8, state=VariantState.SKIPPED, artifact=None),
         ],
         selected="ort-int8",
@@ -137,6 +145,20 @@ def test_form_of_two_files_is_loaded(
     loaded = manager().load_from_output(uri, result, "onnx")
     assert loaded.form.name == "ov"
     np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
+
+
+def test_compiled_variant_is_loaded_compiled(
+    manager: Manager, network: NetworkFiles, output: tuple[str, str, MeasureResult]
+) -> None:
+    from mopt_optimizer.manager.manifest import from_result
+    from mopt_optimizer.runtimes.compiled import CompiledRunner
+
+    uri, _, result = output
+    selected = result.model_copy(update={"selected": "compiled"})
+    assert [f.name for f in from_result(selected).forms if f.compiled] == ["compiled"]
+    loaded = manager(compiler="12.2.0").load_from_output(uri, selected)
+    assert loaded.form.name == "compiled"
+    assert isinstance(loaded._runner, CompiledRunner)
 
 
 def test_rejected_variant_is_not_loaded(

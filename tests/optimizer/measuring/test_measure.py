@@ -16,7 +16,14 @@ import skimage.data
 from html_page import HtmlPage
 from PIL import Image
 
-from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
+from mopt_api.enums import (
+    ModelFormat,
+    ObjectiveMetric,
+    Precision,
+    QualityMetric,
+    Runtime,
+    TorchMode,
+)
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
 from mopt_api.result import (
@@ -453,14 +460,39 @@ def test_a_variant_that_was_not_prepared_is_told(bench: Bench, tmp_path: Path) -
 
 def test_bf16_needs_the_cpus_own_support() -> None:
     bf16 = VARIANTS[-1]
-    skipped = cannot_run(bf16, ["avx2", "avx512f"])
+    skipped = cannot_run(bf16, ["avx2", "avx512f"], None)
     assert skipped is not None
     assert (skipped.state, skipped.reason) == (
         VariantState.SKIPPED,
         VariantReason.NO_NATIVE_BF16,
     )
-    assert cannot_run(bf16, ["avx512_bf16"]) is None
-    assert cannot_run(VARIANTS[1], []) is None
+    assert cannot_run(bf16, ["avx512_bf16"], None) is None
+    assert cannot_run(VARIANTS[1], [], None) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "mode", "compiles"),
+    [
+        (Precision.INT8, None, True),
+        (Precision.FP32, TorchMode.COMPILED, True),
+        (Precision.FP32, None, False),
+        (Precision.BF16, TorchMode.EAGER, False),
+    ],
+)
+def test_what_pytorch_compiles_needs_a_compiler(
+    precision: Precision, mode: TorchMode | None, compiles: bool
+) -> None:
+    variant = Variant(name="v", runtime=Runtime.PYTORCH, precision=precision, torch_mode=mode)
+    assert cannot_run(variant, ["avx512_bf16"], "12.2.0") is None
+    skipped = cannot_run(variant, ["avx512_bf16"], None)
+    assert (skipped is not None) == compiles
+    if skipped is not None:
+        assert (skipped.state, skipped.reason) == (
+            VariantState.SKIPPED,
+            VariantReason.NO_COMPILER,
+        )
+        assert "g++" in (skipped.message or "")
+        assert skipped.torch_mode is TorchMode.COMPILED
 
 
 def test_the_key_holds_what_bears_on_the_result(bench: Bench) -> None:

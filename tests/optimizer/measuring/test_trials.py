@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TorchMode
 from mopt_api.inputs import InputSpec
 from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
@@ -110,6 +110,10 @@ class FakeProcess:
     def peak_memory_bytes(self) -> int:
         return self._does.memory
 
+    def compile_seconds(self) -> float:
+        self._note("compiled")
+        return 7.0
+
     def close(self) -> None:
         self._world.open_now.discard(self._name)
 
@@ -142,7 +146,13 @@ def run(
     comparison: Comparison | None = None,
     truth: Callable[[int], Reference] | None = None,
     gallery: Gallery | None = None,
+    compiled: tuple[str, ...] = (),
+    logged: list[tuple[str, dict[str, Any]]] | None = None,
 ) -> dict[str, VariantResult]:
+    def log(step: str, message: str, **fields: object) -> None:
+        if logged is not None:
+            logged.append((step, fields))
+
     setup = Setup(
         inputs=[INPUT],
         samples=[sample(number / 10) for number in range(samples)],
@@ -153,7 +163,7 @@ def run(
         memory_budget=budget,
         start=world.start,
         workdir=tmp_path,
-        log=lambda *_, **__: None,
+        log=log,
         truth=truth,
         gallery=gallery,
     )
@@ -161,7 +171,12 @@ def run(
     baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}), by_truth=by_truth)
     variants = [
         trial(
-            Variant(name=name, runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+            Variant(
+                name=name,
+                runtime=Runtime.PYTORCH if name in compiled else Runtime.ONNX_RUNTIME,
+                precision=Precision.FP32,
+                torch_mode=TorchMode.COMPILED if name in compiled else None,
+            ),
             comparison,
             by_truth=by_truth,
         )
@@ -234,6 +249,20 @@ def test_without_samples_everything_is_still_opened_run_and_timed(tmp_path: Path
     results = run(tmp_path, world(v=Behaviour(error=0.5)), samples=0)
     assert results["v"].quality == []
     assert results["v"].points[0].runs == 12
+
+
+def test_compiling_is_told_of_what_pytorch_compiles(tmp_path: Path) -> None:
+    there = world(made=Behaviour(), eager=Behaviour())
+    logged: list[tuple[str, dict[str, Any]]] = []
+    results = run(tmp_path, there, compiled=("made",), logged=logged)
+    assert results["made"].compile_seconds == 7.0
+    assert results["made"].torch_mode is TorchMode.COMPILED
+    assert (results["eager"].compile_seconds, results["eager"].torch_mode) == (None, None)
+    told = [fields for step, fields in logged if step == "compile"]
+    assert told == [{"variant": "made", "seconds": 7.0}] * len(POINTS)
+    # Asked after binding, which compiles, and before the first turn.
+    events = [event for event in there.events if event.endswith(" made")]
+    assert events.index("bind made") < events.index("compiled made") < events.index("turn made")
 
 
 def test_without_variants_the_baseline_is_measured(tmp_path: Path) -> None:

@@ -104,9 +104,23 @@ def test_weights_that_are_not_finite(model: Path, samples: Samples, tmp_path: Pa
 
 
 def test_wrong_suffix_and_unknown_node(model: Path, samples: Samples, tmp_path: Path) -> None:
-    with pytest.raises(QuantizationError, match=r"\.xml"):
-        quantize_openvino_nncf(model, tmp_path / "a.onnx", samples)
-    with pytest.raises(QuantizationError, match="nowhere"):
-        quantize_openvino_nncf(
-            model, tmp_path / "a.xml", samples, NncfOptions(exclude=("nowhere",))
-        )
+    with pytest.raises(QuantizationError, match=r"neither in \.xml nor in \.onnx"):
+        quantize_openvino_nncf(model, tmp_path / "a.bin", samples)
+    for name in ("a.xml", "a.onnx"):
+        with pytest.raises(QuantizationError, match="nowhere"):
+            quantize_openvino_nncf(
+                model, tmp_path / name, samples, NncfOptions(exclude=("nowhere",))
+            )
+
+
+def test_onnx_is_one_file_of_integers(model: Path, samples: Samples, tmp_path: Path) -> None:
+    one, partly = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    report = quantize_openvino_nncf(model, one, samples)
+    assert report.fake_quantizers == 2
+    weights = [t for t in onnx.load(one).graph.initializer if len(t.dims) == 4]
+    assert {t.data_type for t in weights} == {onnx.TensorProto.INT8}
+    feeds = {"image": np.random.default_rng(2).random((2, 3, 40, 24), dtype=np.float32)}
+    expected = run(model, feeds)
+    assert 25 < sqnr(expected, run(one, feeds)) < 80
+    kept = quantize_openvino_nncf(model, partly, samples, NncfOptions(exclude=("second",)))
+    assert kept.fake_quantizers == 1

@@ -23,9 +23,10 @@ from mopt_api.spec import QualityGate, Quantization, Variant
 from mopt_optimizer._child import ChildDied
 from mopt_optimizer._errors import DigestMismatch, ModelError, OptimizerError, UnsafeModelError
 from mopt_optimizer._prepare_child import PrepareRequest, Quantized, handle
+from mopt_optimizer.assigning import assign
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.images import decode
-from mopt_optimizer.prepare import assign, content_key, death, prepare
+from mopt_optimizer.prepare import content_key, death, prepare
 from mopt_optimizer.store import open_store
 from mopt_optimizer.verifying import OnnxSession
 
@@ -351,7 +352,7 @@ def test_torchscript_that_does_not_fit_the_spec_says_so(
         path=str(upscaler_ts),
         inputs=[image_input.model_copy(update=change)],
         dimensions=image_dimensions,
-        quantizations=[],
+        forms=[],
     )
     with pytest.raises(OptimizerError, match=error):
         handle(request.to_api(), tmp_path, lambda *_, **__: None)

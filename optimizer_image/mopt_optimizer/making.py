@@ -1,0 +1,82 @@
+"""Makes one form of a prepared model; a form that cannot be made is that form's error alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mopt_api.result import QuantizationReport
+from mopt_api.spec import QualityGate
+
+from ._errors import CalibrationError, ComparisonError, ExportError, ModelError, QuantizationError
+from .forms import Form, FormKind
+from .images import Inputs
+from .onnx_quantization import FloatType, convert_float
+from .onnx_quantization.excluding import matching_nodes
+from .quantizing import quantize
+from .verifying import Case
+
+# FP16's headroom is for what these do not show.
+_OBSERVED_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Material:
+    """What forms are made from.
+
+    Attributes:
+        fp32: The prepared ONNX model.
+        source: The model file as it came.
+        samples: Calibration data; may be empty.
+        cases: Inputs at each verified size.
+    """
+
+    fp32: Path
+    source: Path
+    samples: Sequence[Inputs]
+    gates: Sequence[QualityGate]
+    cases: Sequence[Case]
+
+
+def make(form: Form, material: Material, target: Path) -> QuantizationReport:
+    """Write a form's file.
+
+    The same material gives the same bytes.
+
+    Raises:
+        QuantizationError: It cannot be made of this model; says why.
+        SpecError: A gate that does not fit the model's outputs.
+        DiskError: No space left.
+    """
+    name = form.name(material.gates)
+    if form.kind is FormKind.QDQ:
+        return quantize(material.fp32, target, form.quantization, material.samples, material.gates)
+    try:
+        if form.kind is FormKind.ONNX_FP16:
+            return _fp16(name, material, target)
+        if form.kind is FormKind.NNCF:
+            return _nncf(name, form, material, target)
+        with TemporaryDirectory(dir=target.parent) as folder:
+            from .making_torch import make_torch
+
+            return make_torch(name, form, material, target, Path(folder))
+    except (CalibrationError, ComparisonError, ModelError, ExportError) as error:
+        raise QuantizationError(f"cannot be made: {error}") from error
+
+
+def _fp16(name: str, material: Material, target: Path) -> QuantizationReport:
+    observed = islice(iter(material.samples), _OBSERVED_SAMPLES) if material.samples else None
+    report = convert_float(material.fp32, target, FloatType.FP16, observed)
+    return QuantizationReport(name=name, quantized_nodes=report.converted, kept=dict(report.kept))
+
+
+def _nncf(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
+    from .openvino_models import NncfOptions, quantize_openvino_nncf
+
+    exclude = matching_nodes(material.fp32, form.quantization.exclude)
+    options = NncfOptions(exclude=exclude)
+    report = quantize_openvino_nncf(material.fp32, target, material.samples, options)
+    return QuantizationReport(name=name, quantized_nodes=report.fake_quantizers)

@@ -1,0 +1,84 @@
+"""Forms of a program in reduced precision, as .pt2: torch's own format, without pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from mopt_api.result import QuantizationReport
+
+from ._errors import BackendError, NonFiniteWeight, QuantizationError, SpecError
+from .forms import Form, FormKind
+from .making import Material
+from .quantizer import Execution, ModelQuantizer, QuantizationConfig, QuantizationType
+from .quantizer.capturing import CALL_FAILURES, quiet, tensors
+from .quantizer.quantized_model import save_program
+from .sources import load_exported_program
+from .verifying import Case, first_line
+
+
+def make_torch(
+    name: str, form: Form, material: Material, target: Path, workdir: Path
+) -> QuantizationReport:
+    """Write a program in BF16, or in INT8 by torchao's PT2E.
+
+    Args:
+        workdir: For a copy of the model.
+
+    Raises:
+        QuantizationError: It cannot be made, or loses a size that the model takes.
+        CalibrationError, ExportError, ModelError, DiskError.
+    """
+    program = load_exported_program(material.source, workdir)
+    # Sizes are captured from an example: the last case is the one at opt.
+    samples: Any = material.samples if form.needs_samples else [material.cases[-1].inputs]
+    try:
+        quantized = ModelQuantizer(_config(form)).quantize(program, samples)
+    except (BackendError, NonFiniteWeight, SpecError) as error:
+        raise QuantizationError(f"cannot be made: {error}") from error
+    _check_sizes(quantized.program, material.cases)
+    save_program(quantized.program, target)
+    report = quantized.report
+    return QuantizationReport(
+        name=name,
+        quantized_nodes=len(report.quantized),
+        kept=dict.fromkeys(report.weight_only, "its weights alone are smaller")
+        | dict.fromkeys(report.kept, "stays FP32"),
+    )
+
+
+def _config(form: Form) -> QuantizationConfig:
+    # Nothing is timed here; compiling belongs where it runs.
+    if form.kind is FormKind.TORCH_BF16:
+        return QuantizationConfig(
+            quantization_type=QuantizationType.BF16, execution=Execution.EAGER
+        )
+    return QuantizationConfig(
+        quantization_type=QuantizationType(form.quantization.mode.lower()),
+        per_channel=form.quantization.per_channel,
+        exclude=tuple(form.quantization.exclude),
+        execution=Execution.EAGER,
+    )
+
+
+def _check_sizes(program: ExportedProgram, cases: Sequence[Case]) -> None:
+    """Raise where a size that the model takes is none of the new graph's."""
+    with quiet():
+        module = program.module()
+    names = [str(name) for name in program.graph_signature.user_inputs]
+    for case in cases:
+        where = ", ".join(f"{key} {size}" for key, size in case.sizes.items()) or "its fixed sizes"
+        try:
+            with torch.no_grad():
+                found = tensors(module(*(torch.from_numpy(case.inputs[name]) for name in names)))
+        except CALL_FAILURES as error:
+            raise QuantizationError(
+                f"its graph does not take {where}: {first_line(error)}"
+            ) from error
+        shapes, expected = [tuple(t.shape) for t in found], [e.shape for e in case.expected]
+        if shapes != expected:
+            raise QuantizationError(f"its graph gives {shapes} at {where} instead of {expected}")

@@ -1,0 +1,68 @@
+"""PyTorch compiled by torch.compile (Inductor): an ExportedProgram in FP32, BF16 or INT8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Registers the operators quantize_per_tensor and its like, which INT8 programs call.
+import torch.ao.quantization.fx._decomposed
+
+from .._errors import QuantizationError
+from ..quantizer.config import Execution
+from ..quantizer.executing import Executor
+from ..quantizer.int8 import expand_weights
+from ..sources import SCRIPT_SUFFIX
+from ._base import BoundCall, Feeds, RuntimeFailure, first_line
+from .pytorch import NAME, PyTorchRunner
+
+
+class CompiledRunner(PyTorchRunner):
+    """A program whose calls are compiled for their sizes: at the first call, and in bind.
+
+    Never eager: where compiling fails the call does.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        if path.suffix == SCRIPT_SUFFIX:
+            raise RuntimeFailure(f"{NAME} cannot compile TorchScript; it needs an ExportedProgram")
+        super().__init__(path, threads)
+        self._module.requires_grad_(False)
+        if isinstance(self._module, torch.fx.GraphModule):
+            expand_weights(self._module)
+        self._executor = self._new_executor()
+
+    def _new_executor(self) -> Executor:
+        return Executor(self._module, Execution.COMPILE, "the program")
+
+    def _call(self, tensors: dict[str, torch.Tensor]) -> Any:
+        return self._compiled_call(self._executor, tensors)
+
+    def _compiled_call(self, executor: Executor, tensors: dict[str, torch.Tensor]) -> Any:
+        before = executor.compile_seconds
+        try:
+            return executor(tuple(tensors.values()))
+        except (
+            QuantizationError,
+            RuntimeError,
+            ValueError,
+            AssertionError,
+            TypeError,
+            IndexError,
+        ) as error:
+            raise RuntimeFailure(f"{NAME} cannot run the model: {first_line(error)}") from error
+        finally:
+            self.compile_seconds += executor.compile_seconds - before
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        tensors = self._feed(feeds)
+        # Its own: of many sizes that were evaluated, only the first few are compiled for.
+        executor = self._new_executor()
+        self._compiled_call(executor, tensors)
+
+        def call() -> None:
+            self._compiled_call(executor, tensors)
+
+        return call

@@ -1,0 +1,125 @@
+"""Which form a variant runs, what it is called, and what becomes of variants without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.plan import default_variants
+from mopt_api.result import VariantReason, VariantState
+from mopt_api.spec import QualityGate, Variant
+from mopt_optimizer._prepare_child import Quantized
+from mopt_optimizer.assigning import assign, unfit
+from mopt_optimizer.forms import form_of
+
+GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
+COMPILED = {"torchMode": "Compiled"}
+
+
+def variant(runtime: str, precision: str, **fields: Any) -> Variant:
+    wire = {"name": "v", "runtime": runtime, "precision": precision} | fields
+    return Variant.model_validate(wire)
+
+
+def int8(runtime: str, **quantization: Any) -> Variant:
+    return variant(runtime, "INT8", quantization=quantization)
+
+
+NAMES: list[tuple[Variant, str | None]] = [
+    (variant("ONNXRuntime", "FP32"), None),
+    (variant("OpenVINO", "FP32"), None),
+    (variant("OpenVINO", "BF16"), None),
+    (variant("PyTorch", "FP32"), None),
+    (variant("PyTorch", "FP32", **COMPILED), None),
+    (variant("ONNXRuntime", "FP16"), "fp16.onnx"),
+    (variant("PyTorch", "BF16"), "torch-bf16.pt2"),
+    (variant("PyTorch", "BF16", **COMPILED), "torch-bf16.pt2"),
+    (variant("ONNXRuntime", "INT8"), "int8-minmax-perchannel-gated.onnx"),
+    (int8("OpenVINO"), "int8-minmax-perchannel-gated.onnx"),
+    (int8("OpenVINO", method="NNCF"), "int8-nncf.onnx"),
+    (int8("OpenVINO", method="NNCF", fallback="Off"), "int8-nncf.onnx"),
+    (int8("PyTorch"), "torch-int8-static-perchannel.pt2"),
+    (int8("PyTorch", mode="Dynamic", perChannel=False), "torch-int8-dynamic-pertensor.pt2"),
+]
+
+
+@pytest.mark.parametrize(("chosen", "file"), NAMES)
+def test_variants_share_a_form_exactly_where_the_file_is_the_same(
+    chosen: Variant, file: str | None
+) -> None:
+    form = form_of(chosen)
+    assert (form and f"{form.name(GATES)}{form.suffix}") == file
+
+
+def test_exclusions_make_another_file_of_every_kind() -> None:
+    for runtime, more in (("OpenVINO", {"method": "NNCF"}), ("PyTorch", {}), ("ONNXRuntime", {})):
+        forms = [form_of(int8(runtime, exclude=e, **more)) for e in ([], ["a"], ["b"], ["b", "b"])]
+        names = [form.name() for form in forms if form]
+        assert len(set(names)) == 3
+        assert names[2] == names[3]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "needs", "uses"),
+    [
+        (variant("ONNXRuntime", "FP16"), False, True),
+        (variant("PyTorch", "BF16"), False, False),
+        (int8("PyTorch"), True, True),
+        (int8("PyTorch", mode="Dynamic"), False, False),
+        (int8("OpenVINO", method="NNCF"), True, True),
+    ],
+)
+def test_calibration_data_is_asked_for_where_it_matters(
+    chosen: Variant, needs: bool, uses: bool
+) -> None:
+    form = form_of(chosen)
+    assert form is not None
+    assert (form.needs_samples, form.uses_samples) == (needs, uses)
+
+
+@pytest.mark.parametrize("chosen", [int8("PyTorch"), variant("PyTorch", "BF16")])
+def test_torchscript_says_why_it_cannot_be_captured(chosen: Variant) -> None:
+    message = unfit(chosen, ModelFormat.TORCH_SCRIPT)
+    assert message is not None
+    assert message.startswith(f"PyTorch {chosen.precision} needs an ExportedProgram: TorchScript")
+    assert unfit(chosen, ModelFormat.EXPORTED_PROGRAM) is None
+    assert "the model is ONNX" in (unfit(chosen, ModelFormat.ONNX) or "")
+
+
+def test_torchscript_runs_eager_but_is_not_compiled() -> None:
+    assert unfit(variant("PyTorch", "FP32"), ModelFormat.TORCH_SCRIPT) is None
+    message = unfit(variant("PyTorch", "FP32", **COMPILED), ModelFormat.TORCH_SCRIPT)
+    assert message is not None
+    assert message.startswith("PyTorch compiling needs an ExportedProgram")
+
+
+def test_each_variant_gets_its_file_or_a_reason() -> None:
+    kinds = {
+        "eager": variant("PyTorch", "FP32"),
+        "half": variant("PyTorch", "BF16"),
+        "torch8": int8("PyTorch"),
+        "dynamic": int8("PyTorch", mode="Dynamic"),
+        "nncf": int8("OpenVINO", method="NNCF"),
+        "fp16": variant("ONNXRuntime", "FP16"),
+    }
+    variants = [v.model_copy(update={"name": name}) for name, v in kinds.items()]
+    made = [
+        Quantized(name="torch-bf16", file="torch-bf16.pt2"),
+        Quantized(name="torch-int8-dynamic-perchannel", error="no Linear"),
+        Quantized(name="fp16", file="fp16.onnx"),
+    ]
+    mapping, skipped = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
+    assert mapping == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
+    missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+    assert {s.name: (s.state, s.reason) for s in skipped} == {
+        "torch8": missing,
+        "nncf": missing,
+        "dynamic": (VariantState.FAILED, VariantReason.BUILD_FAILED),
+    }
+
+
+def test_every_default_variant_can_be_made_of_every_format() -> None:
+    for model_format in ModelFormat:
+        assert [v.name for v in default_variants() if unfit(v, model_format)] == []
