@@ -49,21 +49,30 @@ class Prospect:
 
 
 def prospects(
-    spec: ModelOptimizationSpec, features: list[str], installed: Collection[Runtime]
+    spec: ModelOptimizationSpec,
+    features: list[str],
+    installed: Collection[Runtime],
+    compiler: str | None,
 ) -> list[Prospect]:
     """Return the variants of a spec, or those that are tried by default, in their order.
 
     Args:
         features: Instruction sets, as hardware.cpu_features.
         installed: Runtimes whose library is there.
+        compiler: Version of the C++ compiler; None where there is none.
     """
     calibrated = spec.data.calibration is not None
     variants = prepare_plan(spec, output_uri="").variants
-    return [_prospect(v, features, installed, calibrated=calibrated) for v in variants]
+    return [_prospect(v, features, installed, compiler, calibrated=calibrated) for v in variants]
 
 
 def _prospect(
-    variant: Variant, features: list[str], installed: Collection[Runtime], *, calibrated: bool
+    variant: Variant,
+    features: list[str],
+    installed: Collection[Runtime],
+    compiler: str | None,
+    *,
+    calibrated: bool,
 ) -> Prospect:
     mode = (variant.quantization or Quantization()).mode
     static = variant.precision is Precision.INT8 and mode is QuantizationMode.STATIC
@@ -80,6 +89,13 @@ def _prospect(
             Outlook.SKIPPED,
             VariantReason.NO_NATIVE_BF16,
             "this CPU has neither avx512_bf16 nor amx_bf16",
+        )
+    if variant.compiled and compiler is None:
+        return Prospect(
+            variant,
+            Outlook.SKIPPED,
+            VariantReason.NO_COMPILER,
+            "PyTorch compiles with a C++ compiler, and there is none here",
         )
     if variant.runtime not in installed:
         return Prospect(

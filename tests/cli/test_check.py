@@ -21,10 +21,13 @@ DATA = {"calibration": {"uri": "s3://data/calibration/"}}
 
 
 def outlooks(
-    features: list[str], installed: tuple[Runtime, ...] = tuple(Runtime), **fields: Any
+    features: list[str],
+    installed: tuple[Runtime, ...] = tuple(Runtime),
+    compiler: str | None = "12.2.0",
+    **fields: Any,
 ) -> dict[str, tuple[Outlook, VariantReason | None]]:
     spec = ModelOptimizationSpec.model_validate(BASE | fields)
-    found = prospects(spec, features, installed)
+    found = prospects(spec, features, installed, compiler)
     return {p.variant.name: (p.outlook, p.reason) for p in found}
 
 
@@ -37,7 +40,8 @@ def test_all_defaults_are_tried_where_everything_is_there() -> None:
 def test_static_int8_needs_calibration_data() -> None:
     found = outlooks(["avx512_bf16"])
     skipped = {n for n, (o, r) in found.items() if r is VariantReason.NO_CALIBRATION_DATA}
-    assert skipped == {"onnxruntime-int8", "onnxruntime-int8-percentile", "openvino-int8"}
+    assert skipped == {n for n in found if "int8" in n}
+    assert {"onnxruntime-int8", "openvino-int8-nncf"} <= skipped
     assert found["openvino-fp32"] == (Outlook.TRIED, None)
 
 
@@ -49,6 +53,15 @@ def test_dynamic_int8_needs_none() -> None:
         "quantization": {"mode": "Dynamic"},
     }
     assert outlooks([], variants=[dynamic]) == {"dynamic": (Outlook.TRIED, None)}
+
+
+def test_what_pytorch_compiles_needs_a_compiler() -> None:
+    compiled = {"name": "c", "runtime": "PyTorch", "precision": "FP32", "torchMode": "Compiled"}
+    for compiler, outlook in (
+        ("12.2.0", (Outlook.TRIED, None)),
+        (None, (Outlook.SKIPPED, VariantReason.NO_COMPILER)),
+    ):
+        assert outlooks([], compiler=compiler, variants=[compiled]) == {"c": outlook}
 
 
 def test_bf16_needs_a_cpu_that_has_it() -> None:
@@ -112,17 +125,17 @@ def test_reasons_are_those_of_the_stages() -> None:
     """What check foretells is what prepare and measure do."""
     from mopt_api.enums import ModelFormat
     from mopt_api.plan import prepare_plan
+    from mopt_optimizer.assigning import assign
+    from mopt_optimizer.forms import form_of
     from mopt_optimizer.measure import cannot_run
-    from mopt_optimizer.prepare import assign
-    from mopt_optimizer.quantizing import needs_samples, quantization_of
 
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants
-    assert any(needs_samples(q) for v in variants if (q := quantization_of(v)))
+    assert any(form.needs_samples for v in variants if (form := form_of(v)))
     _, skipped = assign(variants, ModelFormat.ONNX, [], calibrated=False)
     expected = {s.name: s.reason for s in skipped}
     for variant in variants:
-        if result := cannot_run(variant, ["avx2"]):
+        if result := cannot_run(variant, ["avx2"], "12.2.0"):
             expected[variant.name] = result.reason  # type: ignore[assignment]
     found = {n: r for n, (o, r) in outlooks(["avx2"]).items() if o is Outlook.SKIPPED}
     assert found == expected

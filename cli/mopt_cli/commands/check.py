@@ -39,11 +39,12 @@ def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
 
 
 def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
+    from mopt_optimizer.compilers import compiler_version
     from mopt_optimizer.hardware import System
 
     features = System().hardware(os.environ).cpu_features
     installed = [r for r, library in LIBRARIES.items() if find_spec(library) is not None]
-    return prospects(spec, features, installed)
+    return prospects(spec, features, installed, compiler_version())
 
 
 def _outlook(file: Path, found: list[Prospect]) -> Group:
