@@ -56,12 +56,12 @@ def optimize(
     model = None
     for one in passes:
         started = time.monotonic()
-        # Read again only where the last pass has touched it: shape inference takes longer than
-        # most passes.
+        # Read again only where the file is another: shape inference takes longer than most
+        # passes. Each gets a copy of its own: some tidy up where they say that nothing changed.
         model = model or _opened(path)
-        records.append(_run(path, model, one, cases, started))
-        last = records[-1]
-        if last.outcome is not NO_CHANGE:
+        last = _run(path, model.clone(), one, cases, started)
+        records.append(last)
+        if last.outcome is KEPT:
             model = None
         log(
             "passes",

@@ -32,6 +32,7 @@ REASONS = {
     VariantReason.QUALITY_GATE: "misses a quality gate",
     VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
     VariantReason.NO_NATIVE_BF16: "this CPU does not compute in BF16",
+    VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
     VariantReason.BUILD_FAILED: "could not be built or opened",
     VariantReason.CRASHED: "its process ended unexpectedly",
     VariantReason.TIMED_OUT: "took too long",
