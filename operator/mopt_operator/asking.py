@@ -32,6 +32,17 @@ def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
     ]
 
 
+def unread(snapshot: Snapshot) -> list[Job]:
+    """Return the complete Jobs none of whose known Pods has succeeded: each had one that did."""
+    return [
+        job
+        for job in snapshot.jobs
+        if job.completed is not None
+        and not job.deleting
+        and all(pod.phase != "Succeeded" for pod in snapshot.pods_of(job))
+    ]
+
+
 def queued(snapshot: Snapshot, now: datetime) -> list[Job]:
     """Return the Jobs that their queue has held for a while."""
     return [

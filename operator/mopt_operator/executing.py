@@ -123,6 +123,12 @@ class Cluster:
         )
         return list(answer["items"])
 
+    async def pods_of(self, job: Job) -> list[Raw]:
+        """Return the Job's Pods as they are now."""
+        selector = f"{SELECTOR},batch.kubernetes.io/controller-uid={job.uid}"
+        path = _in("/api/v1", job.namespace, "pods")
+        return list((await self._request("GET", path, labelSelector=selector))["items"])
+
     async def workloads(self, job: Job) -> list[Raw]:
         """Return Kueue's objects for a Job; none where Kueue is not there or may not be asked."""
         path = f"/apis/kueue.x-k8s.io/{KUEUE_VERSION}/namespaces/{job.namespace}/workloads"

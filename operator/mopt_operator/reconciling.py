@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ._errors import Conflict, NotFound, OperatorError, Refused
-from .asking import latest_message, podless, queued, refusal
+from .asking import latest_message, podless, queued, refusal, unread
 from .deciding import Plan, decide
 from .executing import Cluster
 from .logs import about, about_resource
@@ -103,6 +103,11 @@ class Reconciler:
         if snapshot is None:
             return None
         plan = decide(snapshot, now, self._settings)
+        if plan.create and await self._read_late_pods(snapshot):
+            snapshot = self._store.snapshot(key, **asked)
+            if snapshot is None:
+                return None
+            plan = decide(snapshot, now, self._settings)
         for job in plan.delete:
             await self._delete(snapshot.resource, job)
         refusals = await self._create(snapshot.resource, plan)
@@ -125,6 +130,16 @@ class Reconciler:
             if message := latest_message(await self._cluster.failed_creations(job)):
                 found[job.uid] = message
         return found
+
+    async def _read_late_pods(self, snapshot: Snapshot) -> bool:
+        """Ask for the Pods of complete Jobs that the watch has not shown; tell whether any came.
+
+        Else a Job would be made again because the watch of Pods is late.
+        """
+        found = [raw for job in unread(snapshot) for raw in await self._cluster.pods_of(job)]
+        for raw in found:
+            self._store.pods.put_answer(raw)
+        return bool(found)
 
     async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Kueue does not admit Jobs, by their UIDs."""

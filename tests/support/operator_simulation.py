@@ -257,7 +257,7 @@ class Simulation:
         self._written("after a deletion")
 
     def _delete(self, name: str) -> None:
-        for pod in self.pods_of(self.objects["jobs"][name]):
+        for pod in self.pods_from(self.objects["jobs"][name]):
             self._drop("pods", pod["metadata"]["name"])
         self._drop("jobs", name)
 
@@ -283,6 +283,9 @@ class Simulation:
 
     async def failed_creations(self, job: Job) -> list[Raw]:
         return []
+
+    async def pods_of(self, job: Job) -> list[Raw]:
+        return copy.deepcopy(self.pods_from({"metadata": {"uid": job.uid}}))
 
     async def workloads(self, job: Job) -> list[Raw]:
         return []
@@ -324,7 +327,7 @@ class Simulation:
 
     # Controllers and kubelet.
 
-    def pods_of(self, job: Json) -> list[Json]:
+    def pods_from(self, job: Json) -> list[Json]:
         uid = job["metadata"]["uid"]
         pods = self.objects["pods"].values()
         return [p for p in pods if p["metadata"]["ownerReferences"][0]["uid"] == uid]
@@ -334,11 +337,11 @@ class Simulation:
         return [job for job in jobs if not job.get("status", {}).get("conditions")]
 
     def start_pod(self, job: Json) -> Json:
-        for pod in self.pods_of(job):
+        for pod in self.pods_from(job):
             if pod["status"]["phase"] == "Running":
                 return pod
         metadata = {
-            "name": f"{job['metadata']['name']}-{len(self.pods_of(job))}",
+            "name": f"{job['metadata']['name']}-{len(self.pods_from(job))}",
             "namespace": KEY[0],
             "labels": job["spec"]["template"]["metadata"]["labels"],
             "ownerReferences": [{"uid": job["metadata"]["uid"], "controller": True}],
@@ -358,7 +361,7 @@ class Simulation:
             self._put("jobs", job | {"status": when})
 
     def evict_finished_pods(self, job: Json) -> None:
-        for pod in self.pods_of(job):
+        for pod in self.pods_from(job):
             self._drop("pods", pod["metadata"]["name"])
 
     def collect(self) -> None:

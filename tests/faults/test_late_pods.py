@@ -1,0 +1,46 @@
+"""The watch of Pods may be late; a Job is made again only where its Pods are really gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from operator_simulation import Simulation
+
+from mopt_operator.settings import Settings
+
+SPEC = {
+    "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},
+    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
+    "output": {"uri": "s3://out/m"},
+}
+
+
+@pytest.fixture
+def prepared() -> Simulation:
+    """Return a cluster whose prepare Job is complete; only the watch of Jobs has said so."""
+    simulation = Simulation(SPEC, Settings(optimizer_image="mopt/optimizer:test"))
+    simulation.reconcile()
+    (job,) = simulation.unfinished()
+    simulation.finish(job)
+    while simulation.waiting["jobs"]:
+        simulation.deliver("jobs")
+    simulation.now += timedelta(minutes=1)
+    return simulation
+
+
+def stages(simulation: Simulation) -> list[str]:
+    jobs = simulation.objects["jobs"].values()
+    return [job["metadata"]["labels"]["mopt.dev/stage"] for job in jobs]
+
+
+def test_result_that_no_watch_has_brought_is_asked_for(prepared: Simulation) -> None:
+    prepared.reconcile()
+    assert stages(prepared) == ["prepare", "measure"]
+
+
+def test_result_that_is_gone_is_made_again(prepared: Simulation) -> None:
+    (job,) = prepared.objects["jobs"].values()
+    prepared.evict_finished_pods(job)
+    prepared.reconcile()
+    assert stages(prepared) == ["prepare", "prepare"]
