@@ -285,7 +285,7 @@ class Simulation:
         return []
 
     async def pods_of(self, job: Job) -> list[Raw]:
-        return copy.deepcopy(self.pods_from({"metadata": {"uid": job.uid}}))
+        return [copy.deepcopy(pod) for pod in self.pods_from({"metadata": {"uid": job.uid}})]
 
     async def workloads(self, job: Job) -> list[Raw]:
         return []
