@@ -275,6 +275,21 @@ class SkippedVariant(ObservedModel):
     message: str = Field(max_length=1024)
 
 
+class StepOutcome(StrEnum):
+    """Whether a step of prepare was carried out, or its result found in the store."""
+
+    BUILT = "Built"
+    SERVED = "Served"
+
+
+class PrepareStep(ObservedModel):
+    """One step of prepare: the FP32 file, or a form of reduced precision."""
+
+    name: str = Field(description="Of what it makes: the artifact's.")
+    outcome: StepOutcome
+    seconds: float = Field(description="Time of making it, whenever that was.")
+
+
 class PrepareResult(ObservedModel):
     """Manifest of a prepare Job."""
 
@@ -290,6 +305,9 @@ class PrepareResult(ObservedModel):
     calibration_samples: int | None = None
     quantizations: list[QuantizationReport] = []
     software: dict[str, str] = {}
+    steps: list[PrepareStep] = Field(
+        default=[], description="What this manifest was put together from."
+    )
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ._errors import DataError, ObjectNotFound, StoreAccessDenied, StoreUnreachable
-from .store import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, replacing, write_chunks
+from .store import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, hashed, replacing, write_chunks
 
 
 class FileStore:
@@ -28,7 +28,7 @@ class FileStore:
         source = self._existing(key)
         digest = hashlib.sha256()
         with disk_errors(str(path)), replacing(path) as temporary:
-            write_chunks(temporary, self._chunks(key, source), digest.update)
+            write_chunks(temporary, hashed(self._chunks(key, source), digest))
         return digest.hexdigest()
 
     def _chunks(self, key: str, source: Path) -> Iterator[bytes]:
@@ -38,6 +38,18 @@ class FileStore:
                     yield chunk
         except PermissionError as error:
             raise StoreAccessDenied(f"{self.uri(key)} may not be read") from error
+
+    def digest(self, key: str) -> str | None:
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        digest = hashlib.sha256()
+        try:
+            for _ in hashed(self._chunks(key, path), digest):
+                pass
+        except FileNotFoundError:  # Removed since.
+            return None
+        return digest.hexdigest()
 
     def read(self, key: str, *, max_bytes: int = MAX_READ_BYTES) -> bytes:
         source = self._existing(key)

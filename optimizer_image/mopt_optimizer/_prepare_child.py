@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mopt_api.base import ObservedModel
 from mopt_api.enums import ModelFormat
@@ -39,6 +39,9 @@ from .samples import open_samples
 from .sources import load_exported_program, load_onnx, load_torchscript, onnx_file, open_onnx
 from .verifying import Case
 
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 # A folder for each form: the files that weights of large models lie in all have one name.
 FP32_FILE = f"fp32/{ONNX_FILE}"
 
@@ -52,15 +55,33 @@ class CalibrationFiles(ObservedModel):
 
 
 class PrepareRequest(ObservedModel):
-    """What the child is asked: paths are local."""
+    """What the child is asked: paths are local.
+
+    Attributes:
+        path: The model as it came; opened to export it, and for forms made from it. None where
+            there is neither.
+        export: Whether to make FP32_FILE in the folder. It is there already otherwise, where a
+            form is made from it.
+    """
 
     model: PlannedModel
-    path: str
+    path: str | None = None
+    export: bool = True
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
     forms: list[Form]
     calibration: CalibrationFiles | None = None
     quality: list[QualityGate] = []
+
+
+class Exported(ObservedModel):
+    """The FP32 file in the folder, and how it came about."""
+
+    source: SourceInfo
+    file: str
+    verifications: list[Verification]
+    passes: list[PassReport]
+    seconds: float
 
 
 class Quantized(ObservedModel):
@@ -70,27 +91,50 @@ class Quantized(ObservedModel):
     file: str | None = None
     error: str | None = None
     report: QuantizationReport | None = None
+    seconds: float = 0.0
 
 
 class PrepareAnswer(ObservedModel):
     """What the child made; files are in its folder."""
 
-    source: SourceInfo
-    file: str
+    exported: Exported | None = None
     quantized: list[Quantized]
-    verifications: list[Verification]
-    passes: list[PassReport]
     seconds: dict[str, float]
 
 
 def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
-    """Export, verify, optimize the graph, make the forms of reduced precision.
+    """Export, verify, optimize the graph, make forms of reduced precision: what is asked of it.
 
     Raises:
         ModelError, DimensionError, BaselineError, ExportError, DiskError.
     """
     request = PrepareRequest.model_validate(payload)
     timings = Timings(log)
+    exported, cases = None, list[Case]()
+    if request.export:
+        exported, cases = _export(request, workdir, timings, log)
+    elif any(form.of_torch for form in request.forms):
+        _, _, cases = _open_program(request, workdir, timings)
+    material = Material(
+        fp32=workdir / FP32_FILE,
+        source=_source(request),
+        samples=_calibration(request),
+        gates=request.quality,
+        cases=cases,
+    )
+    quantized = _make_forms(request.forms, material, workdir, timings)
+    answer = PrepareAnswer(exported=exported, quantized=quantized, seconds=timings.seconds)
+    return answer.to_api()
+
+
+def _source(request: PrepareRequest) -> Path:
+    """Return the model file; where there is none, a name that nothing opens."""
+    return Path(request.path or "")
+
+
+def _export(
+    request: PrepareRequest, workdir: Path, timings: Timings, log: Log
+) -> tuple[Exported, list[Case]]:
     fp32 = workdir / FP32_FILE
     fp32.parent.mkdir()
     source, cases, verifications = _to_onnx(request, fp32, workdir, timings)
@@ -99,23 +143,14 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
 
         passes = optimize(fp32, PASSES, cases, log)
         gather_weights(fp32)
-    material = Material(
-        fp32=fp32,
-        source=Path(request.path),
-        samples=_calibration(request),
-        gates=request.quality,
-        cases=cases,
-    )
-    quantized = _make_forms(request.forms, material, workdir, timings)
-    answer = PrepareAnswer(
+    exported = Exported(
         source=source,
         file=FP32_FILE,
-        quantized=quantized,
         verifications=verifications,
         passes=passes,
-        seconds=timings.seconds,
+        seconds=round(sum(timings.seconds.values()), 3),
     )
-    return answer.to_api()
+    return exported, cases
 
 
 def _to_onnx(
@@ -135,21 +170,29 @@ def _to_onnx(
     source = SourceInfo(
         sha256=request.model.sha256,
         format=request.model.format,
-        size_bytes=Path(request.path).stat().st_size,
+        size_bytes=_source(request).stat().st_size,
         opset=opset(model),
         parameters=parameters(model),
     )
     return source, cases, verifications
 
 
-def _export_program(
-    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
-) -> list[Case]:
+def _open_program(
+    request: PrepareRequest, workdir: Path, timings: Timings
+) -> tuple[ExportedProgram, dict[str, str], list[Case]]:
+    """Return a program, the spec's name of each of its symbols, and what it computes."""
     with timings.step("load", "inspecting and opening the program"):
-        program = load_exported_program(Path(request.path), workdir)
+        program = load_exported_program(_source(request), workdir)
         names = check_inputs(program_inputs(program), request.inputs, request.dimensions)
     with timings.step("reference", "running PyTorch eager at each set of sizes"):
         cases = program_cases(program, request.inputs, request.dimensions)
+    return program, names, cases
+
+
+def _export_program(
+    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+) -> list[Case]:
+    program, names, cases = _open_program(request, workdir, timings)
     with timings.step("export", "exporting to ONNX"):
         export_onnx(program, target, names)
     return cases
@@ -161,7 +204,7 @@ def _export_script(
     from .scripting import export_script, script_cases, script_inputs
 
     with timings.step("load", "inspecting and opening the TorchScript module"):
-        module = load_torchscript(Path(request.path), workdir)
+        module = load_torchscript(_source(request), workdir)
         declared = request.inputs
         check_inputs(script_inputs(module, declared), declared, request.dimensions)
     with timings.step("reference", "running PyTorch eager at each set of sizes"):
@@ -179,7 +222,7 @@ def _rewrite_onnx(
 
     unpacked = workdir / "unpacked"
     with timings.step("load", "checking and opening the ONNX model"):
-        path = onnx_file(Path(request.path), unpacked)
+        path = onnx_file(_source(request), unpacked)
         # Beside other files only what an archive held: a single file refers to nothing.
         model = open_onnx(path) if unpacked.exists() else load_onnx(path)
         check_inputs(onnx_inputs(model), request.inputs, request.dimensions)
@@ -208,13 +251,18 @@ def _make_forms(
         if form.needs_samples:
             words = f"calibrating on {len(material.samples)} samples and quantizing"
         (workdir / file).parent.mkdir()
-        try:
-            with timings.step(name, words):
-                report = make(form, material, workdir / file)
-            results.append(Quantized(name=name, file=file, report=report))
-        except QuantizationError as error:
-            results.append(Quantized(name=name, error=str(error)[:MAX_MESSAGE]))
+        with timings.step(name, words):
+            result = _made(name, file, form, material, workdir)
+        results.append(result.model_copy(update={"seconds": timings.seconds[name]}))
     return results
+
+
+def _made(name: str, file: str, form: Form, material: Material, workdir: Path) -> Quantized:
+    try:
+        report = make(form, material, workdir / file)
+    except QuantizationError as error:
+        return Quantized(name=name, error=str(error)[:MAX_MESSAGE])
+    return Quantized(name=name, file=file, report=report)
 
 
 def _calibration(request: PrepareRequest) -> Sequence[Inputs]:

@@ -37,9 +37,13 @@ class Timings:
 
     @contextmanager
     def step(self, name: str, message: str) -> Iterator[None]:
-        """Log the step's start and, when it ends without error, its time."""
+        """Log the step's start and, when it ends without error, its time.
+
+        One that is taken again adds to its seconds.
+        """
         self._log(name, message)
         started = time.monotonic()
         yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
-        self._log(name, "done", seconds=self.seconds[name])
+        taken = time.monotonic() - started
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
+        self._log(name, "done", seconds=round(taken, 3))

@@ -6,11 +6,13 @@ import hashlib
 import io
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -29,7 +31,7 @@ from ._errors import (
     StoreAccessDenied,
     StoreUnreachable,
 )
-from .store import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, replacing, write_chunks
+from .store import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, hashed, replacing, write_chunks
 
 CONNECT_SECONDS = 3.0
 # A store that does not answer must be told apart from a slow one within 15 s: three tries of a
@@ -41,6 +43,8 @@ RETRIES = 2
 FETCH_ATTEMPTS = 4
 FETCH_PAUSE_SECONDS = 0.5
 PART_BYTES = 16 * 1024 * 1024
+
+T = TypeVar("T")
 
 _AWS_ENDPOINT = "https://s3.amazonaws.com"
 _DEFAULT_REGION = "us-east-1"
@@ -202,31 +206,53 @@ class S3Store:
 
     def fetch(self, key: str, path: Path) -> str:
         """See Store. A broken transfer goes on where it broke, on the same object (If-Match)."""
-        for attempt in range(1, FETCH_ATTEMPTS + 1):
+
+        def attempt() -> str:
             with disk_errors(str(path)), replacing(path) as temporary:
-                try:
-                    with self._errors(key):
-                        return self._fetch(key, temporary)
-                except _ChangedWhileRead as error:
-                    if attempt == FETCH_ATTEMPTS:
-                        raise StoreUnreachable(
-                            f"{self.uri(key)} was replaced {attempt} times while it was read"
-                        ) from error
+                temporary.touch()
+                return self._hashed(key, partial(write_chunks, temporary))
+
+        return self._unchanged(key, attempt)
+
+    def digest(self, key: str) -> str | None:
+        def pass_over(chunks: Iterable[bytes]) -> None:
+            for _ in chunks:
+                pass
+
+        return self._if_there(lambda: self._unchanged(key, lambda: self._hashed(key, pass_over)))
+
+    def _unchanged(self, key: str, attempt: Callable[[], str]) -> str:
+        """Return what an attempt to read the object returns that nobody replaces meanwhile."""
+        for number in range(1, FETCH_ATTEMPTS + 1):
+            try:
+                with self._errors(key):
+                    return attempt()
+            except _ChangedWhileRead as error:
+                if number == FETCH_ATTEMPTS:
+                    raise StoreUnreachable(
+                        f"{self.uri(key)} was replaced {number} times while it was read"
+                    ) from error
         raise AssertionError("unreachable")
 
-    def _fetch(self, key: str, temporary: Path) -> str:
+    def _hashed(self, key: str, take: Callable[[Iterable[bytes]], None]) -> str:
+        """Give all of an object's bytes to take, range after range; return their SHA-256."""
         stat = self._stat(key)
         size = stat.size or 0
         digest = hashlib.sha256()
-        temporary.touch()
-        broken = 0
-        while (done := temporary.stat().st_size) < size:
+        done = broken = 0
+
+        def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+            nonlocal done
+            for chunk in chunks:
+                done += len(chunk)
+                yield chunk
+
+        while (before := done) < size:
             try:
-                chunks = self._range(key, done, stat.etag)
-                write_chunks(temporary, chunks, digest.update)
+                take(counted(hashed(self._range(key, done, stat.etag), digest)))
             except HTTPError:
                 # Progress resets the count: a large file may break many times.
-                broken = broken + 1 if temporary.stat().st_size == done else 1
+                broken = broken + 1 if done == before else 1
                 if broken == FETCH_ATTEMPTS:
                     raise
                 time.sleep(FETCH_PAUSE_SECONDS * broken)
@@ -275,9 +301,16 @@ class S3Store:
             )
 
     def size(self, key: str) -> int | None:
-        try:
+        def stated() -> int:
             with self._errors(key):
                 return self._stat(key).size or 0
+
+        return self._if_there(stated)
+
+    def _if_there(self, look: Callable[[], T]) -> T | None:
+        """Return what look returns, or None where the bucket has no such object."""
+        try:
+            return look()
         except ObjectNotFound as error:
             if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
                 raise

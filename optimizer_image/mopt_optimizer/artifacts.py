@@ -85,8 +85,13 @@ def fetch_onnx(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
     return path
 
 
+def identity(artifact: Artifact) -> str:
+    """Return what tells an artifact from all others: its digest, and those of its weights."""
+    return ",".join([artifact.digest, *(data.digest for data in artifact.external_data or ())])
+
+
 def intact(blobs: Blobs, artifact: Artifact) -> bool:
-    """Return whether all of an artifact's objects are stored, by their sizes."""
+    """Return whether all of an artifact's objects are stored, undamaged; reads all of them."""
     objects = [(artifact.digest, artifact.object_bytes)]
     objects += [(data.digest, data.size_bytes) for data in artifact.external_data or ()]
     return all(blobs.intact(digest, size) for digest, size in objects)

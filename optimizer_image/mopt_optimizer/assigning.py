@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.result import SkippedVariant, VariantReason, VariantState
 from mopt_api.spec import QualityGate, Variant
 
-from ._prepare_child import Quantized
 from .forms import FP32, SOURCE, form_of
 
 _FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
 
 
+class MadeForm(Protocol):
+    """A form, or why it could not be made."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+
 def assign(
     variants: Sequence[Variant],
     model_format: ModelFormat,
-    quantized: Sequence[Quantized],
+    made: Sequence[MadeForm],
     *,
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
@@ -28,7 +38,7 @@ def assign(
         calibrated: Whether there was calibration data.
         gates: The plan's.
     """
-    results = {result.name: result for result in quantized}
+    results = {form.name: form for form in made}
     mapping: dict[str, str] = {}
     skipped: list[SkippedVariant] = []
     for variant in variants:
@@ -58,7 +68,7 @@ def unfit(variant: Variant, model_format: ModelFormat) -> str | None:
 def _artifact_of(
     variant: Variant,
     model_format: ModelFormat,
-    results: Mapping[str, Quantized],
+    results: Mapping[str, MadeForm],
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],

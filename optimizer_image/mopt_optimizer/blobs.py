@@ -53,7 +53,7 @@ class Blobs:
         return self._store.uri(self._key(digest))
 
     def put_file(self, path: Path) -> str:
-        """Store a local file unless it is there already; return its digest.
+        """Store a local file unless it is there already, undamaged; return its digest.
 
         Raises:
             StoreUnreachable: The stored object's size is not the file's.
@@ -61,7 +61,7 @@ class Blobs:
         """
         digest = file_digest(path)
         key, size = self._key(digest), path.stat().st_size
-        if self._store.size(key) != size:
+        if not self.intact(digest, size):
             self._store.put_file(key, path)
             self._check_size(key, size)
         return digest
@@ -112,8 +112,11 @@ class Blobs:
             raise DigestMismatch(f"{self._store.uri(key)} has {found} instead of {expected}")
 
     def intact(self, digest: str, size: int) -> bool:
-        """Return whether an object of that digest and size is stored; reads no content."""
-        return self._store.size(self._key(digest)) == size
+        """Return whether an object of that size is stored, undamaged; reads all of it."""
+        key = self._key(digest)
+        if self._store.size(key) != size:
+            return False
+        return f"sha256:{self._store.digest(key)}" == digest
 
     def put_page(self, result_digest: str, page: bytes) -> str:
         """Store the page of a result that is stored already; return its uri."""
@@ -131,16 +134,15 @@ class Blobs:
             raise SpecError(f"{name!r} cannot name an index")
         return f"{self._prefix}index/{name}"
 
-    def index_get(self, name: str) -> str | None:
-        """Return the digest that was put under a name; None if none was, or what it names is
-        missing or damaged, so that the caller computes it again."""
+    def index_read(self, name: str) -> tuple[str, bytes] | None:
+        """Return the digest that was put under a name, and its object; None if none was put, or
+        what it names is missing or damaged, so that the caller computes it again."""
         key = self._index_key(name)
         try:
             digest = self._store.read(key, max_bytes=MAX_INDEX_BYTES).decode()
-            self.read(digest)
+            return digest, self.read(digest)
         except (ObjectNotFound, DigestMismatch, DataError, SpecError, UnicodeDecodeError):
             return None
-        return digest
 
     def index_put(self, name: str, digest: str) -> None:
         """Name a manifest. Call it after everything that the manifest names is stored."""

@@ -33,6 +33,10 @@ _FEATURES = (
     "bf16",
     "sve",
 )
+WIDE_SUMS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""x86 instructions that multiply 8-bit numbers and add up in 32 bits: without them pairs are added
+in 16 bits and saturate."""
+
 _BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 _CPU_FOLDERS = ("cpu", "cpu,cpuacct")
 _KIB = 1024

@@ -51,8 +51,10 @@ from .forms import SOURCE
 from .hardware import System, disturbance, has_native_bf16
 from .images import Samples
 from .isolation import Opening, VariantProcess
+from .measured_before import measured_before
 from .quality import Comparison, ConflictingRange, Metric, NoClasses, NotAnImage, data_ranges
 from .references import References, load_references
+from .report import result_bytes
 from .report_page import publish
 from .samples import load_data
 from .scratch import check_scratch
@@ -97,10 +99,13 @@ def content_key(
 ) -> str:
     """Return the index name under which an equal measurement is found again.
 
-    The node's name is no part of it: an equal machine measures the same.
+    The node's name is no part of it: an equal machine measures the same. Nor are gates and
+    objective, which judge what was measured.
     """
+    told = plan.to_api()
+    del told["quality"], told["objective"]
     parts = {
-        "plan": plan.to_api(),
+        "plan": told,
         "evaluation": evaluation_digest,
         "references": references_digest,
         "hardware": hardware.model_copy(update={"node": None}).to_api(),
@@ -109,11 +114,6 @@ def content_key(
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def manifest_bytes(result: MeasureResult) -> bytes:
-    """Return result.json: the same bytes for the same result."""
-    return json.dumps(result.to_api(), sort_keys=True, separators=(",", ":")).encode()
 
 
 def cannot_run(variant: Variant, features: list[str], compiler: str | None) -> VariantResult | None:
@@ -195,12 +195,8 @@ class Measurement:
             software=software,
             requested_at=self._environ.get(REQUESTED_AT_VARIABLE),
         )
-        if (digest := self._blobs.index_get(key)) is not None:
-            self._log("measure", "served from the store: measured before", digest=digest)
-            known = MeasureResult.model_validate_json(self._blobs.read(digest))
-            if not self._blobs.has_page(digest):
-                publish(self._blobs, digest, plan, self._log)
-            return known, digest
+        if known := measured_before(self._blobs, key, plan, self._log):
+            return known
 
         with timings.step("fetch", "fetching the model and its prepared forms"):
             files = self._files(manifest)
@@ -243,7 +239,7 @@ class Measurement:
             measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             plan=plan.to_api(),
         )
-        digest = self._blobs.put_bytes(manifest_bytes(result))
+        digest = self._blobs.put_bytes(result_bytes(result))
         self._blobs.index_put(key, digest)
         # After the index: a page that fails does not cost the measurement.
         publish(self._blobs, digest, plan, self._log)

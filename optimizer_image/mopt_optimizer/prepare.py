@@ -1,54 +1,52 @@
-"""The prepare stage: store I/O and decisions; the model itself is opened in a child process."""
+"""The prepare stage: store I/O and decisions; the model itself is opened in a child process.
+
+Each step's result is kept in the output store, and served from there where everything that it
+depends on is the same: step_keys says what that is.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import signal
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
 from mopt_api.plan import Credentials, PreparePlan
-from mopt_api.result import (
-    PreparedArtifact,
-    PrepareResult,
-)
+from mopt_api.result import Artifact, PrepareResult, StepOutcome
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError
-from ._prepare_child import CalibrationFiles, PrepareAnswer, PrepareRequest
+from ._prepare_child import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest
 from ._progress import Log, Timings
-from .artifacts import intact, put_model
+from .artifacts import fetch_model, identity
 from .assigning import assign, unfit
 from .blobs import Blobs
-from .forms import FP32, Form, form_of
+from .forms import Form, form_of
 from .hardware import System
 from .images import Samples
 from .samples import load_data
 from .scratch import check_scratch
 from .sources import MODEL_SUFFIXES
+from .step_cache import ExportEntry, FormEntry, StepCache, prepared_artifacts
+from .step_keys import export_key, form_key, manifest_key, software_versions
 from .store import open_store
 from .verifying import THREADS_VARIABLE
 
-# Raised when the same plan would give another manifest.
-_FORMAT = 4
-_PACKAGES = (
-    "mopt",
-    "torch",
-    "torchao",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnx-ir",
-    "openvino",
-    "nncf",
-)
 _CHILD = "mopt_optimizer._prepare_child"
+# What a manifest says; the rest tells how it came about.
+_SAYS = (
+    "source",
+    "artifacts",
+    "variant_artifacts",
+    "skipped",
+    "calibration_digest",
+    "calibration_samples",
+    "software",
+)
 
 
 def prepare(
@@ -66,69 +64,222 @@ def prepare(
     Raises:
         OptimizerError: Any of them, each with its condition reason.
     """
-    timings = Timings(log)
-    store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
-    blobs = Blobs(store, prefix)
     with TemporaryDirectory(dir=workdir, prefix="prepare-") as folder:
-        scratch = Path(folder)
-        with timings.step("fetch", f"fetching {plan.model.uri}"):
-            model = _fetch_model(plan, environ, scratch)
-        samples = None
-        if plan.calibration and any(form.uses_samples for form in _forms(plan)):
-            with timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
-                samples = load_data(
-                    plan.calibration,
-                    Credentials.CALIBRATION,
-                    plan.inputs,
-                    plan.dimensions,
-                    scratch,
-                    environ,
-                )
-        software = software_versions()
-        key = content_key(plan, samples.digest if samples else None, software)
-        if found := _stored(blobs, key):
-            log("prepare", "served from the store", digest=found[1])
-            return found
-        answer = _open_model(plan, model, samples, scratch, environ)
-        timings.seconds |= answer.seconds
-        with timings.step("upload", f"storing under {plan.output_uri}"):
-            result = _upload(plan, answer, samples, blobs, scratch, software, timings)
-            digest = blobs.put_bytes(manifest_bytes(result))
-            blobs.index_put(key, digest)
-    log("prepare", "done", digest=digest)
-    return result, digest
+        return Preparation(plan, environ, Path(folder), log).run()
 
 
-def software_versions() -> dict[str, str]:
-    """Return the versions that the result depends on, without importing the libraries."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in _PACKAGES:
-        for distribution in (package, f"{package}-gpu"):
-            try:
-                found[package] = metadata.version(distribution)
-                break
-            except metadata.PackageNotFoundError:
-                continue
-    return found
+class Preparation:
+    """One run of the stage.
 
-
-def content_key(
-    plan: PreparePlan, calibration_digest: str | None, software: Mapping[str, str]
-) -> str:
-    """Return the index name of a plan's manifest: equal where everything that it depends on is.
-
-    Where the model and the images lie does not matter, what they are does.
+    Args:
+        scratch: Empty, ours.
     """
-    document = plan.to_api()
-    del document["outputUri"], document["model"]["uri"]
-    document.pop("calibration", None)
-    document |= {
-        "format": _FORMAT,
-        "calibrationDigest": calibration_digest,
-        "software": dict(software),
-    }
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return f"prepare-{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def __init__(
+        self, plan: PreparePlan, environ: Mapping[str, str], scratch: Path, log: Log
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._scratch = scratch
+        self._log = log
+        self._timings = Timings(log)
+        self._blobs = Blobs(*open_store(plan.output_uri, Credentials.OUTPUT, environ))
+        self._cache = StepCache(self._blobs, log)
+        self._software = software_versions()
+        self._hardware = System().hardware(environ)
+        self._samples: Samples | None = None
+
+    def run(self) -> tuple[PrepareResult, str]:
+        """Return the manifest, and the digest it is stored under."""
+        wanted = wanted_forms(self._plan)
+        self._samples = self._calibration_data(wanted)
+        forms = [form for form in wanted if self._samples or not form.needs_samples]
+        export, made = self._from_source([form for form in forms if form.of_torch])
+        made |= self._from_fp32(export.artifact, [form for form in forms if not form.of_torch])
+        found = self._manifest(export, [made[self._key(f, export.artifact)] for f in forms])
+        outcomes = [step.outcome for step in self._cache.steps]
+        built, served = (outcomes.count(outcome) for outcome in StepOutcome)
+        self._log(
+            "prepare",
+            f"done: {built} steps built, {served} served from the store",
+            built=built,
+            served=served,
+            digest=found[1],
+        )
+        return found
+
+    def _calibration_data(self, forms: Sequence[Form]) -> Samples | None:
+        """Fetch the samples where they bear on a form: its key holds their digest."""
+        plan = self._plan
+        if plan.calibration is None or not any(form.uses_samples for form in forms):
+            return None
+        with self._timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
+            return load_data(
+                plan.calibration,
+                Credentials.CALIBRATION,
+                plan.inputs,
+                plan.dimensions,
+                self._scratch,
+                self._environ,
+            )
+
+    def _key(self, form: Form, fp32: Artifact | None) -> str:
+        return form_key(
+            form,
+            self._plan,
+            fp32=identity(fp32) if fp32 else None,
+            calibration_digest=self._samples.digest if self._samples else None,
+            software=self._software,
+            cpu_features=self._hardware.cpu_features,
+        )
+
+    def _from_source(self, forms: Sequence[Form]) -> tuple[ExportEntry, dict[str, FormEntry]]:
+        """Return the FP32 file, and by their keys the forms made from the model as it came."""
+        key = export_key(self._plan, self._software)
+        export = self._cache.export(key)
+        found, missing = self._look_up({self._key(form, None): form for form in forms})
+        if export is None or missing:
+            # Without the FP32 file it is not known yet which forms of that are missing.
+            count = len(missing) if export else len(wanted_forms(self._plan))
+            source = self._fetch_source(count)
+            answer = self._run_child([*missing.values()], source=source, export=export is None)
+            with self._uploading():
+                if answer.exported is not None:
+                    export = self._cache.put_export(key, answer.exported, self._scratch)
+                found |= self._put_forms(missing, answer)
+        if export is None:
+            raise OptimizerError("the process that opened the model exported nothing")
+        return export, found
+
+    def _from_fp32(self, fp32: Artifact, forms: Sequence[Form]) -> dict[str, FormEntry]:
+        """Return by their keys the forms made from the FP32 file.
+
+        By a process that opens nothing else of the model: they are served to whoever comes to the
+        same FP32 file, from another model too.
+        """
+        found, missing = self._look_up({self._key(form, fp32): form for form in forms})
+        if missing:
+            self._fetch_fp32(fp32, len(missing))
+            answer = self._run_child([*missing.values()])
+            with self._uploading():
+                found |= self._put_forms(missing, answer)
+        return found
+
+    def _look_up(self, forms: Mapping[str, Form]) -> tuple[dict[str, FormEntry], dict[str, Form]]:
+        """Return the forms that are in the store and those that are not, both by their keys."""
+        entries = {key: self._cache.form(key) for key in forms}
+        found = {key: entry for key, entry in entries.items() if entry}
+        return found, {key: form for key, form in forms.items() if key not in found}
+
+    def _uploading(self) -> AbstractContextManager[None]:
+        return self._timings.step("upload", f"storing under {self._plan.output_uri}")
+
+    def _put_forms(
+        self, missing: Mapping[str, Form], answer: PrepareAnswer
+    ) -> dict[str, FormEntry]:
+        made = {form.name: form for form in answer.quantized}
+        return {
+            key: self._cache.put_form(key, made[form.name(self._plan.quality)], self._scratch)
+            for key, form in missing.items()
+        }
+
+    def _fetch_source(self, forms: int) -> Path:
+        model = self._plan.model
+        with self._timings.step("fetch", f"fetching {model.uri}"):
+            store, key = open_store(model.uri, Credentials.MODEL, self._environ)
+            path = self._scratch / f"model{MODEL_SUFFIXES[model.format]}"
+            needed = scratch_bytes(store.size(key) or 0, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
+            found = store.fetch(key, path)
+            if found != model.sha256:
+                raise DigestMismatch(
+                    f"{model.uri} has sha256 {found}, spec.model.sha256 is {model.sha256}"
+                )
+        return path
+
+    def _fetch_fp32(self, fp32: Artifact, forms: int) -> None:
+        """Put the FP32 file where the child looks for it, unless it was exported just now."""
+        path = self._scratch / FP32_FILE
+        if path.exists():
+            return
+        with self._timings.step("fetch-fp32", "fetching the FP32 file exported before"):
+            needed = fp32.size_bytes + form_bytes(fp32.size_bytes, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
+            fetch_model(self._blobs, fp32, path.parent)
+
+    def _run_child(
+        self, forms: Sequence[Form], *, source: Path | None = None, export: bool = False
+    ) -> PrepareAnswer:
+        plan, samples = self._plan, self._samples
+        calibration = samples and CalibrationFiles(
+            names=samples.names,
+            files=[str(file) for file in samples.files],
+            images=plan.calibration.images if plan.calibration else None,
+        )
+        request = PrepareRequest(
+            model=plan.model,
+            path=None if source is None else str(source),
+            export=export,
+            inputs=plan.inputs,
+            dimensions=plan.dimensions,
+            forms=[*forms],
+            calibration=calibration,
+            quality=plan.quality,
+        )
+        limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
+        try:
+            answer = run_child(_CHILD, request.to_api(), self._scratch, environ=limited)
+        except ChildDied as error:
+            raise death(error) from error
+        found = PrepareAnswer.model_validate(answer)
+        self._timings.seconds |= found.seconds
+        return found
+
+    def _manifest(
+        self, export: ExportEntry, forms: Sequence[FormEntry]
+    ) -> tuple[PrepareResult, str]:
+        """Return the manifest of these, and its digest: the one in the store where it says the
+        same, so that what was measured from it is found again."""
+        plan, samples = self._plan, self._samples
+        mapping, skipped = assign(
+            plan.variants,
+            plan.model.format,
+            forms,
+            calibrated=samples is not None,
+            gates=plan.quality,
+        )
+        result = PrepareResult(
+            source=export.source,
+            artifacts=prepared_artifacts([export, *forms]),
+            variant_artifacts=mapping,
+            skipped=skipped,
+            verifications=export.verifications,
+            passes=export.passes,
+            calibration_digest=samples.digest if samples else None,
+            calibration_samples=len(samples.names) if samples else None,
+            quantizations=[form.report for form in forms if form.report],
+            software=self._software,
+            steps=self._cache.steps,
+            seconds=dict(self._timings.seconds),
+        )
+        key = manifest_key(plan, result.calibration_digest, self._software)
+        if known := self._known(key, result):
+            return known
+        digest = self._blobs.put_bytes(manifest_bytes(result))
+        self._blobs.index_put(key, digest)
+        return result, digest
+
+    def _known(self, key: str, result: PrepareResult) -> tuple[PrepareResult, str] | None:
+        """Return the manifest in the store, if it says what result says."""
+        if (found := self._blobs.index_read(key)) is None:
+            return None
+        digest, data = found
+        try:
+            known = PrepareResult.model_validate_json(data)
+        except ValidationError:
+            return None  # Written by another version, or no manifest at all.
+        same = all(getattr(known, name) == getattr(result, name) for name in _SAYS)
+        return (known, digest) if same else None
 
 
 def manifest_bytes(result: PrepareResult) -> bytes:
@@ -136,72 +287,21 @@ def manifest_bytes(result: PrepareResult) -> bytes:
     return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
 
 
-def scratch_bytes(model_bytes: int, quantizations: int) -> int:
-    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
-    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
-    return max(3 * model_bytes, 2 * model_bytes + (quantizations + 1) * model_bytes // 4)
-
-
-def _fetch_model(plan: PreparePlan, environ: Mapping[str, str], scratch: Path) -> Path:
-    store, key = open_store(plan.model.uri, Credentials.MODEL, environ)
-    path = scratch / f"model{MODEL_SUFFIXES[plan.model.format]}"
-    needed = scratch_bytes(store.size(key) or 0, len(_forms(plan)))
-    check_scratch(needed, scratch, environ, f"preparing {plan.model.uri}")
-    found = store.fetch(key, path)
-    if found != plan.model.sha256:
-        raise DigestMismatch(
-            f"{plan.model.uri} has sha256 {found}, spec.model.sha256 is {plan.model.sha256}"
-        )
-    return path
-
-
-def _stored(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
-    """Return a manifest computed before, if it and all that it names are still there."""
-    digest = blobs.index_get(key)
-    if digest is None:
-        return None
-    try:
-        result = PrepareResult.model_validate_json(blobs.read(digest))
-    except ValidationError:
-        return None  # written by another version: computed again
-    whole = all(intact(blobs, prepared.artifact) for prepared in result.artifacts)
-    return (result, digest) if whole else None
-
-
-def _forms(plan: PreparePlan) -> list[Form]:
-    """Return the forms that the variants run, each once."""
+def wanted_forms(plan: PreparePlan) -> list[Form]:
+    """Return the forms that a plan's variants run, each once."""
     wanted = (form_of(v) for v in plan.variants if unfit(v, plan.model.format) is None)
     return list({form.name(plan.quality): form for form in wanted if form}.values())
 
 
-def _open_model(
-    plan: PreparePlan,
-    model: Path,
-    samples: Samples | None,
-    scratch: Path,
-    environ: Mapping[str, str],
-) -> PrepareAnswer:
-    calibration = samples and CalibrationFiles(
-        names=samples.names,
-        files=[str(file) for file in samples.files],
-        images=plan.calibration.images if plan.calibration else None,
-    )
-    request = PrepareRequest(
-        model=plan.model,
-        path=str(model),
-        inputs=plan.inputs,
-        dimensions=plan.dimensions,
-        forms=[form for form in _forms(plan) if samples or not form.needs_samples],
-        calibration=calibration,
-        quality=plan.quality,
-    )
-    threads = System().hardware(environ).threads or 1
-    limited = {**environ, THREADS_VARIABLE: str(threads)}
-    try:
-        answer = run_child(_CHILD, request.to_api(), scratch, environ=limited)
-    except ChildDied as error:
-        raise death(error) from error
-    return PrepareAnswer.model_validate(answer)
+def scratch_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
+    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
+    return max(3 * model_bytes, 2 * model_bytes + form_bytes(model_bytes, forms))
+
+
+def form_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least space of INT8 forms of a model, and of the weights they share."""
+    return (forms + 1) * model_bytes // 4
 
 
 def death(error: ChildDied) -> OptimizerError:
@@ -210,40 +310,3 @@ def death(error: ChildDied) -> OptimizerError:
     if error.returncode == -signal.SIGKILL:
         return MemoryExceeded(f"{message}: it needed more memory than the limit")
     return ModelError(message) if error.returncode < 0 else OptimizerError(message)
-
-
-def _upload(
-    plan: PreparePlan,
-    answer: PrepareAnswer,
-    samples: Samples | None,
-    blobs: Blobs,
-    scratch: Path,
-    software: dict[str, str],
-    timings: Timings,
-) -> PrepareResult:
-    """Store the files and return the manifest that names them."""
-    files = {FP32: answer.file} | {q.name: q.file for q in answer.quantized if q.file}
-    artifacts = [
-        PreparedArtifact(name=name, artifact=put_model(blobs, scratch / file))
-        for name, file in files.items()
-    ]
-    mapping, skipped = assign(
-        plan.variants,
-        plan.model.format,
-        answer.quantized,
-        calibrated=samples is not None,
-        gates=plan.quality,
-    )
-    return PrepareResult(
-        source=answer.source,
-        artifacts=artifacts,
-        variant_artifacts=mapping,
-        skipped=skipped,
-        verifications=answer.verifications,
-        passes=answer.passes,
-        calibration_digest=samples.digest if samples else None,
-        calibration_samples=len(samples.names) if samples else None,
-        quantizations=[q.report for q in answer.quantized if q.report],
-        software=software,
-        seconds=dict(timings.seconds),
-    )

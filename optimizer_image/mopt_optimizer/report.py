@@ -54,6 +54,11 @@ def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
     )
 
 
+def result_bytes(result: MeasureResult) -> bytes:
+    """Return result.json: the same bytes for the same result."""
+    return json.dumps(result.to_api(), sort_keys=True, separators=(",", ":")).encode()
+
+
 def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[MeasureResult, str]:
     """Judge a stored measurement anew and store the new result.json.
 
@@ -75,8 +80,7 @@ def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[Meas
     except ValidationError as error:
         raise DataError(f"{blobs.uri(plan.result)} is no result.json: {error}") from error
     result = judged_anew(measured, plan)
-    text = json.dumps(result.to_api(), sort_keys=True, separators=(",", ":"))
-    digest = blobs.put_bytes(text.encode())
+    digest = blobs.put_bytes(result_bytes(result))
     publish(blobs, digest, plan, log)
     log("report", f"selected {result.selected}", digest=digest)
     return result, digest

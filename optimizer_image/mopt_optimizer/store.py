@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,13 @@ class Store(Protocol):
         Raises:
             DataError: It is larger than max_bytes.
             ObjectNotFound, StoreAccessDenied, StoreUnreachable.
+        """
+
+    def digest(self, key: str) -> str | None:
+        """Return the SHA-256, in hex, of the object's bytes, read anew; None where there is none.
+
+        Raises:
+            StoreAccessDenied, StoreUnreachable.
         """
 
     def put_file(self, key: str, path: Path) -> None:
@@ -111,8 +119,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_chunks(path: Path, chunks: Iterator[bytes], digest: Callable[[bytes], None]) -> None:
-    """Append chunks to a file, each passed to digest too.
+def hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    """Yield the chunks, each taken into digest first."""
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """Append chunks to a file.
 
     Raises:
         DiskError: The disk is full.
@@ -120,4 +135,3 @@ def write_chunks(path: Path, chunks: Iterator[bytes], digest: Callable[[bytes], 
     with disk_errors(str(path)), path.open("ab") as file:
         for chunk in chunks:
             file.write(chunk)
-            digest(chunk)

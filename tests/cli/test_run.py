@@ -61,6 +61,7 @@ def test_run_from_nothing_and_again(mopt: Mopt, arguments: list[object], tmp_pat
     assert result["evaluationSamples"] == 2
     assert result["selected"] in {"baseline", "ort", "ort-int8"}
     assert "prepare export: exporting to ONNX" in first.stderr
+    assert "prepare prepare: done: 2 steps built, 0 served from the store" in first.stderr
     digest = found["report"]["digest"]
     stored = tmp_path / "out" / "blobs" / digest.replace(":", "/")
     assert f"sha256:{hashlib.sha256(stored.read_bytes()).hexdigest()}" == digest
@@ -68,12 +69,33 @@ def test_run_from_nothing_and_again(mopt: Mopt, arguments: list[object], tmp_pat
 
     again = mopt(*arguments, "--workdir", "work")
     assert again.returncode == 0, again.stderr
-    assert "prepare prepare: served from the store" in again.stderr
+    assert "prepare prepare: done: 0 steps built, 2 served from the store" in again.stderr
     assert "measure measure: served from the store" in again.stderr
     assert "ort-int8" in again.stdout
     assert str(stored) in again.stdout
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_other_objective_judges_without_measuring(
+    mopt: Mopt, arguments: list[object], write: Any
+) -> None:
+    first = mopt(*arguments, "-o", "json")
+    assert first.returncode == 0, first.stderr
+    arguments[1] = write(
+        model=None,
+        dimensions=DIMENSIONS,
+        variants=VARIANTS,
+        quality=GATES,
+        objective={"metric": "SizeBytes"},
+    )
+    again = mopt(*arguments, "-o", "json")
+    assert again.returncode == 0, again.stderr
+    assert "judged anew by other gates or objective" in again.stderr
+    assert "measure trials" not in again.stderr
+    results = [json.loads(done.stdout)["result"] for done in (first, again)]
+    assert results[0]["measuredAt"] == results[1]["measuredAt"]
+    assert results[1]["selected"] == "ort-int8"
 
 
 def test_no_winner_is_exit_status_3(mopt: Mopt, arguments: list[object], write: Any) -> None:

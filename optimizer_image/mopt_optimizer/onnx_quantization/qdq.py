@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._errors import QuantizationError
-from ..hardware import System
+from ..hardware import WIDE_SUMS, System
 from ..verifying import first_line
 from .layers import WEIGHTED
 from .outside import OutsideWeights
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import onnx
 
 X86 = ("x86_64", "AMD64", "i386", "i686")
-# x86 instructions that multiply 8-bit numbers and add up in 32 bits without saturating.
-_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 class Scheme(StrEnum):
@@ -44,7 +42,7 @@ def has_native_int8(features: Collection[str]) -> bool:
 
     Without it INT8 models run, but by kernels that widen to 16 bits and may be slower than FP32.
     """
-    return not {*_VNNI, "asimddp", "i8mm"}.isdisjoint(features)
+    return not {*WIDE_SUMS, "asimddp", "i8mm"}.isdisjoint(features)
 
 
 def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
@@ -56,7 +54,7 @@ def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
     """
     if architecture not in X86:
         return Scheme.S8S8
-    return Scheme.U8S8_REDUCED if _VNNI.isdisjoint(features) else Scheme.U8S8
+    return Scheme.U8S8_REDUCED if WIDE_SUMS.isdisjoint(features) else Scheme.U8S8
 
 
 def resolved(scheme: Scheme) -> Scheme:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from .._errors import BackendError
+from ..hardware import WIDE_SUMS
 from .config import Backend
 
 _X86 = ("x86_64", "amd64", "i386", "i686")
 _PREFERRED_X86 = (Backend.X86, Backend.ONEDNN, Backend.FBGEMM)
 _PREFERRED_OTHER = (Backend.QNNPACK, Backend.ONEDNN)
-# Sums of products in 32 bits: without them pairs are added in 16 bits and saturate.
-_WIDE_SUMS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def available_backends() -> list[Backend]:
@@ -60,4 +59,4 @@ def needs_reduced_range(backend: Backend, cpu_features: Collection[str]) -> bool
         return True
     if backend is Backend.QNNPACK:
         return False
-    return _WIDE_SUMS.isdisjoint(cpu_features)
+    return WIDE_SUMS.isdisjoint(cpu_features)

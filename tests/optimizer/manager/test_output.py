@@ -24,7 +24,7 @@ from mopt_api.result import (
 from mopt_optimizer._errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.artifacts import put_onnx
 from mopt_optimizer.blobs import Blobs
-from mopt_optimizer.measure import manifest_bytes
+from mopt_optimizer.report import result_bytes
 from mopt_optimizer.store import open_store
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def output(tmp_path: Path, network: NetworkFiles) -> tuple[str, str, MeasureResu
         selected="ort-int8",
         objective_point="opt",
     )
-    return uri, blobs.put_bytes(manifest_bytes(result)), result
+    return uri, blobs.put_bytes(result_bytes(result)), result
 
 
 def test_selected_variant_is_loaded(

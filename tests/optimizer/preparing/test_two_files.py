@@ -207,8 +207,10 @@ def test_too_small_a_volume_is_told_before_anything_is_fetched(
     artifacts, digest = prepared
     size = jobs.store.size("model.pt2") or 0
     forms = sum(artifact.size_bytes for artifact in artifacts.values())
-    for told, amount in ((plan, 3 * size), (measure_plan(plan, digest), 2 * size + forms)):
-        # Asked for anew: an equal measurement in the store would be served.
+    # Asked for anew: what is in the store would be served, and take no space.
+    sizes = plan.dimensions["batch"].model_copy(update={"max": 7})
+    preparing = plan.model_copy(update={"dimensions": plan.dimensions | {"batch": sizes}})
+    for told, amount in ((preparing, 3 * size), (measure_plan(plan, digest), 2 * size + forms)):
         again = {REQUESTED_AT_VARIABLE: "again", SCRATCH_VARIABLE: str(amount - 1)}
         summary = jobs.run(told, **again)
         assert isinstance(summary, ErrorSummary)

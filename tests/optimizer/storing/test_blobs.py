@@ -65,39 +65,53 @@ def test_damaged_manifest_is_written_again(opened: tuple[Store, Blobs]) -> None:
     assert blobs.read(digest) == DATA
 
 
-def test_stored_object_is_not_sent_again(opened: tuple[Store, Blobs], tmp_path: Path) -> None:
+def test_stored_object_is_not_sent_again(
+    opened: tuple[Store, Blobs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("it was sent again")
+
     store, blobs = opened
     (tmp_path / "in").write_bytes(DATA)
     blobs.put_file(tmp_path / "in")
-    same_size = b"X" * len(DATA)
-    store.put_bytes(f"out/blobs/sha256/{HEX}", same_size)
+    monkeypatch.setattr(store, "put_file", refuse)
+    assert blobs.put_file(tmp_path / "in") == f"sha256:{HEX}"
+
+
+@pytest.mark.parametrize("damaged", [b"cut", b"X" * len(DATA)])
+def test_damaged_file_is_found_and_sent_again(
+    opened: tuple[Store, Blobs], tmp_path: Path, damaged: bytes
+) -> None:
+    store, blobs = opened
+    (tmp_path / "in").write_bytes(DATA)
     blobs.put_file(tmp_path / "in")
-    assert store.read(f"out/blobs/sha256/{HEX}") == same_size
-    store.put_bytes(f"out/blobs/sha256/{HEX}", b"cut")
+    assert blobs.intact(f"sha256:{HEX}", len(DATA))
+    store.put_bytes(f"out/blobs/sha256/{HEX}", damaged)
+    assert not blobs.intact(f"sha256:{HEX}", len(DATA))
     blobs.put_file(tmp_path / "in")
     assert store.read(f"out/blobs/sha256/{HEX}") == DATA
 
 
 def test_index_leads_to_what_it_names(opened: tuple[Store, Blobs]) -> None:
     _, blobs = opened
-    assert blobs.index_get("key") is None
+    assert blobs.index_read("key") is None
     digest = blobs.put_bytes(DATA)
     blobs.index_put("key", digest)
-    assert blobs.index_get("key") == digest
+    assert blobs.index_read("key") == (digest, DATA)
 
 
 def test_index_to_a_damaged_object_counts_as_absent(opened: tuple[Store, Blobs]) -> None:
     store, blobs = opened
     blobs.index_put("key", blobs.put_bytes(DATA))
     store.put_bytes(f"out/blobs/sha256/{HEX}", b"cut")
-    assert blobs.index_get("key") is None
+    assert blobs.index_read("key") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"sha256:short", b"\xff\xfe", b"x" * 5000])
 def test_damaged_index_counts_as_absent(opened: tuple[Store, Blobs], content: bytes) -> None:
     store, blobs = opened
     store.put_bytes("out/index/key", content)
-    assert blobs.index_get("key") is None
+    assert blobs.index_read("key") is None
 
 
 def test_absent_object_is_not_found(opened: tuple[Store, Blobs]) -> None:
@@ -118,4 +132,4 @@ def test_malformed_digest_is_refused(opened: tuple[Store, Blobs], digest: str) -
 def test_index_name_that_leads_elsewhere_is_refused(opened: tuple[Store, Blobs], name: str) -> None:
     _, blobs = opened
     with pytest.raises(SpecError):
-        blobs.index_get(name)
+        blobs.index_read(name)

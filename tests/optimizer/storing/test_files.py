@@ -25,6 +25,13 @@ def test_file_uri_names_one_object(tmp_path: Path) -> None:
     assert store.fetch(key, tmp_path / "copy") == hashlib.sha256(b"data").hexdigest()
 
 
+def test_digest_is_of_all_the_bytes(tmp_path: Path) -> None:
+    store, _ = open_store(f"file://{tmp_path}", Credentials.OUTPUT, {})
+    store.put_bytes("object", b"data")
+    assert store.digest("object") == hashlib.sha256(b"data").hexdigest()
+    assert store.digest("other") is None
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     store, key = open_store(f"file://{tmp_path}/gone.pt2", Credentials.MODEL, {})
     with pytest.raises(ObjectNotFound, match=r"gone\.pt2 does not exist"):
@@ -42,6 +49,7 @@ def test_key_that_leads_out_of_the_root_is_refused(key: str, tmp_path: Path) -> 
         lambda: store.fetch(key, tmp_path / "copy"),
         lambda: store.put_bytes(key, b"changed"),
         lambda: store.size(key),
+        lambda: store.digest(key),
     ):
         with pytest.raises(StoreAccessDenied, match="leads out of"):
             attempt()

@@ -50,6 +50,13 @@ def test_file_survives_the_round_trip(store: Store, tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["out"]
 
 
+def test_digest_is_of_all_the_bytes(store: Store) -> None:
+    content = bytes(range(256)) * 10_000
+    store.put_bytes("object", content)
+    assert store.digest("object") == hashlib.sha256(content).hexdigest()
+    assert store.digest("other") is None
+
+
 def test_empty_object_survives_the_round_trip(store: Store, tmp_path: Path) -> None:
     store.put_bytes("empty", b"")
     assert store.fetch("empty", tmp_path / "out") == hashlib.sha256(b"").hexdigest()
@@ -89,6 +96,8 @@ def test_missing_bucket_is_told_from_a_missing_object(minio: MinioServer, tmp_pa
         store.fetch(key, tmp_path / "out")
     with pytest.raises(ObjectNotFound, match="NoSuchBucket"):
         store.size(key)
+    with pytest.raises(ObjectNotFound, match="NoSuchBucket"):
+        store.digest(key)
     with pytest.raises(ObjectNotFound, match="NoSuchBucket"):
         store.list("")
 
