@@ -101,7 +101,7 @@ def form_key(
         tools.append("pillow")
     if gates:
         tools.append("scikit-image")
-    document = {
+    document: dict[str, Any] = {
         "kind": form.kind,
         "name": form.name(plan.quality),
         "exclude": sorted(set(form.quantization.exclude)),
@@ -132,5 +132,5 @@ def _tools(names: Collection[str], software: Mapping[str, str]) -> dict[str, Any
 
 
 def _name(kind: str, document: Mapping[str, Any]) -> str:
-    text = json.dumps({"format": _FORMAT} | document, sort_keys=True, separators=(",", ":"))
+    text = json.dumps({"format": _FORMAT, **document}, sort_keys=True, separators=(",", ":"))
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"
