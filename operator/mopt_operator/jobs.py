@@ -13,6 +13,7 @@ from .observing import (
     ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
     ANNOTATION_RESULT,
+    ANNOTATION_SOURCE,
     CONTAINER,
     LABEL_MANAGED_BY,
     LABEL_NAME,
@@ -66,7 +67,7 @@ def _resources(work: Work) -> Manifest:
     """Return what the target or its profile asks for, else what the model needs."""
     given = work.resources
     if not given.requests and not given.limits:
-        given = default_resources(work.model_bytes)
+        given = default_resources(work.source.size_bytes if work.source else None)
     return given.to_api()
 
 
@@ -170,6 +171,8 @@ def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: in
         ANNOTATION_PREPARED: work.prepared,
         ANNOTATION_RESULT: work.result,
         ANNOTATION_MEASURED_BY: work.measured_by,
+        ANNOTATION_SOURCE: work.source
+        and work.source.model_dump_json(by_alias=True, exclude_none=True),
     }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}
     annotations |= {key: value for key, value in optional.items() if value}

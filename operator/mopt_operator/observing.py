@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from mopt_api.base import REQUESTED_AT_ANNOTATION
+from mopt_api.result import SourceInfo
 
 Raw = Mapping[str, Any]
 
@@ -23,6 +26,7 @@ LABEL_TARGET = "mopt.dev/target"
 ANNOTATION_GENERATION = "mopt.dev/generation"
 ANNOTATION_PREPARED = "mopt.dev/prepared"
 ANNOTATION_RESULT = "mopt.dev/result"
+ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
@@ -56,6 +60,7 @@ class Job:
     Attributes:
         failed: Reason and message of the Failed condition, None while there is none.
         prepared: Digest that a measure Job starts from.
+        source: What the preparation before a measure Job found the model to be.
         result: Digest of the result.json that a report Job starts from.
         measured_by: Optimizer image behind that result; of other Jobs, their own.
         expires: Has a ttlSecondsAfterFinished.
@@ -75,6 +80,7 @@ class Job:
     completed: datetime | None = None
     failed: tuple[str, str] | None = None
     prepared: str | None = None
+    source: SourceInfo | None = None
     result: str | None = None
     expires: bool = False
     deleting: bool = False
@@ -182,6 +188,14 @@ def observe_resource(raw: Raw) -> Resource:
     )
 
 
+def _source(text: str | None) -> SourceInfo | None:
+    """Return what an annotation says of the model; None where it is not ours."""
+    try:
+        return SourceInfo.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
 def observe_job(raw: Raw) -> Job:
     """Reduce a batch/v1 Job."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
@@ -208,6 +222,7 @@ def observe_job(raw: Raw) -> Job:
         completed=completed,
         failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
         prepared=annotations.get(ANNOTATION_PREPARED),
+        source=_source(annotations.get(ANNOTATION_SOURCE)),
         result=annotations.get(ANNOTATION_RESULT),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,

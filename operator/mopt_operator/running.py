@@ -134,7 +134,9 @@ class Run:
             if isinstance(prepare.outcome, PrepareSummary):
                 source, prepared = prepare.outcome.source, prepare.outcome.result
             else:
-                prepared = self._prepared_before()
+                before = self._prepared_before()
+                prepared = before.prepared if before else None
+                source = source or (before.source if before else None)
             stage = Stage.PREPARE if prepared is None else Stage.MEASURE
             if prepared is None:
                 working[PREPARATION], todo[PREPARATION] = prepare, preparation
@@ -214,7 +216,7 @@ class Run:
             self._settings,
             target=target,
             prepared=prepared,
-            model_bytes=source.size_bytes if source else None,
+            source=source,
         )
 
     def _names(self, work: Work) -> tuple[str, ...]:
@@ -235,14 +237,14 @@ class Run:
         same = before.sha256 == self._request.spec.model.sha256
         return before if same else None
 
-    def _prepared_before(self) -> str | None:
-        """Return what this run's measurements start from, where the preparation is gone."""
+    def _prepared_before(self) -> Job | None:
+        """Return a measurement of this run, where the preparation is gone: it knows the result."""
         for job in self._snapshot.jobs:
             if job.prepared is None or job.deleting:
                 continue
             for target in self._request.targets:
                 if job.name in self._names(self._measurement(target, job.prepared)):
-                    return job.prepared
+                    return job
         return None
 
     def _result(

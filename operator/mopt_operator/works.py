@@ -19,6 +19,7 @@ from mopt_api.plan import (
     prepare_plan,
     report_plan,
 )
+from mopt_api.result import SourceInfo
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 
 from .observing import Resource
@@ -45,8 +46,8 @@ class Work:
         deadline_seconds: Longest run of one Pod.
         retries: Of the Job, after a fault that a retry may cure.
         queue: Kueue's LocalQueue; None for none.
-        model_bytes: Size of the model's file, where it is known. No part of the Job's identity:
-            it only fills in resources that nobody gave.
+        source: What the preparation found the model to be, where it is known. No part of the Job's
+            identity: it fills in resources that nobody gave, and outlives the preparation's Pod.
         measured_by: Optimizer image behind the figures of a report Job.
         basis: What those figures were measured for: no other run may take the Job for its own.
     """
@@ -60,7 +61,7 @@ class Work:
     deadline_seconds: int
     retries: int
     queue: str | None = None
-    model_bytes: int | None = None
+    source: SourceInfo | None = None
     measured_by: str | None = None
     basis: str = ""
 
@@ -128,14 +129,14 @@ def measure_work(
     *,
     target: Target,
     prepared: str,
-    model_bytes: int | None = None,
+    source: SourceInfo | None = None,
 ) -> Work:
     """Return the measurement on one target.
 
     Args:
         target: Its profile is one of settings.profiles.
         prepared: Digest of the preparation's manifest.
-        model_bytes: See Work.
+        source: See Work.
     """
     profile = settings.profiles[target.profile or DEFAULT_PROFILE]
     return Work(
@@ -148,7 +149,7 @@ def measure_work(
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=target.queue_name or spec.execution.queue_name,
-        model_bytes=model_bytes,
+        source=source,
     )
 
 

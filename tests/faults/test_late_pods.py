@@ -44,3 +44,14 @@ def test_result_that_is_gone_is_made_again(prepared: Simulation) -> None:
     prepared.evict_finished_pods(job)
     prepared.reconcile()
     assert stages(prepared) == ["prepare", "prepare"]
+
+
+def test_what_was_found_of_the_model_outlives_the_preparation(prepared: Simulation) -> None:
+    (job,) = prepared.objects["jobs"].values()
+    prepared.kill_after = 1
+    prepared.reconcile()
+    assert stages(prepared) == ["prepare", "measure"]
+    assert "source" not in prepared.resource["status"]
+    prepared.evict_finished_pods(job)
+    prepared.run_to_the_end()
+    assert prepared.resource["status"]["source"]["sizeBytes"] == 1000

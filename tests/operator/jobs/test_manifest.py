@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import ModelFormat
 from mopt_api.plan import PLAN_ADAPTER, Credentials, MeasurePlan
 from mopt_api.reasons import PERMANENT_EXIT_CODES
+from mopt_api.result import SourceInfo
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.jobs import build_job
 from mopt_operator.observing import Resource
@@ -281,14 +283,17 @@ def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> No
 def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:
     settings = Settings(optimizer_image="i")
 
-    def memory(model_bytes: int | None) -> tuple[str, Any]:
+    def memory(size: int | None) -> tuple[str, Any]:
+        source = None
+        if size is not None:
+            source = SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=size)
         work = measure_work(
             spec(),
             output(),
             settings,
             target=Target(name="t"),
             prepared=PREPARED,
-            model_bytes=model_bytes,
+            source=source,
         )
         job = build_job(work, RESOURCE, settings)
         (container,) = job["spec"]["template"]["spec"]["containers"]
