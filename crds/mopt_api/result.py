@@ -384,6 +384,11 @@ class MeasureResult(ObservedModel):
     )
 
 
+def blob_key(digest: str) -> str:
+    """Return where an object of the output store lies, relative to output.uri."""
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
 def page_key(result_digest: str) -> str:
     """Return where a result's page for people lies, relative to output.uri.
 

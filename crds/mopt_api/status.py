@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .base import ObservedModel
-from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo, page_key
+from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo, blob_key, page_key
 
 
 class ConditionType(StrEnum):
@@ -97,7 +97,7 @@ class Report(ObservedModel):
         root = output_uri.rstrip("/")
         return cls(
             digest=digest,
-            uri=f"{root}/blobs/sha256/{digest.removeprefix('sha256:')}",
+            uri=f"{root}/{blob_key(digest)}",
             page=f"{root}/{page_key(digest)}",
         )
 

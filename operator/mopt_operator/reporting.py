@@ -13,6 +13,7 @@ from mopt_api.result import (
     QualityResult,
     SourceInfo,
     VariantState,
+    blob_key,
 )
 from mopt_api.selection import gate_failure
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
@@ -36,7 +37,7 @@ _RUNTIME_NAMES = {
 
 def blob_uri(output_uri: str, digest: str) -> str:
     """Return where an object of the output store lies."""
-    return f"{output_uri.rstrip('/')}/blobs/sha256/{digest.removeprefix('sha256:')}"
+    return f"{output_uri.rstrip('/')}/{blob_key(digest)}"
 
 
 def size_text(size: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from mopt_api.result import page_key
+from mopt_api.result import blob_key, page_key
 
 from ._errors import DataError, DigestMismatch, ObjectNotFound, SpecError, StoreUnreachable
 from .store import CHUNK_BYTES, Store
@@ -46,7 +46,7 @@ class Blobs:
         match = _DIGEST.fullmatch(digest)
         if not match:
             raise SpecError(f"{digest!r} is not sha256: and 64 hex digits")
-        return f"{self._prefix}blobs/sha256/{match[1]}"
+        return self._prefix + blob_key(match[1])
 
     def uri(self, digest: str) -> str:
         """Return where the object of a digest lies."""

@@ -28,16 +28,14 @@ async def leave_a_stream_open_and_close_it_inside_out(*, handled: bool) -> None:
     loop = asyncio.get_running_loop()
     if handled:
         loop.set_exception_handler(report_loop_error)
-    generators: list[AsyncIterator[int]] = []
-    before = asyncio.get_running_loop()._asyncgens  # type: ignore[attr-defined]
     stream = outer()
     async for _ in stream:
         break
-    generators.extend(before)
+    generators = [*loop._asyncgens]  # type: ignore[attr-defined]
     opened.append(stream)
     for generator in generators:
         if generator is not stream:
-            await generator.aclose()  # type: ignore[attr-defined]
+            await generator.aclose()
 
 
 @pytest.mark.parametrize("handled", [True, False])
