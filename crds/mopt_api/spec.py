@@ -188,6 +188,13 @@ class Variant(ApiModel):
         int8 = self.runtime is Runtime.PYTORCH and self.precision is Precision.INT8
         return int8 or self.torch_mode is TorchMode.COMPILED
 
+    @property
+    def effective_torch_mode(self) -> TorchMode | None:
+        """How PyTorch runs it; None for another runtime."""
+        if self.runtime is not Runtime.PYTORCH:
+            return None
+        return TorchMode.COMPILED if self.compiled else TorchMode.EAGER
+
 
 Quantity = Annotated[
     int | Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")],
@@ -428,8 +435,9 @@ class ModelOptimizationSpec(ApiModel):
         default=None,
         min_length=1,
         max_length=12,
-        description="Forms to try. Omitted, those that are fastest somewhere (docs/api.md lists "
-        "them). The model as it came is always measured too, as baseline.",
+        description="Forms to try. Omitted, those that may win with this model, data and "
+        "hardware (docs/api.md says which). The model as it came is always measured too, as "
+        "baseline.",
         json_schema_extra=_named("name"),
     )
     targets: list[Target] = Field(
