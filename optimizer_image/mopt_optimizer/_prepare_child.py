@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mopt_api.base import ObservedModel
+from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedModel
@@ -31,8 +32,8 @@ from .exporting import (
     upgraded,
     verify_export,
 )
-from .forms import Form
-from .graph_files import gather_weights, needs_other_file, place_whole
+from .forms import Form, form_of
+from .graph_files import count_operators, gather_weights, needs_other_file, place_whole
 from .images import Inputs
 from .making import Material, make
 from .samples import open_samples
@@ -61,6 +62,7 @@ class PrepareRequest(ObservedModel):
     forms: list[Form]
     calibration: CalibrationFiles | None = None
     quality: list[QualityGate] = []
+    search: SearchFacts | None = None
 
 
 class Quantized(ObservedModel):
@@ -80,6 +82,7 @@ class PrepareAnswer(ObservedModel):
     quantized: list[Quantized]
     verifications: list[Verification]
     passes: list[PassReport]
+    operators: dict[str, int]
     seconds: dict[str, float]
 
 
@@ -99,6 +102,7 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
 
         passes = optimize(fp32, PASSES, cases, log)
         gather_weights(fp32)
+    operators = count_operators(fp32)
     material = Material(
         fp32=fp32,
         source=Path(request.path),
@@ -106,13 +110,15 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
         gates=request.quality,
         cases=cases,
     )
-    quantized = _make_forms(request.forms, material, workdir, timings)
+    forms = _forms(request, operators)
+    quantized = _make_forms(forms, material, workdir, timings)
     answer = PrepareAnswer(
         source=source,
         file=FP32_FILE,
         quantized=quantized,
         verifications=verifications,
         passes=passes,
+        operators=operators,
         seconds=timings.seconds,
     )
     return answer.to_api()
@@ -194,6 +200,15 @@ def _rewrite_onnx(
             onnx.save(model, target)
     shutil.rmtree(unpacked, ignore_errors=True)
     return cases
+
+
+def _forms(request: PrepareRequest, operators: dict[str, int]) -> list[Form]:
+    """Return the forms to make: of Auto's those that the operators leave contenders."""
+    if request.search is None:
+        return request.forms
+    facts = request.search.model_copy(update={"operators": operators})
+    left = {form.name(request.quality) for v in contenders(facts) if (form := form_of(v))}
+    return [form for form in request.forms if form.name(request.quality) in left]
 
 
 def _make_forms(

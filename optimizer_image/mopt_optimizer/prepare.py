@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
+from mopt_api.candidates import contenders
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import (
     PreparedArtifact,
@@ -36,7 +37,7 @@ from .store import open_store
 from .verifying import THREADS_VARIABLE
 
 # Raised when the same plan would give another manifest.
-_FORMAT = 4
+_FORMAT = 5
 _PACKAGES = (
     "mopt",
     "torch",
@@ -194,6 +195,7 @@ def _open_model(
         forms=[form for form in _forms(plan) if samples or not form.needs_samples],
         calibration=calibration,
         quality=plan.quality,
+        search=plan.search,
     )
     threads = System().hardware(environ).threads or 1
     limited = {**environ, THREADS_VARIABLE: str(threads)}
@@ -227,8 +229,13 @@ def _upload(
         PreparedArtifact(name=name, artifact=put_model(blobs, scratch / file))
         for name, file in files.items()
     ]
+    variants = plan.variants
+    if plan.search is not None:
+        facts = plan.search.model_copy(update={"operators": answer.operators})
+        left = {variant.name for variant in contenders(facts)}
+        variants = [variant for variant in variants if variant.name in left]
     mapping, skipped = assign(
-        plan.variants,
+        variants,
         plan.model.format,
         answer.quantized,
         calibrated=samples is not None,
@@ -241,6 +248,7 @@ def _upload(
         skipped=skipped,
         verifications=answer.verifications,
         passes=answer.passes,
+        operators=answer.operators,
         calibration_digest=samples.digest if samples else None,
         calibration_samples=len(samples.names) if samples else None,
         quantizations=[q.report for q in answer.quantized if q.report],

@@ -14,9 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
+from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
-from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan, default_variants
+from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan
 from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
 from mopt_api.spec import QualityGate, Quantization, Variant
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ..conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
+
+AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
 
 
 class Bench:
@@ -437,6 +440,21 @@ def test_data_is_not_fetched_for_dynamic_int8_alone(bench: Bench, plan: PrepareP
     assert "calibration-data" not in [step for step, _ in bench.steps]
 
 
+def test_auto_makes_no_form_that_the_operators_rule_out(bench: Bench, plan: PreparePlan) -> None:
+    facts = AUTO.model_copy(update={"calibrated": False})
+    update = {"calibration": None, "variants": contenders(facts), "search": facts}
+    result, _ = bench.run(plan.model_copy(update=update))
+    assert result.operators is not None
+    assert result.operators["Conv"] == 2
+    assert "MatMul" not in result.operators
+    assert [entry.name for entry in result.artifacts] == ["fp32"]
+    # Dynamic INT8 was planned, and is neither made nor failed.
+    planned = {variant.name for variant in update["variants"]}
+    told = {*result.variant_artifacts, *(entry.name for entry in result.skipped)}
+    assert planned - told == {"onnxruntime-int8-dynamic"}
+    assert {entry.reason for entry in result.skipped} == {VariantReason.NO_CALIBRATION_DATA}
+
+
 def test_failed_quantization_fails_its_variants_only() -> None:
     percentile = Quantization(calibrator=Calibrator.PERCENTILE)
     variants = [
@@ -478,7 +496,8 @@ def test_content_key_holds_what_matters(plan: PreparePlan) -> None:
     key = content_key(plan, "sha256:a", software)
     other = {
         "model": plan.model.model_copy(update={"sha256": "1" * 64}),
-        "variants": default_variants(),
+        "variants": contenders(AUTO),
+        "search": AUTO,
         "dimensions": {},
         "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=40)],
     }
@@ -486,6 +505,6 @@ def test_content_key_holds_what_matters(plan: PreparePlan) -> None:
         content_key(plan.model_copy(update={k: v}), "sha256:a", software) for k, v in other.items()
     }
     keys |= {content_key(plan, "sha256:b", software), content_key(plan, "sha256:a", {})}
-    assert len(keys | {key}) == 7
+    assert len(keys | {key}) == 8
     same = {"output_uri": "s3://other/place", "calibration": None}
     assert content_key(plan.model_copy(update=same), "sha256:a", software) == key
