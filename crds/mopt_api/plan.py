@@ -16,6 +16,7 @@ from .enums import (
     QuantizationMethod,
     QuantizationMode,
     Runtime,
+    TorchMode,
 )
 from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
 from .spec import (
@@ -157,6 +158,13 @@ def baseline_variant(model_format: ModelFormat) -> Variant:
         quantization=None,
         torch_mode=None,
     )
+
+
+def effective_torch_mode(variant: Variant) -> TorchMode | None:
+    """Return how PyTorch runs a variant; None for another runtime."""
+    if variant.runtime is not Runtime.PYTORCH:
+        return None
+    return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
 
 
 def benchmark_points(

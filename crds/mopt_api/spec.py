@@ -188,13 +188,6 @@ class Variant(ApiModel):
         int8 = self.runtime is Runtime.PYTORCH and self.precision is Precision.INT8
         return int8 or self.torch_mode is TorchMode.COMPILED
 
-    @property
-    def effective_torch_mode(self) -> TorchMode | None:
-        """How PyTorch runs it; None for another runtime."""
-        if self.runtime is not Runtime.PYTORCH:
-            return None
-        return TorchMode.COMPILED if self.compiled else TorchMode.EAGER
-
 
 Quantity = Annotated[
     int | Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mopt_api.candidates import Candidate, SearchAim, search
 from mopt_api.enums import Precision
-from mopt_api.plan import MeasurePlan
+from mopt_api.plan import MeasurePlan, effective_torch_mode
 from mopt_api.result import (
     Hardware,
     PrepareResult,
@@ -47,7 +47,7 @@ def without_figures(
         name=variant.name,
         runtime=variant.runtime,
         precision=variant.precision,
-        torch_mode=variant.effective_torch_mode,
+        torch_mode=effective_torch_mode(variant),
         state=state,
         reason=reason,
         message=message,

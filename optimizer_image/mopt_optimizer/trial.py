@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from mopt_api.inputs import InputSpec
+from mopt_api.plan import effective_torch_mode
 from mopt_api.result import (
     Artifact,
     PointResult,
@@ -145,7 +146,7 @@ class Trial:
             name=self.name,
             runtime=self.variant.runtime,
             precision=self.variant.precision,
-            torch_mode=self.variant.effective_torch_mode,
+            torch_mode=effective_torch_mode(self.variant),
             state=self._state(),
             reason=None if self.failure is None else self.failure.reason,
             message=None if self.failure is None else str(self.failure),
