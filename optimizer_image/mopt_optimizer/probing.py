@@ -28,14 +28,15 @@ class Bar:
     ns: int
 
 
-def lower(bar: Bar | None, fp32_ns: Mapping[str, int]) -> Bar | None:
-    """Return the bar after more FP32 forms were probed; of equals the earlier one."""
+def lower(bar: Bar | None, fp32_ns: Mapping[str, int]) -> Bar:
+    """Return the bar after FP32 forms were probed; of equals the earlier one.
+
+    Args:
+        bar: Of earlier forms, if there were any.
+        fp32_ns: Each form's fastest call; at least one.
+    """
     bars = [] if bar is None else [bar]
-    return min(
-        [*bars, *(Bar(name, ns) for name, ns in fp32_ns.items())],
-        key=lambda one: one.ns,
-        default=None,
-    )
+    return min([*bars, *(Bar(name, ns) for name, ns in fp32_ns.items())], key=lambda one: one.ns)
 
 
 def objection(ns: int, bar: Bar, point: str) -> str | None:

@@ -261,9 +261,8 @@ class Trials:
             fp32 = [t for t in _alive(group) if t.variant.precision is Precision.FP32]
             fastest = self._probe([baseline, *fp32, *(t for t in suspects if t not in fp32)], point)
             known = {t.name: fastest[t.name] for t in (baseline, *fp32) if t.name in fastest}
+            # The baseline at least: where it fails, it all ends.
             bar = lower(self._bars.get(point.name), known)
-            if bar is None:
-                return
             self._bars[point.name] = bar
             found = {
                 trial.name: words

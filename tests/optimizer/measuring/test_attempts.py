@@ -14,7 +14,7 @@ from mopt_optimizer.isolation import VariantFailure
 UID = "0b5e9c1e-4a52-4c4e-9f5e-0b6f0f3a7d11"
 
 
-def quiet(_step: str, _message: str, **_fields: object) -> None:
+def quiet(step: str, message: str, **fields: object) -> None:
     """A log that nobody reads."""
 
 

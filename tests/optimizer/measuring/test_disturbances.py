@@ -73,11 +73,14 @@ class Machine:
     def counters(self) -> Counters:
         return Counters(sum(self._throttled[: self.measured]), 0.0, 0.0)
 
+    def log(self, step: str, message: str, **fields: object) -> None:
+        self.logged.append(message)
+
     def run(self) -> tuple[int, str | None]:
         return measure_steadily(
             self.measure,
             self.counters,
-            lambda _step, message, **_: self.logged.append(message),
+            self.log,
             clock=lambda: 10.0 * self.measured,
         )
 
