@@ -73,7 +73,7 @@ class Machine:
     def counters(self) -> Counters:
         return Counters(sum(self._throttled[: self.measured]), 0.0, 0.0)
 
-    def log(self, step: str, message: str, **fields: object) -> None:
+    def log(self, step: str, message: str, **fields: object) -> None:  # noqa: ARG002
         self.logged.append(message)
 
     def run(self) -> tuple[int, str | None]:

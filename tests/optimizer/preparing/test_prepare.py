@@ -442,14 +442,15 @@ def test_data_is_not_fetched_for_dynamic_int8_alone(bench: Bench, plan: PrepareP
 
 def test_auto_makes_no_form_that_the_operators_rule_out(bench: Bench, plan: PreparePlan) -> None:
     facts = AUTO.model_copy(update={"calibrated": False})
-    update = {"calibration": None, "variants": contenders(facts), "search": facts}
+    variants = contenders(facts)
+    update = {"calibration": None, "variants": variants, "search": facts}
     result, _ = bench.run(plan.model_copy(update=update))
     assert result.operators is not None
     assert result.operators["Conv"] == 2
     assert "MatMul" not in result.operators
     assert [entry.name for entry in result.artifacts] == ["fp32"]
     # Dynamic INT8 was planned, and is neither made nor failed.
-    planned = {variant.name for variant in update["variants"]}
+    planned = {variant.name for variant in variants}
     told = {*result.variant_artifacts, *(entry.name for entry in result.skipped)}
     assert planned - told == {"onnxruntime-int8-dynamic"}
     assert {entry.reason for entry in result.skipped} == {VariantReason.NO_CALIBRATION_DATA}
