@@ -152,7 +152,7 @@ def _is_for_size(facts: SearchFacts) -> str | None:
 def _is_exported_program(facts: SearchFacts) -> str | None:
     if facts.model_format is ModelFormat.EXPORTED_PROGRAM:
         return None
-    return f"PyTorch compiles an ExportedProgram; the model is {facts.model_format}"
+    return f"PyTorch's forms are made from an ExportedProgram; the model is {facts.model_format}"
 
 
 def _is_for_speed(facts: SearchFacts) -> str | None:
