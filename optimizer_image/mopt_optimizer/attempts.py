@@ -135,14 +135,21 @@ class Attempts:
             yield
             return
         self._record = self._record.model_copy(update={"working": list(variants)})
-        self._write(self._record)
         try:
+            self._write(self._record)
             yield
         finally:
-            self._join()
-            done = {"working": [], "memory_share": 0.0}
-            self._record = self._record.model_copy(update=done)
-            self._write(self._record)
+            try:
+                self._rest()
+            except SystemExit:  # SIGTERM, in the middle of it
+                self._rest()
+                raise
+
+    def _rest(self) -> None:
+        """Record that nobody is at work."""
+        self._join()
+        self._record = self._record.model_copy(update={"working": [], "memory_share": 0.0})
+        self._write(self._record)
 
     def watching(self, memory_share: Callable[[], float | None]) -> Callable[[], float | None]:
         """Return memory_share, also noting when it comes near the limit."""
