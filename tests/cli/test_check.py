@@ -133,6 +133,7 @@ def test_reasons_are_those_of_the_stages() -> None:
     """What check foretells is what prepare and measure do."""
     from mopt_api.enums import ModelFormat
     from mopt_api.plan import prepare_plan
+    from mopt_optimizer._prepare_child import Quantized
     from mopt_optimizer.assigning import assign
     from mopt_optimizer.forms import form_of
     from mopt_optimizer.searching import cannot_run
@@ -140,7 +141,12 @@ def test_reasons_are_those_of_the_stages() -> None:
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants
     assert any(form.needs_samples for v in variants if (form := form_of(v)))
-    _, skipped = assign(variants, ModelFormat.ONNX, [], calibrated=False)
+    made = [
+        Quantized(name=form.name(), file="model.onnx")
+        for v in variants
+        if (form := form_of(v)) and not form.needs_samples
+    ]
+    _, skipped = assign(variants, ModelFormat.ONNX, made, calibrated=False)
     expected = {s.name: s.reason for s in skipped}
     for variant in variants:
         if result := cannot_run(variant, ["avx2"], "12.2.0"):
