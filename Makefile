@@ -121,3 +121,7 @@ $(BENCH_VENV)/.installed: requirements/bench.txt | install
 .PHONY: bench-optimizer
 bench-optimizer: bench-install ## mopt beside its peers on real models (12 min); writes docs/optimizer/peers.md.
 	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/run.py --record docs/optimizer/peers.md
+
+.PHONY: bench-repeat
+bench-repeat: install ## The example measured ten times: the winner of each, the spread of the ratios.
+	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/repeat.py

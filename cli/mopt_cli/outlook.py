@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mopt_api.candidates import Candidate, SearchFacts, search
 from mopt_api.enums import Precision, QuantizationMode, Runtime
-from mopt_api.plan import prepare_plan
+from mopt_api.plan import search_facts
 from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec, Quantization, Variant
-from mopt_optimizer.hardware import has_native_bf16
+from mopt_optimizer.searching import cannot_run
 
 LIBRARIES = {
     Runtime.PYTORCH: "torch",
@@ -24,12 +25,13 @@ class Outlook(StrEnum):
 
     TRIED = "Tried"
     SKIPPED = "Skipped"
+    LEFT_OUT = "LeftOut"
     NOT_INSTALLED = "NotInstalled"
 
 
 @dataclass(frozen=True)
 class Prospect:
-    """One variant and its outlook; message is empty where it would be tried."""
+    """One variant and its outlook, with why; message is empty where a spec's would be tried."""
 
     variant: Variant
     outlook: Outlook
@@ -54,53 +56,53 @@ def prospects(
     installed: Collection[Runtime],
     compiler: str | None,
 ) -> list[Prospect]:
-    """Return the variants of a spec, or those that are tried by default, in their order.
+    """Return the variants of a spec, or all that Auto knows of, in their order.
+
+    The model is not opened: Auto may leave out more once it knows the operators.
 
     Args:
         features: Instruction sets, as hardware.cpu_features.
         installed: Runtimes whose library is there.
         compiler: Version of the C++ compiler; None where there is none.
     """
-    calibrated = spec.data.calibration is not None
-    variants = prepare_plan(spec, output_uri="").variants
-    return [_prospect(v, features, installed, compiler, calibrated=calibrated) for v in variants]
+    facts = search_facts(spec).model_copy(
+        update={"cpu_features": features, "compiler": compiler is not None}
+    )
+    if not spec.variants:
+        found = [_of_auto(candidate) for candidate in search(facts)]
+    else:
+        found = [_listed(v, facts, compiler) for v in spec.variants]
+    return [_where_installed(prospect, installed) for prospect in found]
 
 
-def _prospect(
-    variant: Variant,
-    features: list[str],
-    installed: Collection[Runtime],
-    compiler: str | None,
-    *,
-    calibrated: bool,
-) -> Prospect:
+def _of_auto(candidate: Candidate) -> Prospect:
+    if candidate.taken:
+        return Prospect(candidate.variant, Outlook.TRIED, message=candidate.reason)
+    outlook = Outlook.SKIPPED if candidate.lacks else Outlook.LEFT_OUT
+    return Prospect(candidate.variant, outlook, candidate.lacks, candidate.reason)
+
+
+def _listed(variant: Variant, facts: SearchFacts, compiler: str | None) -> Prospect:
     mode = (variant.quantization or Quantization()).mode
     static = variant.precision is Precision.INT8 and mode is QuantizationMode.STATIC
-    if static and not calibrated:
+    if static and not facts.calibrated:
         return Prospect(
             variant,
             Outlook.SKIPPED,
             VariantReason.NO_CALIBRATION_DATA,
             "static INT8 needs data.calibration",
         )
-    if variant.precision is Precision.BF16 and not has_native_bf16(features):
-        return Prospect(
-            variant,
-            Outlook.SKIPPED,
-            VariantReason.NO_NATIVE_BF16,
-            "this CPU has neither avx512_bf16 nor amx_bf16",
-        )
-    if variant.compiled and compiler is None:
-        return Prospect(
-            variant,
-            Outlook.SKIPPED,
-            VariantReason.NO_COMPILER,
-            "PyTorch compiles with a C++ compiler, and there is none here",
-        )
-    if variant.runtime not in installed:
-        return Prospect(
-            variant,
-            Outlook.NOT_INSTALLED,
-            message=f"{LIBRARIES[variant.runtime]} is not installed here",
-        )
+    if (result := cannot_run(variant, facts.cpu_features or [], compiler)) is not None:
+        return Prospect(variant, Outlook.SKIPPED, result.reason, result.message or "")
     return Prospect(variant, Outlook.TRIED)
+
+
+def _where_installed(prospect: Prospect, installed: Collection[Runtime]) -> Prospect:
+    runtime = prospect.variant.runtime
+    if prospect.outlook is not Outlook.TRIED or runtime in installed:
+        return prospect
+    return replace(
+        prospect,
+        outlook=Outlook.NOT_INSTALLED,
+        message=f"{LIBRARIES[runtime]} is not installed here",
+    )

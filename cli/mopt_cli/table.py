@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,11 +13,12 @@ from mopt_api.result import (
     BASELINE,
     MeasureResult,
     QualityReference,
+    SearchEntry,
     VariantResult,
     VariantState,
 )
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
-from mopt_api.termination import summarize_variant
+from mopt_api.termination import is_unstable, summarize_variant
 
 _NOT_MEASURED = "-"
 _STATE_STYLE = {"Passed": "green", "Rejected": "yellow", "Failed": "red", "Skipped": "dim"}
@@ -57,8 +59,12 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
     return cells, style
 
 
-def render_target(target: TargetStatus) -> RenderableType:
-    """Return what a terminal shows of one target."""
+def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -> RenderableType:
+    """Return what a terminal shows of one target.
+
+    Args:
+        not_tried: What Auto left out, see result.left_out; status does not hold it.
+    """
     hardware = target.hardware
     by_truth = target.reference == QualityReference.GROUND_TRUTH
     rows = Table(
@@ -66,6 +72,7 @@ def render_target(target: TargetStatus) -> RenderableType:
             f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
             f"{hardware.threads or '?'} threads, point {target.point}"
             + (", quality against ground truth" if by_truth else "")
+            + (", unstable: others had the CPU" if target.unstable else "")
         ),
         title_justify="left",
         title_style="bold",
@@ -87,6 +94,7 @@ def render_target(target: TargetStatus) -> RenderableType:
         for v in (target.baseline, *target.variants)
         if v.reason
     ]
+    notes += [Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in not_tried]
     where = [place("result", target.report.uri)]
     if target.report.page:
         where.append(place("report", target.report.page))
@@ -123,6 +131,7 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
         baseline=_variant_status(result.baseline, result),
         variants=[_variant_status(v, result) for v in result.variants],
         selected=result.selected,
+        unstable=is_unstable(result) or None,
         report=report,
     )
 

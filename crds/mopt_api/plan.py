@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from .base import ApiModel, Digest, Name
+from .candidates import SearchAim, SearchFacts, contenders
 from .enums import (
-    Calibrator,
     Fallback,
     ModelFormat,
     Precision,
     QuantizationMethod,
     QuantizationMode,
     Runtime,
+    TorchMode,
 )
 from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
 from .spec import (
@@ -101,6 +102,11 @@ class PreparePlan(ApiModel):
     quality: list[QualityGate] = Field(
         default=[], description="Gates that INT8 variants are made to hold; see Fallback."
     )
+    search: SearchFacts | None = Field(
+        default=None,
+        description="Where Auto chose the variants: what it knew. They are chosen anew among "
+        "these once more is known.",
+    )
 
 
 class MeasurePlan(ApiModel):
@@ -121,6 +127,7 @@ class MeasurePlan(ApiModel):
     objective: Objective
     benchmark: Benchmark
     output_uri: str
+    search: SearchFacts | None = Field(default=None, description="As PreparePlan has it.")
 
 
 class ReportPlan(ApiModel):
@@ -140,45 +147,6 @@ Plan = Annotated[JobPlan, Field(discriminator="stage")]
 PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 
-def default_variants() -> list[Variant]:
-    """Return the variants tried when spec.variants is omitted: those that win somewhere.
-
-    On CPUs FP16 is computed in FP32, and PyTorch's forms, which take long to compile, stay behind
-    OpenVINO's of equal precision.
-    """
-    static = Quantization()
-    percentile = Quantization(calibrator=Calibrator.PERCENTILE)
-    return [
-        Variant(name="onnxruntime-fp32", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
-        Variant(
-            name="onnxruntime-int8",
-            runtime=Runtime.ONNX_RUNTIME,
-            precision=Precision.INT8,
-            quantization=static,
-        ),
-        Variant(
-            name="onnxruntime-int8-percentile",
-            runtime=Runtime.ONNX_RUNTIME,
-            precision=Precision.INT8,
-            quantization=percentile,
-        ),
-        Variant(name="openvino-fp32", runtime=Runtime.OPENVINO, precision=Precision.FP32),
-        Variant(name="openvino-bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16),
-        Variant(
-            name="openvino-int8",
-            runtime=Runtime.OPENVINO,
-            precision=Precision.INT8,
-            quantization=static,
-        ),
-        Variant(
-            name="openvino-int8-nncf",
-            runtime=Runtime.OPENVINO,
-            precision=Precision.INT8,
-            quantization=Quantization(method=QuantizationMethod.NNCF),
-        ),
-    ]
-
-
 def baseline_variant(model_format: ModelFormat) -> Variant:
     """Return the model as it came: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
     runtime = Runtime.ONNX_RUNTIME if model_format is ModelFormat.ONNX else Runtime.PYTORCH
@@ -190,6 +158,13 @@ def baseline_variant(model_format: ModelFormat) -> Variant:
         quantization=None,
         torch_mode=None,
     )
+
+
+def effective_torch_mode(variant: Variant) -> TorchMode | None:
+    """Return how PyTorch runs a variant; None for another runtime."""
+    if variant.runtime is not Runtime.PYTORCH:
+        return None
+    return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
 
 
 def benchmark_points(
@@ -244,14 +219,26 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
 
 def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
     """Return what the prepare Job of a spec is told; only what bears on its result."""
+    facts = search_facts(spec)
+    variants = spec.variants or contenders(facts)
     return PreparePlan(
         model=PlannedModel(uri=spec.model.uri, sha256=spec.model.sha256, format=spec.model.format),
         inputs=spec.inputs,
         dimensions=spec.dimensions,
         calibration=_planned(spec.data.calibration),
-        variants=spec.variants or default_variants(),
+        variants=variants,
         output_uri=output_uri,
-        quality=_shaping_gates(spec, spec.variants or default_variants()),
+        quality=_shaping_gates(spec, variants),
+        search=None if spec.variants else facts,
+    )
+
+
+def search_facts(spec: ModelOptimizationSpec) -> SearchFacts:
+    """Return what Auto knows from a spec alone."""
+    return SearchFacts(
+        model_format=spec.model.format,
+        calibrated=spec.data.calibration is not None,
+        aim=SearchAim.of(spec.objective.metric),
     )
 
 
@@ -277,6 +264,7 @@ def measure_plan(
         objective=spec.objective,
         benchmark=spec.benchmark,
         output_uri=output_uri,
+        search=prepare.search,
     )
 
 

@@ -35,6 +35,7 @@ class VariantReason(StrEnum):
     NO_CALIBRATION_DATA = "NoCalibrationData"
     NO_NATIVE_BF16 = "NoNativeBF16"
     NO_COMPILER = "NoCompiler"
+    TOO_SLOW = "TooSlow"
     BUILD_FAILED = "BuildFailed"
     CRASHED = "Crashed"
     TIMED_OUT = "TimedOut"
@@ -135,6 +136,13 @@ class PointResult(ObservedModel):
         default=[],
         max_length=LATENCY_QUANTILES,
         description="Latency at 0, 5, ... 100 % of the calls; 0 is the fastest.",
+    )
+    unstable: bool = Field(
+        default=False,
+        description="Others had the CPU for part of the time, in every repetition.",
+    )
+    message: str | None = Field(
+        default=None, max_length=256, description="What disturbed it, with figures."
     )
 
 
@@ -290,6 +298,14 @@ class PrepareStep(ObservedModel):
     seconds: float = Field(description="Time of making it, whenever that was.")
 
 
+class SearchEntry(ObservedModel):
+    """What Auto made of one variant that it knows of."""
+
+    variant: str = Field(max_length=40, description="The variant's name.")
+    taken: bool = Field(description="Whether it was tried.")
+    reason: str = Field(max_length=256, description="Why, or why not.")
+
+
 class PrepareResult(ObservedModel):
     """Manifest of a prepare Job."""
 
@@ -301,6 +317,9 @@ class PrepareResult(ObservedModel):
     skipped: list[SkippedVariant] = []
     verifications: list[Verification] = []
     passes: list[PassReport] = []
+    operators: dict[str, int] | None = Field(
+        default=None, description="Operator types of the FP32 model, with their nodes' number."
+    )
     calibration_digest: str | None = None
     calibration_samples: int | None = None
     quantizations: list[QuantizationReport] = []
@@ -370,6 +389,9 @@ class MeasureResult(ObservedModel):
     references_digest: str | None = Field(
         default=None, description="Over names and contents of the ground truth."
     )
+    search: list[SearchEntry] = Field(
+        default=[], description="Where Auto chose the variants: all that it knows of."
+    )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
     evaluation_names: list[str] = Field(
@@ -387,6 +409,12 @@ class MeasureResult(ObservedModel):
 def blob_key(digest: str) -> str:
     """Return where an object of the output store lies, relative to output.uri."""
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+def left_out(result: MeasureResult) -> list[SearchEntry]:
+    """Return what Auto knows of and made no row of the result: it is no contender."""
+    rows = {variant.name for variant in result.variants}
+    return [entry for entry in result.search if entry.variant not in rows]
 
 
 def page_key(result_digest: str) -> str:

@@ -428,8 +428,9 @@ class ModelOptimizationSpec(ApiModel):
         default=None,
         min_length=1,
         max_length=12,
-        description="Forms to try. Omitted, those that are fastest somewhere (docs/api.md lists "
-        "them). The model as it came is always measured too, as baseline.",
+        description="Forms to try. Omitted, those that may win with this model, data and "
+        "hardware (docs/api.md says which). The model as it came is always measured too, as "
+        "baseline.",
         json_schema_extra=_named("name"),
     )
     targets: list[Target] = Field(

@@ -143,6 +143,11 @@ class TargetStatus(ObservedModel):
     selected: str | None = Field(
         default=None, max_length=40, description="Name of the winner; baseline if none won."
     )
+    unstable: bool | None = Field(
+        default=None,
+        description="True where others had the CPU while the figures were measured, in every "
+        "repetition; absent otherwise.",
+    )
     report: Report = Field(description="Everything else that is known.")
     optimizer: str | None = Field(
         default=None, max_length=512, description="Optimizer image that measured."

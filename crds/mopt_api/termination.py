@@ -80,6 +80,7 @@ class MeasureSummary(ObservedModel):
     baseline: VariantSummary
     variants: list[VariantSummary]
     selected: str | None = None
+    unstable: Literal[True] | None = None  # Left out otherwise: there is hardly a byte to spare.
 
 
 class ErrorSummary(ObservedModel):
@@ -156,7 +157,16 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         baseline=summarize_variant(result.baseline, point),
         variants=[summarize_variant(v, point) for v in result.variants],
         selected=result.selected,
+        unstable=is_unstable(result) or None,
     )
+
+
+def is_unstable(result: MeasureResult) -> bool:
+    """Return whether the figures at the objective's point were disturbed.
+
+    The baseline takes part in all rounds, so it is as disturbed as any variant.
+    """
+    return any(p.unstable for p in result.baseline.points if p.point == result.objective_point)
 
 
 def _pack(payload: dict[str, Any]) -> str:

@@ -33,11 +33,17 @@ Manifest = dict[str, Any]
 # nobody's: the image's user. The volumes belong to its group.
 USER_ID = 65532
 SHARED_MEMORY = "256Mi"
+# The Job controller's, on its Pods.
+LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"
 CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
 
 
 def _variable(name: str, value: str) -> Manifest:
     return {"name": name, "value": value}
+
+
+def _told_by_the_pod(name: str, path: str) -> Manifest:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _environment(work: Work, resource: Resource) -> list[Manifest]:
@@ -46,7 +52,9 @@ def _environment(work: Work, resource: Resource) -> list[Manifest]:
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
         _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
-        {"name": "MOPT_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        _told_by_the_pod("MOPT_NODE_NAME", "spec.nodeName"),
+        # What Pods of one Job have in common: they tell each other what was at work.
+        _told_by_the_pod("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
         # The user has no entry in /etc/passwd and the root is read-only: without these, torch
         # and others fail at import.
         _variable("HOME", "/tmp"),  # noqa: S108

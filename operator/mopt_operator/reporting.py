@@ -140,6 +140,7 @@ def target_status(
         baseline=_variant(summary.baseline, served, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
+        unstable=summary.unstable,
         report=Report.under(output_uri, summary.result),
         optimizer=optimizer or None,
         measurement=measurement,
@@ -172,6 +173,11 @@ def summary_of(
 
 def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     """Return a target's verdict in one sentence."""
+    words = _verdict(target, gates)
+    return f"{words.rstrip('.')}; unstable: others had the CPU" if target.unstable else words
+
+
+def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     chosen = winner(target)
     if chosen is None and target.baseline.state == VariantState.REJECTED:
         return _rejected_baseline(target, gates)

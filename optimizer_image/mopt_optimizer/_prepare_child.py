@@ -32,7 +32,7 @@ from .exporting import (
     verify_export,
 )
 from .forms import Form
-from .graph_files import gather_weights, needs_other_file, place_whole
+from .graph_files import count_operators, gather_weights, needs_other_file, place_whole
 from .images import Inputs
 from .making import Material, make
 from .samples import open_samples
@@ -81,6 +81,7 @@ class Exported(ObservedModel):
     file: str
     verifications: list[Verification]
     passes: list[PassReport]
+    operators: dict[str, int]
     seconds: float
 
 
@@ -149,6 +150,7 @@ def _export(
         verifications=verifications,
         passes=passes,
         seconds=round(sum(timings.seconds.values()), 3),
+        operators=count_operators(fp32),
     )
     return exported, cases
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,15 @@ def data_files(path: Path) -> list[Path]:
     tensors = _tensors(ir.load(path))
     names = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
     return [path.parent / name for name in sorted(names)]
+
+
+def count_operators(path: Path) -> dict[str, int]:
+    """Return the operator types of an ONNX file, subgraphs included, each with its nodes' number,
+    in the order of their names; reads no weights."""
+    import onnx_ir as ir
+
+    nodes = ir.traversal.RecursiveGraphIterator(ir.load(path).graph)
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
 
 def outside_values(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:

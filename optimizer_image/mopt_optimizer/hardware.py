@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mopt_api.candidates import NATIVE_BF16
 from mopt_api.result import Disturbance, Hardware
 
 NODE_VARIABLE = "MOPT_NODE_NAME"
@@ -37,7 +38,6 @@ WIDE_SUMS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 """x86 instructions that multiply 8-bit numbers and add up in 32 bits: without them pairs are added
 in 16 bits and saturate."""
 
-_BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 _CPU_FOLDERS = ("cpu", "cpu,cpuacct")
 _KIB = 1024
 # What cgroup v1 shows without a limit is near 2**63; no machine has this much.
@@ -51,10 +51,12 @@ class Counters:
     Attributes:
         throttled_periods: Quota periods in which the cgroup was held back; None without a cgroup.
         steal_seconds: CPU time the hypervisor gave to others, over all CPUs; None if not told.
+        busy_seconds: CPU time that was computed with, over all CPUs; None if not told.
     """
 
     throttled_periods: int | None
     steal_seconds: float | None
+    busy_seconds: float | None = None
 
 
 def _text(path: Path) -> str | None:
@@ -85,7 +87,7 @@ def cpu_features(cpuinfo: str) -> list[str]:
 
 def has_native_bf16(features: list[str]) -> bool:
     """Return whether OpenVINO would really compute in bf16 on such a CPU."""
-    return not _BF16_FEATURES.isdisjoint(features)
+    return not NATIVE_BF16.isdisjoint(features)
 
 
 def quota_v2(cpu_max: str) -> float | None:
@@ -114,12 +116,25 @@ def throttled_periods(cpu_stat: str) -> int | None:
     return _stat_value(cpu_stat, "nr_throttled")
 
 
-def steal_seconds(proc_stat: str, ticks_per_second: int) -> float | None:
-    """Return the steal time of /proc/stat's line over all CPUs, in seconds."""
+def _cpu_ticks(proc_stat: str) -> list[int] | None:
+    """Return /proc/stat's line over all CPUs: user, nice, system, idle, iowait, irq, softirq,
+    steal, ..."""
     fields = proc_stat.partition("\n")[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
-    return int(fields[8]) / ticks_per_second
+    return [int(field) for field in fields[1:]]
+
+
+def steal_seconds(proc_stat: str, ticks_per_second: int) -> float | None:
+    """Return the steal time of /proc/stat's line over all CPUs, in seconds."""
+    ticks = _cpu_ticks(proc_stat)
+    return ticks[7] / ticks_per_second if ticks else None
+
+
+def busy_seconds(proc_stat: str, ticks_per_second: int) -> float | None:
+    """Return the time, of all CPUs together, that was neither idle nor stolen."""
+    ticks = _cpu_ticks(proc_stat)
+    return (sum(ticks[:3]) + sum(ticks[5:7])) / ticks_per_second if ticks else None
 
 
 def usable_threads(quota: float | None, affinity: int) -> int:
@@ -217,6 +232,7 @@ class System:
         return Counters(
             throttled_periods=throttled_periods(cpu_stat) if cpu_stat else None,
             steal_seconds=steal_seconds(proc_stat, ticks) if proc_stat else None,
+            busy_seconds=busy_seconds(proc_stat, ticks) if proc_stat else None,
         )
 
     def hardware(self, environ: Mapping[str, str], affinity: int | None = None) -> Hardware:

@@ -15,11 +15,12 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mopt_api.enums import ModelFormat, Precision, QualityMetric
+from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -34,7 +35,6 @@ from mopt_api.result import (
     MeasureResult,
     PrepareResult,
     QualityReference,
-    VariantReason,
     VariantResult,
     VariantState,
 )
@@ -44,11 +44,12 @@ from mopt_api.spec import Variant
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
 from .artifacts import fetch_model
+from .attempts import JOB_UID_VARIABLE, Attempts
 from .blobs import Blobs
 from .compilers import COMPILER, compiler_version
 from .crops import Gallery
 from .forms import SOURCE
-from .hardware import System, disturbance, has_native_bf16
+from .hardware import System, disturbance
 from .images import Samples
 from .isolation import Opening, VariantProcess
 from .measured_before import measured_before
@@ -58,9 +59,11 @@ from .report import result_bytes
 from .report_page import publish
 from .samples import load_data
 from .scratch import check_scratch
+from .searching import Field, field_of, without_figures
 from .sources import MAX_ONNX_BYTES, MODEL_SUFFIXES
 from .store import open_store
-from .trials import Setup, Trial, Trials, torch_mode
+from .trial import Trial
+from .trials import Setup, Trials
 
 REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
@@ -116,32 +119,6 @@ def content_key(
     return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def cannot_run(variant: Variant, features: list[str], compiler: str | None) -> VariantResult | None:
-    """Return the Skipped result of a variant that cannot be computed here, else None.
-
-    Args:
-        features: The CPU's.
-        compiler: Version of the C++ compiler; None where there is none.
-    """
-    if variant.precision is Precision.BF16 and not has_native_bf16(features):
-        reason = VariantReason.NO_NATIVE_BF16
-        message = "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name"
-    elif variant.compiled and compiler is None:
-        reason = VariantReason.NO_COMPILER
-        message = "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here"
-    else:
-        return None
-    return VariantResult(
-        name=variant.name,
-        runtime=variant.runtime,
-        precision=variant.precision,
-        torch_mode=torch_mode(variant),
-        state=VariantState.SKIPPED,
-        reason=reason,
-        message=message,
-    )
-
-
 @dataclass(frozen=True)
 class Files:
     """Verified model files on the local disk, by digest.
@@ -170,6 +147,7 @@ class Measurement:
         self._timings = Timings(log)
         store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
         self._blobs = Blobs(store, prefix)
+        self._attempts = partial(Attempts, store, prefix, environ.get(JOB_UID_VARIABLE), log)
         self._system = System()
 
     def run(self) -> tuple[MeasureResult, str]:
@@ -203,8 +181,10 @@ class Measurement:
         before = self._system.counters()
         with timings.step("trials", "opening, comparing and timing"):
             gallery = self._gallery(ranges)
+            field = field_of(plan, manifest, hardware, software)
+            self._tell(field)
             baseline, variants = self._try(
-                manifest, files, samples, truth, hardware, software, ranges, gallery
+                field, manifest, files, samples, truth, hardware, ranges, gallery
             )
         disturbed = disturbance(before, self._system.counters())
         reference = None
@@ -232,6 +212,7 @@ class Measurement:
             evaluation_samples=len(samples.inputs) if samples else None,
             reference=reference,
             references_digest=truth.digest if truth else None,
+            search=field.search,
             disturbance=disturbed,
             seconds=timings.seconds,
             evaluation_names=samples.names if samples else [],
@@ -245,6 +226,11 @@ class Measurement:
         publish(self._blobs, digest, plan, self._log)
         self._log("measure", f"selected {result.selected}", digest=digest)
         return result, digest
+
+    def _tell(self, field: Field) -> None:
+        for entry in field.search:
+            how = "tried" if entry.taken else "not tried"
+            self._log("search", f"{entry.variant} is {how}: {entry.reason}", taken=entry.taken)
 
     def _gallery(self, ranges: Mapping[QualityMetric, float]) -> Gallery | None:
         if self._plan.evaluation is None:
@@ -343,12 +329,12 @@ class Measurement:
 
     def _try(
         self,
+        field: Field,
         manifest: PrepareResult,
         files: Files,
         samples: Samples | None,
         truth: References | None,
         hardware: Hardware,
-        software: Mapping[str, str],
         ranges: Mapping[QualityMetric, float],
         gallery: Gallery | None,
     ) -> tuple[VariantResult, list[VariantResult]]:
@@ -361,26 +347,22 @@ class Measurement:
         def by_truth() -> Comparison | None:
             return compared() if truth else None
 
-        known: dict[str, VariantResult] = {}
-        skipped = {entry.name: entry for entry in manifest.skipped}
+        attempts = self._attempts()
+        known = dict(field.known)
         trials: dict[str, Trial] = {}
-        compiler = software.get(COMPILER)
-        for variant in plan.variants:
-            if (entry := skipped.get(variant.name)) is not None:
-                known[variant.name] = VariantResult(
-                    name=variant.name,
-                    runtime=variant.runtime,
-                    precision=variant.precision,
-                    torch_mode=torch_mode(variant),
-                    state=entry.state,
-                    reason=entry.reason,
-                    message=entry.message,
+        for variant in field.variants:
+            name = variant.name
+            if name in known:
+                continue
+            if (failure := attempts.failure(name)) is not None:
+                known[name] = without_figures(
+                    variant, VariantState.FAILED, failure.reason, str(failure)
                 )
-            elif (result := cannot_run(variant, hardware.cpu_features, compiler)) is not None:
-                known[variant.name] = result
-            else:
-                artifact, path = self._file_of(variant, manifest, files)
-                trials[variant.name] = Trial(variant, artifact, path, compared(), by_truth())
+                continue
+            artifact, path = self._file_of(variant, manifest, files)
+            trials[name] = Trial(
+                variant, artifact, path, compared(), by_truth(), alone=attempts.alone(name)
+            )
         baseline = Trial(
             baseline_variant(plan.model.format),
             files.source,
@@ -400,11 +382,14 @@ class Measurement:
             min_duration_seconds=plan.benchmark.min_duration_seconds,
             threads=hardware.threads or 1,
             memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
-            start=self._starter(),
+            start=self._starter(attempts),
+            attempts=attempts,
+            counters=self._system.counters,
             workdir=scratch,
             log=self._log,
             truth=truth.read if truth else None,
             gallery=gallery,
+            prunes=field.prunes,
         )
         try:
             Trials(setup, baseline, list(trials.values())).run()
@@ -414,18 +399,19 @@ class Measurement:
             raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
         for name, trial in trials.items():
             known[name] = trial.result(points, plan.inputs)
-        return baseline.result(points, plan.inputs), [known[v.name] for v in plan.variants]
+        return baseline.result(points, plan.inputs), [known[v.name] for v in field.variants]
 
-    def _starter(self) -> Callable[[Opening], VariantProcess]:
+    def _starter(self, attempts: Attempts) -> Callable[[Opening], VariantProcess]:
         folder = self._workdir / "processes"
         folder.mkdir(parents=True, exist_ok=True)
+        memory_share = attempts.watching(self._system.memory_share)
 
         def start(opening: Opening) -> VariantProcess:
             return VariantProcess(
                 opening,
                 workdir=folder,
                 environ=self._environ,
-                memory_share=self._system.memory_share,
+                memory_share=memory_share,
             )
 
         return start

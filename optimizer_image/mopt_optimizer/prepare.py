@@ -15,8 +15,10 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
+from mopt_api.candidates import contenders
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import Artifact, PrepareResult, StepOutcome
+from mopt_api.spec import Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError
@@ -40,6 +42,7 @@ _CHILD = "mopt_optimizer._prepare_child"
 # What a manifest says; the rest tells how it came about.
 _SAYS = (
     "source",
+    "operators",
     "artifacts",
     "variant_artifacts",
     "skipped",
@@ -95,8 +98,13 @@ class Preparation:
         self._samples = self._calibration_data(wanted)
         forms = [form for form in wanted if self._samples or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.of_torch])
+        variants = self._contenders(export.operators)
+        left = wanted_forms(self._plan.model_copy(update={"variants": variants}))
+        forms = [form for form in forms if form.of_torch or form in left]
         made |= self._from_fp32(export.artifact, [form for form in forms if not form.of_torch])
-        found = self._manifest(export, [made[self._key(f, export.artifact)] for f in forms])
+        found = self._manifest(
+            export, [made[self._key(f, export.artifact)] for f in forms], variants
+        )
         outcomes = [step.outcome for step in self._cache.steps]
         built, served = (outcomes.count(outcome) for outcome in StepOutcome)
         self._log(
@@ -235,14 +243,26 @@ class Preparation:
         self._timings.seconds |= found.seconds
         return found
 
+    def _contenders(self, operators: dict[str, int]) -> list[Variant]:
+        """Return the plan's variants; of Auto's those that the operators leave contenders."""
+        plan = self._plan
+        if plan.search is None:
+            return plan.variants
+        facts = plan.search.model_copy(update={"operators": operators})
+        left = {variant.name for variant in contenders(facts)}
+        return [variant for variant in plan.variants if variant.name in left]
+
     def _manifest(
-        self, export: ExportEntry, forms: Sequence[FormEntry]
+        self,
+        export: ExportEntry,
+        forms: Sequence[FormEntry],
+        variants: Sequence[Variant],
     ) -> tuple[PrepareResult, str]:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
         plan, samples = self._plan, self._samples
         mapping, skipped = assign(
-            plan.variants,
+            variants,
             plan.model.format,
             forms,
             calibrated=samples is not None,
@@ -255,6 +275,7 @@ class Preparation:
             skipped=skipped,
             verifications=export.verifications,
             passes=export.passes,
+            operators=export.operators,
             calibration_digest=samples.digest if samples else None,
             calibration_samples=len(samples.names) if samples else None,
             quantizations=[form.report for form in forms if form.report],

@@ -57,6 +57,7 @@ class ExportEntry(Entry):
     source: SourceInfo
     verifications: list[Verification]
     passes: list[PassReport]
+    operators: dict[str, int]
 
 
 class FormEntry(Entry):
@@ -102,6 +103,7 @@ class StepCache:
                 source=made.source,
                 verifications=made.verifications,
                 passes=made.passes,
+                operators=made.operators,
                 seconds=made.seconds,
             )
         )

@@ -17,7 +17,7 @@ from .forms import FP32, Form, FormKind
 from .hardware import WIDE_SUMS
 
 # Raised when equal keys would give other results.
-_FORMAT = 5
+_FORMAT = 6
 # Both bear on everything, and so does what computes in arrays.
 _ALWAYS = ("python", "machine", "mopt", "numpy")
 _EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")

@@ -2,178 +2,37 @@
 
 Processes stay open from the comparison to the end of the timing, so that nothing is built twice.
 As many variants as the memory budget allows form a group; usually that is all of them. The
-baseline takes part in every group, and its figures pool all of them.
+baseline takes part in every group, and its figures pool all of them. In between, where Auto chose
+the variants, a short probe drops the hopeless.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
-from mopt_api.enums import Runtime, TorchMode
+from mopt_api.enums import Precision
 from mopt_api.inputs import InputSpec
-from mopt_api.result import (
-    Artifact,
-    PointResult,
-    QualityResult,
-    VariantReason,
-    VariantResult,
-    VariantState,
-)
-from mopt_api.spec import BenchmarkPoint, Variant
+from mopt_api.result import VariantReason
+from mopt_api.spec import BenchmarkPoint
 
 from ._errors import BaselineError
 from ._progress import Log
 from .arrays import load_array, save_array
+from .attempts import Attempts
 from .benchmarking import batch_size, benchmark_feeds, interleave, point_result, schedule
 from .crops import Gallery
+from .disturbances import measure_steadily
+from .hardware import Counters
 from .isolation import Opening, VariantFailure
-from .quality import Comparison, NonFiniteOutput, ShapeMismatch, check_comparable
+from .probing import PROBE_CALLS, Bar, lower, objection
+from .quality import NonFiniteOutput, ShapeMismatch, check_comparable
 from .references import Reference, check_reference
-
-Inputs = Mapping[str, NDArray[Any]]
-Outputs = list[NDArray[Any]]
-
-
-class Process(Protocol):
-    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
-
-    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]: ...
-
-    def bind(self, point: str, feeds: Mapping[str, Path]) -> None: ...
-
-    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]: ...
-
-    def release(self, point: str) -> None: ...
-
-    def peak_memory_bytes(self) -> int: ...
-
-    def compile_seconds(self) -> float: ...
-
-    def close(self) -> None: ...
-
-
-Start = Callable[[Opening], Process]
-
-
-@dataclass
-class Trial:
-    """One form of the model on its way to a result.
-
-    Attributes:
-        variant: What is tried.
-        artifact: The file that would be served.
-        path: That file on the local disk.
-        comparison: With the baseline's outputs.
-        truth: With ground truth; None where there is none.
-        times_ns: Call times by point.
-        seconds: Time spent on it, from opening to the last turn.
-        compile_seconds: Of these, on compiling at first calls.
-    """
-
-    variant: Variant
-    artifact: Artifact
-    path: Path
-    comparison: Comparison
-    truth: Comparison | None = None
-    process: Process | None = None
-    failure: VariantFailure | None = None
-    peak_memory_bytes: int | None = None
-    times_ns: dict[str, list[int]] = field(default_factory=dict)
-    seconds: float = 0.0
-    compile_seconds: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.variant.name
-
-    @property
-    def running(self) -> Process:
-        """The open process."""
-        if self.process is None:
-            raise VariantFailure(VariantReason.CRASHED, f"{self.name} is not running")
-        return self.process
-
-    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
-        """As benchmarking.Participant."""
-        with self.clocked():
-            return self.running.take_turn(point, seconds=seconds, calls=calls)
-
-    @contextmanager
-    def clocked(self) -> Iterator[None]:
-        """Count the time of the block as spent on this trial."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds += time.monotonic() - started
-
-    def compare(self, baseline: Outputs, outputs: Outputs, truth: Reference | None) -> None:
-        """Compare a sample's outputs with the baseline's and, where there is one, with the truth.
-
-        Raises:
-            ComparisonError
-        """
-        self.comparison.add(baseline, outputs)
-        if self.truth is not None and truth is not None:
-            self.truth.add_truth(truth.outputs, outputs)
-
-    def quality(self) -> list[QualityResult]:
-        """Return what gates judge: by ground truth where there is one."""
-        if self.failure is not None:
-            return []
-        return (self.comparison if self.truth is None else self.truth).results()
-
-    def _agreement(self) -> list[QualityResult] | None:
-        by_truth = self.truth is not None and self.failure is None
-        return (self.comparison.results() or None) if by_truth else None
-
-    def close(self) -> None:
-        """End the process, if it runs."""
-        if self.process is not None:
-            self.process.close()
-            self.process = None
-
-    def result(
-        self, points: Sequence[BenchmarkPoint], inputs: Sequence[InputSpec]
-    ) -> VariantResult:
-        """Return what was found; a measured variant is Passed until gates judge it."""
-        measured: list[PointResult] = []
-        if self.failure is None:
-            measured = [
-                point_result(p, self.times_ns[p.name], batch_size(inputs, p.dimensions))
-                for p in points
-            ]
-        return VariantResult(
-            name=self.name,
-            runtime=self.variant.runtime,
-            precision=self.variant.precision,
-            torch_mode=torch_mode(self.variant),
-            state=VariantState.PASSED if self.failure is None else VariantState.FAILED,
-            reason=None if self.failure is None else self.failure.reason,
-            message=None if self.failure is None else str(self.failure),
-            artifact=self.artifact,
-            peak_memory_bytes=self.peak_memory_bytes,
-            quality=self.quality(),
-            agreement=self._agreement(),
-            points=measured,
-            seconds=round(self.seconds, 3),
-            compile_seconds=round(self.compile_seconds, 3) or None,
-        )
-
-
-def torch_mode(variant: Variant) -> TorchMode | None:
-    """Return how PyTorch runs a variant; None for another runtime."""
-    if variant.runtime is not Runtime.PYTORCH:
-        return None
-    return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
+from .trial import Inputs, Outputs, Start, Trial
 
 
 @dataclass(frozen=True)
@@ -187,7 +46,10 @@ class Setup:
         threads: Per runtime.
         memory_budget: Bytes that open processes may take together; None for no bound.
         start: Starts a process that has a model open.
+        attempts: Told what is at work, in case the container is killed.
+        counters: Reads what others had of the CPU.
         workdir: For arrays; holds one sample and the points' inputs at a time.
+        prunes: Leave what a short probe shows to be hopeless out of the benchmark.
         gallery: Collects pictures of the comparison; None for none.
     """
 
@@ -199,10 +61,13 @@ class Setup:
     threads: int
     memory_budget: int | None
     start: Start
+    attempts: Attempts
+    counters: Callable[[], Counters]
     workdir: Path
     log: Log
     truth: Callable[[int], Reference] | None = None
     gallery: Gallery | None = None
+    prunes: bool = False
 
 
 def _save(arrays: Inputs, folder: Path) -> dict[str, Path]:
@@ -235,6 +100,7 @@ class Trials:
         self._baseline = baseline
         self._variants = variants
         self._baseline_compared = False
+        self._bars: dict[str, Bar] = {}
 
     def run(self) -> None:
         """Fill in all trials: comparison, times, memory, or failure.
@@ -251,8 +117,11 @@ class Trials:
                 self._open(self._baseline)
             while True:
                 group = self._admit(waiting)
-                self._compare(group)
-                self._time(group)
+                with self._setup.attempts.working(*(trial.name for trial in group)):
+                    self._compare(group)
+                if self._setup.prunes:
+                    self._prune(group)
+                self._time(_alive(group))
                 for trial in group:
                     trial.close()
                 if not waiting:
@@ -263,9 +132,10 @@ class Trials:
         if trial is self._baseline:
             raise BaselineError(f"the model as it came fails: {failure}") from failure
         trial.failure = failure
+        how = "skipped" if failure.reason is VariantReason.TOO_SLOW else "failed"
         self._setup.log(
             "variant",
-            f"{trial.name} failed: {failure}",
+            f"{trial.name} {how}: {failure}",
             variant=trial.name,
             reason=failure.reason,
         )
@@ -314,9 +184,9 @@ class Trials:
         group: list[Trial] = []
         used = self._baseline.peak_memory_bytes or 0
         budget = self._setup.memory_budget
-        while waiting:
+        while waiting and not (group and (group[-1].alone or waiting[0].alone)):
             trial = waiting.popleft()
-            with self._attempt(trial):
+            with self._attempt(trial), self._setup.attempts.working(trial.name):
                 self._open(trial)
             if trial.failure is not None:
                 continue
@@ -381,6 +251,49 @@ class Trials:
                 with self._attempt(trial):
                     gallery.keep(number, trial.name, self._evaluate(trial, files))
 
+    def _prune(self, group: Sequence[Trial]) -> None:
+        """Fail what a few calls show to be hopeless at every point."""
+        baseline, suspects = self._baseline, _alive(group)
+        objections: dict[str, str] = {}
+        for point in self._setup.points:
+            if not suspects:
+                return
+            fp32 = [t for t in _alive(group) if t.variant.precision is Precision.FP32]
+            fastest = self._probe([baseline, *fp32, *(t for t in suspects if t not in fp32)], point)
+            known = {t.name: fastest[t.name] for t in (baseline, *fp32) if t.name in fastest}
+            # The baseline at least: where it fails, it all ends.
+            bar = lower(self._bars.get(point.name), known)
+            self._bars[point.name] = bar
+            found = {
+                trial.name: words
+                for trial in _alive(suspects)
+                if (words := objection(fastest[trial.name], bar, point.name)) is not None
+            }
+            objections = found | objections
+            suspects = [trial for trial in suspects if trial.name in found]
+        for trial in suspects:
+            self._fail(trial, VariantFailure(VariantReason.TOO_SLOW, objections[trial.name]))
+
+    def _probe(self, trials: Sequence[Trial], point: BenchmarkPoint) -> dict[str, int]:
+        """Return the fastest of a few calls, nanoseconds, of those that do not fail."""
+        setup = self._setup
+        feeds = benchmark_feeds(setup.inputs, point.dimensions, setup.samples)
+        files = _save(feeds, setup.workdir / "point")
+        setup.log("probe", f"a few calls each at point {point.name}", point=point.name)
+        fastest: dict[str, int] = {}
+        for trial in trials:
+            with self._attempt(trial):
+                self._bind(trial, point, files)
+                times = trial.running.take_turn(point.name, seconds=0, calls=PROBE_CALLS)
+                trial.running.release(point.name)
+                fastest[trial.name] = min(times)
+        return fastest
+
+    def _bind(self, trial: Trial, point: BenchmarkPoint, files: Mapping[str, Path]) -> None:
+        variant = () if trial is self._baseline else (trial.name,)
+        with self._setup.attempts.working(*variant):
+            trial.running.bind(point.name, files)
+
     def _time(self, group: Sequence[Trial]) -> None:
         """Time the group and the baseline at every point."""
         setup = self._setup
@@ -390,20 +303,28 @@ class Trials:
             files = _save(feeds, setup.workdir / "point")
             for trial in _alive(everyone):
                 with self._attempt(trial):
-                    trial.running.bind(point.name, files)
+                    self._bind(trial, point, files)
                     self._note_compiling(trial)
             setup.log("benchmark", f"measuring at point {point.name}", point=point.name)
-            times = interleave(
-                _alive(everyone),
-                point.name,
-                schedule(setup.min_duration_seconds),
-                warmup_seconds=setup.warmup_seconds,
-                drop=self._fail,
-                failures=VariantFailure,
+            times, disturbed = measure_steadily(
+                partial(self._rounds, everyone, point), setup.counters, setup.log
             )
             for trial in _alive(everyone):
+                if disturbed is not None:
+                    trial.disturbed.setdefault(point.name, disturbed)
                 with self._attempt(trial):
                     self._wind_up(trial, point, times[trial.name])
+
+    def _rounds(self, everyone: Sequence[Trial], point: BenchmarkPoint) -> dict[str, list[int]]:
+        setup = self._setup
+        return interleave(
+            _alive(everyone),
+            point.name,
+            schedule(setup.min_duration_seconds),
+            warmup_seconds=setup.warmup_seconds,
+            drop=self._fail,
+            failures=VariantFailure,
+        )
 
     def _note_compiling(self, trial: Trial) -> None:
         """Log what compiling took so far: evaluating and binding did it, before the first turn."""

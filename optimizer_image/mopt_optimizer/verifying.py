@@ -71,6 +71,11 @@ def random_inputs(
     ]
 
 
+def granted_threads() -> int:
+    """Return the threads that OMP_NUM_THREADS grants; 0, a runtime's own choice, without it."""
+    return int(os.environ.get(THREADS_VARIABLE, "0"))
+
+
 def new_session(
     path: Path | bytes, *, optimized: bool, folder: Path | None = None
 ) -> InferenceSession:
@@ -85,7 +90,7 @@ def new_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get(THREADS_VARIABLE, "0"))
+    options.intra_op_num_threads = granted_threads()
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL

@@ -12,7 +12,6 @@ from mopt_api.plan import (
     Credentials,
     baseline_variant,
     benchmark_points,
-    default_variants,
     measure_plan,
     objective_point,
     prepare_plan,
@@ -112,11 +111,6 @@ def test_without_points_there_is_one_at_opt(spec: dict[str, Any]) -> None:
     parsed = ModelOptimizationSpec.model_validate(spec)
     (point,) = benchmark_points(parsed.benchmark, parsed.dimensions)
     assert point.name == objective_point(parsed.objective, parsed.benchmark) == "opt"
-
-
-def test_default_variants_have_distinct_names() -> None:
-    names = [variant.name for variant in default_variants()]
-    assert len(set(names)) == len(names)
 
 
 def test_credential_variables() -> None:

@@ -278,3 +278,68 @@ def test_a_stricter_gate_never_lets_more_pass(
         return {v.name for v in verdict.variants if v.state is VariantState.PASSED}
 
     assert passing(high) <= passing(low)
+
+
+@given(VARIANTS, st.floats(1, 20), st.floats(1, 20))
+def test_a_higher_minimum_speedup_never_lets_another_win(
+    variants: list[VariantResult], one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    lenient = choose(*variants, objective=Objective(minimum_speedup=low)).selected
+    strict = choose(*variants, objective=Objective(minimum_speedup=high)).selected
+    assert strict in (lenient, "baseline")
+
+
+@given(VARIANTS, st.floats(1, 10))
+def test_on_no_winner_decides_only_where_nothing_wins(
+    variants: list[VariantResult], minimum_speedup: float
+) -> None:
+    def selected(on_no_winner: OnNoWinner) -> str | None:
+        objective = Objective(minimum_speedup=minimum_speedup, on_no_winner=on_no_winner)
+        return choose(*variants, objective=objective).selected
+
+    kept, failed = selected(OnNoWinner.KEEP_BASELINE), selected(OnNoWinner.FAIL)
+    assert (kept, failed) == ("baseline", None) or kept == failed
+
+
+@given(VARIANTS.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))))
+def test_the_order_of_variants_decides_among_equals_only(
+    orders: tuple[list[VariantResult], list[VariantResult]],
+) -> None:
+    one, other = (choose(*order) for order in orders)
+    speed = {v.name: v.speedup for v in (one.baseline, *one.variants)}
+    assert one.selected is not None
+    assert other.selected is not None
+    assert speed[one.selected] == speed[other.selected]
+    assert {v.name: v for v in one.variants} == {v.name: v for v in other.variants}
+    # Among equals the first: what was listed before the winner is no better and not as good.
+    for verdict in (one, other):
+        names = [v.name for v in verdict.variants if v.state is VariantState.PASSED]
+        if verdict.selected in names:
+            before = names[: names.index(verdict.selected)]
+            assert all((speed[name] or 0) < (speed[verdict.selected] or 0) for name in before)
+
+
+@given(VARIANTS, st.data())
+def test_a_quality_that_is_nan_never_wins(
+    variants: list[VariantResult], data: st.DataObject
+) -> None:
+    names = [v.name for v in variants]
+    spoilt = data.draw(st.sets(st.sampled_from(names)) if names else st.just(set()))
+    nan = QualityResult(metric=QualityMetric.PSNR, worst=math.nan, mean=math.nan)
+    there = [v.model_copy(update={"quality": [nan]}) if v.name in spoilt else v for v in variants]
+    verdict = choose(*there)
+    assert verdict.selected not in spoilt
+    judged = {v.name: v.state for v in verdict.variants}
+    assert all(judged[name] is not VariantState.PASSED for name in spoilt)
+
+
+@pytest.mark.parametrize("metric", list(ObjectiveMetric))
+def test_a_figure_that_is_nan_never_wins(metric: ObjectiveMetric) -> None:
+    nan = variant("nan", math.nan, size=10**9)
+    real = variant("real", 50, size=10)
+    objective = Objective(metric=metric)
+    for order in ((nan, real), (real, nan)):
+        assert choose(*order, objective=objective).selected != "nan"
+        expected = choose(real, objective=objective).selected
+        assert choose(*order, objective=objective).selected == expected

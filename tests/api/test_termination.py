@@ -102,6 +102,7 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
         baseline=_largest_variant(rng, metrics, large=large),
         variants=[_largest_variant(rng, metrics, large=large) for _ in range(12)],
         selected="x" * 40,
+        unstable=True,
     )
     message = encode(summary)
     assert ModelOptimizationSpec.model_json_schema()["properties"]["quality"]["maxItems"] == (
@@ -115,6 +116,7 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
         v.model_copy(update=kept) for v in summary.variants
     ]
     assert (decoded.result, decoded.reference) == (summary.result, summary.reference)
+    assert decoded.unstable is True
 
 
 def test_external_data_of_a_usual_result_is_named() -> None:

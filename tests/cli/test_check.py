@@ -31,16 +31,24 @@ def outlooks(
     return {p.variant.name: (p.outlook, p.reason) for p in found}
 
 
-def test_all_defaults_are_tried_where_everything_is_there() -> None:
+def test_auto_tries_what_may_win_here_and_leaves_the_rest_out() -> None:
     found = outlooks(["avx512_bf16"], data=DATA)
-    assert set(found.values()) == {(Outlook.TRIED, None)}
-    assert "openvino-bf16" in found
+    assert set(found.values()) == {(Outlook.TRIED, None), (Outlook.LEFT_OUT, None)}
+    assert found["openvino-bf16"] == (Outlook.TRIED, None)
+    assert found["onnxruntime-fp16"] == (Outlook.LEFT_OUT, None)
+
+
+def test_auto_gives_a_reason_for_each() -> None:
+    spec = ModelOptimizationSpec.model_validate(BASE)
+    for prospect in prospects(spec, ["avx2"], tuple(Runtime), None):
+        assert prospect.message
 
 
 def test_static_int8_needs_calibration_data() -> None:
     found = outlooks(["avx512_bf16"])
     skipped = {n for n, (o, r) in found.items() if r is VariantReason.NO_CALIBRATION_DATA}
-    assert skipped == {n for n in found if "int8" in n}
+    others = {"onnxruntime-int8-dynamic", "pytorch-int8"}
+    assert skipped == {n for n in found if "int8" in n} - others
     assert {"onnxruntime-int8", "openvino-int8-nncf"} <= skipped
     assert found["openvino-fp32"] == (Outlook.TRIED, None)
 
@@ -125,17 +133,25 @@ def test_reasons_are_those_of_the_stages() -> None:
     """What check foretells is what prepare and measure do."""
     from mopt_api.enums import ModelFormat
     from mopt_api.plan import prepare_plan
+    from mopt_optimizer._prepare_child import Quantized
     from mopt_optimizer.assigning import assign
     from mopt_optimizer.forms import form_of
-    from mopt_optimizer.measure import cannot_run
+    from mopt_optimizer.searching import cannot_run
 
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants
     assert any(form.needs_samples for v in variants if (form := form_of(v)))
-    _, skipped = assign(variants, ModelFormat.ONNX, [], calibrated=False)
+    made = [
+        Quantized(name=form.name(), file="model.onnx")
+        for v in variants
+        if (form := form_of(v)) and not form.needs_samples
+    ]
+    _, skipped = assign(variants, ModelFormat.ONNX, made, calibrated=False)
     expected = {s.name: s.reason for s in skipped}
     for variant in variants:
         if result := cannot_run(variant, ["avx2"], "12.2.0"):
             expected[variant.name] = result.reason  # type: ignore[assignment]
-    found = {n: r for n, (o, r) in outlooks(["avx2"]).items() if o is Outlook.SKIPPED}
-    assert found == expected
+    by_auto = outlooks(["avx2"])
+    by_hand = outlooks(["avx2"], variants=[v.to_api() for v in variants])
+    for told in (by_auto, by_hand):
+        assert {n: r for n, (o, r) in told.items() if o is Outlook.SKIPPED} == expected

@@ -7,21 +7,27 @@ from typing import Any
 
 from rich.console import Console
 
-from mopt_cli.table import render
+from mopt_api.result import SearchEntry
+from mopt_api.status import ModelOptimizationStatus
+from mopt_cli.table import render, render_target
 
 GATE = "worst PSNR 31.00 is below 40"
 
 
-def shown(**target: Any) -> str:
-    plain = {
+def plain() -> dict[str, Any]:
+    return {
         "name": "default",
         "hardware": {"cpu": "Test CPU", "threads": 2},
         "point": "opt",
+        "baseline": variant("baseline", 31),
         "report": {"digest": "sha256:0", "uri": "s3://out/blobs/sha256/0"},
     }
+
+
+def shown(**target: Any) -> str:
     printed = io.StringIO()
     console = Console(file=printed, width=200)
-    console.print(render({"status": {"targets": [plain | target]}}))
+    console.print(render({"status": {"targets": [plain() | target]}}))
     return printed.getvalue()
 
 
@@ -66,3 +72,17 @@ def test_the_page_is_named_beside_the_result() -> None:
     lines = shown(baseline=variant("baseline", 31), report=where).split("\n")
     assert "result: s3://out/blobs/sha256/0" in lines
     assert "report: s3://out/reports/0.html" in lines
+
+
+def test_an_unstable_measurement_is_told() -> None:
+    baseline = variant("baseline", 31)
+    assert "point opt, unstable: others had the CPU" in shown(baseline=baseline, unstable=True)
+    assert "unstable" not in shown(baseline=baseline)
+
+
+def test_what_auto_left_out_is_told() -> None:
+    status = ModelOptimizationStatus.model_validate({"targets": [plain()]})
+    left_out = [SearchEntry(variant="onnxruntime-fp16", taken=False, reason="no contender")]
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(render_target(status.targets[0], left_out))
+    assert "onnxruntime-fp16: not tried: no contender" in printed.getvalue()

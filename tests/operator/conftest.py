@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.plan import Stage, default_variants
+from mopt_api.plan import Stage
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import Hardware, Latency, QualityResult, SourceInfo
 from mopt_api.spec import Variant
@@ -35,6 +36,7 @@ from mopt_operator.settings import Settings
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 MODEL_SHA = hashlib.sha256(b"model").hexdigest()
 MODEL_BYTES = 4_900_000
+AUTO = contenders(SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True))
 
 
 def digest(text: str) -> str:
@@ -71,7 +73,7 @@ def manifest(name: str = "sr", **spec: Any) -> dict[str, Any]:
                 "evaluation": {"uri": "s3://data/evaluation/"},
             },
             # What is made does not depend on the gates: they select among figures that are there.
-            "variants": [_without_fallback(variant) for variant in default_variants()],
+            "variants": [_without_fallback(variant) for variant in AUTO],
             "quality": [{"metric": "PSNR", "minimum": 40}],
             "output": {"uri": "s3://optimized/sr", "credentialsSecretRef": {"name": "store"}},
         }
@@ -387,4 +389,4 @@ def resource_manifest() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def variant_names() -> list[str]:
-    return [variant.name for variant in default_variants()]
+    return [variant.name for variant in AUTO]

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from mopt_api.plan import Credentials
-from mopt_api.result import BASELINE, MeasureResult
+from mopt_api.result import BASELINE, MeasureResult, left_out
 from mopt_api.status import Report
 from mopt_api.termination import MeasureSummary, PrepareSummary
 
@@ -129,6 +129,6 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),
-        render_target(status),
+        render_target(status, left_out(result)),
         *(place(what, output_path(uri)) for what, uri in where),
     )

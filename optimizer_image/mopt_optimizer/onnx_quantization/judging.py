@@ -15,7 +15,7 @@ from mopt_api.spec import QualityGate
 
 from .._errors import QuantizationError
 from ..quality import Comparison, ComparisonError, check_comparable, sqnr
-from ..verifying import OnnxSession, RuntimeFailure, first_line
+from ..verifying import OnnxSession, RuntimeFailure, first_line, granted_threads
 from ._graphs import serialized
 from .observing import Sample
 
@@ -144,7 +144,9 @@ def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[An
     core = ov.Core()
     try:
         compiled = core.compile_model(
-            core.read_model(serialized(model)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+            core.read_model(serialized(model)),
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": granted_threads()},
         )
         results = compiled(dict(sample))
     except RuntimeError as error:

@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from .._errors import CalibrationError, DiskError, ModelError, QuantizationError
 from ..onnx_quantization._graphs import open_float_model, save_model, serialized
 from ..onnx_quantization.observing import Sample, check_sample, model_inputs
 from ..store import disk_errors, replacing
-from ..verifying import first_line
+from ..verifying import first_line, granted_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -185,7 +186,7 @@ def _quantized(
     preset = nncf.QuantizationPreset
     try:
         # It draws progress bars to standard output.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _limited_sessions():
             result: AnyModel = nncf.quantize(
                 model,
                 nncf.Dataset(samples),
@@ -209,6 +210,29 @@ def _quantized(
         TypeError,
     ) as error:
         raise QuantizationError(f"NNCF cannot quantize it: {first_line(error)}") from error
+
+
+@contextmanager
+def _limited_sessions() -> Iterator[None]:
+    """Give the ONNX Runtime sessions that NNCF opens the threads that are granted.
+
+    It makes their options itself and has none for threads; ONNX Runtime then takes one per core of
+    the machine, and the container is throttled.
+    """
+    import onnxruntime
+
+    original = onnxruntime.SessionOptions
+
+    def limited() -> onnxruntime.SessionOptions:
+        options = original()
+        options.intra_op_num_threads = granted_threads()
+        return options
+
+    onnxruntime.SessionOptions = limited
+    try:
+        yield
+    finally:
+        onnxruntime.SessionOptions = original
 
 
 def _nncf() -> ModuleType:

@@ -25,6 +25,7 @@ from mopt_api.result import (
     SampleCrops,
     VariantResult,
     VariantState,
+    left_out,
 )
 from mopt_api.spec import QualityGate
 
@@ -130,6 +131,7 @@ def render_page(
         compared=[v for v in everyone if v.quality and verdicts.was_measured(v)],
         reference=verdicts.reference(result),
         rows=[_row(variant, result, plan) for variant in everyone],
+        left_out=left_out(result),
         scatters=_scatters(result, plan),
         latencies=[
             strips

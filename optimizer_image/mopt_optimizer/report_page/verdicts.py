@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
 from mopt_api.plan import MeasurePlan, ReportPlan
@@ -33,6 +33,7 @@ REASONS = {
     VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
     VariantReason.NO_NATIVE_BF16: "this CPU does not compute in BF16",
     VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
+    VariantReason.TOO_SLOW: "a few calls showed that it cannot win",
     VariantReason.BUILD_FAILED: "could not be built or opened",
     VariantReason.CRASHED: "its process ended unexpectedly",
     VariantReason.TIMED_OUT: "took too long",
@@ -154,6 +155,15 @@ def _sentence(text: str) -> str:
 
 def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     """Return what was decided on a target."""
+    decided = _decided(result, plan)
+    speed = at_point(result.baseline, result.objective_point)
+    if speed is None or not speed.unstable:
+        return decided
+    warning = f"Unstable: others had the CPU while it was measured ({speed.message})."
+    return replace(decided, sentences=[*decided.sentences, warning])
+
+
+def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     everyone = [result.baseline, *result.variants]
     chosen = next((v for v in everyone if v.name == result.selected), None)
     needed = (

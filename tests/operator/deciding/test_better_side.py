@@ -55,6 +55,10 @@ def target() -> TargetStatus:
         ],
         selected="fast",
     )
+    return told(summary)
+
+
+def told(summary: MeasureSummary) -> TargetStatus:
     decoded = decode(encode(summary))
     assert isinstance(decoded, MeasureSummary)
     return target_status(
@@ -80,6 +84,31 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
     assert sentence(judged, gates).endswith("MaxAbsError 0.00123")
 
 
+def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetStatus) -> None:
+    unstable = target.model_copy(update={"unstable": True})
+    for maximum in (0.1, 0.01, 0.001):
+        judged = reselected(unstable, spec(maximum), "now")
+        assert judged is not None
+        words = sentence(judged, spec(maximum).quality)
+        assert words.endswith("; unstable: others had the CPU")
+    assert "unstable" not in sentence(target, spec(0.1).quality)
+
+
 def test_only_metrics_that_were_measured_are_judged_anew() -> None:
     assert measures_all(MEASUREMENT, spec(0.01))
     assert not measures_all(Measurement(key="k", data_ranges={"PSNR": 1.0}), spec(0.01))
+
+
+def test_the_job_says_that_its_figures_are_unstable() -> None:
+    summary = MeasureSummary(
+        target="default",
+        result=DIGEST,
+        point="opt",
+        hardware=Hardware(),
+        software={},
+        baseline=measured("baseline", "PyTorch", 10, None),
+        variants=[],
+        selected="baseline",
+    )
+    assert told(summary).unstable is None
+    assert told(summary.model_copy(update={"unstable": True})).unstable is True

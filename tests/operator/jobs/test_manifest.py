@@ -207,6 +207,9 @@ def test_measure_job_whole(settings: Settings) -> None:
         "MOPT_REQUESTED_AT": "2026-11-01",
         "MOPT_SCRATCH_BYTES": str(20 * 2**30),
         "MOPT_NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+        "MOPT_JOB_UID": {
+            "fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}
+        },
         "HOME": "/tmp",
         "TMPDIR": "/tmp",
         "USER": "mopt",

@@ -11,6 +11,7 @@ from mopt_api.result import Disturbance
 from mopt_optimizer.hardware import (
     Counters,
     System,
+    busy_seconds,
     cpu_features,
     cpu_model,
     disturbance,
@@ -101,7 +102,9 @@ def test_a_container_reports_its_limits(container: Callable[[Path], Path], tmp_p
     assert hardware.threads == 2
     assert hardware.memory_bytes == 2 * GIB
     assert hardware.node == "node-7"
-    assert system.counters() == Counters(throttled_periods=17, steal_seconds=12.5)
+    assert system.counters() == Counters(
+        throttled_periods=17, steal_seconds=12.5, busy_seconds=135327.63
+    )
 
 
 def test_without_limits_the_machine_is_the_limit(tmp_path: Path) -> None:
@@ -231,6 +234,12 @@ def test_steal_is_over_all_cpus() -> None:
     assert steal_seconds(PROC_STAT, 100) == 12.5
     assert steal_seconds("cpu 1 2 3\n", 100) is None
     assert steal_seconds("", 100) is None
+
+
+def test_busy_is_what_is_neither_idle_nor_stolen() -> None:
+    # user, nice, system, idle, iowait, irq, softirq, steal, guest
+    assert busy_seconds("cpu  100 20 30 4000 500 6 7 800 90\ncpu0 1\n", 10) == 16.3
+    assert busy_seconds("cpu 1 2 3\n", 100) is None
 
 
 def test_disturbance_is_the_difference() -> None:

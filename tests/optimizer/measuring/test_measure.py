@@ -51,8 +51,9 @@ from mopt_optimizer._errors import (
 )
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.hardware import System, has_native_bf16
-from mopt_optimizer.measure import cannot_run, content_key, measure, software_versions
+from mopt_optimizer.measure import content_key, measure, software_versions
 from mopt_optimizer.report_page.verdicts import REASONS, gate_text
+from mopt_optimizer.searching import cannot_run
 from mopt_optimizer.store import open_store
 
 if TYPE_CHECKING:

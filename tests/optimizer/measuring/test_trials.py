@@ -17,11 +17,15 @@ from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
 from mopt_api.spec import BenchmarkPoint, Variant
 from mopt_optimizer._errors import BaselineError, DataError
+from mopt_optimizer._files import FileStore
+from mopt_optimizer.attempts import Attempts
 from mopt_optimizer.crops import Gallery
+from mopt_optimizer.hardware import Counters
 from mopt_optimizer.isolation import Opening, VariantFailure
 from mopt_optimizer.quality import Comparison, NotAnImage
 from mopt_optimizer.references import Reference
-from mopt_optimizer.trials import Setup, Trial, Trials
+from mopt_optimizer.trial import Trial
+from mopt_optimizer.trials import Setup, Trials
 
 MS = 1_000_000
 INPUT = InputSpec(name="image", shape=["batch", 3, "side", "side"])
@@ -41,6 +45,7 @@ class Behaviour:
         call_ns: Time of each call.
         memory: Bytes.
         fails: Name of the operation that fails.
+        slow_at: Point at which a call takes four times as long.
         value: Replaces the output's first value.
     """
 
@@ -50,6 +55,7 @@ class Behaviour:
     fails: str | None = None
     value: float | None = None
     shape: tuple[int, ...] | None = None
+    slow_at: str | None = None
 
 
 @dataclass
@@ -60,6 +66,7 @@ class World:
     events: list[str] = field(default_factory=list)
     open_now: set[str] = field(default_factory=set)
     most_open: int = 0
+    turns: int = 0
 
     def start(self, opening: Opening) -> FakeProcess:
         self.events.append(f"open {opening.name}")
@@ -102,7 +109,8 @@ class FakeProcess:
         assert point in self._bound
         assert seconds >= 0
         self._note("turn")
-        return [self._does.call_ns] * calls
+        self._world.turns += 1
+        return [self._does.call_ns * (4 if point == self._does.slow_at else 1)] * calls
 
     def release(self, point: str) -> None:
         self._bound.remove(point)
@@ -128,13 +136,17 @@ def truth(index: int, shape: tuple[int, ...] = (1, 3, 4, 4)) -> Reference:
 
 
 def trial(
-    variant: Variant, comparison: Comparison | None = None, *, by_truth: bool = False
+    variant: Variant,
+    comparison: Comparison | None = None,
+    *,
+    by_truth: bool = False,
+    alone: bool = False,
 ) -> Trial:
     artifact = Artifact(digest=f"sha256:{'0' * 64}", size_bytes=1, format=ArtifactFormat.ONNX)
     if comparison is None:
         comparison = Comparison({QualityMetric.PSNR: 1.0})
     other = Comparison({QualityMetric.PSNR: 1.0}) if by_truth else None
-    return Trial(variant, artifact, Path("model.onnx"), comparison, other)
+    return Trial(variant, artifact, Path("model.onnx"), comparison, other, alone)
 
 
 def run(
@@ -147,6 +159,10 @@ def run(
     truth: Callable[[int], Reference] | None = None,
     gallery: Gallery | None = None,
     compiled: tuple[str, ...] = (),
+    int8: tuple[str, ...] = (),
+    alone: tuple[str, ...] = (),
+    prunes: bool = False,
+    throttled_each_turn: int = 0,
     logged: list[tuple[str, dict[str, Any]]] | None = None,
 ) -> dict[str, VariantResult]:
     def log(step: str, message: str, **fields: object) -> None:
@@ -162,6 +178,9 @@ def run(
         threads=2,
         memory_budget=budget,
         start=world.start,
+        attempts=Attempts(FileStore(tmp_path), "", None, log),
+        counters=lambda: Counters(world.turns * throttled_each_turn, 0.0, 0.0),
+        prunes=prunes,
         workdir=tmp_path,
         log=log,
         truth=truth,
@@ -174,11 +193,12 @@ def run(
             Variant(
                 name=name,
                 runtime=Runtime.PYTORCH if name in compiled else Runtime.ONNX_RUNTIME,
-                precision=Precision.FP32,
+                precision=Precision.INT8 if name in int8 else Precision.FP32,
                 torch_mode=TorchMode.COMPILED if name in compiled else None,
             ),
             comparison,
             by_truth=by_truth,
+            alone=name in alone,
         )
         for name in world.behaviours
         if name != "baseline"
@@ -364,3 +384,89 @@ def test_pictures_show_the_same_samples_in_every_group(tmp_path: Path) -> None:
     crops = gallery.crops()
     assert crops is not None
     assert [[v.variant for v in s.variants] for s in crops.samples] == [["a", "b", "c"]]
+
+
+SLOW = Behaviour(call_ns=31 * MS)
+
+
+def test_a_probe_drops_what_is_three_times_as_slow_as_the_fastest_fp32(tmp_path: Path) -> None:
+    there = world(fp32=Behaviour(call_ns=10 * MS), nearly=Behaviour(call_ns=30 * MS), slow=SLOW)
+    results = run(tmp_path, there, prunes=True, int8=("nearly", "slow"))
+    slow = results["slow"]
+    assert (slow.state, slow.reason) == (VariantState.SKIPPED, VariantReason.TOO_SLOW)
+    assert slow.message == (
+        "probed at 31 ms a call at point small, baseline at 10 ms: more than 3 times as long"
+    )
+    assert slow.points == []
+    # Calls of the probe, one turn at each point, are no figures.
+    assert there.events.count("turn slow") == len(POINTS)
+    for name in ("baseline", "fp32", "nearly"):
+        assert results[name].state is VariantState.PASSED
+        assert [p.runs for p in results[name].points] == [12, 12]
+    assert there.open_now == set()
+
+
+def test_the_bar_is_no_variant_that_may_still_be_rejected(tmp_path: Path) -> None:
+    there = world(int8=Behaviour(call_ns=1 * MS), fp32=Behaviour(call_ns=9 * MS))
+    results = run(tmp_path, there, prunes=True, int8=("int8",))
+    assert [r.state for r in results.values()] == [VariantState.PASSED] * 3
+
+
+def test_the_baseline_is_never_dropped(tmp_path: Path) -> None:
+    there = world(Behaviour(call_ns=100 * MS), fast=Behaviour(call_ns=1 * MS))
+    results = run(tmp_path, there, prunes=True)
+    assert [p.latency_ms.p50 for p in results["baseline"].points] == [100, 100]
+
+
+def test_what_is_slow_at_one_point_only_stays(tmp_path: Path) -> None:
+    there = world(uneven=Behaviour(call_ns=9 * MS, slow_at="small"), slow=SLOW)
+    results = run(tmp_path, there, prunes=True)
+    assert results["uneven"].state is VariantState.PASSED
+    assert results["slow"].reason is VariantReason.TOO_SLOW
+
+
+def test_a_later_group_is_held_to_the_bar_of_an_earlier_one(tmp_path: Path) -> None:
+    there = world(fast=Behaviour(call_ns=1 * MS, memory=200), slow=SLOW)
+    results = run(tmp_path, there, prunes=True, budget=300)
+    assert results["slow"].reason is VariantReason.TOO_SLOW
+    assert "fast at 1 ms" in (results["slow"].message or "")
+
+
+def test_listed_variants_are_not_probed(tmp_path: Path) -> None:
+    there = world(slow=SLOW)
+    assert run(tmp_path, there)["slow"].state is VariantState.PASSED
+
+
+@pytest.mark.parametrize("fails", ["bind", "turn"])
+def test_a_variant_that_fails_in_the_probe_fails(tmp_path: Path, fails: str) -> None:
+    results = run(tmp_path, world(bad=Behaviour(fails=fails), good=Behaviour()), prunes=True)
+    assert results["bad"].reason is VariantReason.CRASHED
+    assert results["good"].state is VariantState.PASSED
+
+
+def test_a_suspect_is_open_beside_no_other_variant(tmp_path: Path) -> None:
+    there = world(**{name: Behaviour() for name in "abcd"})
+    results = run(tmp_path, there, alone=("b",))
+    opened = [event for event in there.events if event.startswith(("open", "turn"))]
+    turns = opened.index("turn b")
+    assert opened.index("open b") > opened.index("turn a")
+    assert opened.index("open c") > turns
+    assert {r.state for r in results.values()} == {VariantState.PASSED}
+
+
+def test_a_disturbed_point_is_measured_again_and_told(tmp_path: Path) -> None:
+    there = world(v=Behaviour())
+    logged: list[tuple[str, dict[str, Any]]] = []
+    # Each turn costs many quota periods, whatever time the test itself takes.
+    results = run(tmp_path, there, throttled_each_turn=100_000, logged=logged)
+    for result in results.values():
+        assert [p.unstable for p in result.points] == [True, True]
+        assert [p.runs for p in result.points] == [12, 12]
+        assert "throttled 100% of the time" in (result.points[0].message or "")
+    repeated = [fields["repetition"] for _, fields in logged if "repetition" in fields]
+    assert repeated == [0, 1, 2] * len(POINTS)
+
+
+def test_an_undisturbed_point_is_not_unstable(tmp_path: Path) -> None:
+    results = run(tmp_path, world(v=Behaviour()))
+    assert [(p.unstable, p.message) for p in results["v"].points] == [(False, None)] * 2

@@ -16,8 +16,10 @@ from onnx import numpy_helper
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer._errors import CalibrationError, ModelError, QuantizationError
 from mopt_optimizer.openvino_models import NncfOptions, quantize_openvino_nncf
+from mopt_optimizer.openvino_models.nncf_int8 import _limited_sessions
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import open_runner
+from mopt_optimizer.verifying import THREADS_VARIABLE
 
 pytestmark = pytest.mark.optimizer
 
@@ -124,3 +126,16 @@ def test_onnx_is_one_file_of_integers(model: Path, samples: Samples, tmp_path: P
     assert 25 < sqnr(expected, run(one, feeds)) < 80
     kept = quantize_openvino_nncf(model, partly, samples, NncfOptions(exclude=("second",)))
     assert kept.fake_quantizers == 1
+
+
+def test_its_sessions_get_the_threads_that_are_granted(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nncf.onnx.engine import ONNXEngine  # type: ignore[import-untyped]
+
+    monkeypatch.setenv(THREADS_VARIABLE, "3")
+    with _limited_sessions():
+        limited = ONNXEngine(onnx.load(model)).sess.get_session_options()
+    assert limited.intra_op_num_threads == 3
+    # Only while NNCF is at work: 0 leaves the choice to ONNX Runtime.
+    assert ONNXEngine(onnx.load(model)).sess.get_session_options().intra_op_num_threads == 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mopt_api.candidates import SearchAim, SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.plan import default_variants
 from mopt_api.result import VariantReason, VariantState
 from mopt_api.spec import QualityGate, Variant
 from mopt_optimizer._prepare_child import Quantized
@@ -120,6 +120,9 @@ def test_each_variant_gets_its_file_or_a_reason() -> None:
     }
 
 
-def test_every_default_variant_can_be_made_of_every_format() -> None:
+def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:
     for model_format in ModelFormat:
-        assert [v.name for v in default_variants() if unfit(v, model_format)] == []
+        for aim in SearchAim:
+            for calibrated in (True, False):
+                facts = SearchFacts(model_format=model_format, calibrated=calibrated, aim=aim)
+                assert [v.name for v in contenders(facts) if unfit(v, model_format)] == []

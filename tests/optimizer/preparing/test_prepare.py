@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ..conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
+
+AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
 
 
 class Bench:
@@ -437,6 +440,22 @@ def test_data_is_not_fetched_for_dynamic_int8_alone(bench: Bench, plan: PrepareP
     result, _ = bench.run(plan.model_copy(update={"variants": [int8("d", mode="Dynamic")]}))
     assert result.calibration_samples is None
     assert "calibration-data" not in bench.steps
+
+
+def test_auto_makes_no_form_that_the_operators_rule_out(bench: Bench, plan: PreparePlan) -> None:
+    facts = AUTO.model_copy(update={"calibrated": False})
+    variants = contenders(facts)
+    update = {"calibration": None, "variants": variants, "search": facts}
+    result, _ = bench.run(plan.model_copy(update=update))
+    assert result.operators is not None
+    assert result.operators["Conv"] == 2
+    assert "MatMul" not in result.operators
+    assert [entry.name for entry in result.artifacts] == ["fp32"]
+    # Dynamic INT8 was planned, and is neither made nor failed.
+    planned = {variant.name for variant in variants}
+    told = {*result.variant_artifacts, *(entry.name for entry in result.skipped)}
+    assert planned - told == {"onnxruntime-int8-dynamic"}
+    assert {entry.reason for entry in result.skipped} == {VariantReason.NO_CALIBRATION_DATA}
 
 
 def test_failed_quantization_fails_its_variants_only() -> None:

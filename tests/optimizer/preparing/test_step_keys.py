@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
-from mopt_api.plan import PlannedData, PlannedModel, PreparePlan, default_variants
+from mopt_api.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate, Quantization
 from mopt_optimizer.forms import Form, FormKind
 from mopt_optimizer.step_keys import export_key, form_key, manifest_key, software_versions
 
+AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
 COMMON = {"python", "machine", "mopt", "numpy"}
 ONNX = {"onnx", "onnx-ir", "onnxscript", "onnxruntime"}
 OTHERS = {"torch", "torchao", "openvino", "nncf", "pillow", "scikit-image"}
@@ -35,7 +37,7 @@ def plan() -> PreparePlan:
         inputs=[InputSpec(name="image", shape=["batch", 3, 8, 8])],
         dimensions={"batch": DimensionRange(min=1, opt=1, max=4)},
         calibration=PlannedData(uri="s3://here/data", samples=8, images=ImageTransform()),
-        variants=default_variants(),
+        variants=contenders(AUTO),
         output_uri="s3://here/out",
         quality=[GATE],
     )
@@ -49,6 +51,7 @@ def other_plans(plan: PreparePlan) -> dict[str, PreparePlan]:
         "inputs": [plan.inputs[0].model_copy(update={"name": "picture"})],
         "dimensions": sizes,
         "variants": plan.variants[:1],
+        "search": AUTO,
         "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=41)],
         "output_uri": "s3://here/elsewhere",
     }
@@ -163,7 +166,7 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
     key = manifest_key(plan, SAMPLES, SOFTWARE)
     others = other_plans(plan).items()
     changed = {name for name, other in others if manifest_key(other, SAMPLES, SOFTWARE) != key}
-    assert changed == {"model", "inputs", "dimensions", "variants", "quality"}
+    assert changed == {"model", "inputs", "dimensions", "search", "variants", "quality"}
     assert manifest_key(plan, None, SOFTWARE) != key
     assert tools(lambda software: manifest_key(plan, SAMPLES, software)) == SOFTWARE.keys()
 

@@ -10,6 +10,7 @@ from mopt_api.result import (
     BASELINE,
     MeasureResult,
     QualityReference,
+    SearchEntry,
     VariantReason,
     VariantState,
 )
@@ -165,3 +166,32 @@ def test_by_ground_truth_the_baseline_is_judged_too() -> None:
         "to FP32 PSNR 36.26 dB",
     ):
         assert words in page.text
+
+
+def told(result: MeasureResult) -> str:
+    plan = report_results.plan()
+    return HtmlPage(render_page(result, plan, digest=report_results.DIGEST)).text
+
+
+def test_what_auto_left_out_is_told_with_its_reason(result: MeasureResult) -> None:
+    row = result.variants[0].name
+    search = [
+        SearchEntry(variant=row, taken=True, reason="a row of the table"),
+        SearchEntry(variant="onnxruntime-fp16", taken=False, reason="CPUs compute it in FP32"),
+    ]
+    text = told(result.model_copy(update={"search": search}))
+    assert "onnxruntime-fp16 : CPUs compute it in FP32" in text
+    assert "a row of the table" not in text
+    assert "Auto chose" not in told(result)
+
+
+def test_an_unstable_measurement_says_so(result: MeasureResult) -> None:
+    figure = "throttled 40% of the time, the least of 3 measurements"
+    points = [
+        p.model_copy(update={"unstable": True, "message": figure}) for p in result.baseline.points
+    ]
+    baseline = result.baseline.model_copy(update={"points": points})
+    assert f"Unstable: others had the CPU while it was measured ({figure})." in told(
+        result.model_copy(update={"baseline": baseline})
+    )
+    assert "Unstable" not in told(result)

@@ -27,7 +27,7 @@ from mopt_api.result import (
     VariantState,
     page_key,
 )
-from mopt_api.termination import ErrorSummary, MeasureSummary, decode
+from mopt_api.termination import ErrorSummary, MeasureSummary, decode, summarize_measure
 from mopt_optimizer._errors import DataError, ObjectNotFound
 from mopt_optimizer._progress import Log
 from mopt_optimizer.blobs import Blobs
@@ -257,3 +257,19 @@ def test_job_without_its_object_fails_for_good(tmp_path: Path, digest: str) -> N
     summary = decode(message)
     assert isinstance(summary, ErrorSummary)
     assert (code, summary.error.reason) == (70, "ObjectNotFound")
+
+
+def test_a_target_is_unstable_where_the_point_that_is_judged_is(
+    tmp_path: Path, blobs: Blobs, log: Log
+) -> None:
+    result = measured()
+    one, four = result.baseline.points
+    disturbed = one.model_copy(update={"unstable": True, "message": "throttled 40% of the time"})
+    baseline = result.baseline.model_copy(update={"points": [disturbed, four]})
+    stored = result.model_copy(update={"baseline": baseline})
+    digest = blobs.put_bytes(json.dumps(stored.to_api()).encode())
+    for point, expected in (("one", True), ("four", None)):
+        told = report(plan(tmp_path, digest, objective={"point": point}), {}, log)
+        summary = summarize_measure(*told)
+        assert summary.unstable is expected
+        assert ("unstable" in summary.to_api()) is (expected is not None)

@@ -1,0 +1,109 @@
+"""Which measurements others spoilt, and what is done then: they are repeated, then called unstable.
+
+Every form at a point is timed in the same rounds, so they are disturbed, and repeated, together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ._progress import Log
+from .hardware import Counters
+
+# The kubelet's cpuCFSQuotaPeriod, and the kernel's default.
+_PERIOD_SECONDS = 0.1
+# Of the time. A call in a throttled period ends late. With one period in twenty the median moves
+# within what differs from run to run anyway, and 90 of 100 calls are clean; more reach p90.
+THROTTLED_SHARE = 0.05
+# Of the CPU time that was wanted. Steal makes calls longer by about its share, and not those of all
+# forms alike; below a twentieth no speedup that is worth having changes sides.
+STEAL_SHARE = 0.05
+REPETITIONS = 2
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much others had, each 0 to 1; None where it is not told.
+
+    Attributes:
+        throttled: Part of the time in quota periods that were cut short.
+        stolen: Part of the CPU time wanted on this machine that the hypervisor gave to others. Not
+            of all CPU time: an idle CPU has nothing that could be stolen.
+    """
+
+    throttled: float | None
+    stolen: float | None
+
+    @property
+    def severity(self) -> float:
+        """The worse of both, in units of its threshold: above 1 is disturbed."""
+        return max((self.throttled or 0) / THROTTLED_SHARE, (self.stolen or 0) / STEAL_SHARE)
+
+    def words(self) -> str:
+        """Return the figures for people."""
+        throttled = self.throttled is not None and f"throttled {self.throttled:.0%} of the time"
+        stolen = self.stolen is not None and f"{self.stolen:.0%} of the CPU time stolen"
+        return ", ".join(part for part in (throttled, stolen) if part)
+
+
+def shares(before: Counters, after: Counters, seconds: float) -> Shares:
+    """Return what others had between two readings.
+
+    Args:
+        seconds: Time between them, above 0.
+    """
+    throttled = stolen = None
+    if before.throttled_periods is not None and after.throttled_periods is not None:
+        periods = after.throttled_periods - before.throttled_periods
+        throttled = min(1.0, max(0.0, periods * _PERIOD_SECONDS / seconds))
+    if (
+        before.steal_seconds is not None
+        and after.steal_seconds is not None
+        and before.busy_seconds is not None
+        and after.busy_seconds is not None
+    ):
+        steal = max(0.0, after.steal_seconds - before.steal_seconds)
+        wanted = steal + max(0.0, after.busy_seconds - before.busy_seconds)
+        stolen = steal / wanted if wanted else 0.0
+    return Shares(throttled, stolen)
+
+
+def is_disturbed(before: Counters, after: Counters, seconds: float) -> bool:
+    """Tell whether others had so much between two readings that figures are not to be trusted."""
+    return shares(before, after, seconds).severity > 1
+
+
+Figures = TypeVar("Figures")
+
+
+def measure_steadily(
+    measure: Callable[[], Figures],
+    counters: Callable[[], Counters],
+    log: Log,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Figures, str | None]:
+    """Measure until nothing disturbs it, three times at most.
+
+    Args:
+        clock: Seconds.
+
+    Returns:
+        The figures that were least disturbed, and what disturbed them; None where nothing did.
+    """
+    found: list[tuple[float, Figures, str]] = []
+    for repetition in range(REPETITIONS + 1):
+        before, started = counters(), clock()
+        figures = measure()
+        after, seconds = counters(), clock() - started
+        if not is_disturbed(before, after, seconds):
+            return figures, None
+        had = shares(before, after, seconds)
+        found.append((had.severity, figures, had.words()))
+        what = "measuring again" if repetition < REPETITIONS else "unstable"
+        log("benchmark", f"disturbed ({had.words()}): {what}", repetition=repetition)
+    _, figures, words = min(found, key=lambda one: one[0])
+    return figures, f"{words}, the least of {len(found)} measurements"

@@ -1,0 +1,132 @@
+"""Which of a plan's variants are tried on the hardware at hand, and why not the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mopt_api.candidates import Candidate, SearchAim, search
+from mopt_api.enums import Precision
+from mopt_api.plan import MeasurePlan, effective_torch_mode
+from mopt_api.result import (
+    Hardware,
+    PrepareResult,
+    SearchEntry,
+    VariantReason,
+    VariantResult,
+    VariantState,
+)
+from mopt_api.spec import Variant
+
+from .compilers import COMPILER
+from .hardware import has_native_bf16
+
+
+@dataclass(frozen=True)
+class Field:
+    """Who takes part in a measurement.
+
+    Attributes:
+        variants: Rows of the result, in their order.
+        known: Results of those among them that are not tried.
+        search: Where Auto chose, its verdict on all that it knows of.
+        prunes: Whether a probe may leave out more: it finds speed, of what Auto chose.
+    """
+
+    variants: list[Variant]
+    known: dict[str, VariantResult]
+    search: list[SearchEntry]
+    prunes: bool
+
+
+def without_figures(
+    variant: Variant, state: VariantState, reason: VariantReason, message: str
+) -> VariantResult:
+    """Return the result of a variant that was not tried."""
+    return VariantResult(
+        name=variant.name,
+        runtime=variant.runtime,
+        precision=variant.precision,
+        torch_mode=effective_torch_mode(variant),
+        state=state,
+        reason=reason,
+        message=message,
+    )
+
+
+def cannot_run(variant: Variant, features: list[str], compiler: str | None) -> VariantResult | None:
+    """Return the Skipped result of a variant that cannot be computed here, else None.
+
+    Args:
+        features: The CPU's.
+        compiler: Version of the C++ compiler; None where there is none.
+    """
+    if variant.precision is Precision.BF16 and not has_native_bf16(features):
+        reason = VariantReason.NO_NATIVE_BF16
+        message = "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name"
+    elif variant.compiled and compiler is None:
+        reason = VariantReason.NO_COMPILER
+        message = "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here"
+    else:
+        return None
+    return without_figures(variant, VariantState.SKIPPED, reason, message)
+
+
+def entries(candidates: list[Candidate]) -> list[SearchEntry]:
+    """Return candidates as result.json tells them."""
+    return [SearchEntry(variant=c.variant.name, taken=c.taken, reason=c.reason) for c in candidates]
+
+
+def _candidates(
+    plan: MeasurePlan, manifest: PrepareResult, hardware: Hardware, compiler: str | None
+) -> list[Candidate]:
+    """Return Auto's verdicts, now that the model and the hardware are known."""
+    if plan.search is None:
+        return []
+    sizes = {prepared.name: prepared.artifact.size_bytes for prepared in manifest.artifacts}
+    return search(
+        plan.search.model_copy(
+            update={
+                "operators": manifest.operators,
+                "cpu_features": hardware.cpu_features,
+                "compiler": compiler is not None,
+                "memory_bytes": hardware.memory_bytes,
+                "file_bytes": {
+                    variant: sizes.get(form, manifest.source.size_bytes)
+                    for variant, form in manifest.variant_artifacts.items()
+                },
+            }
+        )
+    )
+
+
+def field_of(
+    plan: MeasurePlan, manifest: PrepareResult, hardware: Hardware, software: Mapping[str, str]
+) -> Field:
+    """Return who takes part.
+
+    Args:
+        software: As measure.software_versions.
+    """
+    compiler = software.get(COMPILER)
+    candidates = _candidates(plan, manifest, hardware, compiler)
+    by_name = {candidate.variant.name: candidate for candidate in candidates}
+    shown = [v for v in plan.variants if v.name not in by_name or by_name[v.name].shown]
+    unmade = {entry.name: entry for entry in manifest.skipped}
+    known: dict[str, VariantResult] = {}
+    for variant in shown:
+        candidate = by_name.get(variant.name)
+        if (entry := unmade.get(variant.name)) is not None:
+            known[variant.name] = without_figures(variant, entry.state, entry.reason, entry.message)
+        elif candidate is not None and candidate.lacks is not None:
+            known[variant.name] = without_figures(
+                variant, VariantState.SKIPPED, candidate.lacks, candidate.reason
+            )
+        elif (result := cannot_run(variant, hardware.cpu_features, compiler)) is not None:
+            known[variant.name] = result
+    return Field(
+        variants=shown,
+        known=known,
+        search=entries(candidates),
+        prunes=plan.search is not None and plan.search.aim is SearchAim.SPEED,
+    )

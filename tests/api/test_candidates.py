@@ -1,0 +1,215 @@
+"""Auto: which candidates are tried, and that knowing more never brings one back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mopt_api.candidates import Candidate, SearchAim, SearchFacts, contenders, search
+from mopt_api.enums import ModelFormat, ObjectiveMetric
+from mopt_api.plan import PLAN_ADAPTER, measure_plan, prepare_plan
+from mopt_api.result import VariantReason
+from mopt_api.spec import ModelOptimizationSpec
+
+MOST_VARIANTS = 12
+BF16 = ["avx2", "avx512_bf16"]
+CONVOLUTIONAL = {"Conv": 20, "Relu": 19, "Gemm": 1}
+TRANSFORMER = {"MatMul": 48, "Add": 60, "Softmax": 6, "Conv": 1}
+
+
+def facts(**changes: Any) -> SearchFacts:
+    known = {"model_format": ModelFormat.EXPORTED_PROGRAM, "calibrated": True} | changes
+    return SearchFacts.model_validate(known)
+
+
+def verdicts(**changes: Any) -> dict[str, Candidate]:
+    return {c.variant.name: c for c in search(facts(**changes))}
+
+
+def taken(**changes: Any) -> set[str]:
+    return {name for name, candidate in verdicts(**changes).items() if candidate.taken}
+
+
+STATIC = {"onnxruntime-int8", "onnxruntime-int8-percentile", "openvino-int8", "openvino-int8-nncf"}
+FLOAT = {"onnxruntime-fp32", "openvino-fp32"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        # Calibration data and a CPU with bf16: everything that OpenVINO and ONNX Runtime have.
+        (
+            {"operators": CONVOLUTIONAL, "cpu_features": BF16},
+            FLOAT | STATIC | {"openvino-bf16"},
+        ),
+        (
+            {"operators": TRANSFORMER, "cpu_features": BF16},
+            FLOAT | STATIC | {"openvino-bf16", "onnxruntime-int8-dynamic"},
+        ),
+        # Without data dynamic INT8 is the only INT8.
+        (
+            {"operators": TRANSFORMER, "cpu_features": BF16, "calibrated": False},
+            FLOAT | {"openvino-bf16", "onnxruntime-int8-dynamic"},
+        ),
+        # Neither data nor bf16: PyTorch's compiler is a rival among FP32 runtimes.
+        (
+            {
+                "operators": CONVOLUTIONAL,
+                "cpu_features": ["avx2"],
+                "calibrated": False,
+                "compiler": True,
+            },
+            FLOAT | {"pytorch-compiled"},
+        ),
+        (
+            {
+                "operators": CONVOLUTIONAL,
+                "cpu_features": ["avx2"],
+                "calibrated": False,
+                "compiler": True,
+                "model_format": ModelFormat.ONNX,
+            },
+            FLOAT,
+        ),
+        ({"operators": {"Relu": 3}, "cpu_features": BF16}, FLOAT | {"openvino-bf16"}),
+        # Bytes count: FP16, and dynamic INT8 of Conv too.
+        (
+            {"operators": {"Conv": 20}, "cpu_features": BF16, "aim": SearchAim.SIZE},
+            FLOAT | STATIC | {"openvino-bf16", "onnxruntime-fp16", "onnxruntime-int8-dynamic"},
+        ),
+    ],
+)
+def test_what_is_taken(changes: dict[str, Any], names: set[str]) -> None:
+    assert taken(**changes) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "lacks"),
+    [
+        ("openvino-int8", {"calibrated": False}, VariantReason.NO_CALIBRATION_DATA),
+        ("openvino-bf16", {"cpu_features": ["avx2"]}, VariantReason.NO_NATIVE_BF16),
+        (
+            "pytorch-compiled",
+            {"calibrated": False, "cpu_features": [], "compiler": False},
+            VariantReason.NO_COMPILER,
+        ),
+        (
+            "openvino-fp32",
+            {"memory_bytes": 100, "file_bytes": {"openvino-fp32": 101}},
+            VariantReason.OUT_OF_MEMORY,
+        ),
+    ],
+)
+def test_a_contender_that_lacks_something_is_shown_as_skipped(
+    name: str, changes: dict[str, Any], lacks: VariantReason
+) -> None:
+    candidate = verdicts(**changes)[name]
+    assert (candidate.taken, candidate.lacks, candidate.shown) == (False, lacks, True)
+    assert candidate.variant in contenders(facts(**changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("onnxruntime-int8-dynamic", {"operators": {"Conv": 3}}, "no MatMul or Gemm"),
+        ("onnxruntime-int8-dynamic", {"operators": CONVOLUTIONAL}, "1 MatMul and Gemm beside 20"),
+        ("onnxruntime-fp16", {}, "SizeBytes"),
+        ("pytorch-compiled", {"calibrated": True}, "OpenVINO's INT8 is faster"),
+        ("pytorch-compiled", {"calibrated": False, "cpu_features": BF16}, "OpenVINO's BF16"),
+        ("pytorch-int8", {"model_format": ModelFormat.ONNX}, "the model is ONNX"),
+        ("openvino-int8", {"operators": {"Relu": 1}, "calibrated": False}, "no Conv"),
+    ],
+)
+def test_what_is_no_contender_is_told_and_not_shown(
+    name: str, changes: dict[str, Any], words: str
+) -> None:
+    candidate = verdicts(**changes)[name]
+    assert (candidate.taken, candidate.shown) == (False, False)
+    assert words in candidate.reason
+    assert candidate.variant not in contenders(facts(**changes))
+
+
+@pytest.mark.parametrize("metric", list(ObjectiveMetric))
+def test_every_objective_has_an_aim(metric: ObjectiveMetric) -> None:
+    expected = {"SizeBytes": SearchAim.SIZE, "PeakMemory": SearchAim.MEMORY}
+    assert SearchAim.of(metric) is expected.get(metric, SearchAim.SPEED)
+
+
+OPERATORS = st.dictionaries(
+    st.sampled_from(["Conv", "ConvTranspose", "MatMul", "Gemm", "Relu"]), st.integers(1, 60)
+)
+BARE = st.fixed_dictionaries(
+    {
+        "model_format": st.sampled_from(ModelFormat),
+        "calibrated": st.booleans(),
+        "aim": st.sampled_from(SearchAim),
+    }
+).map(SearchFacts.model_validate)
+LATER = st.fixed_dictionaries(
+    {},
+    optional={
+        "operators": OPERATORS,
+        "cpu_features": st.lists(st.sampled_from(["avx2", "avx512_bf16", "amx_bf16"])),
+        "compiler": st.booleans(),
+        "memory_bytes": st.integers(1, 1000),
+        "file_bytes": st.dictionaries(
+            st.sampled_from(["onnxruntime-fp32", "openvino-int8"]), st.integers(0, 2000)
+        ),
+    },
+)
+
+
+@given(BARE, LATER)
+def test_what_the_crd_allows_is_enough_and_every_verdict_has_a_reason(
+    bare: SearchFacts, later: dict[str, Any]
+) -> None:
+    found = search(bare.model_copy(update=later))
+    names = [candidate.variant.name for candidate in found]
+    assert len(set(names)) == len(names)
+    assert len(contenders(bare.model_copy(update=later))) <= MOST_VARIANTS
+    assert all(0 < len(candidate.reason) <= 256 for candidate in found)
+    assert not any(candidate.taken and candidate.lacks for candidate in found)
+
+
+@given(BARE, LATER, LATER)
+def test_knowing_more_takes_away_and_never_brings_back(
+    bare: SearchFacts, some: dict[str, Any], more: dict[str, Any]
+) -> None:
+    before = search(bare.model_copy(update=some))
+    after = search(bare.model_copy(update=more | some))
+    for early, late in zip(before, after, strict=True):
+        assert early.taken or not late.taken
+        assert early.shown or not late.shown
+
+
+@given(st.sampled_from(ModelFormat), st.booleans(), st.sampled_from(ObjectiveMetric))
+def test_the_plans_of_auto_are_legal_and_say_that_auto_chose(
+    model_format: ModelFormat, calibrated: bool, metric: ObjectiveMetric
+) -> None:
+    data = {"calibration": {"uri": "s3://data/calibration/"}} if calibrated else {}
+    spec = ModelOptimizationSpec.model_validate(
+        {
+            "model": {"uri": "s3://models/m", "sha256": "0" * 64, "format": model_format},
+            "inputs": [{"name": "x", "shape": [1, 3]}],
+            "data": data,
+            "objective": {"metric": metric},
+        }
+    )
+    plan = prepare_plan(spec, "s3://out/x")
+    told = measure_plan(spec, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x")
+    assert (
+        plan.search
+        == told.search
+        == facts(model_format=model_format, calibrated=calibrated, aim=SearchAim.of(metric))
+    )
+    assert plan.search is not None
+    assert plan.variants == told.variants == contenders(plan.search)
+    # What Auto lists a user may list.
+    listed = spec.to_api() | {"variants": [v.to_api() for v in plan.variants]}
+    by_hand = prepare_plan(ModelOptimizationSpec.model_validate(listed), "s3://out/x")
+    assert by_hand.variants == plan.variants
+    assert by_hand.search is None
+    assert PLAN_ADAPTER.validate_json(plan.model_dump_json(by_alias=True)) == plan

@@ -1,0 +1,129 @@
+"""Who takes part in a measurement, once the model and the hardware are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mopt_api.candidates import SearchAim, SearchFacts, contenders
+from mopt_api.enums import ModelFormat
+from mopt_api.plan import MeasurePlan, PlannedModel
+from mopt_api.result import (
+    Artifact,
+    ArtifactFormat,
+    Hardware,
+    PreparedArtifact,
+    PrepareResult,
+    SkippedVariant,
+    SourceInfo,
+    VariantReason,
+    VariantState,
+)
+from mopt_api.spec import Benchmark, Objective
+from mopt_optimizer.compilers import COMPILER
+from mopt_optimizer.searching import Field, field_of
+
+DIGEST = f"sha256:{'0' * 64}"
+MIB = 2**20
+WITH_COMPILER = {COMPILER: "12.2.0"}
+
+
+def plan(*, auto: bool, **facts: Any) -> MeasurePlan:
+    known = {"model_format": ModelFormat.EXPORTED_PROGRAM, "calibrated": False} | facts
+    search = SearchFacts(**known)
+    return MeasurePlan(
+        target="default",
+        model=PlannedModel(uri="s3://m/m.pt2", sha256="0" * 64, format=search.model_format),
+        prepared=DIGEST,
+        inputs=[],
+        dimensions={},
+        variants=contenders(search),
+        quality=[],
+        objective=Objective(),
+        benchmark=Benchmark(),
+        output_uri="s3://o/o",
+        search=search if auto else None,
+    )
+
+
+def manifest(told: MeasurePlan, operators: dict[str, int] | None) -> PrepareResult:
+    static = [v.name for v in told.variants if "int8" in v.name and "dynamic" not in v.name]
+    artifact = Artifact(digest=DIGEST, size_bytes=10 * MIB, format=ArtifactFormat.ONNX)
+    return PrepareResult(
+        source=SourceInfo(sha256="0" * 64, format=told.model.format, size_bytes=9 * MIB),
+        artifacts=[PreparedArtifact(name="fp32", artifact=artifact)],
+        variant_artifacts={v.name: "fp32" for v in told.variants if v.name not in static},
+        skipped=[
+            SkippedVariant(
+                name=name,
+                state=VariantState.SKIPPED,
+                reason=VariantReason.NO_CALIBRATION_DATA,
+                message="static INT8 needs data.calibration",
+            )
+            for name in static
+        ],
+        operators=operators,
+    )
+
+
+def field(
+    told: MeasurePlan,
+    features: list[str],
+    *,
+    operators: dict[str, int] | None = None,
+    memory: int = 4096 * MIB,
+    software: dict[str, str] = WITH_COMPILER,
+) -> Field:
+    hardware = Hardware(cpu_features=features, memory_bytes=memory)
+    return field_of(told, manifest(told, operators or {"Conv": 3}), hardware, software)
+
+
+def tried(found: Field) -> set[str]:
+    return {v.name for v in found.variants if v.name not in found.known}
+
+
+def test_auto_leaves_out_what_is_no_contender_and_says_why() -> None:
+    found = field(plan(auto=True), ["avx512_bf16"])
+    assert tried(found) == {"onnxruntime-fp32", "openvino-fp32", "openvino-bf16"}
+    rows = {variant.name for variant in found.variants}
+    told = {entry.variant: (entry.taken, entry.reason) for entry in found.search}
+    for name in ("onnxruntime-int8-dynamic", "pytorch-compiled"):
+        assert name not in rows
+        assert not told[name][0]
+        assert told[name][1]
+    assert {name for name, (taken, _) in told.items() if taken} == tried(found)
+
+
+def test_what_lacks_something_is_a_skipped_row() -> None:
+    found = field(plan(auto=True), ["avx2"], software={})
+    skipped = {name: (r.state, r.reason) for name, r in found.known.items()}
+    assert skipped["openvino-int8"] == (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+    assert skipped["openvino-bf16"] == (VariantState.SKIPPED, VariantReason.NO_NATIVE_BF16)
+    assert skipped["pytorch-compiled"] == (VariantState.SKIPPED, VariantReason.NO_COMPILER)
+    assert tried(found) == {"onnxruntime-fp32", "openvino-fp32"}
+
+
+def test_what_cannot_fit_into_memory_is_not_opened() -> None:
+    found = field(plan(auto=True), ["avx512_bf16"], memory=8 * MIB)
+    assert tried(found) == set()
+    assert found.known["openvino-fp32"].reason is VariantReason.OUT_OF_MEMORY
+    assert str(10 * MIB) in (found.known["openvino-fp32"].message or "")
+
+
+def test_what_a_user_lists_is_tried_whatever_auto_would_say() -> None:
+    found = field(plan(auto=False), ["avx512_bf16"], memory=8 * MIB)
+    assert {"onnxruntime-int8-dynamic", "pytorch-compiled"} <= tried(found)
+    assert (found.search, found.prunes) == ([], False)
+
+
+@pytest.mark.parametrize("aim", list(SearchAim))
+def test_only_a_search_for_speed_prunes(aim: SearchAim) -> None:
+    assert field(plan(auto=True, aim=aim), []).prunes is (aim is SearchAim.SPEED)
+
+
+def test_a_manifest_of_an_older_version_rules_nothing_out() -> None:
+    told = plan(auto=True)
+    hardware = Hardware(cpu_features=["avx512_bf16"])
+    found = field_of(told, manifest(told, None), hardware, WITH_COMPILER)
+    assert "onnxruntime-int8-dynamic" in tried(found)
