@@ -16,7 +16,7 @@ from ..hardware import WIDE_SUMS, System
 from ..verifying import first_line
 from .layers import WEIGHTED
 from .outside import OutsideWeights
-from .residuals import quantize_residuals
+from .placement import place_for_layers
 
 if TYPE_CHECKING:
     import onnx
@@ -84,7 +84,7 @@ class QdqWriter:
         fixed: Names of nodes that stay FP32 in every form.
         layer_outputs: Quantize what a Conv, ConvTranspose, Gemm or MatMul computes, too.
         biases: Write a layer's bias in 32-bit integers; False leaves it float.
-        residuals: Quantize what is added to a quantized layer's output; see residuals.
+        layers_only: No other nodes read INT8, residual inputs apart; see placement.
         weights: Those of the model that lie in other files.
     """
 
@@ -95,7 +95,7 @@ class QdqWriter:
     fixed: tuple[str, ...] = ()
     layer_outputs: bool = True
     biases: bool = True
-    residuals: bool = False
+    layers_only: bool = False
     weights: OutsideWeights | None = None
 
     @property
@@ -154,9 +154,9 @@ class QdqWriter:
                 },
             )
             quantizer.quantize_model()
-            if self.residuals:
+            if self.layers_only:
                 left_out = {*exclude, *self.fixed}
-                quantize_residuals(quantizer.model.model, ranges, left_out)
+                place_for_layers(quantizer.model.model, ranges, left_out)
             quantizer.model.topological_sort()
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:
             raise QuantizationError(

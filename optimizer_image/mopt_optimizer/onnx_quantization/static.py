@@ -20,9 +20,9 @@ from .judging import Judge, minimum_with_margin
 from .layers import Layer, find_layers
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
+from .placement import ADD
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
-from .residuals import ADD
 from .sensitivity import Ranges, SensitivityReport, search
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class StaticOptions:
             reaches its activation function. ONNX Runtime has INT8 convolutions only so; OpenVINO
             and TensorRT fuse the activation and are faster and more exact without.
         biases: Write a layer's bias in 32-bit integers. TensorRT wants it as it is.
-        residuals: Quantize what is added to a quantized layer's output, so that TensorRT adds it
-            in the same INT8 kernel; only with Scheme.S8S8.
+        layers_only: Nothing but Conv, ConvTranspose, Gemm and MatMul reads INT8, and what is added
+            to their output, as TensorRT fuses it; only with Scheme.S8S8.
         operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
         gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
         margin_db: Decibels of noise below what the gate allows, for data the search did not see.
@@ -62,7 +62,7 @@ class StaticOptions:
     exclude: tuple[str, ...] = ()
     layer_outputs: bool = True
     biases: bool = True
-    residuals: bool = False
+    layers_only: bool = False
     operators: tuple[str, ...] | None = None
     gate: QualityGate | None = None
     margin_db: float = 0.5
@@ -74,8 +74,8 @@ class StaticOptions:
             raise ValueError(f"percentile {self.percentile} is not above 0 and at most 100")
         if self.search_samples < 1:
             raise ValueError("search_samples must be 1 at least")
-        if self.residuals and self.scheme is not Scheme.S8S8:
-            raise ValueError(f"residuals are symmetric: with scheme S8S8, not {self.scheme}")
+        if self.layers_only and self.scheme is not Scheme.S8S8:
+            raise ValueError(f"layers_only is symmetric: with scheme S8S8, not {self.scheme}")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _calibrated(
 ) -> _Calibrated:
     model = open_float_model(model_path, external=True)
     operators = operators_of(model, model_path.name, options)
-    added = [ADD] if options.residuals else []
+    added = [ADD] if options.layers_only else []
     tensors = float_activations(model, [*operators, *added])
     kept = KeptSamples(samples, keep)
     weights = stack.enter_context(outside_weights(model_path, model))
@@ -191,7 +191,7 @@ def writer_for(
         fixed=options.exclude,
         layer_outputs=options.layer_outputs,
         biases=options.biases,
-        residuals=options.residuals,
+        layers_only=options.layers_only,
         weights=weights,
     )
 

@@ -55,7 +55,7 @@ class LoadedEngine:
         return inspected_layers(inspector.get_engine_information(kind))
 
 
-def load_engine(path: Path, backend: Backend | None = None) -> LoadedEngine:
+def load_engine(path: Path | str, backend: Backend | None = None) -> LoadedEngine:
     """Check an engine, then put it on the GPU.
 
     Checked in this order, nothing of the engine being read before: its manifest, its size and
@@ -69,6 +69,7 @@ def load_engine(path: Path, backend: Backend | None = None) -> LoadedEngine:
         DamagedEngine, DigestMismatch, EngineVersionMismatch, WrongGpu, GpuNotFound,
         UnusableEngine: Why it cannot run here, and what to do.
     """
+    path = Path(path)
     manifest = read_manifest(path)
     check_bytes(path, manifest)
     backend = backend or find_backend(manifest.backend)

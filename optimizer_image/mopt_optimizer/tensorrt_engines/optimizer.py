@@ -129,7 +129,7 @@ class TensorRTOptimizer:
     def load_engine(self, path: Path | str) -> LoadedEngine:
         """Check an engine and put it on the GPU; see loading.load_engine."""
         chosen = self.backend() if self.config.backend is not None else None
-        return load_engine(Path(path), chosen)
+        return load_engine(path, chosen)
 
     def open(self, path: Path | str, memory: DeviceMemory[Any] | None = None) -> EngineRunner:
         """Load an engine and return what runs it; raises as load_engine and EngineRunner."""

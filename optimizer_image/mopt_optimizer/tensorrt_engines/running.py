@@ -80,7 +80,10 @@ class EngineRunner:
 
     @classmethod
     def open(
-        cls, path: Path, backend: Backend | None = None, memory: DeviceMemory[Any] | None = None
+        cls,
+        path: Path | str,
+        backend: Backend | None = None,
+        memory: DeviceMemory[Any] | None = None,
     ) -> EngineRunner:
         """Load an engine and make it ready to run.
 

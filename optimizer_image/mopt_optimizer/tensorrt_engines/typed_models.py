@@ -62,7 +62,7 @@ def static_options(config: TensorRTConfig) -> StaticOptions:
         exclude=config.exclude,
         layer_outputs=False,
         biases=False,
-        residuals=True,
+        layers_only=True,
         operators=WEIGHTED,
         gate=config.gate,
     )

@@ -1,4 +1,4 @@
-"""Q/DQ on what is added to a quantized layer's output, and where there is none."""
+"""Only layers read INT8, and what is added to their output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.optimizer
 Save = Callable[..., Path]
 Samples = list[dict[str, NDArray[np.float32]]]
 OPTIONS = StaticOptions(
-    scheme=Scheme.S8S8, layer_outputs=False, biases=False, residuals=True, operators=WEIGHTED
+    scheme=Scheme.S8S8, layer_outputs=False, biases=False, layers_only=True, operators=WEIGHTED
 )
 
 
@@ -153,6 +153,21 @@ def test_an_excluded_layer_or_add_has_none(
         assert "DequantizeLinear" not in sources(graph)
 
 
+def test_other_readers_of_a_quantized_tensor_read_it_as_it_was(
+    quantized: Callable[..., onnx.GraphProto],
+) -> None:
+    pool = helper.make_node("MaxPool", ["image"], ["pooled"], "pool", kernel_shape=[1, 1])
+    nodes = [conv("a", "image", "first"), relu("first", "relu"), pool, add("relu", "pooled")]
+    graph = quantized(nodes)
+    assert sources(graph, "pool") == ["input"]
+    assert sources(graph, "a")[0] == "DequantizeLinear"
+    # Excluded, the layer is one of the others.
+    others = [*nodes[:3], conv("b", "image", "second"), add("second", "pooled")]
+    graph = quantized(others, replace(OPTIONS, exclude=("a",)))
+    assert sources(graph, "a")[0] == "input"
+    assert sources(graph, "b")[0] == "DequantizeLinear"
+
+
 def test_biases_stay_float(quantized: Callable[..., onnx.GraphProto]) -> None:
     graph = quantized([conv("a", "image", "result")])
     (node,) = [node for node in graph.node if node.op_type == "Conv"]
@@ -160,9 +175,9 @@ def test_biases_stay_float(quantized: Callable[..., onnx.GraphProto]) -> None:
     assert numpy_helper.to_array(bias).dtype == np.float32
 
 
-def test_residuals_are_symmetric_only() -> None:
+def test_it_is_symmetric_only() -> None:
     with pytest.raises(ValueError, match="with scheme S8S8, not U8S8"):
-        StaticOptions(scheme=Scheme.U8S8, residuals=True)
+        StaticOptions(scheme=Scheme.U8S8, layers_only=True)
 
 
 def test_known_ranges_need_no_samples(save: Save, samples: Samples, tmp_path: Path) -> None:
