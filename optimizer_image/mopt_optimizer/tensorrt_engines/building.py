@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +67,28 @@ class Messages:
         self.logger = _logger(api, self)
 
 
+# TensorRT keeps the first logger it is given until the process is gone, and logs while its own
+# statics are destroyed: into Python that is an exit that hangs now and then. So the first one is
+# TensorRT's own, which needs no interpreter, and never goes.
+_FIRST_LOGGERS: dict[str, tuple[Any, Any]] = {}
+
+
+def _give_first_logger(api: Any) -> None:
+    if api.__name__ in _FIRST_LOGGERS:
+        return
+    logger = api.Logger(api.ILogger.Severity.INTERNAL_ERROR)
+    try:
+        holder = api.Runtime(logger)
+    except (TypeError, RuntimeError):  # No driver: nothing is going to be built either.
+        holder = None
+    for kept in (logger, holder):
+        # Not even the end of the interpreter frees it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+    _FIRST_LOGGERS[api.__name__] = (logger, holder)
+
+
 def _logger(api: Any, messages: Messages) -> Any:
+    _give_first_logger(api)
     severe = (api.ILogger.Severity.INTERNAL_ERROR, api.ILogger.Severity.ERROR)
 
     class Logger(api.ILogger):  # type: ignore[misc]

@@ -132,7 +132,12 @@ def test_a_builder_that_needs_a_gpu_and_has_none_says_so() -> None:
         logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
-    api = SimpleNamespace(ILogger=ILogger, Builder=builder)
+    def runtime(_logger: Any) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    api = SimpleNamespace(
+        __name__="tensorrt", ILogger=ILogger, Logger=str, Runtime=runtime, Builder=builder
+    )
     backend = Backend(BackendName.TENSORRT, "11.4.0.106", api)
     with pytest.raises(GpuNotFound, match=r"model\.onnx.*initialization failure.*tensorrt_rtx"):
         build_engine(Path("model.onnx"), {}, TensorRTConfig(), backend)
