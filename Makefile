@@ -62,7 +62,7 @@ check: install ## Lint, types, import contracts, generated files.
 
 .PHONY: test
 test: ## Set up and run all tests, cluster included.
-	hack/test check fast optimizer operator chart e2e
+	hack/test check fast optimizer tensorrt operator chart e2e
 
 .PHONY: test-fast
 test-fast: ## Tests without a cluster or a model runtime (under 90 s).
@@ -71,6 +71,14 @@ test-fast: ## Tests without a cluster or a model runtime (under 90 s).
 .PHONY: test-optimizer
 test-optimizer: ## Tests that load torch, ONNX Runtime, OpenVINO, MinIO.
 	hack/test optimizer
+
+.PHONY: test-tensorrt
+test-tensorrt: ## Engines by TensorRT for RTX's own parser and builder, without a GPU.
+	hack/test tensorrt
+
+.PHONY: test-gpu
+test-gpu: ## Engines on an NVIDIA GPU; what is missing skips with its name.
+	hack/test gpu
 
 .PHONY: test-browser
 test-browser: ## The report in Chromium, at two widths, light and dark; skipped where there is none.

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         quantize_model,
     )
     from .strategy_table import StrategyTable
+    from .tensorrt_engines import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
 
 __all__ = [
     "LoadedModel",
@@ -73,6 +74,8 @@ __all__ = [
     "QuantizedModel",
     "StaticOptions",
     "StrategyTable",
+    "TensorRTConfig",
+    "TensorRTOptimizer",
     "analyze_sensitivity",
     "available_backends",
     "available_passes",
@@ -87,6 +90,7 @@ __all__ = [
     "local_images",
     "max_abs_error",
     "model_info",
+    "optimize_tensorrt",
     "psnr",
     "quantize_model",
     "quantize_onnx_dynamic",
@@ -140,6 +144,7 @@ _HOMES = {
         "quantize_model",
     ),
     "strategy_table": ("StrategyTable",),
+    "tensorrt_engines": ("TensorRTConfig", "TensorRTOptimizer", "optimize_tensorrt"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

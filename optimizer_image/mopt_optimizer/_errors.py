@@ -2,17 +2,28 @@
 
 OptimizerError
 ├── SpecError            InvalidSpec         a field of the plan cannot be carried out
-│   └── BackendError         InvalidSpec         a quantization backend that is not there
+│   ├── BackendError         InvalidSpec         a quantization backend that is not there
+│   └── TensorRTNotInstalled InvalidSpec         no usable TensorRT on this machine
 ├── DimensionError       InvalidDimension    shapes or dimensions the model does not have or take
+│   └── ProfileViolation     InvalidDimension    a shape outside an engine's profile
 ├── ModelError           InvalidModel        not a model, truncated, damaged
 │   ├── NonFiniteWeight  InvalidModel        NaN or infinity in a parameter
 │   ├── UnsafeModelError UnsafeModel         would run code when opened
-│   └── NoUsableForm     InvalidModel        no form of a model runs on this machine
+│   ├── NoUsableForm     InvalidModel        no form of a model runs on this machine
+│   └── UnusableEngine   InvalidModel        an engine that this TensorRT cannot load
+│       ├── DamagedEngine    InvalidModel        truncated, or without its manifest
+│       └── EngineVersionMismatch  InvalidModel  built by another TensorRT
 ├── DataError            InvalidData         an image or folder that cannot be used
 │   └── CalibrationError InvalidData         samples that the model cannot be calibrated on
 ├── QuantizationError    InternalError       a model that a quantizer cannot take
 ├── ExportError          ExportFailed        an operator or node that ONNX cannot express
-│   └── OpsetError       ExportFailed        no such form in the opset asked for
+│   ├── OpsetError       ExportFailed        no such form in the opset asked for
+│   └── EngineBuildError ExportFailed        TensorRT builds no engine from the model
+│       ├── ParserRefusal    ExportFailed        a node that TensorRT's parser does not take
+│       └── EngineOutOfMemory  ExportFailed      the builder ran out of memory
+├── GpuNotFound          AcceleratorNotFound no NVIDIA GPU, or no driver
+│   └── WrongGpu         AcceleratorNotFound an engine for other GPUs
+├── EngineRunError       InternalError       TensorRT failed while it ran an engine
 ├── BaselineError        BaselineFailed      the model as it came does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
@@ -60,10 +71,18 @@ class BackendError(SpecError):
     """A quantization backend that PyTorch was built without; the message lists those there."""
 
 
+class TensorRTNotInstalled(SpecError):
+    """No usable TensorRT: says what was looked for, and how to install it."""
+
+
 class DimensionError(OptimizerError):
     """Shapes or dimensions that the model does not have or does not accept."""
 
     reason = Reason.INVALID_DIMENSION
+
+
+class ProfileViolation(DimensionError):
+    """A shape or type of an input that an engine was not built for."""
 
 
 class ModelError(OptimizerError):
@@ -84,6 +103,18 @@ class UnsafeModelError(ModelError):
 
 class NoUsableForm(ModelError):
     """No registered form of a model runs on this machine; says why for each."""
+
+
+class UnusableEngine(ModelError):
+    """A TensorRT engine that cannot be loaded here: says why, and what to do."""
+
+
+class DamagedEngine(UnusableEngine):
+    """An engine that is not whole, or lacks its manifest."""
+
+
+class EngineVersionMismatch(UnusableEngine):
+    """An engine that another TensorRT built than the one installed."""
 
 
 class DataError(OptimizerError):
@@ -108,6 +139,42 @@ class ExportError(OptimizerError):
 
 class OpsetError(ExportError):
     """The model cannot be written in the opset asked for; says which one is possible."""
+
+
+class EngineBuildError(ExportError):
+    """TensorRT builds no engine from the model; quotes its words."""
+
+
+class ParserRefusal(EngineBuildError):
+    """A node that TensorRT's parser does not take.
+
+    Attributes:
+        node: Its name in the ONNX file, empty where TensorRT names none.
+        operator: Its ONNX operator, likewise.
+    """
+
+    def __init__(self, message: str, *, node: str = "", operator: str = "") -> None:
+        super().__init__(message)
+        self.node = node
+        self.operator = operator
+
+
+class EngineOutOfMemory(EngineBuildError):
+    """The builder ran out of workspace, or of the GPU's memory."""
+
+
+class GpuNotFound(OptimizerError):
+    """No NVIDIA GPU that this process can use."""
+
+    reason = Reason.ACCELERATOR_NOT_FOUND
+
+
+class WrongGpu(GpuNotFound):
+    """An engine that was built for other GPUs than this machine's."""
+
+
+class EngineRunError(OptimizerError):
+    """TensorRT failed while it ran an engine; quotes its words."""
 
 
 class BaselineError(OptimizerError):

@@ -132,9 +132,9 @@ def convert_float(
     if precision is FloatType.BF16:
         model = _raised(model)
     kept_samples = KeptSamples(samples, 1) if samples is not None else None
-    peaks = _peaks(model, kept_samples)
-    kept = _kept(model, precision, peaks, options)
-    converted = len(_float_nodes(model)) - len(kept)
+    peaks = peaks_of(model, kept_samples)
+    kept = why_kept(model, precision, peaks, options)
+    converted = len(float_nodes(model)) - len(kept)
     if not converted:
         reason = next(iter(kept.values()), "it has no nodes")
         raise QuantizationError(f"{model_path.name}: no node can be {precision}: {reason}")
@@ -168,7 +168,7 @@ def _element_type(precision: FloatType) -> int:
     return int(TensorProto.FLOAT16 if precision is FloatType.FP16 else TensorProto.BFLOAT16)
 
 
-def _peaks(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[str, float]:
+def peaks_of(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[str, float]:
     """Return the largest magnitude of each weight, and of each activation that was observed."""
     peaks = {name: float(np.abs(w).max()) for name, w in float_weights(model) if w.size}
     if samples is not None:
@@ -180,7 +180,7 @@ def _peaks(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[str
     return peaks
 
 
-def _kept(
+def why_kept(
     model: onnx.ModelProto,
     precision: FloatType,
     peaks: Mapping[str, float],
@@ -189,14 +189,14 @@ def _kept(
     """Return the nodes that stay FP32, each with the reason."""
     kept: dict[str, str] = {}
     opsets = {o.domain: o.version for o in model.opset_import}
-    for node in _float_nodes(model):
+    for node in float_nodes(model):
         reason = _why_fp32(node, precision, peaks, options, opsets)
         if reason:
             kept[node.name] = reason
     return kept
 
 
-def _float_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+def float_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the nodes that read or write an FP32 tensor."""
     from onnx import TensorProto
 

@@ -16,6 +16,7 @@ from ..hardware import WIDE_SUMS, System
 from ..verifying import first_line
 from .layers import WEIGHTED
 from .outside import OutsideWeights
+from .placement import place_for_layers
 
 if TYPE_CHECKING:
     import onnx
@@ -82,6 +83,8 @@ class QdqWriter:
         per_channel: A scale for each of a weight's output channels instead of one.
         fixed: Names of nodes that stay FP32 in every form.
         layer_outputs: Quantize what a Conv, ConvTranspose, Gemm or MatMul computes, too.
+        biases: Write a layer's bias in 32-bit integers; False leaves it float.
+        layers_only: No other nodes read INT8, residual inputs apart; see placement.
         weights: Those of the model that lie in other files.
     """
 
@@ -91,6 +94,8 @@ class QdqWriter:
     per_channel: bool
     fixed: tuple[str, ...] = ()
     layer_outputs: bool = True
+    biases: bool = True
+    layers_only: bool = False
     weights: OutsideWeights | None = None
 
     @property
@@ -142,12 +147,16 @@ class QdqWriter:
                 op_types_to_quantize=list(self.operators),
                 extra_options={
                     "ActivationSymmetric": not unsigned,
+                    "QuantizeBias": self.biases,
                     "OpTypesToExcludeOutputQuantization": (
                         [] if self.layer_outputs else list(WEIGHTED)
                     ),
                 },
             )
             quantizer.quantize_model()
+            if self.layers_only:
+                left_out = {*exclude, *self.fixed}
+                place_for_layers(quantizer.model.model, ranges, left_out)
             quantizer.model.topological_sort()
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:
             raise QuantizationError(

@@ -19,7 +19,8 @@ from ._graphs import open_float_model, save_model, serialized
 from .judging import Judge, minimum_with_margin
 from .layers import Layer, find_layers
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
-from .outside import outside_weights
+from .outside import OutsideWeights, outside_weights
+from .placement import ADD
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
@@ -43,6 +44,9 @@ class StaticOptions:
         layer_outputs: Quantize also what a Conv, ConvTranspose, Gemm or MatMul computes before it
             reaches its activation function. ONNX Runtime has INT8 convolutions only so; OpenVINO
             and TensorRT fuse the activation and are faster and more exact without.
+        biases: Write a layer's bias in 32-bit integers. TensorRT wants it as it is.
+        layers_only: Nothing but Conv, ConvTranspose, Gemm and MatMul reads INT8, and what is added
+            to their output, as TensorRT fuses it; only with Scheme.S8S8.
         operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
         gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
         margin_db: Decibels of noise below what the gate allows, for data the search did not see.
@@ -57,6 +61,8 @@ class StaticOptions:
     per_channel: bool = True
     exclude: tuple[str, ...] = ()
     layer_outputs: bool = True
+    biases: bool = True
+    layers_only: bool = False
     operators: tuple[str, ...] | None = None
     gate: QualityGate | None = None
     margin_db: float = 0.5
@@ -68,6 +74,8 @@ class StaticOptions:
             raise ValueError(f"percentile {self.percentile} is not above 0 and at most 100")
         if self.search_samples < 1:
             raise ValueError("search_samples must be 1 at least")
+        if self.layers_only and self.scheme is not Scheme.S8S8:
+            raise ValueError(f"layers_only is symmetric: with scheme S8S8, not {self.scheme}")
 
 
 @dataclass(frozen=True)
@@ -128,17 +136,9 @@ def _calibrated(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions, keep: int, stack: ExitStack
 ) -> _Calibrated:
     model = open_float_model(model_path, external=True)
-    operators = list(options.operators or quantizable_operators())
-    unknown = set(options.exclude) - {node.name for node in model.graph.node}
-    if unknown:
-        raise QuantizationError(
-            f"exclude names {sorted(unknown)[0]!r}, which is no node of {model_path.name}"
-        )
-    tensors = float_activations(model, operators)
-    if not tensors or not {n.op_type for n in model.graph.node if n.name not in options.exclude} & {
-        *operators
-    }:
-        raise QuantizationError(f"{model_path.name} has no node that INT8 can speed up")
+    operators = operators_of(model, model_path.name, options)
+    added = [ADD] if options.layers_only else []
+    tensors = float_activations(model, [*operators, *added])
     kept = KeptSamples(samples, keep)
     weights = stack.enter_context(outside_weights(model_path, model))
     try:
@@ -156,16 +156,44 @@ def _calibrated(
         )
         for layer in layers
     ]
-    writer = QdqWriter(
+    writer = writer_for(model, operators, options, weights)
+    return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
+
+
+def operators_of(model: onnx.ModelProto, name: str, options: StaticOptions) -> list[str]:
+    """Return the types of the nodes to quantize.
+
+    Raises:
+        QuantizationError: exclude names no node, or nothing is left to quantize.
+    """
+    operators = list(options.operators or quantizable_operators())
+    unknown = set(options.exclude) - {node.name for node in model.graph.node}
+    if unknown:
+        raise QuantizationError(f"exclude names {sorted(unknown)[0]!r}, which is no node of {name}")
+    left = {n.op_type for n in model.graph.node if n.name not in options.exclude}
+    if not float_activations(model, operators) or left.isdisjoint(operators):
+        raise QuantizationError(f"{name} has no node that INT8 can speed up")
+    return operators
+
+
+def writer_for(
+    model: onnx.ModelProto,
+    operators: list[str],
+    options: StaticOptions,
+    weights: OutsideWeights | None,
+) -> QdqWriter:
+    """Return what writes the Q/DQ forms of a model."""
+    return QdqWriter(
         model,
         operators,
         resolved(options.scheme),
         per_channel=options.per_channel,
         fixed=options.exclude,
         layer_outputs=options.layer_outputs,
+        biases=options.biases,
+        layers_only=options.layers_only,
         weights=weights,
     )
-    return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
 
 
 def quantize_onnx_static(

@@ -10,7 +10,17 @@ import pytest
 
 import mopt_optimizer
 
-HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "torchao", "skimage")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "torchao",
+    "skimage",
+    "tensorrt",
+    "tensorrt_rtx",
+)
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -25,7 +35,7 @@ def test_importing_the_package_loads_no_library() -> None:
 
 
 def test_names_that_need_no_library_load_none() -> None:
-    names = "ModelManager, QuantizationConfig, Preprocessing, local_arrays, psnr, evaluate"
+    names = "ModelManager, QuantizationConfig, TensorRTConfig, TensorRTOptimizer, psnr, evaluate"
     assert loaded_by(f"from mopt_optimizer import {names}") == set()
 
 

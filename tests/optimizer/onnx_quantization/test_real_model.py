@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import build
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
+from super_resolution import tiles, write_network
 
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
-from mopt_optimizer.exporting import export_onnx
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     FloatType,
@@ -22,38 +18,22 @@ from mopt_optimizer.onnx_quantization import (
     convert_float,
     quantize_onnx_static,
 )
-from mopt_optimizer.sources import load_exported_program
 
 pytestmark = pytest.mark.optimizer
 
-Samples = list[dict[str, NDArray[np.float32]]]
 SIDE = 48
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("srvgg")
-    build.export(folder / "model.pt2")
-    program = load_exported_program(folder / "model.pt2", folder)
-    export_onnx(program, folder / "model.onnx", {})
-    return folder / "model.onnx"
-
-
-def tiles(names: dict[str, int], folder: Path) -> Samples:
-    build.cut_tiles(names, folder)
-    samples: Samples = []
-    for path in sorted(folder.iterdir()):
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.crop((0, 0, SIDE, SIDE)), np.float32) / np.float32(255)
-        samples.append({"image": np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis])})
-    return samples
+    return write_network(tmp_path_factory.mktemp("srvgg"))
 
 
 def test_fallback_holds_the_gate_on_photographs_it_did_not_see(
     network: Path, tmp_path: Path
 ) -> None:
-    calibration = tiles({"astronaut.png": 2, "coffee.png": 2}, tmp_path / "calibration")
-    evaluation = tiles({"chelsea.png": 2}, tmp_path / "evaluation")
+    calibration = tiles({"astronaut.png": 2, "coffee.png": 2}, tmp_path / "calibration", SIDE)
+    evaluation = tiles({"chelsea.png": 2}, tmp_path / "evaluation", SIDE)
     out = tmp_path / "int8.onnx"
     easy = QualityGate(metric=QualityMetric.PSNR, minimum=1.0)
     options = StaticOptions(
@@ -77,7 +57,7 @@ def test_fallback_holds_the_gate_on_photographs_it_did_not_see(
 
 
 def test_half_precision_is_exact_to_the_eye(network: Path, tmp_path: Path) -> None:
-    samples = tiles({"coffee.png": 1}, tmp_path / "tiles")
+    samples = tiles({"coffee.png": 1}, tmp_path / "tiles", SIDE)
     out = tmp_path / "fp16.onnx"
     report = convert_float(network, out, FloatType.FP16, samples)
     assert report.sqnr_db is not None

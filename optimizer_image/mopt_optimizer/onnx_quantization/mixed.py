@@ -1,0 +1,104 @@
+"""INT8 and FP16 in one file: what did not become INT8 computes in FP16 instead of FP32.
+
+Q/DQ nodes then quantize from FP16 and dequantize to it, which ONNX has from opset 19 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._errors import QuantizationError
+from ..exporting import opset
+from ..verifying import first_line
+from ._casting import Narrowing
+from ._graphs import open_float_model, save_model
+from .floating import FloatOptions, FloatReport, FloatType, float_nodes, peaks_of, why_kept
+from .judging import agreement
+from .observing import KeptSamples, Sample
+
+if TYPE_CHECKING:
+    import onnx
+
+MIXED_OPSET = 21
+# Below it FP16 loses bits of a scale, and so of all that is multiplied by it.
+_SMALLEST_SCALE = float(np.finfo(np.float16).smallest_normal)
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+def raise_opset(model_path: Path, out_path: Path) -> None:
+    """Write an FP32 model in an opset whose Q/DQ nodes take FP16.
+
+    Raises:
+        ModelError, ExportError: As open_float_model.
+        QuantizationError: onnx cannot convert it.
+    """
+    import onnx
+
+    model = open_float_model(model_path)
+    if opset(model) < MIXED_OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, MIXED_OPSET)
+        except (RuntimeError, ValueError) as error:
+            raise QuantizationError(
+                f"{model_path.name} cannot be raised to opset {MIXED_OPSET}, which FP16 beside "
+                f"INT8 needs: {first_line(error)}; export it in that opset, or use INT8 alone"
+            ) from error
+    save_model(model, out_path)
+
+
+def narrow_quantized(
+    float_path: Path,
+    quantized_path: Path,
+    out_path: Path,
+    samples: Iterable[Sample] | None = None,
+    options: FloatOptions | None = None,
+) -> FloatReport:
+    """Write a Q/DQ model whose other nodes compute in FP16 where that is safe.
+
+    Args:
+        float_path: The FP32 model, in opset 21 at least, as raise_opset writes it.
+        quantized_path: Its Q/DQ form, with the names of its nodes.
+        samples: As convert_float.
+
+    Raises:
+        As convert_float.
+    """
+    import onnx
+
+    options = options or FloatOptions()
+    model = open_float_model(float_path)
+    quantized = onnx.load(quantized_path)
+    kept_samples = KeptSamples(samples, 1) if samples is not None else None
+    kept = why_kept(model, FloatType.FP16, peaks_of(model, kept_samples), options)
+    converted = len(float_nodes(model)) - len(kept)
+    kept |= _coarse(quantized)
+    typed = onnx.shape_inference.infer_shapes(quantized)
+    narrowing = Narrowing(typed, onnx.TensorProto.FLOAT16, set(kept), keep_io=options.keep_io)
+    narrowed = narrowing.apply()
+    sqnr_db, runtime = None, None
+    if kept_samples is not None:
+        sqnr_db, runtime = agreement(model, narrowed, kept_samples.some()[0])
+    save_model(narrowed, out_path)
+    return FloatReport(
+        out_path, converted, kept, narrowing.casts, narrowing.flushed, sqnr_db, runtime
+    )
+
+
+def _coarse(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the Q/DQ nodes that stay FP32, since FP16 does not hold their scales."""
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept = {}
+    for node in model.graph.node:
+        scale = arrays.get(node.input[1]) if node.op_type in _QDQ else None
+        if scale is None:
+            continue
+        smallest = float(numpy_helper.to_array(scale).min())
+        if smallest < _SMALLEST_SCALE:
+            kept[node.name] = f"its scale {smallest:.3g} is below what FP16 holds exactly"
+    return kept

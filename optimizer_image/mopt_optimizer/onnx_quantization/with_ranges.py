@@ -1,0 +1,67 @@
+"""Static INT8 from ranges that are known already, without samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._errors import CalibrationError
+from ._graphs import open_float_model, save_model
+from .observing import float_activations
+from .outside import outside_weights
+from .sensitivity import Ranges
+from .static import StaticOptions, operators_of, writer_for
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def quantize_onnx_with_ranges(
+    model_path: Path,
+    out_path: Path,
+    ranges: Ranges,
+    options: StaticOptions | None = None,
+) -> int:
+    """Write a model in 8 bits from ranges that are known; return how many nodes became INT8.
+
+    Args:
+        ranges: (low, high) of tensors by name; those of tensors that stay FP32 are ignored.
+        options: gate and calibration, and what belongs to them, do not apply.
+
+    Raises:
+        CalibrationError: A tensor that is to be quantized has no range.
+        ModelError, ExportError: As open_float_model.
+        QuantizationError: It cannot be quantized.
+        DiskError: No space left; out_path is as it was.
+    """
+    options = options or StaticOptions()
+    model = open_float_model(model_path, external=True)
+    operators = operators_of(model, model_path.name, options)
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type in operators and node.name not in options.exclude
+    ]
+    needed = _needed(model, nodes, outputs=options.layer_outputs)
+    missing = [name for name in needed if name not in ranges]
+    if missing:
+        raise CalibrationError(
+            f"{len(missing)} of {len(needed)} tensors that are to be quantized have no range, the "
+            f"first is {missing[0]!r}: the ranges are of another model, or of another export of it"
+        )
+    with outside_weights(model_path, model) as weights:
+        writer = writer_for(model, operators, options, weights)
+        save_model(writer.quantized(ranges), out_path, writer.folder)
+    return len(nodes)
+
+
+def _needed(model: onnx.ModelProto, nodes: list[onnx.NodeProto], *, outputs: bool) -> list[str]:
+    """Return the float activations that the nodes read, and write where outputs are quantized."""
+    floats = set(float_activations(model, None))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    names: dict[str, None] = {}
+    for node in nodes:
+        for name in (*node.input, *(node.output if outputs else ())):
+            if name in floats and name not in weights:
+                names[name] = None
+    return list(names)

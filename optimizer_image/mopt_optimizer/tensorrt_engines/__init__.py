@@ -1,0 +1,76 @@
+"""TensorRT engines: built from ONNX, checked, run and measured.
+
+    from mopt_optimizer.tensorrt_engines import TensorRTConfig, TensorRTOptimizer
+
+    optimizer = TensorRTOptimizer(TensorRTConfig(fp16_mode=True))
+    optimizer.optimize_from_onnx("model.onnx", "model.engine", {"image": (1, 3, 128, 128)})
+
+Both `tensorrt` and `tensorrt_rtx` will do, and neither is loaded before it is needed. The names
+are imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backends import Backend, BackendName, find_backend
+    from .calibration_cache import CalibrationCache, read_calibration_cache
+    from .config import HardwareCompatibility, TensorRTConfig
+    from .layers import EngineLayer, datatype_counts, nodes_in
+    from .loading import LoadedEngine, load_engine
+    from .manifest import EngineManifest, read_manifest
+    from .memory import DeviceMemory, TorchMemory
+    from .optimizer import EngineReport, TensorRTOptimizer, optimize_tensorrt
+    from .profiles import ShapeProfile
+    from .running import EngineRunner
+    from .timing import EngineTiming, LatencySummary, benchmark_engine
+
+__all__ = [
+    "Backend",
+    "BackendName",
+    "CalibrationCache",
+    "DeviceMemory",
+    "EngineLayer",
+    "EngineManifest",
+    "EngineReport",
+    "EngineRunner",
+    "EngineTiming",
+    "HardwareCompatibility",
+    "LatencySummary",
+    "LoadedEngine",
+    "ShapeProfile",
+    "TensorRTConfig",
+    "TensorRTOptimizer",
+    "TorchMemory",
+    "benchmark_engine",
+    "datatype_counts",
+    "find_backend",
+    "load_engine",
+    "nodes_in",
+    "optimize_tensorrt",
+    "read_calibration_cache",
+    "read_manifest",
+]
+
+_NAMES = {
+    "backends": ("Backend", "BackendName", "find_backend"),
+    "calibration_cache": ("CalibrationCache", "read_calibration_cache"),
+    "config": ("HardwareCompatibility", "TensorRTConfig"),
+    "layers": ("EngineLayer", "datatype_counts", "nodes_in"),
+    "loading": ("LoadedEngine", "load_engine"),
+    "manifest": ("EngineManifest", "read_manifest"),
+    "memory": ("DeviceMemory", "TorchMemory"),
+    "optimizer": ("EngineReport", "TensorRTOptimizer", "optimize_tensorrt"),
+    "profiles": ("ShapeProfile",),
+    "running": ("EngineRunner",),
+    "timing": ("EngineTiming", "LatencySummary", "benchmark_engine"),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,81 @@
+"""The GPU's clocks, power and throttling, from NVML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .gpus import visible_gpus
+
+# Bits of nvmlClocksEventReasons that slow a GPU down; being idle and locked clocks do not count.
+_THROTTLING = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+
+
+@dataclass(frozen=True)
+class ClockSample:
+    """A moment of a GPU.
+
+    Attributes:
+        sm_mhz, memory_mhz: Clocks.
+        power_watts: None where the GPU does not tell.
+        temperature_celsius: Of the GPU.
+        throttling: What slows it down; empty where nothing does.
+    """
+
+    sm_mhz: int
+    memory_mhz: int
+    power_watts: float | None
+    temperature_celsius: int
+    throttling: tuple[str, ...]
+
+
+def throttling_reasons(bits: int) -> tuple[str, ...]:
+    """Return the names of the reasons that slow a GPU down. Pure.
+
+    Args:
+        bits: As nvmlDeviceGetCurrentClocksEventReasons.
+    """
+    return tuple(name for bit, name in _THROTTLING.items() if bits & bit)
+
+
+def gpu_clocks() -> ClockSample | None:
+    """Return the state of CUDA's first GPU now; None where NVML or its binding does not tell."""
+    gpus = visible_gpus()
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    if not gpus:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        # By name: NVML counts all GPUs of the machine, CUDA those that this process may use.
+        return _sample(pynvml.nvmlDeviceGetHandleByUUID(gpus[0].uuid))
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _sample(handle: object) -> ClockSample:
+    import pynvml
+
+    try:
+        power = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000
+    except pynvml.NVMLError:  # MIG slices and laptops do not tell.
+        power = None
+    return ClockSample(
+        sm_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        memory_mhz=pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+        power_watts=power,
+        temperature_celsius=pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+        throttling=throttling_reasons(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+    )

@@ -1,0 +1,196 @@
+"""TensorRTOptimizer: from an ONNX file to an engine beside its manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .._errors import GpuNotFound
+from ..onnx_quantization import FloatReport, StaticReport
+from ..onnx_quantization._graphs import save_model
+from ..onnx_quantization.observing import Sample
+from ..sources import open_onnx
+from .backends import Backend, find_backend
+from .building import BuiltEngine, build_engine, check_options
+from .config import TensorRTConfig
+from .gpus import driver_version, visible_gpus
+from .layers import EngineLayer, datatype_counts
+from .loading import LoadedEngine, load_engine
+from .manifest import EngineManifest, TensorEntry, bytes_digest, file_digest, write_engine
+from .memory import DeviceMemory
+from .profiles import ShapeRange
+from .running import EngineRunner
+from .timing import EngineTiming, benchmark_engine
+from .typed_models import typed_model
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """What was built.
+
+    Attributes:
+        path: The engine; its manifest lies beside it, as PATH.json.
+        manifest: Likewise.
+        layers: As the builder listed them, with the types they compute in.
+        int8: How it was quantized; None where it was not, or from a calibration cache.
+        half: What became FP16 or BF16, and what stayed FP32 and why; None where nothing did.
+        warnings: As the builder gave them.
+        seconds: From the ONNX file to the engine, calibration included.
+    """
+
+    path: Path
+    manifest: EngineManifest
+    layers: tuple[EngineLayer, ...]
+    int8: StaticReport | None
+    half: FloatReport | None
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class TensorRTOptimizer:
+    """Builds, loads and measures TensorRT engines.
+
+    Args:
+        config: None builds FP32.
+    """
+
+    def __init__(self, config: TensorRTConfig | None = None) -> None:
+        self.config = config or TensorRTConfig()
+
+    def backend(self) -> Backend:
+        """Return the TensorRT that is used.
+
+        Raises:
+            TensorRTNotInstalled: There is none.
+        """
+        return find_backend(self.config.backend)
+
+    def optimize_from_onnx(
+        self,
+        onnx_path: Path | str,
+        engine_path: Path | str,
+        input_shapes: Mapping[str, ShapeRange],
+        calibration_data: Iterable[Sample] | None = None,
+        *,
+        calibration_cache: Path | str | None = None,
+        typed_onnx: Path | str | None = None,
+    ) -> EngineReport:
+        """Build an engine and write it, with its manifest.
+
+        Args:
+            onnx_path: FP32; for int8_mode also one with Q/DQ nodes, which is taken as it is.
+            engine_path: To be written; whole, or as it was.
+            input_shapes: Of each input with free axes: one shape, or (smallest, most frequent,
+                largest).
+            calibration_data: Dicts of input name to array. INT8 takes its ranges from them; FP16
+                and BF16 leave in FP32 what overflows on them.
+            calibration_cache: Of an older TensorRT, instead of calibration_data.
+            typed_onnx: Where to keep the ONNX file that the engine is built from: ONNX Runtime
+                computes the same with it, for a look at the quality without a GPU.
+
+        Raises:
+            TensorRTNotInstalled: No TensorRT.
+            SpecError: An option that the TensorRT at hand lacks.
+            DimensionError: Shapes that do not fit the model.
+            ModelError, CalibrationError, QuantizationError, ExportError: As quantize_onnx_static
+                and convert_float.
+            ParserRefusal, EngineBuildError, EngineOutOfMemory: What TensorRT says.
+            GpuNotFound: It builds only on a GPU, and there is none.
+            DiskError: No space left.
+        """
+        source, target = Path(onnx_path), Path(engine_path)
+        cache = Path(calibration_cache) if calibration_cache is not None else None
+        backend = self.backend()
+        check_options(self.config, backend)
+        started = time.monotonic()
+        with TemporaryDirectory(prefix="mopt-tensorrt-") as folder:
+            typed = typed_model(source, Path(folder), self.config, calibration_data, cache)
+            built = build_engine(typed.path, input_shapes, self.config, backend)
+            if typed_onnx is not None:
+                _keep(typed.path, Path(typed_onnx))
+        manifest = self._manifest(built, backend, source)
+        write_engine(target, built.data, manifest)
+        return EngineReport(
+            path=target,
+            manifest=manifest,
+            layers=built.layers,
+            int8=typed.int8,
+            half=typed.half,
+            warnings=built.warnings,
+            seconds=time.monotonic() - started,
+        )
+
+    def load_engine(self, path: Path | str) -> LoadedEngine:
+        """Check an engine and put it on the GPU; see loading.load_engine."""
+        chosen = self.backend() if self.config.backend is not None else None
+        return load_engine(path, chosen)
+
+    def open(self, path: Path | str, memory: DeviceMemory[Any] | None = None) -> EngineRunner:
+        """Load an engine and return what runs it; raises as load_engine and EngineRunner."""
+        return EngineRunner(self.load_engine(path), memory)
+
+    def benchmark(
+        self, path: Path | str, feeds: Mapping[str, NDArray[Any]], **options: Any
+    ) -> EngineTiming:
+        """Time an engine as trtexec does; see timing.benchmark_engine, which takes the options."""
+        return benchmark_engine(self.open(path), feeds, **options)
+
+    def _manifest(self, built: BuiltEngine, backend: Backend, source: Path) -> EngineManifest:
+        config, gpus = self.config, visible_gpus()
+        capabilities = list(config.compute_capabilities)
+        if not backend.targets:
+            if not gpus:
+                raise GpuNotFound(f"{backend} built an engine, and the driver shows no GPU")
+            capabilities = [gpus[0].compute_capability]
+        return EngineManifest(
+            digest=bytes_digest(built.data),
+            size_bytes=len(built.data),
+            backend=backend.name,
+            tensorrt_version=backend.version,
+            version_compatible=config.version_compatible,
+            hardware_compatibility=config.hardware_compatibility,
+            compute_capabilities=capabilities,
+            gpu=gpus[0].name if gpus and not backend.targets else None,
+            cuda=driver_version(),
+            precision=config.precision,
+            tf32=config.tf32,
+            inputs=[TensorEntry.of(t, built.profiles[t.name]) for t in built.inputs],
+            outputs=[TensorEntry.of(tensor) for tensor in built.outputs],
+            layer_datatypes=datatype_counts(built.layers),
+            source_digest=file_digest(source),
+        )
+
+
+def _keep(typed: Path, target: Path) -> None:
+    """Copy the typed model, with its weights where they lie in other files."""
+    save_model(open_onnx(typed), target, typed.parent)
+
+
+def optimize_tensorrt(
+    onnx_path: Path | str,
+    engine_path: Path | str,
+    input_shapes: Mapping[str, ShapeRange],
+    precision: str = "fp16",
+    calibration_data: Iterable[Sample] | None = None,
+    **options: Any,
+) -> EngineReport:
+    """Build an engine in one call; see TensorRTOptimizer.optimize_from_onnx.
+
+    Args:
+        precision: fp32, fp16, bf16, int8, or int8+fp16.
+        options: TensorRTConfig's other fields.
+
+    Raises:
+        SpecError: No such precision, or a field that is none.
+        And as optimize_from_onnx.
+    """
+    config = TensorRTConfig.of(precision, **options)
+    return TensorRTOptimizer(config).optimize_from_onnx(
+        onnx_path, engine_path, input_shapes, calibration_data
+    )

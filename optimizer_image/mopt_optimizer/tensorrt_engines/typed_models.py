@@ -1,0 +1,135 @@
+"""The ONNX file that TensorRT is given: its types are those that the engine computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mopt_api.enums import Precision
+
+from .._errors import CalibrationError
+from ..onnx_quantization import (
+    FloatOptions,
+    FloatReport,
+    FloatType,
+    Scheme,
+    StaticOptions,
+    StaticReport,
+    convert_float,
+    narrow_quantized,
+    quantize_onnx_static,
+    quantize_onnx_with_ranges,
+    raise_opset,
+)
+from ..onnx_quantization.layers import WEIGHTED
+from ..onnx_quantization.observing import Sample
+from ..sources import open_onnx
+from .calibration_cache import read_calibration_cache
+from .config import TensorRTConfig
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
+
+
+@dataclass(frozen=True)
+class TypedModel:
+    """An ONNX file for TensorRT.
+
+    Attributes:
+        path: The file.
+        int8: How it was quantized; None where it was not, or from a calibration cache.
+        half: What became FP16 or BF16; None where nothing did.
+    """
+
+    path: Path
+    int8: StaticReport | None = None
+    half: FloatReport | None = None
+
+
+def static_options(config: TensorRTConfig) -> StaticOptions:
+    """Return Q/DQ as TensorRT fuses it.
+
+    Symmetric, before every Conv, ConvTranspose, Gemm and MatMul, on their weights per output
+    channel, and on what is added to their output. Not on their outputs, which are quantized where
+    the next layer reads them, so after the activation function, the Add or the Concat: one scale
+    for all that is concatenated. Not on biases, which TensorRT adds in 32 bits by itself.
+    """
+    return StaticOptions(
+        calibration=config.calibration,
+        percentile=config.percentile,
+        scheme=Scheme.S8S8,
+        per_channel=True,
+        exclude=config.exclude,
+        layer_outputs=False,
+        biases=False,
+        layers_only=True,
+        operators=WEIGHTED,
+        gate=config.gate,
+    )
+
+
+def typed_model(
+    model_path: Path,
+    folder: Path,
+    config: TensorRTConfig,
+    samples: Iterable[Sample] | None,
+    calibration_cache: Path | None,
+) -> TypedModel:
+    """Return a model in the types that a config asks for; written to folder where it changes.
+
+    Args:
+        model_path: ONNX, FP32; with Q/DQ nodes already it is taken as it is.
+        samples: Calibration data. Read once; twice for FP16 beside INT8, which holds in memory
+            what can be read only once, such as a generator.
+        calibration_cache: TensorRT's, instead of samples.
+
+    Raises:
+        ModelError: Not a valid ONNX file.
+        CalibrationError: INT8 without samples or a cache, or such that do not fit.
+        QuantizationError, ExportError, DiskError: As quantize_onnx_static and convert_float.
+    """
+    model = open_onnx(model_path)
+    if config.precision is Precision.FP32:
+        return TypedModel(model_path)
+    if config.int8_mode:
+        if any(node.op_type in _QUANTIZED for node in model.graph.node):
+            return TypedModel(model_path)
+        return _int8(model_path, folder, config, samples, calibration_cache)
+    kind = FloatType.FP16 if config.fp16_mode else FloatType.BF16
+    path = folder / f"{model_path.stem}.{kind.lower()}.onnx"
+    options = FloatOptions(keep=config.exclude)
+    report = convert_float(model_path, path, kind, samples, options)
+    return TypedModel(path, half=report)
+
+
+def _int8(
+    model_path: Path,
+    folder: Path,
+    config: TensorRTConfig,
+    samples: Iterable[Sample] | None,
+    calibration_cache: Path | None,
+) -> TypedModel:
+    if samples is None and calibration_cache is None:
+        raise CalibrationError(
+            f"int8_mode: {model_path.name} has no Q/DQ nodes yet, so calibration data is needed: "
+            "give calibration_data (dicts of input name to array), or a calibration_cache"
+        )
+    path = folder / f"{model_path.stem}.int8.onnx"
+    source = model_path
+    if config.fp16_mode:
+        source = folder / f"{model_path.stem}.raised.onnx"
+        raise_opset(model_path, source)
+        # Read twice: for INT8's ranges, and for what FP16 would not hold.
+        if samples is not None and iter(samples) is samples:
+            samples = list(samples)
+    report = None
+    if calibration_cache is not None:
+        ranges = read_calibration_cache(calibration_cache).ranges
+        quantize_onnx_with_ranges(source, path, ranges, static_options(config))
+    elif samples is not None:
+        report = quantize_onnx_static(source, path, samples, static_options(config))
+    if not config.fp16_mode:
+        return TypedModel(path, int8=report)
+    mixed = folder / f"{model_path.stem}.int8-fp16.onnx"
+    half = narrow_quantized(source, path, mixed, samples, FloatOptions(keep=config.exclude))
+    return TypedModel(mixed, int8=report, half=half)
