@@ -10,7 +10,8 @@ from mopt_api.candidates import Candidate, SearchFacts, search
 from mopt_api.enums import Precision, QuantizationMode, Runtime
 from mopt_api.plan import search_facts
 from mopt_api.result import VariantReason
-from mopt_api.spec import ModelOptimizationSpec, Quantization, Variant
+from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.searching import cannot_run
 
 LIBRARIES = {

@@ -24,7 +24,7 @@ from .enums import (
     TorchMode,
 )
 from .result import VariantReason
-from .spec import Quantization, Variant
+from .variants import Quantization, Variant
 
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 """CPU features with which OpenVINO really computes in bf16."""

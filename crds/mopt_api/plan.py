@@ -19,15 +19,8 @@ from .enums import (
     TorchMode,
 )
 from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
-from .spec import (
-    Benchmark,
-    BenchmarkPoint,
-    ModelOptimizationSpec,
-    Objective,
-    QualityGate,
-    Quantization,
-    Variant,
-)
+from .spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
+from .variants import Quantization, Variant
 
 PLAN_VARIABLE = "MOPT_PLAN"
 DEFAULT_TARGET = "default"

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.result import SkippedVariant, VariantReason, VariantState
-from mopt_api.spec import QualityGate, Variant
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Variant
 
 from .forms import FP32, SOURCE, form_of
 

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from mopt_api.base import ObservedModel
 from mopt_api.enums import Precision, QuantizationMethod, Runtime
-from mopt_api.spec import QualityGate, Quantization, Variant
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization, Variant
 
 from .quantizing import artifact_name, excluded_part, needs_samples
 

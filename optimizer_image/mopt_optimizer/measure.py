@@ -39,7 +39,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import select
-from mopt_api.spec import Variant
+from mopt_api.variants import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings

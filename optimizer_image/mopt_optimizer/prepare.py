@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from mopt_api.candidates import contenders
 from mopt_api.plan import Credentials, PreparePlan
 from mopt_api.result import Artifact, PrepareResult, StepOutcome
-from mopt_api.spec import Variant
+from mopt_api.variants import Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
 from ._errors import DigestMismatch, ModelError, OptimizerError

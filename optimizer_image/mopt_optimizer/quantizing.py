@@ -12,7 +12,8 @@ from pathlib import Path
 from mopt_api.enums import QuantizationMode
 from mopt_api.plan import fallback_gates
 from mopt_api.result import FallbackReport, LayerReport, QuantizationReport
-from mopt_api.spec import QualityGate, Quantization
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization
 
 from ._errors import (
     CalibrationError,

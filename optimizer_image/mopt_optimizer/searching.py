@@ -16,7 +16,7 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.spec import Variant
+from mopt_api.variants import Variant
 
 from .compilers import COMPILER
 from .hardware import has_native_bf16

@@ -21,7 +21,8 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.spec import BenchmarkPoint, Variant
+from mopt_api.spec import BenchmarkPoint
+from mopt_api.variants import Variant
 
 from .benchmarking import batch_size, point_result
 from .isolation import Opening, VariantFailure

@@ -23,8 +23,9 @@ from mopt_api.plan import (
     PreparePlan,
 )
 from mopt_api.result import MeasureResult, PrepareResult, VariantState
-from mopt_api.spec import Benchmark, Objective, QualityGate, Quantization, Variant
+from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.termination import decode
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.artifacts import fetch_onnx
 from mopt_optimizer.blobs import Blobs, file_digest
 from mopt_optimizer.store import open_store

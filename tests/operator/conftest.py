@@ -16,7 +16,6 @@ from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.plan import Stage
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import Hardware, Latency, QualityResult, SourceInfo
-from mopt_api.spec import Variant
 from mopt_api.termination import (
     MeasureSummary,
     PrepareSummary,
@@ -24,6 +23,7 @@ from mopt_api.termination import (
     encode,
     error_summary,
 )
+from mopt_api.variants import Variant
 from mopt_operator.deciding import Plan, decide
 from mopt_operator.observing import (
     Snapshot,

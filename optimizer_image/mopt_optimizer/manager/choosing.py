@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.result import BASELINE
-from mopt_api.spec import SUPPORTED
+from mopt_api.variants import SUPPORTED
 
 from .._errors import SpecError
 from ..hardware import has_native_bf16

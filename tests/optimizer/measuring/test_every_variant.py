@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from mopt_api.plan import PLAN_VARIABLE, JobPlan, measure_plan, prepare_plan
-from mopt_api.spec import SUPPORTED, ModelOptimizationSpec
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.termination import MeasureSummary, PrepareSummary, decode
+from mopt_api.variants import SUPPORTED
 from mopt_optimizer.compilers import compiler_version
 from mopt_optimizer.hardware import System, has_native_bf16
 

@@ -15,7 +15,8 @@ from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.result import VariantState
-from mopt_api.spec import Benchmark, Objective, QualityGate, Variant
+from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.variants import Variant
 from mopt_optimizer._errors import SpecError
 from mopt_optimizer.measure import measure
 from mopt_optimizer.prepare import prepare

@@ -33,8 +33,9 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.spec import Benchmark, Objective, Variant
+from mopt_api.spec import Benchmark, Objective
 from mopt_api.termination import MeasureSummary, decode
+from mopt_api.variants import Variant
 from mopt_optimizer.attempts import JOB_UID_VARIABLE, Record
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.store import open_store

@@ -41,7 +41,8 @@ from mopt_api.result import (
     page_key,
 )
 from mopt_api.selection import objective_cost
-from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate, Quantization, Variant
+from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer._errors import (
     BaselineError,
     DataError,

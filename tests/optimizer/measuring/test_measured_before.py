@@ -31,7 +31,8 @@ from mopt_api.result import (
     VariantState,
     page_key,
 )
-from mopt_api.spec import Benchmark, Objective, QualityGate, Variant
+from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.variants import Variant
 from mopt_optimizer._errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.measure import measure

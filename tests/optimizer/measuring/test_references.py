@@ -38,8 +38,9 @@ from mopt_api.result import (
     SourceInfo,
     VariantState,
 )
-from mopt_api.spec import Benchmark, Objective, QualityGate, Variant
+from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.termination import ErrorSummary, MeasureSummary, Summary, decode
+from mopt_api.variants import Variant
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.measure import measure
 from mopt_optimizer.quality import psnr

@@ -15,7 +15,8 @@ from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, Torch
 from mopt_api.inputs import InputSpec
 from mopt_api.plan import baseline_variant
 from mopt_api.result import Artifact, ArtifactFormat, VariantReason, VariantResult, VariantState
-from mopt_api.spec import BenchmarkPoint, Variant
+from mopt_api.spec import BenchmarkPoint
+from mopt_api.variants import Variant
 from mopt_optimizer._errors import BaselineError, DataError
 from mopt_optimizer._files import FileStore
 from mopt_optimizer.attempts import Attempts

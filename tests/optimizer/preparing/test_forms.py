@@ -9,7 +9,8 @@ import pytest
 from mopt_api.candidates import SearchAim, SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.result import VariantReason, VariantState
-from mopt_api.spec import QualityGate, Variant
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Variant
 from mopt_optimizer._prepare_child import Quantized
 from mopt_optimizer.assigning import assign, unfit
 from mopt_optimizer.forms import form_of

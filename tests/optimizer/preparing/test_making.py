@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
-from mopt_api.spec import Quantization
+from mopt_api.variants import Quantization
 from mopt_optimizer._errors import QuantizationError
 from mopt_optimizer.dimensions import check_inputs, program_inputs
 from mopt_optimizer.exporting import export_onnx, program_cases

@@ -20,7 +20,8 @@ from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, PlannedData, PlannedModel, PreparePlan
 from mopt_api.reasons import Reason
 from mopt_api.result import PrepareResult, VariantReason, VariantState
-from mopt_api.spec import QualityGate, Quantization, Variant
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer._child import ChildDied
 from mopt_optimizer._errors import DigestMismatch, ModelError, OptimizerError, UnsafeModelError
 from mopt_optimizer._prepare_child import PrepareRequest, Quantized, handle

@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Calibrator, Fallback, QualityMetric, QuantizationMode
-from mopt_api.spec import QualityGate, Quantization
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization
 from mopt_optimizer._errors import SpecError
 from mopt_optimizer.images import Inputs
 from mopt_optimizer.quantizing import QuantizationError, artifact_name, quantize

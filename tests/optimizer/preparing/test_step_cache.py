@@ -23,8 +23,9 @@ from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PLAN_VARIABLE, Credentials, PlannedData, PlannedModel, PreparePlan
 from mopt_api.result import PrepareResult, StepOutcome
-from mopt_api.spec import QualityGate, Quantization, Variant
+from mopt_api.spec import QualityGate
 from mopt_api.termination import PrepareSummary, decode
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.artifacts import intact
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.prepare import prepare

@@ -10,7 +10,8 @@ from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedData, PlannedModel, PreparePlan
-from mopt_api.spec import QualityGate, Quantization
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization
 from mopt_optimizer.forms import Form, FormKind
 from mopt_optimizer.step_keys import export_key, form_key, manifest_key, software_versions
 

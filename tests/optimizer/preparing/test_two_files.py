@@ -29,8 +29,9 @@ from mopt_api.plan import (
 )
 from mopt_api.reasons import Reason
 from mopt_api.result import Artifact, MeasureResult, PrepareResult, VariantState
-from mopt_api.spec import Benchmark, Objective, QualityGate, Quantization, Variant
+from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.termination import ErrorSummary, MeasureSummary, PrepareSummary, decode
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.artifacts import fetch_onnx, intact
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.graph_files import MAX_INLINE_VARIABLE, data_files

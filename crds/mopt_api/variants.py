@@ -1,0 +1,177 @@
+"""`spec.variants` of a ModelOptimization: a form of the model, and how it is made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import ApiModel, Name, Rule
+from .enums import (
+    Calibrator,
+    Fallback,
+    Precision,
+    QuantizationMethod,
+    QuantizationMode,
+    Runtime,
+    TorchMode,
+)
+
+
+class Quantization(ApiModel):
+    """How an INT8 variant is quantized."""
+
+    mode: QuantizationMode = Field(
+        default=QuantizationMode.STATIC,
+        description="When activation ranges are found. Dynamic needs no calibration data; it is "
+        "for MatMul and Gemm, and for Conv only where the model has neither. In PyTorch it is for "
+        "Linear; the weights of Conv2d become smaller, its arithmetic stays FP32.",
+    )
+    method: QuantizationMethod = Field(
+        default=QuantizationMethod.QDQ,
+        description="Of runtime OpenVINO: QDQ, the file that ONNX Runtime's INT8 is too; or NNCF, "
+        "OpenVINO's own quantizer, which chooses ranges and scales itself and corrects biases. "
+        "PyTorch's INT8 is always torchao's.",
+    )
+    calibrator: Calibrator = Field(
+        default=Calibrator.MIN_MAX,
+        description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %), "
+        "Entropy cuts where least information is lost. Of mode Static and method QDQ; PyTorch has "
+        "its own.",
+    )
+    per_channel: bool = Field(
+        default=True, description="One weight scale per output channel instead of per tensor."
+    )
+    exclude: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default=[],
+        max_length=12,
+        description="What stays FP32: names of nodes of the prepared FP32 model, or operator "
+        "types such as Conv; of runtime PyTorch names of modules, such as body.0, with all they "
+        "contain. One that matches nothing fails the variant.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    fallback: Fallback = Field(
+        default=Fallback.AUTO,
+        description="Auto: with quality gates, static INT8 leaves as few layers in FP32 as make "
+        "the gates hold on the calibration data; other gates then quantize and measure anew. "
+        "Off: every layer becomes INT8; so it does with method NNCF, in PyTorch, and with "
+        "data.evaluation.references, since gates then speak of ground truth, which calibration "
+        "data lacks.",
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.mode) || self.mode != 'Dynamic' || !has(self.calibrator) || "
+            "self.calibrator == 'MinMax'",
+            "calibrator belongs to mode Static; leave it out with Dynamic",
+            lambda q: q.mode is not QuantizationMode.DYNAMIC or q.calibrator is Calibrator.MIN_MAX,
+        ),
+        Rule(
+            "!has(self.method) || self.method != 'NNCF' || ("
+            "(!has(self.mode) || self.mode == 'Static') && "
+            "(!has(self.calibrator) || self.calibrator == 'MinMax') && "
+            "(!has(self.perChannel) || self.perChannel))",
+            "method NNCF is static and chooses ranges and scales itself: leave mode, calibrator "
+            "and perChannel out",
+            lambda q: (
+                q.method is not QuantizationMethod.NNCF
+                or (
+                    q.mode is QuantizationMode.STATIC
+                    and q.calibrator is Calibrator.MIN_MAX
+                    and q.per_channel
+                )
+            ),
+        ),
+    )
+
+
+# No FP16 in OpenVINO: it takes the hint on any CPU, and computes in FP32 where there is no FP16
+# arithmetic, which is on nearly all.
+SUPPORTED = {
+    Runtime.PYTORCH: (Precision.FP32, Precision.BF16, Precision.INT8),
+    Runtime.ONNX_RUNTIME: (Precision.FP32, Precision.FP16, Precision.INT8),
+    Runtime.OPENVINO: (Precision.FP32, Precision.BF16, Precision.INT8),
+}
+
+
+class Variant(ApiModel):
+    """One form of the model to build and measure."""
+
+    name: Name = Field(description="Unique name, shown in status.")
+    runtime: Runtime = Field(description="What executes it.")
+    precision: Precision = Field(description="Arithmetic it computes in.")
+    quantization: Quantization | None = Field(
+        default=None, description="How INT8 is reached; only with precision INT8."
+    )
+    torch_mode: TorchMode | None = Field(
+        default=None,
+        description="How PyTorch runs it: Eager, operator by operator, or Compiled, by "
+        "torch.compile at the first call, which needs a C++ compiler where it runs. Omitted, "
+        "Compiled for INT8, whose kernels exist only so, else Eager.",
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.quantization) || self.precision == 'INT8'",
+            "quantization belongs to precision INT8",
+            lambda v: v.quantization is None or v.precision is Precision.INT8,
+        ),
+        Rule(
+            "self.precision in (self.runtime == 'ONNXRuntime' ? ['FP32', 'FP16', 'INT8'] : "
+            "['FP32', 'BF16', 'INT8'])",
+            "supported: PyTorch FP32, BF16 and INT8; ONNXRuntime FP32, FP16 and INT8; OpenVINO "
+            "FP32, BF16 and INT8",
+            lambda v: v.precision in SUPPORTED[v.runtime],
+        ),
+        Rule(
+            "self.name != 'baseline'",
+            "the name baseline is taken by the model as it came",
+            lambda v: v.name != "baseline",
+        ),
+        Rule(
+            "!has(self.quantization) || !has(self.quantization.mode) || "
+            "self.quantization.mode != 'Dynamic' || self.runtime != 'OpenVINO'",
+            "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch",
+            lambda v: (
+                v.quantization is None
+                or v.quantization.mode is not QuantizationMode.DYNAMIC
+                or v.runtime is not Runtime.OPENVINO
+            ),
+        ),
+        Rule(
+            "!has(self.quantization) || !has(self.quantization.method) || "
+            "self.quantization.method != 'NNCF' || self.runtime == 'OpenVINO'",
+            "quantization method NNCF needs runtime OpenVINO",
+            lambda v: (
+                v.quantization is None
+                or v.quantization.method is not QuantizationMethod.NNCF
+                or v.runtime is Runtime.OPENVINO
+            ),
+        ),
+        Rule(
+            "!has(self.quantization) || !has(self.quantization.calibrator) || "
+            "self.quantization.calibrator == 'MinMax' || self.runtime != 'PyTorch'",
+            "runtime PyTorch chooses ranges itself: leave calibrator out",
+            lambda v: (
+                v.quantization is None
+                or v.quantization.calibrator is Calibrator.MIN_MAX
+                or v.runtime is not Runtime.PYTORCH
+            ),
+        ),
+        Rule(
+            "!has(self.torchMode) || self.runtime == 'PyTorch'",
+            "torchMode belongs to runtime PyTorch",
+            lambda v: v.torch_mode is None or v.runtime is Runtime.PYTORCH,
+        ),
+        Rule(
+            "!has(self.torchMode) || self.torchMode != 'Eager' || self.precision != 'INT8'",
+            "PyTorch runs INT8 only Compiled: leave torchMode out",
+            lambda v: v.torch_mode is not TorchMode.EAGER or v.precision is not Precision.INT8,
+        ),
+    )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether PyTorch compiles it where it runs."""
+        int8 = self.runtime is Runtime.PYTORCH and self.precision is Precision.INT8
+        return int8 or self.torch_mode is TorchMode.COMPILED
