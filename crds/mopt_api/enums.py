@@ -49,6 +49,7 @@ class Runtime(StrEnum):
     PYTORCH = "PyTorch"
     ONNX_RUNTIME = "ONNXRuntime"
     OPENVINO = "OpenVINO"
+    TENSORRT = "TensorRT"
 
 
 class Precision(StrEnum):
@@ -58,6 +59,15 @@ class Precision(StrEnum):
     FP16 = "FP16"
     BF16 = "BF16"
     INT8 = "INT8"
+    FP8 = "FP8"
+
+
+class ExecutionProvider(StrEnum):
+    """What ONNX Runtime hands the graph to."""
+
+    CPU = "CPU"
+    CUDA = "CUDA"
+    TENSORRT = "TensorRT"
 
 
 class QuantizationMode(StrEnum):

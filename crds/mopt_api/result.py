@@ -26,6 +26,7 @@ class VariantState(StrEnum):
     REJECTED = "Rejected"
     FAILED = "Failed"
     SKIPPED = "Skipped"
+    BUILT = "Built"
 
 
 class VariantReason(StrEnum):
@@ -35,6 +36,8 @@ class VariantReason(StrEnum):
     NO_CALIBRATION_DATA = "NoCalibrationData"
     NO_NATIVE_BF16 = "NoNativeBF16"
     NO_COMPILER = "NoCompiler"
+    NO_ACCELERATOR = "NoAccelerator"
+    NO_NATIVE_FP8 = "NoNativeFP8"
     TOO_SLOW = "TooSlow"
     BUILD_FAILED = "BuildFailed"
     CRASHED = "Crashed"
@@ -56,15 +59,16 @@ class ArtifactFormat(StrEnum):
     ONNX = "ONNX"
     EXPORTED_PROGRAM = "ExportedProgram"
     TORCH_SCRIPT = "TorchScript"
+    TENSORRT_ENGINE = "TensorRTEngine"
 
 
 class ExternalData(ObservedModel):
-    """A file of weights that an ONNX file refers to, at blobs/sha256/HEX under output.uri too."""
+    """A file that belongs beside an artifact, at blobs/sha256/HEX under output.uri too."""
 
     path: str = Field(
         max_length=64,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="Name that the ONNX file knows it by: keep it beside that file.",
+        description="Name that the artifact knows it by: keep it beside that file.",
     )
     digest: Digest = Field(description="Digest of the object's bytes.")
     size_bytes: int = Field(ge=0, description="Size of the object.")
@@ -82,7 +86,8 @@ class Artifact(ObservedModel):
     external_data: list[ExternalData] | None = Field(
         default=None,
         max_length=4,
-        description="Weights that do not fit into an ONNX file, which ends at 2 GB.",
+        description="Weights that do not fit into an ONNX file, which ends at 2 GB; the manifest "
+        "of a TensorRT engine.",
     )
 
     @property
@@ -182,6 +187,16 @@ class VariantResult(ObservedModel):
     )
 
 
+class Gpu(ObservedModel):
+    """The NVIDIA GPU, or the MIG slice of one, that the Job was given."""
+
+    name: str = Field(max_length=64, description="As the driver calls it.")
+    compute_capability: str = Field(max_length=8, description="Such as 8.9.")
+    memory_bytes: int | None = Field(default=None, description="Its memory.")
+    driver: str | None = Field(default=None, max_length=32, description="Version of the driver.")
+    mig: bool | None = Field(default=None, description="True for a MIG slice; absent otherwise.")
+
+
 class Hardware(ObservedModel):
     """What was measured on."""
 
@@ -193,6 +208,7 @@ class Hardware(ObservedModel):
     threads: int | None = Field(default=None, description="Threads each runtime used.")
     memory_bytes: int | None = Field(default=None, description="Memory limit or size.")
     node: str | None = Field(default=None, max_length=253, description="Node's name.")
+    gpu: Gpu | None = Field(default=None, description="The GPU; absent where it is a CPU target.")
 
 
 class Disturbance(ObservedModel):

@@ -33,8 +33,8 @@ PREFIX = "mopt1:"
 MAX_BYTES = 4096
 # A message inflates to a few KiB; the bound keeps a hostile one from filling memory.
 MAX_INFLATED = 256 * 1024
-# Variants' messages are cut to so many characters, and at last external data is left out.
-_BOUNDS = ((256, True), (96, True), (32, True), (0, True), (0, False))
+# How much is told, as far as it fits; see _bounded.
+_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0))
 _TEXT_LENGTH = 48
 
 
@@ -76,7 +76,7 @@ class MeasureSummary(ObservedModel):
     point: str
     reference: QualityReference | None = None
     hardware: Hardware
-    software: dict[str, str]
+    software: dict[str, str] = {}
     baseline: VariantSummary
     variants: list[VariantSummary]
     selected: str | None = None
@@ -177,11 +177,13 @@ def _pack(payload: dict[str, Any]) -> str:
     return PREFIX + base64.b64encode(packed).decode()
 
 
-def _bounded(summary: Summary, message_length: int, *, external: bool) -> dict[str, Any]:
+def _bounded(summary: Summary, message_length: int, details: int) -> dict[str, Any]:
     """Return the summary's JSON with free texts cut to what may be shown, defaults left out.
 
     Args:
-        external: Name the artifacts' external data.
+        message_length: Of each variant's message.
+        details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features and
+            the versions of software too.
     """
     payload = summary.to_api()
     for variant in [payload.get("baseline"), *payload.get("variants", [])]:
@@ -191,7 +193,7 @@ def _bounded(summary: Summary, message_length: int, *, external: bool) -> dict[s
             variant["message"] = variant["message"][:message_length]
             if not variant["message"]:
                 del variant["message"]
-        if not external:
+        if details < 2:
             variant.pop("externalData", None)
         for quality in variant["quality"]:
             if not quality["exact"]:
@@ -200,6 +202,11 @@ def _bounded(summary: Summary, message_length: int, *, external: bool) -> dict[s
     for key in ("cpu", "node"):
         if key in hardware:
             hardware[key] = hardware[key][:_TEXT_LENGTH]
+    if "gpu" in hardware:
+        hardware["gpu"]["name"] = hardware["gpu"]["name"][:_TEXT_LENGTH]
+    if details < 1:
+        hardware.pop("cpuFeatures", None)
+        payload.pop("software", None)
     if "cpuFeatures" in hardware:
         hardware["cpuFeatures"] = [f[:16] for f in hardware["cpuFeatures"][:8]]
     if "software" in payload:
@@ -210,14 +217,14 @@ def _bounded(summary: Summary, message_length: int, *, external: bool) -> dict[s
 def encode(summary: Summary) -> str:
     """Return the termination message of a summary.
 
-    Variants' messages are shortened as far as the limit requires, and where that is not enough
-    external data is left out; result.json holds all of it.
+    Variants' messages are shortened as far as the limit requires; where that is not enough external
+    data is left out, then the CPU's features and versions. result.json holds all of it.
 
     Raises:
         MessageError: The summary is larger than any that the API's bounds allow.
     """
-    for length, external in _BOUNDS:
-        message = _pack(_bounded(summary, length, external=external))
+    for length, details in _BOUNDS:
+        message = _pack(_bounded(summary, length, details))
         if len(message.encode()) <= MAX_BYTES:
             return message
     raise MessageError(f"the summary needs more than {MAX_BYTES} bytes")

@@ -9,6 +9,7 @@ from pydantic import Field
 from .base import ApiModel, Name, Rule
 from .enums import (
     Calibrator,
+    ExecutionProvider,
     Fallback,
     Precision,
     QuantizationMethod,
@@ -88,9 +89,22 @@ class Quantization(ApiModel):
 # No FP16 in OpenVINO: it takes the hint on any CPU, and computes in FP32 where there is no FP16
 # arithmetic, which is on nearly all.
 SUPPORTED = {
-    Runtime.PYTORCH: (Precision.FP32, Precision.BF16, Precision.INT8),
+    Runtime.PYTORCH: (
+        Precision.FP32,
+        Precision.FP16,
+        Precision.BF16,
+        Precision.INT8,
+        Precision.FP8,
+    ),
     Runtime.ONNX_RUNTIME: (Precision.FP32, Precision.FP16, Precision.INT8),
     Runtime.OPENVINO: (Precision.FP32, Precision.BF16, Precision.INT8),
+    Runtime.TENSORRT: (
+        Precision.FP32,
+        Precision.FP16,
+        Precision.BF16,
+        Precision.INT8,
+        Precision.FP8,
+    ),
 }
 
 
@@ -101,26 +115,38 @@ class Variant(ApiModel):
     runtime: Runtime = Field(description="What executes it.")
     precision: Precision = Field(description="Arithmetic it computes in.")
     quantization: Quantization | None = Field(
-        default=None, description="How INT8 is reached; only with precision INT8."
+        default=None,
+        description="How INT8 or FP8 is reached; only with these. PyTorch's FP8 takes none.",
     )
     torch_mode: TorchMode | None = Field(
         default=None,
         description="How PyTorch runs it: Eager, operator by operator, or Compiled, by "
         "torch.compile at the first call, which needs a C++ compiler where it runs. Omitted, "
-        "Compiled for INT8, whose kernels exist only so, else Eager.",
+        "Compiled for INT8 and FP8, whose fast kernels exist only so, else Eager.",
+    )
+    execution_provider: ExecutionProvider | None = Field(
+        default=None,
+        description="What ONNX Runtime hands the graph to. CUDA and TensorRT need a target with an "
+        "NVIDIA GPU. Omitted, CUDA where the target has one, else CPU.",
     )
 
     RULES = (
         Rule(
-            "!has(self.quantization) || self.precision == 'INT8'",
-            "quantization belongs to precision INT8",
-            lambda v: v.quantization is None or v.precision is Precision.INT8,
+            "!has(self.quantization) || self.precision == 'INT8' || "
+            "(self.precision == 'FP8' && self.runtime == 'TensorRT')",
+            "quantization belongs to precision INT8, and to TensorRT's FP8",
+            lambda v: (
+                v.quantization is None
+                or v.precision is Precision.INT8
+                or (v.precision is Precision.FP8 and v.runtime is Runtime.TENSORRT)
+            ),
         ),
         Rule(
             "self.precision in (self.runtime == 'ONNXRuntime' ? ['FP32', 'FP16', 'INT8'] : "
-            "['FP32', 'BF16', 'INT8'])",
-            "supported: PyTorch FP32, BF16 and INT8; ONNXRuntime FP32, FP16 and INT8; OpenVINO "
-            "FP32, BF16 and INT8",
+            "self.runtime == 'OpenVINO' ? ['FP32', 'BF16', 'INT8'] : "
+            "['FP32', 'FP16', 'BF16', 'INT8', 'FP8'])",
+            "supported: PyTorch and TensorRT FP32, FP16, BF16, INT8 and FP8; ONNXRuntime FP32, "
+            "FP16 and INT8; OpenVINO FP32, BF16 and INT8",
             lambda v: v.precision in SUPPORTED[v.runtime],
         ),
         Rule(
@@ -130,12 +156,12 @@ class Variant(ApiModel):
         ),
         Rule(
             "!has(self.quantization) || !has(self.quantization.mode) || "
-            "self.quantization.mode != 'Dynamic' || self.runtime != 'OpenVINO'",
+            "self.quantization.mode != 'Dynamic' || self.runtime in ['ONNXRuntime', 'PyTorch']",
             "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch",
             lambda v: (
                 v.quantization is None
                 or v.quantization.mode is not QuantizationMode.DYNAMIC
-                or v.runtime is not Runtime.OPENVINO
+                or v.runtime in (Runtime.ONNX_RUNTIME, Runtime.PYTORCH)
             ),
         ),
         Rule(
@@ -168,10 +194,24 @@ class Variant(ApiModel):
             "PyTorch runs INT8 only Compiled: leave torchMode out",
             lambda v: v.torch_mode is not TorchMode.EAGER or v.precision is not Precision.INT8,
         ),
+        Rule(
+            "!has(self.executionProvider) || self.runtime == 'ONNXRuntime'",
+            "executionProvider belongs to runtime ONNXRuntime",
+            lambda v: v.execution_provider is None or v.runtime is Runtime.ONNX_RUNTIME,
+        ),
     )
 
     @property
     def compiled(self) -> bool:
         """Whether PyTorch compiles it where it runs."""
-        int8 = self.runtime is Runtime.PYTORCH and self.precision is Precision.INT8
-        return int8 or self.torch_mode is TorchMode.COMPILED
+        if self.torch_mode is None and self.runtime is Runtime.PYTORCH:
+            return self.precision in (Precision.INT8, Precision.FP8)
+        return self.torch_mode is TorchMode.COMPILED
+
+    @property
+    def gpu_only(self) -> bool:
+        """Whether it runs on an NVIDIA GPU alone."""
+        if self.runtime is Runtime.PYTORCH:
+            return self.precision in (Precision.FP16, Precision.FP8)
+        cuda = (ExecutionProvider.CUDA, ExecutionProvider.TENSORRT)
+        return self.runtime is Runtime.TENSORRT or self.execution_provider in cuda

@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "unsupported combination": (
         lambda s: s.update(variants=[{"name": "a", "runtime": "ONNXRuntime", "precision": "BF16"}]),
-        "supported: PyTorch FP32",
+        "supported: PyTorch and TensorRT FP32",
     ),
     "dynamic INT8 with a calibrator": (
         lambda s: s.update(

@@ -15,6 +15,7 @@ from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import (
     ExternalData,
+    Gpu,
     Hardware,
     Latency,
     QualityReference,
@@ -97,6 +98,13 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
             threads=256,
             memory_bytes=2**40,
             node=noise,
+            gpu=Gpu(
+                name=noise[:64],
+                compute_capability="12.0",
+                memory_bytes=rng.randrange(2**40),
+                driver=noise[:32],
+                mig=True,
+            ),
         ),
         software={noise[i : i + 40]: noise[-40:] for i in range(30)},
         baseline=_largest_variant(rng, metrics, large=large),

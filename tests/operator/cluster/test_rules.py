@@ -145,20 +145,30 @@ RULES: list[tuple[Json, Json, str]] = [
     (
         variant(precision="INT8", quantization={}),
         variant(quantization={}),
-        "quantization belongs to precision INT8",
+        "quantization belongs to precision INT8, and to TensorRT's FP8",
+    ),
+    (
+        variant(runtime="TensorRT", precision="FP8", quantization={}),
+        variant(runtime="PyTorch", precision="FP8", quantization={}),
+        "quantization belongs to precision INT8, and to TensorRT's FP8",
     ),
     *(
         (
             variant(runtime=runtime, precision=good),
             variant(runtime=runtime, precision=bad),
-            "supported: PyTorch FP32, BF16 and INT8; ONNXRuntime FP32, FP16 and INT8; OpenVINO "
-            "FP32, BF16 and INT8",
+            "supported: PyTorch and TensorRT FP32, FP16, BF16, INT8 and FP8; ONNXRuntime FP32, "
+            "FP16 and INT8; OpenVINO FP32, BF16 and INT8",
         )
         for runtime, good, bad in (
             ("OpenVINO", "BF16", "FP16"),
             ("ONNXRuntime", "FP16", "BF16"),
-            ("PyTorch", "BF16", "FP16"),
+            ("ONNXRuntime", "INT8", "FP8"),
         )
+    ),
+    (
+        variant(runtime="ONNXRuntime", executionProvider="CUDA"),
+        variant(runtime="TensorRT", executionProvider="CUDA"),
+        "executionProvider belongs to runtime ONNXRuntime",
     ),
     (
         int8(mode="Dynamic", calibrator="MinMax"),
