@@ -21,6 +21,7 @@ from .enums import (
     QuantizationMethod,
     QuantizationMode,
     Runtime,
+    TargetKind,
     TorchMode,
 )
 from .result import VariantReason
@@ -53,6 +54,7 @@ class SearchFacts(ApiModel):
 
     Attributes:
         calibrated: Whether there is calibration data.
+        kind: Of the target.
         operators: ONNX operator types of the exported FP32 model, each with its number of nodes.
         cpu_features: As Hardware has them.
         compiler: Whether there is a C++ compiler where it is measured.
@@ -62,6 +64,7 @@ class SearchFacts(ApiModel):
 
     model_format: ModelFormat
     calibrated: bool
+    kind: TargetKind = TargetKind.CPU
     aim: SearchAim = SearchAim.SPEED
     operators: dict[str, int] | None = None
     cpu_features: list[str] | None = None

@@ -62,6 +62,15 @@ class Precision(StrEnum):
     FP8 = "FP8"
 
 
+class TargetKind(StrEnum):
+    """What the Jobs of a target have: CPUs alone; an NVIDIA GPU; or, BuildOnly, none, and engines
+    are built for GPUs that are elsewhere."""
+
+    CPU = "CPU"
+    GPU = "GPU"
+    BUILD_ONLY = "BuildOnly"
+
+
 class ExecutionProvider(StrEnum):
     """What ONNX Runtime hands the graph to."""
 

@@ -16,6 +16,7 @@ from .enums import (
     QuantizationMethod,
     QuantizationMode,
     Runtime,
+    TargetKind,
     TorchMode,
 )
 from .inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
@@ -107,6 +108,10 @@ class MeasurePlan(ApiModel):
 
     stage: Literal[Stage.MEASURE] = Stage.MEASURE
     target: Name
+    kind: TargetKind = TargetKind.CPU
+    compute_capabilities: list[str] = Field(
+        default=[], description='Of BuildOnly: GPUs to build engines for, such as "8.9".'
+    )
     model: PlannedModel
     prepared: Digest = Field(description="Digest of the prepare Job's manifest.")
     inputs: list[InputSpec]
