@@ -109,7 +109,10 @@ class Blobs:
 
     def _check_digest(self, key: str, found: str, expected: str) -> None:
         if found != expected:
-            raise DigestMismatch(f"{self._store.uri(key)} has {found} instead of {expected}")
+            raise DigestMismatch(
+                f"{self._store.uri(key)} has {found} instead of {expected}: it was damaged in the "
+                "store; run again (a new mopt.dev/requestedAt), and it is made anew"
+            )
 
     def intact(self, digest: str, size: int) -> bool:
         """Return whether an object of that size is stored, undamaged; reads all of it."""
