@@ -98,6 +98,10 @@ def test_a_variant_that_kills_the_container_twice_is_given_up(
         fresh = [p for p in pods() if p["metadata"]["uid"] not in killed]
         if not fresh or fresh[0]["status"]["phase"] != "Running":
             return False
+        # Until a Pod has read the record, it speaks of the Pod before.
+        logs = demo.kubectl("logs", fresh[0]["metadata"]["name"], "-n", NAMESPACE)
+        if killed and "an earlier Pod died" not in logs:
+            return False
         (owner,) = fresh[0]["metadata"]["ownerReferences"]
         uri = f"{asked['spec']['output']['uri']}/attempts/{owner['uid']}.json"
         with contextlib.suppress(Exception):  # Not there before the first variant opens.
@@ -108,7 +112,7 @@ def test_a_variant_that_kills_the_container_twice_is_given_up(
         ready = condition(demo.kubectl.get(KIND, NAME, "-n", NAMESPACE), "Ready")
         return ready is not None and ready["status"] == "True"
 
-    wait_for(lambda: at_work() or ended(), 180, f"{VICTIM} is at work")
+    wait_for(lambda: at_work() or ended(), 240, f"{VICTIM} is at work")
     while not ended():
         (pod,) = [p for p in pods() if p["metadata"]["uid"] not in killed]
         kill(pod)
