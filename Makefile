@@ -52,7 +52,7 @@ lock: install ## Resolve the dependencies again and write requirements/*.txt.
 lock-tensorrt: install ## TensorRT's own wheels from the index TENSORRT_INDEX_URL into its lock.
 	@test -n "$(TENSORRT_INDEX_URL)" || { \
 	  echo "set TENSORRT_INDEX_URL to an index that has tensorrt-cu13-libs as a wheel" >&2; exit 1; }
-	$(COMPILE) --index "$(TENSORRT_INDEX_URL)" -c requirements/optimizer-gpu.txt \
+	$(COMPILE) --upgrade --index "$(TENSORRT_INDEX_URL)" -c requirements/optimizer-gpu.txt \
 	  requirements/tensorrt.in -o requirements/tensorrt.txt
 
 # TAG is what the chart asks for by default; BUILD_ARGS such as "--build-arg PYCUDA=1".

@@ -112,6 +112,10 @@ def test_only_the_gpu_flavour_asks_for_a_driver() -> None:
     assert [stage for stage, text in stages().items() if "NVIDIA_" in text] == ["flavour-gpu"]
 
 
+def test_onnxruntime_reports_to_nobody() -> None:
+    assert re.search(r"^ENV (?:.*\\\n)*.*\bORT_DISABLE_TELEMETRY=1\b", stages()[""], re.MULTILINE)
+
+
 def test_dockerfile_names_no_registry() -> None:
     instructions = [line for line in DOCKERFILE.splitlines() if not line.startswith("#")]
     assert [line for line in instructions if _HOST.search(line)] == []
