@@ -28,20 +28,46 @@ $(VENV)/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt requ
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
+  --no-annotate --no-header --python-version 3.11
+
 .PHONY: lock
 lock: install ## Resolve the dependencies again and write requirements/*.txt.
-	for extra in operator optimizer-cpu optimizer-gpu dev; do \
-	  $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate \
-	    --no-header --python-version 3.11 --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	for extra in operator optimizer-cpu dev; do \
+	  $(COMPILE) --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
 	done
 	for file in examples uv; do \
-	  $(BIN)/uv pip compile -q --no-deps --universal --generate-hashes --no-emit-index-url \
-	    --no-annotate --no-header --python-version 3.11 requirements/$$file.in -o requirements/$$file.txt; \
+	  $(COMPILE) --no-deps requirements/$$file.in -o requirements/$$file.txt; \
+	done
+	# The GPU image in the versions of the CPU image, and what it adds in those of the GPU image.
+	$(COMPILE) --extra optimizer-gpu -c requirements/optimizer-cpu.txt pyproject.toml \
+	  -o requirements/optimizer-gpu.txt
+	for file in build tensorrt nvcc pycuda; do \
+	  $(COMPILE) -c requirements/optimizer-gpu.txt requirements/$$file.in -o requirements/$$file.txt; \
 	done
 	# The peers in the versions that the product has, where both use a package.
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate \
-	  --no-header --python-version 3.11 -c requirements/dev.txt requirements/bench.in \
-	  -o requirements/bench.txt
+	$(COMPILE) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+
+.PHONY: lock-tensorrt
+lock-tensorrt: install ## TensorRT's own wheels from the index TENSORRT_INDEX_URL into its lock.
+	@test -n "$(TENSORRT_INDEX_URL)" || { \
+	  echo "set TENSORRT_INDEX_URL to an index that has tensorrt-cu13-libs as a wheel" >&2; exit 1; }
+	$(COMPILE) --upgrade --index "$(TENSORRT_INDEX_URL)" -c requirements/optimizer-gpu.txt \
+	  requirements/tensorrt.in -o requirements/tensorrt.txt
+
+# TAG is what the chart asks for by default; BUILD_ARGS such as "--build-arg PYCUDA=1".
+TAG ?= $(shell sed -n 's/^appVersion: *"\(.*\)"/\1/p' helm/mopt/Chart.yaml)
+BUILD_IMAGE = $(PYTHON) hack/devcluster build-image --context .
+
+.PHONY: images
+images: ## Build the operator's image and the optimizer's for CPUs (docs/images.md).
+	$(BUILD_IMAGE) mopt/operator:$(TAG) --file operator/Dockerfile
+	$(BUILD_IMAGE) mopt/optimizer:$(TAG) --file optimizer_image/Dockerfile
+
+.PHONY: image-gpu
+image-gpu: ## Build the optimizer's image for GPUs; needs 25 GB of free disk.
+	$(BUILD_IMAGE) mopt/optimizer-gpu:$(TAG) --file optimizer_image/Dockerfile \
+	  --build-arg FLAVOUR=gpu $(BUILD_ARGS)
 
 .PHONY: generate
 generate: install ## Write the generated files (CRDs).
