@@ -71,8 +71,12 @@ class MemoryExceeded(OptimizerError):
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the plan and without anything of a store's credentials."""
-    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
+    """Return the environment without the plan and without anything of a store's credentials.
+
+    ONNX Runtime's official builds report to their makers unless told not to.
+    """
+    kept = {name: value for name, value in environ.items() if not _SECRET.search(name)}
+    return {"ORT_DISABLE_TELEMETRY": "1"} | kept
 
 
 def hide_environment() -> None:
