@@ -13,7 +13,7 @@ from demo_probe import KIND, ROOT, Demo, condition, listed, wait_for
 
 from demo.__main__ import NAMESPACE
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.faults
 
 NAME = "killed"
 KILLER = "mopt-demo-killer"
