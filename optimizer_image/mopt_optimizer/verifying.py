@@ -100,7 +100,32 @@ def new_session(
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(folder)
         )
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        path,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_WRONG_IN_FP8 if optimized and _holds_fp8(path) else None,
+    )
+
+
+# They take out a Relu or Clip whose result is quantized, since zero points bound it in integers. In
+# FP8 they do so too, where zero points bound nothing (ONNX Runtime 1.32).
+_WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
+
+
+def _holds_fp8(path: Path | bytes) -> bool:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        if isinstance(path, bytes):
+            model = onnx.load_model_from_string(path)
+        else:
+            model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError):
+        return False  # The session says what is wrong with it.
+    kind = onnx.TensorProto.FLOAT8E4M3FN
+    return any(tensor.data_type == kind for tensor in model.graph.initializer)
 
 
 class OnnxSession:

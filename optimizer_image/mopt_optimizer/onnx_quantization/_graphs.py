@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import ModelError, QuantizationError
-from ..exporting import upgraded
+from ..exporting import opset, upgraded
 from ..graph_files import needs_external_data, outside_values, place_whole
 from ..sources import open_onnx
 from ..store import disk_errors, replacing
@@ -109,6 +109,29 @@ def name_nodes(model: onnx.ModelProto) -> None:
             name = f"{name}_{number}"
         node.name = name
         taken.add(name)
+
+
+def at_opset(model: onnx.ModelProto, version: int, what: str) -> onnx.ModelProto:
+    """Return a model in an opset of at least this version, with inferred shapes.
+
+    Args:
+        what: The model and what it is raised for, for messages.
+
+    Raises:
+        QuantizationError: onnx cannot convert it.
+    """
+    import onnx
+
+    if opset(model) >= version:
+        return model
+    try:
+        raised = onnx.version_converter.convert_version(model, version)
+        return onnx.shape_inference.infer_shapes(raised, data_prop=True)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
+        raise QuantizationError(
+            f"{what}: it cannot be raised to opset {version}: {first_line(error)}; export it in "
+            "that opset, or use INT8 alone"
+        ) from error
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:

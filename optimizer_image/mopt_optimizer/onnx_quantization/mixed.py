@@ -1,4 +1,4 @@
-"""INT8 and FP16 in one file: what did not become INT8 computes in FP16 instead of FP32.
+"""INT8, or FP8, and FP16 in one file: what did not become 8 bits computes in FP16, not FP32.
 
 Q/DQ nodes then quantize from FP16 and dequantize to it, which ONNX has from opset 19 on.
 """
@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import QuantizationError
-from ..exporting import opset
-from ..verifying import first_line
 from ._casting import Narrowing
-from ._graphs import open_float_model, save_model
+from ._graphs import at_opset, open_float_model, save_model
 from .floating import FloatOptions, FloatReport, FloatType, float_nodes, peaks_of, why_kept
 from .judging import agreement
 from .observing import KeptSamples, Sample
@@ -36,18 +33,9 @@ def raise_opset(model_path: Path, out_path: Path) -> None:
         ModelError, ExportError: As open_float_model.
         QuantizationError: onnx cannot convert it.
     """
-    import onnx
-
     model = open_float_model(model_path)
-    if opset(model) < MIXED_OPSET:
-        try:
-            model = onnx.version_converter.convert_version(model, MIXED_OPSET)
-        except (RuntimeError, ValueError) as error:
-            raise QuantizationError(
-                f"{model_path.name} cannot be raised to opset {MIXED_OPSET}, which FP16 beside "
-                f"INT8 needs: {first_line(error)}; export it in that opset, or use INT8 alone"
-            ) from error
-    save_model(model, out_path)
+    what = f"{model_path.name}, for FP16 beside 8 bits"
+    save_model(at_opset(model, MIXED_OPSET, what), out_path)
 
 
 def narrow_quantized(

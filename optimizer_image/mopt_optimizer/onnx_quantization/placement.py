@@ -31,7 +31,11 @@ _SUFFIX = "_residual"
 
 
 def place_for_layers(
-    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str]
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    exclude: Collection[str],
+    *,
+    residuals: bool = True,
 ) -> None:
     """Let only layers read INT8, and one input of each Add that follows a quantized layer.
 
@@ -42,9 +46,12 @@ def place_for_layers(
         model: With Q/DQ nodes before its layers; changed in place, not sorted.
         ranges: (low, high) of the tensors.
         exclude: Names of nodes that stay FP32.
+        residuals: False leaves Adds as they are.
     """
     graph = model.graph
     _restore_float_readers(graph, exclude)
+    if not residuals:
+        return
     makers = {name: node for node in graph.node for name in node.output}
     readers = Counter(name for node in graph.node for name in node.input)
     readers.update(value.name for value in graph.output)

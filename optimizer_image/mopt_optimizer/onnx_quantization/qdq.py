@@ -14,6 +14,7 @@ import numpy as np
 from .._errors import QuantizationError
 from ..hardware import WIDE_SUMS, System
 from ..verifying import first_line
+from .fp8 import to_fp8
 from .layers import WEIGHTED
 from .outside import OutsideWeights
 from .placement import place_for_layers
@@ -25,17 +26,24 @@ X86 = ("x86_64", "AMD64", "i386", "i686")
 
 
 class Scheme(StrEnum):
-    """Integer types of activations and weights.
+    """Types of activations and weights.
 
     U8S8 is what x86 has fast kernels for. Without VNNI those add pairs of products in 16 bits and
     saturate, hence U8S8_REDUCED: weights of 7 bits. S8S8 is symmetric, as ARM, TensorRT and NPUs
-    want it. AUTO takes the one for the CPU it runs on.
+    want it. FP8 is symmetric too, in E4M3FN floats instead of integers, for TensorRT. AUTO takes
+    the one for the CPU it runs on.
     """
 
     AUTO = "Auto"
     U8S8 = "U8S8"
     U8S8_REDUCED = "U8S8Reduced"
     S8S8 = "S8S8"
+    FP8 = "FP8"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether zero points are 0."""
+        return self in (Scheme.S8S8, Scheme.FP8)
 
 
 def has_native_int8(features: Collection[str]) -> bool:
@@ -120,7 +128,7 @@ class QdqWriter:
         from onnxruntime.quantization.calibrate import TensorsData
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-        unsigned = self.scheme is not Scheme.S8S8
+        unsigned = not self.scheme.symmetric
         if self.weights:
             copied = self.weights.slim(self.model)
         else:
@@ -156,7 +164,11 @@ class QdqWriter:
             quantizer.quantize_model()
             if self.layers_only:
                 left_out = {*exclude, *self.fixed}
-                place_for_layers(quantizer.model.model, ranges, left_out)
+                # TensorRT adds to an FP8 layer's output in a kernel of its own: nothing is gained.
+                residuals = self.scheme is not Scheme.FP8
+                place_for_layers(quantizer.model.model, ranges, left_out, residuals=residuals)
+            if self.scheme is Scheme.FP8:
+                to_fp8(quantizer.model.model, self.model, ranges)
             quantizer.model.topological_sort()
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:
             raise QuantizationError(

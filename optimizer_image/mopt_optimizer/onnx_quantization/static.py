@@ -1,4 +1,4 @@
-"""Static INT8: ranges from calibration samples, written as explicit Q/DQ nodes.
+"""Static INT8 and FP8: ranges from calibration samples, written as explicit Q/DQ nodes.
 
 The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8) take it as it is.
 """
@@ -15,7 +15,8 @@ from mopt_api.spec import QualityGate
 
 from .._errors import CalibrationError, QuantizationError
 from ..verifying import OnnxSession, RuntimeFailure
-from ._graphs import open_float_model, save_model, serialized
+from ._graphs import at_opset, open_float_model, save_model, serialized
+from .fp8 import FP8_OPSET
 from .judging import Judge, minimum_with_margin
 from .layers import Layer, find_layers
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
@@ -38,7 +39,7 @@ class StaticOptions:
     Attributes:
         calibration: How ranges are chosen from the observed values.
         percentile: Of the magnitudes, for Calibration.PERCENTILE; above 0, at most 100.
-        scheme: Integer types; AUTO suits the CPU this runs on.
+        scheme: AUTO suits the CPU this runs on. FP8 raises the opset to 19 where it is older.
         per_channel: A scale for each output channel of a weight.
         exclude: Names of nodes that stay FP32 in any case.
         layer_outputs: Quantize also what a Conv, ConvTranspose, Gemm or MatMul computes before it
@@ -46,7 +47,7 @@ class StaticOptions:
             and TensorRT fuse the activation and are faster and more exact without.
         biases: Write a layer's bias in 32-bit integers. TensorRT wants it as it is.
         layers_only: Nothing but Conv, ConvTranspose, Gemm and MatMul reads INT8, and what is added
-            to their output, as TensorRT fuses it; only with Scheme.S8S8.
+            to their output, as TensorRT fuses it; only with Scheme.S8S8 or FP8.
         operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
         gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
         margin_db: Decibels of noise below what the gate allows, for data the search did not see.
@@ -74,8 +75,10 @@ class StaticOptions:
             raise ValueError(f"percentile {self.percentile} is not above 0 and at most 100")
         if self.search_samples < 1:
             raise ValueError("search_samples must be 1 at least")
-        if self.layers_only and self.scheme is not Scheme.S8S8:
-            raise ValueError(f"layers_only is symmetric: with scheme S8S8, not {self.scheme}")
+        if self.layers_only and not self.scheme.symmetric:
+            raise ValueError(
+                f"layers_only is symmetric: with scheme S8S8 or FP8, not {self.scheme}"
+            )
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class StaticReport:
         calibration: Of the ranges that were used; never BEST.
         scheme: Never AUTO.
         samples: Calibration samples seen.
-        quantized_nodes: Nodes of the FP32 model that became INT8.
+        quantized_nodes: Nodes of the FP32 model that became INT8 or FP8.
         sensitivity: The search for the gate; None without one.
         evaluation_quality: By the gate's metric on the evaluation samples; None without them.
         gate_holds: On the evaluation samples, without margin; on the samples of the search where
@@ -135,7 +138,7 @@ class _Calibrated:
 def _calibrated(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions, keep: int, stack: ExitStack
 ) -> _Calibrated:
-    model = open_float_model(model_path, external=True)
+    model = open_to_quantize(model_path, options)
     operators = operators_of(model, model_path.name, options)
     added = [ADD] if options.layers_only else []
     tensors = float_activations(model, [*operators, *added])
@@ -160,6 +163,18 @@ def _calibrated(
     return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
 
 
+def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProto:
+    """Return a float model, in an opset that has the scheme's types.
+
+    Raises:
+        ModelError, ExportError: As open_float_model.
+        QuantizationError: Likewise; FP8 takes no weights in other files.
+    """
+    if options.scheme is not Scheme.FP8:
+        return open_float_model(model_path, external=True)
+    return at_opset(open_float_model(model_path), FP8_OPSET, f"{model_path.name}, for FP8")
+
+
 def operators_of(model: onnx.ModelProto, name: str, options: StaticOptions) -> list[str]:
     """Return the types of the nodes to quantize.
 
@@ -172,7 +187,8 @@ def operators_of(model: onnx.ModelProto, name: str, options: StaticOptions) -> l
         raise QuantizationError(f"exclude names {sorted(unknown)[0]!r}, which is no node of {name}")
     left = {n.op_type for n in model.graph.node if n.name not in options.exclude}
     if not float_activations(model, operators) or left.isdisjoint(operators):
-        raise QuantizationError(f"{name} has no node that INT8 can speed up")
+        kind = "FP8" if options.scheme is Scheme.FP8 else "INT8"
+        raise QuantizationError(f"{name} has no node that {kind} can speed up")
     return operators
 
 

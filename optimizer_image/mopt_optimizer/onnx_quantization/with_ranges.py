@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._errors import CalibrationError
-from ._graphs import open_float_model, save_model
+from ._graphs import save_model
 from .observing import float_activations
 from .outside import outside_weights
 from .sensitivity import Ranges
-from .static import StaticOptions, operators_of, writer_for
+from .static import StaticOptions, open_to_quantize, operators_of, writer_for
 
 if TYPE_CHECKING:
     import onnx
@@ -35,7 +35,7 @@ def quantize_onnx_with_ranges(
         DiskError: No space left; out_path is as it was.
     """
     options = options or StaticOptions()
-    model = open_float_model(model_path, external=True)
+    model = open_to_quantize(model_path, options)
     operators = operators_of(model, model_path.name, options)
     nodes = [
         node

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .backends import Backend, BackendName, find_backend
     from .calibration_cache import CalibrationCache, read_calibration_cache
     from .config import HardwareCompatibility, TensorRTConfig
+    from .fp8 import Fp8Report
     from .layers import EngineLayer, datatype_counts, nodes_in
     from .loading import LoadedEngine, load_engine
     from .manifest import EngineManifest, read_manifest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .profiles import ShapeProfile
     from .running import EngineRunner
     from .timing import EngineTiming, LatencySummary, benchmark_engine
+    from .typed_models import TypedModel, write_typed_model
 
 __all__ = [
     "Backend",
@@ -37,6 +39,7 @@ __all__ = [
     "EngineReport",
     "EngineRunner",
     "EngineTiming",
+    "Fp8Report",
     "HardwareCompatibility",
     "LatencySummary",
     "LoadedEngine",
@@ -44,6 +47,7 @@ __all__ = [
     "TensorRTConfig",
     "TensorRTOptimizer",
     "TorchMemory",
+    "TypedModel",
     "benchmark_engine",
     "datatype_counts",
     "find_backend",
@@ -52,12 +56,14 @@ __all__ = [
     "optimize_tensorrt",
     "read_calibration_cache",
     "read_manifest",
+    "write_typed_model",
 ]
 
 _NAMES = {
     "backends": ("Backend", "BackendName", "find_backend"),
     "calibration_cache": ("CalibrationCache", "read_calibration_cache"),
     "config": ("HardwareCompatibility", "TensorRTConfig"),
+    "fp8": ("Fp8Report",),
     "layers": ("EngineLayer", "datatype_counts", "nodes_in"),
     "loading": ("LoadedEngine", "load_engine"),
     "manifest": ("EngineManifest", "read_manifest"),
@@ -66,6 +72,7 @@ _NAMES = {
     "profiles": ("ShapeProfile",),
     "running": ("EngineRunner",),
     "timing": ("EngineTiming", "LatencySummary", "benchmark_engine"),
+    "typed_models": ("TypedModel", "write_typed_model"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

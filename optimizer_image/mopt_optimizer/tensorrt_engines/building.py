@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from .._errors import EngineBuildError, ModelError, SpecError
 from .backends import Backend
 from .config import HardwareCompatibility, TensorRTConfig
+from .fp8 import OLDEST, has_fp8
+from .gpus import Gpu
 from .layers import EngineLayer, listed_layers
 from .profiles import ShapeProfile, ShapeRange, Tensor, profiles_for
 from .refusals import ParserComplaint, build_error, gpu_error, parser_error
@@ -156,13 +158,17 @@ def build_engine(
     )
 
 
-def check_options(config: TensorRTConfig, backend: Backend) -> None:
-    """Refuse what a backend lacks, before any work.
+def check_options(config: TensorRTConfig, backend: Backend, gpus: Sequence[Gpu] = ()) -> None:
+    """Refuse what a backend or GPU lacks, before any work.
+
+    Args:
+        gpus: This machine's; the first is built for where no compute capability is named.
 
     Raises:
         SpecError: Names the field and what the backend has instead.
     """
     targets = backend.targets
+    _check_fp8(config, targets, gpus)
     for capability in config.compute_capabilities:
         if not targets:
             raise SpecError(
@@ -184,6 +190,19 @@ def check_options(config: TensorRTConfig, backend: Backend) -> None:
         raise SpecError(
             f"version_compatible: {backend} has no such engines; build again for each version"
         )
+
+
+def _check_fp8(config: TensorRTConfig, targets: Collection[str], gpus: Sequence[Gpu]) -> None:
+    if not config.fp8_mode:
+        return
+    known = [target for target in targets if has_fp8(target)]
+    having = ", ".join(known) or f"{'.'.join(map(str, OLDEST))} and newer"
+    remedy = f"FP8 is in GPUs of compute capability {having}: use int8_mode for the others"
+    for capability in config.compute_capabilities:
+        if not has_fp8(capability):
+            raise SpecError(f"fp8_mode: compute_capabilities {capability} has no FP8; {remedy}")
+    if gpus and not config.compute_capabilities and not has_fp8(gpus[0].compute_capability):
+        raise SpecError(f"fp8_mode: the GPU here, {gpus[0]}, has no FP8; {remedy}")
 
 
 def _parse(api: Any, network: Any, messages: Messages, path: Path) -> None:

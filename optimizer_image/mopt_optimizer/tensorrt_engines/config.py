@@ -20,6 +20,8 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "bf16": ("bf16_mode",),
     "int8": ("int8_mode",),
     "int8+fp16": ("int8_mode", "fp16_mode"),
+    "fp8": ("fp8_mode",),
+    "fp8+fp16": ("fp8_mode", "fp16_mode"),
 }
 """What optimize_tensorrt calls each combination of modes."""
 
@@ -39,13 +41,15 @@ class HardwareCompatibility(StrEnum):
 class TensorRTConfig:
     """How to build an engine.
 
-    Of fp16_mode, bf16_mode and int8_mode one, or none for FP32; int8_mode may go with fp16_mode:
-    what does not become INT8 is then FP16 instead of FP32.
+    Of fp16_mode, bf16_mode, int8_mode and fp8_mode one, or none for FP32; int8_mode and fp8_mode
+    may go with fp16_mode: what does not become 8 bits is then FP16 instead of FP32.
 
     Attributes:
         fp16_mode: Compute in FP16 where that is safe; see onnx_quantization.convert_float.
         bf16_mode: Likewise in BF16.
         int8_mode: Explicit Q/DQ nodes, with ranges from calibration data.
+        fp8_mode: Likewise in E4M3FN floats, where TensorRT has them; see fp8.why_not_fp8. Only for
+            compute capability 8.9 and newer.
         tf32: Let FP32 layers multiply in TF32 (10 bits of mantissa), as TensorRT does by default.
         workspace_bytes: Most scratch memory of a layer; None is the GPU's.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own.
@@ -55,16 +59,17 @@ class TensorRTConfig:
         compute_capabilities: GPUs to build for without having them, such as "8.9". Only with
             RTX; empty leaves it to RTX.
         backend: "tensorrt" or "tensorrt_rtx"; None takes the first that is installed.
-        calibration: How INT8 ranges are chosen. BEST tries each method and keeps the one whose
-            outputs are closest to FP32's.
+        calibration: How the ranges of INT8 and FP8 are chosen. BEST tries each method and keeps the
+            one whose outputs are closest to FP32's.
         percentile: For Calibration.PERCENTILE.
-        exclude: Names of nodes that INT8, FP16 or BF16 leave in FP32.
-        gate: Layers stay out of INT8 until it holds; None quantizes all.
+        exclude: Names of nodes that INT8, FP8, FP16 or BF16 leave in FP32.
+        gate: Layers stay out of INT8 or FP8 until it holds; None quantizes all.
     """
 
     fp16_mode: bool = False
     bf16_mode: bool = False
     int8_mode: bool = False
+    fp8_mode: bool = False
     tf32: bool = True
     workspace_bytes: int | None = None
     optimization_level: int | None = None
@@ -102,8 +107,12 @@ class TensorRTConfig:
         Raises:
             SpecError: Names the field, the value and what is allowed.
         """
-        if self.bf16_mode and (self.fp16_mode or self.int8_mode):
-            raise SpecError("bf16_mode goes with neither fp16_mode nor int8_mode; choose one")
+        if self.bf16_mode and (self.fp16_mode or self.int8_mode or self.fp8_mode):
+            raise SpecError(
+                "bf16_mode goes with none of fp16_mode, int8_mode and fp8_mode; choose one"
+            )
+        if self.int8_mode and self.fp8_mode:
+            raise SpecError("int8_mode does not go with fp8_mode; choose one")
         if self.workspace_bytes is not None and self.workspace_bytes < 1:
             raise SpecError(f"workspace_bytes {self.workspace_bytes}: at least 1, or None")
         level = self.optimization_level
@@ -122,10 +131,17 @@ class TensorRTConfig:
         object.__setattr__(self, "exclude", tuple(self.exclude))
 
     @property
+    def eight_bits(self) -> bool:
+        """Whether Q/DQ nodes are written."""
+        return self.int8_mode or self.fp8_mode
+
+    @property
     def precision(self) -> Precision:
         """What the fastest layers compute in."""
         if self.int8_mode:
             return Precision.INT8
+        if self.fp8_mode:
+            return Precision.FP8
         if self.fp16_mode:
             return Precision.FP16
         return Precision.BF16 if self.bf16_mode else Precision.FP32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from .._errors import GpuNotFound
 from ..onnx_quantization import FloatReport, StaticReport
-from ..onnx_quantization._graphs import save_model
 from ..onnx_quantization.observing import Sample
 from ..sources import open_onnx
 from .backends import Backend, find_backend
 from .building import BuiltEngine, build_engine, check_options
 from .config import TensorRTConfig
+from .fp8 import Fp8Report, fp8_report
 from .gpus import driver_version, visible_gpus
 from .layers import EngineLayer, datatype_counts
 from .loading import LoadedEngine, load_engine
@@ -27,7 +27,7 @@ from .memory import DeviceMemory
 from .profiles import ShapeRange
 from .running import EngineRunner
 from .timing import EngineTiming, benchmark_engine
-from .typed_models import typed_model
+from .typed_models import keep_typed, typed_model
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class EngineReport:
         layers: As the builder listed them, with the types they compute in.
         int8: How it was quantized; None where it was not, or from a calibration cache.
         half: What became FP16 or BF16, and what stayed FP32 and why; None where nothing did.
+        fp8: Which layers compute in FP8, and why others do not; None in other precisions.
         warnings: As the builder gave them.
         seconds: From the ONNX file to the engine, calibration included.
     """
@@ -49,6 +50,7 @@ class EngineReport:
     layers: tuple[EngineLayer, ...]
     int8: StaticReport | None
     half: FloatReport | None
+    fp8: Fp8Report | None
     warnings: tuple[str, ...]
     seconds: float
 
@@ -84,12 +86,13 @@ class TensorRTOptimizer:
         """Build an engine and write it, with its manifest.
 
         Args:
-            onnx_path: FP32; for int8_mode also one with Q/DQ nodes, which is taken as it is.
+            onnx_path: FP32; for int8_mode and fp8_mode also one with Q/DQ nodes, which is taken as
+                it is.
             engine_path: To be written; whole, or as it was.
             input_shapes: Of each input with free axes: one shape, or (smallest, most frequent,
                 largest).
-            calibration_data: Dicts of input name to array. INT8 takes its ranges from them; FP16
-                and BF16 leave in FP32 what overflows on them.
+            calibration_data: Dicts of input name to array. INT8 and FP8 take their ranges from
+                them; FP16 and BF16 leave in FP32 what overflows on them.
             calibration_cache: Of an older TensorRT, instead of calibration_data.
             typed_onnx: Where to keep the ONNX file that the engine is built from: ONNX Runtime
                 computes the same with it, for a look at the quality without a GPU.
@@ -104,26 +107,62 @@ class TensorRTOptimizer:
             GpuNotFound: It builds only on a GPU, and there is none.
             DiskError: No space left.
         """
-        source, target = Path(onnx_path), Path(engine_path)
+        source = Path(onnx_path)
         cache = Path(calibration_cache) if calibration_cache is not None else None
-        backend = self.backend()
-        check_options(self.config, backend)
         started = time.monotonic()
+        self._check()
         with TemporaryDirectory(prefix="mopt-tensorrt-") as folder:
             typed = typed_model(source, Path(folder), self.config, calibration_data, cache)
-            built = build_engine(typed.path, input_shapes, self.config, backend)
+            built = self._build(typed.path, Path(engine_path), input_shapes, file_digest(source))
             if typed_onnx is not None:
-                _keep(typed.path, Path(typed_onnx))
-        manifest = self._manifest(built, backend, source)
+                keep_typed(typed.path, Path(typed_onnx))
+        seconds = time.monotonic() - started
+        if built.fp8 is not None:
+            fp8 = replace(built.fp8, quantized=typed.eight_bits)
+            return replace(built, fp8=fp8, half=typed.half, seconds=seconds)
+        return replace(built, int8=typed.eight_bits, half=typed.half, seconds=seconds)
+
+    def build_typed(
+        self,
+        typed_path: Path | str,
+        engine_path: Path | str,
+        input_shapes: Mapping[str, ShapeRange],
+        *,
+        source_digest: str | None = None,
+    ) -> EngineReport:
+        """Build an engine from a file that has the types already, as write_typed_model writes it.
+
+        Args:
+            source_digest: Of the model that it was made from, for the manifest; None is its own.
+
+        Raises:
+            As optimize_from_onnx, but nothing is converted or calibrated.
+        """
+        self._check()
+        typed = Path(typed_path)
+        digest = source_digest or file_digest(typed)
+        return self._build(typed, Path(engine_path), input_shapes, digest)
+
+    def _check(self) -> None:
+        check_options(self.config, self.backend(), visible_gpus())
+
+    def _build(
+        self, typed: Path, target: Path, shapes: Mapping[str, ShapeRange], source_digest: str
+    ) -> EngineReport:
+        backend = self.backend()
+        built = build_engine(typed, shapes, self.config, backend)
+        manifest = self._manifest(built, backend, source_digest)
+        reached = fp8_report(open_onnx(typed), built.layers) if self.config.fp8_mode else None
         write_engine(target, built.data, manifest)
         return EngineReport(
             path=target,
             manifest=manifest,
             layers=built.layers,
-            int8=typed.int8,
-            half=typed.half,
+            int8=None,
+            half=None,
+            fp8=reached,
             warnings=built.warnings,
-            seconds=time.monotonic() - started,
+            seconds=built.seconds,
         )
 
     def load_engine(self, path: Path | str) -> LoadedEngine:
@@ -141,7 +180,7 @@ class TensorRTOptimizer:
         """Time an engine as trtexec does; see timing.benchmark_engine, which takes the options."""
         return benchmark_engine(self.open(path), feeds, **options)
 
-    def _manifest(self, built: BuiltEngine, backend: Backend, source: Path) -> EngineManifest:
+    def _manifest(self, built: BuiltEngine, backend: Backend, source_digest: str) -> EngineManifest:
         config, gpus = self.config, visible_gpus()
         capabilities = list(config.compute_capabilities)
         if not backend.targets:
@@ -163,13 +202,8 @@ class TensorRTOptimizer:
             inputs=[TensorEntry.of(t, built.profiles[t.name]) for t in built.inputs],
             outputs=[TensorEntry.of(tensor) for tensor in built.outputs],
             layer_datatypes=datatype_counts(built.layers),
-            source_digest=file_digest(source),
+            source_digest=source_digest,
         )
-
-
-def _keep(typed: Path, target: Path) -> None:
-    """Copy the typed model, with its weights where they lie in other files."""
-    save_model(open_onnx(typed), target, typed.parent)
 
 
 def optimize_tensorrt(
@@ -183,7 +217,7 @@ def optimize_tensorrt(
     """Build an engine in one call; see TensorRTOptimizer.optimize_from_onnx.
 
     Args:
-        precision: fp32, fp16, bf16, int8, or int8+fp16.
+        precision: fp32, fp16, bf16, int8, int8+fp16, fp8 or fp8+fp16.
         options: TensorRTConfig's other fields.
 
     Raises:

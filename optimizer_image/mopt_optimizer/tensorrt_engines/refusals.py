@@ -45,6 +45,7 @@ _OTHER_REMEDY = (
 )
 _MEMORY = ("workspace limit", "OutOfMemory", "out of memory", "insufficient memory")
 _DRIVER = ("CUDA driver version is insufficient", "no CUDA-capable device", "CUDA initialization")
+_NO_TYPE = "HW-specific datatypes"
 # Printed on every machine without a GPU, next to what really went wrong.
 _NOISE = "checkMacros.cpp::catchCudaError"
 
@@ -109,6 +110,11 @@ def build_error(file: str, errors: Sequence[str], *, can_target: bool) -> Optimi
         return EngineOutOfMemory(
             f"{file}: TensorRT ran out of memory: {words}; raise workspace_bytes, lower the "
             "profile's largest shapes, or build on a GPU that nothing else uses"
+        )
+    if any(_NO_TYPE in error for error in own):
+        return EngineBuildError(
+            f"{file}: TensorRT builds no engine: {words}; FP8 needs compute capability 8.9 or "
+            "newer: build for such GPUs, or from INT8"
         )
     if (errors and not own) or any(sign in words for sign in _DRIVER):
         return gpu_error(file, _one_line(errors[0]) if errors else words, can_target=can_target)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mopt_api.enums import Precision
 
@@ -22,11 +23,13 @@ from ..onnx_quantization import (
     quantize_onnx_with_ranges,
     raise_opset,
 )
+from ..onnx_quantization._graphs import open_float_model, save_model
 from ..onnx_quantization.layers import WEIGHTED
 from ..onnx_quantization.observing import Sample
 from ..sources import open_onnx
 from .calibration_cache import read_calibration_cache
 from .config import TensorRTConfig
+from .fp8 import OPERATORS, why_not_fp8
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
@@ -37,35 +40,67 @@ class TypedModel:
 
     Attributes:
         path: The file.
-        int8: How it was quantized; None where it was not, or from a calibration cache.
+        eight_bits: How it became INT8 or FP8; None where it did not, or from a calibration cache.
         half: What became FP16 or BF16; None where nothing did.
     """
 
     path: Path
-    int8: StaticReport | None = None
+    eight_bits: StaticReport | None = None
     half: FloatReport | None = None
 
 
 def static_options(config: TensorRTConfig) -> StaticOptions:
     """Return Q/DQ as TensorRT fuses it.
 
-    Symmetric, before every Conv, ConvTranspose, Gemm and MatMul, on their weights per output
+    INT8: symmetric, before every Conv, ConvTranspose, Gemm and MatMul, on their weights per output
     channel, and on what is added to their output. Not on their outputs, which are quantized where
     the next layer reads them, so after the activation function, the Add or the Concat: one scale
     for all that is concatenated. Not on biases, which TensorRT adds in 32 bits by itself.
+
+    FP8: likewise before Conv, Gemm and MatMul. Weights have one scale: floats lose nothing by it,
+    and TensorRT for RTX applies one for each channel in a kernel of its own, with the bias and the
+    activation function. What is added stays as it is: that is a kernel of its own in any case.
     """
     return StaticOptions(
         calibration=config.calibration,
         percentile=config.percentile,
-        scheme=Scheme.S8S8,
-        per_channel=True,
+        scheme=Scheme.FP8 if config.fp8_mode else Scheme.S8S8,
+        per_channel=not config.fp8_mode,
         exclude=config.exclude,
         layer_outputs=False,
         biases=False,
         layers_only=True,
-        operators=WEIGHTED,
+        operators=OPERATORS if config.fp8_mode else WEIGHTED,
         gate=config.gate,
     )
+
+
+def write_typed_model(
+    model_path: Path,
+    out_path: Path,
+    config: TensorRTConfig,
+    samples: Iterable[Sample] | None = None,
+    calibration_cache: Path | None = None,
+) -> TypedModel:
+    """Write the file that an engine is built from, where there may be no TensorRT.
+
+    TensorRTOptimizer.build_typed builds from it.
+
+    Args:
+        out_path: To be written; whole, or as it was.
+
+    Raises:
+        As typed_model.
+    """
+    with TemporaryDirectory(prefix="mopt-tensorrt-") as folder:
+        typed = typed_model(model_path, Path(folder), config, samples, calibration_cache)
+        keep_typed(typed.path, out_path)
+    return replace(typed, path=out_path)
+
+
+def keep_typed(typed: Path, target: Path) -> None:
+    """Copy a model, with its weights where they lie in other files."""
+    save_model(open_onnx(typed), target, typed.parent)
 
 
 def typed_model(
@@ -79,22 +114,22 @@ def typed_model(
 
     Args:
         model_path: ONNX, FP32; with Q/DQ nodes already it is taken as it is.
-        samples: Calibration data. Read once; twice for FP16 beside INT8, which holds in memory
+        samples: Calibration data. Read once; twice for FP16 beside 8 bits, which holds in memory
             what can be read only once, such as a generator.
         calibration_cache: TensorRT's, instead of samples.
 
     Raises:
         ModelError: Not a valid ONNX file.
-        CalibrationError: INT8 without samples or a cache, or such that do not fit.
+        CalibrationError: INT8 or FP8 without samples or a cache, or such that do not fit.
         QuantizationError, ExportError, DiskError: As quantize_onnx_static and convert_float.
     """
     model = open_onnx(model_path)
     if config.precision is Precision.FP32:
         return TypedModel(model_path)
-    if config.int8_mode:
+    if config.eight_bits:
         if any(node.op_type in _QUANTIZED for node in model.graph.node):
             return TypedModel(model_path)
-        return _int8(model_path, folder, config, samples, calibration_cache)
+        return _eight_bits(model_path, folder, config, samples, calibration_cache)
     kind = FloatType.FP16 if config.fp16_mode else FloatType.BF16
     path = folder / f"{model_path.stem}.{kind.lower()}.onnx"
     options = FloatOptions(keep=config.exclude)
@@ -102,34 +137,39 @@ def typed_model(
     return TypedModel(path, half=report)
 
 
-def _int8(
+def _eight_bits(
     model_path: Path,
     folder: Path,
     config: TensorRTConfig,
     samples: Iterable[Sample] | None,
     calibration_cache: Path | None,
 ) -> TypedModel:
+    kind = config.precision.lower()
     if samples is None and calibration_cache is None:
         raise CalibrationError(
-            f"int8_mode: {model_path.name} has no Q/DQ nodes yet, so calibration data is needed: "
+            f"{kind}_mode: {model_path.name} has no Q/DQ nodes yet, so calibration data is needed: "
             "give calibration_data (dicts of input name to array), or a calibration_cache"
         )
-    path = folder / f"{model_path.stem}.int8.onnx"
+    path = folder / f"{model_path.stem}.{kind}.onnx"
     source = model_path
     if config.fp16_mode:
         source = folder / f"{model_path.stem}.raised.onnx"
         raise_opset(model_path, source)
-        # Read twice: for INT8's ranges, and for what FP16 would not hold.
+        # Read twice: for the ranges, and for what FP16 would not hold.
         if samples is not None and iter(samples) is samples:
             samples = list(samples)
+    options = static_options(config)
+    if config.fp8_mode:
+        impossible = [n for n in why_not_fp8(open_float_model(source)) if n not in options.exclude]
+        options = replace(options, exclude=(*options.exclude, *impossible))
     report = None
     if calibration_cache is not None:
         ranges = read_calibration_cache(calibration_cache).ranges
-        quantize_onnx_with_ranges(source, path, ranges, static_options(config))
+        quantize_onnx_with_ranges(source, path, ranges, options)
     elif samples is not None:
-        report = quantize_onnx_static(source, path, samples, static_options(config))
+        report = quantize_onnx_static(source, path, samples, options)
     if not config.fp16_mode:
-        return TypedModel(path, int8=report)
-    mixed = folder / f"{model_path.stem}.int8-fp16.onnx"
+        return TypedModel(path, report)
+    mixed = folder / f"{model_path.stem}.{kind}-fp16.onnx"
     half = narrow_quantized(source, path, mixed, samples, FloatOptions(keep=config.exclude))
-    return TypedModel(mixed, int8=report, half=half)
+    return TypedModel(mixed, report, half)

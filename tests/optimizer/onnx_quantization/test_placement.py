@@ -176,7 +176,7 @@ def test_biases_stay_float(quantized: Callable[..., onnx.GraphProto]) -> None:
 
 
 def test_it_is_symmetric_only() -> None:
-    with pytest.raises(ValueError, match="with scheme S8S8, not U8S8"):
+    with pytest.raises(ValueError, match="with scheme S8S8 or FP8, not U8S8"):
         StaticOptions(scheme=Scheme.U8S8, layers_only=True)
 
 

@@ -21,6 +21,8 @@ from mopt_optimizer.tensorrt_engines.building import check_options
         ("bf16", {"bf16_mode": True}, Precision.BF16),
         ("int8", {"int8_mode": True}, Precision.INT8),
         ("int8+fp16", {"int8_mode": True, "fp16_mode": True}, Precision.INT8),
+        ("fp8", {"fp8_mode": True}, Precision.FP8),
+        ("fp8+fp16", {"fp8_mode": True, "fp16_mode": True}, Precision.FP8),
     ],
 )
 def test_modes_and_names_mean_the_same(
@@ -33,8 +35,10 @@ def test_modes_and_names_mean_the_same(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"bf16_mode": True, "fp16_mode": True}, "bf16_mode goes with neither"),
-        ({"bf16_mode": True, "int8_mode": True}, "bf16_mode goes with neither"),
+        ({"bf16_mode": True, "fp16_mode": True}, "bf16_mode goes with none of fp16_mode"),
+        ({"bf16_mode": True, "int8_mode": True}, "bf16_mode goes with none of"),
+        ({"bf16_mode": True, "fp8_mode": True}, "bf16_mode goes with none of"),
+        ({"int8_mode": True, "fp8_mode": True}, "int8_mode does not go with fp8_mode"),
         ({"workspace_bytes": 0}, "workspace_bytes 0: at least 1"),
         ({"optimization_level": 6}, "optimization_level 6 is not 0 to 5"),
         ({"optimization_level": -1}, "optimization_level -1"),

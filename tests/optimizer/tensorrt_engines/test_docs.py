@@ -46,5 +46,8 @@ def test_examples(
         "int8.engine",
         "int8.engine.json",
         "int8.onnx",
+        "fp8.engine",
+        "fp8.engine.json",
+        "fp8.onnx",
     }
     assert "fp16.engine needs an NVIDIA GPU" in capsys.readouterr().out
