@@ -16,6 +16,7 @@ from mopt_api.result import MeasureResult
 from mopt_api.status import Report
 
 from .._errors import CliError
+from ..engines import engine_of, inspected, shown
 from ..extras import require_optimizer
 from ..options import FormatHint, ModelArgument, dimensions_of
 from ..output import Format, FormatOption, emit, plain
@@ -39,15 +40,22 @@ def inspect(
         bool, typer.Option("--verbose", help="Show what the libraries print.")
     ] = False,
 ) -> None:
-    """Say what a model file, or a result.json, holds. A model is opened in a process of its own."""
+    """Say what a model file, a result.json or a TensorRT engine holds.
+
+    A model is opened in a process of its own; an engine is not opened, its manifest tells.
+    """
     if not file.is_file():
         raise CliError(f"{file} is no file")
+    engine = engine_of(file) if model_format is None else None
+    if engine is not None:
+        found = inspected(engine)
+        emit(found.to_api(), shown(found), form)
+        return
     if model_format is None and _is_json(file):
         result = _result(file)
         report = Report(digest="", uri=str(file))
         rows = render_target(target_status(result, report))
-        shown = Group(Text(verdict(result), style="bold"), rows)
-        emit(result.to_api(), shown, form)
+        emit(result.to_api(), Group(Text(verdict(result), style="bold"), rows), form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)
     emit(description.to_api(), _shown(description), form)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .gpus import visible_gpus
 
@@ -43,24 +46,42 @@ def throttling_reasons(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in _THROTTLING.items() if bits & bit)
 
 
+def nvidia_driver() -> str | None:
+    """Return the driver's version, such as 580.65.06; None where NVML does not tell."""
+    with _nvml() as nvml:
+        return str(nvml.nvmlSystemGetDriverVersion()) if nvml else None
+
+
 def gpu_clocks() -> ClockSample | None:
     """Return the state of CUDA's first GPU now; None where NVML or its binding does not tell."""
     gpus = visible_gpus()
+    if not gpus:
+        return None
+    with _nvml() as nvml:
+        if not nvml:
+            return None
+        try:
+            # By name: NVML counts all GPUs of the machine, CUDA those that this process may use.
+            return _sample(nvml.nvmlDeviceGetHandleByUUID(gpus[0].uuid))
+        except nvml.NVMLError:
+            return None
+
+
+@contextmanager
+def _nvml() -> Iterator[Any]:
+    """Give NVML's binding, initialized; None where it or the driver is missing."""
     try:
         import pynvml
     except ImportError:
-        return None
-    if not gpus:
-        return None
+        yield None
+        return
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        yield None
+        return
     try:
-        # By name: NVML counts all GPUs of the machine, CUDA those that this process may use.
-        return _sample(pynvml.nvmlDeviceGetHandleByUUID(gpus[0].uuid))
-    except pynvml.NVMLError:
-        return None
+        yield pynvml
     finally:
         pynvml.nvmlShutdown()
 

@@ -77,6 +77,7 @@ class EngineManifest(ObservedModel):
     )
     gpu: str | None = Field(default=None, description="It was built on; None without one.")
     cuda: str | None = Field(default=None, description="Of the driver it was built with.")
+    driver: str | None = Field(default=None, description="NVIDIA's, likewise; None without NVML.")
     precision: Precision
     tf32: bool
     inputs: list[TensorEntry] = Field(min_length=1)
@@ -185,6 +186,16 @@ def check_fits(name: str, manifest: EngineManifest, backend: Backend, gpus: Sequ
         EngineVersionMismatch: Another TensorRT.
         GpuNotFound, WrongGpu: No GPU, or not one that it was built for.
     """
+    check_version(name, manifest, backend)
+    check_gpu(name, manifest, gpus)
+
+
+def check_version(name: str, manifest: EngineManifest, backend: Backend) -> None:
+    """Hold the TensorRT that is here to the one that built an engine.
+
+    Raises:
+        EngineVersionMismatch: Another one.
+    """
     built, here = manifest.tensorrt_version, backend.version
     if manifest.backend is not backend.name:
         raise EngineVersionMismatch(
@@ -196,6 +207,14 @@ def check_fits(name: str, manifest: EngineManifest, backend: Backend, gpus: Sequ
             f"{name} was built by {manifest.backend} {built}, here is {here}; install that "
             "version, or build it again"
         )
+
+
+def check_gpu(name: str, manifest: EngineManifest, gpus: Sequence[Gpu]) -> None:
+    """Hold this machine's first GPU to what an engine was built for.
+
+    Raises:
+        GpuNotFound, WrongGpu.
+    """
     if not gpus:
         raise GpuNotFound(
             f"{name} needs an NVIDIA GPU, and the driver shows none; run it where one is, with "

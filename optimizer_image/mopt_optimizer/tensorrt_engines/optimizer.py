@@ -17,6 +17,7 @@ from ..onnx_quantization.observing import Sample
 from ..sources import open_onnx
 from .backends import Backend, find_backend
 from .building import BuiltEngine, build_engine, check_options
+from .clocks import nvidia_driver
 from .config import TensorRTConfig
 from .fp8 import Fp8Report, fp8_report
 from .gpus import driver_version, visible_gpus
@@ -197,6 +198,7 @@ class TensorRTOptimizer:
             compute_capabilities=capabilities,
             gpu=gpus[0].name if gpus and not backend.targets else None,
             cuda=driver_version(),
+            driver=nvidia_driver(),
             precision=config.precision,
             tf32=config.tf32,
             inputs=[TensorEntry.of(t, built.profiles[t.name]) for t in built.inputs],
