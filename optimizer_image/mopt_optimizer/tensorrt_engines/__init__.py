@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .memory import DeviceMemory, TorchMemory
     from .optimizer import EngineReport, TensorRTOptimizer, optimize_tensorrt
     from .profiles import ShapeProfile
+    from .pycuda_memory import PycudaMemory
     from .running import EngineRunner
     from .timing import EngineTiming, LatencySummary, benchmark_engine
     from .typed_models import TypedModel, write_typed_model
@@ -43,6 +44,7 @@ __all__ = [
     "HardwareCompatibility",
     "LatencySummary",
     "LoadedEngine",
+    "PycudaMemory",
     "ShapeProfile",
     "TensorRTConfig",
     "TensorRTOptimizer",
@@ -70,6 +72,7 @@ _NAMES = {
     "memory": ("DeviceMemory", "TorchMemory"),
     "optimizer": ("EngineReport", "TensorRTOptimizer", "optimize_tensorrt"),
     "profiles": ("ShapeProfile",),
+    "pycuda_memory": ("PycudaMemory",),
     "running": ("EngineRunner",),
     "timing": ("EngineTiming", "LatencySummary", "benchmark_engine"),
     "typed_models": ("TypedModel", "write_typed_model"),

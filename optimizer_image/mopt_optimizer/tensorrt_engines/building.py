@@ -11,9 +11,10 @@ from typing import Any
 
 from .._errors import EngineBuildError, ModelError, SpecError
 from .backends import Backend
+from .caches import TIMING, TimingCache, cache_path, check_timing_cache
 from .config import HardwareCompatibility, TensorRTConfig
 from .fp8 import OLDEST, has_fp8
-from .gpus import Gpu
+from .gpus import Gpu, driver_version, visible_gpus
 from .layers import EngineLayer, listed_layers
 from .profiles import ShapeProfile, ShapeRange, Tensor, profiles_for
 from .refusals import ParserComplaint, build_error, gpu_error, parser_error
@@ -126,6 +127,7 @@ def build_engine(
         ModelError: The parser cannot read the file.
         ParserRefusal, EngineBuildError, EngineOutOfMemory: What TensorRT says, and what to do.
         GpuNotFound: This TensorRT builds only on a GPU, and finds none.
+        DiskError: No space left for the timing cache.
     """
     check_options(config, backend)
     started = time.monotonic()
@@ -143,10 +145,15 @@ def build_engine(
     profiles = profiles_for(inputs, shapes)
     settings = _settings(builder, config, backend)
     settings.add_optimization_profile(_profile(builder, profiles))
+    cache = _timing_cache(config, backend)
+    if cache and (note := cache.attach(settings)):
+        messages.warnings.append(note)
     messages.errors.clear()
     serialized = builder.build_serialized_network(network, settings)
     if serialized is None:
         raise build_error(name, messages.errors, can_target=bool(backend.targets))
+    if cache:
+        cache.save(settings)
     return BuiltEngine(
         data=bytes(serialized),
         inputs=inputs,
@@ -179,6 +186,8 @@ def check_options(config: TensorRTConfig, backend: Backend, gpus: Sequence[Gpu] 
             raise SpecError(
                 f"compute_capabilities {capability}: {backend} builds for {', '.join(targets)}"
             )
+    if config.timing_cache is not None:
+        check_timing_cache(backend)
     if not targets:
         return
     if config.hardware_compatibility is not HardwareCompatibility.NONE:
@@ -267,6 +276,13 @@ def _settings(builder: Any, config: TensorRTConfig, backend: Backend) -> Any:
         for index, capability in enumerate(config.compute_capabilities):
             settings.set_compute_capability(backend.targets[capability], index)
     return settings
+
+
+def _timing_cache(config: TensorRTConfig, backend: Backend) -> TimingCache | None:
+    if config.timing_cache is None:
+        return None
+    folder = Path(config.timing_cache)
+    return TimingCache(cache_path(folder, TIMING, backend, visible_gpus(), driver_version()))
 
 
 def _profile(builder: Any, profiles: Mapping[str, ShapeProfile]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from mopt_api.enums import Precision
@@ -53,6 +54,8 @@ class TensorRTConfig:
         tf32: Let FP32 layers multiply in TF32 (10 bits of mantissa), as TensorRT does by default.
         workspace_bytes: Most scratch memory of a layer; None is the GPU's.
         optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own.
+        timing_cache: Folder in which `tensorrt` keeps how long kernels took, which makes the next
+            build faster; one file for each version, kind of GPU and CUDA. Not with RTX.
         version_compatible: The engine runs on newer TensorRT of the same major version. Not with
             RTX.
         hardware_compatibility: See HardwareCompatibility. Not with RTX.
@@ -73,6 +76,7 @@ class TensorRTConfig:
     tf32: bool = True
     workspace_bytes: int | None = None
     optimization_level: int | None = None
+    timing_cache: Path | None = None
     version_compatible: bool = False
     hardware_compatibility: HardwareCompatibility = HardwareCompatibility.NONE
     compute_capabilities: tuple[str, ...] = ()

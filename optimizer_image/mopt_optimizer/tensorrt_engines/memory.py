@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -11,6 +12,10 @@ from .._errors import GpuNotFound
 
 if TYPE_CHECKING:
     import torch
+
+
+class GraphRefused(Exception):
+    """An inference that cannot be captured into a CUDA graph: says why. It runs without."""
 
 
 class Buffer(Protocol):
@@ -52,6 +57,13 @@ class DeviceMemory(Protocol[Held]):
 
     def milliseconds(self, start: Any, end: Any) -> float:
         """Return the device's time between two marks; after synchronize()."""
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Record what is queued instead of running it; return what queues it again, at once.
+
+        Raises:
+            GraphRefused: It cannot be recorded; nothing was run.
+        """
 
 
 class TorchBuffer:
@@ -124,6 +136,29 @@ class TorchMemory:
     def milliseconds(self, start: Any, end: Any) -> float:
         """Return the device's time between two marks."""
         return float(start.elapsed_time(end))
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Record what is queued; return what queues it again.
+
+        Raises:
+            GraphRefused: CUDA or TensorRT does not allow it.
+        """
+        graph = self._torch.cuda.CUDAGraph()
+        try:
+            # Other threads may go on allocating.
+            with self._torch.cuda.graph(
+                graph, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                queue()
+        except RuntimeError as error:
+            words = str(error.__context__ or error).splitlines()[0]
+            raise GraphRefused(f"CUDA does not capture it: {words}") from error
+
+        def replay() -> None:
+            with self._torch.cuda.stream(self._stream):
+                graph.replay()
+
+        return replay
 
     def _bytes_of(self, array: NDArray[Any]) -> torch.Tensor:
         # A view: numpy's bfloat16 and float8 are none of torch.from_numpy's types.

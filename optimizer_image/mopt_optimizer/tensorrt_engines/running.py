@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import EngineRunError, ProfileViolation
-from .backends import Backend
+from .backends import Backend, BackendName
+from .caches import RUNTIME, RuntimeCache, cache_path, check_runtime_cache
+from .gpus import driver_version, visible_gpus
+from .graphs import ReplayedInference
 from .loading import LoadedEngine, load_engine
 from .manifest import EngineManifest, TensorEntry
 from .memory import Buffer, DeviceMemory, TorchMemory
@@ -52,31 +55,88 @@ def check_feeds(manifest: EngineManifest, feeds: Mapping[str, NDArray[Any]]) -> 
             entry.profile.check(entry.name, array.shape)
 
 
+def _runtime_cache(backend: Backend, folder: Path | None) -> RuntimeCache | None:
+    if folder is None:
+        return None
+    check_runtime_cache(backend)
+    path = cache_path(folder, RUNTIME, backend, visible_gpus(), driver_version())
+    return RuntimeCache(path)
+
+
 class EngineRunner:
     """One execution context of an engine, for one thread.
 
     Args:
         loaded: See loading.load_engine.
         memory: None is torch's.
+        cuda_graphs: Capture the inference on the first run at new sizes, and replay it while they
+            stay. TensorRT for RTX does so by itself; graph_refusal tells where it is not possible.
+        runtime_cache: Folder in which TensorRT for RTX keeps the kernels that it compiles, written
+            by save_runtime_cache; None compiles them in each process.
 
     Raises:
+        SpecError: A runtime_cache, which `tensorrt` has not.
         GpuNotFound: As TorchMemory.
         EngineRunError: No context, for example for lack of GPU memory.
     """
 
-    def __init__(self, loaded: LoadedEngine, memory: DeviceMemory[Any] | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedEngine,
+        memory: DeviceMemory[Any] | None = None,
+        *,
+        cuda_graphs: bool = False,
+        runtime_cache: Path | None = None,
+    ) -> None:
         self.manifest = loaded.manifest
-        self.memory: DeviceMemory[Any] = memory if memory is not None else TorchMemory()
         self._loaded = loaded
+        self._cache = _runtime_cache(loaded.backend, runtime_cache)
+        self.memory: DeviceMemory[Any] = memory if memory is not None else TorchMemory()
         self._buffers: dict[str, Buffer] = {}
         self._sources: Arrays = {}
         self._results: Arrays = {}
-        self._context = loaded.engine.create_execution_context()
+        self._sizes: dict[str, tuple[int, ...]] = {}
+        own_graphs = cuda_graphs and loaded.backend.name is BackendName.TENSORRT_RTX
+        self._inference = (
+            ReplayedInference(self.memory, self._queue) if cuda_graphs and not own_graphs else None
+        )
+        self._context = self._new_context(own_graphs=own_graphs)
         if self._context is None:
             raise EngineRunError(
                 f"TensorRT gives no execution context: {self._words()}; free GPU memory, or build "
                 "the engine with smaller largest shapes"
             )
+
+    def _new_context(self, *, own_graphs: bool) -> Any:
+        engine, api = self._loaded.engine, self._loaded.backend.api
+        if self._cache is None and not own_graphs:
+            return engine.create_execution_context()
+        # Both are RTX's alone.
+        config = engine.create_runtime_config()
+        if own_graphs:
+            config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        if self._cache is not None:
+            self._cache.attach(config)
+        return engine.create_execution_context(runtime_config=config)
+
+    @property
+    def graph_refusal(self) -> str | None:
+        """Why inferences are not replayed from a CUDA graph; None where nothing is known of it."""
+        return self._inference.refused if self._inference else None
+
+    @property
+    def runtime_cache_note(self) -> str | None:
+        """Why kernels that were kept are not used; None where they are, or there were none."""
+        return self._cache.note if self._cache else None
+
+    def save_runtime_cache(self) -> None:
+        """Keep the kernels that were compiled; nothing without a runtime_cache.
+
+        Raises:
+            DiskError: No space left; the file is as it was.
+        """
+        if self._cache is not None:
+            self._cache.save()
 
     @classmethod
     def open(
@@ -84,13 +144,21 @@ class EngineRunner:
         path: Path | str,
         backend: Backend | None = None,
         memory: DeviceMemory[Any] | None = None,
+        *,
+        cuda_graphs: bool = False,
+        runtime_cache: Path | None = None,
     ) -> EngineRunner:
         """Load an engine and make it ready to run.
+
+        Args:
+            backend: None takes the one that built it.
+            memory, cuda_graphs, runtime_cache: See EngineRunner.
 
         Raises:
             As load_engine and EngineRunner.
         """
-        return cls(load_engine(path, backend), memory)
+        loaded = load_engine(path, backend)
+        return cls(loaded, memory, cuda_graphs=cuda_graphs, runtime_cache=runtime_cache)
 
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the outputs by name, in the engine's types; new arrays on each call.
@@ -116,6 +184,10 @@ class EngineRunner:
             ProfileViolation, EngineRunError.
         """
         check_feeds(self.manifest, feeds)
+        sizes = {name: array.shape for name, array in feeds.items()}
+        if self._inference and sizes != self._sizes:
+            self._inference.forget()
+        self._sizes = sizes
         for name, array in feeds.items():
             if not self._context.set_input_shape(name, tuple(array.shape)):
                 raise EngineRunError(
@@ -143,6 +215,12 @@ class EngineRunner:
         Raises:
             EngineRunError: TensorRT refuses.
         """
+        if self._inference:
+            self._inference()
+        else:
+            self._queue()
+
+    def _queue(self) -> None:
         if not self._context.execute_async_v3(self.memory.stream):
             raise EngineRunError(f"TensorRT fails to run the engine: {self._words()}")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,16 +17,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_optimizer._errors import EngineRunError, ProfileViolation
-from mopt_optimizer.tensorrt_engines.backends import Backend
+from mopt_optimizer._errors import EngineRunError, ProfileViolation, SpecError
+from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName
 from mopt_optimizer.tensorrt_engines.building import Messages
 from mopt_optimizer.tensorrt_engines.clocks import ClockSample, throttling_reasons
+from mopt_optimizer.tensorrt_engines.gpus import Gpu
 from mopt_optimizer.tensorrt_engines.loading import LoadedEngine
 from mopt_optimizer.tensorrt_engines.manifest import EngineManifest
+from mopt_optimizer.tensorrt_engines.memory import GraphRefused
 from mopt_optimizer.tensorrt_engines.running import EngineRunner, numpy_dtype
 from mopt_optimizer.tensorrt_engines.timing import LatencySummary, benchmark_engine, doubts
 
 STREAM = 7
+TENSORRT = Backend(BackendName.TENSORRT, "11.1.0.106", object())
 
 
 class HostBuffer:
@@ -42,6 +47,9 @@ class HostMemory:
     def __init__(self) -> None:
         self.now = 0.0
         self.allocated: list[int] = []
+        self.recording: list[Callable[[], None]] | None = None
+        self.captures = 0
+        self.refusal: str | None = None
 
     def allocate(self, size: int) -> HostBuffer:
         self.allocated.append(size)
@@ -62,15 +70,32 @@ class HostMemory:
     def milliseconds(self, start: float, end: float) -> float:
         return end - start
 
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        if self.refusal is not None:
+            raise GraphRefused(self.refusal)
+        self.captures += 1
+        recorded = self.recording = []
+        try:
+            queue()
+        finally:
+            self.recording = None
+
+        def replay() -> None:
+            for work in recorded:
+                work()
+
+        return replay
+
 
 class DoublingContext:
     def __init__(self, memory: HostMemory, times: list[float] | None = None) -> None:
         self.memory = memory
         self.times = times or [1.0]
         self.runs = 0
+        self.calls = 0
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
-        self.answers = {"set_input_shape": True, "execute_async_v3": True}
+        self.answers = {"set_input_shape": True, "execute_async_v3": True, "captured": True}
         self.output_shape: tuple[int, ...] | None = None
 
     def set_input_shape(self, _name: str, shape: tuple[int, ...]) -> bool:
@@ -85,24 +110,38 @@ class DoublingContext:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == STREAM
+        if self.memory.recording is not None:
+            self.memory.recording.append(self.compute)
+            return self.answers["captured"]
+        self.compute()
+        self.calls += 1
+        return self.answers["execute_async_v3"]
+
+    def compute(self) -> None:
         floats = ctypes.c_float * math.prod(self.shape)
         x = np.ctypeslib.as_array(floats.from_address(self.addresses["x"]))
         np.ctypeslib.as_array(floats.from_address(self.addresses["y"]))[:] = 2 * x
         self.memory.now += self.times[self.runs % len(self.times)]
         self.runs += 1
-        return self.answers["execute_async_v3"]
 
 
 class Setting:
     """A runner with what it stands on."""
 
-    def __init__(self, manifest: EngineManifest, backend: Backend, times: list[float]) -> None:
+    def __init__(
+        self,
+        manifest: EngineManifest,
+        backend: Backend,
+        times: list[float],
+        *,
+        cuda_graphs: bool = False,
+    ) -> None:
         self.memory = HostMemory()
         self.context = DoublingContext(self.memory, times)
         messages = cast(Messages, SimpleNamespace(errors=["Error Code 1: Cuda Runtime\nmore"]))
         engine = SimpleNamespace(create_execution_context=lambda: self.context)
         self.loaded = LoadedEngine(engine, manifest, backend, messages)
-        self.runner = EngineRunner(self.loaded, self.memory)
+        self.runner = EngineRunner(self.loaded, self.memory, cuda_graphs=cuda_graphs)
 
 
 @pytest.fixture
@@ -185,6 +224,126 @@ def test_an_engine_without_a_context_is_refused(setting: Setting) -> None:
     loaded = LoadedEngine(engine, setting.loaded.manifest, setting.loaded.backend, _messages())
     with pytest.raises(EngineRunError, match="no execution context: it gave no reason"):
         EngineRunner(loaded, setting.memory)
+
+
+@pytest.fixture
+def graphs(manifest: EngineManifest) -> Setting:
+    return Setting(manifest, TENSORRT, [1.0], cuda_graphs=True)
+
+
+def test_the_second_run_at_a_size_is_replayed(graphs: Setting) -> None:
+    for value in (1.0, 2.0, 3.0):
+        found = graphs.runner({"x": np.full((2, 3), value, np.float32)})
+        np.testing.assert_array_equal(found["y"], np.full((2, 3), 2 * value, np.float32))
+    assert (graphs.memory.captures, graphs.context.calls, graphs.context.runs) == (1, 1, 3)
+    assert graphs.runner.graph_refusal is None
+
+
+def test_other_sizes_are_captured_anew(graphs: Setting) -> None:
+    for count in (2, 2, 4, 4, 2):
+        np.testing.assert_array_equal(graphs.runner(rows(count))["y"], 2 * rows(count)["x"])
+    assert (graphs.memory.captures, graphs.context.calls) == (3, 3)
+
+
+def test_where_capture_is_refused_it_runs_without_and_says_why(graphs: Setting) -> None:
+    graphs.memory.refusal = "pycuda has no CUDA graphs"
+    for count in (2, 2, 4):
+        np.testing.assert_array_equal(graphs.runner(rows(count))["y"], 2 * rows(count)["x"])
+    assert graphs.runner.graph_refusal == "pycuda has no CUDA graphs"
+    assert (graphs.memory.captures, graphs.context.calls) == (0, 3)
+
+
+def test_an_engine_that_cannot_be_captured_runs_without(graphs: Setting) -> None:
+    graphs.context.answers["captured"] = False
+    for _ in range(2):
+        np.testing.assert_array_equal(graphs.runner(rows(2))["y"], 2 * rows(2)["x"])
+    assert "fails to run the engine" in (graphs.runner.graph_refusal or "")
+    assert (graphs.memory.captures, graphs.context.calls) == (1, 2)
+
+
+def test_without_the_option_nothing_is_captured(setting: Setting) -> None:
+    setting.runner(rows(2))
+    setting.runner(rows(2))
+    assert (setting.memory.captures, setting.runner.graph_refusal) == (0, None)
+
+
+class RuntimeConfig:
+    """TensorRT for RTX's: attributes that are set, and a cache that gives back its bytes."""
+
+    def __init__(self, *, takes: bool = True) -> None:
+        self.cuda_graph_strategy = "DISABLED"
+        self.cache: Any = None
+        self.takes = takes
+
+    def create_runtime_cache(self) -> Any:
+        kept: list[bytes] = []
+
+        def deserialize(data: bytes) -> bool:
+            kept.append(data)
+            return self.takes
+
+        return SimpleNamespace(
+            deserialize=deserialize, serialize=lambda: b"".join(kept) + b"kernel"
+        )
+
+    def set_runtime_cache(self, cache: Any) -> None:
+        self.cache = cache
+
+
+def rtx_runner(
+    manifest: EngineManifest, config: RuntimeConfig, **options: Any
+) -> tuple[EngineRunner, list[Any]]:
+    memory, asked = HostMemory(), []
+
+    def create(runtime_config: Any = None) -> DoublingContext:
+        asked.append(runtime_config)
+        return DoublingContext(memory)
+
+    engine = SimpleNamespace(create_execution_context=create, create_runtime_config=lambda: config)
+    api = SimpleNamespace(CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE="WHOLE"))
+    backend = Backend(BackendName.TENSORRT_RTX, "1.7.1.116", api)
+    loaded = LoadedEngine(engine, manifest, backend, _messages())
+    return EngineRunner(loaded, memory, **options), asked
+
+
+def test_rtx_captures_by_itself(manifest: EngineManifest) -> None:
+    config = RuntimeConfig()
+    runner, asked = rtx_runner(manifest, config, cuda_graphs=True)
+    runner(rows(2))
+    assert asked == [config]
+    assert config.cuda_graph_strategy == "WHOLE"
+    assert cast(HostMemory, runner.memory).captures == 0
+
+
+def test_without_options_rtx_gets_no_configuration(manifest: EngineManifest) -> None:
+    runner, asked = rtx_runner(manifest, RuntimeConfig())
+    runner.save_runtime_cache()
+    assert asked == [None]
+
+
+def test_the_runtime_cache_is_read_and_written(
+    manifest: EngineManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mopt_optimizer.tensorrt_engines.running.visible_gpus", lambda: [Gpu("NVIDIA L4", "8.9")]
+    )
+    for expected in (b"kernel", b"kernelkernel"):
+        config = RuntimeConfig()
+        runner, _ = rtx_runner(manifest, config, runtime_cache=tmp_path / "kernels")
+        assert config.cache is not None
+        assert runner.runtime_cache_note is None
+        runner(rows(2))
+        runner.save_runtime_cache()
+        (file,) = (tmp_path / "kernels").iterdir()
+        assert file.read_bytes() == expected
+    runner, _ = rtx_runner(manifest, RuntimeConfig(takes=False), runtime_cache=tmp_path / "kernels")
+    assert "is not taken" in (runner.runtime_cache_note or "")
+
+
+def test_tensorrt_has_no_runtime_cache(manifest: EngineManifest, tmp_path: Path) -> None:
+    loaded = LoadedEngine(SimpleNamespace(), manifest, TENSORRT, _messages())
+    with pytest.raises(SpecError, match="compiles nothing while it runs; give TensorRTConfig a"):
+        EngineRunner(loaded, HostMemory(), runtime_cache=tmp_path)
 
 
 def _messages() -> Messages:
