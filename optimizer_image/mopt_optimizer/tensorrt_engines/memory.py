@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import GpuNotFound
+from .._errors import EngineRunError, GpuNotFound
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +109,20 @@ class TorchMemory:
         return int(self._stream.cuda_stream)
 
     def allocate(self, size: int) -> TorchBuffer:
-        """Return a buffer of this many bytes."""
-        with self._torch.cuda.stream(self._stream):
-            return TorchBuffer(self._torch.empty(size, dtype=self._torch.uint8, device="cuda"))
+        """Return a buffer of this many bytes.
+
+        Raises:
+            EngineRunError: The GPU's memory is used up.
+        """
+        try:
+            with self._torch.cuda.stream(self._stream):
+                return TorchBuffer(self._torch.empty(size, dtype=self._torch.uint8, device="cuda"))
+        except self._torch.cuda.OutOfMemoryError as error:
+            words = str(error).splitlines()[0]
+            raise EngineRunError(
+                f"no GPU memory for a tensor of {size} bytes ({words}); free some, or run smaller "
+                "shapes"
+            ) from error
 
     def upload(self, array: NDArray[Any], buffer: TorchBuffer) -> None:
         """Queue a copy to the device."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._errors import GpuNotFound
+from .._errors import GpuNotFound, ModelError, SpecError
 from ..onnx_quantization import FloatReport, StaticReport
 from ..onnx_quantization.observing import Sample
 from ..sources import open_onnx
@@ -100,7 +100,7 @@ class TensorRTOptimizer:
 
         Raises:
             TensorRTNotInstalled: No TensorRT.
-            SpecError: An option that the TensorRT at hand lacks.
+            SpecError: An option that the TensorRT or GPU at hand lacks; no folder for the engine.
             DimensionError: Shapes that do not fit the model.
             ModelError, CalibrationError, QuantizationError, ExportError: As quantize_onnx_static
                 and convert_float.
@@ -111,7 +111,7 @@ class TensorRTOptimizer:
         source = Path(onnx_path)
         cache = Path(calibration_cache) if calibration_cache is not None else None
         started = time.monotonic()
-        self._check()
+        self._check(source, Path(engine_path))
         with TemporaryDirectory(prefix="mopt-tensorrt-") as folder:
             typed = typed_model(source, Path(folder), self.config, calibration_data, cache)
             built = self._build(typed.path, Path(engine_path), input_shapes, file_digest(source))
@@ -139,13 +139,19 @@ class TensorRTOptimizer:
         Raises:
             As optimize_from_onnx, but nothing is converted or calibrated.
         """
-        self._check()
         typed = Path(typed_path)
+        self._check(typed, Path(engine_path))
+        open_onnx(typed)
         digest = source_digest or file_digest(typed)
         return self._build(typed, Path(engine_path), input_shapes, digest)
 
-    def _check(self) -> None:
+    def _check(self, model: Path, engine: Path) -> None:
+        """Refuse what would fail after minutes of work."""
         check_options(self.config, self.backend(), visible_gpus())
+        if not model.is_file():
+            raise ModelError(f"{model} is no file; give the path of an ONNX model")
+        if not engine.parent.is_dir():
+            raise SpecError(f"engine_path {engine}: its folder does not exist; make it first")
 
     def _build(
         self, typed: Path, target: Path, shapes: Mapping[str, ShapeRange], source_digest: str
