@@ -26,6 +26,7 @@ from mopt_optimizer.tensorrt_engines import (
 )
 from mopt_optimizer.tensorrt_engines.backends import Backend
 from mopt_optimizer.tensorrt_engines.building import Messages
+from mopt_optimizer.tensorrt_engines.fp8 import has_fp8
 from mopt_optimizer.tensorrt_engines.gpus import Gpu
 from mopt_optimizer.tensorrt_engines.loading import check_validity
 from mopt_optimizer.tensorrt_engines.manifest import manifest_path
@@ -39,8 +40,9 @@ pytestmark = [
 SHAPES = {"image": ((1, 3, 32, 32), (1, 3, 64, 64), (4, 3, 96, 128))}
 # Against FP32 in ONNX Runtime, in dB of the worst tile. TF32 keeps 10 bits of the mantissa.
 EXACT = {"fp32": 90.0, "tf32": 55.0, "fp16": 55.0, "bf16": 40.0}
-# Against the same Q/DQ file in ONNX Runtime: rounding at the edges of steps differs.
-SAME_INT8 = 40.0
+# Against the same Q/DQ file in ONNX Runtime: rounding at the edges of steps differs, which are
+# coarser in FP8.
+SAME_EIGHT_BITS = {"int8": 40.0, "int8+fp16": 40.0, "fp8": 36.0, "fp8+fp16": 36.0}
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,14 @@ class Built:
     typed: Path
 
 
-@pytest.fixture(scope="module", params=["fp32", "tf32", "fp16", "bf16", "int8", "int8+fp16"])
-def precision(request: pytest.FixtureRequest) -> str:
+PRECISIONS = ["fp32", "tf32", "fp16", "bf16", "int8", "int8+fp16", "fp8", "fp8+fp16"]
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def precision(request: pytest.FixtureRequest, gpu: Gpu) -> str:
     name: str = request.param
+    if name.startswith("fp8") and not has_fp8(gpu.compute_capability):
+        pytest.skip(f"{gpu} has no FP8")
     return name
 
 
@@ -91,7 +98,7 @@ def test_outputs_are_the_right_ones(
 ) -> None:
     runner = EngineRunner.open(built.report.path)
     reference = OnnxSession(network if precision in EXACT else built.typed)
-    least = EXACT.get(precision, SAME_INT8)
+    least = (EXACT | SAME_EIGHT_BITS)[precision]
     for sample in evaluation:
         (expected,) = reference.run(dict(sample))
         (found,) = runner(sample).values()
@@ -124,9 +131,19 @@ def test_the_same_input_gives_the_same_bits(built: Built, evaluation: Samples) -
 def test_the_inspector_agrees_with_the_builders_listing(built: Built, precision: str) -> None:
     layers = load_engine(built.report.path).layers()
     assert layers
-    kinds = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8", "int8+fp16": "INT8"}
-    wanted = kinds.get(precision, "FP32")
+    kind = precision.split("+")[0].upper()
+    wanted = "FP32" if kind == "TF32" else kind
     assert nodes_in(layers, wanted) or any(layer.datatype == wanted for layer in layers)
+
+
+def test_fp8_reaches_the_layers_that_the_report_says(built: Built, precision: str) -> None:
+    if not precision.startswith("fp8"):
+        pytest.skip(f"{precision} has no FP8 layers")
+    assert built.report.fp8 is not None
+    if built.report.fp8.layers is None:
+        pytest.skip("this TensorRT's builder lists no layers")
+    inspected = nodes_in(load_engine(built.report.path).layers(), "FP8")
+    assert set(built.report.fp8.layers) <= inspected
 
 
 def test_sizes_outside_the_profile_are_refused(built: Built) -> None:
