@@ -202,30 +202,6 @@ def test_a_file_with_fp8_does_not_build_for_older_gpus(
         build_engine(typed, SHAPES, older, backend)
 
 
-@pytest.mark.tensorrt
-def test_the_typed_file_and_the_engine_can_be_made_apart(
-    network: Path, samples: Samples, tmp_path: Path
-) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
-    typed, kept = tmp_path / "typed.onnx", tmp_path / "kept.onnx"
-    found = write_typed_model(network, typed, FP8, samples)
-    assert found.path == typed
-    assert found.eight_bits is not None
-    optimizer = TensorRTOptimizer(FP8)
-    at_once = optimizer.optimize_from_onnx(
-        network, tmp_path / "a.engine", SHAPES, samples, typed_onnx=kept
-    )
-    apart = optimizer.build_typed(
-        typed, tmp_path / "b.engine", SHAPES, source_digest=at_once.manifest.source_digest
-    )
-    assert typed.read_bytes() == kept.read_bytes()
-    assert apart.manifest.layer_datatypes == at_once.manifest.layer_datatypes
-    assert apart.manifest.source_digest == at_once.manifest.source_digest
-    assert apart.fp8 is not None
-    assert at_once.fp8 is not None
-    assert apart.fp8.layers == at_once.fp8.layers
-
-
 def test_fp8_without_data_says_what_to_give(network: Path, tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match=r"fp8_mode: model\.onnx has no Q/DQ nodes"):
         write_typed_model(network, tmp_path / "typed.onnx", FP8)

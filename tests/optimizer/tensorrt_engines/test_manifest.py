@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from mopt_optimizer._errors import (
     WrongGpu,
 )
 from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName
-from mopt_optimizer.tensorrt_engines.clocks import gpu_clocks
+from mopt_optimizer.tensorrt_engines.clocks import gpu_clocks, nvidia_driver
 from mopt_optimizer.tensorrt_engines.config import HardwareCompatibility
 from mopt_optimizer.tensorrt_engines.gpus import Gpu, driver_version, visible_gpus
 from mopt_optimizer.tensorrt_engines.loading import load_engine
@@ -195,6 +197,29 @@ def test_compatible_engines_go_further(manifest: EngineManifest) -> None:
 def test_without_a_gpu_there_are_no_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mopt_optimizer.tensorrt_engines.clocks.visible_gpus", list)
     assert gpu_clocks() is None
+
+
+@pytest.mark.parametrize(("fails", "expected"), [(False, "580.65.06"), (True, None)])
+def test_the_driver_is_named_where_nvml_tells(
+    monkeypatch: pytest.MonkeyPatch, fails: bool, expected: str | None
+) -> None:
+    class NVMLError(Exception):
+        pass
+
+    def initialize() -> None:
+        if fails:
+            raise NVMLError("Driver Not Loaded")
+
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=initialize,
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: "580.65.06",
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert nvidia_driver() == expected
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert nvidia_driver() is None
 
 
 def test_without_a_driver_there_are_no_gpus(tmp_path: Path) -> None:

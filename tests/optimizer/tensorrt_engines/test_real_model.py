@@ -125,6 +125,26 @@ def test_int8_is_really_in_the_engine_and_as_exact_as_in_onnx_runtime(
     assert 30 < worst_psnr(network, typed, evaluation) < 60
 
 
+def test_fp8_is_really_in_the_engine_and_as_exact_as_in_onnx_runtime(
+    network: Path, calibration: Samples, evaluation: Samples, tmp_path: Path
+) -> None:
+    config = TensorRTConfig(
+        backend="tensorrt_rtx",
+        fp8_mode=True,
+        compute_capabilities=("8.9", "12.0"),
+        calibration=Calibration.MIN_MAX,
+    )
+    typed = tmp_path / "typed.onnx"
+    report = TensorRTOptimizer(config).optimize_from_onnx(
+        network, tmp_path / "model.engine", SHAPES, calibration, typed_onnx=typed
+    )
+    assert convolutions(network) <= nodes_in(report.layers, "FP8")
+    assert report.fp8 is not None
+    assert set(report.fp8.layers or ()) == convolutions(network)
+    assert report.fp8.missed == {}
+    assert 30 < worst_psnr(network, typed, evaluation) < 60
+
+
 def test_a_gate_keeps_layers_out_of_the_engines_int8(
     network: Path, calibration: Samples, tmp_path: Path
 ) -> None:
