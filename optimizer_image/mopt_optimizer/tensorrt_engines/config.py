@@ -65,6 +65,8 @@ class TensorRTConfig:
         calibration: How the ranges of INT8 and FP8 are chosen. BEST tries each method and keeps the
             one whose outputs are closest to FP32's.
         percentile: For Calibration.PERCENTILE.
+        per_channel: A scale for each output channel of a weight in INT8 and FP8, or one for all of
+            it; None is the first for INT8 and the second for FP8.
         exclude: Names of nodes that INT8, FP8, FP16 or BF16 leave in FP32.
         gate: Layers stay out of INT8 or FP8 until it holds; None quantizes all.
     """
@@ -83,6 +85,7 @@ class TensorRTConfig:
     backend: str | None = None
     calibration: Calibration = Calibration.BEST
     percentile: float = PERCENTILE
+    per_channel: bool | None = None
     exclude: tuple[str, ...] = ()
     gate: QualityGate | None = None
 

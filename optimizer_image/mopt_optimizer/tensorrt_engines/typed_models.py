@@ -65,7 +65,7 @@ def static_options(config: TensorRTConfig) -> StaticOptions:
         calibration=config.calibration,
         percentile=config.percentile,
         scheme=Scheme.FP8 if config.fp8_mode else Scheme.S8S8,
-        per_channel=not config.fp8_mode,
+        per_channel=not config.fp8_mode if config.per_channel is None else config.per_channel,
         exclude=config.exclude,
         layer_outputs=False,
         biases=False,

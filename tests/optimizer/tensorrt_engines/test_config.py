@@ -8,9 +8,11 @@ import pytest
 
 from mopt_api.enums import Precision
 from mopt_optimizer._errors import SpecError
+from mopt_optimizer.onnx_quantization import Scheme
 from mopt_optimizer.tensorrt_engines import HardwareCompatibility, TensorRTConfig
 from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName
 from mopt_optimizer.tensorrt_engines.building import check_options
+from mopt_optimizer.tensorrt_engines.typed_models import static_options
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,20 @@ def test_each_backend_takes_its_own_options() -> None:
         ),
         TENSORRT,
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "expected"),
+    [
+        ("int8", None, True),
+        ("int8", False, False),
+        ("fp8", None, False),
+        ("fp8", True, True),
+    ],
+)
+def test_scales_per_channel_are_the_modes_own_unless_given(
+    mode: str, given: bool | None, expected: bool
+) -> None:
+    options = static_options(TensorRTConfig.of(mode, per_channel=given))
+    assert options.per_channel is expected
+    assert options.scheme is (Scheme.FP8 if mode == "fp8" else Scheme.S8S8)
