@@ -1,6 +1,7 @@
 """DeviceMemory by pycuda, for serving engines without torch.
 
-Written against pycuda's documentation and bindings (2026.1). It has not run: see docs/gpu.md.
+Written against pycuda's documentation and bindings (2026.1). It has not run on a GPU: see
+docs/gpu.md.
 """
 
 from __future__ import annotations
