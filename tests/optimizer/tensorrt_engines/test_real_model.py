@@ -29,6 +29,7 @@ from mopt_optimizer.tensorrt_engines import (
     nodes_in,
     optimize_tensorrt,
     read_manifest,
+    write_typed_model,
 )
 from mopt_optimizer.tensorrt_engines.gpus import visible_gpus
 from mopt_optimizer.verifying import OnnxSession
@@ -123,6 +124,20 @@ def test_int8_is_really_in_the_engine_and_as_exact_as_in_onnx_runtime(
     assert report.int8 is not None
     assert report.int8.scheme is Scheme.S8S8
     assert 30 < worst_psnr(network, typed, evaluation) < 60
+
+
+@pytest.mark.parametrize(("precision", "datatype"), [("fp16", "FP16"), ("int8", "INT8")])
+def test_each_gpu_alone_gets_the_type_as_well(
+    network: Path, calibration: Samples, tmp_path: Path, precision: str, datatype: str
+) -> None:
+    """RTX lists the layers once, however many GPUs it builds for."""
+    typed = tmp_path / "typed.onnx"
+    config = TensorRTConfig.of(precision, **ONLY_RTX, calibration=Calibration.PERCENTILE)
+    write_typed_model(network, typed, config, calibration[:1])
+    for target in TARGETS:
+        alone = TensorRTOptimizer(replace(config, compute_capabilities=(target,)))
+        report = alone.build_typed(typed, tmp_path / "model.engine", SHAPES)
+        assert convolutions(network) <= nodes_in(report.layers, datatype)
 
 
 def test_fp8_is_really_in_the_engine_and_as_exact_as_in_onnx_runtime(
