@@ -20,11 +20,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from mopt_api.log_lines import LogLine
 from mopt_api.plan import Credentials, JobPlan
 from mopt_api.result import BASELINE, MeasureResult
 from mopt_api.termination import MeasureSummary, PrepareSummary, is_unstable
@@ -108,9 +109,9 @@ def example_files(folder: Path) -> Overrides:
     )
 
 
-def _say(stage: str, event: Mapping[str, Any]) -> None:
-    if event.get("step") in ("search", "variant", "probe") or "repetition" in event:
-        print(f"  {stage}: {event.get('message')}", file=sys.stderr, flush=True)
+def _say(stage: str, event: LogLine) -> None:
+    if event.step in ("search", "variant", "probe") or event.repetition is not None:
+        print(f"  {stage}: {event.message}", file=sys.stderr, flush=True)
 
 
 AnySummary = TypeVar("AnySummary", PrepareSummary, MeasureSummary)

@@ -40,11 +40,18 @@ _LOCAL_REMEDIES = {
     Reason.INTERNAL_ERROR: "This is a fault of mopt: report it with the output of --verbose.",
 }
 _USER_SPEC = (Reason.INVALID_SPEC, Reason.INVALID_DIMENSION)
+_NO_WINNER = (Reason.NO_VARIANT_PASSED, Reason.BASELINE_REJECTED)
+
+
+def exit_code_of(reason: str) -> ExitCode:
+    """Return the exit status of work that ended for a reason, one that we may not know."""
+    if reason in _NO_WINNER:
+        return ExitCode.NO_WINNER
+    return ExitCode.USAGE if reason in _USER_SPEC else ExitCode.FAILED
 
 
 def work_failed(report: ErrorReport) -> CliError:
     """Return the error of work that ended with a reason: 2 where the spec is to blame, else 1."""
     remedy = _LOCAL_REMEDIES.get(report.reason)
     said = report.sentence() if remedy is None else f"{report.message.rstrip('.')}. {remedy}"
-    code = ExitCode.USAGE if report.reason in _USER_SPEC else ExitCode.FAILED
-    return CliError(f"{report.reason}: {said}", code)
+    return CliError(f"{report.reason}: {said}", exit_code_of(report.reason))

@@ -1,4 +1,4 @@
-"""Whether what a command runs is installed; `mopt check` and `mopt table` need only `cli`."""
+"""Whether what a command runs is installed; `mopt check` and `mopt table` need neither."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from ._errors import CliError, ExitCode
 
+_CLUSTER = ("kubernetes", "aiohttp")
 _OPTIMIZER = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy", "PIL", "minio")
 
 
@@ -16,5 +17,16 @@ def require_optimizer(command: str) -> None:
         raise CliError(
             f"mopt {command} needs the optimizer ({', '.join(missing)} missing here): "
             "pip install 'mopt[cli,optimizer-cpu]'",
+            ExitCode.FAILED,
+        )
+
+
+def require_cluster(command: str) -> None:
+    """Raise CliError, with what to install, where the Kubernetes client is missing."""
+    missing = [name for name in _CLUSTER if find_spec(name) is None]
+    if missing:
+        raise CliError(
+            f"mopt {command} needs the Kubernetes client ({', '.join(missing)} missing here): "
+            "pip install 'mopt[cli]'",
             ExitCode.FAILED,
         )

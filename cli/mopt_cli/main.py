@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ._errors import CliError
-from .commands import check, compare, init, inspect, run_local, schema, table
+from .commands import check, compare, init, inspect, run_local, schema, table, watch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ app.command("init")(init.init)
 app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("table")(table.table)
+app.command("watch")(watch.watch)
 app.command("schema")(schema.schema)
 
 

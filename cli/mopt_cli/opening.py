@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from mopt_api.log_lines import LogLine, parse_line
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_optimizer._child import ChildDied, hide_environment, report_of, run_child
 from mopt_optimizer._errors import OptimizerError
 
 from ._errors import work_failed
-from .progress import Event, OnEvent
-from .running import interruptible
+from .interrupting import interruptible
+from .progress import OnEvent
 
 DESCRIBE = "mopt_optimizer._describe_child"
 COMPARE = "mopt_optimizer._compare_child"
 
 
-def _quiet(_stage: str, _event: Event) -> None:
+def _quiet(_stage: str, _event: LogLine) -> None:
     pass
 
 
@@ -80,7 +79,5 @@ def answer_of(
 def _follow(descriptor: int, stage: str, on_event: OnEvent) -> None:
     with os.fdopen(descriptor, "rb") as lines:
         for line in lines:
-            with suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    on_event(stage, event)
+            if (event := parse_line(line)) is not None:
+                on_event(stage, event)

@@ -1,12 +1,12 @@
-"""What the stages' JSON lines tell, and how a terminal shows it."""
+"""What the stages' log lines tell, and how a terminal shows it."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,10 +14,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from mopt_api.log_lines import LogLine
+
 from .output import plain
 
-Event = Mapping[str, Any]
-OnEvent = Callable[[str, Event], None]
+OnEvent = Callable[[str, LogLine], None]
+
+# Said once, between steps: nothing tells their end. So is what a stage says in its own name.
+_UNTIMED = frozenset({"failed", "page"})
+# One for all: it turns with the time since it was first drawn.
+_SPINNER = Spinner("dots")
+_DONE = Text("✓", style="green")
 
 
 @dataclass
@@ -25,6 +32,7 @@ class Step:
     """One timed step of a stage.
 
     Attributes:
+        stage: And target, where several are worked on.
         words: What it does.
         seconds: None while it runs.
         detail: The newest thing said within it.
@@ -40,39 +48,42 @@ class Step:
 
 @dataclass
 class Progress:
-    """Everything told so far.
+    """Everything told so far by stages that run one after the other.
 
     Attributes:
+        target: What they work for; empty where there is one only.
         variants: The newest thing said of each.
         notes: What stages said between steps, such as being served from the store.
     """
 
+    target: str = ""
     steps: list[Step] = field(default_factory=list)
     variants: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def update(self, stage: str, event: Event, now: float) -> str:
+    def update(self, stage: str, event: LogLine, now: float) -> str:
         """Take in one event and return it as a line of text.
 
         Args:
             stage: Which process said it.
-            now: Seconds of a monotonic clock.
+            now: Seconds of the clock that render is told.
         """
-        name, message = plain(str(event.get("step", ""))), plain(str(event.get("message", "")))
+        name, message = plain(event.step), plain(event.message)
+        label = f"{stage} {self.target}".rstrip()
         running = self.running
-        if running and name == running.name and "seconds" in event:
-            running.seconds, running.detail = float(event["seconds"]), ""
-            return f"{stage} {name}: {running.seconds:.1f} s"
+        if running and name == running.name and event.seconds is not None:
+            running.seconds, running.detail = event.seconds, ""
+            return f"{label} {name}: {running.seconds:.1f} s"
         if running:
             running.detail = message
-            if "variant" in event:
-                variant = plain(str(event["variant"]))
+            if event.variant is not None:
+                variant = plain(event.variant)
                 self.variants[variant] = message.removeprefix(variant).lstrip(": ")
-        elif name in (stage, "failed"):
-            self.notes.append(f"{stage}: {message}")
+        elif name == stage or name in _UNTIMED:
+            self.notes.append(f"{label}: {message}")
         else:
-            self.steps.append(Step(stage, name, message, now))
-        return f"{stage} {name}: {message}"
+            self.steps.append(Step(label, name, message, now))
+        return f"{label} {name}: {message}"
 
     @property
     def running(self) -> Step | None:
@@ -82,27 +93,62 @@ class Progress:
 
     def render(self, now: float) -> RenderableType:
         """Return what a terminal shows."""
-        rows = Table.grid(padding=(0, 2))
-        for step in self.steps:
-            done = step.seconds is not None
-            seconds = step.seconds if step.seconds is not None else now - step.started
-            mark = Text("✓", style="green") if done else Spinner("dots")
-            words = step.words if done or not step.detail else f"{step.words}: {step.detail}"
-            rows.add_row(mark, step.stage, Text(words), f"{seconds:.1f} s")
-        variants = Table.grid(padding=(0, 2))
-        for name, words in self.variants.items():
-            variants.add_row("", Text(name, style="bold"), Text(words))
-        return Group(rows, variants, *map(Text, self.notes))
+        return picture([self], now)
+
+
+def picture(told: Iterable[Progress], now: float) -> RenderableType:
+    """Return what a terminal shows of work that goes on side by side.
+
+    Another thread may draw while something new is told: hence the copies.
+    """
+    rows, variants = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    notes: list[str] = []
+    for progress in list(told):
+        for step in list(progress.steps):
+            seconds, detail = step.seconds, step.detail
+            mark = _SPINNER if seconds is None else _DONE
+            words = f"{step.words}: {detail}" if detail else step.words
+            shown = max(0.0, now - step.started) if seconds is None else seconds
+            rows.add_row(mark, step.stage, Text(words), f"{shown:.1f} s")
+        for name, words in list(progress.variants.items()):
+            variants.add_row("", Text(progress.target), Text(name, style="bold"), Text(words))
+        notes += progress.notes
+    return Group(rows, variants, *map(Text, notes))
+
+
+def draws(console: Console) -> bool:
+    """Tell whether a picture may be drawn over and over, or lines are wanted."""
+    return (
+        console.is_terminal
+        and not console.is_dumb_terminal
+        and not console.no_color
+        and not os.environ.get("CI")
+    )
 
 
 class _Shown:
     """Draws anew at each refresh, so that seconds go on between events."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, render: Callable[[], RenderableType]) -> None:
+        self._render = render
 
     def __rich__(self) -> RenderableType:
-        return self._progress.render(time.monotonic())
+        return self._render()
+
+
+def drawing(console: Console, render: Callable[[], RenderableType]) -> Live:
+    """Return what keeps a live picture on a terminal, while it is entered.
+
+    Args:
+        render: Called in another thread.
+    """
+    return Live(_Shown(render), console=console, refresh_per_second=8)
+
+
+def print_line(console: Console, text: str, *, dim: bool = False) -> None:
+    """Print one line as it is; a live picture stays below it."""
+    style = "dim" if dim else None
+    console.print(text, markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 @contextmanager
@@ -110,19 +156,18 @@ def showing(console: Console) -> Iterator[OnEvent]:
     """Give what to call with each event: a live picture on a terminal, else one line each.
 
     Args:
-        console: Of standard error. NO_COLOR asks for lines too.
+        console: Of standard error. NO_COLOR and CI ask for lines too.
     """
     progress = Progress()
 
-    def line(stage: str, event: Event) -> None:
-        text = progress.update(stage, event, time.monotonic())
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def line(stage: str, event: LogLine) -> None:
+        print_line(console, progress.update(stage, event, time.monotonic()))
 
-    def picture(stage: str, event: Event) -> None:
+    def update(stage: str, event: LogLine) -> None:
         progress.update(stage, event, time.monotonic())
 
-    if not console.is_terminal or console.no_color:
+    if not draws(console):
         yield line
     else:
-        with Live(_Shown(progress), console=console, refresh_per_second=8):
-            yield picture
+        with drawing(console, lambda: progress.render(time.monotonic())):
+            yield update

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
+from mopt_api.log_lines import LogLine, parse_line
 from mopt_api.plan import PLAN_VARIABLE, JobPlan
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.termination import ErrorSummary, MessageError, Summary, decode
 from mopt_optimizer.main import TERMINATION_VARIABLE
 
-from ._errors import CliError, ExitCode, work_failed
+from ._errors import work_failed
 from .progress import OnEvent
 
 # A stage ends its own children and removes its files; it waits on no network meanwhile.
@@ -70,14 +68,12 @@ def run_stage(
     return _summary(told, process.returncode)
 
 
-def _events(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+def _events(process: subprocess.Popen[bytes]) -> Iterator[LogLine]:
     if process.stdout is None:
         return
     for line in process.stdout:
-        with contextlib.suppress(ValueError):  # Not ours: a library printed it.
-            event = json.loads(line)
-            if isinstance(event, dict):
-                yield event
+        if (event := parse_line(line)) is not None:
+            yield event
 
 
 def _summary(told: Path, returncode: int) -> Summary:
@@ -109,25 +105,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         # Its own children end with it (PR_SET_PDEATHSIG).
         process.kill()
         process.wait()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into the end of the command, children first.
-
-    Raises:
-        CliError: One of them came.
-    """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise CliError("interrupted; nothing half-written is left", ExitCode.INTERRUPTED) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mopt_api.base import API_VERSION, KIND
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
 from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, Stage
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 
@@ -14,13 +15,8 @@ from .observing import (
     ANNOTATION_PREPARED,
     ANNOTATION_RESULT,
     ANNOTATION_SOURCE,
-    CONTAINER,
     LABEL_MANAGED_BY,
-    LABEL_NAME,
     LABEL_QUEUE,
-    LABEL_STAGE,
-    LABEL_TARGET,
-    LABEL_UID,
     MANAGED_BY,
     Resource,
 )

@@ -10,19 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
 from mopt_api.result import SourceInfo
 
 Raw = Mapping[str, Any]
 
-# Bounds the annotation to what status.lastHandledReconcileAt may hold.
-MAX_REQUESTED_AT = 128
-
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "mopt"
-LABEL_NAME = "mopt.dev/name"
-LABEL_UID = "mopt.dev/uid"
-LABEL_STAGE = "mopt.dev/stage"
-LABEL_TARGET = "mopt.dev/target"
 ANNOTATION_GENERATION = "mopt.dev/generation"
 ANNOTATION_PREPARED = "mopt.dev/prepared"
 ANNOTATION_RESULT = "mopt.dev/result"
@@ -30,7 +24,6 @@ ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
-CONTAINER = "optimizer"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import Mopt
+from cli_process import Mopt, clean_environ
 
 IMPORTS = """
 import sys
@@ -36,7 +36,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["--help", "check", "run --help", "schema"])
+@pytest.mark.parametrize("command", ["--help", "check", "run --help", "watch --help", "schema"])
 def test_no_heavy_library_is_imported(command: str, write: Callable[..., Path]) -> None:
     arguments = command.split() + ([str(write())] if command == "check" else [])
     done = python(IMPORTS.format(arguments=arguments))
@@ -74,6 +74,18 @@ def test_missing_optimizer_says_what_to_install(
     assert "Traceback" not in done.stderr
 
 
+def test_missing_kubernetes_client_says_what_to_install() -> None:
+    code = WITHOUT.format(missing=["kubernetes"], arguments=["watch", "sr"])
+    # As above: what is None in sys.modules has no spec.
+    code = "import importlib.util\nimportlib.util.find_spec = lambda *_: None\n" + code
+    done = python(code)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "mopt: mopt watch needs the Kubernetes client (kubernetes, aiohttp missing here): "
+        "pip install 'mopt[cli]'\n"
+    )
+
+
 def test_errors_are_one_line_without_traceback(mopt: Mopt) -> None:
     done = mopt("check", "nowhere.yaml")
     assert (done.returncode, done.stdout) == (2, "")
@@ -85,6 +97,54 @@ def test_unknown_command_is_usage(mopt: Mopt) -> None:
     done = mopt("optimise")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def completions(typed: str, kubeconfig: Path) -> list[str]:
+    """Return what a shell is offered for what was typed."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "mopt")],
+        env=clean_environ()
+        | {
+            "KUBECONFIG": str(kubeconfig),
+            "_MOPT_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"mopt {typed}",
+            "COMP_CWORD": str(len(typed.split(" "))),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("w", "watch"),
+        ("watch --kube", "--kubeconfig"),
+        ("watch x --context ", "staging"),
+        ("watch x --format js", "json"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(
+    typed: str, completed: str, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    contexts = "contexts: [{name: staging, context: {cluster: c}}]\ncurrent-context: staging\n"
+    clusters = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+    kubeconfig.write_text(contexts + clusters)
+    assert completions(typed, kubeconfig) == [completed]
+
+
+@pytest.mark.parametrize("where", ["nowhere", "kubeconfig"])
+@pytest.mark.parametrize("typed", ["watch ", "watch x --context "])
+def test_a_cluster_that_cannot_be_asked_completes_nothing(
+    where: str, typed: str, tmp_path: Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text("{")
+    assert completions(typed, tmp_path / where) == []
 
 
 @pytest.mark.parametrize("script", ["mopt", "kubectl-mopt"])

@@ -81,8 +81,9 @@ def run(
 def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureSummary:
     from mopt_optimizer._child import hide_environment
 
+    from ..interrupting import interruptible
     from ..progress import showing
-    from ..running import interruptible, run_stage
+    from ..running import run_stage
 
     # What opens the model must not find the store's keys in our memory.
     hide_environment()

@@ -1,0 +1,212 @@
+"""Attends to a resource in a cluster: watches and logs become events, whatever breaks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any
+
+from ._errors import CliError, ExitCode
+from .cluster import Cluster, NoAnswer, Raw, Refused
+from .following import (
+    Event,
+    Following,
+    Line,
+    LogSaid,
+    PodsSeen,
+    ResourceSeen,
+    Troubled,
+    parse_said,
+)
+from .seen import SeenPod
+
+OnLine = Callable[[Line], None]
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 10.0
+# What a Pod said last may still be on its way when status knows its result.
+_DRAIN_SECONDS = 3.0
+_LOOK_SECONDS = 0.1
+_NO_RIGHT = (401, 403)
+_SERVER = "the API server"
+
+
+class Attending:
+    """One run of `mopt watch`."""
+
+    def __init__(self, cluster: Cluster, name: str, following: Following, on_line: OnLine) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._following = following
+        self._on_line = on_line
+        self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._logs: dict[str, asyncio.Task[None]] = {}
+        self._may_read_logs = True
+        self._raw: Raw | None = None
+
+    async def run(self) -> tuple[ExitCode, Raw | None]:
+        """Return how the resource came out, and the resource; None where it was deleted.
+
+        Raises:
+            CliError: There is no such resource, or no right to read it.
+        """
+        self._take(await self._first())
+        try:
+            if self._following.ended is None:
+                self._start(self._watch_resource())
+                self._start(self._watch_pods())
+            while self._following.ended is None:
+                item = await self._queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                self._take(item)
+                self._read_logs()
+            await self._drain()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        return self._following.ended, self._raw
+
+    async def _first(self) -> ResourceSeen:
+        """Return the resource as it is; here, what does not work ends the command."""
+        where = f"namespace {self._cluster.namespace}"
+        try:
+            async with aclosing(self._cluster.resources(self._name)) as watch:
+                found = await anext(watch)
+        except Refused as error:
+            if error.status == 404:
+                raise CliError(
+                    "the cluster has no ModelOptimizations: mopt is not installed there",
+                    ExitCode.FAILED,
+                ) from error
+            raise CliError(f"{_SERVER} refuses: {error}", ExitCode.FAILED) from error
+        except NoAnswer as error:
+            raise CliError(f"{_SERVER} does not answer: {error}", ExitCode.FAILED) from error
+        if not found:
+            raise CliError(f"there is no ModelOptimization {self._name} in {where}")
+        return ResourceSeen(found[0])
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, ResourceSeen) and self._following.ended is None:
+            self._raw = event.raw
+        for line in self._following.update(event):
+            self._on_line(line)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._queue.put_nowait(error)
+
+    async def _watch_resource(self) -> None:
+        def event(found: tuple[Raw, ...]) -> Event:
+            return ResourceSeen(found[0] if found else None)
+
+        await self._keep_watching(lambda: self._cluster.resources(self._name), event)
+
+    async def _watch_pods(self) -> None:
+        try:
+            await self._keep_watching(lambda: self._cluster.pods(self._name), PodsSeen)
+        except CliError as error:
+            words = f"going on with status alone: {error}"
+            self._queue.put_nowait(Troubled("the Pods", words))
+
+    async def _keep_watching(
+        self,
+        watch: Callable[[], AsyncGenerator[tuple[Raw, ...]]],
+        event: Callable[[tuple[Raw, ...]], Event],
+    ) -> None:
+        """Put what a watch shows into the queue, and open it again whenever it breaks.
+
+        Raises:
+            CliError: There is no right to watch it, or none any more.
+        """
+        pause, renewed, who = _FIRST_PAUSE, False, str(id(watch))
+        while True:
+            try:
+                async for found in watch():
+                    pause, renewed = _FIRST_PAUSE, False
+                    self._queue.put_nowait(Troubled(_SERVER, None, who))
+                    self._queue.put_nowait(event(found))
+            except Refused as error:
+                if error.status == 401 and not renewed:
+                    renewed = True
+                    await self._cluster.renew()
+                elif error.status in _NO_RIGHT:
+                    raise CliError(f"{_SERVER} refuses: {error}", ExitCode.FAILED) from error
+                elif error.status == 404:  # The kind is gone, and all that was of it.
+                    self._queue.put_nowait(event(()))
+                elif error.status != 410:  # 410: away for too long; it is listed anew.
+                    words = f"{_SERVER} refuses: {error}; trying on"
+                    self._queue.put_nowait(Troubled(_SERVER, words, who))
+            except NoAnswer as error:
+                words = f"{_SERVER} does not answer: {error}; trying on"
+                self._queue.put_nowait(Troubled(_SERVER, words, who))
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _read_logs(self) -> None:
+        """Have the logs read that are to be read now, each by one task."""
+        if not self._may_read_logs:
+            return
+        for pod in self._following.speaking():
+            if pod.uid not in self._logs:
+                self._logs[pod.uid] = self._start(self._read_log(pod))
+
+    async def _read_log(self, pod: SeenPod) -> None:
+        """Put a log's lines into the queue; where it breaks off, go on after the last one."""
+        pause = _FIRST_PAUSE
+        while (now := self._following.pod(pod.uid)) is not None:
+            heard = self._following.heard(pod.uid)
+            try:
+                async for line in self._cluster.log(pod.name, heard, ended=now.finished):
+                    pause = _FIRST_PAUSE
+                    self._queue.put_nowait(Troubled(_log_of(pod), None))
+                    if (said := parse_said(pod.uid, line)) is not None:
+                        self._queue.put_nowait(said)
+                if now.finished:
+                    return
+            except Refused as error:
+                if error.status == 403:
+                    self._may_read_logs = False
+                    words = f"no right to read logs; going on with status alone: {error}"
+                    self._queue.put_nowait(Troubled("the logs", words))
+                    return
+                if error.status == 401:
+                    await self._cluster.renew()
+                if error.status != 404:  # Gone: the watch is about to tell.
+                    self._log_trouble(pod, str(error))
+            except NoAnswer as error:
+                self._log_trouble(pod, str(error))
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _log_trouble(self, pod: SeenPod, words: str) -> None:
+        words = f"{_log_of(pod)} cannot be read: {words}; trying on"
+        self._queue.put_nowait(Troubled(_log_of(pod), words))
+
+    async def _drain(self) -> None:
+        """Read the logs to their ends, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while any(not task.done() for task in self._logs.values()):
+                    with suppress(TimeoutError):
+                        item = await asyncio.wait_for(self._queue.get(), _LOOK_SECONDS)
+                        if not isinstance(item, BaseException):
+                            self._take(item)
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if isinstance(item, LogSaid):
+                self._take(item)
+
+
+def _log_of(pod: SeenPod) -> str:
+    return f"the log of Pod {pod.name}"
