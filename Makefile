@@ -159,3 +159,7 @@ bench-optimizer: bench-install ## mopt beside its peers on real models (12 min);
 .PHONY: bench-repeat
 bench-repeat: install ## The example measured ten times: the winner of each, the spread of the ratios.
 	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/repeat.py
+
+.PHONY: bench-neighbours
+bench-neighbours: install ## What a measurement sees of busy loops beside it; wants a quiet machine.
+	$(BIN)/python bench/optimizer/neighbours.py

@@ -220,6 +220,10 @@ class Disturbance(ObservedModel):
     steal_seconds: float | None = Field(
         default=None, description="CPU time the hypervisor gave to others."
     )
+    waited_seconds: float | None = Field(
+        default=None,
+        description="Time that the variants' threads were ready and others had their CPUs.",
+    )
 
 
 class Verification(ObservedModel):

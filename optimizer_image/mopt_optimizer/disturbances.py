@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ._progress import Log
 from .hardware import Counters
+from .run_queues import Turns
 
 # The kubelet's cpuCFSQuotaPeriod, and the kernel's default.
 _PERIOD_SECONDS = 0.1
@@ -21,6 +22,13 @@ THROTTLED_SHARE = 0.05
 # Of the CPU time that was wanted. Steal makes calls longer by about its share, and not those of all
 # forms alike; below a twentieth no speedup that is worth having changes sides.
 STEAL_SHARE = 0.05
+# Of the CPU time that the variants' threads wanted. As steal, it makes calls longer by about its
+# share. By themselves they wait for one hundredth of it (docs/optimizer/measuring.md).
+WAITED_SHARE = 0.05
+# What a thread waits before each turn without any neighbour, to be woken: some 6 microseconds, by
+# estimate (docs/optimizer/measuring.md). Calls of a tenth of a millisecond wake threads five times
+# and more.
+WAKE_UP_SECONDS = 10e-6
 REPETITIONS = 2
 
 
@@ -32,21 +40,31 @@ class Shares:
         throttled: Part of the time in quota periods that were cut short.
         stolen: Part of the CPU time wanted on this machine that the hypervisor gave to others. Not
             of all CPU time: an idle CPU has nothing that could be stolen.
+        waited: Part of the CPU time wanted by the variants' threads that they waited for, being
+            woken left out.
     """
 
     throttled: float | None
     stolen: float | None
+    waited: float | None = None
 
     @property
     def severity(self) -> float:
-        """The worse of both, in units of its threshold: above 1 is disturbed."""
-        return max((self.throttled or 0) / THROTTLED_SHARE, (self.stolen or 0) / STEAL_SHARE)
+        """The worst of them, in units of its threshold: above 1 is disturbed."""
+        return max(
+            (self.throttled or 0) / THROTTLED_SHARE,
+            (self.stolen or 0) / STEAL_SHARE,
+            (self.waited or 0) / WAITED_SHARE,
+        )
 
     def words(self) -> str:
         """Return the figures for people."""
-        throttled = self.throttled is not None and f"throttled {self.throttled:.0%} of the time"
-        stolen = self.stolen is not None and f"{self.stolen:.0%} of the CPU time stolen"
-        return ", ".join(part for part in (throttled, stolen) if part)
+        parts = (
+            (self.throttled, "throttled {:.0%} of the time"),
+            (self.stolen, "{:.0%} of the CPU time stolen"),
+            (self.waited, "threads waited for a CPU {:.0%} of the time that they wanted one"),
+        )
+        return ", ".join(words.format(share) for share, words in parts if share is not None)
 
 
 def shares(before: Counters, after: Counters, seconds: float) -> Shares:
@@ -68,12 +86,35 @@ def shares(before: Counters, after: Counters, seconds: float) -> Shares:
         steal = max(0.0, after.steal_seconds - before.steal_seconds)
         wanted = steal + max(0.0, after.busy_seconds - before.busy_seconds)
         stolen = steal / wanted if wanted else 0.0
-    return Shares(throttled, stolen)
+    return Shares(throttled, stolen, _waited(before.turns, after.turns))
+
+
+def _waited(before: Turns | None, after: Turns | None) -> float | None:
+    if before is None or after is None:
+        return None
+    woken = (after.number - before.number) * WAKE_UP_SECONDS
+    waited = max(0.0, after.waited - before.waited - woken)
+    wanted = waited + max(0.0, after.ran - before.ran)
+    return waited / wanted if wanted else 0.0
 
 
 def is_disturbed(before: Counters, after: Counters, seconds: float) -> bool:
     """Tell whether others had so much between two readings that figures are not to be trusted."""
     return shares(before, after, seconds).severity > 1
+
+
+def judged_counters(
+    counters: Callable[[], Counters], threads: int, cpus: float
+) -> Callable[[], Counters]:
+    """Return counters without what the variants' own threads do to each other.
+
+    Args:
+        threads: A runtime's.
+        cpus: What they may use; with more threads than that they wait whoever else there is.
+    """
+    if threads <= cpus:
+        return counters
+    return lambda: replace(counters(), turns=None)
 
 
 Figures = TypeVar("Figures")

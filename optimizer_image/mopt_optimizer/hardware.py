@@ -16,6 +16,8 @@ from pathlib import Path
 from mopt_api.candidates import NATIVE_BF16
 from mopt_api.result import Disturbance, Hardware
 
+from .run_queues import RunQueues, Turns
+
 NODE_VARIABLE = "MOPT_NODE_NAME"
 
 # In the order shown; status keeps the first eight.
@@ -52,11 +54,13 @@ class Counters:
         throttled_periods: Quota periods in which the cgroup was held back; None without a cgroup.
         steal_seconds: CPU time the hypervisor gave to others, over all CPUs; None if not told.
         busy_seconds: CPU time that was computed with, over all CPUs; None if not told.
+        turns: Of our child processes' threads, what they ran and waited; None if not told.
     """
 
     throttled_periods: int | None
     steal_seconds: float | None
     busy_seconds: float | None = None
+    turns: Turns | None = None
 
 
 def _text(path: Path) -> str | None:
@@ -149,6 +153,7 @@ class System:
         self._root = root
         self._cgroup = root / "sys/fs/cgroup"
         self._is_v2 = (self._cgroup / "cgroup.controllers").is_file()
+        self._run_queues = RunQueues(root / "proc")
 
     def _cgroup_path(self, controller: str) -> str:
         """Return the process's path in a hierarchy; "" names v2's."""
@@ -224,8 +229,12 @@ class System:
             shares.append((int(used) - cached) / int(limit))
         return max(shares, default=None)
 
-    def counters(self) -> Counters:
-        """Return the running totals now."""
+    def counters(self, pid: int | None = None) -> Counters:
+        """Return the running totals now.
+
+        Args:
+            pid: Whose children compute; ours when None.
+        """
         cpu_stat = _text(next(self._folders("cpu")) / "cpu.stat")
         proc_stat = _text(self._root / "proc/stat")
         ticks = os.sysconf("SC_CLK_TCK")
@@ -233,7 +242,17 @@ class System:
             throttled_periods=throttled_periods(cpu_stat) if cpu_stat else None,
             steal_seconds=steal_seconds(proc_stat, ticks) if proc_stat else None,
             busy_seconds=busy_seconds(proc_stat, ticks) if proc_stat else None,
+            turns=self._run_queues.read(os.getpid() if pid is None else pid),
         )
+
+    def usable_cpus(self, affinity: int | None = None) -> float:
+        """Return the CPUs that all threads together may use.
+
+        Args:
+            affinity: CPUs the process may run on; asked of the kernel when None.
+        """
+        cpus = len(os.sched_getaffinity(0)) if affinity is None else affinity
+        return min(cpus, self.cpu_quota() or cpus)
 
     def hardware(self, environ: Mapping[str, str], affinity: int | None = None) -> Hardware:
         """Return what is known of this machine.
@@ -265,4 +284,9 @@ def disturbance(before: Counters, after: Counters) -> Disturbance:
         if before.steal_seconds is not None and after.steal_seconds is not None
         else None
     )
-    return Disturbance(throttled_periods=throttled, steal_seconds=steal)
+    waited = (
+        round(after.turns.waited - before.turns.waited, 3)
+        if before.turns is not None and after.turns is not None
+        else None
+    )
+    return Disturbance(throttled_periods=throttled, steal_seconds=steal, waited_seconds=waited)

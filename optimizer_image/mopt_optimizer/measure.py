@@ -48,6 +48,7 @@ from .attempts import JOB_UID_VARIABLE, Attempts
 from .blobs import Blobs
 from .compilers import COMPILER, compiler_version
 from .crops import Gallery
+from .disturbances import judged_counters
 from .forms import SOURCE
 from .hardware import System, disturbance
 from .images import Samples
@@ -384,7 +385,9 @@ class Measurement:
             memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
             start=self._starter(attempts),
             attempts=attempts,
-            counters=self._system.counters,
+            counters=judged_counters(
+                self._system.counters, hardware.threads or 1, self._system.usable_cpus()
+            ),
             workdir=scratch,
             log=self._log,
             truth=truth.read if truth else None,

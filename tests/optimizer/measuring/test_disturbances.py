@@ -10,13 +10,16 @@ from mopt_optimizer.disturbances import (
     REPETITIONS,
     STEAL_SHARE,
     THROTTLED_SHARE,
+    WAITED_SHARE,
     is_disturbed,
+    judged_counters,
     measure_steadily,
     shares,
 )
 from mopt_optimizer.hardware import Counters
+from mopt_optimizer.run_queues import Turns
 
-QUIET = Counters(0, 0.0, 0.0)
+QUIET = Counters(0, 0.0, 0.0, Turns(0.0, 0.0, 0))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,15 @@ QUIET = Counters(0, 0.0, 0.0)
         # What is not told disturbs nothing.
         (Counters(None, None, None), False),
         (Counters(None, 5.0, None), False),
+        (Counters(0, 0.0, 20.0, Turns(9.6, 0.4, 0)), False),
+        (Counters(0, 0.0, 20.0, Turns(9.4, 0.6, 0)), True),
+        # Little of the time, much of what was wanted.
+        (Counters(0, 0.0, 1.0, Turns(0.5, 0.1, 0)), True),
+        (Counters(0, 0.0, 1.0, Turns(0.0, 0.0, 0)), False),
+        # To be woken takes a while on an idle CPU too: 100,000 times a second of these two.
+        (Counters(0, 0.0, 20.0, Turns(10.0, 2.0, 100_000)), True),
+        (Counters(0, 0.0, 20.0, Turns(10.0, 1.4, 100_000)), False),
+        (Counters(0, 0.0, 20.0, Turns(10.0, 0.4, 100_000)), False),
     ],
 )
 def test_what_is_disturbed(after: Counters, disturbed: bool) -> None:
@@ -44,7 +56,10 @@ def test_nothing_known_at_the_start_is_not_judged() -> None:
     assert not is_disturbed(Counters(None, None, None), Counters(900, 900.0, 1.0), 1.0)
 
 
-COUNTERS = st.builds(Counters, st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 100_000))
+TURNS = st.builds(Turns, st.floats(0, 100_000), st.floats(0, 100_000), st.integers(0, 10**9))
+COUNTERS = st.builds(
+    Counters, st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 100_000), TURNS
+)
 
 
 @given(COUNTERS, COUNTERS, st.floats(0.01, 10_000))
@@ -54,8 +69,32 @@ def test_shares_are_shares(before: Counters, after: Counters, seconds: float) ->
     assert had.stolen is not None
     assert 0 <= had.throttled <= 1
     assert 0 <= had.stolen <= 1
-    over = had.throttled > THROTTLED_SHARE or had.stolen > STEAL_SHARE
+    assert had.waited is not None
+    assert 0 <= had.waited <= 1
+    over = had.throttled > THROTTLED_SHARE or had.stolen > STEAL_SHARE or had.waited > WAITED_SHARE
     assert is_disturbed(before, after, seconds) is over
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpus", "judged"), [(1, 1, True), (2, 2.5, True), (2, 1.5, False), (3, 2, False)]
+)
+def test_threads_that_wait_for_each_other_are_not_judged(
+    threads: int, cpus: float, judged: bool
+) -> None:
+    def counters() -> Counters:
+        return Counters(3, 2.0, 1.0, Turns(1.0, 1.0, 0))
+
+    expected = Counters(3, 2.0, 1.0, Turns(1.0, 1.0, 0) if judged else None)
+    assert judged_counters(counters, threads, cpus)() == expected
+
+
+def test_all_that_was_told_is_in_the_words() -> None:
+    words = shares(QUIET, Counters(50, 4.0, 16.0, Turns(3.0, 1.0, 0)), 10.0).words()
+    assert words == (
+        "throttled 50% of the time, 20% of the CPU time stolen, "
+        "threads waited for a CPU 25% of the time that they wanted one"
+    )
+    assert len(f"{words}, the least of {REPETITIONS + 1} measurements") <= 256
 
 
 class Machine:

@@ -22,6 +22,7 @@ from mopt_optimizer.hardware import (
     throttled_periods,
     usable_threads,
 )
+from mopt_optimizer.run_queues import Turns
 
 XEON = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -247,6 +248,31 @@ def test_disturbance_is_the_difference() -> None:
         throttled_periods=7, steal_seconds=0.5
     )
     assert disturbance(Counters(None, 1.0), Counters(3, None)) == Disturbance()
+    waiting = [Counters(None, None, turns=Turns(ran, ran / 4, 5)) for ran in (2.0, 12.0)]
+    assert disturbance(*waiting) == Disturbance(waited_seconds=2.5)
+    assert disturbance(Counters(None, None), waiting[1]) == Disturbance()
+
+
+def test_childrens_turns_are_among_the_counters(tmp_path: Path) -> None:
+    root = write(
+        container_v2(tmp_path),
+        {
+            "proc/self/schedstat": "5000 1 2\n",
+            "proc/12/stat": "12 (python) S 7 12 12 0\n",
+            "proc/12/task/12/schedstat": "2000000000 500000000 9\n",
+        },
+    )
+    assert System(root).counters(pid=7).turns == Turns(2.0, 0.5, 9)
+
+
+@pytest.mark.parametrize(
+    ("quota", "affinity", "cpus"), [("max", 4, 4), ("150000", 4, 1.5), ("800000", 4, 4)]
+)
+def test_usable_cpus_are_bounded_by_quota_and_affinity(
+    tmp_path: Path, quota: str, affinity: int, cpus: float
+) -> None:
+    root = write(container_v2(tmp_path), {"sys/fs/cgroup/cpu.max": f"{quota} 100000\n"})
+    assert System(root).usable_cpus(affinity) == cpus
 
 
 def test_this_machine_can_be_described() -> None:
