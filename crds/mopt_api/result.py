@@ -8,12 +8,23 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from .base import Digest, ObservedModel
-from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime, TorchMode
+from .enums import (
+    Aggregate,
+    ModelFormat,
+    Precision,
+    QualityMetric,
+    Runtime,
+    TargetKind,
+    TorchMode,
+)
 
 BASELINE = "baseline"
 
 # Quantiles of a point's calls in result.json: 0, 5, ... 100 %.
 LATENCY_QUANTILES = 21
+
+QUALITY_OF_ENGINE = "quality by ONNX Runtime, from the ONNX file that the engine is built from"
+"""Message of an engine in state Built whose quality is known."""
 
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
@@ -27,6 +38,7 @@ class VariantState(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
     BUILT = "Built"
+    """An engine for a GPU that is not here: never run, so never a winner."""
 
 
 class VariantReason(StrEnum):
@@ -163,7 +175,8 @@ class VariantResult(ObservedModel):
     message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
     peak_memory_bytes: int | None = Field(
-        default=None, description="Largest resident set of its process."
+        default=None,
+        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
     )
     quality: list[QualityResult] = Field(
         default=[], description="Agreement with the target's reference; what gates judge."
@@ -173,6 +186,10 @@ class VariantResult(ObservedModel):
         description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
     )
     points: list[PointResult] = Field(default=[], description="Speed at each point.")
+    layer_datatypes: dict[str, int] | None = Field(
+        default=None,
+        description="Of a TensorRT engine: how many of its layers read each type, after fusion.",
+    )
     speedup: float | None = Field(
         default=None, description="Over the baseline, in the objective's metric and point."
     )
@@ -335,6 +352,12 @@ class PrepareResult(ObservedModel):
         description="Variant name to the name of the prepared artifact it runs."
     )
     skipped: list[SkippedVariant] = []
+    gpu_artifacts: dict[str, str] = Field(
+        default={}, description="Likewise on a GPU, of variants that run another one there."
+    )
+    gpu_skipped: list[SkippedVariant] = Field(
+        default=[], description="Likewise on a GPU, of variants that are made elsewhere."
+    )
     verifications: list[Verification] = []
     passes: list[PassReport] = []
     operators: dict[str, int] | None = Field(
@@ -348,6 +371,20 @@ class PrepareResult(ObservedModel):
         default=[], description="What this manifest was put together from."
     )
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+
+    def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
+        """Return variantArtifacts as they are on a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.variant_artifacts
+        without = {entry.name for entry in self.gpu_skipped}
+        found = {name: of for name, of in self.variant_artifacts.items() if name not in without}
+        return found | self.gpu_artifacts
+
+    def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
+        """Return what could not be built for a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.skipped
+        return [*self.gpu_skipped, *(e for e in self.skipped if e.name not in self.gpu_artifacts)]
 
 
 class PictureModel(ObservedModel):
@@ -397,10 +434,12 @@ class MeasureResult(ObservedModel):
     prepared: Digest
     hardware: Hardware
     software: dict[str, str]
-    baseline: VariantResult
+    baseline: VariantResult | None = Field(
+        default=None, description="null where nothing was measured: a target of kind BuildOnly."
+    )
     variants: list[VariantResult]
     selected: str | None = None
-    objective_point: str
+    objective_point: str | None = Field(default=None, description="null without a baseline.")
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
     reference: QualityReference | None = Field(
@@ -424,6 +463,11 @@ class MeasureResult(ObservedModel):
     plan: dict[str, Any] | None = Field(
         default=None, description="What the Job was told, as JSON; gates as last judged."
     )
+
+    @property
+    def everyone(self) -> list[VariantResult]:
+        """The baseline, where there is one, and the variants."""
+        return [*([self.baseline] if self.baseline else []), *self.variants]
 
 
 def blob_key(digest: str) -> str:

@@ -1,4 +1,5 @@
-"""What each step of prepare depends on, as the name that its result is found again under. Pure."""
+"""What each step of prepare, and each engine, depends on: the name that its result is found again
+under. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Collection, Mapping
 from importlib import metadata
 from typing import Any
 
-from mopt_api.enums import ModelFormat
+from mopt_api.enums import ModelFormat, Precision
 from mopt_api.plan import PreparePlan, fallback_gates
 from mopt_api.spec import QualityGate
 
@@ -25,10 +26,16 @@ _FORMS: dict[FormKind, tuple[str, ...]] = {
     FormKind.QDQ: ("onnx", "onnx-ir", "onnxruntime"),
     # A file that ONNX Runtime has no kernels for is tried in OpenVINO.
     FormKind.ONNX_FP16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.ONNX_BF16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
     FormKind.NNCF: ("onnx", "onnx-ir", "openvino", "nncf"),
-    # torchao folds batch norms for BF16 too.
+    FormKind.TENSORRT_INT8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.TENSORRT_FP8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    # torchao folds batch norms for 16 bits too.
+    FormKind.TORCH_FP16: ("torch", "torchao"),
     FormKind.TORCH_BF16: ("torch", "torchao"),
     FormKind.TORCH_INT8: ("torch", "torchao"),
+    FormKind.TORCH_LINEAR_INT8: ("torch",),
+    FormKind.TORCH_LINEAR_FP8: ("torch",),
 }
 _PACKAGES = (
     "mopt",
@@ -115,9 +122,37 @@ def form_key(
     return _name("step-form", document | _tools(tools, software))
 
 
+def engine_key(
+    onnx: str,
+    *,
+    precision: Precision,
+    shapes: Mapping[str, Any],
+    compute_capabilities: Collection[str],
+    tensorrt: str,
+    software: Mapping[str, str],
+) -> str:
+    """Return the index name of an engine.
+
+    Args:
+        onnx: What identifies the typed file that it is built from: the model, the data and the
+            variant's options are in it.
+        shapes: As TensorRT takes them.
+        compute_capabilities: GPUs that it is built for.
+        tensorrt: Which one builds, with its version.
+    """
+    document = {
+        "onnx": onnx,
+        "precision": precision,
+        "shapes": {name: [list(shape) for shape in shapes[name]] for name in shapes},
+        "computeCapabilities": sorted(compute_capabilities),
+        "tensorrt": tensorrt,
+    }
+    return _name("step-engine", document | _tools(("onnx",), software))
+
+
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
     """Return the gates that shape a form: other gates would give another file."""
-    return fallback_gates(form.quantization, gates) if form.kind is FormKind.QDQ else []
+    return fallback_gates(form.quantization, gates) if form.gated else []
 
 
 def _model(plan: PreparePlan) -> dict[str, Any]:

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 
 from mopt_api.candidates import SearchFacts, contenders
-from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.forms import Form, FormKind
-from mopt_optimizer.step_keys import export_key, form_key, manifest_key, software_versions
+from mopt_optimizer.step_keys import (
+    engine_key,
+    export_key,
+    form_key,
+    manifest_key,
+    software_versions,
+)
 
 AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
 COMMON = {"python", "machine", "mopt", "numpy"}
@@ -53,6 +59,7 @@ def other_plans(plan: PreparePlan) -> dict[str, PreparePlan]:
         "dimensions": sizes,
         "variants": plan.variants[:1],
         "search": AUTO,
+        "kinds": [TargetKind.GPU],
         "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=41)],
         "output_uri": "s3://here/elsewhere",
     }
@@ -108,6 +115,12 @@ def test_export_follows_the_model_and_what_exports_it(plan: PreparePlan) -> None
         (WITHOUT_SEARCH, {"fp32", "calibration_digest"}),
         (FORMS[FormKind.NNCF], {"fp32", "calibration_digest"}),
         (FORMS[FormKind.ONNX_FP16], {"fp32", "calibration_digest"}),
+        (FORMS[FormKind.ONNX_BF16], {"fp32", "calibration_digest"}),
+        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions"}),
+        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_LINEAR_INT8], {"model", "inputs", "dimensions"}),
+        (FORMS[FormKind.TORCH_LINEAR_FP8], {"model", "inputs", "dimensions"}),
         (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions"}),
         (
             FORMS[FormKind.TORCH_INT8],
@@ -127,6 +140,14 @@ def test_form_follows_what_it_is_made_from(
         (FormKind.QDQ, {"onnx", "onnx-ir", "onnxruntime", "pillow", "scikit-image"}),
         (FormKind.NNCF, {"onnx", "onnx-ir", "openvino", "nncf", "pillow"}),
         (FormKind.ONNX_FP16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
+        (FormKind.ONNX_BF16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
+        (
+            FormKind.TENSORRT_INT8,
+            {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "scikit-image"},
+        ),
+        (FormKind.TORCH_FP16, {"torch", "torchao"}),
+        (FormKind.TORCH_LINEAR_INT8, {"torch"}),
+        (FormKind.TORCH_LINEAR_FP8, {"torch"}),
         (FormKind.TORCH_BF16, {"torch", "torchao"}),
         (FormKind.TORCH_INT8, {"torch", "torchao", "pillow"}),
     ],
@@ -147,9 +168,12 @@ def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> N
         {"exclude": ["a"]},
         {"exclude": ["b"]},
     ]
-    forms = [Form(kind=FormKind.QDQ, quantization=Quantization.model_validate(o)) for o in options]
+    kinds = [FormKind.QDQ, FormKind.TENSORRT_INT8]
+    chosen = [Quantization.model_validate(o) for o in options]
+    forms = [Form(kind=kind, quantization=q) for kind in kinds for q in chosen]
+    forms.append(Form(kind=FormKind.TENSORRT_INT8, best=True))
     keys = {key_of(form, plan) for form in (*forms, *FORMS.values())}
-    assert len(keys) == len(options) + len(FormKind) - 1
+    assert len(keys) == len(forms) + len(FormKind) - len(kinds)
 
 
 def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:
@@ -167,7 +191,7 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
     key = manifest_key(plan, SAMPLES, SOFTWARE)
     others = other_plans(plan).items()
     changed = {name for name, other in others if manifest_key(other, SAMPLES, SOFTWARE) != key}
-    assert changed == {"model", "inputs", "dimensions", "search", "variants", "quality"}
+    assert changed == {"model", "inputs", "dimensions", "search", "kinds", "variants", "quality"}
     assert manifest_key(plan, None, SOFTWARE) != key
     assert tools(lambda software: manifest_key(plan, SAMPLES, software)) == SOFTWARE.keys()
 
@@ -175,3 +199,28 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
 def test_every_tool_that_a_key_names_is_looked_up() -> None:
     assert software_versions().keys() <= SOFTWARE.keys()
     assert {"python", "machine", "mopt", "numpy", "pillow"} <= software_versions().keys()
+
+
+def test_an_engine_is_another_for_another_file_size_gpu_or_tensorrt() -> None:
+    told: dict[str, Any] = {
+        "onnx": f"sha256:{'c' * 64}",
+        "precision": Precision.FP16,
+        "shapes": {"image": ((1, 3), (2, 3), (4, 3))},
+        "compute_capabilities": ["8.6", "8.9"],
+        "tensorrt": "TensorRT for RTX 1.7.1",
+        "software": SOFTWARE,
+    }
+
+    def key(**changes: Any) -> str:
+        return engine_key(**(told | changes))
+
+    assert key() == key(compute_capabilities=["8.9", "8.6"])
+    others = [
+        key(onnx=f"sha256:{'d' * 64}"),
+        key(precision=Precision.FP32),
+        key(shapes={"image": ((1, 3), (2, 3), (8, 3))}),
+        key(compute_capabilities=["8.9"]),
+        key(tensorrt="TensorRT for RTX 1.8.0"),
+        key(software=SOFTWARE | {"mopt": "2"}),
+    ]
+    assert len({key(), *others}) == 1 + len(others)
