@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mopt_api.enums import ModelFormat, Runtime
+from mopt_api.enums import ModelFormat, Precision, Runtime
 from mopt_api.result import SkippedVariant, VariantReason, VariantState
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
@@ -55,6 +55,8 @@ def unfit(variant: Variant, model_format: ModelFormat) -> str | None:
     """Return why a variant cannot be made from a model of a format; None where it can."""
     if variant.runtime is not Runtime.PYTORCH:
         return None
+    if variant.precision is Precision.FP8:
+        return "PyTorch's FP8 is not made yet; TensorRT's is"
     if model_format is ModelFormat.ONNX:
         return "PyTorch needs an ExportedProgram or TorchScript; the model is ONNX"
     if model_format is ModelFormat.TORCH_SCRIPT and (variant.compiled or form_of(variant)):
@@ -81,7 +83,7 @@ def _artifact_of(
         return SOURCE if variant.runtime is Runtime.PYTORCH else FP32
     if form.needs_samples and not calibrated:
         missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-        return _not_built(variant, missing, "static INT8 needs data.calibration")
+        return _not_built(variant, missing, f"static {variant.precision} needs data.calibration")
     result = results[form.name(gates)]
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)

@@ -20,7 +20,8 @@ from .quantizing import quantize
 from .verifying import Case
 
 # FP16's headroom is for what these do not show.
-_OBSERVED_SAMPLES = 8
+OBSERVED_SAMPLES = 8
+_FLOATS = {FormKind.ONNX_FP16: FloatType.FP16, FormKind.ONNX_BF16: FloatType.BF16}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ def make(form: Form, material: Material, target: Path) -> QuantizationReport:
     if form.kind is FormKind.QDQ:
         return quantize(material.fp32, target, form.quantization, material.samples, material.gates)
     try:
-        if form.kind is FormKind.ONNX_FP16:
-            return _fp16(name, material, target)
+        if form.kind in _FLOATS:
+            return _float(name, _FLOATS[form.kind], material, target)
+        if form.kind.of_tensorrt:
+            from .making_tensorrt import make_tensorrt
+
+            return make_tensorrt(name, form, material, target)
         if form.kind is FormKind.NNCF:
             return _nncf(name, form, material, target)
         with TemporaryDirectory(dir=target.parent) as folder:
@@ -67,9 +72,9 @@ def make(form: Form, material: Material, target: Path) -> QuantizationReport:
         raise QuantizationError(f"cannot be made: {error}") from error
 
 
-def _fp16(name: str, material: Material, target: Path) -> QuantizationReport:
-    observed = islice(iter(material.samples), _OBSERVED_SAMPLES) if material.samples else None
-    report = convert_float(material.fp32, target, FloatType.FP16, observed)
+def _float(name: str, kind: FloatType, material: Material, target: Path) -> QuantizationReport:
+    observed = islice(iter(material.samples), OBSERVED_SAMPLES) if material.samples else None
+    report = convert_float(material.fp32, target, kind, observed)
     return QuantizationReport(name=name, quantized_nodes=report.converted, kept=dict(report.kept))
 
 

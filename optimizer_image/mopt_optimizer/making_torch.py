@@ -20,11 +20,16 @@ from .quantizer.quantized_model import save_program
 from .sources import load_exported_program
 from .verifying import Case, first_line
 
+_HALVES = {
+    FormKind.TORCH_FP16: QuantizationType.FP16,
+    FormKind.TORCH_BF16: QuantizationType.BF16,
+}
+
 
 def make_torch(
     name: str, form: Form, material: Material, target: Path, workdir: Path
 ) -> QuantizationReport:
-    """Write a program in BF16, or in INT8 by torchao's PT2E.
+    """Write a program in FP16 or BF16, or in INT8 by torchao's PT2E.
 
     Args:
         workdir: For a copy of the model.
@@ -53,10 +58,8 @@ def make_torch(
 
 def _config(form: Form) -> QuantizationConfig:
     # Nothing is timed here; compiling belongs where it runs.
-    if form.kind is FormKind.TORCH_BF16:
-        return QuantizationConfig(
-            quantization_type=QuantizationType.BF16, execution=Execution.EAGER
-        )
+    if form.kind in _HALVES:
+        return QuantizationConfig(quantization_type=_HALVES[form.kind], execution=Execution.EAGER)
     return QuantizationConfig(
         quantization_type=QuantizationType(form.quantization.mode.lower()),
         per_channel=form.quantization.per_channel,

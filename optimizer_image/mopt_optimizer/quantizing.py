@@ -32,6 +32,7 @@ from .onnx_quantization import (
     Scheme,
     SensitivityReport,
     StaticOptions,
+    StaticReport,
     quantize_onnx_dynamic,
     quantize_onnx_static,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "excluded_part",
     "needs_samples",
     "quantize",
+    "quantize_gated",
 ]
 
 _MAX_LAYERS = 512
@@ -59,15 +61,22 @@ def needs_samples(quantization: Quantization) -> bool:
     return quantization.mode is QuantizationMode.STATIC
 
 
-def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ()) -> str:
+def artifact_name(
+    quantization: Quantization,
+    gates: Sequence[QualityGate] = (),
+    *,
+    calibrator: str | None = None,
+) -> str:
     """Return what names the prepared artifact of these options, such as int8-minmax-perchannel.
 
     Options that make the same file have the same name, others another.
 
     Args:
         gates: The plan's, the same for all options.
+        calibrator: What static ranges are called after; None is the options' own.
     """
-    kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
+    calibrator = calibrator or quantization.calibrator.lower()
+    kind = calibrator if needs_samples(quantization) else "dynamic"
     parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
     if fallback_gates(quantization, list(gates)):
         parts.append("gated")
@@ -144,25 +153,44 @@ def _static(
     samples: Sequence[Inputs],
     gates: Sequence[QualityGate],
 ) -> QuantizationReport:
-    """Quantize; for several gates one after the other, each leaving out more than those before."""
     options = StaticOptions(
         calibration=Calibration(quantization.calibrator.value),
         scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
         per_channel=quantization.per_channel,
         exclude=exclude,
-        search_samples=_SEARCH_SAMPLES,
-        search_macs=_SEARCH_MACS,
     )
-    fallbacks = []
-    wanted: list[QualityGate | None] = [*fallback_gates(quantization, list(gates))]
-    for gate in wanted or [None]:
-        report = quantize_onnx_static(model, quantized, samples, replace(options, gate=gate))
-        if gate and report.sensitivity:
-            fallbacks.append(_fallback(gate, report.sensitivity))
-            options = replace(options, exclude=(*options.exclude, *report.sensitivity.exclude))
+    wanted = fallback_gates(quantization, list(gates))
+    report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)
     return QuantizationReport(
         name=name, quantized_nodes=report.quantized_nodes, fallbacks=fallbacks
     )
+
+
+def quantize_gated(
+    model: Path,
+    quantized: Path,
+    samples: Sequence[Inputs],
+    options: StaticOptions,
+    gates: Sequence[QualityGate],
+) -> tuple[StaticReport, list[FallbackReport]]:
+    """Write a Q/DQ form; for several gates one after the other, each leaving out more.
+
+    Args:
+        gates: That layers are left out for; empty quantizes all.
+
+    Raises:
+        As quantize_onnx_static.
+    """
+    options = replace(options, search_samples=_SEARCH_SAMPLES, search_macs=_SEARCH_MACS)
+    if not gates:
+        return quantize_onnx_static(model, quantized, samples, options), []
+    fallbacks = []
+    for gate in gates:
+        report = quantize_onnx_static(model, quantized, samples, replace(options, gate=gate))
+        if report.sensitivity:
+            fallbacks.append(_fallback(gate, report.sensitivity))
+            options = replace(options, exclude=(*options.exclude, *report.sensitivity.exclude))
+    return report, fallbacks
 
 
 def _fallback(gate: QualityGate, found: SensitivityReport) -> FallbackReport:

@@ -25,8 +25,12 @@ _FORMS: dict[FormKind, tuple[str, ...]] = {
     FormKind.QDQ: ("onnx", "onnx-ir", "onnxruntime"),
     # A file that ONNX Runtime has no kernels for is tried in OpenVINO.
     FormKind.ONNX_FP16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.ONNX_BF16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
     FormKind.NNCF: ("onnx", "onnx-ir", "openvino", "nncf"),
-    # torchao folds batch norms for BF16 too.
+    FormKind.TENSORRT_INT8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.TENSORRT_FP8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    # torchao folds batch norms for 16 bits too.
+    FormKind.TORCH_FP16: ("torch", "torchao"),
     FormKind.TORCH_BF16: ("torch", "torchao"),
     FormKind.TORCH_INT8: ("torch", "torchao"),
 }
@@ -117,7 +121,7 @@ def form_key(
 
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
     """Return the gates that shape a form: other gates would give another file."""
-    return fallback_gates(form.quantization, gates) if form.kind is FormKind.QDQ else []
+    return fallback_gates(form.quantization, gates) if form.gated else []
 
 
 def _model(plan: PreparePlan) -> dict[str, Any]:

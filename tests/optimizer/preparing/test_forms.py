@@ -17,6 +17,7 @@ from mopt_optimizer.forms import form_of
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
 COMPILED = {"torchMode": "Compiled"}
+MAKERS = ("PyTorch", "ONNXRuntime", "TensorRT")
 
 
 def variant(runtime: str, precision: str, **fields: Any) -> Variant:
@@ -41,6 +42,23 @@ NAMES: list[tuple[Variant, str | None]] = [
     (int8("OpenVINO"), "int8-minmax-perchannel-gated.onnx"),
     (int8("OpenVINO", method="NNCF"), "int8-nncf.onnx"),
     (int8("OpenVINO", method="NNCF", fallback="Off"), "int8-nncf.onnx"),
+    (variant("PyTorch", "FP16"), "torch-fp16.pt2"),
+    (variant("TensorRT", "FP32"), None),
+    (variant("TensorRT", "FP16"), "fp16.onnx"),
+    (variant("TensorRT", "BF16"), "bf16.onnx"),
+    (variant("TensorRT", "INT8"), "tensorrt-int8-best-perchannel-gated.onnx"),
+    (int8("TensorRT"), "tensorrt-int8-minmax-perchannel-gated.onnx"),
+    (int8("TensorRT", perChannel=False, fallback="Off"), "tensorrt-int8-minmax-pertensor.onnx"),
+    (variant("TensorRT", "FP8"), "tensorrt-fp8-best-perchannel-gated.onnx"),
+    (
+        variant("ONNXRuntime", "INT8", executionProvider="TensorRT"),
+        "tensorrt-int8-best-perchannel-gated.onnx",
+    ),
+    (variant("ONNXRuntime", "FP16", executionProvider="TensorRT"), "fp16.onnx"),
+    (
+        variant("ONNXRuntime", "INT8", executionProvider="CUDA"),
+        "int8-minmax-perchannel-gated.onnx",
+    ),
     (int8("PyTorch"), "torch-int8-static-perchannel.pt2"),
     (int8("PyTorch", mode="Dynamic", perChannel=False), "torch-int8-dynamic-pertensor.pt2"),
 ]
@@ -55,7 +73,7 @@ def test_variants_share_a_form_exactly_where_the_file_is_the_same(
 
 
 def test_exclusions_make_another_file_of_every_kind() -> None:
-    for runtime, more in (("OpenVINO", {"method": "NNCF"}), ("PyTorch", {}), ("ONNXRuntime", {})):
+    for runtime, more in (("OpenVINO", {"method": "NNCF"}), *((r, {}) for r in MAKERS)):
         forms = [form_of(int8(runtime, exclude=e, **more)) for e in ([], ["a"], ["b"], ["b", "b"])]
         names = [form.name() for form in forms if form]
         assert len(set(names)) == 3
@@ -67,6 +85,10 @@ def test_exclusions_make_another_file_of_every_kind() -> None:
     [
         (variant("ONNXRuntime", "FP16"), False, True),
         (variant("PyTorch", "BF16"), False, False),
+        (variant("PyTorch", "FP16"), False, False),
+        (variant("TensorRT", "BF16"), False, True),
+        (variant("TensorRT", "INT8"), True, True),
+        (variant("TensorRT", "FP8"), True, True),
         (int8("PyTorch"), True, True),
         (int8("PyTorch", mode="Dynamic"), False, False),
         (int8("OpenVINO", method="NNCF"), True, True),

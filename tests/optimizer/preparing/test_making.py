@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer._errors import QuantizationError
 from mopt_optimizer.dimensions import check_inputs, program_inputs
@@ -27,7 +29,15 @@ pytestmark = pytest.mark.optimizer
 
 FORMS = {
     kind: Form(kind=kind)
-    for kind in (FormKind.ONNX_FP16, FormKind.NNCF, FormKind.TORCH_BF16, FormKind.TORCH_INT8)
+    for kind in (
+        FormKind.ONNX_FP16,
+        FormKind.ONNX_BF16,
+        FormKind.NNCF,
+        FormKind.TENSORRT_INT8,
+        FormKind.TORCH_FP16,
+        FormKind.TORCH_BF16,
+        FormKind.TORCH_INT8,
+    )
 }
 DYNAMIC = Form(
     kind=FormKind.TORCH_INT8, quantization=Quantization.model_validate({"mode": "Dynamic"})
@@ -64,8 +74,9 @@ def runs_in(form: Form) -> tuple[Runtime, Precision]:
     """Where a form runs; INT8 of PyTorch eager here: what is computed is the same."""
     if form.of_torch:
         return Runtime.PYTORCH, Precision.FP32
-    if form.kind is FormKind.NNCF:
-        return Runtime.OPENVINO, Precision.INT8
+    if form.kind in (FormKind.NNCF, FormKind.ONNX_BF16):
+        # ONNX Runtime has no kernels for BF16 on CPUs.
+        return Runtime.OPENVINO, Precision.FP32
     return Runtime.ONNX_RUNTIME, Precision.FP16
 
 
@@ -102,6 +113,54 @@ def test_fp16_halves_the_weights_and_says_what_stays(material: Material, tmp_pat
     assert graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
+BEST = Form(kind=FormKind.TENSORRT_INT8, best=True)
+
+
+def test_tensorrt_int8_reads_int8_in_layers_alone_and_computes_the_rest_in_fp16(
+    material: Material, tmp_path: Path
+) -> None:
+    report = make(BEST, material, tmp_path / "int8.onnx")
+    assert report.name == "tensorrt-int8-best-perchannel"
+    assert report.quantized_nodes == 2
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    made = {name: node for node in graph.node for name in node.output}
+    weighted = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(weighted) == 2
+    types = {t.name: t.data_type for t in graph.initializer}
+    for node in weighted:
+        assert [made[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
+        assert types[made[node.input[1]].input[0]] == TensorProto.INT8
+        # The bias is in what the layer computes in beside INT8.
+        assert types[node.input[2]] == TensorProto.FLOAT16
+    assert graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_layers_that_gates_leave_out_are_fp16_and_excluded_ones_fp32(
+    material: Material, tmp_path: Path
+) -> None:
+    fp32 = onnx.load(material.fp32).graph
+    first, second = (node.name for node in fp32.node if node.op_type == "Conv")
+    gate = QualityGate(metric=QualityMetric.SQNR, minimum=68)
+    gated = dataclasses.replace(material, gates=[gate])
+    report = make(BEST, gated, tmp_path / "gated.onnx")
+    (fallback,) = report.fallbacks
+    assert fallback.exclude
+    graph = onnx.load(tmp_path / "gated.onnx").graph
+    types = {t.name: t.data_type for t in graph.initializer}
+    left = [n for n in graph.node if n.op_type == "Conv" and n.name in fallback.exclude]
+    assert {types[name] for n in left for name in n.input[1:]} == {TensorProto.FLOAT16}
+    assert fallback.exclude[0] not in report.kept
+
+    named = excluding(FormKind.TENSORRT_INT8, first)
+    report = make(named, material, tmp_path / "named.onnx")
+    graph = onnx.load(tmp_path / "named.onnx").graph
+    types = {t.name: t.data_type for t in graph.initializer}
+    (node,) = (n for n in graph.node if n.name == first)
+    assert {types[name] for name in node.input[1:]} == {TensorProto.FLOAT}
+    assert first in report.kept
+    assert second not in report.kept
+
+
 def test_fp16_is_made_without_samples_too(material: Material, tmp_path: Path) -> None:
     bare = Material(material.fp32, material.source, [], [], material.cases)
     assert make(FORMS[FormKind.ONNX_FP16], bare, tmp_path / "a.onnx").quantized_nodes > 0
@@ -136,6 +195,8 @@ def excluding(kind: FormKind, *names: str) -> Form:
     ("form", "message"),
     [
         (excluding(FormKind.NNCF, "Gemm"), "'Gemm', which is no node and no operator"),
+        (excluding(FormKind.TENSORRT_INT8, "Gemm"), "'Gemm', which is no node and no operator"),
+        (excluding(FormKind.TENSORRT_INT8, "Conv"), "no node that INT8 can speed up"),
         (excluding(FormKind.TORCH_INT8, "head"), "'head' matches no module; there are"),
         (excluding(FormKind.TORCH_INT8, "body"), "no module was quantized"),
     ],

@@ -108,6 +108,9 @@ def test_export_follows_the_model_and_what_exports_it(plan: PreparePlan) -> None
         (WITHOUT_SEARCH, {"fp32", "calibration_digest"}),
         (FORMS[FormKind.NNCF], {"fp32", "calibration_digest"}),
         (FORMS[FormKind.ONNX_FP16], {"fp32", "calibration_digest"}),
+        (FORMS[FormKind.ONNX_BF16], {"fp32", "calibration_digest"}),
+        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions"}),
         (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions"}),
         (
             FORMS[FormKind.TORCH_INT8],
@@ -127,6 +130,12 @@ def test_form_follows_what_it_is_made_from(
         (FormKind.QDQ, {"onnx", "onnx-ir", "onnxruntime", "pillow", "scikit-image"}),
         (FormKind.NNCF, {"onnx", "onnx-ir", "openvino", "nncf", "pillow"}),
         (FormKind.ONNX_FP16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
+        (FormKind.ONNX_BF16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
+        (
+            FormKind.TENSORRT_INT8,
+            {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "scikit-image"},
+        ),
+        (FormKind.TORCH_FP16, {"torch", "torchao"}),
         (FormKind.TORCH_BF16, {"torch", "torchao"}),
         (FormKind.TORCH_INT8, {"torch", "torchao", "pillow"}),
     ],
@@ -147,9 +156,12 @@ def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> N
         {"exclude": ["a"]},
         {"exclude": ["b"]},
     ]
-    forms = [Form(kind=FormKind.QDQ, quantization=Quantization.model_validate(o)) for o in options]
+    kinds = [FormKind.QDQ, FormKind.TENSORRT_INT8]
+    chosen = [Quantization.model_validate(o) for o in options]
+    forms = [Form(kind=kind, quantization=q) for kind in kinds for q in chosen]
+    forms.append(Form(kind=FormKind.TENSORRT_INT8, best=True))
     keys = {key_of(form, plan) for form in (*forms, *FORMS.values())}
-    assert len(keys) == len(options) + len(FormKind) - 1
+    assert len(keys) == len(forms) + len(FormKind) - len(kinds)
 
 
 def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:
