@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from mopt_api.base import ObservedModel
-from mopt_api.enums import ExecutionProvider, Precision, QuantizationMethod, Runtime
+from mopt_api.enums import (
+    ExecutionProvider,
+    Precision,
+    QuantizationMethod,
+    Runtime,
+    TargetKind,
+)
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 
@@ -29,12 +35,27 @@ class FormKind(StrEnum):
     TORCH_FP16 = "TorchFP16"
     TORCH_BF16 = "TorchBF16"
     TORCH_INT8 = "TorchINT8"
+    TORCH_LINEAR_INT8 = "TorchLinearINT8"
+    TORCH_LINEAR_FP8 = "TorchLinearFP8"
 
     @property
     def of_tensorrt(self) -> bool:
         """Whether Q/DQ nodes stand as TensorRT fuses them, and FP16 beside them."""
         return self in (FormKind.TENSORRT_INT8, FormKind.TENSORRT_FP8)
 
+    @property
+    def of_torch(self) -> bool:
+        """Whether it is made from the program, not from the ONNX model."""
+        return self in (
+            FormKind.TORCH_FP16,
+            FormKind.TORCH_BF16,
+            FormKind.TORCH_INT8,
+            *LINEAR,
+        )
+
+
+LINEAR = (FormKind.TORCH_LINEAR_INT8, FormKind.TORCH_LINEAR_FP8)
+"""For GPUs: Linear in 8 bits, its activations scaled on each call."""
 
 _HALVES = {
     FormKind.ONNX_FP16: "fp16",
@@ -60,12 +81,14 @@ class Form(ObservedModel):
     @property
     def of_torch(self) -> bool:
         """Whether it is made from the program, not from the ONNX model."""
-        return self.kind in (FormKind.TORCH_FP16, FormKind.TORCH_BF16, FormKind.TORCH_INT8)
+        return self.kind.of_torch
 
     @property
     def needs_samples(self) -> bool:
         """Whether it cannot be made without calibration data."""
-        return self.kind not in _HALVES and needs_samples(self.quantization)
+        if self.kind in _HALVES or self.kind in LINEAR:
+            return False
+        return needs_samples(self.quantization)
 
     @property
     def uses_samples(self) -> bool:
@@ -97,19 +120,26 @@ class Form(ObservedModel):
             calibrator = "best" if self.best else None
             made = artifact_name(self.quantization, gates, calibrator=calibrator)
             return f"tensorrt-{precision}-{made.removeprefix('int8-')}"
+        scales = "perchannel" if self.quantization.per_channel else "pertensor"
         parts = ["int8", "nncf"]
         if self.kind is FormKind.TORCH_INT8:
-            scales = "perchannel" if self.quantization.per_channel else "pertensor"
             parts = ["torch", "int8", self.quantization.mode.lower(), scales]
+        elif self.kind in LINEAR:
+            precision = "int8" if self.kind is FormKind.TORCH_LINEAR_INT8 else "fp8"
+            parts = ["torch", "linear", precision, scales]
         return "-".join([*parts, *excluded_part(self.quantization)])
 
 
-def form_of(variant: Variant) -> Form | None:
-    """Return the form that a variant runs; None for the FP32 model or the model as it came."""
+def form_of(variant: Variant, kind: TargetKind = TargetKind.CPU) -> Form | None:
+    """Return the form that a variant runs; None for the FP32 model or the model as it came.
+
+    Args:
+        kind: Of the target: PyTorch's INT8 is another one on a GPU.
+    """
     if variant.precision is Precision.FP32:
         return None
     if variant.runtime is Runtime.PYTORCH:
-        return _of_torch(variant)
+        return _of_torch(variant, kind)
     if variant.precision in (Precision.INT8, Precision.FP8):
         return _quantized(variant)
     if variant.precision is Precision.FP16:
@@ -118,12 +148,15 @@ def form_of(variant: Variant) -> Form | None:
     return Form(kind=FormKind.ONNX_BF16) if variant.runtime is Runtime.TENSORRT else None
 
 
-def _of_torch(variant: Variant) -> Form | None:
+def _of_torch(variant: Variant, kind: TargetKind) -> Form:
     kinds = {
         Precision.FP16: FormKind.TORCH_FP16,
         Precision.BF16: FormKind.TORCH_BF16,
         Precision.INT8: FormKind.TORCH_INT8,
+        Precision.FP8: FormKind.TORCH_LINEAR_FP8,
     }
+    if kind is TargetKind.GPU:
+        kinds[Precision.INT8] = FormKind.TORCH_LINEAR_INT8
     quantization = variant.quantization or Quantization()
     return Form(kind=kinds[variant.precision], quantization=quantization)
 

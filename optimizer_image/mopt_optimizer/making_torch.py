@@ -12,10 +12,11 @@ from torch.export import ExportedProgram
 from mopt_api.result import QuantizationReport
 
 from ._errors import BackendError, NonFiniteWeight, QuantizationError, SpecError
-from .forms import Form, FormKind
+from .forms import LINEAR, Form, FormKind
 from .making import Material
 from .quantizer import Execution, ModelQuantizer, QuantizationConfig, QuantizationType
 from .quantizer.capturing import CALL_FAILURES, quiet, tensors
+from .quantizer.linears import LinearType, narrow_linears
 from .quantizer.quantized_model import save_program
 from .sources import load_exported_program
 from .verifying import Case, first_line
@@ -29,7 +30,7 @@ _HALVES = {
 def make_torch(
     name: str, form: Form, material: Material, target: Path, workdir: Path
 ) -> QuantizationReport:
-    """Write a program in FP16 or BF16, or in INT8 by torchao's PT2E.
+    """Write a program in FP16 or BF16, in INT8 by torchao's PT2E, or with Linear in 8 bits.
 
     Args:
         workdir: For a copy of the model.
@@ -39,16 +40,43 @@ def make_torch(
         CalibrationError, ExportError, ModelError, DiskError.
     """
     program = load_exported_program(material.source, workdir)
-    # Sizes are captured from an example: the last case is the one at opt.
-    samples: Any = material.samples if form.needs_samples else [material.cases[-1].inputs]
     try:
-        quantized = ModelQuantizer(_config(form)).quantize(program, samples)
+        made, report = (_linear if form.kind in LINEAR else _whole)(name, form, program, material)
     except (BackendError, NonFiniteWeight, SpecError) as error:
         raise QuantizationError(f"cannot be made: {error}") from error
-    _check_sizes(quantized.program, material.cases)
-    save_program(quantized.program, target)
+    _check_sizes(made, material.cases)
+    save_program(made, target)
+    return report
+
+
+def _linear(
+    name: str, form: Form, program: ExportedProgram, material: Material
+) -> tuple[ExportedProgram, QuantizationReport]:
+    kind = LinearType.INT8 if form.kind is FormKind.TORCH_LINEAR_INT8 else LinearType.FP8
+    names = [str(name) for name in program.graph_signature.user_inputs]
+    example = tuple(torch.from_numpy(material.cases[-1].inputs[name]) for name in names)
+    options = form.quantization
+    made, report = narrow_linears(
+        program,
+        kind,
+        example,
+        per_channel=options.per_channel,
+        exclude=tuple(options.exclude),
+    )
+    kept = {layer: f"stays FP32: it {why}" for layer, why in report.kept.items()}
+    if report.others:
+        kept["convolutions"] = f"{report.others}, which stay FP32: only Linear is in 8 bits"
+    return made, QuantizationReport(name=name, quantized_nodes=len(report.quantized), kept=kept)
+
+
+def _whole(
+    name: str, form: Form, program: ExportedProgram, material: Material
+) -> tuple[ExportedProgram, QuantizationReport]:
+    # Sizes are captured from an example: the last case is the one at opt.
+    samples: Any = material.samples if form.needs_samples else [material.cases[-1].inputs]
+    quantized = ModelQuantizer(_config(form)).quantize(program, samples)
     report = quantized.report
-    return QuantizationReport(
+    return quantized.program, QuantizationReport(
         name=name,
         quantized_nodes=len(report.quantized),
         kept=dict.fromkeys(report.weight_only, "its weights alone are smaller")

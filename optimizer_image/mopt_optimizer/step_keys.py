@@ -33,6 +33,8 @@ _FORMS: dict[FormKind, tuple[str, ...]] = {
     FormKind.TORCH_FP16: ("torch", "torchao"),
     FormKind.TORCH_BF16: ("torch", "torchao"),
     FormKind.TORCH_INT8: ("torch", "torchao"),
+    FormKind.TORCH_LINEAR_INT8: ("torch",),
+    FormKind.TORCH_LINEAR_FP8: ("torch",),
 }
 _PACKAGES = (
     "mopt",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mopt_api.candidates import Candidate, SearchAim, SearchFacts, contenders, search
-from mopt_api.enums import ModelFormat, ObjectiveMetric
+from mopt_api.enums import ModelFormat, ObjectiveMetric, TargetKind
 from mopt_api.plan import PLAN_ADAPTER, measure_plan, prepare_plan
 from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
@@ -132,6 +132,90 @@ def test_what_is_no_contender_is_told_and_not_shown(
     assert candidate.variant not in contenders(facts(**changes))
 
 
+ORT = {"onnxruntime-fp32", "onnxruntime-fp16", "onnxruntime-tensorrt-fp16"}
+TENSORRT = {"tensorrt-fp32", "tensorrt-fp16"}
+NARROW = {"tensorrt-bf16", "pytorch-bf16-compiled"}
+GPU = {"kind": TargetKind.GPU, "compiler": True}
+
+
+def test_a_gpu_of_unknown_capability_has_all_that_calibration_data_allows() -> None:
+    known = taken(**GPU, operators=TRANSFORMER)
+    assert known == ORT | TENSORRT | NARROW | {
+        "tensorrt-int8",
+        "tensorrt-fp8",
+        "pytorch-fp16-compiled",
+        "pytorch-int8",
+        "pytorch-fp8",
+    }
+    assert len(known) == MOST_VARIANTS
+    assert "tensorrt-int8" not in taken(**GPU, calibrated=False)
+
+
+@pytest.mark.parametrize(
+    ("capability", "missing"),
+    [
+        ("12.0", set()),
+        ("8.9", set()),
+        ("8.6", {"tensorrt-fp8", "pytorch-fp8"}),
+        ("7.5", {"tensorrt-fp8", "pytorch-fp8"} | NARROW),
+    ],
+)
+def test_what_a_gpu_lacks_follows_from_its_compute_capability(
+    capability: str, missing: set[str]
+) -> None:
+    told = {**GPU, "operators": TRANSFORMER, "compute_capabilities": [capability]}
+    found = verdicts(**told)
+    lacks = {
+        VariantReason.NO_NATIVE_FP8 if "fp8" in name else VariantReason.NO_NATIVE_BF16
+        for name in missing
+    }
+    assert {name for name, c in found.items() if c.lacks} == missing
+    assert {found[name].lacks for name in missing} == lacks
+    assert all(f"here is {capability}" in found[name].reason for name in missing)
+
+
+def test_tensorrt_is_nothing_for_gpus_that_it_does_not_build_for() -> None:
+    found = verdicts(**GPU, operators=CONVOLUTIONAL, compute_capabilities=["7.0"])
+    tensorrt = {name: c for name, c in found.items() if "tensorrt" in name}
+    assert {c.lacks for c in tensorrt.values()} == {VariantReason.NO_ACCELERATOR}
+    assert "7.5 or newer; here is 7.0" in tensorrt["onnxruntime-tensorrt-fp16"].reason
+    assert found["onnxruntime-fp16"].taken
+
+
+def test_pytorchs_8_bits_are_for_models_of_matrices() -> None:
+    found = verdicts(**GPU, operators=CONVOLUTIONAL)
+    assert "1 MatMul and Gemm beside 20 convolutions" in found["pytorch-int8"].reason
+    assert found["pytorch-int8"].reason == found["pytorch-fp8"].reason
+    assert not found["pytorch-fp8"].shown
+    assert "Linear alone" in verdicts(**GPU, operators={"Conv": 1})["pytorch-fp8"].reason
+
+
+def test_every_variant_of_cpus_has_a_reason_on_a_gpu() -> None:
+    found = verdicts(**GPU)
+    assert verdicts().keys() <= found.keys()
+    assert not found["openvino-fp32"].shown
+    assert "OpenVINO does not use the target's GPU" in found["openvino-fp32"].reason
+    assert "no INT8 kernels" in found["onnxruntime-int8"].reason
+    assert "pytorch-bf16-compiled" in found["pytorch-bf16"].reason
+
+
+def test_a_name_means_one_variant_on_every_kind_of_target() -> None:
+    pools = [{n: c.variant for n, c in verdicts(kind=kind).items()} for kind in TargetKind]
+    for one in pools:
+        for other in pools:
+            assert all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
+def test_engines_are_built_for_those_gpus_that_have_the_precision() -> None:
+    building: dict[str, Any] = {"kind": TargetKind.BUILD_ONLY}
+    names = {"tensorrt-fp16", "tensorrt-int8", "tensorrt-fp8"}
+    assert taken(**building, compute_capabilities=["8.6", "8.9"]) == names
+    found = verdicts(**building, compute_capabilities=["7.5", "8.6"])
+    assert found.keys() == names
+    assert found["tensorrt-fp8"].lacks is VariantReason.NO_NATIVE_FP8
+    assert "here is 7.5 and 8.6" in found["tensorrt-fp8"].reason
+
+
 @pytest.mark.parametrize("metric", list(ObjectiveMetric))
 def test_every_objective_has_an_aim(metric: ObjectiveMetric) -> None:
     expected = {"SizeBytes": SearchAim.SIZE, "PeakMemory": SearchAim.MEMORY}
@@ -146,6 +230,7 @@ BARE = st.fixed_dictionaries(
         "model_format": st.sampled_from(ModelFormat),
         "calibrated": st.booleans(),
         "aim": st.sampled_from(SearchAim),
+        "kind": st.sampled_from(TargetKind),
     }
 ).map(SearchFacts.model_validate)
 LATER = st.fixed_dictionaries(
@@ -153,6 +238,9 @@ LATER = st.fixed_dictionaries(
     optional={
         "operators": OPERATORS,
         "cpu_features": st.lists(st.sampled_from(["avx2", "avx512_bf16", "amx_bf16"])),
+        "compute_capabilities": st.lists(
+            st.sampled_from(["7.0", "7.5", "8.6", "8.9", "12.0"]), min_size=1, max_size=2
+        ),
         "compiler": st.booleans(),
         "memory_bytes": st.integers(1, 1000),
         "file_bytes": st.dictionaries(

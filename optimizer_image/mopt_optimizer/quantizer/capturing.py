@@ -158,13 +158,19 @@ def module_name(node: fx.Node) -> str | None:
 
 
 def drop_unused_weights(graph_module: fx.GraphModule) -> None:
-    """Remove what the graph no longer reads: the FP32 form of quantized weights."""
+    """Remove what the graph no longer reads: the FP32 form of quantized weights.
+
+    Modules that it calls keep theirs.
+    """
     graph_module.graph.eliminate_dead_code()
     graph_module.recompile()
     used = {str(node.target) for node in graph_module.graph.nodes if node.op == "get_attr"}
+    called = tuple(
+        f"{node.target}." for node in graph_module.graph.nodes if node.op == "call_module"
+    )
     held = [*graph_module.named_parameters(), *graph_module.named_buffers()]
     for name, _ in held:
-        if name not in used:
+        if name not in used and not name.startswith(called):
             owner, _, leaf = name.rpartition(".")
             delattr(graph_module.get_submodule(owner), leaf)
 
