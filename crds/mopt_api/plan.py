@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -100,6 +101,10 @@ class PreparePlan(ApiModel):
         default=None,
         description="Where Auto chose the variants: what it knew. They are chosen anew among "
         "these once more is known.",
+    )
+    kinds: list[TargetKind] = Field(
+        default=[TargetKind.CPU],
+        description="Of the targets; Auto's variants are the contenders on any of them.",
     )
 
 
@@ -215,10 +220,33 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
     return spec.quality if any(fallback_gates(q, spec.quality) for q in int8) else []
 
 
-def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
-    """Return what the prepare Job of a spec is told; only what bears on its result."""
+def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Variant]:
+    """Return the contenders on any of several kinds of targets, each once.
+
+    Args:
+        facts: Of all of them; its own kind does not matter.
+    """
+    found: dict[str, Variant] = {}
+    for kind in TargetKind:
+        if kind in kinds:
+            for variant in contenders(facts.model_copy(update={"kind": kind})):
+                found.setdefault(variant.name, variant)
+    return list(found.values())
+
+
+def prepare_plan(
+    spec: ModelOptimizationSpec,
+    output_uri: str,
+    *,
+    kinds: Collection[TargetKind] = (TargetKind.CPU,),
+) -> PreparePlan:
+    """Return what the prepare Job of a spec is told; only what bears on its result.
+
+    Args:
+        kinds: Of the targets.
+    """
     facts = search_facts(spec)
-    variants = spec.variants or contenders(facts)
+    variants = spec.variants or contenders_on(facts, kinds)
     return PreparePlan(
         model=PlannedModel(uri=spec.model.uri, sha256=spec.model.sha256, format=spec.model.format),
         inputs=spec.inputs,
@@ -228,6 +256,8 @@ def prepare_plan(spec: ModelOptimizationSpec, output_uri: str) -> PreparePlan:
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),
         search=None if spec.variants else facts,
+        # What is listed is prepared for whatever there is.
+        kinds=[TargetKind.CPU] if spec.variants else [k for k in TargetKind if k in kinds],
     )
 
 
@@ -241,16 +271,27 @@ def search_facts(spec: ModelOptimizationSpec) -> SearchFacts:
 
 
 def measure_plan(
-    spec: ModelOptimizationSpec, *, target: str, prepared: str, output_uri: str
+    spec: ModelOptimizationSpec,
+    *,
+    target: str,
+    prepared: str,
+    output_uri: str,
+    kind: TargetKind = TargetKind.CPU,
+    compute_capabilities: Collection[str] = (),
 ) -> MeasurePlan:
     """Return what a target's measure Job is told.
 
     Args:
         prepared: Digest of the prepare Job's manifest.
+        kind: Of the target.
+        compute_capabilities: Of BuildOnly: GPUs to build engines for.
     """
-    prepare = prepare_plan(spec, output_uri)
+    prepare = prepare_plan(spec, output_uri, kinds=(kind,))
+    built = kind is TargetKind.BUILD_ONLY
     return MeasurePlan(
         target=target,
+        kind=kind,
+        compute_capabilities=list(compute_capabilities),
         model=prepare.model,
         prepared=prepared,
         inputs=spec.inputs,
@@ -259,10 +300,11 @@ def measure_plan(
         references=_planned_references(spec.data.evaluation),
         variants=prepare.variants,
         quality=spec.quality,
-        objective=spec.objective,
-        benchmark=spec.benchmark,
+        # Nothing is timed where engines are only built.
+        objective=Objective() if built else spec.objective,
+        benchmark=Benchmark() if built else spec.benchmark,
         output_uri=output_uri,
-        search=prepare.search,
+        search=prepare.search and prepare.search.model_copy(update={"kind": kind}),
     )
 
 

@@ -56,7 +56,7 @@ def _is_to_rerun(resource: Resource, settings: Settings) -> bool:
     """Tell whether the administrator wants results of an older optimizer made again."""
     if settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(resource):
         return False
-    return any(is_outdated(target, settings) for target in read_status(resource).targets)
+    return any(is_outdated(t, resource, settings) for t in read_status(resource).targets)
 
 
 def _settled(resource: Resource, own: tuple[Job, ...], settings: Settings, now: datetime) -> Plan:
@@ -77,13 +77,7 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
 def _marked(resource: Resource, settings: Settings, now: datetime) -> dict[str, Any] | None:
     """Return the status with Outdated as it holds now; None where it says so already."""
     status = read_status(resource)
-    outdated = outdated_condition(
-        status.targets,
-        settings,
-        status.conditions,
-        generation=resource.generation,
-        now=now,
-    )
+    outdated = outdated_condition(status.targets, resource, settings, status.conditions, now=now)
     others = [c for c in status.conditions if c.type is not ConditionType.OUTDATED]
     marked = [*others, outdated] if outdated else others
     if marked == status.conditions:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mopt_api.base import API_VERSION, KIND
+from mopt_api.enums import TargetKind
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
-from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, Stage
+from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 
 from .observing import (
@@ -21,7 +22,7 @@ from .observing import (
     Resource,
 )
 from .settings import NodeRequirement, Settings
-from .sizing import amount, default_resources
+from .sizing import amount, completed
 from .works import Work, job_name
 
 Manifest = dict[str, Any]
@@ -69,16 +70,14 @@ def _environment(work: Work, resource: Resource) -> list[Manifest]:
 
 def _resources(work: Work) -> Manifest:
     """Return what the target or its profile asks for, else what the model needs."""
-    given = work.resources
-    if not given.requests and not given.limits:
-        given = default_resources(work.source.size_bytes if work.source else None)
-    return given.to_api()
+    size = work.source.size_bytes if work.source else None
+    return completed(work.resources, size).to_api()
 
 
 def _container(work: Work, resource: Resource, settings: Settings) -> Manifest:
     return {
         "name": CONTAINER,
-        "image": settings.optimizer_image,
+        "image": settings.image_of(work.profile),
         "imagePullPolicy": settings.image_pull_policy,
         "args": [work.stage.lower()],
         "env": _environment(work, resource),
@@ -129,7 +128,7 @@ def _pod_spec(work: Work, resource: Resource, settings: Settings) -> Manifest:
     affinity: Manifest = {}
     if profile.node_affinity:
         affinity |= _on_nodes_that_fulfil(profile.node_affinity)
-    if work.stage is Stage.MEASURE:
+    if isinstance(work.plan, MeasurePlan) and work.plan.kind is not TargetKind.BUILD_ONLY:
         affinity |= _alone_among_measurements()
     if affinity:
         spec["affinity"] = affinity
@@ -143,7 +142,10 @@ def _on_nodes_that_fulfil(requirements: list[NodeRequirement]) -> Manifest:
 
 
 def _alone_among_measurements() -> Manifest:
-    """Return the rule that two measurements, of any namespace, never share a node."""
+    """Return the rule that two measurements, of any namespace, never share a node.
+
+    Nor does one share it with a build of engines, which has the label, but no such rule.
+    """
     return {
         "podAntiAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": [

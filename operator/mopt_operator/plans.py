@@ -51,9 +51,7 @@ def changed_status(
     """
     before, generation = read_status(resource), resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
-    outdated = outdated_condition(
-        found.targets, settings, before.conditions, generation=generation, now=now
-    )
+    outdated = outdated_condition(found.targets, resource, settings, before.conditions, now=now)
     status = found.model_copy(
         update={
             "observed_generation": generation,

@@ -9,8 +9,9 @@ from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, SelectionRecord, TargetStatus
 
 from .conditions import timestamp
+from .observing import Resource
 from .reporting import winner
-from .settings import Settings
+from .settings import DEFAULT_PROFILE, Settings
 
 PER_TARGET = 3
 MAX_RECORDS = 24
@@ -59,27 +60,38 @@ def remembered(
     return kept[:MAX_RECORDS]
 
 
-def is_outdated(target: TargetStatus, settings: Settings) -> bool:
-    """Tell whether another optimizer image made a target's result."""
-    return target.optimizer is not None and target.optimizer != settings.optimizer_image
+def _present_image(target: str, resource: Resource, settings: Settings) -> str:
+    """Return the image that a target's Jobs have now; of a spec that is not valid too."""
+    asked = resource.spec.get("targets")
+    named = [t for t in asked if isinstance(t, dict)] if isinstance(asked, list) else []
+    names = {str(t.get("name")): str(t.get("profile") or DEFAULT_PROFILE) for t in named}
+    profile = settings.profiles.get(names.get(target, DEFAULT_PROFILE))
+    return settings.image_of(profile) if profile else settings.optimizer_image
+
+
+def is_outdated(target: TargetStatus, resource: Resource, settings: Settings) -> bool:
+    """Tell whether another optimizer image made a target's result than its Jobs have now."""
+    made_by = target.optimizer
+    return made_by is not None and made_by != _present_image(target.name, resource, settings)
 
 
 def outdated_condition(
     targets: Sequence[TargetStatus],
+    resource: Resource,
     settings: Settings,
     previous: Sequence[Condition],
     *,
-    generation: int,
     now: datetime,
 ) -> Condition | None:
     """Return the Outdated condition, or None where it does not hold. Ready is not touched."""
-    older = [target for target in targets if is_outdated(target, settings)]
+    older = [target for target in targets if is_outdated(target, resource, settings)]
     if not older:
         return None
     before = next((c for c in previous if c.type is ConditionType.OUTDATED), None)
     made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
+    present = dict.fromkeys(_present_image(t.name, resource, settings) for t in older)
     message = (
-        f"Measured by another optimizer image than {settings.optimizer_image}: {made}. "
+        f"Measured by another optimizer image than {', '.join(present)}: {made}. "
         "Set the mopt.dev/requestedAt annotation to measure again."
     )
     return Condition(
@@ -87,6 +99,6 @@ def outdated_condition(
         status="True",
         reason=Reason.OLDER_OPTIMIZER,
         message=message[:2048],
-        observed_generation=generation,
+        observed_generation=resource.generation,
         last_transition_time=before.last_transition_time if before else timestamp(now),
     )

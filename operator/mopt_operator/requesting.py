@@ -12,7 +12,7 @@ from mopt_api.status import ConditionType, ModelOptimizationStatus
 from .conditions import is_true
 from .observing import Resource
 from .settings import DEFAULT_PROFILE, Settings
-from .sizing import resources_fault
+from .sizing import target_fault
 from .works import targets_of
 
 
@@ -52,7 +52,8 @@ def read_request(resource: Resource, settings: Settings) -> Request:
             raise InvalidRequest(
                 f"spec.targets: {target.name} names the profile {profile}; there are: {known}"
             )
-        if target.resources and (fault := resources_fault(target.resources)):
+        offered = settings.profiles[profile].resources
+        if target.resources and (fault := target_fault(target.resources, offered)):
             raise InvalidRequest(f"spec.targets: {target.name}: resources.{fault}")
     return Request(spec, output, tuple(targets))
 

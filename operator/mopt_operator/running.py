@@ -74,7 +74,7 @@ class Run:
         self._before = {
             target.name: target
             for target in self._status.targets
-            if not (rerun and is_outdated(target, settings))
+            if not (rerun and is_outdated(target, self._resource, settings))
         }
 
     def plan(self) -> Plan:

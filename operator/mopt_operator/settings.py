@@ -10,11 +10,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mopt_api.base import ApiModel, Name, Rule
+from mopt_api.enums import TargetKind
 from mopt_api.inputs import SecretRef
 from mopt_api.spec import Output, Quantity, Resources
 
 from ._errors import SettingsError
-from .sizing import resources_fault
+from .sizing import gpus_of, resources_fault
 
 CONFIG_VARIABLE = "MOPT_OPERATOR_CONFIG"
 DEFAULT_CONFIG = "/etc/mopt/config.json"
@@ -51,6 +52,8 @@ LabelKey = Annotated[
     ),
 ]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+ComputeCapability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
+Image = Annotated[str, Field(min_length=1, max_length=512)]
 ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 
 
@@ -126,12 +129,44 @@ class Profile(ApiModel):
     runtime_class_name: ObjectName | None = None
     priority_class_name: ObjectName | None = None
     scratch_size: Quantity = Field(default="8Gi", description="Size limit of the Job's /tmp.")
+    image: Image | None = Field(
+        default=None, description="Image of its Jobs; None is the settings' optimizerImage."
+    )
+    build_only: bool = Field(
+        default=False,
+        description="Its Jobs build TensorRT engines for GPUs that they do not have.",
+    )
+    compute_capabilities: list[ComputeCapability] = Field(
+        default=[], max_length=8, description='Of those GPUs, such as "8.9".'
+    )
+
+    RULES = (
+        Rule(
+            "self.buildOnly == (size(self.computeCapabilities) > 0)",
+            'buildOnly: true and computeCapabilities, such as ["8.6", "8.9"], need each other',
+            lambda p: p.build_only == bool(p.compute_capabilities),
+        ),
+        Rule(
+            "self.computeCapabilities.all(c, self.computeCapabilities.exists_one(d, c == d))",
+            "computeCapabilities names one twice",
+            lambda p: len(set(p.compute_capabilities)) == len(p.compute_capabilities),
+        ),
+    )
 
     @model_validator(mode="after")
     def _check_resources(self) -> Self:
         if fault := resources_fault(self.resources):
             raise ValueError(f"resources.{fault}")
+        if self.build_only and (gpus := gpus_of(self.resources)):
+            raise ValueError(f"resources: {gpus[0]} with buildOnly, which needs no GPU")
         return self
+
+    @property
+    def kind(self) -> TargetKind:
+        """What its Jobs have."""
+        if self.build_only:
+            return TargetKind.BUILD_ONLY
+        return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
 
 
 class LeaderElection(ApiModel):
@@ -148,8 +183,8 @@ class LeaderElection(ApiModel):
 class Settings(ApiModel):
     """What the administrator decides."""
 
-    optimizer_image: Annotated[str, Field(min_length=1)] = Field(
-        description="Image of the Jobs, with tag or digest."
+    optimizer_image: Image = Field(
+        description="Image of the Jobs, with tag or digest; a profile may name another."
     )
     image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     image_pull_secrets: list[SecretRef] = []
@@ -181,6 +216,10 @@ class Settings(ApiModel):
             lambda s: DEFAULT_PROFILE in s.profiles,
         ),
     )
+
+    def image_of(self, profile: Profile) -> str:
+        """Return the image of a profile's Jobs."""
+        return profile.image or self.optimizer_image
 
 
 def parse_settings(text: str) -> Settings:

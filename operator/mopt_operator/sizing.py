@@ -26,6 +26,8 @@ _COPIES = 6
 # Where the size is not known yet, as in the prepare stage.
 _UNKNOWN_MODEL_BYTES = 512 * _MIB
 _STEP_MIB = 256
+GPU_DOMAIN = "nvidia.com/"
+"""Of NVIDIA's device plugin: nvidia.com/gpu, or a MIG slice such as nvidia.com/mig-1g.10gb."""
 CPU_REQUEST, CPU_LIMIT = "1", "2"
 
 
@@ -50,6 +52,64 @@ def resources_fault(resources: Resources) -> str | None:
         if "/" in name and amount(requested) != amount(resources.limits.get(name, 0)):
             return f"requests.{name} {requested} must equal limits.{name}: devices are not shared"
     return None
+
+
+def _devices(resources: Resources) -> dict[str, int | str]:
+    """Return the devices, DOMAIN/NAME, with their amounts."""
+    return {name: count for name, count in resources.limits.items() if "/" in name}
+
+
+def gpus_of(resources: Resources) -> list[str]:
+    """Return the names of NVIDIA's GPUs and MIG slices among the resources."""
+    asked = {**resources.requests, **resources.limits}
+    return [name for name, count in asked.items() if name.startswith(GPU_DOMAIN) and amount(count)]
+
+
+def target_fault(wanted: Resources, offered: Resources) -> str | None:
+    """Return why a target may not ask for these resources, or None.
+
+    Devices are the administrator's to give: those of the profile, at most as many.
+
+    Args:
+        offered: The profile's.
+    """
+    if fault := resources_fault(wanted):
+        return fault
+    devices = _devices(offered)
+    for name, count in _devices(wanted).items():
+        if name not in devices:
+            return f"limits.{name}: the profile offers no such device; name a profile that does"
+        if not amount(count):
+            return f"limits.{name} 0: name a profile without that device"
+        if amount(count) > amount(devices[name]):
+            return f"limits.{name} {count} is more than the profile's {devices[name]}"
+    return None
+
+
+def target_resources(wanted: Resources | None, offered: Resources) -> Resources:
+    """Return what a target's Job asks for: the target's own or the profile's resources, and the
+    profile's devices, without which it would be other hardware.
+
+    Args:
+        wanted: The target's; None where it names none.
+    """
+    if wanted is None:
+        return offered
+    return wanted.model_copy(update={"limits": _devices(offered) | wanted.limits})
+
+
+def completed(given: Resources, model_bytes: int | None) -> Resources:
+    """Return resources with what the model needs where neither CPU nor memory is named.
+
+    Args:
+        model_bytes: See default_resources.
+    """
+    if any("/" not in name for name in (*given.requests, *given.limits)):
+        return given
+    derived = default_resources(model_bytes)
+    return Resources(
+        requests=derived.requests | given.requests, limits=derived.limits | given.limits
+    )
 
 
 def default_resources(model_bytes: int | None) -> Resources:

@@ -24,6 +24,7 @@ from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 
 from .observing import Resource
 from .settings import DEFAULT_PROFILE, Profile, Settings
+from .sizing import target_resources
 
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
@@ -106,11 +107,30 @@ def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[
     return {role: chosen.name for role, ref in named.items() if (chosen := ref or fallback)}
 
 
+def profile_of(target: Target, settings: Settings) -> Profile:
+    """Return a target's profile, which is one of the settings'."""
+    return settings.profiles[target.profile or DEFAULT_PROFILE]
+
+
+def _measure_plan(
+    spec: ModelOptimizationSpec, output: Output, target: Target, profile: Profile, prepared: str
+) -> MeasurePlan:
+    return measure_plan(
+        spec,
+        target=target.name,
+        prepared=prepared,
+        output_uri=output.uri,
+        kind=profile.kind,
+        compute_capabilities=profile.compute_capabilities,
+    )
+
+
 def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> Work:
-    """Return the preparation of a resource."""
+    """Return the preparation of a resource, for all of its targets."""
     profile = settings.profiles[DEFAULT_PROFILE]
+    kinds = {profile_of(target, settings).kind for target in targets_of(spec)}
     return Work(
-        plan=prepare_plan(spec, output.uri),
+        plan=prepare_plan(spec, output.uri, kinds=kinds),
         target="",
         profile=profile,
         node_selector=profile.node_selector,
@@ -138,13 +158,13 @@ def measure_work(
         prepared: Digest of the preparation's manifest.
         source: See Work.
     """
-    profile = settings.profiles[target.profile or DEFAULT_PROFILE]
+    profile = profile_of(target, settings)
     return Work(
-        plan=measure_plan(spec, target=target.name, prepared=prepared, output_uri=output.uri),
+        plan=_measure_plan(spec, output, target, profile, prepared),
         target=target.name,
         profile=profile,
         node_selector={**profile.node_selector, **target.node_selector},
-        resources=target.resources or profile.resources,
+        resources=target_resources(target.resources, profile.resources),
         secrets=_secrets(spec, output, Stage.MEASURE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
@@ -200,12 +220,12 @@ def measurement_key(
     variants are made to hold them. Neither is the optimizer image: older figures stay until the
     administrator has them measured again.
     """
-    profile = settings.profiles[target.profile or DEFAULT_PROFILE]
-    plan = measure_plan(spec, target=target.name, prepared=_ANY_DIGEST, output_uri=output.uri)
-    measured = plan.to_api()
+    profile = profile_of(target, settings)
+    measured = _measure_plan(spec, output, target, profile, _ANY_DIGEST).to_api()
     for judging in ("prepared", "quality", "objective"):
         del measured[judging]
-    prepared = prepare_plan(spec, output.uri).to_api()
+    # Other targets' variants are none of its own.
+    prepared = prepare_plan(spec, output.uri, kinds=(profile.kind,)).to_api()
     identity = {
         "calibration": prepared.get("calibration"),
         "shapedBy": prepared["quality"],
@@ -213,7 +233,7 @@ def measurement_key(
         "nodeSelector": {**profile.node_selector, **target.node_selector},
         "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],
         "runtimeClassName": profile.runtime_class_name,
-        "resources": (target.resources or profile.resources).to_api(),
+        "resources": target_resources(target.resources, profile.resources).to_api(),
         "requestedAt": resource.requested_at,
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -243,7 +263,7 @@ def _identity(work: Work, resource: Resource, settings: Settings, attempt: int) 
         "queue": work.queue,
         "basis": work.basis,
         "requestedAt": resource.requested_at,
-        "image": settings.optimizer_image,
+        "image": settings.image_of(work.profile),
         "attempt": attempt,
     }
 

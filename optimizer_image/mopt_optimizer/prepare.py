@@ -15,8 +15,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from mopt_api.candidates import contenders
-from mopt_api.plan import Credentials, PreparePlan
+from mopt_api.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.result import Artifact, PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 
@@ -249,7 +248,7 @@ class Preparation:
         if plan.search is None:
             return plan.variants
         facts = plan.search.model_copy(update={"operators": operators})
-        left = {variant.name for variant in contenders(facts)}
+        left = {variant.name for variant in contenders_on(facts, plan.kinds)}
         return [variant for variant in plan.variants if variant.name in left]
 
     def _manifest(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from mopt_operator.settings import Settings, parse_settings
+from mopt_api.enums import TargetKind
+from mopt_operator.settings import Profile, Settings, parse_settings
 
 Manifest = dict[str, Any]
 Only = Callable[..., Manifest]
@@ -25,6 +29,9 @@ PROFILE: dict[str, Any] = {
     "runtimeClassName": None,
     "priorityClassName": None,
     "scratchSize": "8Gi",
+    "image": None,
+    "buildOnly": False,
+    "computeCapabilities": [],
 }
 DIGEST = "sha256:" + "7" * 64
 
@@ -126,6 +133,48 @@ def test_profile_takes_what_it_leaves_out_from_default(config: Config) -> None:
             "runtimeClassName": "nvidia",
             "scratchSize": "20Gi",
         },
+    }
+
+
+def test_profile_of_a_gpu_has_its_own_image(config: Config) -> None:
+    rendered = config(
+        {
+            "global": {"imageRegistry": "registry.example"},
+            "profiles": {
+                "l4": {"image": {"repository": "mopt/optimizer-gpu"}},
+                "t4": {"image": {"repository": "mopt/optimizer-gpu", "digest": DIGEST}},
+                "a10": {"image": {"repository": "mopt/optimizer-gpu", "tag": "next"}},
+            },
+        }
+    )
+    images = {name: profile["image"] for name, profile in rendered["profiles"].items()}
+    assert images == {
+        "default": None,
+        "l4": "registry.example/mopt/optimizer-gpu:0.1.0",
+        "t4": f"registry.example/mopt/optimizer-gpu@{DIGEST}",
+        "a10": "registry.example/mopt/optimizer-gpu:next",
+    }
+
+
+def test_build_only_profile(config: Config) -> None:
+    engines = {"buildOnly": True, "computeCapabilities": ["8.6", "12.0"]}
+    rendered = config({"profiles": {"engines": engines}})
+    assert rendered["profiles"]["engines"] == PROFILE | engines
+
+
+def test_profiles_of_the_readme_are_what_they_say(config: Config, chart: Path) -> None:
+    (block,) = re.findall(
+        r"```yaml\n(profiles:\n.*?)```", (chart / "README.md").read_text(), re.DOTALL
+    )
+    rendered = config(yaml.safe_load(block))
+    kinds = {
+        name: Profile.model_validate(profile).kind for name, profile in rendered["profiles"].items()
+    }
+    assert kinds == {
+        "default": TargetKind.CPU,
+        "nvidia-l4": TargetKind.GPU,
+        "a100-mig": TargetKind.GPU,
+        "rtx-engines": TargetKind.BUILD_ONLY,
     }
 
 

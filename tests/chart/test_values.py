@@ -49,6 +49,33 @@ Values = dict[str, Any]
             {"profiles": {"l4": {"nodeAffinity": [{"key": "gpu", "operator": "Is"}]}}},
             "at '/profiles/l4/nodeAffinity/0/operator'",
         ),
+        ({"profiles": {"l4": {"image": "mopt/gpu"}}}, "at '/profiles/l4/image'"),
+        ({"profiles": {"l4": {"image": {"tag": "1"}}}}, "at '/profiles/l4/image'"),
+        ({"profiles": {"rtx": {"buildOnly": True}}}, "missing property 'computeCapabilities'"),
+        (
+            {"profiles": {"rtx": {"buildOnly": True, "computeCapabilities": []}}},
+            "at '/profiles/rtx/computeCapabilities'",
+        ),
+        (
+            {"profiles": {"rtx": {"computeCapabilities": ["8.9"]}}},
+            "at '/profiles/rtx/computeCapabilities'",
+        ),
+        (
+            {"profiles": {"rtx": {"buildOnly": True, "computeCapabilities": ["sm_89"]}}},
+            "at '/profiles/rtx/computeCapabilities/0'",
+        ),
+        (
+            {
+                "profiles": {
+                    "rtx": {
+                        "buildOnly": True,
+                        "computeCapabilities": ["8.9"],
+                        "resources": {"limits": {"nvidia.com/gpu": 1}},
+                    }
+                }
+            },
+            "at '/profiles/rtx/resources/limits/nvidia.com~1gpu'",
+        ),
         (
             {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},
             "metrics.serviceMonitor.enabled needs metrics.service.enabled",

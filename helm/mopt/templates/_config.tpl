@@ -15,10 +15,16 @@
 {{- toJson $result -}}
 {{- end -}}
 
-{{- /* A complete profile. Takes a dict: profile and default (.Values.profiles.default). */ -}}
+{{- /* A profile's image, or null where it names none. Takes a dict: image and root (.). */ -}}
+{{- define "mopt.profileImage" -}}
+{{- if .image }}{{ include "mopt.image" . | toJson }}{{ else }}null{{ end -}}
+{{- end -}}
+
+{{- /* A complete profile. Takes a dict: profile and root (.). */ -}}
 {{- define "mopt.profile" -}}
 {{- $profile := .profile -}}
-{{- $resources := $profile.resources | default .default.resources | default dict -}}
+{{- $default := .root.Values.profiles.default -}}
+{{- $resources := $profile.resources | default $default.resources | default dict -}}
 {
   "nodeSelector": {{ $profile.nodeSelector | default dict | toJson }},
   "tolerations": {{ $profile.tolerations | default list | toJson }},
@@ -30,7 +36,10 @@
   "serviceAccountName": {{ include "mopt.orNull" $profile.serviceAccountName }},
   "runtimeClassName": {{ include "mopt.orNull" $profile.runtimeClassName }},
   "priorityClassName": {{ include "mopt.orNull" $profile.priorityClassName }},
-  "scratchSize": {{ include "mopt.quantity" ($profile.scratchSize | default .default.scratchSize) | quote }}
+  "scratchSize": {{ include "mopt.quantity" ($profile.scratchSize | default $default.scratchSize) | quote }},
+  "image": {{ include "mopt.profileImage" (dict "image" $profile.image "root" .root) }},
+  "buildOnly": {{ $profile.buildOnly | default false }},
+  "computeCapabilities": {{ $profile.computeCapabilities | default list | toJson }}
 }
 {{- end -}}
 
@@ -52,7 +61,7 @@ null
 {{- define "mopt.config" -}}
 {{- $profiles := dict -}}
 {{- range $name, $profile := .Values.profiles -}}
-{{- $complete := include "mopt.profile" (dict "profile" $profile "default" $.Values.profiles.default) -}}
+{{- $complete := include "mopt.profile" (dict "profile" $profile "root" $) -}}
 {{- $_ := set $profiles $name (mustFromJson $complete) -}}
 {{- end -}}
 {{- dict

@@ -63,7 +63,15 @@ def test_job_of_a_profile_has_all_of_its_pod_template() -> None:
     pod = jobs["gpu"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"gpu": "a100"}
     assert pod["runtimeClassName"] == "nvidia"
-    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_job_of_a_build_only_profile_is_tried_as_it_will_be() -> None:
+    engines = {"buildOnly": True, "computeCapabilities": ["8.9"], "image": "mopt/engines:1"}
+    jobs = dict(profile_jobs(settings(profiles={"default": {}, "engines": engines}), "team"))
+    (container,) = jobs["engines"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "mopt/engines:1"
+    assert not [name for name in container["resources"]["limits"] if "/" in name]
 
 
 @pytest.mark.parametrize(

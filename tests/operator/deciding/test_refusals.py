@@ -74,6 +74,18 @@ def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(worl
     assert set(world.jobs) <= made
 
 
+def test_target_that_asks_for_a_gpu_its_profile_does_not_offer_is_refused(
+    make_world: Callable[..., Any],
+) -> None:
+    gpu = {"limits": {"nvidia.com/gpu": 1}}
+    world = make_world(targets=[{"name": "t", "resources": gpu}])
+    world.settle()
+    assert world.said() == STALLED
+    message = world.condition("Ready")["message"]
+    assert "spec.targets: t: resources.limits.nvidia.com/gpu" in message
+    assert "the profile offers no such device" in message
+
+
 def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
     world: Any, settings: Any
 ) -> None:

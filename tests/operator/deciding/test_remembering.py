@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mopt_operator.deciding import Plan
-from mopt_operator.settings import OnUpgrade, Settings
+from mopt_operator.settings import OnUpgrade, Profile, Settings
 
 
 def gate(minimum: float) -> list[dict[str, Any]]:
@@ -95,6 +95,28 @@ def test_result_of_an_older_optimizer_is_marked_and_ready_stays(
     world.settings = settings
     world.settle()
     assert world.said() == {"Ready": ("True", "Optimized")}
+
+
+def test_image_of_the_target_s_profile_is_what_counts(
+    make_world: Callable[..., Any], settings: Settings
+) -> None:
+    gpu = Profile(image="mopt/optimizer-gpu:1")
+    both = settings.model_copy(update={"profiles": settings.profiles | {"gpu": gpu}})
+    world = make_world(settings=both, targets=[{"name": "l4", "profile": "gpu"}])
+    world.run(("l4",))
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert world.status["targets"][0]["optimizer"] == "mopt/optimizer-gpu:1"
+    world.settings = newer(both)
+    world.settle()
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    later = gpu.model_copy(update={"image": "mopt/optimizer-gpu:2"})
+    world.settings = both.model_copy(update={"profiles": both.profiles | {"gpu": later}})
+    world.settle()
+    assert world.said()["Outdated"] == ("True", "OlderOptimizer")
+    assert (
+        "than mopt/optimizer-gpu:2: l4 by mopt/optimizer-gpu:1"
+        in (world.condition("Outdated")["message"])
+    )
 
 
 def test_new_selection_from_older_figures_stays_marked(world: Any, settings: Settings) -> None:

@@ -74,8 +74,8 @@ DECIDED = {
 
 @pytest.fixture
 def settings() -> Settings:
-    gpu = {"runtimeClassName": "nvidia"}
-    profiles = {"default": {}, "nvidia-l4": gpu}
+    offered = {"resources": {"limits": {"nvidia.com/gpu": 4}}}
+    profiles = {"default": offered, "nvidia-l4": offered | {"runtimeClassName": "nvidia"}}
     return parse_settings(json.dumps({"optimizerImage": "mopt/optimizer:1", "profiles": profiles}))
 
 

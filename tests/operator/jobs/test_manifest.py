@@ -245,14 +245,14 @@ def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:
     assert not [value for value in variables(job).values() if "secretKeyRef" in value]
 
 
-def test_target_s_resources_replace_the_profile_s(settings: Settings) -> None:
+def test_target_s_resources_replace_the_profile_s_but_for_its_gpu(settings: Settings) -> None:
     target = Target.model_validate(
         {"name": "a", "profile": "gpu", "resources": {"limits": {"cpu": 1}}}
     )
     work = measure_work(spec(), output(), settings, target=target, prepared=PREPARED)
     job = build_job(work, RESOURCE, settings)
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["resources"] == {"requests": {}, "limits": {"cpu": 1}}
+    assert container["resources"] == {"requests": {}, "limits": {"cpu": 1, "nvidia.com/gpu": 1}}
 
 
 def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
@@ -280,7 +280,7 @@ def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> No
             "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
         }
     }
-    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/mig-1g.10gb": 1}
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == 1
 
 
 def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mopt_api.enums import TargetKind
 from mopt_operator._errors import SettingsError
-from mopt_operator.settings import Settings, parse_settings
+from mopt_operator.settings import Profile, Settings, parse_settings
 
 FULL: dict[str, Any] = {
     "optimizerImage": "mopt/optimizer:0.1.0",
@@ -31,6 +32,9 @@ FULL: dict[str, Any] = {
             "runtimeClassName": None,
             "priorityClassName": None,
             "scratchSize": "8Gi",
+            "image": None,
+            "buildOnly": False,
+            "computeCapabilities": [],
         }
     },
     "watchNamespaces": [],
@@ -112,6 +116,21 @@ def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) ->
             {"resources": {"requests": {"nvidia.com/gpu": 1}}},
             "requests.nvidia.com/gpu 1 must equal limits.nvidia.com/gpu",
         ),
+        ({"buildOnly": True}, "buildOnly: true and computeCapabilities"),
+        ({"computeCapabilities": ["8.9"]}, "buildOnly: true and computeCapabilities"),
+        ({"buildOnly": True, "computeCapabilities": ["89"]}, "l4.computeCapabilities.0"),
+        (
+            {"buildOnly": True, "computeCapabilities": ["8.9", "8.9"]},
+            "computeCapabilities names one twice",
+        ),
+        (
+            {
+                "buildOnly": True,
+                "computeCapabilities": ["8.9"],
+                "resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}},
+            },
+            "resources: nvidia.com/mig-1g.10gb with buildOnly, which needs no GPU",
+        ),
     ],
 )
 def test_profile_that_no_pod_can_have_is_told_in_one_line(
@@ -133,6 +152,22 @@ def test_profile_of_a_gpu_is_accepted() -> None:
     }
     settings = parse_settings(json.dumps(FULL | {"profiles": FULL["profiles"] | {"l4": profile}}))
     assert settings.profiles["l4"].runtime_class_name == "nvidia"
+    assert settings.profiles["l4"].kind is TargetKind.GPU
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind"),
+    [
+        ({}, TargetKind.CPU),
+        ({"resources": {"limits": {"cpu": 2, "example.com/fpga": 1}}}, TargetKind.CPU),
+        ({"resources": {"limits": {"nvidia.com/gpu": 0}}}, TargetKind.CPU),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, TargetKind.GPU),
+        ({"resources": {"limits": {"nvidia.com/mig-3g.40gb": "1"}}}, TargetKind.GPU),
+        ({"buildOnly": True, "computeCapabilities": ["8.9"]}, TargetKind.BUILD_ONLY),
+    ],
+)
+def test_kind_of_a_profile(profile: dict[str, Any], kind: TargetKind) -> None:
+    assert Profile.model_validate(profile).kind is kind
 
 
 @pytest.mark.parametrize(
