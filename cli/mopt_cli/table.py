@@ -21,7 +21,13 @@ from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, Varia
 from mopt_api.termination import is_unstable, summarize_variant
 
 _NOT_MEASURED = "-"
-_STATE_STYLE = {"Passed": "green", "Rejected": "yellow", "Failed": "red", "Skipped": "dim"}
+_STATE_STYLE = {
+    "Passed": "green",
+    "Built": "green",
+    "Rejected": "yellow",
+    "Failed": "red",
+    "Skipped": "dim",
+}
 
 
 def _ratio(value: float | None) -> str:
@@ -59,6 +65,12 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
     return cells, style
 
 
+def _what_was_done(target: TargetStatus) -> str:
+    if target.baseline is not None:
+        return f"point {target.point}"
+    return f"engines for compute capability {', '.join(target.compute_capabilities)}"
+
+
 def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -> RenderableType:
     """Return what a terminal shows of one target.
 
@@ -70,7 +82,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
     rows = Table(
         title=Text(
             f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
-            f"{hardware.threads or '?'} threads, point {target.point}"
+            f"{hardware.threads or '?'} threads, {_what_was_done(target)}"
             + (", quality against ground truth" if by_truth else "")
             + (", unstable: others had the CPU" if target.unstable else "")
         ),
@@ -86,12 +98,12 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
     rows.add_column("WORST QUALITY")
     for heading in ("MiB", "PEAK MiB"):
         rows.add_column(heading, justify="right")
-    for variant in (target.baseline, *target.variants):
+    for variant in target.everyone:
         cells, style = _row(variant, target.selected)
         rows.add_row(*cells, style=style)
     notes = [
         Text(f"{v.name}: {v.reason}: {v.message or ''}", style="dim")
-        for v in (target.baseline, *target.variants)
+        for v in target.everyone
         if v.reason
     ]
     notes += [Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in not_tried]
@@ -128,7 +140,7 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
         software=result.software,
         point=result.objective_point,
         reference=result.reference,
-        baseline=_variant_status(result.baseline, result),
+        baseline=result.baseline and _variant_status(result.baseline, result),
         variants=[_variant_status(v, result) for v in result.variants],
         selected=result.selected,
         unstable=is_unstable(result) or None,
@@ -145,6 +157,9 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
 
 def verdict(result: MeasureResult) -> str:
     """Return in one sentence what was selected and why."""
+    if result.baseline is None:
+        built = sum(variant.state is VariantState.BUILT for variant in result.variants)
+        return f"{built} engines are built; nothing was run"
     if result.selected is None and result.baseline.state is VariantState.REJECTED:
         return "no variant passed the gates, and by ground truth the model as it came misses them"
     if result.selected is None:

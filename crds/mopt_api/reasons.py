@@ -18,6 +18,7 @@ class Reason(StrEnum):
     # Ready=True
     OPTIMIZED = "Optimized"
     BASELINE_KEPT = "BaselineKept"
+    BUILT = "Built"
     # Reconciling
     PENDING = "Pending"
     PREPARING = "Preparing"
@@ -31,6 +32,7 @@ class Reason(StrEnum):
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"
+    NO_ENGINE_BUILT = "NoEngineBuilt"
     # Found by a Job
     INVALID_SPEC = "InvalidSpec"
     INVALID_MODEL = "InvalidModel"
@@ -45,12 +47,13 @@ class Reason(StrEnum):
     BASELINE_FAILED = "BaselineFailed"
     OUT_OF_DISK = "OutOfDisk"
     INTERNAL_ERROR = "InternalError"
+    # Found by a Job, and by the operator in the scheduler's words
+    ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     # Found by the operator in Job and Pod states
     SECRET_NOT_FOUND = "SecretNotFound"
     POD_FORBIDDEN = "PodForbidden"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
-    ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     DISRUPTED = "Disrupted"
@@ -86,6 +89,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         True,
         "By data.evaluation.references the model as it came misses a gate, and no variant won",
         "Ask for what the model reaches, train it further, or correct the references.",
+    ),
+    Reason.NO_ENGINE_BUILT: ReasonInfo(
+        True,
+        "No engine of a buildOnly target was built, or all of them miss a gate",
+        "Lower the gates, or change the variants by what is said of each.",
     ),
     Reason.INVALID_SPEC: ReasonInfo(
         True,
@@ -163,6 +171,14 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.INTERNAL_ERROR: ReasonInfo(
         False, "A fault of mopt's", "This is a fault of mopt: report it with the Pod's log.", 82
     ),
+    Reason.ACCELERATOR_NOT_FOUND: ReasonInfo(
+        False,
+        "The Job finds no GPU that it can use; or no node has what the Pod asks for, or none of "
+        "them is free",
+        "Wait until a GPU is free, add a node with one, or correct the profile's resources and "
+        "runtimeClassName or the node's driver.",
+        83,
+    ),
     Reason.SECRET_NOT_FOUND: ReasonInfo(
         False,
         "The Secret or one of its keys does not exist; the Pod waits for it",
@@ -182,11 +198,6 @@ REASONS: dict[Reason, ReasonInfo] = {
         False,
         "No node has room for the Pod or the labels it asks for",
         "Add a node that fits, or lower the target's resources and nodeSelector.",
-    ),
-    Reason.ACCELERATOR_NOT_FOUND: ReasonInfo(
-        False,
-        "No node has the accelerator that the Pod asks for, or none of them is free",
-        "Wait until one is free, add a node with one, or correct the profile's resources.",
     ),
     Reason.OUT_OF_MEMORY: ReasonInfo(
         True, "The container exceeded its memory limit", "Raise the target's memory limit."

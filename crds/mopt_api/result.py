@@ -15,6 +15,9 @@ BASELINE = "baseline"
 # Quantiles of a point's calls in result.json: 0, 5, ... 100 %.
 LATENCY_QUANTILES = 21
 
+QUALITY_OF_ENGINE = "quality by ONNX Runtime, from the ONNX file that the engine is built from"
+"""Message of an engine in state Built whose quality is known."""
+
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
 
@@ -27,6 +30,7 @@ class VariantState(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
     BUILT = "Built"
+    """An engine for a GPU that is not here: never run, so never a winner."""
 
 
 class VariantReason(StrEnum):
@@ -173,6 +177,10 @@ class VariantResult(ObservedModel):
         description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
     )
     points: list[PointResult] = Field(default=[], description="Speed at each point.")
+    layer_datatypes: dict[str, int] | None = Field(
+        default=None,
+        description="Of a TensorRT engine: how many of its layers read each type, after fusion.",
+    )
     speedup: float | None = Field(
         default=None, description="Over the baseline, in the objective's metric and point."
     )
@@ -397,10 +405,12 @@ class MeasureResult(ObservedModel):
     prepared: Digest
     hardware: Hardware
     software: dict[str, str]
-    baseline: VariantResult
+    baseline: VariantResult | None = Field(
+        default=None, description="null where nothing was measured: a target of kind BuildOnly."
+    )
     variants: list[VariantResult]
     selected: str | None = None
-    objective_point: str
+    objective_point: str | None = Field(default=None, description="null without a baseline.")
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
     reference: QualityReference | None = Field(
@@ -424,6 +434,11 @@ class MeasureResult(ObservedModel):
     plan: dict[str, Any] | None = Field(
         default=None, description="What the Job was told, as JSON; gates as last judged."
     )
+
+    @property
+    def everyone(self) -> list[VariantResult]:
+        """The baseline, where there is one, and the variants."""
+        return [*([self.baseline] if self.baseline else []), *self.variants]
 
 
 def blob_key(digest: str) -> str:

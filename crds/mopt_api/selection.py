@@ -9,6 +9,7 @@ from .enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMet
 from .plan import objective_point
 from .result import (
     BASELINE,
+    QUALITY_OF_ENGINE,
     QualityReference,
     QualityResult,
     VariantReason,
@@ -24,13 +25,15 @@ class Selection:
 
     Attributes:
         selected: Name of the winner; "baseline" where the model as it came is kept; None where
-            no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself.
-        baseline: The baseline with its speedups filled in; Rejected where it is gated and fails.
+            no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself,
+            and where engines were only built.
+        baseline: The baseline with its speedups filled in; Rejected where it is gated and fails;
+            None where there is none.
         variants: The variants with state, reason and speedups filled in, in their order.
     """
 
     selected: str | None
-    baseline: VariantResult
+    baseline: VariantResult | None
     variants: list[VariantResult]
 
 
@@ -74,7 +77,10 @@ def _ratio(reference: float | None, cost: float | None) -> float | None:
 
 
 def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResult:
-    if variant.state is not VariantState.PASSED:
+    if variant.state not in (VariantState.PASSED, VariantState.BUILT):
+        return variant
+    if variant.state is VariantState.BUILT and not variant.quality:
+        # Nothing here computes what the engine does: its message says that nobody judged it.
         return variant
     failures = [failure for gate in gates if (failure := gate_failure(gate, variant.quality))]
     if not failures:
@@ -88,17 +94,22 @@ def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResu
     )
 
 
-def unjudged(variant: VariantResult) -> VariantResult:
-    """Return a variant as it was measured, before any gate."""
+def unjudged(variant: VariantResult, *, built: bool = False) -> VariantResult:
+    """Return a variant as it was measured, before any gate.
+
+    Args:
+        built: It is an engine that nobody has run: the target has no baseline.
+    """
     if variant.state is not VariantState.REJECTED:
         return variant
-    return variant.model_copy(
-        update={"state": VariantState.PASSED, "reason": None, "message": None}
-    )
+    state, message = VariantState.PASSED, None
+    if built:
+        state, message = VariantState.BUILT, QUALITY_OF_ENGINE
+    return variant.model_copy(update={"state": state, "reason": None, "message": message})
 
 
 def select(
-    baseline: VariantResult,
+    baseline: VariantResult | None,
     variants: Sequence[VariantResult],
     *,
     gates: Sequence[QualityGate],
@@ -111,12 +122,15 @@ def select(
     A winner passed every gate and is better than the baseline by at least minimumSpeedup; of
     several the best, of equals the first. A variant that is merely as good as the baseline does
     not replace it. By ground truth the baseline is gated too: where it fails it is not kept.
+    What was only built never wins; without a baseline nothing does.
 
     Args:
-        baseline: The model as it came, measured; in state Passed.
-        variants: Measured, skipped or failed variants. A measured one comes in state Passed.
+        baseline: The model as it came, measured; in state Passed. None where nothing was measured.
+        variants: Measured, built, skipped or failed variants. A measured one comes in state Passed.
         reference: What the quality figures compare with.
     """
+    if baseline is None:
+        return Selection(None, None, [_judged(variant, gates) for variant in variants])
     point = objective_point(objective, benchmark)
     everyone = [baseline, *variants]
     costs = {v.name: objective_cost(v, objective.metric, point) for v in everyone}

@@ -53,7 +53,8 @@ class VariantStatus(ObservedModel):
     precision: str = Field(max_length=16, description="Arithmetic it computed in.")
     state: str = Field(
         max_length=16,
-        description="Passed, Rejected (a gate), Failed, or Skipped (cannot run here).",
+        description="Passed, Rejected (a gate), Failed, Skipped (cannot run here), or Built (an "
+        "engine for a GPU that is not here: nobody has run it).",
     )
     reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
     message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
@@ -121,16 +122,29 @@ class TargetStatus(ObservedModel):
     """The verdict on one target."""
 
     name: str = Field(max_length=40, description="The target's name.")
-    hardware: Hardware = Field(description="What was measured on.")
+    hardware: Hardware = Field(description="What was measured on, or built on.")
+    compute_capabilities: list[str] = Field(
+        default=[],
+        max_length=8,
+        description="GPUs that engines were built for; only of a profile with buildOnly.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     software: dict[str, str] = Field(default={}, description="Versions of the runtimes.")
-    point: str = Field(max_length=40, description="Benchmark point of the figures.")
+    point: str | None = Field(
+        default=None,
+        max_length=40,
+        description="Benchmark point of the figures; absent where nothing was measured.",
+    )
     reference: str | None = Field(
         default=None,
         max_length=16,
         description="What quality compares with: Baseline, its FP32 output, or GroundTruth, "
         "data.evaluation.references. Absent where nothing was compared.",
     )
-    baseline: VariantStatus = Field(description="The model as it came.")
+    baseline: VariantStatus | None = Field(
+        default=None,
+        description="The model as it came; absent where nothing was measured (buildOnly).",
+    )
     variants: list[VariantStatus] = Field(
         default=[],
         max_length=12,
@@ -156,9 +170,14 @@ class TargetStatus(ObservedModel):
         default=None, description="What the figures were measured for."
     )
 
+    @property
+    def everyone(self) -> list[VariantStatus]:
+        """The baseline, where there is one, and the variants."""
+        return [*([self.baseline] if self.baseline else []), *self.variants]
+
 
 class Summary(ObservedModel):
-    """The first target in words, for `kubectl get`; machines read targets."""
+    """The first measured target in words, for `kubectl get`; machines read targets."""
 
     selected: str | None = Field(default=None, max_length=40, description="Winner.")
     speedup: str | None = Field(default=None, max_length=16, description="Over the baseline.")
@@ -204,7 +223,9 @@ class ModelOptimizationStatus(ObservedModel):
     )
     progress: Progress | None = Field(default=None, description="While Jobs run.")
     source: SourceInfo | None = Field(default=None, description="The model file, verified.")
-    summary: Summary | None = Field(default=None, description="The first target, for people.")
+    summary: Summary | None = Field(
+        default=None, description="The first measured target, for people."
+    )
     targets: list[TargetStatus] = Field(
         default=[],
         max_length=8,

@@ -73,11 +73,11 @@ class MeasureSummary(ObservedModel):
     stage: Literal[Stage.MEASURE] = Stage.MEASURE
     target: str
     result: Digest
-    point: str
+    point: str | None = None
     reference: QualityReference | None = None
     hardware: Hardware
     software: dict[str, str] = {}
-    baseline: VariantSummary
+    baseline: VariantSummary | None = None  # Of what was only built.
     variants: list[VariantSummary]
     selected: str | None = None
     unstable: Literal[True] | None = None  # Left out otherwise: there is hardly a byte to spare.
@@ -107,8 +107,8 @@ def _exact_latency(latency: Latency) -> Latency:
     return Latency(**{name: rounded(value) for name, value in latency.model_dump().items()})
 
 
-def summarize_variant(variant: VariantResult, point: str) -> VariantSummary:
-    """Return what status shows of a variant, at one benchmark point."""
+def summarize_variant(variant: VariantResult, point: str | None) -> VariantSummary:
+    """Return what status shows of a variant, at one benchmark point; None where none was timed."""
     at_point = next((p for p in variant.points if p.point == point), None)
     artifact = variant.artifact
     return VariantSummary(
@@ -154,7 +154,7 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         reference=result.reference,
         hardware=result.hardware,
         software=result.software,
-        baseline=summarize_variant(result.baseline, point),
+        baseline=result.baseline and summarize_variant(result.baseline, point),
         variants=[summarize_variant(v, point) for v in result.variants],
         selected=result.selected,
         unstable=is_unstable(result) or None,
@@ -166,7 +166,8 @@ def is_unstable(result: MeasureResult) -> bool:
 
     The baseline takes part in all rounds, so it is as disturbed as any variant.
     """
-    return any(p.unstable for p in result.baseline.points if p.point == result.objective_point)
+    points = result.baseline.points if result.baseline else []
+    return any(p.unstable for p in points if p.point == result.objective_point)
 
 
 def _pack(payload: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from mopt_api.result import BASELINE, VariantState
 from mopt_api.status import TargetStatus
 
 from .conditions import Verdict
-from .reporting import sentence
+from .reporting import built_engines, sentence
 from .requesting import Request
 from .tracking import Track
 
@@ -65,18 +65,20 @@ def _waiting_reason(running: Sequence[Track]) -> Reason | None:
 
 def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
     gates = request.spec.quality
-    if losers := [target for target in targets if target.selected is None]:
-        reason = Reason.NO_VARIANT_PASSED
-        if any(target.baseline.state == VariantState.REJECTED for target in losers):
-            reason = Reason.BASELINE_REJECTED
+    measured = [target for target in targets if target.baseline is not None]
+    built = [target for target in targets if target.baseline is None]
+    losers, reason = [t for t in measured if t.selected is None], Reason.NO_VARIANT_PASSED
+    if any(t.baseline and t.baseline.state == VariantState.REJECTED for t in losers):
+        reason = Reason.BASELINE_REJECTED
+    if not losers:
+        losers, reason = [t for t in built if not built_engines(t)], Reason.NO_ENGINE_BUILT
+    if losers:
         message = " ".join([*(sentence(t, gates) for t in losers), REASONS[reason].remedy])
         return Verdict(False, reason, message, stalled=True)
-    kept = all(target.selected == BASELINE for target in targets)
-    return Verdict(
-        True,
-        Reason.BASELINE_KEPT if kept else Reason.OPTIMIZED,
-        "; ".join(sentence(target, gates) for target in targets),
-    )
+    reason = Reason.OPTIMIZED
+    if all(target.selected == BASELINE for target in measured):
+        reason = Reason.BASELINE_KEPT if measured else Reason.BUILT
+    return Verdict(True, reason, "; ".join(sentence(target, gates) for target in targets))
 
 
 def _progress_text(

@@ -57,7 +57,7 @@ def selected_form(target: Raw) -> Raw | None:
     """Return the selected variant of a target of status; None where nothing is selected."""
     selected = target.get("selected")
     if selected == BASELINE:
-        baseline: Raw = target["baseline"]
+        baseline: Raw | None = target.get("baseline")
         return baseline
     return next((v for v in target.get("variants") or () if v["name"] == selected), None)
 

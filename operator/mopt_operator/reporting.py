@@ -112,16 +112,20 @@ def target_status(
     source: SourceInfo | None,
     optimizer: str | None = None,
     measurement: Measurement | None = None,
+    compute_capabilities: Sequence[str] = (),
 ) -> TargetStatus:
     """Return the verdict on a target.
 
     Args:
+        compute_capabilities: GPUs that engines were built for.
         optimizer: Image that measured.
         measurement: What was measured.
         output_uri: The store that the artifacts' digests are in.
         source: The model file; None where its prepare Job is gone.
     """
-    size = source.size_bytes if source else summary.baseline.size_bytes
+    size = source.size_bytes if source else None
+    if size is None and summary.baseline is not None:
+        size = summary.baseline.size_bytes
     served = None
     if size is not None:
         # The baseline is the file that came in: nothing is copied.
@@ -134,10 +138,11 @@ def target_status(
     return TargetStatus(
         name=summary.target,
         hardware=summary.hardware,
+        compute_capabilities=list(compute_capabilities),
         software=summary.software,
         point=summary.point,
         reference=summary.reference,
-        baseline=_variant(summary.baseline, served, size),
+        baseline=summary.baseline and _variant(summary.baseline, served, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
         unstable=summary.unstable,
@@ -157,9 +162,11 @@ def winner(target: TargetStatus) -> VariantStatus | None:
 def summary_of(
     targets: Sequence[TargetStatus], total: int, gates: Sequence[QualityGate]
 ) -> Summary:
-    """Return the columns of `kubectl get`: the first target's winner, and how many are done."""
+    """Return the columns of `kubectl get`: the winner of the first target that is measured, and
+    how many are done."""
     done = f"{len(targets)}/{total}"
-    chosen = winner(targets[0]) if targets else None
+    measured = [target for target in targets if target.baseline is not None]
+    chosen = winner(measured[0]) if measured else None
     if chosen is None:
         return Summary(targets=done)
     return Summary(
@@ -178,43 +185,69 @@ def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
 
 
 def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
-    chosen = winner(target)
-    if chosen is None and target.baseline.state == VariantState.REJECTED:
-        return _rejected_baseline(target, gates)
+    chosen, baseline = winner(target), target.baseline
+    if baseline is None:
+        return _built(target, gates)
+    if chosen is None and baseline.state == VariantState.REJECTED:
+        return _rejected_baseline(target.name, baseline, target.variants, gates)
     if chosen is None:
-        others = "; ".join(
-            f"{v.name}: {v.reason or v.state}{f' ({v.message})' if v.message else ''}"
-            for v in target.variants
-        )
-        return f"{target.name}: nothing passed. {others}"
+        return f"{target.name}: nothing passed. {_outcomes(target.variants)}"
     if chosen.name == BASELINE:
         return f"{target.name}: nothing beats the model as it came within the gates; it is kept"
-    over = _RUNTIME_NAMES.get(Runtime(target.baseline.runtime), target.baseline.runtime)
+    over = _RUNTIME_NAMES.get(Runtime(baseline.runtime), baseline.runtime)
     parts = [f"{target.name}: {chosen.name}"]
     if chosen.speedup is not None:
         parts.append(f"{chosen.speedup:.1f}x over {over}")
     if chosen.speedup_over_fastest_fp32 is not None:
         parts.append(f"{chosen.speedup_over_fastest_fp32:.1f}x over the fastest FP32")
     if quality := quality_text(chosen.quality, gates):
-        parts.append(quality + _against(target, gates))
+        parts.append(quality + _against(target, baseline, gates))
     return ", ".join(parts)
 
 
-def _against(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+def _outcomes(variants: Sequence[VariantStatus]) -> str:
+    return "; ".join(
+        f"{v.name}: {v.reason or v.state}{f' ({v.message})' if v.message else ''}" for v in variants
+    )
+
+
+def built_engines(target: TargetStatus) -> list[VariantStatus]:
+    """Return the engines of a target that were built and miss no gate."""
+    return [v for v in target.variants if v.state == VariantState.BUILT]
+
+
+def _built(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    engines = built_engines(target)
+    if not engines:
+        return f"{target.name}: no engine was built. {_outcomes(target.variants)}"
+    named = ", ".join(
+        f"{v.name}{f' ({quality})' if (quality := quality_text(v.quality, gates)) else ''}"
+        for v in engines
+    )
+    words = f"{target.name}: built {named} for {', '.join(target.compute_capabilities)}; not run"
+    # Skipped is what this target does not build anyway.
+    lost = [v for v in target.variants if v.state in (VariantState.REJECTED, VariantState.FAILED)]
+    return f"{words}. {_outcomes(lost)}" if lost else words
+
+
+def _against(target: TargetStatus, baseline: VariantStatus, gates: Sequence[QualityGate]) -> str:
     """Return what a quality figure means where it is by ground truth, beside the baseline's."""
-    own = quality_text(target.baseline.quality, gates)
+    own = quality_text(baseline.quality, gates)
     if target.reference != QualityReference.GROUND_TRUTH or own is None:
         return ""
     return f" against ground truth (as it came: {own})"
 
 
-def _rejected_baseline(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
-    found = (gate_failure(gate, target.baseline.quality) for gate in gates)
+def _rejected_baseline(
+    target: str,
+    baseline: VariantStatus,
+    variants: Sequence[VariantStatus],
+    gates: Sequence[QualityGate],
+) -> str:
+    found = (gate_failure(gate, baseline.quality) for gate in gates)
     # Five digits may round up to the gate; the Job's own words are cut where there are many.
-    failures = "; ".join(filter(None, found)) or target.baseline.message or "see its quality"
-    words = (
-        f"{target.name}: against ground truth even the model as it came misses a gate: {failures}."
-    )
-    if passed := [v.name for v in target.variants if v.state == VariantState.PASSED]:
+    failures = "; ".join(filter(None, found)) or baseline.message or "see its quality"
+    words = f"{target}: against ground truth even the model as it came misses a gate: {failures}."
+    if passed := [v.name for v in variants if v.state == VariantState.PASSED]:
         words += f" Within the gates, but not fast enough: {', '.join(passed)}."
     return words

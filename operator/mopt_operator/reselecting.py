@@ -32,13 +32,16 @@ def measures_all(measurement: Measurement, spec: ModelOptimizationSpec) -> bool:
 
 
 def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
-    """Tell whether status holds the figures of the objective's benchmark point."""
-    return target.point == objective_point(spec.objective, spec.benchmark)
+    """Tell whether status holds the figures of the objective's benchmark point; what was only
+    built has none that it would lack."""
+    return target.baseline is None or target.point == objective_point(
+        spec.objective, spec.benchmark
+    )
 
 
-def _result(variant: VariantStatus, point: str) -> VariantResult:
+def _result(variant: VariantStatus, point: str | None) -> VariantResult:
     points = []
-    if variant.latency_ms is not None:
+    if variant.latency_ms is not None and point is not None:
         points.append(
             PointResult(
                 point=point,
@@ -92,8 +95,9 @@ def reselected(
     if measurement.judged == judging:
         return target
     try:
-        baseline = unjudged(_result(target.baseline, target.point))
-        variants = [unjudged(_result(v, target.point)) for v in target.variants]
+        built = target.baseline is None
+        baseline = unjudged(_result(target.baseline, target.point)) if target.baseline else None
+        variants = [unjudged(_result(v, target.point), built=built) for v in target.variants]
         reference = None if target.reference is None else QualityReference(target.reference)
     except ValueError:
         # A runtime, reason or reference of a newer version: the figures are measured again.
@@ -108,7 +112,9 @@ def reselected(
     )
     return target.model_copy(
         update={
-            "baseline": _judged(target.baseline, selection.baseline),
+            "baseline": target.baseline
+            and selection.baseline
+            and _judged(target.baseline, selection.baseline),
             "variants": [
                 _judged(before, after)
                 for before, after in zip(target.variants, selection.variants, strict=True)

@@ -30,6 +30,7 @@ from .works import (
     measure_work,
     measurement_key,
     prepare_work,
+    profile_of,
     report_work,
 )
 
@@ -263,6 +264,7 @@ class Run:
                 data_ranges=measured_ranges(request.spec),
                 judged=judging_key(request.spec),
             ),
+            compute_capabilities=profile_of(target, self._settings).compute_capabilities,
         )
 
     def _progress(

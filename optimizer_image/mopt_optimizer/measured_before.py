@@ -85,7 +85,7 @@ def _report_plan(plan: MeasurePlan, result: str) -> ReportPlan:
 def _whole(blobs: Blobs, result: MeasureResult) -> bool:
     """Return whether what a result names is in the store, undamaged."""
     named: dict[str, Artifact] = {}
-    for variant in (result.baseline, *result.variants):
+    for variant in result.everyone:
         if variant.artifact is not None:
             named[identity(variant.artifact)] = variant.artifact
     if not all(intact(blobs, artifact) for artifact in named.values()):

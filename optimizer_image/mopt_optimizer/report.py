@@ -30,13 +30,16 @@ def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
     """
     if result.target != plan.target:
         raise DataError(f"{plan.result} is of target {result.target}, not {plan.target}")
-    point = objective_point(plan.objective, plan.benchmark)
-    if point not in {p.point for p in result.baseline.points}:
-        known = ", ".join(p.point for p in result.baseline.points)
-        raise DataError(f"{plan.result} has no point {point}; it has: {known}")
+    point: str | None = None
+    if result.baseline is not None:
+        point = objective_point(plan.objective, plan.benchmark)
+        if point not in {p.point for p in result.baseline.points}:
+            known = ", ".join(p.point for p in result.baseline.points)
+            raise DataError(f"{plan.result} has no point {point}; it has: {known}")
+    built = result.baseline is None
     selection = select(
-        unjudged(result.baseline),
-        [unjudged(variant) for variant in result.variants],
+        result.baseline and unjudged(result.baseline),
+        [unjudged(variant, built=built) for variant in result.variants],
         gates=plan.quality,
         objective=plan.objective,
         benchmark=plan.benchmark,

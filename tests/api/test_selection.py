@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from present import present
 
 from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric, Runtime
 from mopt_api.result import (
+    QUALITY_OF_ENGINE,
     Artifact,
     ArtifactFormat,
     Latency,
@@ -21,7 +23,7 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.selection import Selection, gate_failure, select
+from mopt_api.selection import Selection, gate_failure, select, unjudged
 from mopt_api.spec import Benchmark, Objective, QualityGate
 
 GATE = QualityGate(metric=QualityMetric.PSNR, minimum=40)
@@ -88,7 +90,7 @@ def test_fastest_that_passes_wins() -> None:
 def test_speedup_over_fastest_fp32() -> None:
     verdict = choose(variant("ort", 50, precision=Precision.FP32), variant("int8", 10))
     assert verdict.variants[1].speedup_over_fastest_fp32 == 5
-    assert verdict.baseline.speedup_over_fastest_fp32 == 0.5
+    assert present(verdict.baseline).speedup_over_fastest_fp32 == 0.5
 
 
 def test_equal_speed_does_not_replace_the_baseline() -> None:
@@ -189,10 +191,10 @@ def by_truth(baseline_psnr: float, *variants: VariantResult, **options: Any) -> 
 def test_by_ground_truth_the_baseline_is_gated_and_not_kept() -> None:
     verdict = by_truth(39, variant("spoilt", 10, psnr=38))
     assert verdict.selected is None
-    assert verdict.baseline.state is VariantState.REJECTED
-    assert verdict.baseline.reason is VariantReason.QUALITY_GATE
-    assert verdict.baseline.message == "worst PSNR 39.00 is below 40"
-    assert verdict.baseline.speedup == 1
+    assert present(verdict.baseline).state is VariantState.REJECTED
+    assert present(verdict.baseline).reason is VariantReason.QUALITY_GATE
+    assert present(verdict.baseline).message == "worst PSNR 39.00 is below 40"
+    assert present(verdict.baseline).speedup == 1
 
 
 def test_by_ground_truth_a_variant_may_win_though_the_baseline_is_rejected() -> None:
@@ -203,7 +205,7 @@ def test_by_ground_truth_a_variant_may_win_though_the_baseline_is_rejected() -> 
 
 def test_by_ground_truth_a_baseline_within_the_gates_is_kept() -> None:
     verdict = by_truth(40, variant("spoilt", 10, psnr=38))
-    assert (verdict.selected, verdict.baseline.state) == ("baseline", VariantState.PASSED)
+    assert (verdict.selected, present(verdict.baseline).state) == ("baseline", VariantState.PASSED)
     fail = Objective(on_no_winner=OnNoWinner.FAIL)
     assert by_truth(40, variant("spoilt", 10, psnr=38), objective=fail).selected is None
 
@@ -212,7 +214,10 @@ def test_the_baseline_is_not_gated_by_its_own_outputs() -> None:
     bare = BASELINE.model_copy(update={"quality": []})
     for reference in (None, QualityReference.BASELINE):
         verdict = choose(baseline=bare, reference=reference)
-        assert (verdict.selected, verdict.baseline.state) == ("baseline", VariantState.PASSED)
+        assert (verdict.selected, present(verdict.baseline).state) == (
+            "baseline",
+            VariantState.PASSED,
+        )
 
 
 VARIANTS = st.lists(
@@ -247,6 +252,53 @@ def test_winner_passed_and_nothing_that_passed_is_faster(
         assert winner.speedup >= minimum_speedup
 
 
+@given(VARIANTS, st.floats(0, 200), st.floats(1, 10))
+def test_what_was_only_built_never_wins(
+    variants: list[VariantResult], minimum: float, minimum_speedup: float
+) -> None:
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=minimum)
+    objective = Objective(minimum_speedup=minimum_speedup)
+    verdict = choose(*variants, gates=(gate,), objective=objective)
+    built = {v.name for v in variants if v.state is VariantState.BUILT}
+    assert verdict.selected not in built
+    alone = select(None, variants, gates=(gate,), objective=objective, benchmark=Benchmark())
+    assert (alone.selected, alone.baseline) == (None, None)
+    for before, after in zip(variants, alone.variants, strict=True):
+        misses = gate_failure(gate, before.quality) is not None
+        judged = before.state in (VariantState.BUILT, VariantState.PASSED)
+        assert after.state is (VariantState.REJECTED if judged and misses else before.state)
+        assert after.speedup is None
+
+
+def engine(psnr: float | None) -> VariantResult:
+    message = QUALITY_OF_ENGINE if psnr is not None else "quality is not known"
+    made = variant("tensorrt-fp16", 10, psnr=psnr or 0.0, state=VariantState.BUILT)
+    quality = made.quality if psnr is not None else []
+    return made.model_copy(update={"points": [], "message": message, "quality": quality})
+
+
+def test_engine_is_rejected_by_other_gates_and_comes_back() -> None:
+    def judged(engine: VariantResult, minimum: float) -> VariantResult:
+        gates = (QualityGate(metric=QualityMetric.PSNR, minimum=minimum),)
+        objective, benchmark = Objective(), Benchmark()
+        return select(
+            None, [engine], gates=gates, objective=objective, benchmark=benchmark
+        ).variants[0]
+
+    built = judged(engine(45), 40)
+    assert built == engine(45)
+    rejected = judged(built, 50)
+    assert (rejected.state, rejected.reason) == (VariantState.REJECTED, VariantReason.QUALITY_GATE)
+    assert rejected.message == "worst PSNR 45.00 is below 50"
+    assert judged(unjudged(rejected, built=True), 40) == built
+
+
+def test_engine_of_unknown_quality_says_so_and_stays_built() -> None:
+    gates = (QualityGate(metric=QualityMetric.PSNR, minimum=40),)
+    found = select(None, [engine(None)], gates=gates, objective=Objective(), benchmark=Benchmark())
+    assert found.variants == [engine(None)]
+
+
 @given(VARIANTS, st.floats(0, 200), st.floats(0, 200), st.sampled_from(OnNoWinner))
 def test_by_ground_truth_what_is_selected_holds_every_gate(
     variants: list[VariantResult], baseline_psnr: float, minimum: float, on_no_winner: OnNoWinner
@@ -254,9 +306,9 @@ def test_by_ground_truth_what_is_selected_holds_every_gate(
     gate = QualityGate(metric=QualityMetric.PSNR, minimum=minimum)
     objective = Objective(on_no_winner=on_no_winner)
     verdict = by_truth(baseline_psnr, *variants, gates=(gate,), objective=objective)
-    everyone = {v.name: v for v in (verdict.baseline, *verdict.variants)}
+    everyone = {v.name: v for v in (present(verdict.baseline), *verdict.variants)}
     if verdict.selected is None:
-        rejected = verdict.baseline.state is VariantState.REJECTED
+        rejected = present(verdict.baseline).state is VariantState.REJECTED
         assert rejected or on_no_winner is OnNoWinner.FAIL
     else:
         assert gate_failure(gate, everyone[verdict.selected].quality) is None
@@ -307,7 +359,7 @@ def test_the_order_of_variants_decides_among_equals_only(
     orders: tuple[list[VariantResult], list[VariantResult]],
 ) -> None:
     one, other = (choose(*order) for order in orders)
-    speed = {v.name: v.speedup for v in (one.baseline, *one.variants)}
+    speed = {v.name: v.speedup for v in (present(one.baseline), *one.variants)}
     assert one.selected is not None
     assert other.selected is not None
     assert speed[one.selected] == speed[other.selected]

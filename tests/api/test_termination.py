@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.result import (
+    QUALITY_OF_ENGINE,
     ExternalData,
     Gpu,
     Hardware,
@@ -165,6 +166,23 @@ def test_no_winner_survives() -> None:
         baseline=bare,
         variants=[],
         selected=None,
+    )
+    assert decode(encode(summary)) == summary
+
+
+def test_what_was_only_built_survives() -> None:
+    engine = VariantSummary(
+        name="tensorrt-fp16",
+        runtime="TensorRT",
+        precision="FP16",
+        state="Built",
+        message=QUALITY_OF_ENGINE,
+        artifact_digest="sha256:" + "2" * 64,
+        artifact_format="TensorRTEngine",
+        size_bytes=7,
+    )
+    summary = MeasureSummary(
+        target="engines", result="sha256:" + "1" * 64, hardware=Hardware(), variants=[engine]
     )
     assert decode(encode(summary)) == summary
 

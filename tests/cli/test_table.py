@@ -80,6 +80,21 @@ def test_an_unstable_measurement_is_told() -> None:
     assert "unstable" not in shown(baseline=baseline)
 
 
+def test_a_target_that_only_built_engines_is_told() -> None:
+    engine = {"runtime": "TensorRT", "precision": "FP16", "state": "Built", "sizeBytes": 2**20}
+    text = shown(
+        baseline=None,
+        point=None,
+        computeCapabilities=["8.6", "12.0"],
+        variants=[variant("tensorrt-fp16", 89, **engine)],
+    )
+    assert "2 threads, engines for compute capability 8.6, 12.0" in text
+    assert "baseline" not in text
+    assert line(text, "tensorrt-fp16") == (
+        ["tensorrt-fp16", "Built", "-", "-", "-", "-", "PSNR", "89", "1.00", "-"]
+    )
+
+
 def test_what_auto_left_out_is_told() -> None:
     status = ModelOptimizationStatus.model_validate({"targets": [plain()]})
     left_out = [SearchEntry(variant="onnxruntime-fp16", taken=False, reason="no contender")]

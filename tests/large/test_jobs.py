@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from present import present
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -126,7 +127,7 @@ def test_program_above_two_gigabytes(tmp_path: Path, record: Record) -> None:
 def _report(preparing: Watched, measuring: Watched, result: MeasureResult, int8_bytes: int) -> str:
     lines = ["| Variant | p50, ms | SQNR, dB | Peak memory of its process, GB |"]
     lines += ["|---|---:|---:|---:|"]
-    for entry in (result.baseline, *result.variants):
+    for entry in (present(result.baseline), *result.variants):
         quality = f"{entry.quality[0].worst:.1f}" if entry.quality else ""
         peak = (entry.peak_memory_bytes or 0) / 1e9
         p50 = entry.points[0].latency_ms.p50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,14 @@ from mopt_api.candidates import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
 from mopt_api.plan import Stage
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.result import Hardware, Latency, QualityResult, SourceInfo
+from mopt_api.result import (
+    QUALITY_OF_ENGINE,
+    Hardware,
+    Latency,
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+)
 from mopt_api.termination import (
     MeasureSummary,
     PrepareSummary,
@@ -155,6 +162,41 @@ def measure_message(
                 ),
             ],
             selected=selected,
+        )
+    )
+
+
+def built_message(
+    target: str = "default", *, psnr: Mapping[str, float | None], result: str = "built"
+) -> str:
+    """Return the outcome of a target that only builds: each engine's PSNR, None where it failed."""
+
+    def engine(name: str, found: float | None) -> VariantSummary:
+        made = measured(name, "TensorRT", name.rpartition("-")[2].upper(), 1.0, found)
+        untimed = {"latency_ms": None, "throughput": None}
+        untimed |= {"speedup": None, "speedup_over_fastest_fp32": None}
+        if found is None:
+            failed = {"state": "Failed", "reason": "BuildFailed", "message": "TensorRT refuses it"}
+            nothing = {"artifact_digest": None, "artifact_format": None, "size_bytes": None}
+            return made.model_copy(update=untimed | failed | nothing)
+        built = {"state": "Built", "message": QUALITY_OF_ENGINE}
+        return made.model_copy(update=untimed | built | {"artifact_format": "TensorRTEngine"})
+
+    skipped = VariantSummary(
+        name="openvino-fp32",
+        runtime="OpenVINO",
+        precision="FP32",
+        state="Skipped",
+        reason="NoAccelerator",
+        message="engines only",
+    )
+    return encode(
+        MeasureSummary(
+            target=target,
+            result=digest(result),
+            reference=QualityReference.BASELINE,
+            hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
+            variants=[*(engine(name, found) for name, found in psnr.items()), skipped],
         )
     )
 
@@ -377,6 +419,7 @@ def messages() -> type:
     class Messages:
         prepare = staticmethod(prepare_message)
         measure = staticmethod(measure_message)
+        built = staticmethod(built_message)
         error = staticmethod(error_message)
 
     return Messages

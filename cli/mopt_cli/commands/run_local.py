@@ -124,7 +124,7 @@ def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Repo
 def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
     status = target_status(result, report)
     where = [("everything", work.output_uri)]
-    for variant in (status.baseline, *status.variants):
+    for variant in status.everyone:
         if variant.name == status.selected and variant.artifact and variant.artifact.uri:
             what = "the model as it came" if variant.name == BASELINE else variant.name
             where.insert(0, (what, variant.artifact.uri))

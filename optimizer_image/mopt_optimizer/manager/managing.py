@@ -253,12 +253,17 @@ class ModelManager:
             result: The target's result.json, or its digest (status.targets[].report.digest).
 
         Raises:
-            DataError: What the digest names is no result.json.
+            DataError: What the digest names is no result.json, or is of a target that runs nothing.
             As load_optimized_model.
         """
         store, prefix = open_store(output_uri, Credentials.OUTPUT, self._environ)
         blobs = Blobs(store, prefix)
         found = _read_result(blobs, result) if isinstance(result, str) else result
+        if found.baseline is None:
+            raise DataError(
+                f"target {found.target} only built engines, for GPUs that were not there: load one "
+                "where it is meant for, by tensorrt_engines.load_engine"
+            )
         return self._load(output_uri, from_result(found), blobs, optimization, strict=strict)
 
     def _load(

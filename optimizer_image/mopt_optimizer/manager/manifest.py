@@ -162,9 +162,7 @@ class Manifest(ObservedModel):
 def from_result(result: MeasureResult) -> Manifest:
     """Return a measured target's forms; those that were never built have none."""
     forms = [
-        _form(entry, entry.artifact)
-        for entry in (result.baseline, *result.variants)
-        if entry.artifact is not None
+        _form(entry, entry.artifact) for entry in result.everyone if entry.artifact is not None
     ]
     return Manifest(forms=forms, selected=result.selected, measured_on=result.hardware.cpu)
 

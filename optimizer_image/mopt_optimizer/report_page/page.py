@@ -43,6 +43,7 @@ class Row:
     variant: VariantResult
     state: str
     form: str
+    layers: str
     why: str
     measured: bool
     p50: str
@@ -115,7 +116,7 @@ def render_page(
         crops: The measurement's pictures, if outputs are images.
     """
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    everyone = [result.baseline, *result.variants]
+    everyone = result.everyone
     return _template().render(
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -135,7 +136,7 @@ def render_page(
         scatters=_scatters(result, plan),
         latencies=[
             strips
-            for point in result.baseline.points
+            for point in (result.baseline.points if result.baseline else ())
             if (strips := rows.latency_strips(result, point.point)) is not None
         ],
         qualities=_qualities(result, plan),
@@ -189,6 +190,7 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
         variant=variant,
         state="Baseline" if variant.name == BASELINE and state == VariantState.PASSED else state,
         form=verdicts.form(variant),
+        layers=verdicts.layers(variant),
         why=verdicts.why(variant, result, plan.objective),
         measured=speed is not None,
         p50=figures.milliseconds(latency.p50 if latency else None),
@@ -217,9 +219,7 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
 
 
 def _metrics(result: MeasureResult) -> list[QualityMetric]:
-    return list(
-        dict.fromkeys(q.metric for v in (result.baseline, *result.variants) for q in v.quality)
-    )
+    return list(dict.fromkeys(q.metric for v in result.everyone for q in v.quality))
 
 
 def _scatters(

@@ -50,7 +50,7 @@ def latency_strips(result: MeasureResult, point: str) -> Strips | None:
     """Return how the calls at a point spread, or None where nothing was measured there."""
     measured = [
         (variant, found)
-        for variant in (result.baseline, *result.variants)
+        for variant in result.everyone
         if (found := at_point(variant, point)) is not None
     ]
     if not measured:
@@ -89,7 +89,7 @@ def quality_strips(
     """
     measured = [
         (variant, q)
-        for variant in (result.baseline, *result.variants)
+        for variant in result.everyone
         for q in variant.quality
         if q.metric is metric and q.per_sample and was_measured(variant)
     ]

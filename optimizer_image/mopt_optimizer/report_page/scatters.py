@@ -86,7 +86,7 @@ def scatter(
     """
     shown = [
         (variant, variant.speedup, value)
-        for variant in (result.baseline, *result.variants)
+        for variant in result.everyone
         if was_measured(variant)
         and variant.speedup is not None
         and (value := judged_value(gate, variant.quality)) is not None

@@ -9,6 +9,7 @@ from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
 from mopt_api.plan import MeasurePlan, ReportPlan
 from mopt_api.result import (
     BASELINE,
+    QUALITY_OF_ENGINE,
     MeasureResult,
     PointResult,
     QualityReference,
@@ -33,6 +34,8 @@ REASONS = {
     VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
     VariantReason.NO_NATIVE_BF16: "this CPU does not compute in BF16",
     VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
+    VariantReason.NO_ACCELERATOR: "this target does not have what it runs on",
+    VariantReason.NO_NATIVE_FP8: "this GPU does not compute in FP8",
     VariantReason.TOO_SLOW: "a few calls showed that it cannot win",
     VariantReason.BUILD_FAILED: "could not be built or opened",
     VariantReason.CRASHED: "its process ended unexpectedly",
@@ -44,6 +47,7 @@ RUNTIMES = {
     Runtime.PYTORCH: "PyTorch",
     Runtime.ONNX_RUNTIME: "ONNX Runtime",
     Runtime.OPENVINO: "OpenVINO",
+    Runtime.TENSORRT: "TensorRT",
 }
 
 
@@ -70,7 +74,7 @@ class GateValue:
     passed: bool | None
 
 
-def at_point(variant: VariantResult, point: str) -> PointResult | None:
+def at_point(variant: VariantResult, point: str | None) -> PointResult | None:
     """Return a variant's speed at a benchmark point."""
     return next((p for p in variant.points if p.point == point), None)
 
@@ -78,6 +82,12 @@ def at_point(variant: VariantResult, point: str) -> PointResult | None:
 def form(variant: VariantResult) -> str:
     """Return what a variant is."""
     return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
+
+
+def layers(variant: VariantResult) -> str:
+    """Return what an engine's layers read; empty where it is no engine."""
+    counts = variant.layer_datatypes or {}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def reference(result: MeasureResult) -> str:
@@ -88,7 +98,8 @@ def reference(result: MeasureResult) -> str:
 
 
 def was_measured(variant: VariantResult) -> bool:
-    return variant.state in (VariantState.PASSED, VariantState.REJECTED)
+    """Return whether figures of it are known; of what was built those of quality."""
+    return variant.state in (VariantState.PASSED, VariantState.REJECTED, VariantState.BUILT)
 
 
 def shown_state(variant: VariantResult, selected: str | None) -> str:
@@ -156,6 +167,8 @@ def _sentence(text: str) -> str:
 def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     """Return what was decided on a target."""
     decided = _decided(result, plan)
+    if result.baseline is None:
+        return decided
     speed = at_point(result.baseline, result.objective_point)
     if speed is None or not speed.unstable:
         return decided
@@ -164,15 +177,17 @@ def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
 
 
 def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
-    everyone = [result.baseline, *result.variants]
-    chosen = next((v for v in everyone if v.name == result.selected), None)
+    baseline = result.baseline
+    if baseline is None:
+        return _built(result, plan)
+    chosen = next((v for v in result.everyone if v.name == result.selected), None)
     needed = (
         f"no variant passes every gate and is better than the model as it came in "
         f"{OBJECTIVES[plan.objective.metric]}"
         + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
     )
     if chosen is None:
-        own = result.baseline.message
+        own = baseline.message
         return Verdict(
             None,
             "Nothing is selected",
@@ -187,7 +202,7 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
             chosen, "The model as it came is kept", [_sentence(needed), *_faster(result)]
         )
     sentences = [
-        f"{figures.ratio(chosen.speedup)} over the model as it came ({form(result.baseline)}) in "
+        f"{figures.ratio(chosen.speedup)} over the model as it came ({form(baseline)}) in "
         f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."
     ]
     if chosen.speedup_over_fastest_fp32 is not None:
@@ -202,6 +217,24 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     else:
         sentences.append("No quality gate was set.")
     return Verdict(chosen, f"{chosen.name} is selected", sentences + _faster(result, chosen))
+
+
+def _built(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
+    """Return what became of engines that nobody runs here."""
+    engines = [v for v in result.variants if v.state is VariantState.BUILT]
+    told = MeasurePlan.model_validate(result.plan) if result.plan else None
+    targets = ", ".join(told.compute_capabilities) if told else "the GPUs asked for"
+    sentences = [f"For compute capability {targets}: built without the GPU, and never run."]
+    if result.reference is not None:
+        sentences.append(_sentence(QUALITY_OF_ENGINE))
+    for gate in plan.quality:
+        holds = [f"{v.name} {value.text}" for v in engines if (value := gate_value(gate, v)).passed]
+        if holds:
+            sentences.append(_sentence(f"{gate_text(gate)} holds: {', '.join(holds)}"))
+    if not engines:
+        return Verdict(None, "No engine was built", sentences)
+    count = "1 engine is" if len(engines) == 1 else f"{len(engines)} engines are"
+    return Verdict(None, f"{count} built", sentences)
 
 
 def _faster(result: MeasureResult, chosen: VariantResult | None = None) -> list[str]:

@@ -295,3 +295,31 @@ def test_what_is_wrong_for_good_is_told_before_what_may_pass(
         "Ready": ("False", "OutOfMemory"),
         "Reconciling": ("True", "Measuring"),
     }
+
+
+def test_job_that_finds_no_gpu_is_tried_again_and_then_stalls(
+    make_world: Callable[..., Any], messages: Any
+) -> None:
+    world = make_world(targets=[{"name": "l4"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    job = world.the_job(Stage.MEASURE, "l4")
+    code = REASONS[Reason.ACCELERATOR_NOT_FOUND].exit_code
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert code not in rules[1]["onExitCodes"]["values"]
+    told = messages.error(Reason.ACCELERATOR_NOT_FOUND, "the driver shows no GPU")
+    world.terminated_pod(job, told, exit_code=code)
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "AcceleratorNotFound"),
+        "Reconciling": ("True", "Measuring"),
+    }
+    world.end(job, "Failed", "BackoffLimitExceeded", "too many")
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "AcceleratorNotFound"),
+        "Stalled": ("True", "AcceleratorNotFound"),
+    }
+    said = world.condition("Ready")["message"]
+    assert said.startswith("Target l4: the driver shows no GPU. ")

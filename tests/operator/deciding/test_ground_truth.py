@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from present import present
 
 from mopt_api.plan import Stage
 from mopt_api.result import QualityReference, QualityResult, VariantReason, VariantState
@@ -44,7 +45,7 @@ def measured(messages: Any) -> Callable[..., str]:
         variants = [
             v if v.name == passing else v.model_copy(update=rejected) for v in summary.variants
         ]
-        baseline = summary.baseline.model_copy(
+        baseline = present(summary.baseline).model_copy(
             update={"quality": [quality], "message": words} | rejected
         )
         return encode(

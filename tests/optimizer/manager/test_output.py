@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from present import present
 
 from mopt_api.enums import ModelFormat, Precision, Runtime, TorchMode
 from mopt_api.plan import Credentials
@@ -184,7 +185,7 @@ def test_torchscript_source_is_served_by_its_other_forms(
         size_bytes=upscaler_ts.stat().st_size,
         format=ArtifactFormat.TORCH_SCRIPT,
     )
-    baseline = result.baseline.model_copy(update={"artifact": script})
+    baseline = present(result.baseline).model_copy(update={"artifact": script})
     result = result.model_copy(update={"baseline": baseline})
     loaded = manager().load_from_output(uri, result, "onnx")
     np.testing.assert_allclose(loaded(X), network.expected(X), atol=1e-5)
@@ -196,8 +197,8 @@ def test_what_is_no_result_is_told(
     manager: Manager, output: tuple[str, str, MeasureResult], network: NetworkFiles
 ) -> None:
     uri, _, result = output
-    assert result.baseline.artifact is not None
+    source = present(present(result.baseline).artifact)
     with pytest.raises(DataError, match=r"is no result\.json"):
-        manager().load_from_output(uri, result.baseline.artifact.digest)
+        manager().load_from_output(uri, source.digest)
     with pytest.raises(ObjectNotFound):
         manager().load_from_output(uri, f"sha256:{'1' * 64}")

@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 from html_page import HtmlPage
 from PIL import Image
+from present import present
 
 from mopt_api.enums import (
     ModelFormat,
@@ -255,7 +256,7 @@ def test_speed_is_measured_at_every_point_and_speedup_follows(
     measured: tuple[MeasureResult, str, list[str]],
 ) -> None:
     result = measured[0]
-    for variant in (result.baseline, *result.variants):
+    for variant in (present(result.baseline), *result.variants):
         if variant.state in (VariantState.PASSED, VariantState.REJECTED):
             assert [p.point for p in variant.points] == ["one", "four"]
             assert all(p.runs >= 10 and p.latency_ms.p50 > 0 for p in variant.points)
@@ -263,14 +264,14 @@ def test_speed_is_measured_at_every_point_and_speedup_follows(
             assert variant.points[1].dimensions == {"batch": 4, "height": 32, "width": 32}
             costs = [
                 objective_cost(v, ObjectiveMetric.LATENCY_P50, "one")
-                for v in (result.baseline, variant)
+                for v in (present(result.baseline), variant)
             ]
             assert costs[0] is not None
             assert costs[1] is not None
             assert variant.speedup == pytest.approx(costs[0] / costs[1])
             assert variant.peak_memory_bytes is not None
             assert 30 * 2**20 < variant.peak_memory_bytes < 4 * 2**30
-    baseline, ort_fp32 = result.baseline, result.variants[1]
+    baseline, ort_fp32 = present(result.baseline), result.variants[1]
     assert (baseline.peak_memory_bytes or 0) > (ort_fp32.peak_memory_bytes or 0)
 
 
@@ -281,11 +282,11 @@ def test_the_winner_passed_and_is_stored(
     passed = {v.name for v in result.variants if v.state is VariantState.PASSED}
     assert result.selected in passed | {"baseline"}
     assert MeasureResult.model_validate_json(bench.blobs.read(digest)) == result
-    for variant in (result.baseline, *result.variants):
+    for variant in (present(result.baseline), *result.variants):
         if variant.artifact is not None:
             assert bench.blobs.intact(variant.artifact.digest, variant.artifact.size_bytes)
-    assert result.baseline.artifact is not None
-    assert result.baseline.artifact.digest == f"sha256:{bench.plan.model.sha256}"
+    source = present(present(result.baseline).artifact)
+    assert source.digest == f"sha256:{bench.plan.model.sha256}"
 
 
 def test_the_page_tells_all_of_it(
@@ -295,7 +296,7 @@ def test_the_page_tells_all_of_it(
     page = HtmlPage((bench.root / "output" / page_key(digest)).read_text(encoding="utf-8"))
     assert page.faults == []
     assert all(value.startswith("data:image/webp;base64,") for value in page.references)
-    for variant in (result.baseline, *result.variants):
+    for variant in (present(result.baseline), *result.variants):
         assert variant.name in page.text
         assert variant.reason is None or REASONS[variant.reason] in page.text
         assert variant.message is None or " ".join(variant.message.split()) in page.text
@@ -324,7 +325,7 @@ def test_pictures_are_of_the_pixels(
 
 
 def test_the_calls_spread_is_recorded(measured: tuple[MeasureResult, str, list[str]]) -> None:
-    for point in measured[0].baseline.points:
+    for point in present(measured[0].baseline).points:
         assert len(point.quantiles_ms) == LATENCY_QUANTILES
         assert point.quantiles_ms == sorted(point.quantiles_ms)
         assert point.quantiles_ms[10] == pytest.approx(point.latency_ms.p50, rel=1e-3)
@@ -383,7 +384,7 @@ def test_an_onnx_source_has_onnx_runtime_as_baseline(
         }
     )
     result, _, _ = bench.measure(plan, tmp_path / "w")
-    assert result.baseline.runtime is Runtime.ONNX_RUNTIME
+    assert present(result.baseline).runtime is Runtime.ONNX_RUNTIME
     assert result.variants[0].quality[0].exact
     assert [q.metric for q in result.variants[0].quality] == [
         QualityMetric.PSNR,
@@ -406,9 +407,9 @@ def test_torchscript_runs_eagerly_as_baseline_and_as_variant(
         }
     )
     result, _, _ = bench.measure(plan, tmp_path / "w")
-    assert result.baseline.runtime is Runtime.PYTORCH
-    assert result.baseline.artifact is not None
-    assert result.baseline.artifact.format is ArtifactFormat.TORCH_SCRIPT
+    assert present(result.baseline).runtime is Runtime.PYTORCH
+    served = present(present(result.baseline).artifact)
+    assert served.format is ArtifactFormat.TORCH_SCRIPT
     again, ort_fp32 = result.variants
     assert [(q.worst, q.exact) for q in again.quality] == [(200.0, True), (1.0, True)]
     assert ort_fp32.state is VariantState.PASSED

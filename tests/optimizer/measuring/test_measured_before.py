@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from present import present
 
 from mopt_api.enums import (
     ModelFormat,
@@ -231,8 +232,7 @@ def damage_pictures(bench: Bench, result: MeasureResult, _: str) -> None:
 
 
 def damage_served_file(bench: Bench, result: MeasureResult, _: str) -> None:
-    assert result.baseline.artifact is not None
-    path = bench.path(result.baseline.artifact.digest)
+    path = bench.path(present(present(result.baseline).artifact).digest)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from present import present
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -245,7 +246,7 @@ def test_onnx_file_with_weights_beside_it_comes_as_a_tar(
     measuring = measure_plan(plan, summary.result).model_copy(update={"variants": VARIANTS[:1]})
     summary = jobs.run(measuring)
     assert isinstance(summary, MeasureSummary), summary
-    assert summary.baseline.runtime == Runtime.ONNX_RUNTIME
+    assert present(summary.baseline).runtime == Runtime.ONNX_RUNTIME
     assert [v.state for v in summary.variants] == [VariantState.PASSED]
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import pytest
 import report_results
 from html_page import HtmlPage
+from present import present
 
+from mopt_api.enums import Runtime, TargetKind
+from mopt_api.plan import measure_plan
 from mopt_api.result import (
     BASELINE,
+    QUALITY_OF_ENGINE,
     MeasureResult,
     QualityReference,
     SearchEntry,
     VariantReason,
     VariantState,
 )
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_optimizer.report_page import render_page
 from mopt_optimizer.report_page.verdicts import REASONS, gate_text
 
@@ -74,6 +79,49 @@ def test_every_picture_has_words(page: HtmlPage) -> None:
     assert all(found["alt"] for tag, found in page.attributes if tag == "img")
     pictures = sum(tag == "svg" and "role" in found for tag, found in page.attributes)
     assert page.elements.count("title") == pictures + 1
+
+
+def test_engines_that_were_only_built_are_told_without_figures_of_speed(
+    result: MeasureResult,
+) -> None:
+    engine = result.variants[0].model_copy(
+        update={
+            "state": VariantState.BUILT,
+            "runtime": Runtime.TENSORRT,
+            "message": QUALITY_OF_ENGINE,
+            "points": [],
+            "speedup": None,
+            "speedup_over_fastest_fp32": None,
+            "layer_datatypes": {"INT8": 18, "FP16": 19},
+        }
+    )
+    told = measure_plan(
+        ModelOptimizationSpec.model_validate(
+            {
+                "model": {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
+                "inputs": [{"name": "x", "shape": [1]}],
+            }
+        ),
+        target=result.target,
+        prepared=result.prepared,
+        output_uri="s3://optimized/m",
+        kind=TargetKind.BUILD_ONLY,
+        compute_capabilities=["8.9", "12.0"],
+    ).model_copy(update={"quality": report_results.GATES})
+    nothing = {"baseline": None, "selected": None, "objective_point": None, "crops": None}
+    built = result.model_copy(update={"variants": [engine], "plan": told.to_api()} | nothing)
+    page = HtmlPage(render_page(built, told, digest=report_results.DIGEST))
+    assert page.faults == []
+    for words in (
+        "1 engine is built",
+        "For compute capability 8.9, 12.0: built without the GPU, and never run.",
+        "layers read 18 INT8, 19 FP16",
+        "ONNX Runtime, from the ONNX file that the engine is built from",
+        gate_text(report_results.GATES[0]),
+    ):
+        assert words in page.text
+    for words in ("Objective", "Speed at point", "Speed against quality"):
+        assert words not in page.text
 
 
 def test_every_reason_has_words() -> None:
@@ -140,7 +188,7 @@ def test_the_same_result_is_the_same_page(result: MeasureResult) -> None:
 def test_by_ground_truth_the_baseline_is_judged_too() -> None:
     known = report_results.result()
     spoiled = known.variants[0]
-    baseline = known.baseline.model_copy(
+    baseline = present(known.baseline).model_copy(
         update={
             "state": VariantState.REJECTED,
             "reason": VariantReason.QUALITY_GATE,
@@ -188,9 +236,10 @@ def test_what_auto_left_out_is_told_with_its_reason(result: MeasureResult) -> No
 def test_an_unstable_measurement_says_so(result: MeasureResult) -> None:
     figure = "throttled 40% of the time, the least of 3 measurements"
     points = [
-        p.model_copy(update={"unstable": True, "message": figure}) for p in result.baseline.points
+        p.model_copy(update={"unstable": True, "message": figure})
+        for p in present(result.baseline).points
     ]
-    baseline = result.baseline.model_copy(update={"points": points})
+    baseline = present(result.baseline).model_copy(update={"points": points})
     assert f"Unstable: others had the CPU while it was measured ({figure})." in told(
         result.model_copy(update={"baseline": baseline})
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from html_page import HtmlPage
+from present import present
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.plan import PLAN_VARIABLE, Credentials, ReportPlan
@@ -177,9 +178,9 @@ def test_ground_truth_judges_the_baseline_anew(
     stored = blobs.put_bytes(json.dumps(before.to_api()).encode())
     gates = [{"metric": "PSNR", "minimum": minimum}]
     result, _ = report(plan(tmp_path, stored, quality=gates), {}, log)
-    assert (result.selected, result.baseline.state) == (selected, state)
+    assert (result.selected, present(result.baseline).state) == (selected, state)
     assert result.reference is QualityReference.GROUND_TRUTH
-    assert (result.baseline.message is None) == (state is VariantState.PASSED)
+    assert (present(result.baseline).message is None) == (state is VariantState.PASSED)
 
 
 def test_same_judgement_is_the_same_object(tmp_path: Path, digest: str, log: Log) -> None:
@@ -263,9 +264,9 @@ def test_a_target_is_unstable_where_the_point_that_is_judged_is(
     tmp_path: Path, blobs: Blobs, log: Log
 ) -> None:
     result = measured()
-    one, four = result.baseline.points
+    one, four = present(result.baseline).points
     disturbed = one.model_copy(update={"unstable": True, "message": "throttled 40% of the time"})
-    baseline = result.baseline.model_copy(update={"points": [disturbed, four]})
+    baseline = present(result.baseline).model_copy(update={"points": [disturbed, four]})
     stored = result.model_copy(update={"baseline": baseline})
     digest = blobs.put_bytes(json.dumps(stored.to_api()).encode())
     for point, expected in (("one", True), ("four", None)):
