@@ -104,7 +104,8 @@ class PreparePlan(ApiModel):
     )
     kinds: list[TargetKind] = Field(
         default=[TargetKind.CPU],
-        description="Of the targets; Auto's variants are the contenders on any of them.",
+        description="Of the targets: forms are made for all of them, and Auto's variants are the "
+        "contenders on any.",
     )
 
 
@@ -212,12 +213,12 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
     """
     if spec.data.calibration is None or _planned_references(spec.data.evaluation) is not None:
         return []
-    int8 = (
+    eight_bits = (
         v.quantization or Quantization()
         for v in variants
-        if v.precision is Precision.INT8 and v.runtime is not Runtime.PYTORCH
+        if v.precision in (Precision.INT8, Precision.FP8) and v.runtime is not Runtime.PYTORCH
     )
-    return spec.quality if any(fallback_gates(q, spec.quality) for q in int8) else []
+    return spec.quality if any(fallback_gates(q, spec.quality) for q in eight_bits) else []
 
 
 def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Variant]:
@@ -256,8 +257,7 @@ def prepare_plan(
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),
         search=None if spec.variants else facts,
-        # What is listed is prepared for whatever there is.
-        kinds=[TargetKind.CPU] if spec.variants else [k for k in TargetKind if k in kinds],
+        kinds=[kind for kind in TargetKind if kind in kinds],
     )
 
 

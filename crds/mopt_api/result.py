@@ -8,7 +8,15 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from .base import Digest, ObservedModel
-from .enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime, TorchMode
+from .enums import (
+    Aggregate,
+    ModelFormat,
+    Precision,
+    QualityMetric,
+    Runtime,
+    TargetKind,
+    TorchMode,
+)
 
 BASELINE = "baseline"
 
@@ -343,6 +351,12 @@ class PrepareResult(ObservedModel):
         description="Variant name to the name of the prepared artifact it runs."
     )
     skipped: list[SkippedVariant] = []
+    gpu_artifacts: dict[str, str] = Field(
+        default={}, description="Likewise on a GPU, of variants that run another one there."
+    )
+    gpu_skipped: list[SkippedVariant] = Field(
+        default=[], description="Likewise on a GPU, of variants that are made elsewhere."
+    )
     verifications: list[Verification] = []
     passes: list[PassReport] = []
     operators: dict[str, int] | None = Field(
@@ -356,6 +370,20 @@ class PrepareResult(ObservedModel):
         default=[], description="What this manifest was put together from."
     )
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+
+    def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
+        """Return variantArtifacts as they are on a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.variant_artifacts
+        without = {entry.name for entry in self.gpu_skipped}
+        found = {name: of for name, of in self.variant_artifacts.items() if name not in without}
+        return found | self.gpu_artifacts
+
+    def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
+        """Return what could not be built for a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.skipped
+        return [*self.gpu_skipped, *(e for e in self.skipped if e.name not in self.gpu_artifacts)]
 
 
 class PictureModel(ObservedModel):

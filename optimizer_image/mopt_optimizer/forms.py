@@ -13,6 +13,7 @@ from mopt_api.enums import (
     Runtime,
     TargetKind,
 )
+from mopt_api.plan import fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 
@@ -115,14 +116,15 @@ class Form(ObservedModel):
             return _HALVES[self.kind]
         if self.kind is FormKind.QDQ:
             return artifact_name(self.quantization, gates)
-        if self.kind.of_tensorrt:
-            precision = "int8" if self.kind is FormKind.TENSORRT_INT8 else "fp8"
-            calibrator = "best" if self.best else None
-            made = artifact_name(self.quantization, gates, calibrator=calibrator)
-            return f"tensorrt-{precision}-{made.removeprefix('int8-')}"
         scales = "perchannel" if self.quantization.per_channel else "pertensor"
         parts = ["int8", "nncf"]
-        if self.kind is FormKind.TORCH_INT8:
+        if self.kind.of_tensorrt:
+            calibrator = "best" if self.best else self.quantization.calibrator.lower()
+            # FP8 has one scale for a weight in any case.
+            int8 = self.kind is FormKind.TENSORRT_INT8
+            parts = ["tensorrt", *(["int8", calibrator, scales] if int8 else ["fp8", calibrator])]
+            parts += ["gated"] * bool(fallback_gates(self.quantization, list(gates)))
+        elif self.kind is FormKind.TORCH_INT8:
             parts = ["torch", "int8", self.quantization.mode.lower(), scales]
         elif self.kind in LINEAR:
             precision = "int8" if self.kind is FormKind.TORCH_LINEAR_INT8 else "fp8"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from mopt_api.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.result import Artifact, PrepareResult, StepOutcome
+from mopt_api.suiting import lack_of_kind
 from mopt_api.variants import Variant
 
 from ._child import ChildDied, MemoryExceeded, run_child
@@ -45,6 +46,8 @@ _SAYS = (
     "artifacts",
     "variant_artifacts",
     "skipped",
+    "gpu_artifacts",
+    "gpu_skipped",
     "calibration_digest",
     "calibration_samples",
     "software",
@@ -260,18 +263,18 @@ class Preparation:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
         plan, samples = self._plan, self._samples
-        mapping, skipped = assign(
+        assigned = assign(
             variants,
             plan.model.format,
             forms,
             calibrated=samples is not None,
             gates=plan.quality,
+            kinds=plan.kinds,
         )
         result = PrepareResult(
             source=export.source,
             artifacts=prepared_artifacts([export, *forms]),
-            variant_artifacts=mapping,
-            skipped=skipped,
+            **vars(assigned),
             verifications=export.verifications,
             passes=export.passes,
             operators=export.operators,
@@ -308,8 +311,13 @@ def manifest_bytes(result: PrepareResult) -> bytes:
 
 
 def wanted_forms(plan: PreparePlan) -> list[Form]:
-    """Return the forms that a plan's variants run, each once."""
-    wanted = (form_of(v) for v in plan.variants if unfit(v, plan.model.format) is None)
+    """Return the forms that a plan's variants run on its targets, each once."""
+    wanted = (
+        form_of(variant, kind)
+        for variant in plan.variants
+        for kind in plan.kinds
+        if lack_of_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
+    )
     return list({form.name(plan.quality): form for form in wanted if form}.values())
 
 

@@ -61,22 +61,15 @@ def needs_samples(quantization: Quantization) -> bool:
     return quantization.mode is QuantizationMode.STATIC
 
 
-def artifact_name(
-    quantization: Quantization,
-    gates: Sequence[QualityGate] = (),
-    *,
-    calibrator: str | None = None,
-) -> str:
+def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ()) -> str:
     """Return what names the prepared artifact of these options, such as int8-minmax-perchannel.
 
     Options that make the same file have the same name, others another.
 
     Args:
         gates: The plan's, the same for all options.
-        calibrator: What static ranges are called after; None is the options' own.
     """
-    calibrator = calibrator or quantization.calibrator.lower()
-    kind = calibrator if needs_samples(quantization) else "dynamic"
+    kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
     parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
     if fallback_gates(quantization, list(gates)):
         parts.append("gated")

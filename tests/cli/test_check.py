@@ -146,8 +146,8 @@ def test_reasons_are_those_of_the_stages() -> None:
         for v in variants
         if (form := form_of(v)) and not form.needs_samples
     ]
-    _, skipped = assign(variants, ModelFormat.ONNX, made, calibrated=False)
-    expected = {s.name: s.reason for s in skipped}
+    found = assign(variants, ModelFormat.ONNX, made, calibrated=False)
+    expected = {s.name: s.reason for s in found.skipped}
     for variant in variants:
         if result := cannot_run(variant, ["avx2"], "12.2.0"):
             expected[variant.name] = result.reason  # type: ignore[assignment]

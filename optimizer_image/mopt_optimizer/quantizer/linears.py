@@ -195,7 +195,7 @@ def _nothing_to_do(kind: LinearType, kept: dict[str, str], others: int) -> str:
     stay = "; ".join(f"{name} {why}" for name, why in list(kept.items())[:4])
     if stay:
         return f"no Linear can be in {kind}: {stay}"
-    layers = f", and has {others} convolutions, which stay as they are" if others else ""
+    layers = f"; its convolutions, {others} of them, stay as they are" if others else ""
     return f"the model has no Linear, which alone PyTorch computes in {kind} on a GPU{layers}"
 
 

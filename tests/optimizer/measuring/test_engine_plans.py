@@ -10,13 +10,14 @@ from mopt_optimizer._errors import SpecError
 from mopt_optimizer.engine_plans import engine_config, engine_shapes
 
 
-@pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.FP8])
+@pytest.mark.parametrize("precision", list(Precision))
 def test_a_config_has_the_precision_of_its_variant(precision: Precision) -> None:
     assert engine_config(precision).precision is precision
 
 
 def test_what_is_not_in_8_bits_is_in_16() -> None:
     assert engine_config(Precision.INT8).fp16_mode
+    assert engine_config(Precision.FP8).fp16_mode
 
 
 def test_a_config_names_the_gpus_that_are_elsewhere() -> None:

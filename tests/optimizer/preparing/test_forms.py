@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
 
 from mopt_api.candidates import SearchAim, SearchFacts, contenders
-from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.result import VariantReason, VariantState
+from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.result import PrepareResult, SourceInfo, VariantReason, VariantState
 from mopt_api.spec import QualityGate
+from mopt_api.suiting import lack_of_kind
 from mopt_api.variants import Variant
 from mopt_optimizer._prepare_child import Quantized
-from mopt_optimizer.assigning import assign, unfit
+from mopt_optimizer.assigning import Assigned, assign, unfit
 from mopt_optimizer.forms import form_of
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
@@ -49,7 +51,7 @@ NAMES: list[tuple[Variant, str | None]] = [
     (variant("TensorRT", "INT8"), "tensorrt-int8-best-perchannel-gated.onnx"),
     (int8("TensorRT"), "tensorrt-int8-minmax-perchannel-gated.onnx"),
     (int8("TensorRT", perChannel=False, fallback="Off"), "tensorrt-int8-minmax-pertensor.onnx"),
-    (variant("TensorRT", "FP8"), "tensorrt-fp8-best-perchannel-gated.onnx"),
+    (variant("TensorRT", "FP8"), "tensorrt-fp8-best-gated.onnx"),
     (
         variant("ONNXRuntime", "INT8", executionProvider="TensorRT"),
         "tensorrt-int8-best-perchannel-gated.onnx",
@@ -62,6 +64,27 @@ NAMES: list[tuple[Variant, str | None]] = [
     (int8("PyTorch"), "torch-int8-static-perchannel.pt2"),
     (int8("PyTorch", mode="Dynamic", perChannel=False), "torch-int8-dynamic-pertensor.pt2"),
 ]
+
+
+ON_A_GPU: list[tuple[Variant, str | None]] = [
+    (variant("PyTorch", "INT8"), "torch-linear-int8-perchannel.pt2"),
+    (int8("PyTorch", perChannel=False), "torch-linear-int8-pertensor.pt2"),
+    (variant("PyTorch", "FP8"), "torch-linear-fp8-perchannel.pt2"),
+]
+
+
+@pytest.mark.parametrize(("chosen", "file"), ON_A_GPU)
+def test_pytorchs_8_bits_on_a_gpu_are_of_linear(chosen: Variant, file: str) -> None:
+    form = form_of(chosen, TargetKind.GPU)
+    assert form is not None
+    assert f"{form.name()}{form.suffix}" == file
+    assert not form.uses_samples
+
+
+def test_all_other_forms_are_the_same_on_a_gpu() -> None:
+    for chosen, _ in NAMES:
+        if chosen.precision != "INT8" or chosen.runtime != "PyTorch":
+            assert form_of(chosen, TargetKind.GPU) == form_of(chosen)
 
 
 @pytest.mark.parametrize(("chosen", "file"), NAMES)
@@ -133,19 +156,69 @@ def test_each_variant_gets_its_file_or_a_reason() -> None:
         Quantized(name="torch-int8-dynamic-perchannel", error="no Linear"),
         Quantized(name="fp16", file="fp16.onnx"),
     ]
-    mapping, skipped = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
-    assert mapping == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
+    found = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
+    assert found.variant_artifacts == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
     missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-    assert {s.name: (s.state, s.reason) for s in skipped} == {
+    assert {s.name: (s.state, s.reason) for s in found.skipped} == {
         "torch8": missing,
         "nncf": missing,
         "dynamic": (VariantState.FAILED, VariantReason.BUILD_FAILED),
     }
 
 
+def assigned(kinds: list[TargetKind], *made: Quantized) -> Assigned:
+    chosen = {
+        "rt": variant("TensorRT", "FP16"),
+        "ov": variant("OpenVINO", "FP32"),
+        "torch8": int8("PyTorch", mode="Dynamic"),
+    }
+    variants = [v.model_copy(update={"name": name}) for name, v in chosen.items()]
+    return assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False, kinds=kinds)
+
+
+ON_CPU = Quantized(name="torch-int8-dynamic-perchannel", file="a.pt2")
+ON_GPU = Quantized(name="torch-linear-int8-perchannel", file="b.pt2")
+FP16 = Quantized(name="fp16", file="fp16.onnx")
+
+
+def test_a_variant_that_no_target_runs_has_no_file() -> None:
+    found = assigned([TargetKind.CPU], ON_CPU)
+    assert found.variant_artifacts == {"ov": "fp32", "torch8": ON_CPU.name}
+    ((name, reason),) = ((s.name, s.reason) for s in found.skipped)
+    assert (name, reason) == ("rt", VariantReason.NO_ACCELERATOR)
+    assert assigned([TargetKind.BUILD_ONLY], FP16).variant_artifacts == {"rt": "fp16"}
+
+
+def test_each_kind_of_target_has_the_form_that_is_for_it() -> None:
+    found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, ON_GPU, FP16)
+    assert found.variant_artifacts == {"rt": "fp16", "ov": "fp32", "torch8": ON_CPU.name}
+    assert found.gpu_artifacts == {"torch8": ON_GPU.name}
+    assert found.skipped == found.gpu_skipped == []
+    alone = assigned([TargetKind.GPU], ON_GPU, FP16)
+    assert alone.variant_artifacts == {"rt": "fp16", "torch8": ON_GPU.name}
+    assert alone.gpu_artifacts == {}
+
+
+def test_what_fails_for_gpus_alone_is_told_for_them_alone() -> None:
+    failed = Quantized(name=ON_GPU.name, error="no Linear")
+    found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, failed, FP16)
+    result = PrepareResult(
+        source=SourceInfo(sha256="0" * 64, format=ModelFormat.EXPORTED_PROGRAM, size_bytes=1),
+        artifacts=[],
+        **vars(found),
+    )
+    assert result.artifacts_on(TargetKind.CPU)["torch8"] == ON_CPU.name
+    assert result.artifacts_on(TargetKind.GPU) == {"rt": "fp16", "ov": "fp32"}
+    assert result.skipped_on(TargetKind.CPU) == []
+    assert [s.message for s in result.skipped_on(TargetKind.GPU)] == ["no Linear"]
+
+
 def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:
     for model_format in ModelFormat:
-        for aim in SearchAim:
+        for kind, aim in product(TargetKind, SearchAim):
             for calibrated in (True, False):
-                facts = SearchFacts(model_format=model_format, calibrated=calibrated, aim=aim)
+                facts = SearchFacts(
+                    model_format=model_format, calibrated=calibrated, aim=aim, kind=kind
+                )
+                assert [v.name for v in contenders(facts) if lack_of_kind(v, kind)] == []
                 assert [v.name for v in contenders(facts) if unfit(v, model_format)] == []

@@ -34,6 +34,7 @@ FORMS = {
         FormKind.ONNX_BF16,
         FormKind.NNCF,
         FormKind.TENSORRT_INT8,
+        FormKind.TENSORRT_FP8,
         FormKind.TORCH_FP16,
         FormKind.TORCH_BF16,
         FormKind.TORCH_INT8,
@@ -135,6 +136,17 @@ def test_tensorrt_int8_reads_int8_in_layers_alone_and_computes_the_rest_in_fp16(
     assert graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
+def test_tensorrt_fp8_reads_e4m3_in_layers_alone(material: Material, tmp_path: Path) -> None:
+    report = make(FORMS[FormKind.TENSORRT_FP8], material, tmp_path / "fp8.onnx")
+    assert report.quantized_nodes == 2
+    graph = onnx.load(tmp_path / "fp8.onnx").graph
+    made = {name: node for node in graph.node for name in node.output}
+    types = {t.name: t.data_type for t in graph.initializer}
+    weights = [made[n.input[1]].input[0] for n in graph.node if n.op_type == "Conv"]
+    assert [types[name] for name in weights] == [TensorProto.FLOAT8E4M3FN] * 2
+    assert graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
 def test_layers_that_gates_leave_out_are_fp16_and_excluded_ones_fp32(
     material: Material, tmp_path: Path
 ) -> None:
@@ -197,6 +209,8 @@ def excluding(kind: FormKind, *names: str) -> Form:
         (excluding(FormKind.NNCF, "Gemm"), "'Gemm', which is no node and no operator"),
         (excluding(FormKind.TENSORRT_INT8, "Gemm"), "'Gemm', which is no node and no operator"),
         (excluding(FormKind.TENSORRT_INT8, "Conv"), "no node that INT8 can speed up"),
+        (Form(kind=FormKind.TORCH_LINEAR_INT8), "no Linear, which alone .* convolutions, 2"),
+        (Form(kind=FormKind.TORCH_LINEAR_FP8), "no Linear, which alone .* in FP8 on a GPU"),
         (excluding(FormKind.TORCH_INT8, "head"), "'head' matches no module; there are"),
         (excluding(FormKind.TORCH_INT8, "body"), "no module was quantized"),
     ],

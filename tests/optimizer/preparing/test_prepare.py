@@ -475,9 +475,9 @@ def test_failed_quantization_fails_its_variants_only() -> None:
         Quantized(name="int8-minmax-perchannel", error="no kernel"),
         Quantized(name="int8-percentile-perchannel", file="x.onnx"),
     ]
-    mapping, skipped = assign(variants, ModelFormat.ONNX, results, calibrated=True)
-    assert mapping == {"a": "fp32", "c": "int8-percentile-perchannel"}
-    (failed,) = skipped
+    found = assign(variants, ModelFormat.ONNX, results, calibrated=True)
+    assert found.variant_artifacts == {"a": "fp32", "c": "int8-percentile-perchannel"}
+    (failed,) = found.skipped
     assert (failed.name, failed.state) == ("b", VariantState.FAILED)
     assert (failed.reason, failed.message) == (VariantReason.BUILD_FAILED, "no kernel")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mopt_api.candidates import SearchFacts, contenders
-from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
@@ -53,6 +53,7 @@ def other_plans(plan: PreparePlan) -> dict[str, PreparePlan]:
         "dimensions": sizes,
         "variants": plan.variants[:1],
         "search": AUTO,
+        "kinds": [TargetKind.GPU],
         "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=41)],
         "output_uri": "s3://here/elsewhere",
     }
@@ -111,6 +112,9 @@ def test_export_follows_the_model_and_what_exports_it(plan: PreparePlan) -> None
         (FORMS[FormKind.ONNX_BF16], {"fp32", "calibration_digest"}),
         (FORMS[FormKind.TENSORRT_INT8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
         (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions"}),
+        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_LINEAR_INT8], {"model", "inputs", "dimensions"}),
+        (FORMS[FormKind.TORCH_LINEAR_FP8], {"model", "inputs", "dimensions"}),
         (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions"}),
         (
             FORMS[FormKind.TORCH_INT8],
@@ -136,6 +140,8 @@ def test_form_follows_what_it_is_made_from(
             {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "scikit-image"},
         ),
         (FormKind.TORCH_FP16, {"torch", "torchao"}),
+        (FormKind.TORCH_LINEAR_INT8, {"torch"}),
+        (FormKind.TORCH_LINEAR_FP8, {"torch"}),
         (FormKind.TORCH_BF16, {"torch", "torchao"}),
         (FormKind.TORCH_INT8, {"torch", "torchao", "pillow"}),
     ],
@@ -179,7 +185,7 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
     key = manifest_key(plan, SAMPLES, SOFTWARE)
     others = other_plans(plan).items()
     changed = {name for name, other in others if manifest_key(other, SAMPLES, SOFTWARE) != key}
-    assert changed == {"model", "inputs", "dimensions", "search", "variants", "quality"}
+    assert changed == {"model", "inputs", "dimensions", "search", "kinds", "variants", "quality"}
     assert manifest_key(plan, None, SOFTWARE) != key
     assert tools(lambda software: manifest_key(plan, SAMPLES, software)) == SOFTWARE.keys()
 
