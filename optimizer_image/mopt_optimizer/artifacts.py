@@ -10,6 +10,7 @@ from mopt_api.result import Artifact, ArtifactFormat, ExternalData
 from .blobs import Blobs
 from .graph_files import data_files
 from .sources import MODEL_SUFFIXES
+from .tensorrt_engines.manifest import MANIFEST_SUFFIX
 
 ONNX_FILE = "model.onnx"
 """What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
@@ -30,6 +31,26 @@ def put_model(blobs: Blobs, path: Path) -> Artifact:
         size_bytes=path.stat().st_size,
         format=ArtifactFormat.EXPORTED_PROGRAM,
         uri=blobs.uri(digest),
+    )
+
+
+def put_engine(blobs: Blobs, path: Path) -> Artifact:
+    """Store a TensorRT engine, after the manifest beside it, which says where it may run.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    beside = path.with_name(f"{path.name}{MANIFEST_SUFFIX}")
+    manifest = ExternalData(
+        path=beside.name, digest=blobs.put_file(beside), size_bytes=beside.stat().st_size
+    )
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size + manifest.size_bytes,
+        format=ArtifactFormat.TENSORRT_ENGINE,
+        uri=blobs.uri(digest),
+        external_data=[manifest],
     )
 
 

@@ -27,15 +27,13 @@ from mopt_api.enums import Precision, Runtime
 from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
 
-from ._child import child_environ
+from ._child import WATCH_SECONDS, child_environ
 from ._errors import DiskError
 
 _READ_BYTES = 65536
 _STOP_SECONDS = 5.0
 _LOG_TAIL_BYTES = 4096
 MAX_MESSAGE = 1024
-# Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
-_WATCH_SECONDS = 0.05
 _MEMORY_END = 0.92
 
 
@@ -121,6 +119,21 @@ def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
         name = signal.Signals(-returncode).name
         return VariantFailure(VariantReason.CRASHED, f"ended by {name}{last}")
     return VariantFailure(VariantReason.CRASHED, f"exited with status {returncode}{last}")
+
+
+def memory_failure(share: float | None) -> VariantFailure | None:
+    """Return why a variant is ended before the kernel ends the container; None while it need not.
+
+    Args:
+        share: Of the container's memory limit that is in use; None where it is not known.
+    """
+    if share is None or share <= _MEMORY_END:
+        return None
+    return VariantFailure(
+        VariantReason.OUT_OF_MEMORY,
+        f"ended at {share:.0%} of the container's memory limit, before the kernel "
+        "would end the container",
+    )
 
 
 class VariantProcess:
@@ -248,14 +261,10 @@ class VariantProcess:
                 self._process.kill()
                 raise VariantFailure(VariantReason.TIMED_OUT, f"no answer within {timeout:g} s")
             share = self._memory_share()
-            if share is not None and share > _MEMORY_END:
+            if (full := memory_failure(share)) is not None:
                 self._process.kill()
-                raise VariantFailure(
-                    VariantReason.OUT_OF_MEMORY,
-                    f"ended at {share:.0%} of the container's memory limit, before the kernel "
-                    "would end the container",
-                )
-            pause = left if share is None else min(left, _WATCH_SECONDS)
+                raise full
+            pause = left if share is None else min(left, WATCH_SECONDS)
             if not select.select([descriptor], [], [], pause)[0]:
                 continue
             received = os.read(descriptor, _READ_BYTES)

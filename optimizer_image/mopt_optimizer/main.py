@@ -18,6 +18,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
+from mopt_api.enums import TargetKind
 from mopt_api.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.termination import (
@@ -106,6 +107,10 @@ def _run(plan: JobPlan, environ: Mapping[str, str], workdir: Path, log: Log) -> 
         from .report import report
 
         return summarize_measure(*report(plan, environ, log))
+    if plan.kind is TargetKind.BUILD_ONLY:
+        from .build_only import build_engines
+
+        return summarize_measure(*build_engines(plan, environ, workdir, log))
     from .measure import measure
 
     return summarize_measure(*measure(plan, environ, workdir, log))

@@ -39,6 +39,7 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.selection import select
+from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
@@ -135,8 +136,28 @@ class Files:
     prepared: Mapping[str, tuple[Artifact, Path]]
 
 
+@dataclass(frozen=True)
+class Bench:
+    """What the trials of a run are made of.
+
+    Attributes:
+        ranges: Quality metrics to compute, each with its data range.
+        gallery: Collects pictures; None for none.
+    """
+
+    field: Field
+    manifest: PrepareResult
+    files: Files
+    samples: Samples | None
+    truth: References | None
+    hardware: Hardware
+    ranges: Mapping[QualityMetric, float]
+    gallery: Gallery | None
+    attempts: Attempts
+
+
 class Measurement:
-    """One run of the stage."""
+    """One run of the stage; also what build_only.EngineBuilding does otherwise."""
 
     def __init__(
         self, plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
@@ -163,7 +184,7 @@ class Measurement:
         hardware = self._system.hardware(self._environ)
         if plan.benchmark.threads is not None:
             hardware = hardware.model_copy(update={"threads": plan.benchmark.threads})
-        software = software_versions()
+        software = self._software()
         samples = self._samples()
         truth = self._references(samples)
         key = content_key(
@@ -177,16 +198,25 @@ class Measurement:
         if known := measured_before(self._blobs, key, plan, self._log):
             return known
 
+        field = field_of(plan, manifest, hardware, software)
         with timings.step("fetch", "fetching the model and its prepared forms"):
-            files = self._files(manifest)
+            files = self._files(manifest, field)
         before = self._system.counters()
         with timings.step("trials", "opening, comparing and timing"):
             gallery = self._gallery(ranges)
-            field = field_of(plan, manifest, hardware, software)
             self._tell(field)
-            baseline, variants = self._try(
-                field, manifest, files, samples, truth, hardware, ranges, gallery
+            bench = Bench(
+                field=field,
+                manifest=manifest,
+                files=files,
+                samples=samples,
+                truth=truth,
+                hardware=hardware,
+                ranges=ranges,
+                gallery=gallery,
+                attempts=self._attempts(),
             )
+            baseline, variants = self._try(bench)
         disturbed = disturbance(before, self._system.counters())
         reference = None
         if samples:
@@ -208,7 +238,7 @@ class Measurement:
             baseline=selection.baseline,
             variants=selection.variants,
             selected=selection.selected,
-            objective_point=objective_point(plan.objective, plan.benchmark),
+            objective_point=objective_point(plan.objective, plan.benchmark) if baseline else None,
             evaluation_digest=samples.digest if samples else None,
             evaluation_samples=len(samples.inputs) if samples else None,
             reference=reference,
@@ -225,8 +255,14 @@ class Measurement:
         self._blobs.index_put(key, digest)
         # After the index: a page that fails does not cost the measurement.
         publish(self._blobs, digest, plan, self._log)
-        self._log("measure", f"selected {result.selected}", digest=digest)
+        self._log("measure", self._outcome(result), digest=digest)
         return result, digest
+
+    def _software(self) -> dict[str, str]:
+        return software_versions()
+
+    def _outcome(self, result: MeasureResult) -> str:
+        return f"selected {result.selected}"
 
     def _tell(self, field: Field) -> None:
         for entry in field.search:
@@ -283,10 +319,12 @@ class Measurement:
                 self._environ,
             )
 
-    def _files(self, manifest: PrepareResult) -> Files:
-        """Fetch and verify every file; the source goes to the output too, to be served."""
+    def _files(self, manifest: PrepareResult, field: Field) -> Files:
+        """Fetch and verify every file that is run; the source goes to the output too, to be
+        served."""
         model = self._plan.model
-        needed = set(manifest.variant_artifacts.values())
+        tried = {variant.name for variant in field.variants} - field.known.keys()
+        needed = {form for name, form in manifest.variant_artifacts.items() if name in tried}
         size = manifest.source.size_bytes
         # What torch opens is a checked copy; an ONNX model of this size is a tar, and unpacked.
         copied = model.format is not ModelFormat.ONNX or size > MAX_ONNX_BYTES
@@ -328,71 +366,83 @@ class Measurement:
             raise SpecError(f"variant {variant.name} is not among those that prepare made")
         return files.prepared[name]
 
-    def _try(
-        self,
-        field: Field,
-        manifest: PrepareResult,
-        files: Files,
-        samples: Samples | None,
-        truth: References | None,
-        hardware: Hardware,
-        ranges: Mapping[QualityMetric, float],
-        gallery: Gallery | None,
-    ) -> tuple[VariantResult, list[VariantResult]]:
+    def _try(self, bench: Bench) -> tuple[VariantResult | None, list[VariantResult]]:
         """Return the results of the baseline and, in the plan's order, of the variants."""
-        plan = self._plan
+        inputs = self._plan.inputs
+        trials, known = self._trials(bench)
+        points = benchmark_points(self._plan.benchmark, self._plan.dimensions)
+        baseline = self._run_trials(bench, trials, points=points, prunes=bench.field.prunes)
+        known |= {name: trial.result(points, inputs) for name, trial in trials.items()}
+        return baseline.result(points, inputs), [known[v.name] for v in bench.field.variants]
 
-        def compared() -> Comparison:
-            return Comparison(ranges, required=bool(plan.quality))
-
-        def by_truth() -> Comparison | None:
-            return compared() if truth else None
-
-        attempts = self._attempts()
-        known = dict(field.known)
-        trials: dict[str, Trial] = {}
-        for variant in field.variants:
+    def _trials(self, bench: Bench) -> tuple[dict[str, Trial], dict[str, VariantResult]]:
+        """Return who is tried, and the results of the others by name."""
+        known, trials = dict(bench.field.known), dict[str, Trial]()
+        for variant in bench.field.variants:
             name = variant.name
             if name in known:
                 continue
-            if (failure := attempts.failure(name)) is not None:
+            if (failure := bench.attempts.failure(name)) is not None:
                 known[name] = without_figures(
                     variant, VariantState.FAILED, failure.reason, str(failure)
                 )
                 continue
-            artifact, path = self._file_of(variant, manifest, files)
+            artifact, path = self._file_of(variant, bench.manifest, bench.files)
             trials[name] = Trial(
-                variant, artifact, path, compared(), by_truth(), alone=attempts.alone(name)
+                variant,
+                artifact,
+                path,
+                self._comparison(bench),
+                self._comparison(bench) if bench.truth else None,
+                alone=bench.attempts.alone(name),
             )
+        return trials, known
+
+    def _comparison(self, bench: Bench) -> Comparison:
+        return Comparison(bench.ranges, required=bool(self._plan.quality))
+
+    def _run_trials(
+        self,
+        bench: Bench,
+        trials: Mapping[str, Trial],
+        *,
+        points: list[BenchmarkPoint],
+        prunes: bool = False,
+    ) -> Trial:
+        """Compare with the model as it came, and time at the points, if there are any.
+
+        Returns:
+            The model as it came.
+        """
+        plan, files, samples, truth = self._plan, bench.files, bench.samples, bench.truth
         baseline = Trial(
             baseline_variant(plan.model.format),
             files.source,
             files.source_path,
             Comparison({}),
-            by_truth(),
+            self._comparison(bench) if truth else None,
         )
-        points = benchmark_points(plan.benchmark, plan.dimensions)
         scratch = self._workdir / "arrays"
         scratch.mkdir(parents=True, exist_ok=True)
-        memory = hardware.memory_bytes
+        memory = bench.hardware.memory_bytes
         setup = Setup(
             inputs=plan.inputs,
             samples=samples.inputs if samples else [],
             points=points,
             warmup_seconds=plan.benchmark.warmup_seconds,
             min_duration_seconds=plan.benchmark.min_duration_seconds,
-            threads=hardware.threads or 1,
+            threads=bench.hardware.threads or 1,
             memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
-            start=self._starter(attempts),
-            attempts=attempts,
+            start=self._starter(bench.attempts),
+            attempts=bench.attempts,
             counters=judged_counters(
-                self._system.counters, hardware.threads or 1, self._system.usable_cpus()
+                self._system.counters, bench.hardware.threads or 1, self._system.usable_cpus()
             ),
             workdir=scratch,
             log=self._log,
             truth=truth.read if truth else None,
-            gallery=gallery,
-            prunes=field.prunes,
+            gallery=bench.gallery,
+            prunes=prunes,
         )
         try:
             Trials(setup, baseline, list(trials.values())).run()
@@ -400,9 +450,7 @@ class Measurement:
             raise SpecError(f"quality: {error}; leave SSIM out") from error
         except NoClasses as error:
             raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
-        for name, trial in trials.items():
-            known[name] = trial.result(points, plan.inputs)
-        return baseline.result(points, plan.inputs), [known[v.name] for v in field.variants]
+        return baseline
 
     def _starter(self, attempts: Attempts) -> Callable[[Opening], VariantProcess]:
         folder = self._workdir / "processes"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mopt_api.candidates import Candidate, SearchAim, search
-from mopt_api.enums import Precision
+from mopt_api.enums import Precision, TargetKind
 from mopt_api.plan import MeasurePlan, effective_torch_mode
 from mopt_api.result import (
     Hardware,
@@ -16,6 +16,7 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
+from mopt_api.suiting import lack_of_kind
 from mopt_api.variants import Variant
 
 from .compilers import COMPILER
@@ -122,7 +123,13 @@ def field_of(
             known[variant.name] = without_figures(
                 variant, VariantState.SKIPPED, candidate.lacks, candidate.reason
             )
-        elif (result := cannot_run(variant, hardware.cpu_features, compiler)) is not None:
+        elif (lack := lack_of_kind(variant, plan.kind)) is not None:
+            known[variant.name] = without_figures(
+                variant, VariantState.SKIPPED, lack.reason, lack.message
+            )
+        elif plan.kind is TargetKind.CPU and (
+            result := cannot_run(variant, hardware.cpu_features, compiler)
+        ):
             known[variant.name] = result
     return Field(
         variants=shown,

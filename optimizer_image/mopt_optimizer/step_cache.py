@@ -1,4 +1,4 @@
-"""Results of the steps of prepare, kept in the output store: each is found again by its key.
+"""Results of the steps of prepare, and engines, in the output store: found again by their keys.
 
 An entry is an object in JSON, which names its key and artifacts by digest, and an index from the
 key to it. Artifacts are stored first and the index last, so that whoever finds an entry finds all
@@ -67,7 +67,14 @@ class FormEntry(Entry):
     report: QuantizationReport | None = None
 
 
-EntryT = TypeVar("EntryT", ExportEntry, FormEntry)
+class EngineEntry(Entry):
+    """A TensorRT engine; of one that cannot be built, why: it would fail again."""
+
+    error: str | None = None
+    layer_datatypes: dict[str, int] = {}
+
+
+EntryT = TypeVar("EntryT", ExportEntry, FormEntry, EngineEntry)
 
 
 class StepCache:
@@ -77,9 +84,15 @@ class StepCache:
         steps: What became of each step so far, in their order.
     """
 
-    def __init__(self, blobs: Blobs, log: Log) -> None:
+    def __init__(self, blobs: Blobs, log: Log, stage: str = "prepare") -> None:
+        """Look up and store there.
+
+        Args:
+            stage: Whose steps they are, in the log.
+        """
         self._blobs = blobs
         self._log = log
+        self._stage = stage
         self.steps: list[PrepareStep] = []
 
     def export(self, key: str) -> ExportEntry | None:
@@ -89,6 +102,18 @@ class StepCache:
     def form(self, key: str) -> FormEntry | None:
         """Return the form of a key, if it is stored, all of it undamaged."""
         return self._served(key, FormEntry)
+
+    def engine(self, key: str) -> EngineEntry | None:
+        """Return the engine of a key, if it is stored, all of it undamaged."""
+        return self._served(key, EngineEntry)
+
+    def put_engine(self, entry: EngineEntry) -> EngineEntry:
+        """Store an engine's entry, after its artifact.
+
+        Raises:
+            StoreError.
+        """
+        return self._put(entry)
 
     def put_export(self, key: str, made: Exported, folder: Path) -> ExportEntry:
         """Store the FP32 file that a child made in a folder.
@@ -153,7 +178,7 @@ class StepCache:
     def _note(self, entry: Entry, outcome: StepOutcome, words: str) -> None:
         step = PrepareStep(name=entry.name, outcome=outcome, seconds=entry.seconds)
         self.steps.append(step)
-        self._log("prepare", f"{entry.name}: {words}", name=entry.name, outcome=outcome.value)
+        self._log(self._stage, f"{entry.name}: {words}", name=entry.name, outcome=outcome.value)
 
 
 def prepared_artifacts(entries: Sequence[Entry]) -> list[PreparedArtifact]:

@@ -1,4 +1,5 @@
-"""What each step of prepare depends on, as the name that its result is found again under. Pure."""
+"""What each step of prepare, and each engine, depends on: the name that its result is found again
+under. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Collection, Mapping
 from importlib import metadata
 from typing import Any
 
-from mopt_api.enums import ModelFormat
+from mopt_api.enums import ModelFormat, Precision
 from mopt_api.plan import PreparePlan, fallback_gates
 from mopt_api.spec import QualityGate
 
@@ -119,6 +120,34 @@ def form_key(
         # PyTorch's INT8 is written for the width of the CPU's sums; the search runs on them.
         document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
     return _name("step-form", document | _tools(tools, software))
+
+
+def engine_key(
+    onnx: str,
+    *,
+    precision: Precision,
+    shapes: Mapping[str, Any],
+    compute_capabilities: Collection[str],
+    tensorrt: str,
+    software: Mapping[str, str],
+) -> str:
+    """Return the index name of an engine.
+
+    Args:
+        onnx: What identifies the typed file that it is built from: the model, the data and the
+            variant's options are in it.
+        shapes: As TensorRT takes them.
+        compute_capabilities: GPUs that it is built for.
+        tensorrt: Which one builds, with its version.
+    """
+    document = {
+        "onnx": onnx,
+        "precision": precision,
+        "shapes": {name: [list(shape) for shape in shapes[name]] for name in shapes},
+        "computeCapabilities": sorted(compute_capabilities),
+        "tensorrt": tensorrt,
+    }
+    return _name("step-engine", document | _tools(("onnx",), software))
 
 
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:

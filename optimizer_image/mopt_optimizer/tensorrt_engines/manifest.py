@@ -27,7 +27,7 @@ from .gpus import Gpu
 from .profiles import ShapeProfile, Tensor
 
 SCHEMA_VERSION = 1
-_SUFFIX = ".json"
+MANIFEST_SUFFIX = ".json"
 _MAX_BYTES = 16 * 1024 * 1024
 _AMPERE = (8, 0)
 
@@ -90,7 +90,7 @@ class EngineManifest(ObservedModel):
 
 def manifest_path(engine: Path) -> Path:
     """Return where an engine's manifest lies."""
-    return engine.with_name(engine.name + _SUFFIX)
+    return engine.with_name(engine.name + MANIFEST_SUFFIX)
 
 
 def bytes_digest(data: bytes) -> str:

@@ -24,7 +24,11 @@ def run(tmp_path: Path) -> Run:
     """Return what runs a handler's body in a child."""
 
     def run(
-        body: str, *, environ: dict[str, str] | None = None, timeout: float | None = 60
+        body: str,
+        *,
+        environ: dict[str, str] | None = None,
+        timeout: float | None = 60,
+        watch: Callable[[], None] | None = None,
     ) -> dict[str, object]:
         (tmp_path / "handler.py").write_text(
             "import os, sys, time\n"
@@ -38,7 +42,9 @@ def run(tmp_path: Path) -> Run:
         work.mkdir(exist_ok=True)
         paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
         values = dict(os.environ) | (environ or {}) | {"PYTHONPATH": os.pathsep.join(paths)}
-        return run_child("handler", {"number": 20}, work, timeout=timeout, environ=values)
+        return run_child(
+            "handler", {"number": 20}, work, timeout=timeout, environ=values, watch=watch
+        )
 
     return run
 
@@ -102,6 +108,21 @@ def _ends(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_what_watches_may_end_the_child(run: Run) -> None:
+    looks = []
+
+    def watch() -> None:
+        looks.append(1)
+        if len(looks) > 2:
+            raise MemoryError("nearly full")
+
+    with pytest.raises(MemoryError, match="nearly full"):
+        run("time.sleep(600)", watch=watch)
+    assert run("return {}", watch=lambda: None) == {}
+    with pytest.raises(ChildDied, match="took too long"):
+        run("time.sleep(600)", timeout=0.2, watch=lambda: None)
 
 
 def test_child_sees_no_credentials(run: Run) -> None:
