@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mopt_api.candidates import Candidate, SearchFacts, search
-from mopt_api.enums import Precision, QuantizationMode, Runtime
+from mopt_api.enums import Precision, QuantizationMode, Runtime, TargetKind
 from mopt_api.plan import search_facts
 from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.suiting import lack_of_kind
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.searching import cannot_run
 
@@ -84,6 +85,8 @@ def _of_auto(candidate: Candidate) -> Prospect:
 
 
 def _listed(variant: Variant, facts: SearchFacts, compiler: str | None) -> Prospect:
+    if (lack := lack_of_kind(variant, TargetKind.CPU)) is not None:
+        return Prospect(variant, Outlook.SKIPPED, lack.reason, lack.message)
     mode = (variant.quantization or Quantization()).mode
     static = variant.precision is Precision.INT8 and mode is QuantizationMode.STATIC
     if static and not facts.calibrated:

@@ -13,17 +13,20 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
 
 from ._errors import DiskError, ModelError
+from .accelerators import used_memory
 from .arrays import load_array, save_array
 from .benchmarking import time_calls
-from .runtimes import BoundCall, Feeds, Runner, RuntimeFailure, open_runner
+from .device_memory import DeviceMeter
+from .runtimes import BoundCall, Feeds, OutOfMemory, Runner, RuntimeFailure, open_runner
 
 _KIB = 1024
 _PR_SET_PDEATHSIG = 1
@@ -50,8 +53,9 @@ def peak_memory_bytes() -> int:
 class VariantServer:
     """Answers the parent's requests about one opened model."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, meter: DeviceMeter | None = None) -> None:
         self._runner = runner
+        self._meter = meter
         self._bound: dict[str, BoundCall] = {}
 
     def evaluate(self, request: Request) -> dict[str, Any]:
@@ -78,7 +82,13 @@ class VariantServer:
         return {}
 
     def memory(self, _request: Request) -> dict[str, Any]:
-        """Tell the largest resident set so far; {} -> {"peak_bytes": n}."""
+        """Tell the peak of memory so far; {} -> {"peak_bytes": n}.
+
+        The largest resident set; on a GPU the process's part of the device's memory, null where
+        the driver does not tell.
+        """
+        if self._meter is not None:
+            return {"peak_bytes": self._meter.peak_bytes}
         return {"peak_bytes": peak_memory_bytes()}
 
     def compile_time(self, _request: Request) -> dict[str, Any]:
@@ -87,12 +97,16 @@ class VariantServer:
 
 
 def _open(request: Request) -> Runner:
+    provider = request.get("provider")
     return open_runner(
         Runtime(request["runtime"]),
         Precision(request["precision"]),
         Path(request["path"]),
         request["threads"],
         compiled=request["compiled"],
+        gpu=request.get("gpu", False),
+        provider=provider and ExecutionProvider(provider),
+        shapes=request.get("shapes"),
     )
 
 
@@ -103,6 +117,8 @@ def _answer(handle: Callable[[], dict[str, Any]], channel: TextIO) -> bool:
     """
     try:
         answer: dict[str, Any] = {"answer": handle()}
+    except OutOfMemory as error:
+        answer = {"failure": VariantReason.OUT_OF_MEMORY, "message": str(error)}
     except (RuntimeFailure, ModelError) as error:
         answer = {"failure": VariantReason.BUILD_FAILED, "message": str(error)}
     except DiskError as error:
@@ -114,18 +130,28 @@ def _answer(handle: Callable[[], dict[str, Any]], channel: TextIO) -> bool:
     return "answer" in answer
 
 
+def _counted(
+    meter: DeviceMeter | None, work: Callable[[], dict[str, Any]]
+) -> Callable[[], dict[str, Any]]:
+    """Return the work, what it takes of the device's memory being counted."""
+    return work if meter is None else partial(meter.during, work)
+
+
 def serve(requests: TextIO, channel: TextIO) -> None:
     """Answer requests, the first of which opens the model, until the input ends."""
     opened: list[Runner] = []
+    first = json.loads(requests.readline())
+    meter = DeviceMeter(used_memory) if first.get("gpu") else None
 
     def open_first() -> dict[str, Any]:
-        opened.append(_open(json.loads(requests.readline())))
-        return {"pid": os.getpid()}
+        opened.append(_open(first))
+        engine = opened[0].engine
+        return {"pid": os.getpid(), "engine": engine and str(engine)}
 
-    if not _answer(open_first, channel):
+    if not _answer(_counted(meter, open_first), channel):
         return
     with opened[0] as runner:
-        server = VariantServer(runner)
+        server = VariantServer(runner, meter)
         operations = {
             "evaluate": server.evaluate,
             "bind": server.bind,
@@ -137,7 +163,7 @@ def serve(requests: TextIO, channel: TextIO) -> None:
         for line in requests:
             request = json.loads(line)
             operation = operations[request["op"]]
-            _answer(lambda operation=operation, request=request: operation(request), channel)  # type: ignore[misc]
+            _answer(_counted(meter, partial(operation, request)), channel)
 
 
 def main() -> None:

@@ -18,17 +18,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_api.reasons import Reason
 from mopt_api.result import VariantReason
 
 from ._child import WATCH_SECONDS, child_environ
 from ._errors import DiskError
+from .tensorrt_engines.profiles import ShapeRange
 
 _READ_BYTES = 65536
 _STOP_SECONDS = 5.0
@@ -55,11 +56,13 @@ class Timeouts:
 
     Attributes:
         open: Importing the runtime, reading and compiling the model.
+        build: Opening where TensorRT builds an engine: it measures many kernels for each layer.
         call: One evaluation, or binding a point; a turn gets its own length on top. Where PyTorch
-            compiles in them they get as long as opening.
+            compiles in them, or ONNX Runtime has TensorRT build, they get as long as opening.
     """
 
     open: float = 600.0
+    build: float = 3600.0
     call: float = 300.0
 
 
@@ -72,6 +75,9 @@ class Opening:
         path: The model file.
         threads: For the runtime.
         compiled: PyTorch compiles it at its first calls.
+        gpu: It computes on the GPU.
+        provider: Of ONNX Runtime; None is what suits gpu.
+        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
     """
 
     name: str
@@ -80,6 +86,14 @@ class Opening:
     path: Path
     threads: int
     compiled: bool = False
+    gpu: bool = False
+    provider: ExecutionProvider | None = None
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+
+    @property
+    def builds(self) -> bool:
+        """Whether TensorRT builds an engine."""
+        return Runtime.TENSORRT in (self.runtime, self.provider)
 
 
 def _variables(threads: int, cache: Path) -> dict[str, str]:
@@ -137,7 +151,12 @@ def memory_failure(share: float | None) -> VariantFailure | None:
 
 
 class VariantProcess:
-    """A running variant. A context manager: the process is gone on exit, whatever happened."""
+    """A running variant. A context manager: the process is gone on exit, whatever happened.
+
+    Attributes:
+        engine: What was built when it was opened, to be served in place of the file; None where
+            nothing was.
+    """
 
     def __init__(
         self,
@@ -161,7 +180,9 @@ class VariantProcess:
         """
         self.name = opening.name
         self._timeouts = timeouts
-        self._call_timeout = max(timeouts.call, timeouts.open if opening.compiled else 0)
+        first = timeouts.build if opening.builds else timeouts.open
+        longest = first if opening.compiled or opening.provider else 0
+        self._call_timeout = max(timeouts.call, longest)
         self._memory_share = memory_share
         self._buffer = b""
         self._log = workdir / f"{opening.name}.log"
@@ -177,16 +198,20 @@ class VariantProcess:
                 env=child_environ(environ) | _variables(opening.threads, self._cache),
             )
         try:
-            self._ask(
+            answer = self._ask(
                 {
                     "runtime": opening.runtime,
                     "precision": opening.precision,
                     "path": str(opening.path),
                     "threads": opening.threads,
                     "compiled": opening.compiled,
+                    "gpu": opening.gpu,
+                    "provider": opening.provider,
+                    "shapes": dict(opening.shapes),
                 },
-                timeouts.open,
+                first,
             )
+            self.engine = Path(answer["engine"]) if answer.get("engine") else None
         except BaseException:
             self.close()
             raise
@@ -218,9 +243,10 @@ class VariantProcess:
         """Free what bind reserved."""
         self._ask({"op": "release", "point": point}, self._timeouts.call)
 
-    def peak_memory_bytes(self) -> int:
-        """Return the process's largest resident set so far."""
-        peak: int = self._ask({"op": "memory"}, self._timeouts.call)["peak_bytes"]
+    def peak_memory_bytes(self) -> int | None:
+        """Return the process's largest resident set so far; on a GPU its part of the GPU's memory,
+        None where the driver does not tell."""
+        peak: int | None = self._ask({"op": "memory"}, self._timeouts.call)["peak_bytes"]
         return peak
 
     def compile_seconds(self) -> float:

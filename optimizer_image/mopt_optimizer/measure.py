@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -44,12 +44,14 @@ from mopt_api.variants import Variant
 
 from ._errors import DataError, DigestMismatch, SpecError
 from ._progress import Log, Timings
-from .artifacts import fetch_model
+from .accelerators import required_gpu, serious_throttling
+from .artifacts import fetch_model, put_engine
 from .attempts import JOB_UID_VARIABLE, Attempts
 from .blobs import Blobs
 from .compilers import COMPILER, compiler_version
 from .crops import Gallery
 from .disturbances import judged_counters
+from .engine_plans import engine_shapes
 from .forms import SOURCE
 from .hardware import System, disturbance
 from .images import Samples
@@ -72,22 +74,26 @@ REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 # What is left holds the parent, the arrays of one sample and the runtimes' scratch memory.
 _MEMORY_SHARE = 0.6
 _SOFTWARE = {
-    "mopt": "mopt",
-    "torch": "torch",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "numpy": "numpy",
+    "mopt": ("mopt",),
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
+    "numpy": ("numpy",),
 }
 
 
 def software_versions() -> dict[str, str]:
     """Return the versions that bear on a measurement; imports none of the libraries."""
     found = {"python": platform.python_version()}
-    for name, distribution in _SOFTWARE.items():
-        try:
-            found[name] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # Not part of this image: its variants fail with their own words.
+    for name, distributions in _SOFTWARE.items():
+        for distribution in distributions:
+            try:
+                found[name] = importlib.metadata.version(distribution)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue  # Not part of this image: its variants fail with their own words.
     if (version := compiler_version()) is not None:
         found[COMPILER] = version
     return found
@@ -171,17 +177,20 @@ class Measurement:
         self._blobs = Blobs(store, prefix)
         self._attempts = partial(Attempts, store, prefix, environ.get(JOB_UID_VARIABLE), log)
         self._system = System()
+        self._on_gpu = plan.kind is TargetKind.GPU
 
     def run(self) -> tuple[MeasureResult, str]:
         """Return the result and the digest it is stored under."""
         plan, timings = self._plan, self._timings
+        # At once: without it all else would be for nothing.
+        gpu = required_gpu(plan.target, self._environ) if self._on_gpu else None
         try:
             ranges = data_ranges(plan.quality)
         except ConflictingRange as error:
             raise SpecError(str(error)) from error
         with timings.step("manifest", "reading what prepare made"):
             manifest = self._manifest()
-        hardware = self._system.hardware(self._environ)
+        hardware = self._system.hardware(self._environ).model_copy(update={"gpu": gpu})
         if plan.benchmark.threads is not None:
             hardware = hardware.model_copy(update={"threads": plan.benchmark.threads})
         software = self._software()
@@ -324,7 +333,8 @@ class Measurement:
         served."""
         model = self._plan.model
         tried = {variant.name for variant in field.variants} - field.known.keys()
-        needed = {form for name, form in manifest.variant_artifacts.items() if name in tried}
+        artifacts = manifest.artifacts_on(self._plan.kind)
+        needed = {form for name, form in artifacts.items() if name in tried}
         size = manifest.source.size_bytes
         # What torch opens is a checked copy; an ONNX model of this size is a tar, and unpacked.
         copied = model.format is not ModelFormat.ONNX or size > MAX_ONNX_BYTES
@@ -359,7 +369,7 @@ class Measurement:
     def _file_of(
         self, variant: Variant, manifest: PrepareResult, files: Files
     ) -> tuple[Artifact, Path]:
-        name = manifest.variant_artifacts.get(variant.name)
+        name = manifest.artifacts_on(self._plan.kind).get(variant.name)
         if name == SOURCE:
             return files.source, files.source_path
         if name is None or name not in files.prepared:
@@ -394,7 +404,8 @@ class Measurement:
                 path,
                 self._comparison(bench),
                 self._comparison(bench) if bench.truth else None,
-                alone=bench.attempts.alone(name),
+                # Which kernels TensorRT takes depends on the memory that is free.
+                alone=self._on_gpu or bench.attempts.alone(name),
             )
         return trials, known
 
@@ -443,6 +454,10 @@ class Measurement:
             truth=truth.read if truth else None,
             gallery=bench.gallery,
             prunes=prunes,
+            gpu=self._on_gpu,
+            shapes=engine_shapes(plan.inputs, plan.dimensions),
+            put_engine=partial(put_engine, self._blobs),
+            throttling=serious_throttling if self._on_gpu else tuple,
         )
         try:
             Trials(setup, baseline, list(trials.values())).run()
@@ -484,6 +499,7 @@ def measure(
         The result, and the digest of result.json in the output store.
 
     Raises:
+        GpuNotFound: The target is of kind GPU, and there is none.
         BaselineError: The model as it came does not run at the sizes asked for.
         SpecError: Gates that do not fit the model's outputs; a variant that was not prepared.
         DataError, DimensionError: Evaluation data or ground truth that cannot be used.

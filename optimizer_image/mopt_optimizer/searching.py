@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mopt_api.candidates import Candidate, SearchAim, search
 from mopt_api.enums import Precision, TargetKind
 from mopt_api.plan import MeasurePlan, effective_torch_mode
 from mopt_api.result import (
+    Gpu,
     Hardware,
     PrepareResult,
     SearchEntry,
@@ -16,7 +18,7 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.suiting import lack_of_kind
+from mopt_api.suiting import Lack, lack_of_gpu, lack_of_kind
 from mopt_api.variants import Variant
 
 from .compilers import COMPILER
@@ -55,22 +57,47 @@ def without_figures(
     )
 
 
-def cannot_run(variant: Variant, features: list[str], compiler: str | None) -> VariantResult | None:
+def cannot_run(
+    variant: Variant,
+    features: list[str],
+    compiler: str | None,
+    *,
+    kind: TargetKind = TargetKind.CPU,
+    gpu: Gpu | None = None,
+) -> VariantResult | None:
     """Return the Skipped result of a variant that cannot be computed here, else None.
 
     Args:
         features: The CPU's.
         compiler: Version of the C++ compiler; None where there is none.
+        kind: Of the target.
+        gpu: Its GPU.
     """
-    if variant.precision is Precision.BF16 and not has_native_bf16(features):
-        reason = VariantReason.NO_NATIVE_BF16
-        message = "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name"
-    elif variant.compiled and compiler is None:
-        reason = VariantReason.NO_COMPILER
-        message = "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here"
-    else:
+    lack = _lack(variant, features, compiler, kind, gpu)
+    if lack is None:
         return None
-    return without_figures(variant, VariantState.SKIPPED, reason, message)
+    return without_figures(variant, VariantState.SKIPPED, lack.reason, lack.message)
+
+
+def _lack(
+    variant: Variant, features: list[str], compiler: str | None, kind: TargetKind, gpu: Gpu | None
+) -> Lack | None:
+    if (lack := lack_of_kind(variant, kind)) is not None:
+        return lack
+    if gpu is not None and (lack := lack_of_gpu(variant, [gpu.compute_capability])) is not None:
+        return lack
+    on_cpu = kind is TargetKind.CPU and variant.precision is Precision.BF16
+    if on_cpu and not has_native_bf16(features):
+        return Lack(
+            VariantReason.NO_NATIVE_BF16,
+            "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+        )
+    if variant.compiled and compiler is None:
+        return Lack(
+            VariantReason.NO_COMPILER,
+            "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
+        )
+    return None
 
 
 def entries(candidates: list[Candidate]) -> list[SearchEntry]:
@@ -84,17 +111,19 @@ def _candidates(
     """Return Auto's verdicts, now that the model and the hardware are known."""
     if plan.search is None:
         return []
+    gpus = [hardware.gpu.compute_capability] if hardware.gpu else plan.compute_capabilities
     sizes = {prepared.name: prepared.artifact.size_bytes for prepared in manifest.artifacts}
     return search(
         plan.search.model_copy(
             update={
                 "operators": manifest.operators,
                 "cpu_features": hardware.cpu_features,
+                "compute_capabilities": gpus or None,
                 "compiler": compiler is not None,
                 "memory_bytes": hardware.memory_bytes,
                 "file_bytes": {
                     variant: sizes.get(form, manifest.source.size_bytes)
-                    for variant, form in manifest.variant_artifacts.items()
+                    for variant, form in manifest.artifacts_on(plan.kind).items()
                 },
             }
         )
@@ -113,7 +142,14 @@ def field_of(
     candidates = _candidates(plan, manifest, hardware, compiler)
     by_name = {candidate.variant.name: candidate for candidate in candidates}
     shown = [v for v in plan.variants if v.name not in by_name or by_name[v.name].shown]
-    unmade = {entry.name: entry for entry in manifest.skipped}
+    unmade = {entry.name: entry for entry in manifest.skipped_on(plan.kind)}
+    lacking = partial(
+        cannot_run,
+        features=hardware.cpu_features,
+        compiler=compiler,
+        kind=plan.kind,
+        gpu=hardware.gpu,
+    )
     known: dict[str, VariantResult] = {}
     for variant in shown:
         candidate = by_name.get(variant.name)
@@ -123,13 +159,7 @@ def field_of(
             known[variant.name] = without_figures(
                 variant, VariantState.SKIPPED, candidate.lacks, candidate.reason
             )
-        elif (lack := lack_of_kind(variant, plan.kind)) is not None:
-            known[variant.name] = without_figures(
-                variant, VariantState.SKIPPED, lack.reason, lack.message
-            )
-        elif plan.kind is TargetKind.CPU and (
-            result := cannot_run(variant, hardware.cpu_features, compiler)
-        ):
+        elif (result := lacking(variant)) is not None:
             known[variant.name] = result
     return Field(
         variants=shown,

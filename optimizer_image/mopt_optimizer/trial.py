@@ -36,6 +36,9 @@ Outputs = list[NDArray[Any]]
 class Process(Protocol):
     """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
 
+    @property
+    def engine(self) -> Path | None: ...
+
     def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]: ...
 
     def bind(self, point: str, feeds: Mapping[str, Path]) -> None: ...
@@ -44,7 +47,7 @@ class Process(Protocol):
 
     def release(self, point: str) -> None: ...
 
-    def peak_memory_bytes(self) -> int: ...
+    def peak_memory_bytes(self) -> int | None: ...
 
     def compile_seconds(self) -> float: ...
 
@@ -60,7 +63,7 @@ class Trial:
 
     Attributes:
         variant: What is tried.
-        artifact: The file that would be served.
+        artifact: The file that would be served; an engine's once that is built.
         path: That file on the local disk.
         comparison: With the baseline's outputs.
         truth: With ground truth; None where there is none.

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mopt_api.enums import Precision
 from mopt_api.inputs import InputSpec
-from mopt_api.result import VariantReason
+from mopt_api.result import Artifact, VariantReason
 from mopt_api.spec import BenchmarkPoint
 
 from ._errors import BaselineError
@@ -32,6 +32,7 @@ from .isolation import Opening, VariantFailure
 from .probing import PROBE_CALLS, Bar, lower, objection
 from .quality import NonFiniteOutput, ShapeMismatch, check_comparable
 from .references import Reference, check_reference
+from .tensorrt_engines.profiles import ShapeRange
 from .trial import Inputs, Outputs, Start, Trial
 
 
@@ -50,6 +51,10 @@ class Setup:
         counters: Reads what others had of the CPU.
         workdir: For arrays; holds one sample and the points' inputs at a time.
         prunes: Leave what a short probe shows to be hopeless out of the benchmark.
+        gpu: All computes on the GPU; memory_budget is of its memory.
+        shapes: The smallest, most frequent and largest of each input.
+        put_engine: Stores an engine that was built when a variant was opened.
+        throttling: Tells what slows the GPU down now; empty where nothing does.
         gallery: Collects pictures of the comparison; None for none.
     """
 
@@ -68,6 +73,10 @@ class Setup:
     truth: Callable[[int], Reference] | None = None
     gallery: Gallery | None = None
     prunes: bool = False
+    gpu: bool = False
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+    put_engine: Callable[[Path], Artifact] | None = None
+    throttling: Callable[[], Sequence[str]] = tuple
 
 
 def _save(arrays: Inputs, folder: Path) -> dict[str, Path]:
@@ -164,8 +173,13 @@ class Trials:
                 path=trial.path,
                 threads=setup.threads,
                 compiled=trial.variant.compiled,
+                gpu=setup.gpu,
+                provider=trial.variant.execution_provider,
+                shapes=setup.shapes if setup.gpu else {},
             )
         )
+        if trial.process.engine is not None and setup.put_engine is not None:
+            trial.artifact = setup.put_engine(trial.process.engine)
         first = (
             setup.samples[0]
             if setup.samples
@@ -306,9 +320,14 @@ class Trials:
                     self._bind(trial, point, files)
                     self._note_compiling(trial)
             setup.log("benchmark", f"measuring at point {point.name}", point=point.name)
+            slowed = set(setup.throttling())
             times, disturbed = measure_steadily(
                 partial(self._rounds, everyone, point), setup.counters, setup.log
             )
+            if slowed := slowed | set(setup.throttling()):
+                words = f"the GPU was slowed down: {', '.join(sorted(slowed))}"
+                setup.log("benchmark", f"disturbed ({words}): unstable")
+                disturbed = words if disturbed is None else f"{disturbed}; {words}"
             for trial in _alive(everyone):
                 if disturbed is not None:
                     trial.disturbed.setdefault(point.name, disturbed)

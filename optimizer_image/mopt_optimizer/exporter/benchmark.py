@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.result import PointResult
 from mopt_api.spec import BenchmarkPoint
 
@@ -43,14 +44,13 @@ def benchmark_onnx(
         ModelError: It is no ONNX model.
         BaselineError: ONNX Runtime cannot run it on these inputs.
     """
-    from ..runtimes import RuntimeFailure
-    from ..runtimes.onnx_runtime import OnnxRuntimeRunner
+    from ..runtimes import RuntimeFailure, open_runner
 
     path = Path(path)
     open_onnx(path)
     granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
     try:
-        with OnnxRuntimeRunner(path, granted) as runner:
+        with open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, path, granted) as runner:
             call = runner.bind(inputs)
             time_calls(call, seconds=1, calls=1)
             times = time_calls(call, seconds=min_seconds, calls=num_iterations)

@@ -14,10 +14,7 @@ from ..runtimes import LIBRARIES
 
 TENSORRT = "TensorRT"
 # Runtime to the module that executes it.
-_MODULES = {
-    **{runtime.value: module for runtime, module in LIBRARIES.items()},
-    TENSORRT: "tensorrt",
-}
+_MODULES = {runtime.value: module for runtime, module in LIBRARIES.items()}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""PyTorch compiled by torch.compile (Inductor): an ExportedProgram in FP32, BF16 or INT8."""
+"""PyTorch compiled by torch.compile (Inductor): an ExportedProgram, in any precision."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ from ..quantizer.config import Execution
 from ..quantizer.executing import Executor
 from ..quantizer.int8 import expand_weights
 from ..sources import SCRIPT_SUFFIX
-from ._base import BoundCall, Feeds, RuntimeFailure, first_line
+from ._base import BoundCall, Feeds, Options, RuntimeFailure, failure, first_line
 from .pytorch import NAME, PyTorchRunner
 
 
@@ -25,10 +24,10 @@ class CompiledRunner(PyTorchRunner):
     Never eager: where compiling fails the call does.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, options: Options) -> None:
         if path.suffix == SCRIPT_SUFFIX:
             raise RuntimeFailure(f"{NAME} cannot compile TorchScript; it needs an ExportedProgram")
-        super().__init__(path, threads)
+        super().__init__(path, options)
         self._module.requires_grad_(False)
         if isinstance(self._module, torch.fx.GraphModule):
             expand_weights(self._module)
@@ -37,13 +36,15 @@ class CompiledRunner(PyTorchRunner):
     def _new_executor(self) -> Executor:
         return Executor(self._module, Execution.COMPILE, "the program")
 
-    def _call(self, tensors: dict[str, torch.Tensor]) -> Any:
+    def _call(self, tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         return self._compiled_call(self._executor, tensors)
 
-    def _compiled_call(self, executor: Executor, tensors: dict[str, torch.Tensor]) -> Any:
+    def _compiled_call(
+        self, executor: Executor, tensors: dict[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
         before = executor.compile_seconds
         try:
-            return executor(tuple(tensors.values()))
+            return self._on_host(executor(tuple(self._on_device(tensors).values())))
         except (
             QuantizationError,
             RuntimeError,
@@ -52,7 +53,7 @@ class CompiledRunner(PyTorchRunner):
             TypeError,
             IndexError,
         ) as error:
-            raise RuntimeFailure(f"{NAME} cannot run the model: {first_line(error)}") from error
+            raise failure(f"{NAME} cannot run the model: {first_line(error)}") from error
         finally:
             self.compile_seconds += executor.compile_seconds - before
 

@@ -1,11 +1,13 @@
-"""ONNX Runtime on the CPU: FP32, INT8 where the file holds Q/DQ nodes, FP16 where it holds FP16.
+"""ONNX Runtime: FP32, INT8 where the file holds Q/DQ nodes, FP16 where it holds FP16.
 
-Of most operators the CPU has no FP16 kernel: ONNX Runtime then computes them in FP32, casting.
+Of most operators the CPU has no FP16 kernel: ONNX Runtime then computes them in FP32, casting. On a
+GPU it is as it is by itself: FP32 in TF32, and copies to the device and back within each call.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +15,20 @@ from typing import Any, Self
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from mopt_api.enums import ExecutionProvider, Precision
+
 from ..sources import onnx_file
-from ._base import BoundCall, Feeds, Outputs, RuntimeFailure, first_line, select_feeds
+from ..tensorrt_engines.profiles import ShapeRange
+from ._base import (
+    BoundCall,
+    Feeds,
+    Options,
+    Outputs,
+    RuntimeFailure,
+    failure,
+    first_line,
+    select_feeds,
+)
 
 _NAME = "ONNX Runtime"
 # Its exceptions have no common base of their own.
@@ -33,29 +47,35 @@ _ERRORS = (
 _ONLY_ERRORS = 3
 
 
+_PROVIDERS = {
+    ExecutionProvider.CPU: ("CPUExecutionProvider",),
+    ExecutionProvider.CUDA: ("CUDAExecutionProvider",),
+    # What TensorRT does not take, CUDA computes.
+    ExecutionProvider.TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+}
+_CPU = "CPUExecutionProvider"
+# What computes. ONNX Runtime puts sizes and indices on the CPU on purpose, since they are needed
+# there; such an operator with weights is one that the GPU was to have.
+_HEAVY = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN")
+
+
 class OnnxRuntimeRunner:
-    """A session of the CPU execution provider, all graph optimizations on."""
+    """A session of one execution provider, all graph optimizations on."""
 
     compile_seconds = 0.0
+    engine: Path | None = None
 
-    def __init__(self, path: Path, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = _ONLY_ERRORS
+    def __init__(self, path: Path, precision: Precision, options: Options) -> None:
         try:
             # Weights are in memory, or mapped, once the session is there.
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                self._session = ort.InferenceSession(
-                    str(onnx_file(path, Path(folder) / "unpacked")),
-                    options,
-                    providers=["CPUExecutionProvider"],
+                self._session = _session(
+                    onnx_file(path, Path(folder) / "unpacked"), precision, options
                 )
         except _ERRORS as error:
-            raise RuntimeFailure(f"{_NAME} cannot open the model: {first_line(error)}") from error
+            raise failure(f"{_NAME} cannot open the model: {first_line(error)}") from error
+        if options.provider is not ExecutionProvider.CPU:
+            _check_on_gpu(self._session, _PROVIDERS[options.provider][0])
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
 
@@ -64,7 +84,7 @@ class OnnxRuntimeRunner:
         try:
             values = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
         except _ERRORS as error:
-            raise RuntimeFailure(f"{_NAME} cannot run the model: {first_line(error)}") from error
+            raise failure(f"{_NAME} cannot run the model: {first_line(error)}") from error
         return dict(zip(self._outputs, values, strict=True))
 
     def bind(self, feeds: Feeds) -> BoundCall:
@@ -84,7 +104,7 @@ class OnnxRuntimeRunner:
             try:
                 session.run_with_iobinding(binding, run_options)
             except _ERRORS as error:
-                raise RuntimeFailure(f"{_NAME} cannot run: {first_line(error)}") from error
+                raise failure(f"{_NAME} cannot run: {first_line(error)}") from error
 
         return call
 
@@ -98,3 +118,92 @@ class OnnxRuntimeRunner:
         traceback: TracebackType | None,
     ) -> None:
         del self._session
+
+
+def _session(path: Path, precision: Precision, options: Options) -> Any:
+    if options.provider is not ExecutionProvider.CPU:
+        # CUDA's libraries come with torch's wheels.
+        ort.preload_dlls()
+        if missing := [p for p in _PROVIDERS[options.provider] if p not in _available()]:
+            raise RuntimeFailure(
+                f"{_NAME} {ort.__version__} has no {missing[0]}: it needs onnxruntime-gpu"
+            )
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = _ONLY_ERRORS
+    if options.provider is not ExecutionProvider.CPU:
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return ort.InferenceSession(str(path), settings, providers=_providers(precision, options))
+
+
+def _available() -> list[str]:
+    found: list[str] = ort.get_available_providers()
+    return found
+
+
+def _providers(precision: Precision, options: Options) -> list[Any]:
+    names = _PROVIDERS[options.provider]
+    if options.provider is not ExecutionProvider.TENSORRT:
+        return list(names)
+    return [(names[0], tensorrt_options(precision, options.shapes)), *names[1:]]
+
+
+def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> dict[str, str]:
+    """Return the TensorRT provider's options: one engine for all sizes, in the file's types. Pure.
+
+    Args:
+        shapes: Each three: the smallest, the most frequent and the largest.
+    """
+    half = precision in (Precision.FP16, Precision.INT8)
+    found = {
+        "trt_fp16_enable": str(half),
+        "trt_int8_enable": str(precision is Precision.INT8),
+        "trt_engine_cache_enable": "False",
+    }
+    for index, which in enumerate(("min", "opt", "max")):
+        found[f"trt_profile_{which}_shapes"] = ",".join(
+            f"{name}:{'x'.join(map(str, three[index]))}"  # type: ignore[arg-type]
+            for name, three in shapes.items()
+        )
+    return found
+
+
+def _check_on_gpu(session: Any, wanted: str) -> None:
+    """Refuse what ONNX Runtime computes on the CPU without a word.
+
+    Raises:
+        RuntimeFailure
+    """
+    if wanted not in session.get_providers():
+        raise RuntimeFailure(
+            f"{_NAME} does not start {wanted}, and would compute on the CPU: a library of CUDA, "
+            "cuDNN or TensorRT is missing, or is of another version than it was built for"
+        )
+    assigned = [
+        (part.ep_name, node.op_type, node.name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    if left := left_on_cpu(assigned):
+        raise RuntimeFailure(
+            f"{_NAME} has no kernel in {wanted} for {', '.join(left[:4])}"
+            + (f" and {len(left) - 4} more nodes" if len(left) > 4 else "")
+            + ", and would compute them on the CPU"
+        )
+
+
+def left_on_cpu(assigned: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return the nodes that compute and are on the CPU, each with its operator. Pure.
+
+    Args:
+        assigned: Of each node its provider, operator and name.
+    """
+    return [
+        f"{name} ({operator})"
+        for provider, operator, name in assigned
+        if provider == _CPU and any(heavy in operator for heavy in _HEAVY)
+    ]

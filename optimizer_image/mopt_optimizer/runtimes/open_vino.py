@@ -36,6 +36,7 @@ class OpenVinoRunner:
     """A compiled model with one stream and one infer request."""
 
     compile_seconds = 0.0
+    engine: Path | None = None
 
     def __init__(self, path: Path, threads: int, precision: Precision) -> None:
         config: dict[str, Any] = {

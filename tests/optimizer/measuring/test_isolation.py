@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_api.result import VariantReason
 from mopt_optimizer._errors import DiskError
 from mopt_optimizer.isolation import (
@@ -183,3 +183,53 @@ def test_messages_are_bounded() -> None:
 
 def test_an_end_without_words_still_says_how() -> None:
     assert str(exit_failure(-signal.SIGILL, "\n\n")) == "ended by SIGILL"
+
+
+def test_what_is_opened_on_a_gpu_is_told_so_and_tells_its_engine(tmp_path: Path) -> None:
+    program = """
+request = json.loads(sys.stdin.readline())
+told = {name: request[name] for name in ("gpu", "provider", "shapes")}
+print(json.dumps({"answer": {"engine": json.dumps(told, sort_keys=True)}}), flush=True)
+sys.stdin.readline()
+"""
+    opening = Opening(
+        "v",
+        Runtime.ONNX_RUNTIME,
+        Precision.FP16,
+        tmp_path / "m.onnx",
+        threads=1,
+        gpu=True,
+        provider=ExecutionProvider.TENSORRT,
+        shapes={"x": ((1, 2), (1, 2), (4, 2))},
+    )
+    assert opening.builds
+    argv = (sys.executable, "-c", ANSWER + program)
+    with VariantProcess(
+        opening, workdir=tmp_path, environ=dict(os.environ), timeouts=QUICK, argv=argv
+    ) as process:
+        assert json.loads(str(process.engine)) == {
+            "gpu": True,
+            "provider": "TensorRT",
+            "shapes": {"x": [[1, 2], [1, 2], [4, 2]]},
+        }
+
+
+def test_only_tensorrt_builds_and_gets_the_time_for_it(tmp_path: Path) -> None:
+    def opening(runtime: Runtime, provider: ExecutionProvider | None = None) -> Opening:
+        return Opening("v", runtime, Precision.FP32, tmp_path / "m", 1, provider=provider)
+
+    assert opening(Runtime.TENSORRT).builds
+    assert not opening(Runtime.ONNX_RUNTIME, ExecutionProvider.CUDA).builds
+    assert not opening(Runtime.PYTORCH).builds
+    hangs = Timeouts(open=0.2, build=30, call=0.2)
+    slow = "time.sleep(1); answer(); sys.stdin.readline()"
+    argv = (sys.executable, "-c", ANSWER + slow)
+    with VariantProcess(
+        opening(Runtime.TENSORRT),
+        workdir=tmp_path,
+        environ=dict(os.environ),
+        timeouts=hangs,
+        argv=argv,
+    ):
+        pass
+    assert failure_of(tmp_path, slow, hangs).reason is VariantReason.TIMED_OUT

@@ -173,7 +173,7 @@ def test_asking_for_a_runtime_imports_only_its_library(model_files: ModelFiles) 
     import subprocess
 
     program = (
-        "import sys; from pathlib import Path; from mopt_api.spec import Precision, Runtime;"
+        "import sys; from pathlib import Path; from mopt_api.enums import Precision, Runtime;"
         "from mopt_optimizer.runtimes import open_runner;"
         "assert not {'torch', 'onnxruntime', 'openvino'} & sys.modules.keys();"
         "open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, Path(sys.argv[1]), 1);"

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from mopt_api.candidates import SearchAim, SearchFacts, contenders
-from mopt_api.enums import ModelFormat
+from mopt_api.candidates import SearchAim, SearchFacts, contenders, search
+from mopt_api.enums import ModelFormat, TargetKind
 from mopt_api.plan import MeasurePlan, PlannedModel
 from mopt_api.result import (
     Artifact,
     ArtifactFormat,
+    Gpu,
     Hardware,
     PreparedArtifact,
     PrepareResult,
@@ -34,6 +35,7 @@ def plan(*, auto: bool, **facts: Any) -> MeasurePlan:
     search = SearchFacts(**known)
     return MeasurePlan(
         target="default",
+        kind=search.kind,
         model=PlannedModel(uri="s3://m/m.pt2", sha256="0" * 64, format=search.model_format),
         prepared=DIGEST,
         inputs=[],
@@ -74,8 +76,10 @@ def field(
     operators: dict[str, int] | None = None,
     memory: int = 4096 * MIB,
     software: dict[str, str] = WITH_COMPILER,
+    capability: str | None = None,
 ) -> Field:
-    hardware = Hardware(cpu_features=features, memory_bytes=memory)
+    gpu = Gpu(name="GPU", compute_capability=capability) if capability else None
+    hardware = Hardware(cpu_features=features, memory_bytes=memory, gpu=gpu)
     return field_of(told, manifest(told, operators or {"Conv": 3}), hardware, software)
 
 
@@ -127,3 +131,50 @@ def test_a_manifest_of_an_older_version_rules_nothing_out() -> None:
     hardware = Hardware(cpu_features=["avx512_bf16"])
     found = field_of(told, manifest(told, None), hardware, WITH_COMPILER)
     assert "onnxruntime-int8-dynamic" in tried(found)
+
+
+GPU = {"kind": TargetKind.GPU}
+
+
+def test_auto_on_a_gpu_follows_its_compute_capability() -> None:
+    found = field(plan(auto=True, **GPU), [], capability="7.5")
+    assert tried(found) == {
+        "onnxruntime-fp32",
+        "onnxruntime-fp16",
+        "onnxruntime-tensorrt-fp16",
+        "tensorrt-fp32",
+        "tensorrt-fp16",
+        "pytorch-fp16-compiled",
+    }
+    reasons = {name: result.reason for name, result in found.known.items()}
+    assert reasons["tensorrt-bf16"] is VariantReason.NO_NATIVE_BF16
+    assert "tensorrt-bf16" in {entry.variant for entry in found.search if not entry.taken}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "capability", "reason"),
+    [
+        ("tensorrt-fp16", TargetKind.CPU, None, VariantReason.NO_ACCELERATOR),
+        ("pytorch-fp16-compiled", TargetKind.CPU, None, VariantReason.NO_ACCELERATOR),
+        ("openvino-fp32", TargetKind.GPU, "8.9", VariantReason.NO_ACCELERATOR),
+        ("pytorch-fp8", TargetKind.GPU, "8.6", VariantReason.NO_NATIVE_FP8),
+        ("tensorrt-bf16", TargetKind.GPU, "7.5", VariantReason.NO_NATIVE_BF16),
+        ("onnxruntime-fp16", TargetKind.BUILD_ONLY, None, VariantReason.NO_ACCELERATOR),
+    ],
+)
+def test_what_is_listed_and_cannot_run_is_skipped_with_the_reason(
+    name: str, kind: TargetKind, capability: str | None, reason: VariantReason
+) -> None:
+    known = [c.variant for k in TargetKind for c in search(facts_of(k)) if c.variant.name == name]
+    told = plan(auto=False, kind=kind).model_copy(update={"variants": known[:1]})
+    result = field(told, ["avx2"], capability=capability).known[name]
+    assert (result.state, result.reason) == (VariantState.SKIPPED, reason)
+    assert result.message
+
+
+def facts_of(kind: TargetKind) -> SearchFacts:
+    return SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True, kind=kind)
+
+
+def test_bf16_on_a_gpu_asks_nothing_of_the_cpu() -> None:
+    assert "tensorrt-bf16" in tried(field(plan(auto=True, **GPU), [], capability="8.0"))

@@ -47,16 +47,18 @@ class Behaviour:
         memory: Bytes.
         fails: Name of the operation that fails.
         slow_at: Point at which a call takes four times as long.
+        engine: Was built when it was opened.
         value: Replaces the output's first value.
     """
 
     error: float = 0.0
     call_ns: int = 10 * MS
-    memory: int = 100
+    memory: int | None = 100
     fails: str | None = None
     value: float | None = None
     shape: tuple[int, ...] | None = None
     slow_at: str | None = None
+    engine: Path | None = None
 
 
 @dataclass
@@ -65,12 +67,14 @@ class World:
 
     behaviours: dict[str, Behaviour]
     events: list[str] = field(default_factory=list)
+    openings: list[Opening] = field(default_factory=list)
     open_now: set[str] = field(default_factory=set)
     most_open: int = 0
     turns: int = 0
 
     def start(self, opening: Opening) -> FakeProcess:
         self.events.append(f"open {opening.name}")
+        self.openings.append(opening)
         if self.behaviours[opening.name].fails == "open":
             raise VariantFailure(VariantReason.BUILD_FAILED, "no such operator")
         self.open_now.add(opening.name)
@@ -84,6 +88,7 @@ class FakeProcess:
         self._world = world
         self._does = world.behaviours[name]
         self._bound: set[str] = set()
+        self.engine = self._does.engine
 
     def _note(self, operation: str) -> None:
         self._world.events.append(f"{operation} {self._name}")
@@ -116,7 +121,7 @@ class FakeProcess:
     def release(self, point: str) -> None:
         self._bound.remove(point)
 
-    def peak_memory_bytes(self) -> int:
+    def peak_memory_bytes(self) -> int | None:
         return self._does.memory
 
     def compile_seconds(self) -> float:
@@ -125,6 +130,22 @@ class FakeProcess:
 
     def close(self) -> None:
         self._world.open_now.discard(self._name)
+
+
+@dataclass
+class Gpu:
+    """A GPU that is slowed down at some of the times that it is asked."""
+
+    answers: list[tuple[str, ...]] = field(default_factory=list)
+
+    def throttling(self) -> tuple[str, ...]:
+        return self.answers.pop(0) if self.answers else ()
+
+
+def put_engine(engine: Path) -> Artifact:
+    return Artifact(
+        digest=f"sha256:{'e' * 64}", size_bytes=7, format=ArtifactFormat.TENSORRT_ENGINE
+    )
 
 
 def sample(value: float) -> dict[str, NDArray[np.float32]]:
@@ -164,6 +185,7 @@ def run(
     alone: tuple[str, ...] = (),
     prunes: bool = False,
     throttled_each_turn: int = 0,
+    gpu: Gpu | None = None,
     logged: list[tuple[str, dict[str, Any]]] | None = None,
 ) -> dict[str, VariantResult]:
     def log(step: str, message: str, **fields: object) -> None:
@@ -186,6 +208,10 @@ def run(
         log=log,
         truth=truth,
         gallery=gallery,
+        gpu=gpu is not None,
+        shapes={"image": ((1, 3, 4, 4), (1, 3, 4, 4), (2, 3, 8, 8))},
+        put_engine=put_engine,
+        throttling=gpu.throttling if gpu else tuple,
     )
     by_truth = truth is not None
     baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}), by_truth=by_truth)
@@ -471,3 +497,33 @@ def test_a_disturbed_point_is_measured_again_and_told(tmp_path: Path) -> None:
 def test_an_undisturbed_point_is_not_unstable(tmp_path: Path) -> None:
     results = run(tmp_path, world(v=Behaviour()))
     assert [(p.unstable, p.message) for p in results["v"].points] == [(False, None)] * 2
+
+
+def test_an_engine_that_was_built_is_what_is_served(tmp_path: Path) -> None:
+    there = world(quick=Behaviour(engine=tmp_path / "model.engine"), plain=Behaviour())
+    results = run(tmp_path, there, gpu=Gpu())
+    artifacts = {name: result.artifact for name, result in results.items()}
+    assert artifacts["quick"] == put_engine(tmp_path)
+    plain, baseline = artifacts["plain"], artifacts["baseline"]
+    assert plain == baseline
+    assert plain is not None
+    assert plain.format is ArtifactFormat.ONNX
+
+
+def test_on_a_gpu_all_are_opened_there_with_the_shapes_of_engines(tmp_path: Path) -> None:
+    there = world(quick=Behaviour(memory=None))
+    results = run(tmp_path, there, gpu=Gpu(), budget=1)
+    assert [opening.gpu for opening in there.openings] == [True, True]
+    assert all(opening.shapes["image"][2] == (2, 3, 8, 8) for opening in there.openings)
+    assert results["quick"].peak_memory_bytes is None
+    run(tmp_path, there)
+    assert [opening.gpu for opening in there.openings[2:]] == [False, False]
+    assert not there.openings[3].shapes
+
+
+def test_a_gpu_that_is_slowed_down_makes_its_point_unstable(tmp_path: Path) -> None:
+    # Asked before and after each point.
+    gpu = Gpu([(), ("hardware thermal slowdown",)])
+    found = run(tmp_path, world(quick=Behaviour()), gpu=gpu)["quick"].points
+    assert [point.unstable for point in found] == [True, False]
+    assert found[0].message == "the GPU was slowed down: hardware thermal slowdown"
