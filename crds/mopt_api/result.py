@@ -175,7 +175,8 @@ class VariantResult(ObservedModel):
     message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
     peak_memory_bytes: int | None = Field(
-        default=None, description="Largest resident set of its process."
+        default=None,
+        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
     )
     quality: list[QualityResult] = Field(
         default=[], description="Agreement with the target's reference; what gates judge."

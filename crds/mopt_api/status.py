@@ -73,7 +73,8 @@ class VariantStatus(ObservedModel):
         default=None, description="How much smaller than the baseline's file."
     )
     peak_memory_bytes: int | None = Field(
-        default=None, description="Largest resident set of its process."
+        default=None,
+        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
     )
     quality: list[QualityResult] = Field(
         default=[], description="Agreement with the target's reference."
