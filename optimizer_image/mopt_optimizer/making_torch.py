@@ -76,7 +76,10 @@ def _whole(
     name: str, form: Form, program: ExportedProgram, material: Material
 ) -> tuple[ExportedProgram, QuantizationReport]:
     # Sizes are captured from an example: the last case is the one at opt.
-    samples: Any = material.samples if form.needs_samples else [material.cases[-1].inputs]
+    example = material.cases[-1]
+    if form.kind is FormKind.TORCH_FP16:
+        example = smallest_example(material.cases)
+    samples: Any = material.samples if form.needs_samples else [example.inputs]
     quantized = ModelQuantizer(_config(form)).quantize(program, samples)
     report = quantized.report
     return quantized.program, QuantizationReport(
@@ -85,6 +88,23 @@ def _whole(
         kept=dict.fromkeys(report.weight_only, "its weights alone are smaller")
         | dict.fromkeys(report.kept, "stays FP32"),
     )
+
+
+def smallest_example(cases: Sequence[Case]) -> Case:
+    """Return the case with least to compute that leaves every free axis free.
+
+    torch fixes an axis of 1 to that, but for the first, which is doubled for it.
+    """
+
+    def fixes(case: Case) -> bool:
+        return any(
+            size == 1 and axis > 0 and any(c.inputs[name].shape[axis] > 1 for c in cases)
+            for name, array in case.inputs.items()
+            for axis, size in enumerate(array.shape)
+        )
+
+    fit = [case for case in cases if not fixes(case)] or [cases[-1]]
+    return min(fit, key=lambda case: sum(array.size for array in case.inputs.values()))
 
 
 def _config(form: Form) -> QuantizationConfig:

@@ -12,7 +12,7 @@ from mopt_api.enums import ModelFormat, TargetKind
 from mopt_api.plan import PLAN_VARIABLE, MeasurePlan, PlannedModel
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.spec import Benchmark, Objective
-from mopt_api.termination import decode
+from mopt_api.termination import ErrorSummary, decode
 from mopt_optimizer._errors import GpuNotFound
 from mopt_optimizer.main import TERMINATION_VARIABLE, main
 from mopt_optimizer.measure import measure
@@ -58,7 +58,6 @@ def test_the_job_ends_as_acceleratornotfound(
     code = main(["measure", "--workdir", str(tmp_path)])
     assert code == REASONS[Reason.ACCELERATOR_NOT_FOUND].exit_code
     summary = decode(told.read_text())
-    assert summary is not None
-    assert summary.error is not None
+    assert isinstance(summary, ErrorSummary)
     assert summary.error.reason is Reason.ACCELERATOR_NOT_FOUND
     assert "device plugin" in summary.error.message

@@ -24,6 +24,7 @@ from mopt_optimizer.making import Material, make
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import open_runner
 from mopt_optimizer.sources import load_exported_program
+from mopt_optimizer.verifying import Case
 
 pytestmark = pytest.mark.optimizer
 
@@ -250,3 +251,17 @@ def test_graph_that_loses_a_size_fails(material: Material, tmp_path: Path) -> No
             QuantizationError, match=r"does not take batch 1, height 16|gives .* at"
         ):
             make(FORMS[kind], other, tmp_path / "made.pt2")
+
+
+def test_fp16_is_tried_on_the_smallest_example_that_fixes_no_size() -> None:
+    from mopt_optimizer.making_torch import smallest_example
+
+    def case(*shape: int) -> Case:
+        return Case(sizes={}, inputs={"x": np.zeros(shape, np.float32)}, expected=())
+
+    small, thin, large = case(1, 3, 8, 8), case(1, 3, 1, 8), case(4, 3, 64, 64)
+    assert smallest_example([thin, small, large]) is small
+    assert smallest_example([thin, large]) is large
+    # An axis that is 1 in every case is fixed anyway.
+    fixed, wide = case(1, 1, 8), case(4, 1, 16)
+    assert smallest_example([wide, fixed]) is fixed
