@@ -17,7 +17,6 @@ from ._errors import GpuNotFound
 from .tensorrt_engines import clocks, gpus
 
 VISIBLE_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
-_MIG = " MIG "
 _POWER_CAP = "power cap"
 
 
@@ -36,8 +35,7 @@ def find_gpu(library: str = "libcuda.so.1") -> Gpu | None:
         compute_capability=first.compute_capability,
         memory_bytes=_memory_bytes(library),
         driver=_driver(),
-        # The driver names a slice after its GPU and its profile: NVIDIA A100 MIG 1g.5gb.
-        mig=True if _MIG in f"{first.name} " else None,
+        mig=_is_slice(first.name) or None,
     )
 
 
@@ -76,12 +74,15 @@ def without_gpu(target: str, environ: Mapping[str, str], *, driver: bool) -> str
 
 
 def used_memory() -> int | None:
-    """Return the bytes in use on the GPU, by all processes; None where NVML does not tell."""
+    """Return the bytes in use on the GPU, by all processes; None where NVML does not tell.
+
+    Nor of a MIG slice: the driver names its GPU, whose other slices are others'.
+    """
     with _nvml() as library:
         if library is None:
             return None
         found = gpus.visible_gpus()
-        if not found:
+        if not found or _is_slice(found[0].name):
             return None
         try:
             # By name: NVML counts all GPUs of the machine, CUDA those that this process may use.
@@ -96,6 +97,11 @@ def serious_throttling() -> tuple[str, ...]:
     sample = clocks.gpu_clocks()
     found = () if sample is None else sample.throttling
     return tuple(reason for reason in found if reason != _POWER_CAP)
+
+
+def _is_slice(name: str) -> bool:
+    # The driver names a slice after its GPU and its profile: NVIDIA A100 MIG 1g.5gb.
+    return " MIG " in name
 
 
 def _loads(library: str) -> bool:

@@ -32,7 +32,7 @@ OBJECTIVES = {
 REASONS = {
     VariantReason.QUALITY_GATE: "misses a quality gate",
     VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
-    VariantReason.NO_NATIVE_BF16: "this CPU does not compute in BF16",
+    VariantReason.NO_NATIVE_BF16: "this hardware does not compute in BF16",
     VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
     VariantReason.NO_ACCELERATOR: "this target does not have what it runs on",
     VariantReason.NO_NATIVE_FP8: "this GPU does not compute in FP8",

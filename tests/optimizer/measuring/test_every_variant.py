@@ -14,9 +14,10 @@ import pytest
 from present import present
 
 from mopt_api.plan import PLAN_VARIABLE, JobPlan, measure_plan, prepare_plan
+from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.termination import MeasureSummary, PrepareSummary, decode
-from mopt_api.variants import SUPPORTED
+from mopt_api.variants import SUPPORTED, Variant
 from mopt_optimizer.compilers import compiler_version
 from mopt_optimizer.hardware import System, has_native_bf16
 
@@ -24,11 +25,19 @@ pytestmark = pytest.mark.optimizer
 
 NATIVE_BF16 = has_native_bf16(System().hardware({}).cpu_features)
 COMPILER = compiler_version()
-VARIANTS: list[dict[str, Any]] = [
-    {"name": f"{runtime}-{precision}".lower(), "runtime": runtime, "precision": precision}
+RUNS_ON_CPUS = [
+    variant
     for runtime, precisions in SUPPORTED.items()
     for precision in precisions
-] + [
+    if not (
+        variant := Variant(
+            name=f"{runtime}-{precision}".lower(), runtime=runtime, precision=precision
+        )
+    ).gpu_only
+]
+VARIANTS: list[dict[str, Any]] = [
+    *(variant.to_api() for variant in RUNS_ON_CPUS),
+    {"name": "engine", "runtime": "TensorRT", "precision": "INT8"},
     {
         "name": "nncf",
         "runtime": "OpenVINO",
@@ -109,6 +118,9 @@ def test_every_variant_is_built_compared_and_timed(
     assert list(found) == [v["name"] for v in VARIANTS]
     compiled = {"pytorch-int8", "compiled"}
     for name, variant in found.items():
+        if name == "engine":
+            assert (variant.state, variant.reason) == ("Skipped", VariantReason.NO_ACCELERATOR)
+            continue
         if variant.precision == "BF16" and not NATIVE_BF16:
             assert variant.reason == "NoNativeBF16"
             continue

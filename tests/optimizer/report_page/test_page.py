@@ -12,6 +12,7 @@ from mopt_api.plan import measure_plan
 from mopt_api.result import (
     BASELINE,
     QUALITY_OF_ENGINE,
+    Gpu,
     MeasureResult,
     QualityReference,
     SearchEntry,
@@ -244,3 +245,12 @@ def test_an_unstable_measurement_says_so(result: MeasureResult) -> None:
         result.model_copy(update={"baseline": baseline})
     )
     assert "Unstable" not in told(result)
+
+
+def test_the_gpu_is_told(result: MeasureResult) -> None:
+    gpu = Gpu(name="NVIDIA L4", compute_capability="8.9", memory_bytes=24 * 2**30, driver="580.65")
+    hardware = result.hardware.model_copy(update={"gpu": gpu})
+    told = result.model_copy(update={"hardware": hardware})
+    page = HtmlPage(render_page(told, report_results.plan(), digest=report_results.DIGEST))
+    assert "NVIDIA L4, compute capability 8.9, 24" in page.text
+    assert "driver 580.65" in page.text
