@@ -28,6 +28,16 @@ EXAMPLE = "super_resolution"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 DEADLINE_SECONDS = 1200
 KIND = "modeloptimizations.mopt.dev"
+# Beside the chart's own, for a look at targets with a GPU, and at engines that are built without.
+PROFILES: dict[str, Any] = {
+    "nvidia": {
+        "resources": {
+            "requests": {"cpu": "1", "memory": "2Gi"},
+            "limits": {"cpu": "2", "memory": "6Gi", "nvidia.com/gpu": 1},
+        }
+    },
+    "rtx-engines": {"buildOnly": True, "computeCapabilities": ["8.6", "8.9", "12.0"]},
+}
 
 
 def namespace_object(name: str) -> dict[str, Any]:
@@ -41,6 +51,7 @@ def install(kubectl: Kubectl, operator: str, optimizer: str) -> None:
     values = {
         "image": dict(zip(("repository", "tag"), operator.rsplit(":", 1), strict=True)),
         "optimizerImage": dict(zip(("repository", "tag"), optimizer.rsplit(":", 1), strict=True)),
+        "profiles": PROFILES,
     }
     path = STATE / "values.json"
     path.write_text(json.dumps(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -35,3 +36,79 @@ def test_quota_that_forbids_jobs_does_not_keep_the_operator_from_starting(
     operator.start()
     assert operator.stop() == 0
     assert f"Cannot try the profile default in {namespace}: 403 Forbidden" in operator.log()
+
+
+GPU = {"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}
+PROFILES = {
+    "default": {},
+    "l4": {
+        "image": "mopt/optimizer-gpu:test",
+        "resources": GPU,
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    },
+    "a100-mig": {"resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}}},
+    "engines": {"buildOnly": True, "computeCapabilities": ["8.6", "8.9", "12.0"]},
+}
+
+
+def test_each_kind_of_target_gets_the_job_of_its_profile(
+    make_operator: Callable[..., Any],
+    make_namespace: Callable[..., str],
+    make_resource: Callable[..., Any],
+    messages: Any,
+) -> None:
+    namespace = make_namespace()
+    operator = make_operator(watchNamespaces=[namespace], profiles=PROFILES)
+    # Its start shows each profile to the API server, which takes them all.
+    operator.start()
+    names = ["l4", "a100-mig", "engines"]
+    resource = make_resource(
+        namespace=namespace, targets=[{"name": name, "profile": name} for name in names]
+    )
+    resource.finish(resource.pod_of("prepare"), messages.prepare())
+    pods = {name: resource.pod_of("measure", name) for name in names}
+
+    def limits(name: str) -> dict[str, str]:
+        (container,) = pods[name]["spec"]["containers"]
+        return dict(container["resources"]["limits"])
+
+    def told(name: str) -> dict[str, Any]:
+        (container,) = pods[name]["spec"]["containers"]
+        (plan,) = [v["value"] for v in container["env"] if v["name"] == "MOPT_PLAN"]
+        return dict(json.loads(plan))
+
+    assert limits("l4")["nvidia.com/gpu"] == "1"
+    assert limits("a100-mig")["nvidia.com/mig-1g.10gb"] == "1"
+    assert not [name for name in limits("engines") if "/" in name]
+    assert [told(name)["kind"] for name in names] == ["GPU", "GPU", "BuildOnly"]
+    assert told("engines")["computeCapabilities"] == ["8.6", "8.9", "12.0"]
+    assert pods["l4"]["spec"]["containers"][0]["image"] == "mopt/optimizer-gpu:test"
+    assert "affinity" not in pods["engines"]["spec"]
+    assert "podAntiAffinity" in pods["l4"]["spec"]["affinity"]
+    for name in names[:2]:
+        resource.finish(pods[name], messages.measure(name))
+    resource.finish(pods["engines"], messages.built("engines", psnr={"tensorrt-fp16": 80.0}))
+    resource.wait_said(Ready=("True", "Optimized"))
+    engines = resource.read()["status"]["targets"][2]
+    assert engines["computeCapabilities"] == ["8.6", "8.9", "12.0"]
+    assert engines["variants"][0]["state"] == "Built"
+    assert not {"baseline", "point", "selected"} & set(engines)
+    operator.stop()
+
+
+def test_resource_that_only_builds_ends_built(
+    make_operator: Callable[..., Any],
+    make_namespace: Callable[..., str],
+    make_resource: Callable[..., Any],
+    messages: Any,
+) -> None:
+    namespace = make_namespace()
+    operator = make_operator(watchNamespaces=[namespace], profiles=PROFILES)
+    operator.start()
+    targets = [{"name": "default", "profile": "engines"}]
+    resource = make_resource(namespace=namespace, targets=targets)
+    resource.finish(resource.pod_of("prepare"), messages.prepare())
+    built = messages.built("default", psnr={"tensorrt-fp16": 80.0, "tensorrt-int8": 45.0})
+    resource.finish(resource.pod_of("measure", "default"), built)
+    resource.wait_said(Ready=("True", "Built"))
+    operator.stop()

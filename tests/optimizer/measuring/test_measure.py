@@ -32,6 +32,7 @@ from mopt_api.result import (
     Artifact,
     ArtifactFormat,
     Crops,
+    Gpu,
     MeasureResult,
     PreparedArtifact,
     PrepareResult,
@@ -498,6 +499,9 @@ def test_what_pytorch_compiles_needs_a_compiler(
         assert skipped.torch_mode is TorchMode.COMPILED
 
 
+L4 = Gpu(name="NVIDIA L4", compute_capability="8.9", memory_bytes=24 * 2**30, driver="580.65")
+
+
 def test_the_key_holds_what_bears_on_the_result(bench: Bench) -> None:
     hardware = System().hardware({"MOPT_NODE_NAME": "a"})
 
@@ -515,6 +519,9 @@ def test_the_key_holds_what_bears_on_the_result(bench: Bench) -> None:
         key(),
         key(evaluation_digest=f"sha256:{'2' * 64}"),
         key(hardware=hardware.model_copy(update={"threads": 99})),
+        key(hardware=hardware.model_copy(update={"gpu": L4})),
+        key(hardware=hardware.model_copy(update={"gpu": L4.model_copy(update={"name": "T4"})})),
+        key(hardware=hardware.model_copy(update={"gpu": L4.model_copy(update={"mig": True})})),
         key(software={}),
         key(requested_at="2026-01-01T00:00:00Z"),
         content_key(

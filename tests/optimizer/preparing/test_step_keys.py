@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 
 from mopt_api.candidates import SearchFacts, contenders
-from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.forms import Form, FormKind
-from mopt_optimizer.step_keys import export_key, form_key, manifest_key, software_versions
+from mopt_optimizer.step_keys import (
+    engine_key,
+    export_key,
+    form_key,
+    manifest_key,
+    software_versions,
+)
 
 AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
 COMMON = {"python", "machine", "mopt", "numpy"}
@@ -193,3 +199,28 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
 def test_every_tool_that_a_key_names_is_looked_up() -> None:
     assert software_versions().keys() <= SOFTWARE.keys()
     assert {"python", "machine", "mopt", "numpy", "pillow"} <= software_versions().keys()
+
+
+def test_an_engine_is_another_for_another_file_size_gpu_or_tensorrt() -> None:
+    told: dict[str, Any] = {
+        "onnx": f"sha256:{'c' * 64}",
+        "precision": Precision.FP16,
+        "shapes": {"image": ((1, 3), (2, 3), (4, 3))},
+        "compute_capabilities": ["8.6", "8.9"],
+        "tensorrt": "TensorRT for RTX 1.7.1",
+        "software": SOFTWARE,
+    }
+
+    def key(**changes: Any) -> str:
+        return engine_key(**(told | changes))
+
+    assert key() == key(compute_capabilities=["8.9", "8.6"])
+    others = [
+        key(onnx=f"sha256:{'d' * 64}"),
+        key(precision=Precision.FP32),
+        key(shapes={"image": ((1, 3), (2, 3), (8, 3))}),
+        key(compute_capabilities=["8.9"]),
+        key(tensorrt="TensorRT for RTX 1.8.0"),
+        key(software=SOFTWARE | {"mopt": "2"}),
+    ]
+    assert len({key(), *others}) == 1 + len(others)

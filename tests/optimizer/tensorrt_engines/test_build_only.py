@@ -44,6 +44,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "fp16", "runtime": "TensorRT", "precision": "FP16"},
     {"name": "int8", "runtime": "TensorRT", "precision": "INT8"},
     {"name": "bf16", "runtime": "TensorRT", "precision": "BF16"},
+    {"name": "fp8", "runtime": "TensorRT", "precision": "FP8"},
     {"name": "openvino", "runtime": "OpenVINO", "precision": "FP32"},
 ]
 
@@ -162,6 +163,17 @@ def test_engines_are_built_and_nothing_is_measured(
     assert (found["bf16"].layer_datatypes or {}).get("BF16", 0) > 0
 
 
+def test_a_precision_is_built_for_the_gpus_that_have_it(
+    built: tuple[MeasureResult, str, list[str]], bench: Bench
+) -> None:
+    fp8 = by_name(built[0])["fp8"]
+    assert fp8.state is VariantState.BUILT
+    assert (fp8.message or "").startswith("for 8.9, 12.0 only; ")
+    (beside,) = present(present(fp8.artifact).external_data)
+    manifest = EngineManifest.model_validate_json(bench.blobs.read(beside.digest))
+    assert manifest.compute_capabilities == ["8.9", "12.0"]
+
+
 def test_quality_is_onnx_runtime_s_where_it_has_kernels(
     built: tuple[MeasureResult, str, list[str]],
 ) -> None:
@@ -190,7 +202,7 @@ def test_the_page_tells_of_the_engines(
     built: tuple[MeasureResult, str, list[str]], bench: Bench
 ) -> None:
     page = (bench.root / "out" / "reports" / f"{built[1].removeprefix('sha256:')}.html").read_text()
-    assert "3 engines are built" in page
+    assert "4 engines are built" in page
     assert "layers read" in page
 
 
