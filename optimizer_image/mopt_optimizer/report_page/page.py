@@ -181,11 +181,10 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
     latency = speed.latency_ms if speed else None
     state = verdicts.shown_state(variant, result.selected)
     size = variant.artifact.size_bytes if variant.artifact else None
-    reduction = (
-        f"{100 * (1 - size / result.source.size_bytes):.1f} %"
-        if size is not None and result.source.size_bytes and variant.name != BASELINE
-        else ""
-    )
+    reduction = ""
+    if size is not None and result.source.size_bytes and variant.name != BASELINE:
+        share = 1 - size / result.source.size_bytes
+        reduction = f"{100 * abs(share):.1f} % {'smaller' if share >= 0 else 'larger'}"
     return Row(
         variant=variant,
         state="Baseline" if variant.name == BASELINE and state == VariantState.PASSED else state,
