@@ -63,6 +63,8 @@ def wait_for_reason(
         found.update(get(demo, name))
         ready = condition(found, "Ready")
         stalls = condition(found, "Stalled") is not None
+        # What stalls for another reason never gets there.
+        assert ready is None or not stalls or ready["reason"] == reason, ready
         return ready is not None and ready["reason"] == reason and stalls == stalled
 
     try:
