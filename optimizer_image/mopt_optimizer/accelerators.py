@@ -6,10 +6,8 @@ there are more, CUDA's first is used, by every runtime.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from mopt_api.result import Gpu
 
@@ -34,7 +32,7 @@ def find_gpu(library: str = "libcuda.so.1") -> Gpu | None:
         name=first.name[:64],
         compute_capability=first.compute_capability,
         memory_bytes=_memory_bytes(library),
-        driver=_driver(),
+        driver=(clocks.nvidia_driver() or "")[:32] or None,
         mig=_is_slice(first.name) or None,
     )
 
@@ -78,7 +76,7 @@ def used_memory() -> int | None:
 
     Nor of a MIG slice: the driver names its GPU, whose other slices are others'.
     """
-    with _nvml() as library:
+    with clocks.nvml_binding() as library:
         if library is None:
             return None
         found = gpus.visible_gpus()
@@ -123,33 +121,3 @@ def _memory_bytes(library: str) -> int | None:
     except (OSError, AttributeError):
         return None
     return size.value
-
-
-def _driver() -> str | None:
-    with _nvml() as library:
-        if library is None:
-            return None
-        try:
-            version = library.nvmlSystemGetDriverVersion()
-        except library.NVMLError:
-            return None
-        return str(version)[:32]
-
-
-@contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
-    """Give NVML's binding, ready; None where either is missing."""
-    try:
-        import pynvml
-    except ImportError:
-        yield None
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()

@@ -7,7 +7,6 @@ out of 8 bits become FP16 too; those that a user excludes stay FP32, as the API 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,14 +68,13 @@ def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions
     quantization = form.quantization
     own = Calibration(quantization.calibrator.value)
     fp8 = form.kind is FormKind.TENSORRT_FP8
-    config = TensorRTConfig(
-        int8_mode=not fp8,
-        fp8_mode=fp8,
-        calibration=Calibration.BEST if form.best else own,
-        exclude=exclude,
+    impossible = why_not_fp8(open_float_model(model)) if fp8 else {}
+    return static_options(
+        TensorRTConfig(
+            int8_mode=not fp8,
+            fp8_mode=fp8,
+            calibration=Calibration.BEST if form.best else own,
+            per_channel=None if fp8 else quantization.per_channel,
+            exclude=(*exclude, *(name for name in impossible if name not in exclude)),
+        )
     )
-    options = static_options(config)
-    if not fp8:
-        return replace(options, per_channel=quantization.per_channel)
-    impossible = [name for name in why_not_fp8(open_float_model(model)) if name not in exclude]
-    return replace(options, exclude=(*exclude, *impossible))

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.result import BASELINE
-from mopt_api.variants import SUPPORTED
+from mopt_api.variants import SUPPORTED, Variant
 
 from .._errors import SpecError
 from ..hardware import has_native_bf16
@@ -92,16 +92,24 @@ def parse_optimization(value: str) -> Optimization:
         raise SpecError(f"optimization {value!r} is none of {', '.join(Optimization)}") from error
 
 
+def _on_cpus(runtime: Runtime) -> list[Precision]:
+    variants = (Variant(name="form", runtime=runtime, precision=p) for p in SUPPORTED[runtime])
+    return [variant.precision for variant in variants if not variant.gpu_only]
+
+
+# Forms are opened on CPUs: what each runtime computes in there, where it does.
+_OPENED = {runtime.value: found for runtime in Runtime if (found := _on_cpus(runtime))}
+
+
 def misfit(form: Form, machine: Machine) -> str | None:
     """Return why a form cannot run on a machine, or None where it can."""
     if form.needs.gpu and not machine.gpus:
         return "needs a GPU, and this machine has none"
     if form.runtime not in machine.runtimes:
         return f"{form.runtime} is not installed"
-    if form.runtime not in {runtime.value for runtime in Runtime}:
+    if form.runtime not in _OPENED:
         return f"this version of mopt cannot open {form.runtime} forms"
-    opened = SUPPORTED[Runtime(form.runtime)]
-    if form.precision not in opened and not form.is_quantized_program:
+    if form.precision not in _OPENED[form.runtime] and not form.is_quantized_program:
         return f"{form.runtime} does not compute in {form.precision} here"
     if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
         return "the CPU has no bf16 arithmetic; FP32 would run under that name"

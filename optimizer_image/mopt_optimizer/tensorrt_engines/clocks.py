@@ -48,7 +48,7 @@ def throttling_reasons(bits: int) -> tuple[str, ...]:
 
 def nvidia_driver() -> str | None:
     """Return the driver's version, such as 580.65.06; None where NVML does not tell."""
-    with _nvml() as nvml:
+    with nvml_binding() as nvml:
         return str(nvml.nvmlSystemGetDriverVersion()) if nvml else None
 
 
@@ -57,7 +57,7 @@ def gpu_clocks() -> ClockSample | None:
     gpus = visible_gpus()
     if not gpus:
         return None
-    with _nvml() as nvml:
+    with nvml_binding() as nvml:
         if not nvml:
             return None
         try:
@@ -68,7 +68,7 @@ def gpu_clocks() -> ClockSample | None:
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
+def nvml_binding() -> Iterator[Any]:
     """Give NVML's binding, initialized; None where it or the driver is missing."""
     try:
         import pynvml
