@@ -16,10 +16,7 @@ LOCKS = sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
 # What the GPU flavour may install; each must fit the others.
 GPU_LOCKS = ("build", "optimizer-gpu", "tensorrt", "nvcc", "pycuda")
 # ONNX Runtime's CUDA provider needs cuRAND, which torch does not bring.
-GPU_ADDITIONS = {
-    *("nvidia-curand", "nvidia-ml-py", "onnxruntime-gpu"),
-    *("tensorrt-rtx-cu13", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs"),
-}
+GPU_ADDITIONS = {"nvidia-curand", "onnxruntime-gpu"}
 
 _PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^\s;]+)(?: ;[^\\]*)? \\$")
 _HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
