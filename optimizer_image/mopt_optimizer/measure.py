@@ -8,19 +8,13 @@ measured on real inputs, one without on noise.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.enums import QualityMetric, TargetKind
 from mopt_api.plan import (
     Credentials,
     MeasurePlan,
@@ -30,7 +24,6 @@ from mopt_api.plan import (
 )
 from mopt_api.result import (
     Artifact,
-    ArtifactFormat,
     Hardware,
     MeasureResult,
     PrepareResult,
@@ -42,13 +35,12 @@ from mopt_api.selection import select
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 
-from ._errors import DataError, DigestMismatch, SpecError
+from ._errors import SpecError
 from ._progress import Log, Timings
 from .accelerators import required_gpu, serious_throttling
-from .artifacts import fetch_model, put_engine
+from .artifacts import put_engine
 from .attempts import JOB_UID_VARIABLE, Attempts
 from .blobs import Blobs
-from .compilers import COMPILER, compiler_version
 from .crops import Gallery
 from .disturbances import judged_counters
 from .engine_plans import engine_shapes
@@ -56,15 +48,14 @@ from .forms import SOURCE
 from .hardware import System, disturbance
 from .images import Samples
 from .isolation import Opening, VariantProcess
+from .measure_fetching import Fetching, Files
+from .measure_keys import content_key, runtime_versions
 from .measured_before import measured_before
 from .quality import Comparison, ConflictingRange, Metric, NoClasses, NotAnImage, data_ranges
-from .references import References, load_references
+from .references import References
 from .report import result_bytes
 from .report_page import publish
-from .samples import load_data
-from .scratch import check_scratch
 from .searching import Field, field_of, without_figures
-from .sources import MAX_ONNX_BYTES, MODEL_SUFFIXES
 from .store import open_store
 from .trial import Trial
 from .trials import Setup, Trials
@@ -73,73 +64,6 @@ REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
 # What is left holds the parent, the arrays of one sample and the runtimes' scratch memory.
 _MEMORY_SHARE = 0.6
-_SOFTWARE = {
-    "mopt": ("mopt",),
-    "torch": ("torch",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
-    "numpy": ("numpy",),
-}
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions that bear on a measurement; imports none of the libraries."""
-    found = {"python": platform.python_version()}
-    for name, distributions in _SOFTWARE.items():
-        for distribution in distributions:
-            try:
-                found[name] = importlib.metadata.version(distribution)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue  # Not part of this image: its variants fail with their own words.
-    if (version := compiler_version()) is not None:
-        found[COMPILER] = version
-    return found
-
-
-def content_key(
-    plan: MeasurePlan,
-    *,
-    evaluation_digest: str | None,
-    references_digest: str | None = None,
-    hardware: Hardware,
-    software: Mapping[str, str],
-    requested_at: str | None,
-) -> str:
-    """Return the index name under which an equal measurement is found again.
-
-    The node's name is no part of it: an equal machine measures the same. Nor are gates and
-    objective, which judge what was measured.
-    """
-    told = plan.to_api()
-    del told["quality"], told["objective"]
-    parts = {
-        "plan": told,
-        "evaluation": evaluation_digest,
-        "references": references_digest,
-        "hardware": hardware.model_copy(update={"node": None}).to_api(),
-        "software": dict(software),
-        "requestedAt": requested_at,
-    }
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-@dataclass(frozen=True)
-class Files:
-    """Verified model files on the local disk, by digest.
-
-    Attributes:
-        source: The model as it came.
-        source_path: Its file.
-        prepared: Each name in the manifest that a variant needs, with artifact and file.
-    """
-
-    source: Artifact
-    source_path: Path
-    prepared: Mapping[str, tuple[Artifact, Path]]
 
 
 @dataclass(frozen=True)
@@ -175,6 +99,7 @@ class Measurement:
         self._timings = Timings(log)
         store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
         self._blobs = Blobs(store, prefix)
+        self._fetching = Fetching(plan, self._blobs, environ, workdir, self._timings)
         self._attempts = partial(Attempts, store, prefix, environ.get(JOB_UID_VARIABLE), log)
         self._system = System()
         self._on_gpu = plan.kind is TargetKind.GPU
@@ -189,13 +114,13 @@ class Measurement:
         except ConflictingRange as error:
             raise SpecError(str(error)) from error
         with timings.step("manifest", "reading what prepare made"):
-            manifest = self._manifest()
+            manifest = self._fetching.manifest()
         hardware = self._system.hardware(self._environ).model_copy(update={"gpu": gpu})
         if plan.benchmark.threads is not None:
             hardware = hardware.model_copy(update={"threads": plan.benchmark.threads})
         software = self._software()
-        samples = self._samples()
-        truth = self._references(samples)
+        samples = self._fetching.samples()
+        truth = self._fetching.references(samples)
         key = content_key(
             plan,
             evaluation_digest=samples.digest if samples else None,
@@ -209,7 +134,7 @@ class Measurement:
 
         field = field_of(plan, manifest, hardware, software)
         with timings.step("fetch", "fetching the model and its prepared forms"):
-            files = self._files(manifest, field)
+            files = self._fetching.files(manifest, field)
         before = self._system.counters()
         with timings.step("trials", "opening, comparing and timing"):
             gallery = self._gallery(ranges)
@@ -268,7 +193,7 @@ class Measurement:
         return result, digest
 
     def _software(self) -> dict[str, str]:
-        return software_versions()
+        return runtime_versions()
 
     def _outcome(self, result: MeasureResult) -> str:
         return f"selected {result.selected}"
@@ -290,81 +215,6 @@ class Measurement:
         return (
             self._blobs.put_bytes(crops.model_dump_json(by_alias=True).encode()) if crops else None
         )
-
-    def _manifest(self) -> PrepareResult:
-        try:
-            return PrepareResult.model_validate_json(self._blobs.read(self._plan.prepared))
-        except ValidationError as error:
-            raise DataError(
-                f"{self._blobs.uri(self._plan.prepared)} is no manifest of a prepare Job: {error}"
-            ) from error
-
-    def _samples(self) -> Samples | None:
-        if self._plan.evaluation is None:
-            return None
-        with self._timings.step("evaluationData", "fetching the evaluation data"):
-            folder = self._workdir / "evaluation"
-            folder.mkdir(parents=True, exist_ok=True)
-            return load_data(
-                self._plan.evaluation,
-                Credentials.EVALUATION,
-                self._plan.inputs,
-                self._plan.dimensions,
-                folder,
-                self._environ,
-            )
-
-    def _references(self, samples: Samples | None) -> References | None:
-        plan = self._plan
-        if plan.references is None or plan.evaluation is None or samples is None:
-            return None
-        with self._timings.step("references", "fetching the ground truth"):
-            return load_references(
-                plan.references,
-                Credentials.EVALUATION,
-                plan.evaluation.uri,
-                samples.names,
-                self._workdir / "references",
-                self._environ,
-            )
-
-    def _files(self, manifest: PrepareResult, field: Field) -> Files:
-        """Fetch and verify every file that is run; the source goes to the output too, to be
-        served."""
-        model = self._plan.model
-        tried = {variant.name for variant in field.variants} - field.known.keys()
-        artifacts = manifest.artifacts_on(self._plan.kind)
-        needed = {form for name, form in artifacts.items() if name in tried}
-        size = manifest.source.size_bytes
-        # What torch opens is a checked copy; an ONNX model of this size is a tar, and unpacked.
-        copied = model.format is not ModelFormat.ONNX or size > MAX_ONNX_BYTES
-        check_scratch(
-            (2 if copied else 1) * size
-            + sum(e.artifact.size_bytes for e in manifest.artifacts if e.name in needed),
-            self._workdir,
-            self._environ,
-            f"measuring {model.uri}",
-        )
-        folder = self._workdir / "models"
-        folder.mkdir(parents=True, exist_ok=True)
-        source_path = folder / f"source{MODEL_SUFFIXES[model.format]}"
-        store, key = open_store(model.uri, Credentials.MODEL, self._environ)
-        found = store.fetch(key, source_path)
-        if found != model.sha256:
-            raise DigestMismatch(f"{model.uri} has sha256 {found}, spec says {model.sha256}")
-        source = Artifact(
-            digest=self._blobs.put_file(source_path),
-            size_bytes=source_path.stat().st_size,
-            format=ArtifactFormat(model.format.value),
-            uri=self._blobs.uri(f"sha256:{found}"),
-        )
-        prepared: dict[str, tuple[Artifact, Path]] = {}
-        for index, entry in enumerate(manifest.artifacts):
-            if entry.name in needed:
-                path = fetch_model(self._blobs, entry.artifact, folder / f"prepared-{index}")
-                uri = self._blobs.uri(entry.artifact.digest)
-                prepared[entry.name] = (entry.artifact.model_copy(update={"uri": uri}), path)
-        return Files(source=source, source_path=source_path, prepared=prepared)
 
     def _file_of(
         self, variant: Variant, manifest: PrepareResult, files: Files

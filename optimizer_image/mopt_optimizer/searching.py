@@ -136,7 +136,7 @@ def field_of(
     """Return who takes part.
 
     Args:
-        software: As measure.software_versions.
+        software: As measure_keys.runtime_versions.
     """
     compiler = software.get(COMPILER)
     candidates = _candidates(plan, manifest, hardware, compiler)

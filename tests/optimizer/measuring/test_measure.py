@@ -23,7 +23,6 @@ from mopt_api.enums import (
     Precision,
     QualityMetric,
     Runtime,
-    TorchMode,
 )
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
@@ -32,7 +31,6 @@ from mopt_api.result import (
     Artifact,
     ArtifactFormat,
     Crops,
-    Gpu,
     MeasureResult,
     PreparedArtifact,
     PrepareResult,
@@ -54,9 +52,8 @@ from mopt_optimizer._errors import (
 )
 from mopt_optimizer.blobs import Blobs
 from mopt_optimizer.hardware import System, has_native_bf16
-from mopt_optimizer.measure import content_key, measure, software_versions
+from mopt_optimizer.measure import measure
 from mopt_optimizer.report_page.verdicts import REASONS, gate_text
-from mopt_optimizer.searching import cannot_run
 from mopt_optimizer.store import open_store
 
 if TYPE_CHECKING:
@@ -460,76 +457,3 @@ def test_a_variant_that_was_not_prepared_is_told(bench: Bench, tmp_path: Path) -
     plan = bench.plan.model_copy(update={"variants": [stranger]})
     with pytest.raises(SpecError, match="stranger"):
         bench.measure(plan, tmp_path / "w")
-
-
-def test_bf16_needs_the_cpus_own_support() -> None:
-    bf16 = VARIANTS[-1]
-    skipped = cannot_run(bf16, ["avx2", "avx512f"], None)
-    assert skipped is not None
-    assert (skipped.state, skipped.reason) == (
-        VariantState.SKIPPED,
-        VariantReason.NO_NATIVE_BF16,
-    )
-    assert cannot_run(bf16, ["avx512_bf16"], None) is None
-    assert cannot_run(VARIANTS[1], [], None) is None
-
-
-@pytest.mark.parametrize(
-    ("precision", "mode", "compiles"),
-    [
-        (Precision.INT8, None, True),
-        (Precision.FP32, TorchMode.COMPILED, True),
-        (Precision.FP32, None, False),
-        (Precision.BF16, TorchMode.EAGER, False),
-    ],
-)
-def test_what_pytorch_compiles_needs_a_compiler(
-    precision: Precision, mode: TorchMode | None, compiles: bool
-) -> None:
-    variant = Variant(name="v", runtime=Runtime.PYTORCH, precision=precision, torch_mode=mode)
-    assert cannot_run(variant, ["avx512_bf16"], "12.2.0") is None
-    skipped = cannot_run(variant, ["avx512_bf16"], None)
-    assert (skipped is not None) == compiles
-    if skipped is not None:
-        assert (skipped.state, skipped.reason) == (
-            VariantState.SKIPPED,
-            VariantReason.NO_COMPILER,
-        )
-        assert "g++" in (skipped.message or "")
-        assert skipped.torch_mode is TorchMode.COMPILED
-
-
-L4 = Gpu(name="NVIDIA L4", compute_capability="8.9", memory_bytes=24 * 2**30, driver="580.65")
-
-
-def test_the_key_holds_what_bears_on_the_result(bench: Bench) -> None:
-    hardware = System().hardware({"MOPT_NODE_NAME": "a"})
-
-    def key(**changes: object) -> str:
-        arguments = {
-            "evaluation_digest": None,
-            "hardware": hardware,
-            "software": software_versions(),
-            "requested_at": None,
-        } | changes
-        return content_key(bench.plan, **arguments)  # type: ignore[arg-type]
-
-    assert key() == key(hardware=hardware.model_copy(update={"node": "b"}))
-    different = [
-        key(),
-        key(evaluation_digest=f"sha256:{'2' * 64}"),
-        key(hardware=hardware.model_copy(update={"threads": 99})),
-        key(hardware=hardware.model_copy(update={"gpu": L4})),
-        key(hardware=hardware.model_copy(update={"gpu": L4.model_copy(update={"name": "T4"})})),
-        key(hardware=hardware.model_copy(update={"gpu": L4.model_copy(update={"mig": True})})),
-        key(software={}),
-        key(requested_at="2026-01-01T00:00:00Z"),
-        content_key(
-            bench.plan.model_copy(update={"target": "other"}),
-            evaluation_digest=None,
-            hardware=hardware,
-            software=software_versions(),
-            requested_at=None,
-        ),
-    ]
-    assert len(set(different)) == len(different)

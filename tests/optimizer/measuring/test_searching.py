@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mopt_api.candidates import SearchAim, SearchFacts, contenders, search
-from mopt_api.enums import ModelFormat, TargetKind
+from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind, TorchMode
 from mopt_api.plan import MeasurePlan, PlannedModel
 from mopt_api.result import (
     Artifact,
@@ -22,8 +22,9 @@ from mopt_api.result import (
     VariantState,
 )
 from mopt_api.spec import Benchmark, Objective
+from mopt_api.variants import Variant
 from mopt_optimizer.compilers import COMPILER
-from mopt_optimizer.searching import Field, field_of
+from mopt_optimizer.searching import Field, cannot_run, field_of
 
 DIGEST = f"sha256:{'0' * 64}"
 MIB = 2**20
@@ -178,3 +179,41 @@ def facts_of(kind: TargetKind) -> SearchFacts:
 
 def test_bf16_on_a_gpu_asks_nothing_of_the_cpu() -> None:
     assert "tensorrt-bf16" in tried(field(plan(auto=True, **GPU), [], capability="8.0"))
+
+
+def test_bf16_needs_the_cpus_own_support() -> None:
+    bf16 = Variant(name="bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16)
+    fp32 = Variant(name="fp32", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32)
+    skipped = cannot_run(bf16, ["avx2", "avx512f"], None)
+    assert skipped is not None
+    assert (skipped.state, skipped.reason) == (
+        VariantState.SKIPPED,
+        VariantReason.NO_NATIVE_BF16,
+    )
+    assert cannot_run(bf16, ["avx512_bf16"], None) is None
+    assert cannot_run(fp32, [], None) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "mode", "compiles"),
+    [
+        (Precision.INT8, None, True),
+        (Precision.FP32, TorchMode.COMPILED, True),
+        (Precision.FP32, None, False),
+        (Precision.BF16, TorchMode.EAGER, False),
+    ],
+)
+def test_what_pytorch_compiles_needs_a_compiler(
+    precision: Precision, mode: TorchMode | None, compiles: bool
+) -> None:
+    variant = Variant(name="v", runtime=Runtime.PYTORCH, precision=precision, torch_mode=mode)
+    assert cannot_run(variant, ["avx512_bf16"], "12.2.0") is None
+    skipped = cannot_run(variant, ["avx512_bf16"], None)
+    assert (skipped is not None) == compiles
+    if skipped is not None:
+        assert (skipped.state, skipped.reason) == (
+            VariantState.SKIPPED,
+            VariantReason.NO_COMPILER,
+        )
+        assert "g++" in (skipped.message or "")
+        assert skipped.torch_mode is TorchMode.COMPILED
