@@ -76,6 +76,11 @@ def granted_threads() -> int:
     return int(os.environ.get(THREADS_VARIABLE, "0"))
 
 
+WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
+"""ONNX Runtime's rewrites that take out a Relu or Clip whose result is quantized, since zero points
+bound it in integers. In FP8 they do so too, where zero points bound nothing (1.32)."""
+
+
 def new_session(
     path: Path | bytes, *, optimized: bool, folder: Path | None = None
 ) -> InferenceSession:
@@ -104,13 +109,8 @@ def new_session(
         path,
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=_WRONG_IN_FP8 if optimized and _holds_fp8(path) else None,
+        disabled_optimizers=WRONG_IN_FP8 if optimized and _holds_fp8(path) else None,
     )
-
-
-# They take out a Relu or Clip whose result is quantized, since zero points bound it in integers. In
-# FP8 they do so too, where zero points bound nothing (ONNX Runtime 1.32).
-_WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
 
 
 def _holds_fp8(path: Path | bytes) -> bool:

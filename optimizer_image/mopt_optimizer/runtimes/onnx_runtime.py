@@ -19,6 +19,7 @@ from mopt_api.enums import ExecutionProvider, Precision
 
 from ..sources import onnx_file
 from ..tensorrt_engines.profiles import ShapeRange
+from ..verifying import WRONG_IN_FP8
 from ._base import (
     BoundCall,
     Feeds,
@@ -137,7 +138,12 @@ def _session(path: Path, precision: Precision, options: Options) -> Any:
     settings.log_severity_level = _ONLY_ERRORS
     if options.provider is not ExecutionProvider.CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return ort.InferenceSession(str(path), settings, providers=_providers(precision, options))
+    return ort.InferenceSession(
+        str(path),
+        settings,
+        providers=_providers(precision, options),
+        disabled_optimizers=WRONG_IN_FP8 if precision is Precision.FP8 else None,
+    )
 
 
 def _available() -> list[str]:

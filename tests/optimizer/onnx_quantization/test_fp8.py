@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mopt_api.enums import QualityMetric
+from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.spec import QualityGate
 from mopt_optimizer._errors import QuantizationError
 from mopt_optimizer.onnx_quantization import (
@@ -28,6 +28,7 @@ from mopt_optimizer.onnx_quantization import (
 from mopt_optimizer.onnx_quantization.fp8 import LARGEST, fp8_scale
 from mopt_optimizer.onnx_quantization.layers import WEIGHTED
 from mopt_optimizer.quality import sqnr
+from mopt_optimizer.runtimes import open_runner
 from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
@@ -165,12 +166,19 @@ def test_the_rest_can_be_fp16(network: Path, samples: Samples, tmp_path: Path) -
 def test_onnx_runtime_computes_what_the_file_says(
     network: Path, samples: Samples, tmp_path: Path
 ) -> None:
-    """Its optimizations leave out a Relu before FP8, as it may in integers: they are off."""
+    """Its optimizations leave out a Relu before FP8, as it may in integers: they are off.
+
+    Both where files are verified and where a variant is evaluated.
+    """
     out = tmp_path / "fp8.onnx"
     quantize_onnx_static(network, out, samples, OPTIONS)
     plain = OnnxSession(out, optimized=False)
-    for sample, found in zip(samples, outputs(out, samples), strict=True):
-        np.testing.assert_allclose(found, plain.run(dict(sample))[0], rtol=1e-3, atol=1e-3)
+    with open_runner(Runtime.ONNX_RUNTIME, Precision.FP8, out, threads=1) as runner:
+        for sample, found in zip(samples, outputs(out, samples), strict=True):
+            expected = plain.run(dict(sample))[0]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+            (evaluated,) = runner.run(sample).values()
+            np.testing.assert_allclose(evaluated, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_weights_in_other_files_are_refused(
