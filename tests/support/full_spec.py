@@ -44,6 +44,7 @@ FULL: Json = {
             "name": "int8",
             "runtime": "ONNXRuntime",
             "precision": "INT8",
+            "executionProvider": "CPU",
             "quantization": {
                 "mode": "Static",
                 "method": "QDQ",
