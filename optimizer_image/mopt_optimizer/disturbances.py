@@ -23,11 +23,10 @@ THROTTLED_SHARE = 0.05
 # forms alike; below a twentieth no speedup that is worth having changes sides.
 STEAL_SHARE = 0.05
 # Of the CPU time that the variants' threads wanted. As steal, it makes calls longer by about its
-# share. By themselves they wait for one hundredth of it (docs/optimizer/measuring.md).
+# share. By themselves they wait for 1.5 % of it at most (docs/optimizer/measuring.md).
 WAITED_SHARE = 0.05
-# What a thread waits before each turn without any neighbour, to be woken: some 6 microseconds, by
-# estimate (docs/optimizer/measuring.md). Calls of a tenth of a millisecond wake threads five times
-# and more.
+# What a thread waits before each turn without any neighbour, to be woken: 1 to 12 microseconds
+# (docs/optimizer/measuring.md).
 WAKE_UP_SECONDS = 10e-6
 REPETITIONS = 2
 

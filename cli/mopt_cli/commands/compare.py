@@ -57,6 +57,7 @@ def compare(
             raise CliError(f"{option} {folder} is no folder")
     shapes = shapes_of(shape)
     require_optimizer("compare")
+    from mopt_optimizer.isolation import KEPT_MEMORY
     from mopt_optimizer.strategy_table import StrategyTable
 
     from ..opening import COMPARE, answer_of
@@ -77,7 +78,7 @@ def compare(
         "threads": threads,
     }
     # See mopt_optimizer.comparing: threads that spin flatter the others.
-    environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **KEPT_MEMORY}
     with showing(Console(stderr=True)) as on_event:
         answer = answer_of(
             COMPARE, request, stage="compare", on_event=on_event, environ=environ, verbose=verbose

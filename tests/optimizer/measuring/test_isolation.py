@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -153,6 +154,26 @@ def test_the_process_gets_no_credentials_and_the_given_threads(tmp_path: Path) -
         names = {str(path) for path in process.evaluate({}, tmp_path / "out")}
     assert {"KEPT", "OMP_NUM_THREADS=3", "OMP_WAIT_POLICY=PASSIVE"} <= names
     assert not names & (environ.keys() - os.environ.keys() - {"KEPT"})
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these variables")
+def test_freed_memory_stays_with_the_process(tmp_path: Path) -> None:
+    program = (
+        "import resource\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def call():\n"
+        "    before = faults()\n"
+        "    [b'x' * 2**23 for _ in range(2)]\n"
+        "    return faults() - before\n"
+        "call()\n"
+        "answer()\n"
+        "answer({'outputs': [str(call())]})\n"
+        "time.sleep(60)"
+    )
+    with started(tmp_path, program) as process:
+        (faults,) = process.evaluate({}, tmp_path / "out")
+    # In pages of 4 KiB it would be 4096, in huge ones 8.
+    assert int(str(faults)) < 4
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
