@@ -37,14 +37,14 @@ QUIET = Counters(0, 0.0, 0.0, Turns(0.0, 0.0, 0))
         # What is not told disturbs nothing.
         (Counters(None, None, None), False),
         (Counters(None, 5.0, None), False),
-        (Counters(0, 0.0, 20.0, Turns(9.6, 0.4, 0)), False),
-        (Counters(0, 0.0, 20.0, Turns(9.4, 0.6, 0)), True),
+        (Counters(0, 0.0, 20.0, Turns(9.1, 0.9, 0)), False),
+        (Counters(0, 0.0, 20.0, Turns(8.9, 1.1, 0)), True),
         # Little of the time, much of what was wanted.
         (Counters(0, 0.0, 1.0, Turns(0.5, 0.1, 0)), True),
         (Counters(0, 0.0, 1.0, Turns(0.0, 0.0, 0)), False),
         # To be woken takes a while on an idle CPU too: 100,000 times a second of these two.
-        (Counters(0, 0.0, 20.0, Turns(10.0, 2.0, 100_000)), True),
-        (Counters(0, 0.0, 20.0, Turns(10.0, 1.4, 100_000)), False),
+        (Counters(0, 0.0, 20.0, Turns(10.0, 2.5, 100_000)), True),
+        (Counters(0, 0.0, 20.0, Turns(10.0, 2.0, 100_000)), False),
         (Counters(0, 0.0, 20.0, Turns(10.0, 0.4, 100_000)), False),
     ],
 )
