@@ -22,9 +22,9 @@ THROTTLED_SHARE = 0.05
 # Of the CPU time that was wanted. Steal makes calls longer by about its share, and not those of all
 # forms alike; below a twentieth no speedup that is worth having changes sides.
 STEAL_SHARE = 0.05
-# Of the CPU time that the variants' threads wanted. By themselves they wait for 1.5 % of it at most;
-# beside the daemons of a cluster on the same two CPUs for 6 %, with speedups as without them; beside
-# one busy loop for 40 % and more (docs/optimizer/measuring.md).
+# Of the CPU time that the variants' threads wanted. By themselves they wait for 1.5 % of it at
+# most; beside the daemons of a cluster on the same two CPUs for 6 %, with speedups as without
+# them; beside one busy loop for 40 % and more (docs/optimizer/measuring.md).
 WAITED_SHARE = 0.10
 # What a thread waits before each turn without any neighbour, to be woken: 1 to 12 microseconds
 # (docs/optimizer/measuring.md).
