@@ -29,6 +29,7 @@ def _renamed_point(spec: Json) -> None:
 
 
 def _nncf(spec: Json) -> None:
+    del spec["variants"][0]["executionProvider"]
     spec["variants"][0] |= {"runtime": "OpenVINO"}
     spec["variants"][0]["quantization"]["method"] = "NNCF"
 
@@ -45,7 +46,7 @@ OTHER: dict[str, Any] = {
     "dimensions.batch.opt": 3,
     "dimensions.batch.multipleOf": None,
     "variants.0.name": "other",
-    "variants.0.runtime": "OpenVINO",
+    "variants.0.runtime": ("OpenVINO", {"executionProvider": None}),
     "variants.0.precision": ("FP32", {"quantization": None}),
     "variants.0.quantization.method": _nncf,
     "variants.1.name": "other",
