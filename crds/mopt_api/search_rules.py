@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .enums import ModelFormat
 from .result import VariantReason
 from .search_facts import SearchAim, SearchFacts
-from .suiting import Lack, lack_of_gpu
+from .suiting import NO_BF16, NO_COMPILER, Lack, lack_of_gpu
 from .variants import Variant
 
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
@@ -129,20 +129,14 @@ def native_bf16(facts: SearchFacts) -> Lack | None:
     """Tell that the CPU has no BF16."""
     if facts.cpu_features is None or NATIVE_BF16 & set(facts.cpu_features):
         return None
-    return Lack(
-        VariantReason.NO_NATIVE_BF16,
-        "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
-    )
+    return NO_BF16
 
 
 def compiler(facts: SearchFacts) -> Lack | None:
     """Tell that there is no compiler for PyTorch."""
     if facts.compiler is not False:
         return None
-    return Lack(
-        VariantReason.NO_COMPILER,
-        "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
-    )
+    return NO_COMPILER
 
 
 def room(name: str) -> Need:

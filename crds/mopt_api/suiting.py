@@ -25,6 +25,16 @@ class Lack:
     message: str
 
 
+NO_BF16 = Lack(
+    VariantReason.NO_NATIVE_BF16,
+    "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+)
+NO_COMPILER = Lack(
+    VariantReason.NO_COMPILER,
+    "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
+)
+
+
 def capability(text: str) -> Capability:
     """Return a compute capability, such as 8.9, as numbers that compare."""
     major, minor = text.split(".")

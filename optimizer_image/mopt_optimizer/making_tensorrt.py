@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from mopt_api.plan import fallback_gates
 from mopt_api.result import QuantizationReport
 
-from ._errors import NoClasses, NotAnImage, SpecError
 from .forms import Form, FormKind
 from .making import OBSERVED_SAMPLES, Material
 from .onnx_quantization import (
@@ -24,12 +23,11 @@ from .onnx_quantization import (
     narrow_quantized,
     raise_opset,
 )
-from .onnx_quantization._graphs import open_float_model
 from .onnx_quantization.excluding import matching_nodes
+from .quality import fitting_gates
 from .quantizing import quantize_gated
 from .tensorrt_engines import TensorRTConfig
-from .tensorrt_engines.fp8 import why_not_fp8
-from .tensorrt_engines.typed_models import static_options
+from .tensorrt_engines.typed_models import options_for
 
 
 def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
@@ -47,12 +45,8 @@ def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> Qu
         raised, quantized = Path(folder) / "raised.onnx", Path(folder) / "quantized.onnx"
         raise_opset(material.fp32, raised)
         options = _options(form, raised, exclude)
-        try:
+        with fitting_gates():
             report, fallbacks = quantize_gated(raised, quantized, material.samples, options, gates)
-        except NotAnImage as error:
-            raise SpecError(f"quality: {error}; leave SSIM out") from error
-        except NoClasses as error:
-            raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
         observed = islice(iter(material.samples), OBSERVED_SAMPLES)
         half = narrow_quantized(raised, quantized, target, observed, FloatOptions(keep=exclude))
     return QuantizationReport(
@@ -68,13 +62,13 @@ def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions
     quantization = form.quantization
     own = Calibration(quantization.calibrator.value)
     fp8 = form.kind is FormKind.TENSORRT_FP8
-    impossible = why_not_fp8(open_float_model(model)) if fp8 else {}
-    return static_options(
+    return options_for(
+        model,
         TensorRTConfig(
             int8_mode=not fp8,
             fp8_mode=fp8,
             calibration=Calibration.BEST if form.best else own,
             per_channel=None if fp8 else quantization.per_channel,
-            exclude=(*exclude, *(name for name in impossible if name not in exclude)),
-        )
+            exclude=exclude,
+        ),
     )

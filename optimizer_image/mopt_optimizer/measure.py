@@ -51,7 +51,13 @@ from .isolation import Opening, VariantProcess
 from .measure_fetching import Fetching, Files
 from .measure_keys import content_key, runtime_versions
 from .measured_before import measured_before
-from .quality import Comparison, ConflictingRange, Metric, NoClasses, NotAnImage, data_ranges
+from .quality import (
+    Comparison,
+    ConflictingRange,
+    Metric,
+    data_ranges,
+    fitting_gates,
+)
 from .references import References
 from .report import result_bytes
 from .report_page import publish
@@ -309,12 +315,8 @@ class Measurement:
             put_engine=partial(put_engine, self._blobs),
             throttling=serious_throttling if self._on_gpu else tuple,
         )
-        try:
+        with fitting_gates():
             Trials(setup, baseline, list(trials.values())).run()
-        except NotAnImage as error:
-            raise SpecError(f"quality: {error}; leave SSIM out") from error
-        except NoClasses as error:
-            raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
         return baseline
 
     def _starter(self, attempts: Attempts) -> Callable[[Opening], VariantProcess]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from mopt_api.plan import MeasurePlan
 from mopt_api.result import Hardware
 
 from .compilers import COMPILER, compiler_version
+from .versions import installed_version
 
 _SOFTWARE = {
     "mopt": ("mopt",),
@@ -28,12 +28,9 @@ def runtime_versions() -> dict[str, str]:
     """Return the versions that bear on a measurement; imports none of the libraries."""
     found = {"python": platform.python_version()}
     for name, distributions in _SOFTWARE.items():
-        for distribution in distributions:
-            try:
-                found[name] = importlib.metadata.version(distribution)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue  # Not part of this image: its variants fail with their own words.
+        # What is not part of this image: its variants fail with their own words.
+        if (version := installed_version(*distributions)) is not None:
+            found[name] = version
     if (version := compiler_version()) is not None:
         found[COMPILER] = version
     return found

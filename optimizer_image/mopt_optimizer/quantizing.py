@@ -20,10 +20,7 @@ from ._errors import (
     ComparisonError,
     ExportError,
     ModelError,
-    NoClasses,
-    NotAnImage,
     QuantizationError,
-    SpecError,
 )
 from .images import Inputs
 from .onnx_quantization import (
@@ -39,6 +36,7 @@ from .onnx_quantization import (
 from .onnx_quantization._graphs import open_float_model
 from .onnx_quantization.excluding import matching_nodes
 from .onnx_quantization.qdq import X86
+from .quality import fitting_gates
 
 __all__ = [
     "QuantizationError",
@@ -109,14 +107,11 @@ def quantize(
     """
     name = artifact_name(quantization, gates)
     try:
-        exclude = matching_nodes(model, quantization.exclude)
-        if not needs_samples(quantization):
-            return _dynamic(name, model, quantized, quantization, exclude)
-        return _static(name, model, quantized, quantization, exclude, samples, gates)
-    except NotAnImage as error:
-        raise SpecError(f"quality: {error}; leave SSIM out") from error
-    except NoClasses as error:
-        raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
+        with fitting_gates():
+            exclude = matching_nodes(model, quantization.exclude)
+            if not needs_samples(quantization):
+                return _dynamic(name, model, quantized, quantization, exclude)
+            return _static(name, model, quantized, quantization, exclude, samples, gates)
     except (CalibrationError, ComparisonError, ModelError, ExportError) as error:
         raise QuantizationError(f"cannot be quantized: {error}") from error
 

@@ -18,7 +18,7 @@ from mopt_api.result import (
     VariantResult,
     VariantState,
 )
-from mopt_api.suiting import Lack, lack_of_gpu, lack_of_kind
+from mopt_api.suiting import NO_BF16, NO_COMPILER, Lack, lack_of_gpu, lack_of_kind
 from mopt_api.variants import Variant
 
 from .compilers import COMPILER
@@ -88,15 +88,9 @@ def _lack(
         return lack
     on_cpu = kind is TargetKind.CPU and variant.precision is Precision.BF16
     if on_cpu and not has_native_bf16(features):
-        return Lack(
-            VariantReason.NO_NATIVE_BF16,
-            "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
-        )
+        return NO_BF16
     if variant.compiled and compiler is None:
-        return Lack(
-            VariantReason.NO_COMPILER,
-            "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
-        )
+        return NO_COMPILER
     return None
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import platform
 from collections.abc import Collection, Mapping
-from importlib import metadata
 from typing import Any
 
 from mopt_api.enums import ModelFormat, Precision
@@ -16,6 +15,7 @@ from mopt_api.spec import QualityGate
 
 from .forms import FP32, Form, FormKind
 from .hardware import WIDE_SUMS
+from .versions import installed_version
 
 # Raised when equal keys would give other results.
 _FORMAT = 6
@@ -57,12 +57,8 @@ def software_versions() -> dict[str, str]:
     """Return the versions that the result depends on, without importing the libraries."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in _PACKAGES:
-        for distribution in (package, f"{package}-gpu"):
-            try:
-                found[package] = metadata.version(distribution)
-                break
-            except metadata.PackageNotFoundError:
-                continue
+        if (version := installed_version(package, f"{package}-gpu")) is not None:
+            found[package] = version
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import platform
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from ..compilers import compiler_version
 from ..hardware import System
 from ..runtimes import LIBRARIES
+from ..tensorrt_engines.gpus import visible_gpus
 
 TENSORRT = "TensorRT"
 # Runtime to the module that executes it.
@@ -67,11 +67,4 @@ def count_gpus(library: str = "libcuda.so.1") -> int:
     Args:
         library: The driver's.
     """
-    try:
-        driver = ctypes.CDLL(library)
-        count = ctypes.c_int()
-        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-            return 0
-    except (OSError, AttributeError):  # No driver, or a file of that name that is none.
-        return 0
-    return count.value
+    return len(visible_gpus(library))

@@ -139,10 +139,32 @@ def convert_float(
         reason = next(iter(kept.values()), "it has no nodes")
         raise QuantizationError(f"{model_path.name}: no node can be {precision}: {reason}")
     narrowing = Narrowing(model, _element_type(precision), set(kept), keep_io=options.keep_io)
+    return narrowed_report(narrowing, model, kept_samples, out_path, converted, kept)
+
+
+def narrowed_report(
+    narrowing: Narrowing,
+    model: onnx.ModelProto,
+    samples: KeptSamples | None,
+    out_path: Path,
+    converted: int,
+    kept: Mapping[str, str],
+) -> FloatReport:
+    """Narrow, compare with the FP32 model on the first sample, and write.
+
+    Args:
+        model: The FP32 model.
+        samples: None compares nothing.
+        converted: Nodes that become narrow.
+        kept: Nodes that do not, with the reason.
+
+    Raises:
+        QuantizationError, DiskError: As convert_float.
+    """
     narrowed = narrowing.apply()
     sqnr_db, runtime = None, None
-    if kept_samples is not None:
-        sqnr_db, runtime = agreement(model, narrowed, kept_samples.some()[0])
+    if samples is not None:
+        sqnr_db, runtime = agreement(model, narrowed, samples.some()[0])
     save_model(narrowed, out_path)
     return FloatReport(
         out_path, converted, kept, narrowing.casts, narrowing.flushed, sqnr_db, runtime

@@ -13,8 +13,15 @@ import numpy as np
 
 from ._casting import Narrowing
 from ._graphs import at_opset, open_float_model, save_model
-from .floating import FloatOptions, FloatReport, FloatType, float_nodes, peaks_of, why_kept
-from .judging import agreement
+from .floating import (
+    FloatOptions,
+    FloatReport,
+    FloatType,
+    float_nodes,
+    narrowed_report,
+    peaks_of,
+    why_kept,
+)
 from .observing import KeptSamples, Sample
 
 if TYPE_CHECKING:
@@ -66,14 +73,7 @@ def narrow_quantized(
     kept |= _coarse(quantized)
     typed = onnx.shape_inference.infer_shapes(quantized)
     narrowing = Narrowing(typed, onnx.TensorProto.FLOAT16, set(kept), keep_io=options.keep_io)
-    narrowed = narrowing.apply()
-    sqnr_db, runtime = None, None
-    if kept_samples is not None:
-        sqnr_db, runtime = agreement(model, narrowed, kept_samples.some()[0])
-    save_model(narrowed, out_path)
-    return FloatReport(
-        out_path, converted, kept, narrowing.casts, narrowing.flushed, sqnr_db, runtime
-    )
+    return narrowed_report(narrowing, model, kept_samples, out_path, converted, kept)
 
 
 def _coarse(model: onnx.ModelProto) -> dict[str, str]:

@@ -12,7 +12,7 @@ from .._errors import (
     ShapeMismatch,
 )
 from .evaluating import Agreement, Evaluation, Summary, evaluate, parse_metric
-from .gating import Comparison, data_ranges
+from .gating import Comparison, data_ranges, fitting_gates
 from .metrics import (
     Layout,
     Metric,
@@ -50,6 +50,7 @@ __all__ = [
     "cosine",
     "data_ranges",
     "evaluate",
+    "fitting_gates",
     "image_batch",
     "max_abs_error",
     "parse_metric",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mopt_api.enums import QualityMetric
 from mopt_api.result import QualityResult
 from mopt_api.spec import QualityGate
 
-from .._errors import ConflictingRange
+from .._errors import ConflictingRange, NoClasses, NotAnImage, SpecError
 from .evaluating import Agreement
 from .metrics import Array, Metric
 
@@ -34,6 +35,21 @@ def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
                 f"{gate.data_range:g}; give them the same"
             )
     return ranges
+
+
+@contextmanager
+def fitting_gates() -> Iterator[None]:
+    """Tell a gate that does not fit the model's outputs as a fault of the spec.
+
+    Raises:
+        SpecError: Says which metric to leave out.
+    """
+    try:
+        yield
+    except NotAnImage as error:
+        raise SpecError(f"quality: {error}; leave SSIM out") from error
+    except NoClasses as error:
+        raise SpecError(f"quality: {error}; leave Top1Agreement out") from error
 
 
 @dataclass

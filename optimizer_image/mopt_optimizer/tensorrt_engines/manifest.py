@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ from .._errors import (
     UnusableEngine,
     WrongGpu,
 )
-from ..store import CHUNK_BYTES, disk_errors, replacing
+from ..blobs import file_digest
+from ..store import disk_errors, replacing
 from .backends import Backend, BackendName
 from .config import HardwareCompatibility
 from .gpus import Gpu
@@ -91,20 +91,6 @@ class EngineManifest(ObservedModel):
 def manifest_path(engine: Path) -> Path:
     """Return where an engine's manifest lies."""
     return engine.with_name(engine.name + MANIFEST_SUFFIX)
-
-
-def bytes_digest(data: bytes) -> str:
-    """Return the digest of bytes, as the API writes it."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def file_digest(path: Path) -> str:
-    """Return a file's digest, as the API writes it."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def write_engine(path: Path, data: bytes, manifest: EngineManifest) -> None:

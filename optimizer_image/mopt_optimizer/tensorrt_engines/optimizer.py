@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .._errors import GpuNotFound, ModelError, SpecError
+from ..blobs import bytes_digest, file_digest
 from ..onnx_quantization import FloatReport, StaticReport
 from ..onnx_quantization.observing import Sample
 from ..sources import open_onnx
@@ -23,7 +24,7 @@ from .fp8 import Fp8Report, fp8_report
 from .gpus import driver_version, visible_gpus
 from .layers import EngineLayer, datatype_counts
 from .loading import LoadedEngine, load_engine
-from .manifest import EngineManifest, TensorEntry, bytes_digest, file_digest, write_engine
+from .manifest import EngineManifest, TensorEntry, write_engine
 from .memory import DeviceMemory
 from .profiles import ShapeRange
 from .running import EngineRunner

@@ -75,6 +75,15 @@ def static_options(config: TensorRTConfig) -> StaticOptions:
     )
 
 
+def options_for(model_path: Path, config: TensorRTConfig) -> StaticOptions:
+    """Return static_options for a model, without the nodes that TensorRT cannot compute in FP8."""
+    options = static_options(config)
+    if not config.fp8_mode:
+        return options
+    impossible = [n for n in why_not_fp8(open_float_model(model_path)) if n not in options.exclude]
+    return replace(options, exclude=(*options.exclude, *impossible))
+
+
 def write_typed_model(
     model_path: Path,
     out_path: Path,
@@ -158,10 +167,7 @@ def _eight_bits(
         # Read twice: for the ranges, and for what FP16 would not hold.
         if samples is not None and iter(samples) is samples:
             samples = list(samples)
-    options = static_options(config)
-    if config.fp8_mode:
-        impossible = [n for n in why_not_fp8(open_float_model(source)) if n not in options.exclude]
-        options = replace(options, exclude=(*options.exclude, *impossible))
+    options = options_for(source, config)
     report = None
     if calibration_cache is not None:
         ranges = read_calibration_cache(calibration_cache).ranges

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mopt_api.enums import Precision
+from mopt_optimizer.blobs import bytes_digest
 from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName
-from mopt_optimizer.tensorrt_engines.manifest import EngineManifest, TensorEntry, bytes_digest
+from mopt_optimizer.tensorrt_engines.manifest import EngineManifest, TensorEntry
 
 Save = Callable[..., Path]
 DATA = b"an engine"

@@ -1,0 +1,15 @@
+"""Versions of what is installed; imports none of it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+
+def installed_version(*distributions: str) -> str | None:
+    """Return the version of the first distribution that is installed; None where none is."""
+    for distribution in distributions:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
