@@ -15,10 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._errors import OptimizerError
-    from .array_samples import local_arrays
-    from .comparing import compare_strategies
-    from .exporter import (
+    from .compare.strategies import compare_strategies
+    from .compare.table import StrategyTable
+    from .data.arrays import local_arrays
+    from .data.images import local_images
+    from .data.preprocessing import Preprocessing
+    from .errors import OptimizerError
+    from .export import (
         ModelInfo,
         ONNXExportConfig,
         ONNXExporter,
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
         export_onnx,
         model_info,
     )
-    from .images import local_images
     from .manager import LoadedModel, ModelManager, load_optimized_model
     from .onnx_quantization import (
         StaticOptions,
@@ -35,20 +37,11 @@ if TYPE_CHECKING:
         quantize_onnx_dynamic,
         quantize_onnx_static,
     )
-    from .openvino_models import quantize_openvino_nncf
     from .passes import available_passes
-    from .preprocessing import Preprocessing
-    from .quality import (
-        Metric,
-        cosine,
-        evaluate,
-        max_abs_error,
-        psnr,
-        sqnr,
-        ssim,
-        top1_agreement,
-    )
-    from .quantizer import (
+    from .quality import Metric, cosine, evaluate, max_abs_error, psnr, sqnr, ssim, top1_agreement
+    from .runtimes.openvino import quantize_openvino_nncf
+    from .runtimes.tensorrt import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
+    from .torch_quantization import (
         ModelQuantizer,
         QuantizationConfig,
         QuantizationType,
@@ -56,8 +49,6 @@ if TYPE_CHECKING:
         available_backends,
         quantize_model,
     )
-    from .strategy_table import StrategyTable
-    from .tensorrt_engines import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
 
 __all__ = [
     "LoadedModel",
@@ -102,10 +93,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_errors": ("OptimizerError",),
-    "array_samples": ("local_arrays",),
-    "comparing": ("compare_strategies",),
-    "exporter": (
+    "errors": ("OptimizerError",),
+    "data.arrays": ("local_arrays",),
+    "compare.strategies": ("compare_strategies",),
+    "export": (
         "ModelInfo",
         "ONNXExportConfig",
         "ONNXExporter",
@@ -113,7 +104,7 @@ _HOMES = {
         "export_onnx",
         "model_info",
     ),
-    "images": ("local_images",),
+    "data.images": ("local_images",),
     "manager": ("LoadedModel", "ModelManager", "load_optimized_model"),
     "onnx_quantization": (
         "StaticOptions",
@@ -122,9 +113,9 @@ _HOMES = {
         "quantize_onnx_dynamic",
         "quantize_onnx_static",
     ),
-    "openvino_models": ("quantize_openvino_nncf",),
+    "runtimes.openvino": ("quantize_openvino_nncf",),
     "passes": ("available_passes",),
-    "preprocessing": ("Preprocessing",),
+    "data.preprocessing": ("Preprocessing",),
     "quality": (
         "Metric",
         "cosine",
@@ -135,7 +126,7 @@ _HOMES = {
         "ssim",
         "top1_agreement",
     ),
-    "quantizer": (
+    "torch_quantization": (
         "ModelQuantizer",
         "QuantizationConfig",
         "QuantizationType",
@@ -143,8 +134,8 @@ _HOMES = {
         "available_backends",
         "quantize_model",
     ),
-    "strategy_table": ("StrategyTable",),
-    "tensorrt_engines": ("TensorRTConfig", "TensorRTOptimizer", "optimize_tensorrt"),
+    "compare.table": ("StrategyTable",),
+    "runtimes.tensorrt": ("TensorRTConfig", "TensorRTOptimizer", "optimize_tensorrt"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mopt_api.enums import QualityMetric
-from mopt_api.result import QualityResult
+from mopt_api.figures import QualityResult
 from mopt_api.spec import QualityGate
+from mopt_optimizer.errors import ConflictingRange, NoClasses, NotAnImage, SpecError
 
-from .._errors import ConflictingRange, NoClasses, NotAnImage, SpecError
 from .evaluating import Agreement
 from .metrics import Array, Metric
 

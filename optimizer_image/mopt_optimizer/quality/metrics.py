@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.result import EXACT_PSNR_DB
-
-from .._errors import (
+from mopt_api.figures import EXACT_PSNR_DB
+from mopt_optimizer.errors import (
     ConflictingRange,
     EmptyOutput,
     NoClasses,

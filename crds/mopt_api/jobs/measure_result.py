@@ -1,0 +1,167 @@
+"""result.json of a measure Job: everything known about one target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from mopt_api.artifacts import Artifact
+from mopt_api.base import Digest, ObservedModel
+from mopt_api.enums import Precision, Runtime, TorchMode
+from mopt_api.figures import (
+    Hardware,
+    Latency,
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+    VariantReason,
+    VariantState,
+)
+
+BASELINE = "baseline"
+
+
+# Quantiles of a point's calls in result.json: 0, 5, ... 100 %.
+LATENCY_QUANTILES = 21
+
+
+QUALITY_OF_ENGINE = "quality by ONNX Runtime, from the ONNX file that the engine is built from"
+"""Message of an engine in state Built whose quality is known."""
+
+
+class PointResult(ObservedModel):
+    """Speed at one benchmark point."""
+
+    point: str = Field(description="Name of the point.")
+    dimensions: dict[str, int] = Field(default={}, description="Sizes measured at.")
+    latency_ms: Latency = Field(description="Latency.")
+    throughput: float = Field(description="Samples per second, at the point's batch size.")
+    runs: int = Field(ge=1, description="Calls measured.")
+    coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
+    quantiles_ms: list[float] = Field(
+        default=[],
+        max_length=LATENCY_QUANTILES,
+        description="Latency at 0, 5, ... 100 % of the calls; 0 is the fastest.",
+    )
+    unstable: bool = Field(
+        default=False,
+        description="Others had the CPU for part of the time, in every repetition.",
+    )
+    message: str | None = Field(
+        default=None, max_length=256, description="What disturbed it, with figures."
+    )
+
+
+class VariantResult(ObservedModel):
+    """One form of the model, built, compared and measured."""
+
+    name: str = Field(max_length=40, description="The variant's name.")
+    runtime: Runtime = Field(description="What executed it.")
+    precision: Precision = Field(description="Arithmetic it computed in.")
+    torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
+    state: VariantState = Field(description="How it ended.")
+    reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
+    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
+    artifact: Artifact | None = Field(default=None, description="The file to serve.")
+    peak_memory_bytes: int | None = Field(
+        default=None,
+        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
+    )
+    quality: list[QualityResult] = Field(
+        default=[], description="Agreement with the target's reference; what gates judge."
+    )
+    agreement: list[QualityResult] | None = Field(
+        default=None,
+        description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
+    )
+    points: list[PointResult] = Field(default=[], description="Speed at each point.")
+    layer_datatypes: dict[str, int] | None = Field(
+        default=None,
+        description="Of a TensorRT engine: how many of its layers read each type, after fusion.",
+    )
+    speedup: float | None = Field(
+        default=None, description="Over the baseline, in the objective's metric and point."
+    )
+    speedup_over_fastest_fp32: float | None = Field(
+        default=None,
+        alias="speedupOverFastestFP32",
+        description="Over the fastest FP32 runtime measured, in the same terms.",
+    )
+    seconds: float | None = Field(default=None, description="Time spent on this variant.")
+    compile_seconds: float | None = Field(
+        default=None, description="Of these, PyTorch's for compiling; part of no latency."
+    )
+
+
+class Disturbance(ObservedModel):
+    """Signs that something else ran during a measurement."""
+
+    throttled_periods: int | None = Field(
+        default=None, description="CPU quota periods in which the container was held back."
+    )
+    steal_seconds: float | None = Field(
+        default=None, description="CPU time the hypervisor gave to others."
+    )
+    waited_seconds: float | None = Field(
+        default=None,
+        description="Time that the variants' threads were ready and others had their CPUs.",
+    )
+
+
+class SearchEntry(ObservedModel):
+    """What Auto made of one variant that it knows of."""
+
+    variant: str = Field(max_length=40, description="The variant's name.")
+    taken: bool = Field(description="Whether it was tried.")
+    reason: str = Field(max_length=256, description="Why, or why not.")
+
+
+class MeasureResult(ObservedModel):
+    """result.json of a measure Job: everything known about one target."""
+
+    target: str
+    source: SourceInfo
+    prepared: Digest
+    hardware: Hardware
+    software: dict[str, str]
+    baseline: VariantResult | None = Field(
+        default=None, description="null where nothing was measured: a target of kind BuildOnly."
+    )
+    variants: list[VariantResult]
+    selected: str | None = None
+    objective_point: str | None = Field(default=None, description="null without a baseline.")
+    evaluation_digest: str | None = None
+    evaluation_samples: int | None = None
+    reference: QualityReference | None = Field(
+        default=None, description="What quality compares with; null where nothing was compared."
+    )
+    references_digest: str | None = Field(
+        default=None, description="Over names and contents of the ground truth."
+    )
+    search: list[SearchEntry] = Field(
+        default=[], description="Where Auto chose the variants: all that it knows of."
+    )
+    disturbance: Disturbance = Disturbance()
+    seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+    evaluation_names: list[str] = Field(
+        default=[], description="Name of each evaluation sample, in the data's order."
+    )
+    crops: Digest | None = Field(
+        default=None, description="Digest of the Crops; None where outputs are no images."
+    )
+    measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
+    plan: dict[str, Any] | None = Field(
+        default=None, description="What the Job was told, as JSON; gates as last judged."
+    )
+
+    @property
+    def everyone(self) -> list[VariantResult]:
+        """The baseline, where there is one, and the variants."""
+        return [*([self.baseline] if self.baseline else []), *self.variants]
+
+
+def left_out(result: MeasureResult) -> list[SearchEntry]:
+    """Return what Auto knows of and made no row of the result: it is no contender."""
+    rows = {variant.name for variant in result.variants}
+    return [entry for entry in result.search if entry.variant not in rows]
