@@ -27,8 +27,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.data.npy import save_array
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.machine.system import Counters, System
-from mopt_optimizer.stages.measure.process import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.stages.measure.process import Opening, VariantProcess
 from mopt_optimizer.timing.disturbance import Shares, shares
 from mopt_optimizer.timing.interleave import interleave, schedule
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         ModelInfo,
         ONNXExportConfig,
         ONNXExporter,
-        benchmark_onnx,
         export_onnx,
         model_info,
     )
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     )
     from .passes import available_passes
     from .quality import Metric, cosine, evaluate, max_abs_error, psnr, sqnr, ssim, top1_agreement
+    from .runtimes.onnx_runtime.benchmark import benchmark_onnx
     from .runtimes.openvino import quantize_openvino_nncf
     from .runtimes.tensorrt import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
     from .torch_quantization import (
@@ -100,7 +100,6 @@ _HOMES = {
         "ModelInfo",
         "ONNXExportConfig",
         "ONNXExporter",
-        "benchmark_onnx",
         "export_onnx",
         "model_info",
     ),
@@ -113,6 +112,7 @@ _HOMES = {
         "quantize_onnx_dynamic",
         "quantize_onnx_static",
     ),
+    "runtimes.onnx_runtime.benchmark": ("benchmark_onnx",),
     "runtimes.openvino": ("quantize_openvino_nncf",),
     "passes": ("available_passes",),
     "data.preprocessing": ("Preprocessing",),

@@ -67,12 +67,6 @@ class ChildDied(Exception):
         return f"ended with exit status {self.returncode}"
 
 
-class MemoryExceeded(OptimizerError):
-    """The child was killed, which only the kernel does when memory runs out."""
-
-    reason = Reason.OUT_OF_MEMORY
-
-
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the plan and without anything of a store's credentials.
 

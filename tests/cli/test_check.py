@@ -136,7 +136,7 @@ def test_reasons_are_those_of_the_stages() -> None:
     from mopt_optimizer.forms.form import form_of
     from mopt_optimizer.stages.measure.field import cannot_run
     from mopt_optimizer.stages.prepare.assignment import assign
-    from mopt_optimizer.stages.prepare.worker import Quantized
+    from mopt_optimizer.stages.prepare.messages import Quantized
 
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.errors import BaselineError, DimensionError, ExportError, ModelError, SpecError
-from mopt_optimizer.onnx_files.verify import Arrays, first_line
+from mopt_optimizer.errors import (
+    BaselineError,
+    DimensionError,
+    ExportError,
+    ModelError,
+    SpecError,
+    first_line,
+)
+from mopt_optimizer.onnx_files.verify import Arrays
 
 from .signatures import DynamicAxes, Leaf, Signature, apply_dynamic_axes, apply_dynamic_shapes, bind
 from .sizes import Bounds, Reference, Refused, TracedInput

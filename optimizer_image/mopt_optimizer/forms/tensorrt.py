@@ -26,7 +26,8 @@ from mopt_optimizer.runtimes.tensorrt import TensorRTConfig
 from mopt_optimizer.runtimes.tensorrt.typed_models import options_for
 
 from .form import Form, FormKind
-from .make import OBSERVED_SAMPLES, Material
+from .make import OBSERVED_SAMPLES
+from .material import Material
 from .qdq import quantize_gated
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mopt_api.enums import Runtime
-from mopt_optimizer.errors import ExportError, ModelError, SpecError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import ExportError, ModelError, SpecError, first_line
 from mopt_optimizer.opening.inputs import ModelInput, onnx_inputs, program_inputs
 from mopt_optimizer.opening.loading import (
     SCRIPT_SUFFIX,

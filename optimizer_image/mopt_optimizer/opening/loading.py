@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mopt_api.enums import ModelFormat
-from mopt_optimizer.errors import ModelError, UnsafeModelError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import ModelError, UnsafeModelError, first_line
 
 from .safety import is_tar, rewrite_pt2, rewrite_torchscript, unpack_onnx
 
@@ -27,6 +27,21 @@ MODEL_SUFFIXES = {
 }
 """How model files are named here: runtimes and the manager tell them apart by it."""
 _KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+
+
+def archive_names(path: Path) -> list[str] | None:
+    """Return the names in a zip archive; None for a file that is none.
+
+    Raises:
+        ModelError: A damaged archive.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelError(f"damaged archive: {error}") from error
 
 
 def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,20 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.enums import ExecutionProvider
-
-from .tensorrt.profiles import ShapeRange
+from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
-
-
-class RuntimeFailure(Exception):
-    """A runtime refuses the model or the inputs; says which runtime and its own words."""
-
-
-class OutOfMemory(RuntimeFailure):
-    """A runtime that gets no memory of the device or the host, in its own words."""
 
 
 # PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
@@ -99,12 +90,6 @@ class Runner(Protocol):
     ) -> None: ...
 
 
-def first_line(error: BaseException) -> str:
-    """Return an exception's first non-empty line, or its type where it has no text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
 def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:
     """Return the feeds in the model's order, contiguous.
 
@@ -116,3 +101,7 @@ def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[A
             f"{runtime}: the model's inputs are {sorted(names)}, fed were {sorted(feeds)}"
         )
     return [np.ascontiguousarray(feeds[name]) for name in names]
+
+
+ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""One shape, or (smallest, most frequent, largest)."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from mopt_api.jobs.plan import Credentials
-from mopt_optimizer.errors import DiskError, SpecError
+from mopt_optimizer.errors import SpecError
 
 MAX_READ_BYTES = 64 * 1024 * 1024
 """Largest object that read() takes into memory: manifests and images are far smaller."""
-
-CHUNK_BYTES = 1024 * 1024
 
 
 class Store(Protocol):
@@ -89,48 +82,3 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
             return FileStore(path.parent), path.name
         return FileStore(path), ""
     raise SpecError(f"uri {uri!r} is neither s3://BUCKET/KEY nor file:///absolute/path")
-
-
-@contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turn a full disk into DiskError; other errors pass.
-
-    Raises:
-        DiskError: ENOSPC or EDQUOT.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(f"no space left while writing {what}") from error
-        raise
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside path that becomes path when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.part"
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    """Yield the chunks, each taken into digest first."""
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
-
-
-def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
-    """Append chunks to a file.
-
-    Raises:
-        DiskError: The disk is full.
-    """
-    with disk_errors(str(path)), path.open("ab") as file:
-        for chunk in chunks:
-            file.write(chunk)

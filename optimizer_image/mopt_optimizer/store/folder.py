@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mopt_optimizer.errors import DataError, ObjectNotFound, StoreAccessDenied, StoreUnreachable
 
-from .base import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, hashed, replacing, write_chunks
+from .base import MAX_READ_BYTES
+from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
 
 
 class FileStore:

@@ -31,7 +31,8 @@ from mopt_optimizer.errors import (
     StoreUnreachable,
 )
 
-from .base import CHUNK_BYTES, MAX_READ_BYTES, disk_errors, hashed, replacing, write_chunks
+from .base import MAX_READ_BYTES
+from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
 
 CONNECT_SECONDS = 3.0
 # A store that does not answer must be told apart from a slow one within 15 s: three tries of a

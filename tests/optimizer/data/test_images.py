@@ -12,7 +12,8 @@ from PIL import Image
 
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
-from mopt_optimizer.data.images import Samples, load_samples
+from mopt_optimizer.data.images import load_samples
+from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import form_of
 from mopt_optimizer.stages.prepare.assignment import Assigned, assign, unfit
-from mopt_optimizer.stages.prepare.worker import Quantized
+from mopt_optimizer.stages.prepare.messages import Quantized
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
 COMPILED = {"torchMode": "Compiled"}

@@ -17,7 +17,7 @@ from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.stages.artifacts import put_onnx
-from mopt_optimizer.stages.report.stage import result_bytes
+from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
 

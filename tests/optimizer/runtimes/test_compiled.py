@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.figures import VariantReason
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.machine.compilers import compiler_version
 from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
-from mopt_optimizer.stages.measure.process import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.stages.measure.process import Opening, VariantProcess
 
 if TYPE_CHECKING:
     from model_files import ModelFiles

@@ -26,7 +26,8 @@ from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.artifacts import identity, put_engine
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.forms.form import FP32
-from mopt_optimizer.stages.measure.process import VariantFailure, exit_failure, memory_failure
+from mopt_optimizer.stages.measure.process import exit_failure, memory_failure
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.stages.measure.stage import Bench, Measurement
 from mopt_optimizer.stages.measure.field import without_figures
 from mopt_optimizer.stages.steps import EngineEntry, StepCache
@@ -207,12 +208,12 @@ class EngineBuilding(Measurement):
             raise
         except OptimizerError as error:
             refused = EngineEntry(key=key, name=variant.name, seconds=0.0, error=str(error))
-            return self._cache.put_engine(refused)
+            return self._cache.put(refused)
         if answer.failure is not None:
             raise VariantFailure(answer.failure, answer.message)
         for warning in answer.warnings:
             self._log("build", f"{variant.name}: {warning}", variant=variant.name)
-        return self._cache.put_engine(
+        return self._cache.put(
             EngineEntry(
                 key=key,
                 name=variant.name,

@@ -22,11 +22,9 @@ from pydantic import Field, ValidationError
 
 from mopt_api.base import ObservedModel
 from mopt_api.figures import VariantReason
-from mopt_optimizer.errors import DataError, ObjectNotFound, OptimizerError
+from mopt_optimizer.errors import DataError, ObjectNotFound, OptimizerError, VariantFailure
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.base import Store
-
-from .process import VariantFailure
 
 JOB_UID_VARIABLE = "MOPT_JOB_UID"
 NEAR_LIMIT = 0.8

@@ -13,8 +13,8 @@ from mopt_api.enums import ModelFormat
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.data.folder import load_data
-from mopt_optimizer.data.images import Samples
 from mopt_optimizer.data.references import References, load_references
+from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DigestMismatch
 from mopt_optimizer.machine.scratch import check_scratch
 from mopt_optimizer.opening.loading import MAX_ONNX_BYTES, MODEL_SUFFIXES

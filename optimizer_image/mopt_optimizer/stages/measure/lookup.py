@@ -14,7 +14,7 @@ from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.artifacts import identity, intact
 from mopt_optimizer.stages.report.page import publish
-from mopt_optimizer.stages.report.stage import judged_anew, result_bytes
+from mopt_optimizer.stages.verdict import judged_anew, result_bytes
 from mopt_optimizer.store.blobs import Blobs
 
 

@@ -26,27 +26,14 @@ from typing import Any, Self
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_api.figures import VariantReason
 from mopt_api.reasons import Reason
-from mopt_optimizer.errors import DiskError
-from mopt_optimizer.runtimes.tensorrt.profiles import ShapeRange
+from mopt_optimizer.errors import DiskError, VariantFailure
+from mopt_optimizer.runtimes.base import ShapeRange
 from mopt_optimizer.sandbox import WATCH_SECONDS, child_environ
 
 _READ_BYTES = 65536
 _STOP_SECONDS = 5.0
 _LOG_TAIL_BYTES = 4096
-MAX_MESSAGE = 1024
 _MEMORY_END = 0.92
-
-
-class VariantFailure(Exception):
-    """A variant ended without a result; the others go on.
-
-    Attributes:
-        reason: What the result says.
-    """
-
-    def __init__(self, reason: VariantReason, message: str) -> None:
-        super().__init__(message[:MAX_MESSAGE])
-        self.reason = reason
 
 
 @dataclass(frozen=True)

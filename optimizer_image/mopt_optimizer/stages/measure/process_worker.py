@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from mopt_api.reasons import Reason
 from mopt_optimizer.data.npy import load_array, save_array
 from mopt_optimizer.errors import DiskError, ModelError
 from mopt_optimizer.machine.device_memory import DeviceMeter
+from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.machine.nvidia import used_memory
 from mopt_optimizer.runtimes import (
     BoundCall,
@@ -34,26 +34,12 @@ from mopt_optimizer.runtimes import (
 )
 from mopt_optimizer.timing.interleave import time_calls
 
-_KIB = 1024
 _PR_SET_PDEATHSIG = 1
 Request = dict[str, Any]
 
 
 def _load(paths: dict[str, str]) -> Feeds:
     return {name: load_array(Path(path)) for name, path in paths.items()}
-
-
-def peak_memory_bytes() -> int:
-    """Return this process's largest resident set.
-
-    ru_maxrss would start at the parent's size: the kernel carries it over fork and exec.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * _KIB
 
 
 class VariantServer:

@@ -29,8 +29,8 @@ from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.selection import select
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
-from mopt_optimizer.data.images import Samples
 from mopt_optimizer.data.references import References
+from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.forms.form import SOURCE
 from mopt_optimizer.machine.nvidia import required_gpu, serious_throttling
@@ -40,7 +40,7 @@ from mopt_optimizer.quality import Comparison, ConflictingRange, Metric, data_ra
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.stages.artifacts import put_engine
 from mopt_optimizer.stages.report.page import publish
-from mopt_optimizer.stages.report.stage import result_bytes
+from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.timing.disturbance import judged_counters

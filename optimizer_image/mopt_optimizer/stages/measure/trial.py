@@ -19,10 +19,11 @@ from mopt_api.jobs.plan import effective_torch_mode
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.quality import Comparison
 from mopt_optimizer.timing.interleave import batch_size, point_result
 
-from .process import Opening, VariantFailure
+from .process import Opening
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]

@@ -22,11 +22,11 @@ from mopt_api.inputs import InputSpec
 from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.data.npy import load_array, save_array
 from mopt_optimizer.data.references import Reference, check_reference
-from mopt_optimizer.errors import BaselineError
+from mopt_optimizer.errors import BaselineError, VariantFailure
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import NonFiniteOutput, ShapeMismatch, check_comparable
-from mopt_optimizer.runtimes.tensorrt.profiles import ShapeRange
+from mopt_optimizer.runtimes.base import ShapeRange
 from mopt_optimizer.timing.disturbance import measure_steadily
 from mopt_optimizer.timing.interleave import (
     batch_size,
@@ -39,7 +39,7 @@ from mopt_optimizer.timing.probe import PROBE_CALLS, Bar, lower, objection
 
 from .attempts import Attempts
 from .gallery import Gallery
-from .process import Opening, VariantFailure
+from .process import Opening
 from .trial import Inputs, Outputs, Start, Trial
 
 

@@ -15,15 +15,8 @@ import pytest
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_api.figures import VariantReason
-from mopt_optimizer.errors import DiskError
-from mopt_optimizer.stages.measure.process import (
-    MAX_MESSAGE,
-    Opening,
-    Timeouts,
-    VariantFailure,
-    VariantProcess,
-    exit_failure,
-)
+from mopt_optimizer.errors import MAX_VARIANT_MESSAGE, DiskError, VariantFailure
+from mopt_optimizer.stages.measure.process import Opening, Timeouts, VariantProcess, exit_failure
 
 ANSWER = """
 import json, os, sys, time
@@ -199,7 +192,7 @@ def _runs(pid: int) -> bool:
 
 def test_messages_are_bounded() -> None:
     failure = exit_failure(1, "x" * 10_000)
-    assert len(str(failure)) == MAX_MESSAGE
+    assert len(str(failure)) == MAX_VARIANT_MESSAGE
 
 
 def test_an_end_without_words_still_says_how() -> None:

@@ -20,12 +20,12 @@ from mopt_api.jobs.plan import baseline_variant
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
-from mopt_optimizer.errors import BaselineError, DataError
+from mopt_optimizer.errors import BaselineError, DataError, VariantFailure
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.quality import Comparison, NotAnImage
 from mopt_optimizer.stages.measure.attempts import Attempts
 from mopt_optimizer.stages.measure.gallery import Gallery
-from mopt_optimizer.stages.measure.process import Opening, VariantFailure
+from mopt_optimizer.stages.measure.process import Opening
 from mopt_optimizer.stages.measure.trial import Trial
 from mopt_optimizer.stages.measure.trials import Setup, Trials
 from mopt_optimizer.store.folder import FileStore
