@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from pydantic import Field
 
 from .base import Digest, ObservedModel
+from .extensible import ExtensibleEnum
 
 
-class ArtifactFormat(StrEnum):
+class ArtifactFormat(ExtensibleEnum):
     """File format of an artifact."""
 
     ONNX = "ONNX"

@@ -1,0 +1,32 @@
+"""Enumerations that an extension may add to, in its own process.
+
+The API server knows the values of the CRD alone; what is added here is for `mopt run`, the library
+and images that bring the extension and a CRD that names its value.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+_ADDED: dict[tuple[type[ExtensibleEnum], str], ExtensibleEnum] = {}
+
+
+class ExtensibleEnum(StrEnum):
+    """A StrEnum whose classes take further values by add(); pydantic validates these too."""
+
+    @classmethod
+    def add(cls, value: str) -> Self:
+        """Return the member of a value; a new one where no member has it."""
+        try:
+            return cls(value)
+        except ValueError:
+            member = str.__new__(cls, value)
+            member._name_ = value.upper()
+            member._value_ = value
+            _ADDED[cls, value] = member
+            return member
+
+    @classmethod
+    def _missing_(cls, value: object) -> ExtensibleEnum | None:
+        return _ADDED.get((cls, str(value)))
