@@ -1,15 +1,18 @@
-"""Names of forms, and what they need. Pure."""
+"""What artifacts of reduced precision are called: the same for the same file. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mopt_api.enums import QuantizationMode
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
+
+Naming = Callable[[Quantization, Sequence[QualityGate], bool], str]
+"""From the options, the plan's gates and Form.best to a name."""
 
 
 def needs_samples(quantization: Quantization) -> bool:
@@ -26,15 +29,63 @@ def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ())
         gates: The plan's, the same for all options.
     """
     kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
-    parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
-    if fallback_gates(quantization, list(gates)):
-        parts.append("gated")
-    return "-".join([*parts, *excluded_part(quantization)])
+    return _joined(quantization, "int8", kind, _scales(quantization), *_gated(quantization, gates))
 
 
-def excluded_part(quantization: Quantization) -> list[str]:
-    """Return what an artifact's name says of exclusions: nothing, or a digest of them."""
+def fixed(*parts: str) -> Naming:
+    """Return the naming of a form without options."""
+    return lambda quantization, gates, best: "-".join(parts)  # noqa: ARG005
+
+
+def excluding(*parts: str) -> Naming:
+    """Return the naming of a form that only exclusions change."""
+    return lambda quantization, gates, best: _joined(quantization, *parts)  # noqa: ARG005
+
+
+def per_scales(*parts: str) -> Naming:
+    """Return the naming of a form that exclusions and the weights' scales change."""
+    return lambda quantization, gates, best: _joined(  # noqa: ARG005
+        quantization, *parts, _scales(quantization)
+    )
+
+
+def qdq(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
+    """Return the name of mopt's own Q/DQ INT8."""
+    return artifact_name(quantization, gates)
+
+
+def torch_int8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
+    """Return the name of PyTorch's INT8: its ranges are static or dynamic."""
+    return _joined(quantization, "torch", "int8", quantization.mode.lower(), _scales(quantization))
+
+
+def tensorrt_int8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:
+    """Return the name of TensorRT's INT8."""
+    parts = (_calibrator(quantization, best=best), _scales(quantization))
+    return _joined(quantization, "tensorrt", "int8", *parts, *_gated(quantization, gates))
+
+
+def tensorrt_fp8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:
+    """Return the name of TensorRT's FP8, which has one scale for a weight in any case."""
+    calibrator = _calibrator(quantization, best=best)
+    return _joined(quantization, "tensorrt", "fp8", calibrator, *_gated(quantization, gates))
+
+
+def _calibrator(quantization: Quantization, *, best: bool) -> str:
+    return "best" if best else quantization.calibrator.lower()
+
+
+def _scales(quantization: Quantization) -> str:
+    return "perchannel" if quantization.per_channel else "pertensor"
+
+
+def _gated(quantization: Quantization, gates: Sequence[QualityGate]) -> list[str]:
+    return ["gated"] if fallback_gates(quantization, list(gates)) else []
+
+
+def _joined(quantization: Quantization, *parts: str) -> str:
+    """Return the parts as one name; exclusions, where there are any, by a digest of them."""
     if not quantization.exclude:
-        return []
-    names = json.dumps(sorted(set(quantization.exclude)))
-    return [hashlib.sha256(names.encode()).hexdigest()[:12]]
+        return "-".join(parts)
+    excluded = json.dumps(sorted(set(quantization.exclude)))
+    return "-".join([*parts, hashlib.sha256(excluded.encode()).hexdigest()[:12]])

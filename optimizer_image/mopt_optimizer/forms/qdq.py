@@ -34,6 +34,8 @@ from mopt_optimizer.onnx_quantization.excluding import matching_nodes
 from mopt_optimizer.onnx_quantization.qdq import X86
 from mopt_optimizer.quality import fitting_gates
 
+from .form import Form
+from .material import Material
 from .names import artifact_name, needs_samples
 
 _MAX_LAYERS = 512
@@ -41,6 +43,15 @@ _MAX_LAYERS = 512
 # minutes for a larger model, which then is tried on fewer samples.
 _SEARCH_SAMPLES = 8
 _SEARCH_MACS = 20_000_000_000_000
+
+
+def make_qdq(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001
+    """Write a model in INT8 as quantize does; name is what quantize calls it, too.
+
+    Raises:
+        As quantize.
+    """
+    return quantize(material.fp32, target, form.quantization, material.samples, material.gates)
 
 
 def quantize(

@@ -25,10 +25,11 @@ from mopt_optimizer.quality import fitting_gates
 from mopt_optimizer.runtimes.tensorrt import TensorRTConfig
 from mopt_optimizer.runtimes.tensorrt.typed_models import options_for
 
-from .form import Form, FormKind
-from .make import OBSERVED_SAMPLES
+from .floats import OBSERVED_SAMPLES
+from .form import Form
 from .material import Material
 from .qdq import quantize_gated
+from .registry import FormKind
 
 
 def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:

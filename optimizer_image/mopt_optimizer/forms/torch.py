@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -31,44 +33,101 @@ from mopt_optimizer.torch_quantization.capturing import CALL_FAILURES, quiet, te
 from mopt_optimizer.torch_quantization.linears import LinearType, narrow_linears
 from mopt_optimizer.torch_quantization.quantized_model import save_program
 
-from .form import LINEAR, Form, FormKind
+from .form import Form
 from .material import Material
 
-_HALVES = {
-    FormKind.TORCH_FP16: QuantizationType.FP16,
-    FormKind.TORCH_BF16: QuantizationType.BF16,
-}
+Made = tuple[ExportedProgram, QuantizationReport]
 
 
-def make_torch(
-    name: str, form: Form, material: Material, target: Path, workdir: Path
-) -> QuantizationReport:
-    """Write a program in FP16 or BF16, in INT8 by torchao's PT2E, or with Linear in 8 bits.
-
-    Args:
-        workdir: For a copy of the model.
+def make_fp16(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001
+    """Write a program in FP16.
 
     Raises:
         QuantizationError: It cannot be made, or loses a size that the model takes.
         CalibrationError, ExportError, ModelError, DiskError.
     """
-    program = load_exported_program(material.source, workdir)
-    try:
-        made, report = (_linear if form.kind in LINEAR else _whole)(name, form, program, material)
-    except (BackendError, NonFiniteWeight, SpecError) as error:
-        raise QuantizationError(f"cannot be made: {error}") from error
-    # In FP16 a CPU takes minutes for what it computes in FP32 in seconds.
-    _check_sizes(made, material.cases, computed=form.kind is not FormKind.TORCH_FP16)
-    save_program(made, target)
+
+    def narrow(program: ExportedProgram) -> Made:
+        # In FP16 a CPU takes minutes for what it computes in FP32 in seconds.
+        example = smallest_example(material.cases)
+        return _quantized(name, _config(QuantizationType.FP16), program, [example.inputs])
+
+    return _make(narrow, material, target, computed=False)
+
+
+def make_bf16(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001
+    """Write a program in BF16. Raises as make_fp16."""
+    config, samples = _config(QuantizationType.BF16), [_example(material).inputs]
+    return _make(lambda program: _quantized(name, config, program, samples), material, target)
+
+
+def make_int8(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
+    """Write a program in INT8 by torchao's PT2E. Raises as make_fp16."""
+    options = form.quantization
+    config = replace(
+        _config(QuantizationType(options.mode.lower())),
+        per_channel=options.per_channel,
+        exclude=tuple(options.exclude),
+    )
+    samples: Any = material.samples if form.needs_samples else [_example(material).inputs]
+    return _make(lambda program: _quantized(name, config, program, samples), material, target)
+
+
+def make_linear_int8(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
+    """Write a program with Linear in INT8, its activations scaled on each call: for GPUs.
+
+    Raises as make_fp16.
+    """
+    return _make(
+        lambda program: _linear(name, form, LinearType.INT8, program, material), material, target
+    )
+
+
+def make_linear_fp8(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
+    """Write a program with Linear in FP8, as make_linear_int8. Raises as make_fp16."""
+    return _make(
+        lambda program: _linear(name, form, LinearType.FP8, program, material), material, target
+    )
+
+
+def _make(
+    narrow: Callable[[ExportedProgram], Made],
+    material: Material,
+    target: Path,
+    *,
+    computed: bool = True,
+) -> QuantizationReport:
+    """Write what narrow makes of the source program, at every size that the program takes.
+
+    Args:
+        computed: See _check_sizes.
+    """
+    with TemporaryDirectory(dir=target.parent) as folder:
+        program = load_exported_program(material.source, Path(folder))
+        try:
+            made, report = narrow(program)
+        except (BackendError, NonFiniteWeight, SpecError) as error:
+            raise QuantizationError(f"cannot be made: {error}") from error
+        _check_sizes(made, material.cases, computed=computed)
+        save_program(made, target)
     return report
 
 
+def _config(kind: QuantizationType) -> QuantizationConfig:
+    # Nothing is timed here; compiling belongs where it runs.
+    return QuantizationConfig(quantization_type=kind, execution=Execution.EAGER)
+
+
+def _example(material: Material) -> Case:
+    """Return the case that sizes are captured from: the last is the one at opt."""
+    return material.cases[-1]
+
+
 def _linear(
-    name: str, form: Form, program: ExportedProgram, material: Material
-) -> tuple[ExportedProgram, QuantizationReport]:
-    kind = LinearType.INT8 if form.kind is FormKind.TORCH_LINEAR_INT8 else LinearType.FP8
+    name: str, form: Form, kind: LinearType, program: ExportedProgram, material: Material
+) -> Made:
     names = [str(name) for name in program.graph_signature.user_inputs]
-    example = tuple(torch.from_numpy(material.cases[-1].inputs[name]) for name in names)
+    example = tuple(torch.from_numpy(_example(material).inputs[name]) for name in names)
     options = form.quantization
     made, report = narrow_linears(
         program,
@@ -83,15 +142,10 @@ def _linear(
     return made, QuantizationReport(name=name, quantized_nodes=len(report.quantized), kept=kept)
 
 
-def _whole(
-    name: str, form: Form, program: ExportedProgram, material: Material
-) -> tuple[ExportedProgram, QuantizationReport]:
-    # Sizes are captured from an example: the last case is the one at opt.
-    example = material.cases[-1]
-    if form.kind is FormKind.TORCH_FP16:
-        example = smallest_example(material.cases)
-    samples: Any = material.samples if form.needs_samples else [example.inputs]
-    quantized = ModelQuantizer(_config(form)).quantize(program, samples)
+def _quantized(
+    name: str, config: QuantizationConfig, program: ExportedProgram, samples: Any
+) -> Made:
+    quantized = ModelQuantizer(config).quantize(program, samples)
     report = quantized.report
     return quantized.program, QuantizationReport(
         name=name,
@@ -116,18 +170,6 @@ def smallest_example(cases: Sequence[Case]) -> Case:
 
     fit = [case for case in cases if not fixes(case)] or [cases[-1]]
     return min(fit, key=lambda case: sum(array.size for array in case.inputs.values()))
-
-
-def _config(form: Form) -> QuantizationConfig:
-    # Nothing is timed here; compiling belongs where it runs.
-    if form.kind in _HALVES:
-        return QuantizationConfig(quantization_type=_HALVES[form.kind], execution=Execution.EAGER)
-    return QuantizationConfig(
-        quantization_type=QuantizationType(form.quantization.mode.lower()),
-        per_channel=form.quantization.per_channel,
-        exclude=tuple(form.quantization.exclude),
-        execution=Execution.EAGER,
-    )
 
 
 def _check_sizes(program: ExportedProgram, cases: Sequence[Case], *, computed: bool) -> None:

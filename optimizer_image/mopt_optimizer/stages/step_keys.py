@@ -12,7 +12,8 @@ from typing import Any
 from mopt_api.enums import ModelFormat, Precision
 from mopt_api.jobs.plan import PreparePlan, fallback_gates
 from mopt_api.spec import QualityGate
-from mopt_optimizer.forms.form import FP32, Form, FormKind
+from mopt_optimizer.forms.form import FP32, Form
+from mopt_optimizer.forms.registry import MAKERS
 from mopt_optimizer.machine.system import WIDE_SUMS
 from mopt_optimizer.machine.versions import installed_version
 
@@ -21,41 +22,15 @@ _FORMAT = 6
 # Both bear on everything, and so does what computes in arrays.
 _ALWAYS = ("python", "machine", "mopt", "numpy")
 _EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
-_FORMS: dict[FormKind, tuple[str, ...]] = {
-    FormKind.QDQ: ("onnx", "onnx-ir", "onnxruntime"),
-    # A file that ONNX Runtime has no kernels for is tried in OpenVINO.
-    FormKind.ONNX_FP16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
-    FormKind.ONNX_BF16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
-    FormKind.NNCF: ("onnx", "onnx-ir", "openvino", "nncf"),
-    FormKind.TENSORRT_INT8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
-    FormKind.TENSORRT_FP8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
-    # torchao folds batch norms for 16 bits too.
-    FormKind.TORCH_FP16: ("torch", "torchao"),
-    FormKind.TORCH_BF16: ("torch", "torchao"),
-    FormKind.TORCH_INT8: ("torch", "torchao"),
-    FormKind.TORCH_LINEAR_INT8: ("torch",),
-    FormKind.TORCH_LINEAR_FP8: ("torch",),
-}
-_PACKAGES = (
-    "mopt",
-    "numpy",
-    "torch",
-    "torchao",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnx-ir",
-    "openvino",
-    "nncf",
-    "pillow",
-    "scikit-image",
-)
+_PROGRAM = ("torch",)
+_SAMPLES, _SEARCH = "pillow", "scikit-image"
 
 
 def software_versions() -> dict[str, str]:
     """Return the versions that the result depends on, without importing the libraries."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in _PACKAGES:
+    made_by = {tool for maker in MAKERS.values() for tool in maker.tools}
+    for package in sorted({*_ALWAYS, *_EXPORT, *_PROGRAM, _SAMPLES, _SEARCH, *made_by} - {*found}):
         if (version := installed_version(package, f"{package}-gpu")) is not None:
             found[package] = version
     return found
@@ -77,7 +52,7 @@ def manifest_key(
 
 def export_key(plan: PreparePlan, software: Mapping[str, str]) -> str:
     """Return the index name of the FP32 file of a plan's model."""
-    tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, "torch")
+    tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, *_PROGRAM)
     return _name(f"step-{FP32}", _model(plan) | _tools(tools, software))
 
 
@@ -98,11 +73,11 @@ def form_key(
         cpu_features: This machine's, as hardware has them.
     """
     gates = form_gates(form, plan.quality)
-    tools = list(_FORMS[form.kind])
+    tools = list(form.maker.tools)
     if form.uses_samples:
-        tools.append("pillow")
+        tools.append(_SAMPLES)
     if gates:
-        tools.append("scikit-image")
+        tools.append(_SEARCH)
     document: dict[str, Any] = {
         "kind": form.kind,
         "name": form.name(plan.quality),
@@ -110,9 +85,9 @@ def form_key(
         "gates": [gate.to_api() for gate in gates],
         "samples": calibration_digest if form.uses_samples else None,
     }
-    document |= _model(plan) if form.of_torch else {"fp32": fp32}
-    if form.kind is FormKind.TORCH_INT8 or gates:
-        # PyTorch's INT8 is written for the width of the CPU's sums; the search runs on them.
+    document |= _model(plan) if form.from_program else {"fp32": fp32}
+    if form.maker.wide_sums or gates:
+        # The search for layers that stay FP32 runs on the CPU's sums.
         document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
     return _name("step-form", document | _tools(tools, software))
 

@@ -19,9 +19,10 @@ from mopt_optimizer.data.images import decode
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import QuantizationError
 from mopt_optimizer.formats.exported_program import export_onnx, program_cases
-from mopt_optimizer.forms.form import Form, FormKind
+from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
+from mopt_optimizer.forms.registry import FormKind
 from mopt_optimizer.onnx_files.verify import Case
 from mopt_optimizer.opening.inputs import check_inputs, program_inputs
 from mopt_optimizer.opening.loading import load_exported_program
@@ -76,7 +77,7 @@ def outputs(path: Path, feeds: Inputs, runtime: Runtime, precision: Precision) -
 
 def runs_in(form: Form) -> tuple[Runtime, Precision]:
     """Where a form runs; INT8 of PyTorch eager here: what is computed is the same."""
-    if form.of_torch:
+    if form.from_program:
         return Runtime.PYTORCH, Precision.FP32
     if form.kind in (FormKind.NNCF, FormKind.ONNX_BF16):
         # ONNX Runtime has no kernels for BF16 on CPUs.

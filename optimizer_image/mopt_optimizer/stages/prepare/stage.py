@@ -107,11 +107,11 @@ class Preparation:
         wanted = wanted_forms(self._plan)
         self._samples = self._calibration_data(wanted)
         forms = [form for form in wanted if self._samples or not form.needs_samples]
-        export, made = self._from_source([form for form in forms if form.of_torch])
+        export, made = self._from_source([form for form in forms if form.from_program])
         variants = self._contenders(export.operators)
         left = wanted_forms(self._plan.model_copy(update={"variants": variants}))
-        forms = [form for form in forms if form.of_torch or form in left]
-        made |= self._from_fp32(export.artifact, [form for form in forms if not form.of_torch])
+        forms = [form for form in forms if form.from_program or form in left]
+        made |= self._from_fp32(export.artifact, [form for form in forms if not form.from_program])
         found = self._manifest(
             export, [made[self._key(f, export.artifact)] for f in forms], variants
         )

@@ -44,7 +44,7 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     exported, cases = None, list[Case]()
     if request.export:
         exported, cases = _export(request, workdir, timings, log)
-    elif any(form.of_torch for form in request.forms):
+    elif any(form.from_program for form in request.forms):
         cases = source_format(request.model.format).cases(_source(request, workdir, timings))
     material = Material(
         fp32=workdir / FP32_FILE,

@@ -12,7 +12,8 @@ from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
-from mopt_optimizer.forms.form import Form, FormKind
+from mopt_optimizer.forms.form import Form
+from mopt_optimizer.forms.registry import FormKind
 from mopt_optimizer.stages.step_keys import (
     engine_key,
     export_key,

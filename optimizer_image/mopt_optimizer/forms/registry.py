@@ -1,0 +1,155 @@
+"""The kinds of forms: one row each says what makes it and what it depends on. Pure.
+
+What makes a form is loaded when one is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mopt_api.extensible import ExtensibleEnum
+
+from . import names
+from .names import Naming
+
+
+class FormKind(ExtensibleEnum):
+    """Who makes a form, and of what."""
+
+    ONNX_FP16 = "OnnxFP16"
+    ONNX_BF16 = "OnnxBF16"
+    QDQ = "QDQ"
+    NNCF = "NNCF"
+    TENSORRT_INT8 = "TensorRTINT8"
+    TENSORRT_FP8 = "TensorRTFP8"
+    TORCH_FP16 = "TorchFP16"
+    TORCH_BF16 = "TorchBF16"
+    TORCH_INT8 = "TorchINT8"
+    TORCH_LINEAR_INT8 = "TorchLinearINT8"
+    TORCH_LINEAR_FP8 = "TorchLinearFP8"
+
+
+class MadeFrom(StrEnum):
+    """What a form is made from: the prepared ONNX model, or the source model's program."""
+
+    FP32 = "FP32"
+    PROGRAM = "Program"
+
+
+class SampleUse(StrEnum):
+    """What calibration data is to a form: nothing; used where there is some; or, in mode Static,
+    what it cannot be made without."""
+
+    NONE = "None"
+    OPTIONAL = "Optional"
+    STATIC = "Static"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How the forms of a kind are made.
+
+    Attributes:
+        make: MODULE:FUNCTION, called with the form's name, the Form, the Material and the path to
+            write. Returns a QuantizationReport; raises as forms.make.make.
+        made_from: FP32 or the program.
+        suffix: How the file's name ends.
+        name: What its artifact is called.
+        tools: Distributions whose version changes the file: part of its key.
+        samples: What calibration data is to it.
+        gated: Gates may leave layers out of it.
+        wide_sums: Written for the width of the CPU's sums.
+    """
+
+    make: str
+    made_from: MadeFrom
+    suffix: str
+    name: Naming
+    tools: tuple[str, ...]
+    samples: SampleUse = SampleUse.NONE
+    gated: bool = False
+    wide_sums: bool = False
+
+
+_ONNX = ("onnx", "onnx-ir", "onnxruntime")
+# A file that ONNX Runtime has no kernels for is tried in OpenVINO.
+_ONNX_FLOAT = (*_ONNX, "openvino")
+# torchao folds batch norms for 16 bits too.
+_TORCHAO = ("torch", "torchao")
+
+
+def _onnx_float(make: str, precision: str) -> Maker:
+    return Maker(
+        make=f"mopt_optimizer.forms.floats:{make}",
+        made_from=MadeFrom.FP32,
+        suffix=".onnx",
+        name=names.fixed(precision),
+        tools=_ONNX_FLOAT,
+        samples=SampleUse.OPTIONAL,
+    )
+
+
+def _tensorrt(name: Naming) -> Maker:
+    return Maker(
+        make="mopt_optimizer.forms.tensorrt:make_tensorrt",
+        made_from=MadeFrom.FP32,
+        suffix=".onnx",
+        name=name,
+        tools=_ONNX_FLOAT,
+        samples=SampleUse.STATIC,
+        gated=True,
+    )
+
+
+def _torch(make: str, name: Naming, tools: tuple[str, ...]) -> Maker:
+    return Maker(
+        make=f"mopt_optimizer.forms.torch:{make}",
+        made_from=MadeFrom.PROGRAM,
+        suffix=".pt2",
+        name=name,
+        tools=tools,
+    )
+
+
+MAKERS: dict[FormKind, Maker] = {
+    FormKind.ONNX_FP16: _onnx_float("make_fp16", "fp16"),
+    FormKind.ONNX_BF16: _onnx_float("make_bf16", "bf16"),
+    FormKind.QDQ: Maker(
+        make="mopt_optimizer.forms.qdq:make_qdq",
+        made_from=MadeFrom.FP32,
+        suffix=".onnx",
+        name=names.qdq,
+        tools=_ONNX,
+        samples=SampleUse.STATIC,
+        gated=True,
+    ),
+    FormKind.NNCF: Maker(
+        make="mopt_optimizer.forms.nncf:make_nncf",
+        made_from=MadeFrom.FP32,
+        suffix=".onnx",
+        name=names.excluding("int8", "nncf"),
+        tools=("onnx", "onnx-ir", "openvino", "nncf"),
+        samples=SampleUse.STATIC,
+    ),
+    FormKind.TENSORRT_INT8: _tensorrt(names.tensorrt_int8),
+    FormKind.TENSORRT_FP8: _tensorrt(names.tensorrt_fp8),
+    FormKind.TORCH_FP16: _torch("make_fp16", names.fixed("torch-fp16"), _TORCHAO),
+    FormKind.TORCH_BF16: _torch("make_bf16", names.fixed("torch-bf16"), _TORCHAO),
+    FormKind.TORCH_INT8: Maker(
+        make="mopt_optimizer.forms.torch:make_int8",
+        made_from=MadeFrom.PROGRAM,
+        suffix=".pt2",
+        name=names.torch_int8,
+        tools=_TORCHAO,
+        samples=SampleUse.STATIC,
+        wide_sums=True,
+    ),
+    FormKind.TORCH_LINEAR_INT8: _torch(
+        "make_linear_int8", names.per_scales("torch", "linear", "int8"), ("torch",)
+    ),
+    FormKind.TORCH_LINEAR_FP8: _torch(
+        "make_linear_fp8", names.per_scales("torch", "linear", "fp8"), ("torch",)
+    ),
+}
+"""A kind and its row are all that a further form takes, beside what makes it and who runs it."""
