@@ -269,7 +269,9 @@ class Preparation:
         )
         limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
         try:
-            answer = run_child(_CHILD, request.to_api(), self._scratch, environ=limited)
+            answer = run_child(
+                _CHILD, request.to_api(), self._scratch, environ=limited, log=self._log
+            )
         except ChildDied as error:
             raise death(error) from error
         found = PrepareAnswer.model_validate(answer)
@@ -366,6 +368,6 @@ def form_bytes(model_bytes: int, forms: int) -> int:
 def death(error: ChildDied) -> OptimizerError:
     """Return what the end of the process that opens the model says about the model."""
     message = f"the process that opened the model {error.how()}"
-    if error.returncode == -signal.SIGKILL:
+    if error.returncode == -signal.SIGKILL and not error.ended:
         return MemoryExceeded(f"{message}: it needed more memory than the limit")
     return ModelError(message) if error.returncode < 0 else OptimizerError(message)
