@@ -42,8 +42,8 @@ from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.stages.artifacts import put_engine
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.verdict import result_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 from mopt_optimizer.timing.disturbance import judged_counters
 
 from .attempts import JOB_UID_VARIABLE, Attempts
