@@ -37,12 +37,13 @@ from mopt_optimizer.machine.nvidia import required_gpu, serious_throttling
 from mopt_optimizer.machine.system import System, disturbance
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.quality import Comparison, ConflictingRange, Metric, data_ranges, fitting_gates
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.stages.artifacts import put_engine
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.verdict import result_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 from mopt_optimizer.timing.disturbance import judged_counters
 
 from .attempts import JOB_UID_VARIABLE, Attempts
@@ -51,7 +52,7 @@ from .gallery import Gallery
 from .inputs import Fetching, Files
 from .key import content_key, runtime_versions
 from .lookup import measured_before
-from .process import Opening, VariantProcess
+from .process import VariantProcess
 from .trial import Trial
 from .trials import Setup, Trials
 
@@ -308,13 +309,14 @@ class Measurement:
             Trials(setup, baseline, list(trials.values())).run()
         return baseline
 
-    def _starter(self, attempts: Attempts) -> Callable[[Opening], VariantProcess]:
+    def _starter(self, attempts: Attempts) -> Callable[[str, Opening], VariantProcess]:
         folder = self._workdir / "processes"
         folder.mkdir(parents=True, exist_ok=True)
         memory_share = attempts.watching(self._system.memory_share)
 
-        def start(opening: Opening) -> VariantProcess:
+        def start(name: str, opening: Opening) -> VariantProcess:
             return VariantProcess(
+                name,
                 opening,
                 workdir=folder,
                 environ=self._environ,

@@ -21,16 +21,15 @@ from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.quality import Comparison
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
-
-from .process import Opening
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 
 
 class Process(Protocol):
-    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
+    """An open variant, as process.VariantProcess has it. Every call may raise VariantFailure."""
 
     @property
     def engine(self) -> Path | None: ...
@@ -50,7 +49,7 @@ class Process(Protocol):
     def close(self) -> None: ...
 
 
-Start = Callable[[Opening], Process]
+Start = Callable[[str, Opening], Process]
 
 
 @dataclass

@@ -26,7 +26,7 @@ from mopt_optimizer.errors import BaselineError, VariantFailure
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import NonFiniteOutput, ShapeMismatch, check_comparable
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.base import Opening, ShapeRange
 from mopt_optimizer.timing.disturbance import measure_steadily
 from mopt_optimizer.timing.interleave import (
     batch_size,
@@ -39,7 +39,6 @@ from mopt_optimizer.timing.probe import PROBE_CALLS, Bar, lower, objection
 
 from .attempts import Attempts
 from .gallery import Gallery
-from .process import Opening
 from .trial import Inputs, Outputs, Start, Trial
 
 
@@ -173,8 +172,8 @@ class Trials:
         """Start the process, and run it once so that its memory shows."""
         setup = self._setup
         trial.process = setup.start(
+            trial.name,
             Opening(
-                name=trial.name,
                 runtime=trial.variant.runtime,
                 precision=trial.variant.precision,
                 path=trial.path,
@@ -182,8 +181,8 @@ class Trials:
                 compiled=trial.variant.compiled,
                 gpu=setup.gpu,
                 provider=trial.variant.execution_provider,
-                shapes=setup.shapes if setup.gpu else {},
-            )
+                shapes=dict(setup.shapes) if setup.gpu else {},
+            ),
         )
         if trial.process.engine is not None and setup.put_engine is not None:
             trial.artifact = setup.put_engine(trial.process.engine)

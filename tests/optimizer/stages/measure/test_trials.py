@@ -23,9 +23,9 @@ from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import BaselineError, DataError, VariantFailure
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.quality import Comparison, NotAnImage
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.stages.measure.attempts import Attempts
 from mopt_optimizer.stages.measure.gallery import Gallery
-from mopt_optimizer.stages.measure.process import Opening
 from mopt_optimizer.stages.measure.trial import Trial
 from mopt_optimizer.stages.measure.trials import Setup, Trials
 from mopt_optimizer.store.folder import FileStore
@@ -74,14 +74,14 @@ class World:
     most_open: int = 0
     turns: int = 0
 
-    def start(self, opening: Opening) -> FakeProcess:
-        self.events.append(f"open {opening.name}")
+    def start(self, name: str, opening: Opening) -> FakeProcess:
+        self.events.append(f"open {name}")
         self.openings.append(opening)
-        if self.behaviours[opening.name].fails == "open":
+        if self.behaviours[name].fails == "open":
             raise VariantFailure(VariantReason.BUILD_FAILED, "no such operator")
-        self.open_now.add(opening.name)
+        self.open_now.add(name)
         self.most_open = max(self.most_open, len(self.open_now))
-        return FakeProcess(opening.name, self)
+        return FakeProcess(name, self)
 
 
 class FakeProcess:

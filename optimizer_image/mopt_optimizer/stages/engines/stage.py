@@ -12,30 +12,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mopt_api.enums import ExecutionProvider, Runtime
-from mopt_api.jobs.plan import MeasurePlan
-from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
-from mopt_api.figures import VariantReason, VariantState
 from mopt_api.auto.unsupported import lack_of_gpu
+from mopt_api.enums import ExecutionProvider, Runtime
+from mopt_api.figures import VariantReason, VariantState
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
+from mopt_api.jobs.plan import MeasurePlan
 from mopt_api.variants import Variant
-
-from mopt_optimizer.sandbox import ChildDied, run_child
-from .worker import ENGINE_FILE, EngineAnswer, EngineRequest
-from mopt_optimizer.errors import DiskError, OptimizerError, SpecError, TensorRTNotInstalled
-from mopt_optimizer.progress import Log
-from mopt_optimizer.stages.artifacts import identity, put_engine
-from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
+from mopt_optimizer.errors import (
+    DiskError,
+    EngineOutOfMemory,
+    OptimizerError,
+    SpecError,
+    TensorRTNotInstalled,
+    VariantFailure,
+)
 from mopt_optimizer.forms.form import FP32
-from mopt_optimizer.stages.measure.process import exit_failure, memory_failure
-from mopt_optimizer.errors import VariantFailure
-from mopt_optimizer.stages.measure.stage import Bench, Measurement
-from mopt_optimizer.stages.measure.field import without_figures
-from mopt_optimizer.stages.steps import EngineEntry, StepCache
-from mopt_optimizer.stages.step_keys import engine_key, software_versions
+from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes.tensorrt.backends import Backend, BackendName, find_backend
+from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
+from mopt_optimizer.sandbox import ChildDied, run_child
+from mopt_optimizer.stages.artifacts import identity, put_engine
+from mopt_optimizer.stages.measure.field import without_figures
+from mopt_optimizer.stages.measure.process import exit_failure, memory_failure
+from mopt_optimizer.stages.measure.stage import Bench, Measurement
 from mopt_optimizer.stages.measure.trial import Trial
+from mopt_optimizer.stages.step_keys import engine_key, software_versions
+from mopt_optimizer.stages.steps import EngineEntry, StepCache
 
-_CHILD = "mopt_optimizer.stages.build.worker"
+from .worker import ENGINE_FILE, EngineAnswer, EngineRequest
+
+_CHILD = "mopt_optimizer.stages.engines.worker"
 BUILD_SECONDS = 1800.0
 """Longest build of one engine: the builder measures nothing here, and is done within a minute or
 so for each GPU."""
@@ -195,6 +201,7 @@ class EngineBuilding(Measurement):
                         folder,
                         timeout=BUILD_SECONDS,
                         environ=self._environ,
+                        log=self._log,
                         watch=watch,
                     )
                 )
@@ -203,14 +210,14 @@ class EngineBuilding(Measurement):
                 raise VariantFailure(
                     VariantReason.TIMED_OUT, f"no engine within {BUILD_SECONDS:g} s"
                 ) from error
-            raise exit_failure(error.returncode, "") from error
+            raise exit_failure(error.returncode, error.ended) from error
         except DiskError:
             raise
+        except EngineOutOfMemory as error:
+            raise VariantFailure(VariantReason.OUT_OF_MEMORY, str(error)) from error
         except OptimizerError as error:
             refused = EngineEntry(key=key, name=variant.name, seconds=0.0, error=str(error))
             return self._cache.put(refused)
-        if answer.failure is not None:
-            raise VariantFailure(answer.failure, answer.message)
         for warning in answer.warnings:
             self._log("build", f"{variant.name}: {warning}", variant=variant.name)
         return self._cache.put(
