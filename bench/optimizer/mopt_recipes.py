@@ -20,7 +20,8 @@ from mopt_optimizer import (
 from mopt_optimizer.formats.onnx import onnx_cases
 from mopt_optimizer.onnx_quantization import Calibration, DynamicOptions, FloatType
 from mopt_optimizer.opening.loading import load_exported_program
-from mopt_optimizer.passes import PASSES, optimize
+from mopt_optimizer.passes import named_passes
+from mopt_optimizer.passes.running import optimize
 
 _METHODS = {
     "MinMax": Calibration.MIN_MAX,
@@ -39,7 +40,7 @@ def _optimized(work: Work) -> Path:
     path.write_bytes(work.source.read_bytes())
     inputs = [InputSpec.model_validate(fact) for fact in work.facts["inputs"]]
     sizes = {k: DimensionRange.model_validate(v) for k, v in work.facts["dimensions"].items()}
-    optimize(path, PASSES, onnx_cases(work.source, inputs, sizes), _silent)
+    optimize(path, named_passes(), onnx_cases(work.source, inputs, sizes), _silent)
     return path
 
 

@@ -20,11 +20,19 @@ class Verification(ObservedModel):
     passed: bool = Field(description="Within tolerance.")
 
 
+class PassOutcome(StrEnum):
+    """What became of a graph pass's result: RolledBack where it is wrong or no gain."""
+
+    KEPT = "Kept"
+    NO_CHANGE = "NoChange"
+    ROLLED_BACK = "RolledBack"
+
+
 class PassReport(ObservedModel):
     """What one graph pass did."""
 
     name: str = Field(description="Name of the pass.")
-    outcome: str = Field(description="Kept, NoChange or RolledBack.")
+    outcome: PassOutcome
     nodes_before: int = Field(description="Nodes of the graph before.")
     nodes_after: int = Field(description="Nodes of the graph after.")
     seconds: float = Field(description="Time, verification included.")

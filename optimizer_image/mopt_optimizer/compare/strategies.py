@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import Precision, QualityMetric, Runtime
+from mopt_api.figures import QualityResult
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import DataError, OptimizerError, SpecError
@@ -330,6 +331,16 @@ def _torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _result(summary: Summary) -> QualityResult:
+    return QualityResult(
+        metric=QualityMetric(summary.metric.value),
+        worst=summary.worst,
+        mean=summary.mean,
+        exact=summary.exact,
+        per_sample=[*summary.per_sample],
+    )
+
+
 class _Comparison:
     """One run: forms by row name, and the rows that they end in."""
 
@@ -380,12 +391,12 @@ class _Comparison:
             self._rows[name], state=State.MEASURED, quality=tuple(quality), reason=None
         )
 
-    def _quality(self, form: _Form) -> list[Summary]:
+    def _quality(self, form: _Form) -> list[QualityResult]:
         options = self._shop.options
         agreement = Agreement({Metric(m): options.data_range for m in options.metrics})
         for sample, expected in zip(self._shop.samples, self._expected, strict=True):
             agreement.add(expected, form.evaluate(sample))
-        return agreement.summaries()
+        return [_result(summary) for summary in agreement.summaries()]
 
     def _fail(self, name: str, error: Exception) -> None:
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from mopt_api.figures import Latency
-from mopt_optimizer.quality import Metric, Summary
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import Latency, QualityResult
 
 NOT_MEASURED = "not measured"
-_HEADINGS = ("Strategy", "Runtime", "Size reduction", "CPU speedup", "p50 ms", "GPU speedup")
+_HEADINGS = ("Strategy", "Runtime", "Size reduction", "CPU speedup", "p50 ms")
 
 
 class State(StrEnum):
@@ -32,7 +32,6 @@ class Row:
         size_reduction_percent: Against the FP32 program's file; negative where it grew.
         latency_ms: Of one call on the first sample, host to host.
         cpu_speedup: Median of PyTorch FP32 eager over its own.
-        gpu_speedup: None: nothing is measured on a GPU yet.
         quality: Against the FP32 outputs, over all samples.
         runs: Calls timed.
     """
@@ -46,13 +45,12 @@ class Row:
     size_reduction_percent: float | None = None
     latency_ms: Latency | None = None
     cpu_speedup: float | None = None
-    gpu_speedup: float | None = None
-    quality: tuple[Summary, ...] = ()
+    quality: tuple[QualityResult, ...] = ()
     runs: int = 0
 
-    def value(self, metric: Metric) -> float | None:
+    def value(self, metric: QualityMetric) -> float | None:
         """Return the worst sample's value of a metric, None where it was not computed."""
-        return next((s.worst for s in self.quality if s.metric is metric), None)
+        return next((s.worst for s in self.quality if s.metric == metric), None)
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _measured(row: Row, metrics: Sequence[Metric]) -> tuple[str, ...]:
+def _measured(row: Row, metrics: Sequence[QualityMetric]) -> tuple[str, ...]:
     reduction, speedup, latency = row.size_reduction_percent, row.cpu_speedup, row.latency_ms
     return (
         row.name,
@@ -139,14 +137,13 @@ def _measured(row: Row, metrics: Sequence[Metric]) -> tuple[str, ...]:
         "" if reduction is None else f"{reduction:.1f} %",
         "" if speedup is None else f"{speedup:.2f}x",
         "" if latency is None else f"{latency.p50:.2f}",
-        NOT_MEASURED if row.gpu_speedup is None else f"{row.gpu_speedup:.2f}x",
         *(_quality(row.value(metric), metric) for metric in metrics),
     )
 
 
-def _quality(value: float | None, metric: Metric) -> str:
+def _quality(value: float | None, metric: QualityMetric) -> str:
     if value is None:
         return "reference"
-    if metric in (Metric.PSNR, Metric.SQNR):
+    if metric in (QualityMetric.PSNR, QualityMetric.SQNR):
         return f"{value:.1f} dB"
-    return f"{value:.3g}" if metric is Metric.MAX_ABS_ERROR else f"{value:.5f}"
+    return f"{value:.3g}" if metric is QualityMetric.MAX_ABS_ERROR else f"{value:.5f}"

@@ -13,8 +13,8 @@ from mopt_optimizer.errors import ExportError, OpsetError, SpecError
 from mopt_optimizer.onnx_files.files import place_model
 from mopt_optimizer.onnx_files.info import model_info
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare, verify_export
-from mopt_optimizer.passes import PassRecord, named_passes, optimize
-from mopt_optimizer.passes.running import count_nodes
+from mopt_optimizer.passes import named_passes
+from mopt_optimizer.passes.running import PassRecord, count_nodes, optimize
 from mopt_optimizer.progress import Log
 
 from .config import ONNXExportConfig

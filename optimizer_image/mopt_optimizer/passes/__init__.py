@@ -1,83 +1,62 @@
-"""Graph passes: one idea per module, each verified numerically when it is run."""
+"""Graph passes: one idea per module, each verified numerically when it is run.
+
+What a pass needs is loaded when named_passes is called.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import SpecError
 
-from .deduplicate_initializers import DeduplicateInitializers
-from .eliminate_common_subexpressions import EliminateCommonSubexpressions
-from .eliminate_dead_nodes import EliminateDeadNodes
-from .eliminate_expand import EliminateExpand
-from .eliminate_identity import EliminateIdentity
-from .eliminate_noop import EliminateNoop
-from .eliminate_noop_scatter import EliminateNoopScatter
-from .eliminate_noop_shape_changes import EliminateNoopShapeChanges
-from .eliminate_noop_slices import EliminateNoopSlices
-from .eliminate_reshapes_around_matmul import EliminateReshapesAroundMatmul
-from .eliminate_squeeze_pairs import EliminateSqueezePairs
-from .extract_constant_to_initializer import ExtractConstantToInitializer
-from .fold_constants import FoldConstants
-from .fuse_add_into_conv import FuseAddIntoConv
-from .fuse_bn_into_conv import FuseBnIntoConv
-from .fuse_clips import FuseClips
-from .fuse_consecutive_casts import FuseConsecutiveCasts
-from .fuse_consecutive_concats import FuseConsecutiveConcats
-from .fuse_consecutive_reshapes import FuseConsecutiveReshapes
-from .fuse_consecutive_transposes import FuseConsecutiveTransposes
-from .fuse_consecutive_unsqueezes import FuseConsecutiveUnsqueezes
-from .fuse_hard_swish import FuseHardSwish
-from .fuse_layer_norm import FuseLayerNorm
-from .fuse_matmul_add_into_gemm import FuseMatmulAddIntoGemm
-from .fuse_min_max_into_clip import FuseMinMaxIntoClip
-from .fuse_mul_into_conv import FuseMulIntoConv
-from .fuse_pad_into_conv import FusePadIntoConv
-from .fuse_pad_into_pool import FusePadIntoPool
-from .fuse_reduce_squeeze import FuseReduceSqueeze
-from .inline_functions import InlineFunctions
-from .remove_weights_from_inputs import RemoveWeightsFromInputs
-from .running import Pass, PassRecord, optimize
+if TYPE_CHECKING:
+    from .running import Pass
 
-PASSES: tuple[Pass, ...] = (
-    RemoveWeightsFromInputs(),
-    InlineFunctions(),
-    EliminateIdentity(),
-    FoldConstants(),
-    ExtractConstantToInitializer(),
-    EliminateNoop(),
-    EliminateNoopShapeChanges(),
-    EliminateNoopSlices(),
-    EliminateNoopScatter(),
-    EliminateExpand(),
-    EliminateSqueezePairs(),
-    EliminateReshapesAroundMatmul(),
-    FuseConsecutiveTransposes(),
-    FuseConsecutiveReshapes(),
-    FuseConsecutiveUnsqueezes(),
-    FuseConsecutiveCasts(),
-    FuseConsecutiveConcats(),
-    FuseReduceSqueeze(),
-    FuseLayerNorm(),
-    FuseMinMaxIntoClip(),
-    FuseHardSwish(),
-    FuseClips(),
-    FuseMatmulAddIntoGemm(),
-    FusePadIntoConv(),
-    FusePadIntoPool(),
-    FuseBnIntoConv(),
-    FuseMulIntoConv(),
-    FuseAddIntoConv(),
-    EliminateCommonSubexpressions(),
-    DeduplicateInitializers(),
-    EliminateDeadNodes(),
-)
-"""In the order in which they help each other: constants first, what they leave unused last."""
+# The class of each; it lies in a module of the name.
+_CLASSES = {
+    "remove_weights_from_inputs": "RemoveWeightsFromInputs",
+    "inline_functions": "InlineFunctions",
+    "eliminate_identity": "EliminateIdentity",
+    "fold_constants": "FoldConstants",
+    "extract_constant_to_initializer": "ExtractConstantToInitializer",
+    "eliminate_noop": "EliminateNoop",
+    "eliminate_noop_shape_changes": "EliminateNoopShapeChanges",
+    "eliminate_noop_slices": "EliminateNoopSlices",
+    "eliminate_noop_scatter": "EliminateNoopScatter",
+    "eliminate_expand": "EliminateExpand",
+    "eliminate_squeeze_pairs": "EliminateSqueezePairs",
+    "eliminate_reshapes_around_matmul": "EliminateReshapesAroundMatmul",
+    "fuse_consecutive_transposes": "FuseConsecutiveTransposes",
+    "fuse_consecutive_reshapes": "FuseConsecutiveReshapes",
+    "fuse_consecutive_unsqueezes": "FuseConsecutiveUnsqueezes",
+    "fuse_consecutive_casts": "FuseConsecutiveCasts",
+    "fuse_consecutive_concats": "FuseConsecutiveConcats",
+    "fuse_reduce_squeeze": "FuseReduceSqueeze",
+    "fuse_layer_norm": "FuseLayerNorm",
+    "fuse_min_max_into_clip": "FuseMinMaxIntoClip",
+    "fuse_hard_swish": "FuseHardSwish",
+    "fuse_clips": "FuseClips",
+    "fuse_matmul_add_into_gemm": "FuseMatmulAddIntoGemm",
+    "fuse_pad_into_conv": "FusePadIntoConv",
+    "fuse_pad_into_pool": "FusePadIntoPool",
+    "fuse_bn_into_conv": "FuseBnIntoConv",
+    "fuse_mul_into_conv": "FuseMulIntoConv",
+    "fuse_add_into_conv": "FuseAddIntoConv",
+    "eliminate_common_subexpressions": "EliminateCommonSubexpressions",
+    "deduplicate_initializers": "DeduplicateInitializers",
+    "eliminate_dead_nodes": "EliminateDeadNodes",
+}
+
+PASSES: dict[str, str] = {name: f"{__name__}.{name}:{kind}" for name, kind in _CLASSES.items()}
+"""MODULE:CLASS of each by its name, in the order in which they help each other: constants first,
+what they leave unused last. The names, in their order, are part of an export's key."""
 
 
 def available_passes() -> tuple[str, ...]:
     """Return the names of the passes, in the order in which they run."""
-    return tuple(one.name for one in PASSES)
+    return tuple(PASSES)
 
 
 def named_passes(
@@ -91,13 +70,16 @@ def named_passes(
     Raises:
         SpecError: A name that no pass has.
     """
-    if unknown := sorted({*(names or ()), *exclude} - {*available_passes()}):
-        raise SpecError(
-            f"unknown pass {', '.join(unknown)}; there are {', '.join(available_passes())}"
-        )
+    if unknown := sorted({*(names or ()), *exclude} - {*PASSES}):
+        raise SpecError(f"unknown pass {', '.join(unknown)}; there are {', '.join(PASSES)}")
     return tuple(
-        one for one in PASSES if (names is None or one.name in names) and one.name not in exclude
+        _loaded(PASSES[name])
+        for name in PASSES
+        if (names is None or name in names) and name not in exclude
     )
 
 
-__all__ = ["PASSES", "Pass", "PassRecord", "available_passes", "named_passes", "optimize"]
+def _loaded(where: str) -> Pass:
+    module, _, name = where.partition(":")
+    found: Pass = getattr(import_module(module), name)()
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mopt_api.jobs.prepare_result import PassReport
+from mopt_api.jobs.prepare_result import PassOutcome, PassReport
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.onnx_files.files import model_bytes, save_graph
 from mopt_optimizer.onnx_files.verify import Case, verify
@@ -17,8 +17,6 @@ from mopt_optimizer.store.writing import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-KEPT, NO_CHANGE, ROLLED_BACK = "Kept", "NoChange", "RolledBack"
 
 # A pass may write names and folded constants that are a little larger than what they replace.
 MAX_GROWTH = 1.05
@@ -61,7 +59,7 @@ def optimize(
         model = model or _opened(path)
         last = _run(path, model.clone(), one, cases, started)
         records.append(last)
-        if last.outcome is KEPT:
+        if last.outcome is PassOutcome.KEPT:
             model = None
         log(
             "passes",
@@ -88,12 +86,15 @@ def _run(
 ) -> PassRecord:
     before = after = count_nodes(model)
     bytes_before = bytes_after = model_bytes(path)
-    outcome, message = NO_CHANGE, None
+    outcome, message = PassOutcome.NO_CHANGE, None
     try:
         modified = one.run(model)
     except Exception as error:  # noqa: BLE001 - a pass's fault costs the pass; it is reported
         traceback.print_exc()
-        outcome, message = ROLLED_BACK, f"it failed: {type(error).__name__}: {error}"[:1024]
+        outcome, message = (
+            PassOutcome.ROLLED_BACK,
+            f"it failed: {type(error).__name__}: {error}"[:1024],
+        )
         modified = False
     if modified:
         after = count_nodes(model)
@@ -108,9 +109,9 @@ def _run(
             if message is not None:
                 candidate.write_bytes(path.read_bytes())
                 candidate.with_name(f"{candidate.name}.data").unlink(missing_ok=True)
-        outcome = KEPT if message is None else ROLLED_BACK
+        outcome = PassOutcome.KEPT if message is None else PassOutcome.ROLLED_BACK
     seconds = round(time.monotonic() - started, 3)
-    if outcome is not KEPT:
+    if outcome is not PassOutcome.KEPT:
         after, bytes_after = before, bytes_before
     return PassRecord(
         name=one.name,

@@ -15,12 +15,13 @@ from mopt_api.spec import QualityGate
 from mopt_optimizer.forms.form import FP32, Form
 from mopt_optimizer.forms.registry import MAKERS
 from mopt_optimizer.machine.system import WIDE_SUMS
-from mopt_optimizer.machine.versions import installed_version
+from mopt_optimizer.machine.versions import PRODUCT, installed_version
+from mopt_optimizer.passes import available_passes
 
-# Raised when equal keys would give other results.
-_FORMAT = 6
-# Both bear on everything, and so does what computes in arrays.
-_ALWAYS = ("python", "machine", "mopt", "numpy")
+# Raised where what lies under a key is written otherwise; see docs/optimizer/cache.md.
+_FORMAT = 7
+# These bear on everything: mopt by a digest of its files.
+_ALWAYS = ("python", "machine", PRODUCT, "numpy")
 _EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
 _PROGRAM = ("torch",)
 _SAMPLES, _SEARCH = "pillow", "scikit-image"
@@ -53,7 +54,8 @@ def manifest_key(
 def export_key(plan: PreparePlan, software: Mapping[str, str]) -> str:
     """Return the index name of the FP32 file of a plan's model."""
     tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, *_PROGRAM)
-    return _name(f"step-{FP32}", _model(plan) | _tools(tools, software))
+    document = {**_model(plan), "passes": available_passes()}
+    return _name(f"step-{FP32}", document | _tools(tools, software))
 
 
 def form_key(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mopt_api.jobs.prepare_result import PassReport
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession
-from mopt_optimizer.passes import Pass, optimize
+from mopt_optimizer.passes.running import Pass, optimize
 from mopt_optimizer.progress import Log
 
 Weights = dict[str, NDArray[np.generic]]

@@ -10,9 +10,10 @@ import onnx
 import onnx.parser
 import pytest
 
+from mopt_api.jobs.prepare_result import PassOutcome
 from mopt_optimizer.errors import SpecError
-from mopt_optimizer.passes import available_passes, named_passes, optimize
-from mopt_optimizer.passes.running import KEPT, NO_CHANGE
+from mopt_optimizer.passes import available_passes, named_passes
+from mopt_optimizer.passes.running import optimize
 
 if TYPE_CHECKING:
     from mopt_optimizer.progress import Log
@@ -222,7 +223,7 @@ def _ops(model: onnx.ModelProto) -> list[str]:
 def test_pass_fires(run: Run, name: str, text: str, weights: Weights, after: list[str]) -> None:
     (one,) = named_passes([name])
     report, model = run(one, text, weights)
-    assert report.outcome == KEPT, report.message
+    assert report.outcome == PassOutcome.KEPT, report.message
     assert _ops(model) == after
     assert report.nodes_after == len(after) < report.nodes_before
 
@@ -385,7 +386,7 @@ ABSTAINS = [
 def test_pass_abstains(run: Run, name: str, text: str, weights: Weights) -> None:
     (one,) = named_passes([name])
     report, model = run(one, text, weights)
-    assert (report.outcome, report.message) == (NO_CHANGE, None)
+    assert (report.outcome, report.message) == (PassOutcome.NO_CHANGE, None)
     assert len(model.graph.node) == report.nodes_before == report.nodes_after
 
 
@@ -412,7 +413,7 @@ def test_subgraphs_are_reached(run: Run, name: str, branch: str, weights: Weight
         f"else_branch = f () => ({result} e) {{ {other} }}> }}",
         weights | {"zero": _scalar(0), "one": _scalar(1)},
     )
-    assert report.outcome == KEPT, report.message
+    assert report.outcome == PassOutcome.KEPT, report.message
     assert report.nodes_after < report.nodes_before
 
 
@@ -427,7 +428,7 @@ def test_functions_are_inlined(run: Run, write: Write, cases: Cases, log: Log) -
     model.graph.node[0].CopyFrom(onnx.helper.make_node("twice", ["x"], ["y"], domain="mine"))
     onnx.save(model, path)
     (report,) = optimize(path, named_passes(["inline_functions"]), cases(path), log)
-    assert report.outcome == KEPT, report.message
+    assert report.outcome == PassOutcome.KEPT, report.message
     assert _ops(onnx.load(path)) == ["Add", "Neg"]
     assert not onnx.load(path).functions
 
@@ -448,12 +449,12 @@ def test_weights_listed_as_inputs_become_constant(write: Write, cases: Cases, lo
     expected = cases(path)
     _old_file(path)
     (report,) = optimize(path, named_passes(["remove_weights_from_inputs"]), expected, log)
-    assert report.outcome == KEPT, report.message
+    assert report.outcome == PassOutcome.KEPT, report.message
     model = onnx.load(path)
     assert [value.name for value in model.graph.input] == ["x"]
     assert model.ir_version == 4
     (report,) = optimize(path, named_passes(["remove_weights_from_inputs"]), expected, log)
-    assert report.outcome == NO_CHANGE
+    assert report.outcome == PassOutcome.NO_CHANGE
 
 
 def test_every_pass_is_shown_to_change_nodes() -> None:

@@ -11,8 +11,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from mopt_optimizer.passes import PASSES, optimize
-from mopt_optimizer.passes.running import KEPT, NO_CHANGE, ROLLED_BACK
+from mopt_api.jobs.prepare_result import PassOutcome
+from mopt_optimizer.passes import named_passes
+from mopt_optimizer.passes.running import optimize
 from mopt_optimizer.progress import Log
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_bad_pass_is_rolled_back(
     path = write(TEXT, WEIGHTS)
     before = path.read_bytes()
     (report,) = optimize(path, [_Pass("bad", change)], cases(path), log)
-    assert report.outcome == ROLLED_BACK
+    assert report.outcome == PassOutcome.ROLLED_BACK
     assert message in (report.message or "")
     assert report.nodes_after == report.nodes_before == 2
     assert path.read_bytes() == before
@@ -84,10 +85,10 @@ def test_passes_after_a_bad_one_still_run(write: Write, cases: Cases, log: Log) 
     path = write(
         "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
     )
-    reports = optimize(path, [_Pass("bad", _raises), *PASSES], cases(path), log)
+    reports = optimize(path, [_Pass("bad", _raises), *named_passes()], cases(path), log)
     outcomes = {report.name: report.outcome for report in reports}
-    assert outcomes["bad"] == ROLLED_BACK
-    assert outcomes["eliminate_identity"] == KEPT
+    assert outcomes["bad"] == PassOutcome.ROLLED_BACK
+    assert outcomes["eliminate_identity"] == PassOutcome.KEPT
     assert [n.op_type for n in onnx.load(path).graph.node] == ["Mul", "Relu"]
 
 
@@ -100,14 +101,14 @@ def test_wrong_at_one_size_only_is_rolled_back(write: Write, cases: Cases, log: 
 
     path = write(TEXT, WEIGHTS)
     (report,) = optimize(path, [_Pass("fixes batch", fixes_batch)], cases(path), log)
-    assert report.outcome == ROLLED_BACK
+    assert report.outcome == PassOutcome.ROLLED_BACK
 
 
 def test_nothing_to_do_is_reported_as_such(write: Write, cases: Cases, log: Log) -> None:
     path = write(TEXT, WEIGHTS)
     before = path.read_bytes()
-    reports = optimize(path, PASSES, cases(path), log)
-    assert {r.outcome for r in reports} == {NO_CHANGE}
+    reports = optimize(path, named_passes(), cases(path), log)
+    assert {r.outcome for r in reports} == {PassOutcome.NO_CHANGE}
     assert path.read_bytes() == before
 
 
@@ -115,5 +116,7 @@ def test_second_run_changes_nothing(write: Write, cases: Cases, log: Log, tmp_pa
     path = write(
         "g (float[n,3] x) => (float[n,3] y) { a = Identity(x) b = Mul(a, w) y = Relu(b) }", WEIGHTS
     )
-    optimize(path, PASSES, cases(path), log)
-    assert {r.outcome for r in optimize(path, PASSES, cases(path), log)} == {NO_CHANGE}
+    optimize(path, named_passes(), cases(path), log)
+    assert {r.outcome for r in optimize(path, named_passes(), cases(path), log)} == {
+        PassOutcome.NO_CHANGE
+    }

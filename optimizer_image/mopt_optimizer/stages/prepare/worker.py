@@ -27,6 +27,7 @@ from mopt_optimizer.onnx_files.verify import Case, verify_export
 from mopt_optimizer.opening.loading import (
     open_onnx,
 )
+from mopt_optimizer.passes import named_passes
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import serve
 
@@ -74,9 +75,9 @@ def _export(
     fp32.parent.mkdir()
     source, cases, verifications = _to_onnx(request, fp32, workdir, timings)
     with timings.step("passes", "optimizing the graph, verifying each pass"):
-        from mopt_optimizer.passes import PASSES, optimize
+        from mopt_optimizer.passes.running import optimize
 
-        passes = optimize(fp32, PASSES, cases, log)
+        passes = optimize(fp32, named_passes(), cases, log)
         gather_weights(fp32)
     exported = Exported(
         source=source,
