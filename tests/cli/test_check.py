@@ -131,7 +131,7 @@ def test_something_else_is_refused_from_standard_input(mopt: Mopt, text: str, me
 @pytest.mark.optimizer
 def test_reasons_are_those_of_the_stages() -> None:
     """What check foretells is what prepare and measure do."""
-    from mopt_api.enums import ModelFormat
+    from mopt_api.enums import ModelFormat, TargetKind
     from mopt_api.jobs.plan import prepare_plan
     from mopt_optimizer.forms.form import form_of
     from mopt_optimizer.stages.measure.field import cannot_run
@@ -146,7 +146,7 @@ def test_reasons_are_those_of_the_stages() -> None:
         for v in variants
         if (form := form_of(v)) and not form.needs_samples
     ]
-    found = assign(variants, ModelFormat.ONNX, made, calibrated=False)
+    found = assign(variants, ModelFormat.ONNX, made, calibrated=False)[TargetKind.CPU]
     expected = {s.name: s.reason for s in found.skipped}
     for variant in variants:
         if result := cannot_run(variant, ["avx2"], "12.2.0"):

@@ -179,7 +179,7 @@ def manifest() -> PrepareResult:
                 artifact=Artifact(digest=DIGEST, size_bytes=1, format=ArtifactFormat.ONNX),
             )
         ],
-        variant_artifacts={},
+        artifacts_by_kind={},
         verifications=[
             Verification(dimensions={"batch": 1, "height": 128}, max_abs_error=3.5e-7, passed=True)
         ],

@@ -30,7 +30,7 @@ def compare(
         Path | None, typer.Option(help="Folder of samples that quality is told on.")
     ] = None,
     strategy: Annotated[
-        list[str] | None, typer.Option(help="A row, such as 'ONNX INT8'; omitted, all.")
+        list[str] | None, typer.Option(help="A row, such as onnxruntime-int8; omitted, all.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many of a folder's at most.")] = 8,
     data_range: Annotated[

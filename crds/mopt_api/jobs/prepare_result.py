@@ -112,20 +112,24 @@ class PrepareStep(ObservedModel):
     seconds: float = Field(description="Time of making it, whenever that was.")
 
 
+class KindArtifacts(ObservedModel):
+    """What the variants run on the targets of one kind."""
+
+    artifacts: dict[str, str] = Field(
+        default={}, description="Variant name to the name of the prepared artifact it runs."
+    )
+    skipped: list[SkippedVariant] = Field(
+        default=[], description="Variants that have none, each with its reason."
+    )
+
+
 class PrepareResult(ObservedModel):
     """Manifest of a prepare Job."""
 
     source: SourceInfo
     artifacts: list[PreparedArtifact]
-    variant_artifacts: dict[str, str] = Field(
-        description="Variant name to the name of the prepared artifact it runs."
-    )
-    skipped: list[SkippedVariant] = []
-    gpu_artifacts: dict[str, str] = Field(
-        default={}, description="Likewise on a GPU, of variants that run another one there."
-    )
-    gpu_skipped: list[SkippedVariant] = Field(
-        default=[], description="Likewise on a GPU, of variants that are made elsewhere."
+    artifacts_by_kind: dict[TargetKind, KindArtifacts] = Field(
+        description="For each kind that the plan's targets are of."
     )
     verifications: list[Verification] = []
     passes: list[PassReport] = []
@@ -142,15 +146,13 @@ class PrepareResult(ObservedModel):
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 
     def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
-        """Return variantArtifacts as they are on a kind of target."""
-        if kind is not TargetKind.GPU:
-            return self.variant_artifacts
-        without = {entry.name for entry in self.gpu_skipped}
-        found = {name: of for name, of in self.variant_artifacts.items() if name not in without}
-        return found | self.gpu_artifacts
+        """Return the name of the artifact that each variant runs on a kind of target."""
+        return self._on(kind).artifacts
 
     def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
         """Return what could not be built for a kind of target."""
-        if kind is not TargetKind.GPU:
-            return self.skipped
-        return [*self.gpu_skipped, *(e for e in self.skipped if e.name not in self.gpu_artifacts)]
+        return self._on(kind).skipped
+
+    def _on(self, kind: TargetKind) -> KindArtifacts:
+        # Nothing was made for a kind that the plan did not name.
+        return self.artifacts_by_kind.get(kind, KindArtifacts())

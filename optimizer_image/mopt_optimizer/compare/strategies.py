@@ -1,7 +1,8 @@
-"""The strategy table: every optimized form of a torch model, built, compared and timed at once.
+"""The strategy table: variants of a torch model, built, compared and timed at once.
 
-All forms take turns in one process on the same input and threads (see benchmarking). Each figure
-is measured here; what cannot be measured on this machine says so, with the reason.
+The variants are those that Auto knows for CPUs; their files are made as prepare makes them. All
+take turns in one process on the same input and threads (see timing.interleave). Each figure is
+measured here; what cannot be measured on this machine says so, with the reason.
 
 Start the process with OMP_WAIT_POLICY=passive: torch's threads would spin, and where a neighbour
 takes a core that slows PyTorch more than the others, which flatters them (see runtimes).
@@ -11,27 +12,27 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mopt_api.enums import Precision, QualityMetric, Runtime
+from mopt_api.auto.cpu import CPU_POOL
+from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, lack_of_kind
+from mopt_api.enums import Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import QualityResult
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
-from mopt_optimizer.errors import DataError, OptimizerError, SpecError
-from mopt_optimizer.machine.facts import TENSORRT, Machine, this_machine
+from mopt_api.variants import Variant
+from mopt_optimizer.errors import OptimizerError, RuntimeFailure, SpecError, first_line
+from mopt_optimizer.machine.facts import Machine, this_machine
 from mopt_optimizer.machine.system import has_native_bf16
-from mopt_optimizer.quality import Agreement, Metric, Summary, check_finite
-from mopt_optimizer.quality.metrics import Array
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
-from mopt_optimizer.timing.interleave import interleave, point_result, schedule, time_calls
+from mopt_optimizer.quality import Agreement, Metric, Summary
+from mopt_optimizer.timing.interleave import Calls, interleave, point_result, schedule
 
+from .building import Builder, Opened, Sample, arrays_of
 from .table import Row, State, StrategyTable
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 BASELINE = "PyTorch FP32"
+STRATEGIES: tuple[Variant, ...] = tuple(entry.variant for entry in CPU_POOL)
+"""What is compared where nothing else is asked for; a row bears its variant's name."""
 _POINT = "sample"
 # What torch, Inductor and the runtimes let out of a form that does not work: its row says so.
-_FAILURES = (OptimizerError, RuntimeFailure, RuntimeError, ValueError, TypeError)
-
-Sample = dict[str, Array]
+_FAILURES = (OptimizerError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Options:
     """How to compare.
 
     Attributes:
-        strategies: Names of STRATEGIES, in the order of the rows; empty is all of them.
+        strategies: Names of the variants to compare, in the order of the rows; empty is all.
+        variants: What there is to compare.
         dynamic_axes: {input: {axis: name}} for the ONNX file; None fixes the first sample's sizes.
         data_range: Span of the outputs' values, for PSNR.
         metrics: Names of quality.Metric.
@@ -65,6 +67,7 @@ class Options:
     """
 
     strategies: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = STRATEGIES
     dynamic_axes: Mapping[str, Mapping[int, str]] | None = None
     data_range: float = 1.0
     metrics: tuple[str, ...] = (Metric.PSNR, Metric.COSINE, Metric.MAX_ABS_ERROR)
@@ -73,175 +76,33 @@ class Options:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.strategies if name not in STRATEGIES]:
-            raise SpecError(f"strategies {unknown} are not known; there are {list(STRATEGIES)}")
+        known = [variant.name for variant in self.variants]
+        if unknown := [name for name in self.strategies if name not in known]:
+            raise SpecError(f"strategies {unknown} are not known; there are {known}")
         if min(self.warmup_seconds, self.min_duration_seconds) < 0:
             raise SpecError("warmup_seconds and min_duration_seconds are 0 or more")
         if self.threads is not None and self.threads < 1:
             raise SpecError(f"threads {self.threads}: at least 1, or None")
 
-
-@dataclass
-class _Form:
-    """One built form: evaluates samples, and makes the call that is timed."""
-
-    runtime: str
-    size_bytes: int
-    evaluate: Callable[[Sample], list[Array]]
-    bind: Callable[[Sample], Callable[[], Any]]
+    @property
+    def chosen(self) -> list[Variant]:
+        """The variants to compare, in the order of the rows."""
+        by_name = {variant.name: variant for variant in self.variants}
+        return [by_name[name] for name in self.strategies or by_name]
 
 
-@dataclass
-class _Workshop:
-    """What strategies build from; the ONNX files are made once, on demand."""
-
-    model: torch.nn.Module
-    names: list[str]
-    samples: Sequence[Sample]
-    calibration: Sequence[Sample]
-    options: Options
-    threads: int
-    folder: Path
-    stack: ExitStack
-    _made: dict[str, Path] = field(default_factory=dict)
-
-    def tensors(self, sample: Sample) -> tuple[torch.Tensor, ...]:
-        """Return a sample as the model's positional inputs."""
-        import torch
-
-        return tuple(torch.from_numpy(sample[name]) for name in self.names if name in sample)
-
-    def onnx(self) -> Path:
-        """Return the optimized and verified ONNX file in FP32."""
-        if "fp32" not in self._made:
-            from mopt_optimizer.export import ONNXExporter
-
-            path = self.folder / "fp32.onnx"
-            axes = self.options.dynamic_axes
-            ONNXExporter().export(
-                self.model,
-                self.tensors(self.samples[0]),
-                path,
-                None if axes is None else {name: dict(a) for name, a in axes.items()},
-            )
-            self._made["fp32"] = path
-        return self._made["fp32"]
-
-    def onnx_int8(self) -> Path:
-        """Return the ONNX file in static INT8, its ranges from the calibration samples."""
-        if "int8" not in self._made:
-            from mopt_optimizer.onnx_quantization import quantize_onnx_static
-
-            path = self.folder / "int8.onnx"
-            quantize_onnx_static(self.onnx(), path, self.calibration)
-            self._made["int8"] = path
-        return self._made["int8"]
-
-
-def _program_bytes(shop: _Workshop) -> int:
-    """Return the size of the model as it came, saved as a .pt2."""
-    from mopt_optimizer.torch_quantization.capturing import capture
-    from mopt_optimizer.torch_quantization.quantized_model import save_program
-
-    path = shop.folder / "baseline.pt2"
-    save_program(capture(shop.model, shop.tensors(shop.samples[0]), dynamic=True), path)
-    return path.stat().st_size
-
-
-def _torch_form(shop: _Workshop, module: Callable[..., Any], size_bytes: int) -> _Form:
-    import torch
-
-    from mopt_optimizer.torch_quantization.capturing import tensors
-
-    def evaluate(sample: Sample) -> list[Array]:
-        with torch.inference_mode():
-            return [t.float().numpy() for t in tensors(module(*shop.tensors(sample)))]
-
-    def bind(sample: Sample) -> Callable[[], Any]:
-        inputs = shop.tensors(sample)
-
-        def call() -> None:
-            with torch.inference_mode():
-                module(*inputs)
-
-        return call
-
-    return _Form(Runtime.PYTORCH, size_bytes, evaluate, bind)
-
-
-def _quantized(kind: str) -> Callable[[_Workshop], _Form]:
-    """Return what builds a form with ModelQuantizer."""
-
-    def build(shop: _Workshop) -> _Form:
-        from mopt_optimizer.torch_quantization import QuantizationType, quantize_model
-
-        quantized = quantize_model(shop.model, QuantizationType(kind), shop.calibration)
-        path = shop.folder / f"{kind}.pt2"
-        quantized.save(path)
-        return _torch_form(shop, quantized, path.stat().st_size)
-
-    return build
-
-
-def _onnx(
-    runtime: Runtime, precision: Precision, pick: Callable[[_Workshop], Path]
-) -> Callable[[_Workshop], _Form]:
-    """Return what builds a form that a runtime opens from an ONNX file."""
-
-    def build(shop: _Workshop) -> _Form:
-        path = pick(shop)
-        runner: Runner = shop.stack.enter_context(
-            open_runner(runtime, precision, path, shop.threads)
-        )
-        data = path.with_name(f"{path.name}.data")
-        size = path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
-        return _Form(runtime, size, lambda s: list(runner.run(s).values()), runner.bind)
-
-    return build
-
-
-STRATEGIES: dict[str, tuple[str, Callable[[_Workshop], _Form] | None]] = {
-    "Dynamic INT8": ("INT8", _quantized("dynamic")),
-    "Static INT8": ("INT8", _quantized("static")),
-    "FP16": ("FP16", _quantized("fp16")),
-    "BF16": ("BF16", _quantized("bf16")),
-    "ONNX": ("FP32", _onnx(Runtime.ONNX_RUNTIME, Precision.FP32, _Workshop.onnx)),
-    "ONNX INT8": ("INT8", _onnx(Runtime.ONNX_RUNTIME, Precision.INT8, _Workshop.onnx_int8)),
-    "OpenVINO": ("FP32", _onnx(Runtime.OPENVINO, Precision.FP32, _Workshop.onnx)),
-    "OpenVINO BF16": ("BF16", _onnx(Runtime.OPENVINO, Precision.BF16, _Workshop.onnx)),
-    "OpenVINO INT8": ("INT8", _onnx(Runtime.OPENVINO, Precision.INT8, _Workshop.onnx_int8)),
-    "TensorRT FP16": ("FP16", None),
-    "TensorRT INT8": ("INT8", None),
-}
-"""Each row of the table: its precision, and what builds it; None where this machine's CPU cannot
-run it at all."""
-
-
-def _not_here(name: str, machine: Machine) -> str | None:
-    """Return why a strategy cannot be measured on a machine, or None."""
-    if name.startswith(TENSORRT):
-        if not machine.gpus:
-            return "no GPU on this machine"
-        if TENSORRT not in machine.runtimes:
-            return "TensorRT is not installed"
-        return "this table is measured on the CPU"
-    if name == "OpenVINO BF16" and not has_native_bf16(list(machine.cpu_features)):
-        return "the CPU has no bf16 arithmetic; FP32 would run under that name"
+def unmeasurable(variant: Variant, machine: Machine) -> str | None:
+    """Return why a variant cannot be measured on a machine's CPU; None where it can."""
+    if (lack := lack_of_kind(variant, TargetKind.CPU)) is not None:
+        return f"this table is measured on the CPU: {lack.message}"
+    if variant.runtime.value not in machine.runtimes:
+        return f"{variant.runtime} is not installed"
+    features = list(machine.cpu_features)
+    if variant.precision is Precision.BF16 and not has_native_bf16(features):
+        return NO_BF16.message
+    if variant.compiled and machine.compiler is None:
+        return NO_COMPILER.message
     return None
-
-
-@dataclass
-class _Participant:
-    """A form in the rounds of benchmarking.interleave."""
-
-    name: str
-    call: Callable[[], Any]
-
-    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:  # noqa: ARG002
-        try:
-            return time_calls(self.call, seconds=seconds, calls=calls)
-        except _FAILURES as error:
-            raise RuntimeFailure(f"{type(error).__name__}: {error}") from error
 
 
 def compare_strategies(
@@ -259,7 +120,7 @@ def compare_strategies(
 
     Args:
         model: For inference on the CPU; it is copied.
-        samples: Real inputs, each a tensor, a tuple, or a dict by input name. Quality is told
+        samples: Real inputs, each a tensor, a tuple, or a dict by input name. Quality is computed
             over all of them, speed on the first.
         calibration: Other real inputs for the ranges of INT8. Without them `samples` serve, and
             the table says so: quality then looks a little better than on unseen data.
@@ -268,6 +129,7 @@ def compare_strategies(
         DataError: No samples, or samples that the model does not take.
         SpecError: As Options.
         NonFiniteOutput: The FP32 model itself gives NaN or infinity.
+        ExportError: torch cannot capture the model as a program.
     """
     from mopt_optimizer.torch_quantization.capturing import float_copy, input_names
 
@@ -275,48 +137,34 @@ def compare_strategies(
     machine = machine or this_machine()
     work = float_copy(model)
     names, _ = input_names(work)
-    arrays = _arrays(samples, names, "sample")
-    own = calibration is not None
+    arrays = arrays_of(samples, names, "sample")
+    ranges = arrays
+    if calibration is not None:
+        ranges = arrays_of(calibration, names, "calibration sample")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mopt-compare-")))
         threads = options.threads or machine.threads
         stack.enter_context(_torch_threads(threads))
-        shop = _Workshop(
-            work,
-            names,
-            arrays,
-            _arrays(calibration or [], names, "calibration sample") if own else arrays,
-            options,
-            threads,
-            folder,
-            stack,
+        builder = Builder(
+            model=work,
+            names=names,
+            samples=arrays,
+            calibration=ranges,
+            dynamic_axes=options.dynamic_axes,
+            threads=threads,
+            folder=folder,
+            stack=stack,
         )
-        rows = _Comparison(shop, machine).rows()
+        rows = _Comparison(builder, options, machine).rows()
     return StrategyTable(
         rows=tuple(rows),
         cpu=machine.cpu,
         threads=threads,
         samples=len(arrays),
-        calibration_samples=len(shop.calibration) if own else None,
+        calibration_samples=None if calibration is None else len(ranges),
         input_shapes={name: array.shape for name, array in arrays[0].items()},
         measured_at=datetime.now(UTC),
     )
-
-
-def _arrays(samples: Sequence[Any], names: Sequence[str], what: str) -> list[Sample]:
-    from mopt_optimizer.torch_quantization.sampling import positional
-
-    if not len(samples):
-        raise DataError(f"no {what}s; give at least one real input")
-    return [
-        {
-            name: np.ascontiguousarray(tensor.numpy())
-            for name, tensor in zip(
-                names, positional(s, names, f"{what} {i}", DataError), strict=False
-            )
-        }
-        for i, s in enumerate(samples)
-    ]
 
 
 @contextmanager
@@ -342,78 +190,71 @@ def _result(summary: Summary) -> QualityResult:
 
 
 class _Comparison:
-    """One run: forms by row name, and the rows that they end in."""
+    """One run: what was opened by row name, and the rows that they end in."""
 
-    def __init__(self, shop: _Workshop, machine: Machine) -> None:
-        self._shop = shop
-        self._forms: dict[str, _Form] = {}
+    def __init__(self, builder: Builder, options: Options, machine: Machine) -> None:
+        self._builder = builder
+        self._options = options
+        self._machine = machine
+        self._opened: dict[str, Opened] = {}
         self._rows: dict[str, Row] = {}
-        chosen = shop.options.strategies or tuple(STRATEGIES)
-        self._reasons = {name: _not_here(name, machine) for name in chosen}
 
     def rows(self) -> list[Row]:
         """Build, compare and time; the baseline's row is the first."""
-        self._rows[BASELINE] = Row(BASELINE, Precision.FP32, State.MEASURED)
-        # First that the samples fit, then what is made of them.
-        self._forms[BASELINE] = _torch_form(self._shop, self._shop.model, size_bytes=0)
-        self._reference()
-        self._forms[BASELINE].size_bytes = _program_bytes(self._shop)
-        for name, reason in self._reasons.items():
-            precision, build = STRATEGIES[name]
-            self._rows[name] = Row(name, precision, State.NOT_MEASURED, reason=reason)
-            if reason is None and build is not None:
-                _LOG.info("building %s", name)
-                self._attempt(name, build)
-        _LOG.info("timing %s", ", ".join(self._forms))
+        self._opened[BASELINE] = self._builder.baseline()
+        self._rows[BASELINE] = Row(
+            BASELINE, Precision.FP32, State.MEASURED, runtime=Runtime.PYTORCH
+        )
+        for variant in self._options.chosen:
+            self._rows[variant.name] = Row(
+                variant.name,
+                variant.precision,
+                State.NOT_MEASURED,
+                runtime=variant.runtime,
+                reason=unmeasurable(variant, self._machine),
+            )
+            if self._rows[variant.name].reason is None:
+                _LOG.info("building %s", variant.name)
+                self._attempt(variant)
+        _LOG.info("timing %s", ", ".join(self._opened))
         self._time()
         return list(self._rows.values())
 
-    def _reference(self) -> None:
-        self._expected = []
-        for number, sample in enumerate(self._shop.samples):
-            try:
-                outputs = self._forms[BASELINE].evaluate(sample)
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                raise DataError(f"sample {number} is not for this model: {error}") from error
-            for index, output in enumerate(outputs):
-                check_finite(f"FP32, sample {number}, output {index}", output)
-            self._expected.append(outputs)
-
-    def _attempt(self, name: str, build: Callable[[_Workshop], _Form]) -> None:
+    def _attempt(self, variant: Variant) -> None:
+        name = variant.name
         try:
-            form = build(self._shop)
-            quality = self._quality(form)
+            opened = self._builder.opened(variant)
+            quality = self._quality(opened)
         except _FAILURES as error:
             self._fail(name, error)
             return
-        self._forms[name] = form
+        self._opened[name] = opened
         self._rows[name] = replace(
             self._rows[name], state=State.MEASURED, quality=tuple(quality), reason=None
         )
 
-    def _quality(self, form: _Form) -> list[QualityResult]:
-        options = self._shop.options
+    def _quality(self, opened: Opened) -> list[QualityResult]:
+        options = self._options
         agreement = Agreement({Metric(m): options.data_range for m in options.metrics})
-        for sample, expected in zip(self._shop.samples, self._expected, strict=True):
-            agreement.add(expected, form.evaluate(sample))
+        for sample, expected in zip(self._builder.samples, self._builder.expected, strict=True):
+            outputs = opened.runner.run(sample).values()
+            agreement.add(expected, [output.astype("float32", copy=False) for output in outputs])
         return [_result(summary) for summary in agreement.summaries()]
 
     def _fail(self, name: str, error: Exception) -> None:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        self._forms.pop(name, None)
+        self._opened.pop(name, None)
         self._rows[name] = replace(
-            self._rows[name], state=State.FAILED, reason=lines[0], quality=()
+            self._rows[name], state=State.FAILED, reason=first_line(error), quality=()
         )
 
     def _time(self) -> None:
-        options, first = self._shop.options, self._shop.samples[0]
-        participants = [_Participant(n, form.bind(first)) for n, form in self._forms.items()]
+        first = self._builder.samples[0]
         times = interleave(
-            participants,
+            [*self._bound(first)],
             _POINT,
-            schedule(options.min_duration_seconds),
-            warmup_seconds=options.warmup_seconds,
-            drop=lambda participant, error: self._fail(participant.name, error),
+            schedule(self._options.min_duration_seconds),
+            warmup_seconds=self._options.warmup_seconds,
+            drop=lambda calls, error: self._fail(calls.name, error),
             failures=RuntimeFailure,
         )
         batch = next(iter(first.values())).shape[:1]
@@ -422,11 +263,17 @@ class _Comparison:
         for name, result in results.items():
             self._rows[name] = self._measured(name, result, results[BASELINE])
 
+    def _bound(self, sample: Sample) -> Iterator[Calls]:
+        for name, opened in list(self._opened.items()):
+            try:
+                yield Calls(name, opened.runner.bind(sample))
+            except RuntimeFailure as error:
+                self._fail(name, error)
+
     def _measured(self, name: str, result: PointResult, baseline: PointResult) -> Row:
-        size, before = self._forms[name].size_bytes, self._forms[BASELINE].size_bytes
+        size, before = self._opened[name].size_bytes, self._opened[BASELINE].size_bytes
         return replace(
             self._rows[name],
-            runtime=self._forms[name].runtime,
             size_bytes=size,
             size_reduction_percent=100 * (1 - size / before),
             latency_ms=result.latency_ms,

@@ -22,7 +22,8 @@ from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.progress import Log
 from mopt_optimizer.sandbox import serve
 
-from .strategies import Options, Sample, compare_strategies
+from .building import Sample
+from .strategies import Options, compare_strategies
 from .table import StrategyTable
 
 if TYPE_CHECKING:

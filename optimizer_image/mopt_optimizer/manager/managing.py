@@ -12,10 +12,7 @@ registry is trusted with what it holds; damage and exchange of files are found b
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,50 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import Precision
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import (
     DataError,
-    DigestMismatch,
-    ModelError,
-    NoUsableForm,
     ObjectNotFound,
     SpecError,
 )
 from mopt_optimizer.machine.facts import Machine, this_machine
-from mopt_optimizer.opening.inputs import ModelInput
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
-from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
-from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
 from .loaded import LoadedModel
 from .manifest import (
-    SCHEMA_VERSION,
     Form,
-    FormFile,
-    FormPrecision,
-    InputEntry,
     Manifest,
     Needs,
     Verdict,
     from_result,
 )
-from .registering import default_runtime, file_inputs, write_program
+from .opening import Opener, default_cache
+from .registering import default_runtime, write_program
+from .registry import Registry
 
 if TYPE_CHECKING:
     import torch
-
-_LOG = logging.getLogger(__name__)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MANIFEST = "manifest.json"
-
-
-def default_cache(environ: Mapping[str, str]) -> Path:
-    """Return where fetched forms are kept: mopt/models in the user's cache folder."""
-    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache"
-    return Path(base) / "mopt" / "models"
 
 
 class ModelManager:
@@ -88,19 +67,12 @@ class ModelManager:
         machine: Machine | None = None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
-        self._cache = cache or default_cache(self._environ)
-        self._machine = machine or this_machine()
-        uri = os.fspath(registry)
-        if "://" not in uri:
-            uri = Path(uri).resolve().as_uri()
-        self._store, prefix = open_store(uri, Credentials.MODEL, self._environ)
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._opener = Opener(cache or default_cache(self._environ), machine or this_machine())
+        self._registry = Registry(registry, self._environ)
 
     def names(self) -> list[str]:
         """Return the names of the registered models, sorted."""
-        keys = (key.removeprefix(self._prefix) for key in self._store.list(self._prefix))
-        parts = (key.split("/") for key in keys)
-        return sorted(p[0] for p in parts if len(p) == 2 and p[1] == _MANIFEST)
+        return self._registry.names()
 
     def manifest(self, name: str) -> Manifest:
         """Return what is registered under a name.
@@ -109,22 +81,7 @@ class ModelManager:
             ObjectNotFound: No model of that name; lists those there are.
             ModelError: A damaged manifest, or one of a newer version.
         """
-        key = f"{self._folder(name)}/{_MANIFEST}"
-        try:
-            text = self._store.read(key)
-        except ObjectNotFound as error:
-            known = ", ".join(self.names()) or "none"
-            raise ObjectNotFound(f"no model {name!r} is registered; there is {known}") from error
-        try:
-            manifest = Manifest.model_validate_json(text)
-        except ValidationError as error:
-            raise ModelError(f"{self._store.uri(key)} is no manifest: {error}") from error
-        if manifest.schema_version > SCHEMA_VERSION:
-            raise ModelError(
-                f"{self._store.uri(key)} has version {manifest.schema_version}, this mopt reads "
-                f"up to {SCHEMA_VERSION}; upgrade it"
-            )
-        return manifest
+        return self._registry.manifest(name)
 
     def register(
         self,
@@ -147,15 +104,17 @@ class ModelManager:
             ModelError, UnsafeModelError, ExportError: A model that cannot be taken.
             StoreError, DiskError.
         """
-        self._folder(name)
+        self._registry.folder(name)
         with tempfile.TemporaryDirectory() as folder:
             if isinstance(model, (str, os.PathLike)):
                 path = _existing(Path(model))
             else:
                 path = Path(folder) / "model.pt2"
                 write_program(model, example, dynamic_shapes, path)
-            form = self._stored(name, BASELINE, [path], default_runtime(path), Precision.FP32)
-        self._write(name, Manifest(forms=[form]))
+            form = self._registry.put_form(
+                name, BASELINE, [path], default_runtime(path), Precision.FP32
+            )
+        self._registry.write(name, Manifest(forms=[form]))
         return form
 
     def add_form(
@@ -195,7 +154,7 @@ class ModelManager:
             raise SpecError(f"the name {BASELINE} is taken by the model as it came")
         given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         paths = [_existing(Path(file)) for file in given]
-        stored = self._stored(
+        stored = self._registry.put_form(
             name,
             form,
             paths,
@@ -207,7 +166,9 @@ class ModelManager:
             quality=dict(quality or {}),
         )
         manifest = manifest.with_form(stored)
-        self._write(name, manifest.model_copy(update={"selected": form}) if selected else manifest)
+        self._registry.write(
+            name, manifest.model_copy(update={"selected": form}) if selected else manifest
+        )
         return stored
 
     def load_optimized_model(
@@ -229,8 +190,8 @@ class ModelManager:
             NoUsableForm: Nothing could be loaded; says why for each form.
             StoreError, DiskError.
         """
-        blobs = Blobs(self._store, self._folder(name))
-        return self._load(name, self.manifest(name), blobs, optimization, strict=strict)
+        blobs = self._registry.blobs(name)
+        return self._opener.load(name, self.manifest(name), blobs, optimization, strict=strict)
 
     async def aload_optimized_model(
         self, name: str, optimization: str = "auto", *, strict: bool = False
@@ -264,110 +225,7 @@ class ModelManager:
                 f"target {found.target} only built engines, for GPUs that were not there: load one "
                 "where it is meant for, by runtimes.tensorrt.load_engine"
             )
-        return self._load(output_uri, from_result(found), blobs, optimization, strict=strict)
-
-    def _load(
-        self, name: str, manifest: Manifest, blobs: Blobs, optimization: str, *, strict: bool
-    ) -> LoadedModel:
-        requested = parse_optimization(optimization)
-        tried: list[Attempt] = []
-        for entry in candidates(manifest, requested, self._machine):
-            if isinstance(entry, Attempt):
-                tried.append(entry)
-                continue
-            if strict and entry.step is not requested:
-                break
-            try:
-                runner, inputs = self._open(entry.form, blobs)
-            except (RuntimeFailure, ModelError, DigestMismatch, ObjectNotFound) as error:
-                if strict:
-                    raise
-                tried.append(_attempt(entry, Outcome.FAILED, f"{type(error).__name__}: {error}"))
-                _LOG.warning("%s: form %s failed: %s", name, entry.form, error)
-                continue
-            reason = _words(requested, entry, tried)
-            tried.append(_attempt(entry, Outcome.USED, entry.reason))
-            _LOG.info("%s: %s", name, reason)
-            return LoadedModel(
-                entry.form,
-                runner,
-                inputs,
-                requested=requested,
-                step=entry.step,
-                reason=reason,
-                tried=tried,
-            )
-        raise NoUsableForm(
-            f"no form of {name} can be used for {requested}"
-            + "".join(f"; {a.form or a.step}: {a.reason}" for a in tried)
-        )
-
-    def _open(self, form: Form, blobs: Blobs) -> tuple[Runner, Sequence[ModelInput]]:
-        """Fetch a form's files unless the cache has them, check their digests, open the first."""
-        key = hashlib.sha256("\n".join(f"{f.name} {f.digest}" for f in form.files).encode())
-        folder = self._cache / key.hexdigest()[:32]
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in form.files:
-            path = folder / file.name
-            if not path.is_file() or file_digest(path) != file.digest:
-                # Aside first: another process may be fetching the same.
-                with tempfile.TemporaryDirectory(dir=self._cache) as aside:
-                    blobs.fetch(file.digest, Path(aside) / file.name)
-                    (Path(aside) / file.name).replace(path)
-        path = folder / form.files[0].name
-        inputs = [entry.model_input() for entry in form.inputs]
-        runner = _runner(form, path, self._machine.threads)
-        return runner, inputs or file_inputs(path, [f.name for f in form.files[1:]])
-
-    def _stored(
-        self,
-        name: str,
-        form: str,
-        paths: Sequence[Path],
-        runtime: str,
-        precision: str,
-        **fields: Any,
-    ) -> Form:
-        """Check and store files; return the form they make, not yet in the manifest."""
-        if not paths:
-            raise SpecError(f"form {form}: give one file at least")
-        inputs = [InputEntry.of(i) for i in file_inputs(paths[0], [p.name for p in paths[1:]])]
-        blobs = Blobs(self._store, self._folder(name))
-        try:
-            made = Form(
-                name=form,
-                runtime=Runtime(runtime),
-                precision=FormPrecision(precision),
-                files=[
-                    FormFile(name=p.name, digest=file_digest(p), size_bytes=p.stat().st_size)
-                    for p in paths
-                ],
-                inputs=inputs,
-                **fields,
-            )
-        except ValueError as error:  # pydantic's errors are ValueErrors too
-            raise SpecError(f"form {form}: {error}") from error
-        for path in paths:
-            blobs.put_file(path)
-        return made
-
-    def _folder(self, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise SpecError(f"{name!r} cannot name a model: letters, digits, '.', '_' and '-'")
-        return f"{self._prefix}{name}"
-
-    def _write(self, name: str, manifest: Manifest) -> None:
-        text = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2)
-        self._store.put_bytes(f"{self._folder(name)}/{_MANIFEST}", text.encode())
-
-
-def _runner(form: Form, path: Path, threads: int) -> Runner:
-    if form.is_quantized_program:
-        from .quantized import QuantizedRunner
-
-        return QuantizedRunner(path, threads)
-    runtime, precision = Runtime(form.runtime), Precision(form.precision)
-    return open_runner(runtime, precision, path, threads, compiled=form.compiled)
+        return self._opener.load(output_uri, from_result(found), blobs, optimization, strict=strict)
 
 
 def _read_result(blobs: Blobs, digest: str) -> MeasureResult:
@@ -381,20 +239,6 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise ObjectNotFound(f"{path} does not exist or is no file")
     return path
-
-
-def _attempt(entry: Candidate, outcome: Outcome, reason: str) -> Attempt:
-    return Attempt(entry.step, entry.form.name, outcome, reason)
-
-
-def _words(requested: str, entry: Candidate, tried: Sequence[Attempt]) -> str:
-    """Return why a form is used, after why those before it are not."""
-    chosen = f"{entry.form}: {entry.reason}"
-    if not tried:
-        return chosen
-    before = "; ".join(f"{a.form or a.step}: {a.reason}" for a in tried)
-    back = f", fell back to {entry.step}" if entry.step != requested else ""
-    return f"asked for {requested}{back}: {chosen} (before it: {before})"
 
 
 def load_optimized_model(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -115,56 +115,71 @@ class QdqWriter:
         Raises:
             QuantizationError: ONNX Runtime's writer fails on it.
         """
-        import onnx
-        from onnxruntime.quantization import CalibrationMethod, QuantType
-        from onnxruntime.quantization.calibrate import TensorsData
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-        unsigned = not self.scheme.symmetric
         if self.weights:
             copied = self.weights.slim(self.model)
         else:
-            copied = onnx.ModelProto()
+            copied = type(self.model)()
             copied.CopyFrom(self.model)
-        data = TensorsData(
-            # Only says that the values are ranges.
-            CalibrationMethod.MinMax,
-            {
-                name: (np.array(low, np.float32), np.array(high, np.float32))
-                for name, (low, high) in ranges.items()
-            },
-        )
+        excluded = {*exclude, *self.fixed}
         try:
-            quantizer = QDQQuantizer(
-                copied,
-                per_channel=self.per_channel,
-                reduce_range=self.scheme is Scheme.U8S8_REDUCED,
-                weight_qType=QuantType.QInt8,
-                activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
-                tensors_range=data,
-                nodes_to_quantize=[],
-                nodes_to_exclude=sorted({*exclude, *self.fixed}),
-                op_types_to_quantize=list(self.operators),
-                extra_options={
-                    "ActivationSymmetric": not unsigned,
-                    "QuantizeBias": self.biases,
-                    "OpTypesToExcludeOutputQuantization": (
-                        [] if self.layer_outputs else list(WEIGHTED)
-                    ),
-                },
-            )
-            quantizer.quantize_model()
-            if self.layers_only:
-                left_out = {*exclude, *self.fixed}
-                # TensorRT adds to an FP8 layer's output in a kernel of its own: nothing is gained.
-                residuals = self.scheme is not Scheme.FP8
-                place_for_layers(quantizer.model.model, ranges, left_out, residuals=residuals)
-            if self.scheme is Scheme.FP8:
-                to_fp8(quantizer.model.model, self.model, ranges)
-            quantizer.model.topological_sort()
+            written = self._written(copied, ranges, excluded)
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:
             raise QuantizationError(
                 f"ONNX Runtime cannot quantize it: {first_line(error)}"
             ) from error
-        written: onnx.ModelProto = quantizer.model.model
         return self.weights.restored(written) if self.weights else written
+
+    def _written(
+        self,
+        copied: onnx.ModelProto,
+        ranges: Mapping[str, tuple[float, float]],
+        excluded: Collection[str],
+    ) -> onnx.ModelProto:
+        """Return a copy of the model with Q/DQ nodes; raises what ONNX Runtime's writer raises."""
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        unsigned = not self.scheme.symmetric
+        quantizer = QDQQuantizer(
+            copied,
+            per_channel=self.per_channel,
+            reduce_range=self.scheme is Scheme.U8S8_REDUCED,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
+            tensors_range=_tensors_data(ranges),
+            nodes_to_quantize=[],
+            nodes_to_exclude=sorted(excluded),
+            op_types_to_quantize=list(self.operators),
+            extra_options={
+                "ActivationSymmetric": not unsigned,
+                "QuantizeBias": self.biases,
+                "OpTypesToExcludeOutputQuantization": (
+                    [] if self.layer_outputs else list(WEIGHTED)
+                ),
+            },
+        )
+        quantizer.quantize_model()
+        written: onnx.ModelProto = quantizer.model.model
+        if self.layers_only:
+            # TensorRT adds to an FP8 layer's output in a kernel of its own: nothing is gained.
+            residuals = self.scheme is not Scheme.FP8
+            place_for_layers(written, ranges, {*excluded}, residuals=residuals)
+        if self.scheme is Scheme.FP8:
+            to_fp8(written, self.model, ranges)
+        quantizer.model.topological_sort()
+        return written
+
+
+def _tensors_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
+    """Return ranges as ONNX Runtime's quantizer takes them."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorsData
+
+    return TensorsData(
+        # Only says that the values are ranges.
+        CalibrationMethod.MinMax,
+        {
+            name: (np.array(low, np.float32), np.array(high, np.float32))
+            for name, (low, high) in ranges.items()
+        },
+    )

@@ -121,13 +121,9 @@ def search(
         layers, base = _lighter(layers, trials, everything)
         reached = trials.quality(base)
     good = required is None or reached >= required
-    indices = range(len(layers))
     alone: list[float] = []
     if always or not good:
-        alone = [
-            trials.quality((*base, *node_names(layers, [i for i in indices if i != index])))
-            for index in indices
-        ]
+        alone = _alone(layers, base, trials)
     noises = [noise_of(quality, judge.metric) for quality in alone]
     macs = [layer.macs for layer in layers]
     excluded: frozenset[int] = frozenset()
@@ -139,27 +135,47 @@ def search(
             lambda out: trials.quality((*base, *node_names(layers, out))) >= aim,
         )
     left_out = (*base, *node_names(layers, excluded))
-    total = math.fsum(noises)
+    quality = trials.quality(left_out)
     return SensitivityReport(
         metric=judge.metric,
-        layers=tuple(
-            LayerSensitivity(
-                name=layer.name,
-                op=layer.op,
-                macs=layer.macs,
-                quality_alone=alone[index],
-                noise_share=noises[index] / total if total else 0.0,
-                excluded=index in excluded,
-            )
-            for index, layer in enumerate(layers)
-            if alone
-        ),
+        layers=_sensitivities(layers, alone, noises, excluded),
         quality_all_int8=everything,
-        quality=trials.quality(left_out),
+        quality=quality,
         required=required,
         exclude=left_out,
         int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,
         trials=len(trials),
+    )
+
+
+def _alone(layers: Sequence[Layer], base: Sequence[str], trials: _Trials) -> list[float]:
+    """Return for each layer the quality of the model in which it alone is INT8."""
+    everyone = frozenset(range(len(layers)))
+    return [
+        trials.quality((*base, *node_names(layers, everyone - {index})))
+        for index in range(len(layers))
+    ]
+
+
+def _sensitivities(
+    layers: Sequence[Layer],
+    alone: Sequence[float],
+    noises: Sequence[float],
+    excluded: frozenset[int],
+) -> tuple[LayerSensitivity, ...]:
+    """Return what each layer costs; nothing where none was judged alone."""
+    total = math.fsum(noises)
+    return tuple(
+        LayerSensitivity(
+            name=layer.name,
+            op=layer.op,
+            macs=layer.macs,
+            quality_alone=alone[index],
+            noise_share=noises[index] / total if total else 0.0,
+            excluded=index in excluded,
+        )
+        for index, layer in enumerate(layers)
+        if alone
     )
 
 

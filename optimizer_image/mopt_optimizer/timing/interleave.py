@@ -34,6 +34,8 @@ MIN_RUNS = 10
 # Long enough that switching is a small part, short enough that drift is the same for all.
 _SLICE_SECONDS = 0.5
 _MIN_ROUNDS = 4
+# Few enough that all see the same machine, and none is a whole run.
+_CALLS_A_TURN = 5
 # Refilling a last-level cache takes a few ms: below 1 % of a call that is longer than this.
 _LEAD_IN_BELOW_NS = 200_000_000
 _NS_PER_MS = 1e6
@@ -64,6 +66,12 @@ def schedule(min_duration_seconds: float) -> Schedule:
         slice_seconds=min_duration_seconds / rounds,
         calls=math.ceil(MIN_RUNS / rounds),
     )
+
+
+def schedule_of_calls(calls: int, seconds: float = 0.0) -> Schedule:
+    """Return turns of a few calls that add up to at least so many calls and seconds each."""
+    rounds = math.ceil(calls / _CALLS_A_TURN)
+    return Schedule(rounds=rounds, slice_seconds=seconds / rounds, calls=math.ceil(calls / rounds))
 
 
 def time_calls(
@@ -110,6 +118,18 @@ class Participant(Protocol):
     def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
         """Return the nanoseconds of each counted call at a bound point."""
         ...
+
+
+@dataclass(frozen=True)
+class Calls:
+    """A bound call of this process, as a participant; it raises what the call raises."""
+
+    name: str
+    call: Callable[[], None]
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:  # noqa: ARG002 - bound to one
+        """Return the nanoseconds of each counted call."""
+        return time_calls(self.call, seconds=seconds, calls=calls)
 
 
 AnyParticipant = TypeVar("AnyParticipant", bound=Participant)

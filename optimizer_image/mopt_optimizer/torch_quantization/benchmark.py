@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from mopt_api.figures import Latency
+from mopt_api.jobs.measure_result import PointResult
+from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.quality import check_comparable, cosine, max_abs_error, psnr, sqnr
-from mopt_optimizer.timing.interleave import time_calls
+from mopt_optimizer.timing.interleave import Calls, interleave, point_result, schedule_of_calls
 
 from .capturing import capture, float_copy, input_names, run_sample, tensors
 from .config import Execution
@@ -25,11 +28,74 @@ from .executing import Executor
 from .quantized_model import QuantizedModel, save_program
 from .sampling import positional
 
-_WARM_UP_CALLS = 3
-_NS_PER_MS = 1e6
-_PERCENTILES = (50, 90, 99)
-# Each turn of a model: few enough that both see the same machine, and none is a whole run.
-_CALLS_PER_TURN = 5
+_POINT = BenchmarkPoint.model_construct(name="given", dimensions={})
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """What one of the models takes.
+
+    Attributes:
+        size_bytes: Saved as a .pt2.
+        latency_ms: Of one call.
+        peak_memory_bytes: Resident memory that a call takes beyond what is held between calls;
+            None where the kernel does not say.
+    """
+
+    size_bytes: int
+    latency_ms: Latency
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """How the outputs agree, the worst output's value for each metric.
+
+    Attributes:
+        psnr_db: None where the span of the values was not given.
+    """
+
+    sqnr_db: float
+    cosine: float
+    max_abs_error: float
+    psnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """A quantized model beside the one it came from.
+
+    Attributes:
+        compiled_latency_ms: Of the original compiled by Inductor; None where that was not timed.
+        runs: Calls of each that were counted.
+        threads: Of torch.
+        compiled: Whether the quantized model ran compiled; fallback_reason says why not.
+    """
+
+    original: ModelFigures
+    quantized: ModelFigures
+    compiled_latency_ms: Latency | None
+    quality: OutputAgreement
+    runs: int
+    threads: int
+    compiled: bool
+    fallback_reason: str | None
+
+    @property
+    def size_reduction_percent(self) -> float:
+        """Negative where it grew."""
+        return 100 * (1 - self.quantized.size_bytes / self.original.size_bytes)
+
+    @property
+    def speedup(self) -> float:
+        """Of the medians."""
+        return self.original.latency_ms.p50 / self.quantized.latency_ms.p50
+
+    @property
+    def speedup_over_compiled(self) -> float | None:
+        """Of the medians: what quantizing gains over compiling alone."""
+        compiled = self.compiled_latency_ms
+        return None if compiled is None else compiled.p50 / self.quantized.latency_ms.p50
 
 
 def compare_models(
@@ -40,27 +106,16 @@ def compare_models(
     *,
     data_range: float | None = None,
     compiled_baseline: bool = False,
-) -> dict[str, Any]:
+) -> ModelComparison:
     """Return how both models compare on one input.
 
-    They take turns of a few calls (A B, B A, ...), so that whatever else the machine does meets
-    both alike. The baseline runs eager, as the model came.
+    They take turns of a few calls (see timing.interleave), so that whatever else the machine does
+    meets both alike. The baseline runs eager.
 
     Args:
-        num_iterations: Counted calls of each, at least 2.
+        num_iterations: Calls of each that are counted at least, 2 or more.
         data_range: Span of the output's values; None leaves PSNR out.
-        compiled_baseline: Also time the FP32 model compiled by Inductor: what quantizing gains
-            over compiling alone.
-
-    Returns:
-        original_size_bytes, quantized_size_bytes: Both saved as .pt2.
-        size_reduction_percent
-        original_latency_ms, quantized_latency_ms: {p50, p90, p99}, and compiled_latency_ms.
-        speedup: Of the medians; speedup_over_compiled.
-        original_peak_memory_bytes, quantized_peak_memory_bytes: Resident memory that a call takes
-            beyond what is held between calls; None where the kernel does not tell.
-        quality: sqnr_db, cosine, max_abs_error, and psnr_db; worst output.
-        iterations, threads, compiled, fallback_reason
+        compiled_baseline: Also time the FP32 model compiled by Inductor.
 
     Raises:
         SpecError: Fewer than 2 iterations.
@@ -74,69 +129,59 @@ def compare_models(
     args = positional(test_input, names, "the test input")
     expected = run_sample(baseline, args, "the test input")
     found = tensors(quantized(*args))
-
-    def original() -> None:
-        with torch.no_grad():
-            baseline(*args)
-
-    def narrow() -> None:
-        quantized(*args)
-
-    calls: dict[str, Callable[[], None]] = {"original": original, "quantized": narrow}
+    original = Calls("original", _eager(baseline, args))
+    narrow = Calls("quantized", partial(quantized, *args))
+    peaks = [call_peak_bytes(one.call) for one in (original, narrow)]
+    others = []
     if compiled_baseline:
         executor = Executor(baseline, Execution.COMPILE, "the FP32 model")
-
-        def compiled() -> None:
-            executor(args)
-
-        calls["compiled"] = compiled
-    peaks = {name: call_peak_bytes(calls[name]) for name in ("original", "quantized")}
-    times = interleaved(calls, num_iterations)
+        others = [Calls("compiled", partial(executor, args))]
+    timed = _timed([original, narrow, *others], num_iterations)
     sizes = saved_bytes(baseline, args, quantized)
-    latency = {name: percentiles(values) for name, values in times.items()}
-    result: dict[str, Any] = {
-        "original_size_bytes": sizes[0],
-        "quantized_size_bytes": sizes[1],
-        "size_reduction_percent": 100 * (1 - sizes[1] / sizes[0]),
-        "speedup": latency["original"]["p50"] / latency["quantized"]["p50"],
-        "quality": quality(expected, found, data_range),
-        "iterations": num_iterations,
-        "threads": torch.get_num_threads(),
-        "compiled": quantized.compiled,
-        "fallback_reason": quantized.fallback_reason,
-    }
-    result |= {f"{name}_latency_ms": value for name, value in latency.items()}
-    result |= {f"{name}_peak_memory_bytes": value for name, value in peaks.items()}
-    if compiled_baseline:
-        result["speedup_over_compiled"] = latency["compiled"]["p50"] / latency["quantized"]["p50"]
-    return result
+    figures = [
+        ModelFigures(size, timed[one.name].latency_ms, peak)
+        for one, size, peak in zip((original, narrow), sizes, peaks, strict=True)
+    ]
+    return ModelComparison(
+        original=figures[0],
+        quantized=figures[1],
+        compiled_latency_ms=timed["compiled"].latency_ms if others else None,
+        quality=agreement(expected, found, data_range),
+        runs=min(result.runs for result in timed.values()),
+        threads=torch.get_num_threads(),
+        compiled=quantized.compiled,
+        fallback_reason=quantized.fallback_reason,
+    )
 
 
-def interleaved(calls: Mapping[str, Callable[[], None]], iterations: int) -> dict[str, list[int]]:
-    """Return each one's call times in nanoseconds, `iterations` of them, taken in turns."""
-    for call in calls.values():
-        for _ in range(_WARM_UP_CALLS):
-            call()
-    times: dict[str, list[int]] = {name: [] for name in calls}
-    for turn in range(math.ceil(iterations / _CALLS_PER_TURN)):
-        count = min(_CALLS_PER_TURN, iterations - turn * _CALLS_PER_TURN)
-        order = list(calls) if turn % 2 == 0 else list(calls)[::-1]
-        for name in order:
-            # Of a long call the first is counted too: that is one more than asked for.
-            taken = time_calls(calls[name], seconds=0, calls=count)
-            times[name] += taken[:count]
-    return times
+def _eager(module: nn.Module, args: tuple[torch.Tensor, ...]) -> Callable[[], None]:
+    def call() -> None:
+        with torch.no_grad():
+            module(*args)
+
+    return call
 
 
-def percentiles(times_ns: Sequence[int]) -> dict[str, float]:
-    """Return p50, p90 and p99 in milliseconds."""
-    values = np.percentile(np.asarray(times_ns, np.float64) / _NS_PER_MS, _PERCENTILES)
-    return {f"p{p}": float(v) for p, v in zip(_PERCENTILES, values, strict=True)}
+def _timed(participants: Sequence[Calls], iterations: int) -> dict[str, PointResult]:
+    times = interleave(
+        participants,
+        _POINT.name,
+        schedule_of_calls(iterations),
+        warmup_seconds=0,
+        drop=_refuse,
+        failures=RuntimeError,
+    )
+    return {name: point_result(_POINT, taken, batch=1) for name, taken in times.items()}
 
 
-def quality(
+def _refuse(calls: Calls, error: RuntimeError) -> None:  # noqa: ARG001 - neither can be left out
+    """End the comparison with a model's failure."""
+    raise error
+
+
+def agreement(
     expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor], data_range: float | None
-) -> dict[str, float]:
+) -> OutputAgreement:
     """Return the agreement of the outputs, the worst output's for each metric.
 
     Raises:
@@ -144,14 +189,12 @@ def quality(
     """
     pairs = [(e.float().numpy(), f.float().numpy()) for e, f in zip(expected, found, strict=False)]
     check_comparable([t.float().numpy() for t in expected], [t.float().numpy() for t in found])
-    result = {
-        "sqnr_db": min(sqnr(e, f) for e, f in pairs),
-        "cosine": min(cosine(e, f) for e, f in pairs),
-        "max_abs_error": max(max_abs_error(e, f) for e, f in pairs),
-    }
-    if data_range is not None:
-        result["psnr_db"] = min(psnr(e, f, data_range) for e, f in pairs)
-    return result
+    return OutputAgreement(
+        sqnr_db=min(sqnr(e, f) for e, f in pairs),
+        cosine=min(cosine(e, f) for e, f in pairs),
+        max_abs_error=max(max_abs_error(e, f) for e, f in pairs),
+        psnr_db=None if data_range is None else min(psnr(e, f, data_range) for e, f in pairs),
+    )
 
 
 def saved_bytes(

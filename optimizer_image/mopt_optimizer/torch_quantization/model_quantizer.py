@@ -18,7 +18,7 @@ from mopt_optimizer.quality import check_comparable, sqnr
 
 from . import halves, int8
 from .backends import available_backends, choose_backend, needs_reduced_range
-from .benchmark import compare_models
+from .benchmark import ModelComparison, compare_models
 from .capturing import capture, float_copy, input_names, quiet, run_sample, signature
 from .config import QuantizationConfig, QuantizationType
 from .fusion import fuse
@@ -162,10 +162,10 @@ class ModelQuantizer:
         *,
         data_range: float | None = None,
         compiled_baseline: bool = False,
-    ) -> dict[str, Any]:
+    ) -> ModelComparison:
         """Return sizes, latencies, memory and quality of both, measured side by side.
 
-        See benchmark.compare_models for the arguments and the keys.
+        See benchmark.compare_models for the arguments.
         """
         return compare_models(
             model,

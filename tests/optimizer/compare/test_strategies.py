@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mopt_api.enums import QualityMetric
-from mopt_optimizer.compare import strategies as comparing
-from mopt_optimizer.compare.strategies import STRATEGIES, Options, compare_strategies
+from mopt_api.enums import Precision, QualityMetric, Runtime
+from mopt_api.variants import Variant
+from mopt_optimizer.compare.building import Builder, Opened
+from mopt_optimizer.compare.strategies import (
+    STRATEGIES,
+    Options,
+    compare_strategies,
+    unmeasurable,
+)
 from mopt_optimizer.compare.table import State
-from mopt_optimizer.errors import DataError, NonFiniteOutput, QuantizationError, SpecError
+from mopt_optimizer.errors import (
+    DataError,
+    NonFiniteOutput,
+    QuantizationError,
+    RuntimeFailure,
+    SpecError,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -20,13 +32,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.optimizer
 
-ONNX_ROWS = ("ONNX", "ONNX INT8", "OpenVINO", "OpenVINO INT8", "TensorRT FP16")
+ONNX_ROWS = ("onnxruntime-fp32", "onnxruntime-int8", "openvino-fp32", "openvino-int8")
 SHORT = Options(
     strategies=ONNX_ROWS,
     dynamic_axes={"x": {0: "batch"}},
     warmup_seconds=0,
     min_duration_seconds=0,
 )
+ENGINE = Variant(name="engine", runtime=Runtime.TENSORRT, precision=Precision.FP16)
+HALF = Variant(name="half", runtime=Runtime.PYTORCH, precision=Precision.BF16)
 
 
 @pytest.fixture(scope="module")
@@ -64,85 +78,83 @@ def test_every_row_is_measured_or_says_why_not(
     )
     assert [row.name for row in table.rows] == ["PyTorch FP32", *ONNX_ROWS]
     assert (table.samples, table.calibration_samples) == (2, 1)
-    for row in table.rows[:-1]:
+    for row in table.rows:
         assert row.state is State.MEASURED, row
         assert row.cpu_speedup is not None
         assert row.cpu_speedup > 0
         assert row.runs >= 10
     psnr = {row.name: row.value(QualityMetric.PSNR) for row in table.rows}
     assert psnr["PyTorch FP32"] is None
-    assert (psnr["ONNX"] or 0) > 100
-    assert (psnr["OpenVINO"] or 0) > 100
-    assert 25 < (psnr["ONNX INT8"] or 0) < 100
+    assert (psnr["onnxruntime-fp32"] or 0) > 100
+    assert (psnr["openvino-fp32"] or 0) > 100
+    assert 25 < (psnr["onnxruntime-int8"] or 0) < 100
     assert table.row("PyTorch FP32").cpu_speedup == 1
-    assert table.row("TensorRT FP16").state is State.NOT_MEASURED
-    assert table.row("TensorRT FP16").reason == "no GPU on this machine"
-    assert "not measured: no GPU on this machine" in table.render()
+    # Both INT8 rows run one file, and so do both in FP32.
+    sizes = {row.name: row.size_bytes for row in table.rows}
+    assert sizes["onnxruntime-int8"] == sizes["openvino-int8"]
+    assert sizes["onnxruntime-fp32"] == sizes["openvino-fp32"]
 
 
-def test_torch_forms_are_measured(
-    module: torch.nn.Module, inputs: list[Any], machine: Machine, monkeypatch: pytest.MonkeyPatch
+def test_forms_of_torch_are_made_as_prepare_makes_them(
+    module: torch.nn.Module, inputs: list[Any], machine: Machine
 ) -> None:
-    from mopt_optimizer import torch_quantization as quantizer
-
-    # Eager: compiling would take most of a minute. BF16 stands for all of them.
-    def eager(model: Any, kind: Any, data: Any) -> Any:
-        config = quantizer.QuantizationConfig(kind, execution=quantizer.Execution.EAGER)
-        return quantizer.ModelQuantizer(config).quantize(model, data)
-
-    monkeypatch.setattr(quantizer, "quantize_model", eager, raising=False)
-    options = replace(SHORT, strategies=("BF16",))
-    table = compare_strategies(module, inputs, options=options, machine=machine)
-    for row in table.rows[1:]:
-        assert row.state is State.MEASURED, row
-        assert (row.value(QualityMetric.COSINE) or 0) > 0.99
+    here = replace(machine, cpu_features=frozenset({"amx_bf16"}))
+    options = replace(SHORT, variants=(HALF, ENGINE), strategies=())
+    table = compare_strategies(module, inputs, options=options, machine=here)
+    half, engine = table.rows[1:]
+    assert half.state is State.MEASURED, half
+    assert (half.value(QualityMetric.COSINE) or 0) > 0.99
+    assert half.value(QualityMetric.MAX_ABS_ERROR) != 0
+    assert (half.size_reduction_percent or 0) > 0
+    assert engine.state is State.NOT_MEASURED
+    assert "needs a target with an NVIDIA GPU" in (engine.reason or "")
+    assert f"not measured: {engine.reason}" in table.render()
     assert table.calibration_samples is None
 
 
 def test_a_strategy_that_fails_keeps_its_row(
     module: torch.nn.Module, inputs: list[Any], machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(shop: Any) -> Any:
-        raise QuantizationError("cannot be built\nmore")
+    opened = Builder.opened
 
-    def stop() -> None:
-        raise RuntimeError("stopped in the middle")
+    class Stopping:
+        """A runner that computes, and whose bound call stops."""
 
-    def stopping(shop: Any) -> Any:
-        form = comparing._torch_form(shop, shop.model, 1)
-        form.bind = lambda _: stop
-        return form
+        def __init__(self, runner: Any) -> None:
+            self.run = runner.run
 
-    monkeypatch.setitem(STRATEGIES, "FP16", ("FP16", broken))
-    monkeypatch.setitem(STRATEGIES, "BF16", ("BF16", stopping))
-    options = replace(SHORT, strategies=("FP16", "BF16"))
+        def bind(self, _: Any) -> Any:
+            def stop() -> None:
+                raise RuntimeFailure("stopped in the middle")
+
+            return stop
+
+    def breaking(self: Builder, variant: Variant) -> Opened:
+        if variant.name == "onnxruntime-int8":
+            raise QuantizationError("cannot be built\nmore")
+        found = opened(self, variant)
+        if variant.name == "openvino-fp32":
+            return replace(found, runner=Stopping(found.runner))  # type: ignore[arg-type]
+        return found
+
+    monkeypatch.setattr(Builder, "opened", breaking)
+    options = replace(SHORT, strategies=("onnxruntime-int8", "openvino-fp32"))
     table = compare_strategies(module, inputs, options=options, machine=machine)
-    assert (table.row("FP16").state, table.row("FP16").reason) == (State.FAILED, "cannot be built")
-    assert table.row("BF16").state is State.FAILED
-    assert "stopped in the middle" in (table.row("BF16").reason or "")
+    unbuilt, stopped = table.rows[1:]
+    assert (unbuilt.state, unbuilt.reason) == (State.FAILED, "cannot be built")
+    assert (stopped.state, stopped.reason) == (State.FAILED, "stopped in the middle")
     assert table.row("PyTorch FP32").state is State.MEASURED
 
 
-@pytest.mark.parametrize(
-    ("gpus", "runtimes", "reason"),
-    [
-        (0, {"TensorRT"}, "no GPU on this machine"),
-        (1, set(), "TensorRT is not installed"),
-        (1, {"TensorRT"}, "this table is measured on the CPU"),
-    ],
-)
-def test_tensorrt_rows_say_what_is_missing(
-    machine: Machine, gpus: int, runtimes: set[str], reason: str
-) -> None:
-    here = replace(machine, gpus=gpus, runtimes=frozenset(runtimes))
-    assert comparing._not_here("TensorRT INT8", here) == reason
-
-
-def test_bf16_needs_the_cpus_own(machine: Machine) -> None:
-    without = replace(machine, cpu_features=frozenset({"avx2"}))
-    assert "no bf16" in (comparing._not_here("OpenVINO BF16", without) or "")
-    with_amx = replace(machine, cpu_features=frozenset({"amx_bf16"}))
-    assert comparing._not_here("OpenVINO BF16", with_amx) is None
+def test_what_the_machine_lacks_is_said(machine: Machine) -> None:
+    without = replace(machine, cpu_features=frozenset({"avx2"}), compiler=None)
+    assert "neither avx512_bf16 nor amx_bf16" in (unmeasurable(HALF, without) or "")
+    assert unmeasurable(HALF, replace(machine, cpu_features=frozenset({"amx_bf16"}))) is None
+    bare = replace(machine, runtimes=frozenset({"PyTorch"}))
+    by_name = {variant.name: variant for variant in STRATEGIES}
+    assert unmeasurable(by_name["openvino-fp32"], bare) == "OpenVINO is not installed"
+    assert "C++ compiler" in (unmeasurable(by_name["pytorch-compiled"], without) or "")
+    assert unmeasurable(by_name["onnxruntime-fp32"], machine) is None
 
 
 @pytest.mark.parametrize(
@@ -188,7 +200,7 @@ def test_threads_of_torch_are_given_back(
     import torch
 
     before = torch.get_num_threads()
-    options = replace(SHORT, strategies=("TensorRT FP16",), threads=before + 1)
+    options = replace(SHORT, strategies=(), variants=(ENGINE,), threads=before + 1)
     table = compare_strategies(module, inputs, options=options, machine=machine)
     assert table.threads == before + 1
     assert torch.get_num_threads() == before

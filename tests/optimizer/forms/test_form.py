@@ -11,11 +11,11 @@ from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
+from mopt_api.jobs.prepare_result import KindArtifacts, PrepareResult
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import form_of
-from mopt_optimizer.stages.prepare.assignment import Assigned, assign, unfit
+from mopt_optimizer.stages.prepare.assignment import assign, unfit
 from mopt_optimizer.stages.prepare.messages import Quantized
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
@@ -158,16 +158,17 @@ def test_each_variant_gets_its_file_or_a_reason() -> None:
         Quantized(name="fp16", file="fp16.onnx"),
     ]
     found = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
-    assert found.variant_artifacts == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
+    on_cpu = found[TargetKind.CPU]
+    assert on_cpu.artifacts == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
     missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-    assert {s.name: (s.state, s.reason) for s in found.skipped} == {
+    assert {s.name: (s.state, s.reason) for s in on_cpu.skipped} == {
         "torch8": missing,
         "nncf": missing,
         "dynamic": (VariantState.FAILED, VariantReason.BUILD_FAILED),
     }
 
 
-def assigned(kinds: list[TargetKind], *made: Quantized) -> Assigned:
+def assigned(kinds: list[TargetKind], *made: Quantized) -> dict[TargetKind, KindArtifacts]:
     chosen = {
         "rt": variant("TensorRT", "FP16"),
         "ov": variant("OpenVINO", "FP32"),
@@ -183,35 +184,47 @@ FP16 = Quantized(name="fp16", file="fp16.onnx")
 
 
 def test_a_variant_that_no_target_runs_has_no_file() -> None:
-    found = assigned([TargetKind.CPU], ON_CPU)
-    assert found.variant_artifacts == {"ov": "fp32", "torch8": ON_CPU.name}
+    found = assigned([TargetKind.CPU], ON_CPU)[TargetKind.CPU]
+    assert found.artifacts == {"ov": "fp32", "torch8": ON_CPU.name}
     ((name, reason),) = ((s.name, s.reason) for s in found.skipped)
     assert (name, reason) == ("rt", VariantReason.NO_ACCELERATOR)
-    assert assigned([TargetKind.BUILD_ONLY], FP16).variant_artifacts == {"rt": "fp16"}
+    built = assigned([TargetKind.BUILD_ONLY], FP16)[TargetKind.BUILD_ONLY]
+    assert built.artifacts == {"rt": "fp16"}
+    assert [s.name for s in built.skipped] == ["ov", "torch8"]
 
 
 def test_each_kind_of_target_has_the_form_that_is_for_it() -> None:
     found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, ON_GPU, FP16)
-    assert found.variant_artifacts == {"rt": "fp16", "ov": "fp32", "torch8": ON_CPU.name}
-    assert found.gpu_artifacts == {"torch8": ON_GPU.name}
-    assert found.skipped == found.gpu_skipped == []
-    alone = assigned([TargetKind.GPU], ON_GPU, FP16)
-    assert alone.variant_artifacts == {"rt": "fp16", "torch8": ON_GPU.name}
-    assert alone.gpu_artifacts == {}
+    assert found[TargetKind.CPU].artifacts == {"ov": "fp32", "torch8": ON_CPU.name}
+    assert found[TargetKind.GPU].artifacts == {"rt": "fp16", "torch8": ON_GPU.name}
+    assert [s.name for s in found[TargetKind.CPU].skipped] == ["rt"]
+    assert [s.name for s in found[TargetKind.GPU].skipped] == ["ov"]
+    assert assigned([TargetKind.GPU], ON_GPU, FP16) == {TargetKind.GPU: found[TargetKind.GPU]}
 
 
-def test_what_fails_for_gpus_alone_is_told_for_them_alone() -> None:
+def test_what_fails_for_gpus_alone_is_reported_for_them_alone() -> None:
     failed = Quantized(name=ON_GPU.name, error="no Linear")
-    found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, failed, FP16)
     result = PrepareResult(
         source=SourceInfo(sha256="0" * 64, format=ModelFormat.EXPORTED_PROGRAM, size_bytes=1),
         artifacts=[],
-        **vars(found),
+        artifacts_by_kind=assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, failed, FP16),
     )
+    again = PrepareResult.model_validate_json(result.model_dump_json(by_alias=True))
+    assert again == result
     assert result.artifacts_on(TargetKind.CPU)["torch8"] == ON_CPU.name
-    assert result.artifacts_on(TargetKind.GPU) == {"rt": "fp16", "ov": "fp32"}
-    assert result.skipped_on(TargetKind.CPU) == []
-    assert [s.message for s in result.skipped_on(TargetKind.GPU)] == ["no Linear"]
+    assert result.artifacts_on(TargetKind.GPU) == {"rt": "fp16"}
+    assert [s.name for s in result.skipped_on(TargetKind.CPU)] == ["rt"]
+    messages = {s.name: s.message for s in result.skipped_on(TargetKind.GPU)}
+    assert messages["torch8"] == "no Linear"
+
+
+def test_a_kind_that_nothing_was_prepared_for_has_no_artifacts() -> None:
+    result = PrepareResult(
+        source=SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=1),
+        artifacts=[],
+        artifacts_by_kind=assigned([TargetKind.CPU], ON_CPU),
+    )
+    assert (result.artifacts_on(TargetKind.GPU), result.skipped_on(TargetKind.GPU)) == ({}, [])
 
 
 def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:

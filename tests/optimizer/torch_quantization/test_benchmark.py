@@ -14,9 +14,10 @@ from mopt_optimizer.torch_quantization import (
     ModelQuantizer,
     QuantizationConfig,
     QuantizationType,
+    benchmark,
     quantize_model,
 )
-from mopt_optimizer.torch_quantization.benchmark import interleaved, percentiles
+from mopt_optimizer.torch_quantization.executing import Executor
 
 pytestmark = pytest.mark.optimizer
 
@@ -31,35 +32,51 @@ def test_all_figures(tmp_path: Path) -> None:
     quantized = quantizer.quantize(model, [data])
     result = quantizer.benchmark_quantization(model, quantized, data, 7, data_range=1.0)
     quantized.save(tmp_path / "model.pt2")
-    assert result["quantized_size_bytes"] == (tmp_path / "model.pt2").stat().st_size
-    assert 60 < result["size_reduction_percent"] < 75
-    for name in ("original", "quantized"):
-        latency = result[f"{name}_latency_ms"]
-        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
-        assert result[f"{name}_peak_memory_bytes"] is None or (
-            result[f"{name}_peak_memory_bytes"] >= 0
-        )
-    assert result["speedup"] == pytest.approx(
-        result["original_latency_ms"]["p50"] / result["quantized_latency_ms"]["p50"]
-    )
+    assert result.quantized.size_bytes == (tmp_path / "model.pt2").stat().st_size
+    assert 60 < result.size_reduction_percent < 75
+    original, narrow = result.original.latency_ms, result.quantized.latency_ms
+    for latency in (original, narrow):
+        assert 0 < latency.p50 <= latency.p90 <= latency.p99
+    assert result.speedup == pytest.approx(original.p50 / narrow.p50)
     with torch.no_grad():
         error = (model(data) - quantized(data)).abs().max()
-    assert result["quality"]["max_abs_error"] == pytest.approx(float(error))
-    assert set(result["quality"]) == {"sqnr_db", "cosine", "max_abs_error", "psnr_db"}
-    assert (result["iterations"], result["compiled"], result["fallback_reason"]) == (7, False, None)
+    assert result.quality.max_abs_error == pytest.approx(float(error))
+    assert result.quality.psnr_db is not None
+    assert result.runs >= 7
+    assert (result.compiled, result.fallback_reason) == (False, None)
+    assert (result.compiled_latency_ms, result.speedup_over_compiled) == (None, None)
 
 
-def test_calls_take_turns_and_are_counted() -> None:
-    order: list[str] = []
-    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    times = interleaved(calls, 12)
-    assert {name: len(values) for name, values in times.items()} == {"a": 12, "b": 12}
-    # Three to warm up, then turns of five after one that is not counted: ab, ba, ab.
-    assert "".join(order) == "aaabbb" + "a" * 6 + "b" * 12 + "a" * 9 + "b" * 3
+def test_the_compiled_original_is_timed_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Eager(Executor):
+        """Compiling takes most of a minute, and is not what is tested."""
+
+        def __init__(self, module: nn.Module, execution: Execution, what: str) -> None:
+            assert execution is Execution.COMPILE
+            super().__init__(module, Execution.EAGER, what)
+
+    monkeypatch.setattr(benchmark, "Executor", Eager)
+    model = nn.Sequential(nn.Linear(8, 8)).eval()
+    quantizer = ModelQuantizer(QuantizationConfig(execution=Execution.EAGER))
+    quantized = quantizer.quantize(model, [torch.rand(2, 8)])
+    result = quantizer.benchmark_quantization(
+        model, quantized, torch.rand(2, 8), 2, compiled_baseline=True
+    )
+    assert result.compiled_latency_ms is not None
+    assert result.speedup_over_compiled == pytest.approx(
+        result.compiled_latency_ms.p50 / result.quantized.latency_ms.p50
+    )
+    assert result.quality.psnr_db is None
 
 
-def test_percentiles_are_in_milliseconds() -> None:
-    assert percentiles([1_000_000, 2_000_000, 3_000_000])["p50"] == 2.0
+def test_memory_of_a_call_is_what_it_touches() -> None:
+    def call() -> None:
+        torch.ones(64 * 1024 * 1024 // 4).sum()
+
+    taken = benchmark.call_peak_bytes(call)
+    if taken is None:
+        pytest.skip("the kernel does not reset the peak")
+    assert 50 * 1024 * 1024 < taken < 200 * 1024 * 1024
 
 
 def test_one_iteration_and_a_wrong_input_are_refused(perceptron: nn.Module) -> None:

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from mopt_api.enums import Precision, Runtime
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
-from mopt_optimizer.errors import BaselineError
+from mopt_optimizer.errors import BaselineError, RuntimeFailure
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.opening.loading import open_onnx
-from mopt_optimizer.timing.interleave import MIN_RUNS, point_result, time_calls
+from mopt_optimizer.timing.interleave import (
+    MIN_RUNS,
+    Calls,
+    interleave,
+    point_result,
+    schedule_of_calls,
+)
 
 
 def benchmark_onnx(
@@ -32,7 +38,7 @@ def benchmark_onnx(
     One uncounted second of calls, or one call where that takes longer, comes first.
 
     Args:
-        num_iterations: Calls counted at least.
+        num_iterations: Calls counted at least, 1 or more.
         min_seconds: Time counted at least.
         threads: None takes OMP_NUM_THREADS, or one per core.
 
@@ -43,19 +49,29 @@ def benchmark_onnx(
         ModelError: It is no ONNX model.
         BaselineError: ONNX Runtime cannot run it on these inputs.
     """
-    from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+    from mopt_optimizer.runtimes import open_runner
 
     path = Path(path)
     open_onnx(path)
     granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
+    # A point without dimensions: the sizes are those of the arrays.
+    point = BenchmarkPoint.model_construct(name="given", dimensions={})
     try:
         with open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, path, granted) as runner:
-            call = runner.bind(inputs)
-            time_calls(call, seconds=1, calls=1)
-            times = time_calls(call, seconds=min_seconds, calls=num_iterations)
+            times = interleave(
+                [Calls(path.name, runner.bind(inputs))],
+                point.name,
+                schedule_of_calls(num_iterations, min_seconds),
+                warmup_seconds=1,
+                drop=_refuse,
+                failures=RuntimeFailure,
+            )
     except RuntimeFailure as error:
         raise BaselineError(str(error)) from error
     first = next(iter(inputs.values()))
-    # A point without dimensions: the sizes are those of the arrays.
-    point = BenchmarkPoint.model_construct(name="given", dimensions={})
-    return point_result(point, times, np.shape(first)[0] if np.ndim(first) else 1)
+    return point_result(point, times[path.name], np.shape(first)[0] if np.ndim(first) else 1)
+
+
+def _refuse(calls: Calls, error: RuntimeFailure) -> None:  # noqa: ARG001 - there is but one
+    """End the benchmark with its only participant's failure."""
+    raise error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import product
 from typing import Protocol
 
 from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
-from mopt_api.jobs.prepare_result import SkippedVariant
+from mopt_api.jobs.prepare_result import KindArtifacts, SkippedVariant
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import FP32, SOURCE, form_of
@@ -27,16 +27,6 @@ class MadeForm(Protocol):
     def error(self) -> str | None: ...
 
 
-@dataclass(frozen=True)
-class Assigned:
-    """What each variant runs, and which have nothing; as PrepareResult has them."""
-
-    variant_artifacts: dict[str, str]
-    skipped: list[SkippedVariant]
-    gpu_artifacts: dict[str, str]
-    gpu_skipped: list[SkippedVariant]
-
-
 def assign(
     variants: Sequence[Variant],
     model_format: ModelFormat,
@@ -45,45 +35,26 @@ def assign(
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
-) -> Assigned:
-    """Return the artifact that each variant runs, and the variants that cannot be built.
+) -> dict[TargetKind, KindArtifacts]:
+    """Return for each kind of target the artifact that each variant runs, and the variants that
+    cannot be built for it.
 
     Args:
         calibrated: Whether there was calibration data.
         gates: The plan's.
-        kinds: Of the targets; at least one.
+        kinds: Of the targets.
     """
     results = {form.name: form for form in made}
-    found = Assigned({}, [], {}, [])
-    for variant in variants:
-        suited = [kind for kind in kinds if lack_of_kind(variant, kind) is None]
-        if not suited:
-            found.skipped.append(_unsuited(variant, kinds[0]))
-            continue
-        of_kind = {
-            kind: _artifact_of(
-                variant, model_format, results, kind, calibrated=calibrated, gates=gates
-            )
-            for kind in suited
-        }
-        first = of_kind[suited[0]]
-        _note(first, variant, found.variant_artifacts, found.skipped)
-        on_gpu = of_kind.get(TargetKind.GPU, first)
-        if on_gpu != first:
-            _note(on_gpu, variant, found.gpu_artifacts, found.gpu_skipped)
+    found = {kind: KindArtifacts() for kind in kinds}
+    for kind, variant in product(kinds, variants):
+        artifact = _artifact_of(
+            variant, model_format, results, kind, calibrated=calibrated, gates=gates
+        )
+        if isinstance(artifact, SkippedVariant):
+            found[kind].skipped.append(artifact)
+        else:
+            found[kind].artifacts[variant.name] = artifact
     return found
-
-
-def _note(
-    artifact: str | SkippedVariant,
-    variant: Variant,
-    mapping: dict[str, str],
-    skipped: list[SkippedVariant],
-) -> None:
-    if isinstance(artifact, SkippedVariant):
-        skipped.append(artifact)
-    else:
-        mapping[variant.name] = artifact
 
 
 def unfit(variant: Variant, model_format: ModelFormat) -> str | None:
@@ -110,6 +81,8 @@ def _artifact_of(
     calibrated: bool,
     gates: Sequence[QualityGate],
 ) -> str | SkippedVariant:
+    if (lack := lack_of_kind(variant, kind)) is not None:
+        return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
     if (message := unfit(variant, model_format)) is not None:
         return _not_built(variant, _FAILED, message)
     form = form_of(variant, kind)
@@ -122,12 +95,6 @@ def _artifact_of(
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)
     return result.name
-
-
-def _unsuited(variant: Variant, kind: TargetKind) -> SkippedVariant:
-    lack = lack_of_kind(variant, kind)
-    assert lack is not None  # noqa: S101 - no kind suits
-    return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
 
 
 def _not_built(

@@ -6,60 +6,41 @@ depends on is the same: step_keys says what that is.
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pydantic import ValidationError
-
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import lack_of_kind
-from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.samples import Samples
-from mopt_optimizer.errors import DigestMismatch, MemoryExceeded, ModelError, OptimizerError
+from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
-from mopt_optimizer.machine.scratch import check_scratch
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, run_child
-from mopt_optimizer.stages.artifacts import fetch_model, identity, made_file, put_model
+from mopt_optimizer.stages.artifacts import identity
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
 from .assignment import assign, unfit
+from .files import ModelFiles
+from .manifest import stored_manifest
 from .messages import (
-    FP32_FILE,
     CalibrationFiles,
-    Exported,
     PrepareAnswer,
     PrepareRequest,
-    Quantized,
 )
 
 _CHILD = "mopt_optimizer.stages.prepare.worker"
-# What a manifest says; the rest tells how it came about.
-_SAYS = (
-    "source",
-    "operators",
-    "artifacts",
-    "variant_artifacts",
-    "skipped",
-    "gpu_artifacts",
-    "gpu_skipped",
-    "calibration_digest",
-    "calibration_samples",
-    "software",
-)
 
 
 def prepare(
@@ -78,10 +59,10 @@ def prepare(
         OptimizerError: Any of them, each with its condition reason.
     """
     with TemporaryDirectory(dir=workdir, prefix="prepare-") as folder:
-        return Preparation(plan, environ, Path(folder), log).run()
+        return PrepareStage(plan, environ, Path(folder), log).run()
 
 
-class Preparation:
+class PrepareStage:
     """One run of the stage.
 
     Args:
@@ -98,6 +79,7 @@ class Preparation:
         self._timings = Timings(log)
         self._blobs = Blobs(*open_store(plan.output_uri, Credentials.OUTPUT, environ))
         self._cache = StepCache(self._blobs, log)
+        self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
         self._software = software_versions()
         self._hardware = System().hardware(environ)
         self._samples: Samples | None = None
@@ -159,11 +141,11 @@ class Preparation:
         if export is None or missing:
             # Without the FP32 file it is not known yet which forms of that are missing.
             count = len(missing) if export else len(wanted_forms(self._plan))
-            source = self._fetch_source(count)
+            source = self._files.fetch_source(count)
             answer = self._run_child([*missing.values()], source=source, export=export is None)
             with self._uploading():
                 if answer.exported is not None:
-                    export = self._cache.put(self._export_entry(key, answer.exported))
+                    export = self._cache.put(self._files.export_entry(key, answer.exported))
                 found |= self._put_forms(missing, answer)
         if export is None:
             raise OptimizerError("the process that opened the model exported nothing")
@@ -177,7 +159,7 @@ class Preparation:
         """
         found, missing = self._look_up({self._key(form, fp32): form for form in forms})
         if missing:
-            self._fetch_fp32(fp32, len(missing))
+            self._files.fetch_fp32(fp32, len(missing))
             answer = self._run_child([*missing.values()])
             with self._uploading():
                 found |= self._put_forms(missing, answer)
@@ -197,58 +179,9 @@ class Preparation:
     ) -> dict[str, FormEntry]:
         made = {form.name: form for form in answer.quantized}
         return {
-            key: self._cache.put(self._form_entry(key, made[form.name(self._plan.quality)]))
+            key: self._cache.put(self._files.form_entry(key, made[form.name(self._plan.quality)]))
             for key, form in missing.items()
         }
-
-    def _export_entry(self, key: str, made: Exported) -> ExportEntry:
-        """Store the FP32 file that the child made; return what is known of it."""
-        return ExportEntry(
-            key=key,
-            artifact=put_model(self._blobs, made_file(self._scratch, made.file)),
-            source=made.source,
-            verifications=made.verifications,
-            passes=made.passes,
-            operators=made.operators,
-            seconds=made.seconds,
-        )
-
-    def _form_entry(self, key: str, made: Quantized) -> FormEntry:
-        """Store a form that the child made; return what is known of it, or why there is none."""
-        return FormEntry(
-            key=key,
-            name=made.name,
-            artifact=(
-                put_model(self._blobs, made_file(self._scratch, made.file)) if made.file else None
-            ),
-            error=made.error,
-            report=made.report,
-            seconds=made.seconds,
-        )
-
-    def _fetch_source(self, forms: int) -> Path:
-        model = self._plan.model
-        with self._timings.step("fetch", f"fetching {model.uri}"):
-            store, key = open_store(model.uri, Credentials.MODEL, self._environ)
-            path = self._scratch / f"model{FORMATS[model.format].suffix}"
-            needed = scratch_bytes(store.size(key) or 0, forms)
-            check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
-            found = store.fetch(key, path)
-            if found != model.sha256:
-                raise DigestMismatch(
-                    f"{model.uri} has sha256 {found}, spec.model.sha256 is {model.sha256}"
-                )
-        return path
-
-    def _fetch_fp32(self, fp32: Artifact, forms: int) -> None:
-        """Put the FP32 file where the child looks for it, unless it was exported just now."""
-        path = self._scratch / FP32_FILE
-        if path.exists():
-            return
-        with self._timings.step("fetch-fp32", "fetching the FP32 file exported before"):
-            needed = fp32.size_bytes + form_bytes(fp32.size_bytes, forms)
-            check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
-            fetch_model(self._blobs, fp32, path.parent)
 
     def _run_child(
         self, forms: Sequence[Form], *, source: Path | None = None, export: bool = False
@@ -298,7 +231,7 @@ class Preparation:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
         plan, samples = self._plan, self._samples
-        assigned = assign(
+        by_kind = assign(
             variants,
             plan.model.format,
             forms,
@@ -309,7 +242,7 @@ class Preparation:
         result = PrepareResult(
             source=export.source,
             artifacts=prepared_artifacts([export, *forms]),
-            **vars(assigned),
+            artifacts_by_kind=by_kind,
             verifications=export.verifications,
             passes=export.passes,
             operators=export.operators,
@@ -321,28 +254,7 @@ class Preparation:
             seconds=dict(self._timings.seconds),
         )
         key = manifest_key(plan, result.calibration_digest, self._software)
-        if known := self._known(key, result):
-            return known
-        digest = self._blobs.put_bytes(manifest_bytes(result))
-        self._blobs.index_put(key, digest)
-        return result, digest
-
-    def _known(self, key: str, result: PrepareResult) -> tuple[PrepareResult, str] | None:
-        """Return the manifest in the store, if it says what result says."""
-        if (found := self._blobs.index_read(key)) is None:
-            return None
-        digest, data = found
-        try:
-            known = PrepareResult.model_validate_json(data)
-        except ValidationError:
-            return None  # Written by another version, or no manifest at all.
-        same = all(getattr(known, name) == getattr(result, name) for name in _SAYS)
-        return (known, digest) if same else None
-
-
-def manifest_bytes(result: PrepareResult) -> bytes:
-    """Return a manifest as it is stored."""
-    return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
+        return stored_manifest(self._blobs, key, result)
 
 
 def wanted_forms(plan: PreparePlan) -> list[Form]:
@@ -354,17 +266,6 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
         if lack_of_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
     )
     return list({form.name(plan.quality): form for form in wanted if form}.values())
-
-
-def scratch_bytes(model_bytes: int, forms: int) -> int:
-    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
-    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
-    return max(3 * model_bytes, 2 * model_bytes + form_bytes(model_bytes, forms))
-
-
-def form_bytes(model_bytes: int, forms: int) -> int:
-    """Return the least space of INT8 forms of a model, and of the weights they share."""
-    return (forms + 1) * model_bytes // 4
 
 
 def death(error: ChildDied) -> OptimizerError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mopt_api.enums import DType, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import DType, ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
@@ -165,11 +165,11 @@ def test_two_inputs_are_exported_verified_and_calibrated(
     prepared: tuple[PrepareResult, str],
 ) -> None:
     result, _ = prepared
-    assert result.skipped == []
+    assert result.skipped_on(TargetKind.CPU) == []
     assert result.calibration_samples == 4
     assert all(v.passed for v in result.verifications)
     assert {v.dimensions["length"] for v in result.verifications} >= {2, 6}
-    assert result.variant_artifacts["ort-int8"].startswith("int8")
+    assert result.artifacts_on(TargetKind.CPU)["ort-int8"].startswith("int8")
 
 
 def test_every_form_is_compared_by_every_metric(measured: MeasureResult) -> None:

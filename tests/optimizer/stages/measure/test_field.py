@@ -11,7 +11,12 @@ from mopt_api.auto.search import SearchAim, SearchFacts, contenders, search
 from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind, TorchMode
 from mopt_api.figures import Gpu, Hardware, SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
+from mopt_api.jobs.prepare_result import (
+    KindArtifacts,
+    PreparedArtifact,
+    PrepareResult,
+    SkippedVariant,
+)
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
 from mopt_optimizer.machine.compilers import COMPILER
@@ -47,16 +52,20 @@ def manifest(told: MeasurePlan, operators: dict[str, int] | None) -> PrepareResu
     return PrepareResult(
         source=SourceInfo(sha256="0" * 64, format=told.model.format, size_bytes=9 * MIB),
         artifacts=[PreparedArtifact(name="fp32", artifact=artifact)],
-        variant_artifacts={v.name: "fp32" for v in told.variants if v.name not in static},
-        skipped=[
-            SkippedVariant(
-                name=name,
-                state=VariantState.SKIPPED,
-                reason=VariantReason.NO_CALIBRATION_DATA,
-                message="static INT8 needs data.calibration",
+        artifacts_by_kind={
+            told.kind: KindArtifacts(
+                artifacts={v.name: "fp32" for v in told.variants if v.name not in static},
+                skipped=[
+                    SkippedVariant(
+                        name=name,
+                        state=VariantState.SKIPPED,
+                        reason=VariantReason.NO_CALIBRATION_DATA,
+                        message="static INT8 needs data.calibration",
+                    )
+                    for name in static
+                ],
             )
-            for name in static
-        ],
+        },
         operators=operators,
     )
 

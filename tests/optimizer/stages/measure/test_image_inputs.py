@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantState
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
@@ -107,7 +107,7 @@ def test_the_declared_transform_reaches_calibration_and_evaluation(
     (tmp_path / "p").mkdir()
     (tmp_path / "m").mkdir()
     made, digest = prepare(first, dict(os.environ), tmp_path / "p", lambda *_, **__: None)
-    assert (made.skipped, made.calibration_samples) == ([], 4)
+    assert (made.skipped_on(TargetKind.CPU), made.calibration_samples) == ([], 4)
     result, _ = measure(
         second.model_copy(update={"prepared": digest}),
         dict(os.environ),

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.enums import ModelFormat, Precision, Runtime
+from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, MeasurePlan, PlannedModel
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
+from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import MeasureSummary, decode
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
@@ -143,7 +143,7 @@ def job(tmp_path: Path, model_files: ModelFiles) -> Iterator[Job]:
                 artifact=Artifact(digest=digest, size_bytes=size, format=ArtifactFormat.ONNX),
             )
         ],
-        variant_artifacts=dict.fromkeys(names, "fp32"),
+        artifacts_by_kind={TargetKind.CPU: KindArtifacts(artifacts=dict.fromkeys(names, "fp32"))},
     )
     sizes = DimensionRange(min=8, opt=16, max=64)
     plan = MeasurePlan(

@@ -20,18 +20,19 @@ from mopt_api.enums import (
     Precision,
     QualityMetric,
     Runtime,
+    TargetKind,
 )
 from mopt_api.figures import SourceInfo, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
+from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
 from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.stages.measure.lookup import computed
 from mopt_optimizer.stages.measure.stage import measure
-from mopt_optimizer.stages.prepare.stage import manifest_bytes
+from mopt_optimizer.stages.prepare.manifest import manifest_bytes
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
@@ -92,7 +93,7 @@ def bench(model_files: ModelFiles, photographs: Path, tmp_path: Path) -> Bench:
     manifest = PrepareResult(
         source=SourceInfo(sha256=sha256, format=ModelFormat.ONNX, size_bytes=source.stat().st_size),
         artifacts=[PreparedArtifact(name="fp32", artifact=artifact)],
-        variant_artifacts={"ort": "fp32"},
+        artifacts_by_kind={TargetKind.CPU: KindArtifacts(artifacts={"ort": "fp32"})},
     )
     sizes = DimensionRange(min=8, opt=16, max=64)
     plan = MeasurePlan(

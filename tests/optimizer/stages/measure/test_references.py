@@ -18,7 +18,7 @@ from PIL import Image
 from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
@@ -30,7 +30,7 @@ from mopt_api.jobs.plan import (
     PlannedModel,
     PlannedReferences,
 )
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
+from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, Summary, decode
 from mopt_api.reasons import Reason
 from mopt_api.spec import Benchmark, Objective, QualityGate
@@ -92,7 +92,7 @@ def manifest(blobs: Blobs, files: dict[str, Path], source: Path) -> str:
             )
             for name, path in files.items()
         ],
-        variant_artifacts={name: name for name in files},
+        artifacts_by_kind={TargetKind.CPU: KindArtifacts(artifacts={name: name for name in files})},
     )
     return blobs.put_bytes(json.dumps(made.to_api()).encode())
 

@@ -18,13 +18,25 @@ from PIL import Image
 from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
-from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
+from mopt_api.enums import (
+    ModelFormat,
+    ObjectiveMetric,
+    Precision,
+    QualityMetric,
+    Runtime,
+    TargetKind,
+)
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.crops import Crops
 from mopt_api.jobs.measure_result import LATENCY_QUANTILES, MeasureResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
+from mopt_api.jobs.prepare_result import (
+    KindArtifacts,
+    PreparedArtifact,
+    PrepareResult,
+    SkippedVariant,
+)
 from mopt_api.jobs.selection import objective_cost
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
 from mopt_api.variants import Quantization, Variant
@@ -122,21 +134,25 @@ def prepared(blobs: Blobs, files: ModelFiles, source: Path, model_format: ModelF
             sha256=sha256(source), format=model_format, size_bytes=source.stat().st_size
         ),
         artifacts=artifacts,
-        variant_artifacts={
-            "torch-again": "source",
-            "ort": "fp32",
-            "ort-int8": "int8",
-            "damaged": "broken",
-            "ov-bf16": "fp32",
-        },
-        skipped=[
-            SkippedVariant(
-                name="not-prepared",
-                state=VariantState.SKIPPED,
-                reason=VariantReason.NO_CALIBRATION_DATA,
-                message="no calibration data",
+        artifacts_by_kind={
+            TargetKind.CPU: KindArtifacts(
+                artifacts={
+                    "torch-again": "source",
+                    "ort": "fp32",
+                    "ort-int8": "int8",
+                    "damaged": "broken",
+                    "ov-bf16": "fp32",
+                },
+                skipped=[
+                    SkippedVariant(
+                        name="not-prepared",
+                        state=VariantState.SKIPPED,
+                        reason=VariantReason.NO_CALIBRATION_DATA,
+                        message="no calibration data",
+                    )
+                ],
             )
-        ],
+        },
     )
     return blobs.put_bytes(json.dumps(manifest.to_api()).encode())
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from mopt_api.auto.search import SearchFacts, contenders
-from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData, PlannedModel, PreparePlan
@@ -125,13 +125,13 @@ def test_every_form_is_stored_and_correct(
 
     result, digest = prepared
     assert PrepareResult.model_validate_json(bench.blobs.read(digest)) == result
-    assert result.variant_artifacts == {
+    assert result.artifacts_on(TargetKind.CPU) == {
         "eager": "source",
         "ort": "fp32",
         "ort8": "int8-minmax-perchannel",
         "ov8": "int8-minmax-perchannel",
     }
-    assert result.skipped == []
+    assert result.skipped_on(TargetKind.CPU) == []
     assert (result.source.sha256, result.source.opset) == (bench.sha256, 18)
     assert result.calibration_samples == 4
     assert {"torch", "onnxruntime", "python"} <= set(result.software)
@@ -195,8 +195,8 @@ def test_wrong_sha256_names_both(bench: Bench, plan: PreparePlan) -> None:
 
 def test_without_calibration_data_int8_is_skipped(bench: Bench, plan: PreparePlan) -> None:
     result, _ = bench.run(plan.model_copy(update={"calibration": None}))
-    assert set(result.variant_artifacts) == {"eager", "ort"}
-    assert {(s.name, s.state, s.reason) for s in result.skipped} == {
+    assert set(result.artifacts_on(TargetKind.CPU)) == {"eager", "ort"}
+    assert {(s.name, s.state, s.reason) for s in result.skipped_on(TargetKind.CPU)} == {
         ("ort8", VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA),
         ("ov8", VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA),
     }
@@ -270,8 +270,10 @@ def test_onnx_source_goes_the_same_way(
     )
     again, _ = bench.run(plan.model_copy(update={"model": model}))
     assert again.source.format is ModelFormat.ONNX
-    assert again.variant_artifacts["ort8"] == "int8-minmax-perchannel"
-    assert [(s.name, s.reason) for s in again.skipped] == [("eager", VariantReason.BUILD_FAILED)]
+    assert again.artifacts_on(TargetKind.CPU)["ort8"] == "int8-minmax-perchannel"
+    assert [(s.name, s.reason) for s in again.skipped_on(TargetKind.CPU)] == [
+        ("eager", VariantReason.BUILD_FAILED)
+    ]
     assert all(v.passed for v in again.verifications)
 
 
@@ -291,8 +293,8 @@ def test_torchscript_source_goes_the_same_way(
         format=ModelFormat.TORCH_SCRIPT,
     )
     result, _ = bench.run(plan.model_copy(update={"model": model}))
-    assert result.variant_artifacts["eager"] == "source"
-    assert result.skipped == []
+    assert result.artifacts_on(TargetKind.CPU)["eager"] == "source"
+    assert result.skipped_on(TargetKind.CPU) == []
     assert (result.source.format, result.source.opset) == (ModelFormat.TORCH_SCRIPT, 18)
     assert [v.dimensions["height"] for v in result.verifications] == [16, 18, 48]
     assert all(v.passed for v in result.verifications)
@@ -407,7 +409,7 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
     gates = [QualityGate(metric=QualityMetric.PSNR, minimum=wanted)]
     gated = plan.model_copy(update={"variants": variants, "quality": gates})
     result, _ = bench.run(gated)
-    names = result.variant_artifacts
+    names = result.artifacts_on(TargetKind.CPU)
     assert len(set(names.values())) == len(names) == 5
     assert names["gated"] == "int8-minmax-perchannel-gated"
     assert names["plain"] == "int8-minmax-perchannel"
@@ -415,10 +417,10 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
     assert len(set(digests.values())) == 6
     assert digests[names["plain"]] == plain.digest
     assert worst(digests[names["gated"]]) >= wanted
-    assert [(s.name, s.state, s.reason) for s in result.skipped] == [
+    assert [(s.name, s.state, s.reason) for s in result.skipped_on(TargetKind.CPU)] == [
         ("mistaken", VariantState.FAILED, VariantReason.BUILD_FAILED)
     ]
-    assert "'Convolution'" in result.skipped[0].message
+    assert "'Convolution'" in result.skipped_on(TargetKind.CPU)[0].message
     reports = {q.name: q for q in result.quantizations}
     assert set(reports) == set(names.values())
     (search,) = reports[names["gated"]].fallbacks
@@ -433,8 +435,8 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
 def test_dynamic_int8_needs_no_calibration_data(bench: Bench, plan: PreparePlan) -> None:
     variants = [int8("dynamic", mode="Dynamic"), int8("static")]
     result, _ = bench.run(plan.model_copy(update={"calibration": None, "variants": variants}))
-    assert result.variant_artifacts == {"dynamic": "int8-dynamic-perchannel"}
-    assert [(s.name, s.reason) for s in result.skipped] == [
+    assert result.artifacts_on(TargetKind.CPU) == {"dynamic": "int8-dynamic-perchannel"}
+    assert [(s.name, s.reason) for s in result.skipped_on(TargetKind.CPU)] == [
         ("static", VariantReason.NO_CALIBRATION_DATA)
     ]
 
@@ -456,9 +458,14 @@ def test_auto_makes_no_form_that_the_operators_rule_out(bench: Bench, plan: Prep
     assert [entry.name for entry in result.artifacts] == ["fp32"]
     # Dynamic INT8 was planned, and is neither made nor failed.
     planned = {variant.name for variant in variants}
-    told = {*result.variant_artifacts, *(entry.name for entry in result.skipped)}
+    told = {
+        *result.artifacts_on(TargetKind.CPU),
+        *(entry.name for entry in result.skipped_on(TargetKind.CPU)),
+    }
     assert planned - told == {"onnxruntime-int8-dynamic"}
-    assert {entry.reason for entry in result.skipped} == {VariantReason.NO_CALIBRATION_DATA}
+    assert {entry.reason for entry in result.skipped_on(TargetKind.CPU)} == {
+        VariantReason.NO_CALIBRATION_DATA
+    }
 
 
 def test_failed_quantization_fails_its_variants_only() -> None:
@@ -477,8 +484,8 @@ def test_failed_quantization_fails_its_variants_only() -> None:
         Quantized(name="int8-minmax-perchannel", error="no kernel"),
         Quantized(name="int8-percentile-perchannel", file="x.onnx"),
     ]
-    found = assign(variants, ModelFormat.ONNX, results, calibrated=True)
-    assert found.variant_artifacts == {"a": "fp32", "c": "int8-percentile-perchannel"}
+    found = assign(variants, ModelFormat.ONNX, results, calibrated=True)[TargetKind.CPU]
+    assert found.artifacts == {"a": "fp32", "c": "int8-percentile-perchannel"}
     (failed,) = found.skipped
     assert (failed.name, failed.state) == ("b", VariantState.FAILED)
     assert (failed.reason, failed.message) == (VariantReason.BUILD_FAILED, "no kernel")

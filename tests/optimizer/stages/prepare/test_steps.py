@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mopt_optimizer.stages.prepare.stage
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, PlannedData, PlannedModel, PreparePlan
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
@@ -211,7 +211,7 @@ def test_changed_option_makes_that_form_alone_from_the_stored_file(bench: Bench)
     result, _ = bench.run(variants=changed, model=gone)
     assert bench.built == {"int8-percentile-perchannel"}
     assert bench.served == {FP32, FP16, INT8}
-    assert result.variant_artifacts["ort8"] == "int8-percentile-perchannel"
+    assert result.artifacts_on(TargetKind.CPU)["ort8"] == "int8-percentile-perchannel"
     assert {"fetch-fp32", "load", "export"} & set(result.seconds) == {"fetch-fp32"}
     assert {s.name: s.outcome.value for s in result.steps} == bench.outcomes
     # The form made from the stored file is that of a run from nothing.
@@ -231,7 +231,7 @@ def test_added_variant_makes_its_form_alone(bench: Bench) -> None:
 def test_variant_of_another_name_makes_nothing(bench: Bench) -> None:
     result, _ = bench.run(variants=[VARIANTS[0], int8("renamed")])
     assert (bench.built, bench.served) == (set(), {FP32, INT8})
-    assert result.variant_artifacts == {"plain": FP32, "renamed": INT8}
+    assert result.artifacts_on(TargetKind.CPU) == {"plain": FP32, "renamed": INT8}
 
 
 def test_other_calibration_data_makes_the_forms_that_use_it(bench: Bench) -> None:
@@ -282,8 +282,8 @@ def test_failure_is_kept_too(bench: Bench) -> None:
     again, _ = bench.run(variants=[*VARIANTS, mistaken])
     assert bench.built == set()
     assert name in bench.served
-    assert again.skipped == result.skipped
-    assert "'Convolution'" in result.skipped[0].message
+    assert again.skipped_on(TargetKind.CPU) == result.skipped_on(TargetKind.CPU)
+    assert "'Convolution'" in result.skipped_on(TargetKind.CPU)[0].message
 
 
 def blob(output: Path, digest: str) -> Path:
@@ -387,7 +387,7 @@ def test_damaged_manifest_is_put_together_again(bench: Bench, damage: str) -> No
     again, _ = bench.run()
     assert bench.built == set()
     assert again.artifacts == result.artifacts
-    assert again.variant_artifacts == result.variant_artifacts
+    assert again.artifacts_on(TargetKind.CPU) == result.artifacts_on(TargetKind.CPU)
 
 
 def test_steps_are_shared_within_an_output_and_never_beyond(bench: Bench) -> None:

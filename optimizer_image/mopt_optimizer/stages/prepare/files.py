@@ -1,0 +1,111 @@
+"""The files of a prepare Job: fetched to where the child opens them, stored when it made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mopt_api.artifacts import Artifact
+from mopt_api.formats import FORMATS
+from mopt_api.jobs.plan import Credentials, PreparePlan
+from mopt_optimizer.errors import DigestMismatch
+from mopt_optimizer.machine.scratch import check_scratch
+from mopt_optimizer.progress import Timings
+from mopt_optimizer.stages.artifacts import fetch_model, made_file, put_model
+from mopt_optimizer.stages.steps import ExportEntry, FormEntry
+from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
+
+from .messages import FP32_FILE, Exported, Quantized
+
+
+class ModelFiles:
+    """Between the stores and the scratch space.
+
+    Args:
+        environ: Holds the store credentials.
+        scratch: Where the child works.
+        blobs: Of the output store.
+    """
+
+    def __init__(
+        self,
+        plan: PreparePlan,
+        environ: Mapping[str, str],
+        scratch: Path,
+        timings: Timings,
+        blobs: Blobs,
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._scratch = scratch
+        self._timings = timings
+        self._blobs = blobs
+
+    def fetch_source(self, forms: int) -> Path:
+        """Return the source model's file, its digest checked.
+
+        Args:
+            forms: How many are going to be made; there must be space for them.
+
+        Raises:
+            DigestMismatch, DiskError, StoreError.
+        """
+        model = self._plan.model
+        with self._timings.step("fetch", f"fetching {model.uri}"):
+            store, key = open_store(model.uri, Credentials.MODEL, self._environ)
+            path = self._scratch / f"model{FORMATS[model.format].suffix}"
+            needed = scratch_bytes(store.size(key) or 0, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
+            found = store.fetch(key, path)
+            if found != model.sha256:
+                raise DigestMismatch(
+                    f"{model.uri} has sha256 {found}, spec.model.sha256 is {model.sha256}"
+                )
+        return path
+
+    def fetch_fp32(self, fp32: Artifact, forms: int) -> None:
+        """Put the FP32 file where the child looks for it, unless it was exported just now."""
+        path = self._scratch / FP32_FILE
+        if path.exists():
+            return
+        with self._timings.step("fetch-fp32", "fetching the FP32 file exported before"):
+            needed = fp32.size_bytes + form_bytes(fp32.size_bytes, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
+            fetch_model(self._blobs, fp32, path.parent)
+
+    def export_entry(self, key: str, made: Exported) -> ExportEntry:
+        """Store the FP32 file that the child made; return what is known of it."""
+        return ExportEntry(
+            key=key,
+            artifact=put_model(self._blobs, made_file(self._scratch, made.file)),
+            source=made.source,
+            verifications=made.verifications,
+            passes=made.passes,
+            operators=made.operators,
+            seconds=made.seconds,
+        )
+
+    def form_entry(self, key: str, made: Quantized) -> FormEntry:
+        """Store a form that the child made; return what is known of it, or why there is none."""
+        return FormEntry(
+            key=key,
+            name=made.name,
+            artifact=(
+                put_model(self._blobs, made_file(self._scratch, made.file)) if made.file else None
+            ),
+            error=made.error,
+            report=made.report,
+            seconds=made.seconds,
+        )
+
+
+def scratch_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
+    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
+    return max(3 * model_bytes, 2 * model_bytes + form_bytes(model_bytes, forms))
+
+
+def form_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least space of INT8 forms of a model, and of the weights they share."""
+    return (forms + 1) * model_bytes // 4
