@@ -12,6 +12,7 @@ from rich.text import Text
 from mopt_api.figures import QualityReference, VariantState
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
+from mopt_api.metrics import metric_in_words
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
 
 _NOT_MEASURED = "-"
@@ -37,7 +38,9 @@ def _mebibytes(size: int | None) -> str:
 
 
 def _quality(variant: VariantStatus) -> str:
-    parts = [f"{q.metric} {'exact' if q.exact else f'{q.worst:.4g}'}" for q in variant.quality]
+    parts = (
+        f"{q.metric} {metric_in_words(q.metric, q.worst, exact=q.exact)}" for q in variant.quality
+    )
     return ", ".join(parts) or _NOT_MEASURED
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import ObservedModel
 from .enums import ModelFormat, QualityMetric
+from .metrics import listed, names
 
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
@@ -71,7 +72,8 @@ class QualityResult(ObservedModel):
 
     metric: QualityMetric = Field(description="What was computed.")
     worst: float = Field(
-        description="Value of the worst sample: the smallest, of MaxAbsError the largest."
+        description="Value of the worst sample: the smallest, of "
+        f"{listed(names(higher_is_better=False))} the largest."
     )
     mean: float = Field(description="Mean over the samples.")
     exact: bool = Field(default=False, description="Every output is identical to the reference's.")

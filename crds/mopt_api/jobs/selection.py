@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
+from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision
 from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+from mopt_api.metrics import value_as_bound
 from mopt_api.spec import Benchmark, Objective, QualityGate
 
 from .measure_result import BASELINE, QUALITY_OF_ENGINE, VariantResult
@@ -43,8 +44,7 @@ def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | N
     if gate.passes(value):
         return None
     bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"
-    decibels = gate.metric in (QualityMetric.PSNR, QualityMetric.SQNR)
-    found = f"{value:.2f}" if decibels else f"{value:.5g}"
+    found = value_as_bound(gate.metric, value)
     return f"{gate.aggregate.lower()} {gate.metric} {found} is {bound}"
 
 

@@ -27,6 +27,7 @@ from mopt_api.jobs.plan import (
 )
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.selection import select
+from mopt_api.metrics import METRICS
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import References
@@ -36,7 +37,7 @@ from mopt_optimizer.forms.form import SOURCE
 from mopt_optimizer.machine.nvidia import required_gpu, serious_throttling
 from mopt_optimizer.machine.system import System, disturbance
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.quality import Comparison, ConflictingRange, Metric, data_ranges, fitting_gates
+from mopt_optimizer.quality import Comparison, ConflictingRange, data_ranges, fitting_gates
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.stages.artifacts import put_engine
 from mopt_optimizer.stages.report.page import publish
@@ -201,7 +202,7 @@ class Measurement:
     def _gallery(self, ranges: Mapping[QualityMetric, float]) -> Gallery | None:
         if self._plan.evaluation is None:
             return None
-        spans = [span for metric, span in ranges.items() if Metric(metric.value).needs_range]
+        spans = [span for metric, span in ranges.items() if METRICS[metric].needs_range]
         return Gallery(spans[0] if spans else 1.0, self._plan.evaluation.images)
 
     def _stored(self, gallery: Gallery | None) -> str | None:

@@ -20,6 +20,7 @@ from mopt_api.jobs.crops import Crops, SampleCrops
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, VariantResult, left_out
 from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, ReportPlan
 from mopt_api.jobs.prepare_result import FallbackReport, PrepareResult
+from mopt_api.metrics import bound_in_words, metric_in_words
 from mopt_api.spec import QualityGate
 
 from . import figures, rows, scatters, verdicts
@@ -152,7 +153,7 @@ def render_page(
             result.selected,
         ),
         fallback_gate=_fallback_gate,
-        quality_text=figures.quality,
+        quality_text=metric_in_words,
         most_layers=_MOST_LAYERS,
         command=_command(result, plan),
     )
@@ -194,16 +195,16 @@ def _row(variant: VariantResult, result: MeasureResult, plan: MeasurePlan | Repo
         quality=[
             (
                 q.metric.value,
-                figures.quality(q.metric, q.worst, exact=q.exact),
-                figures.quality(q.metric, q.mean, exact=q.exact),
+                metric_in_words(q.metric, q.worst, exact=q.exact),
+                metric_in_words(q.metric, q.mean, exact=q.exact),
             )
             for q in variant.quality
         ]
         + [
             (
                 f"to FP32 {q.metric}",
-                figures.quality(q.metric, q.worst, exact=q.exact),
-                figures.quality(q.metric, q.mean, exact=q.exact),
+                metric_in_words(q.metric, q.worst, exact=q.exact),
+                metric_in_words(q.metric, q.mean, exact=q.exact),
             )
             for q in variant.agreement or []
         ],
@@ -269,7 +270,7 @@ def _samples(result: MeasureResult, crops: Crops | None) -> list[Sample]:
                     output=_image(part.output),
                     difference=_image(part.difference),
                     whole=", ".join(
-                        f"{q.metric} {figures.quality(q.metric, value)}" for q, value in values
+                        f"{q.metric} {metric_in_words(q.metric, value)}" for q, value in values
                     ),
                     part=f"PSNR {part.psnr:.2f} dB{similar}",
                     is_worst=any(value == q.worst for q, value in values),
@@ -289,8 +290,8 @@ def _samples(result: MeasureResult, crops: Crops | None) -> list[Sample]:
 
 def _fallback_gate(report: FallbackReport) -> str:
     sign, bound = ("≤", report.maximum) if report.maximum is not None else ("≥", report.minimum)
-    unit = " dB" if figures.is_decibels(report.metric) else ""
-    return f"{report.aggregate.lower()} {report.metric} {sign} {bound:g}{unit}"
+    told = "" if bound is None else bound_in_words(report.metric, bound)
+    return f"{report.aggregate.lower()} {report.metric} {sign} {told}"
 
 
 def _command(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mopt_api.enums import QualityMetric
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
+from mopt_api.metrics import METRICS, bound_in_words, decibels, metric_in_words
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
@@ -100,7 +101,7 @@ def scatter(
     bound = gate_bound(gate) if bounded else None
     highest = highest_told_apart(gate.metric, bound)
     y_axis = quality_axis(gate.metric, [min(value, highest) for *_, value in shown], bound)
-    falling = gate.metric is QualityMetric.MAX_ABS_ERROR
+    falling = not METRICS[gate.metric].higher_is_better
 
     def x_of(speed: float) -> float:
         return plot.left + x_axis.share(speed) * (plot.right - plot.left)
@@ -116,7 +117,7 @@ def scatter(
     gate_line = None
     markers = [Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in points]
     if bound is not None:
-        text = f"gate {bound:g}{' dB' if figures.is_decibels(gate.metric) else ''}"
+        text = f"gate {bound_in_words(gate.metric, bound)}"
         box = _beside_horizontal(y_of(bound), text, plot, markers)
         gate_line = Gate(y_of(bound), text, box)
         fixed += [box, Box(plot.left, y_of(bound) - 1.5, plot.right, y_of(bound) + 1.5)]
@@ -130,7 +131,7 @@ def scatter(
         x_ticks=x_axis.ticks(6 if wide else 4),
         y_ticks=[Tick(1 - t.share if falling else t.share, t.text) for t in y_axis.ticks(6)],
         x_title=f"times the baseline, {OBJECTIVES[objective.metric]}",
-        y_title=f"{aggregate} {metric}{', dB' if figures.is_decibels(metric) else ''}",
+        y_title=", ".join(filter(None, (f"{aggregate} {metric}", decibels(metric)))),
         gate=gate_line,
         marks=marks,
         markers=[
@@ -141,7 +142,7 @@ def scatter(
                 y=y,
                 label=label,
                 values=f"{figures.ratio(speed)}, "
-                + figures.quality(metric, value, exact=_exact(variant, metric)),
+                + metric_in_words(metric, value, exact=_exact(variant, metric)),
             )
             for (variant, speed, value), (x, y), label in zip(shown, points, labels, strict=True)
         ],

@@ -15,6 +15,7 @@ from mopt_api.jobs.measure_result import (
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.metrics import bound_in_words, metric_in_words
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
@@ -106,9 +107,9 @@ def shown_state(variant: VariantResult, selected: str | None) -> str:
 
 def gate_text(gate: QualityGate) -> str:
     """Return a gate in words and signs."""
-    sign, bound = ("≤", gate.maximum) if gate.maximum is not None else ("≥", gate.minimum)
-    unit = " dB" if figures.is_decibels(gate.metric) else ""
-    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound:g}{unit}"
+    sign = "≥" if gate.maximum is None else "≤"
+    bound = bound_in_words(gate.metric, gate_bound(gate))
+    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound}"
 
 
 def gate_bound(gate: QualityGate) -> float:
@@ -130,7 +131,7 @@ def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
     if value is None:
         return GateValue(figures.NOT_MEASURED, None)
     exact = any(q.exact for q in variant.quality if q.metric is gate.metric)
-    return GateValue(figures.quality(gate.metric, value, exact=exact), gate.passes(value))
+    return GateValue(metric_in_words(gate.metric, value, exact=exact), gate.passes(value))
 
 
 def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
