@@ -6,8 +6,12 @@ and images that bring the extension and a CRD that names its value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from importlib import import_module
 from typing import Self
+
+EXTENSIONS_VARIABLE = "MOPT_EXTENSIONS"
 
 _ADDED: dict[tuple[type[ExtensibleEnum], str], ExtensibleEnum] = {}
 
@@ -30,3 +34,14 @@ class ExtensibleEnum(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> ExtensibleEnum | None:
         return _ADDED.get((cls, str(value)))
+
+
+def load_extensions(environ: Mapping[str, str]) -> None:
+    """Import the modules that MOPT_EXTENSIONS names, separated by commas; each adds its rows to the
+    tables when it is imported.
+
+    Raises:
+        ImportError: There is none of that name; the message says which.
+    """
+    for name in filter(None, environ.get(EXTENSIONS_VARIABLE, "").split(",")):
+        import_module(name)

@@ -11,12 +11,15 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.enums import ExecutionProvider
+from mopt_api.base import ObservedModel
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
+ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""One shape, or (smallest, most frequent, largest)."""
 
 
 # PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
@@ -28,6 +31,30 @@ def failure(message: str) -> RuntimeFailure:
     words = message.lower()
     kind = OutOfMemory if any(word in words for word in _MEMORY_WORDS) else RuntimeFailure
     return kind(message)
+
+
+class Opening(ObservedModel):
+    """A model file, and how a runtime opens it.
+
+    Attributes:
+        precision: One other than FP32 is the file's own, but for OpenVINO's BF16.
+        path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file.
+        threads: How many the runtime may compute with, 1 at least.
+        compiled: PyTorch compiles the program for the sizes of each call; INT8 and FP8 it always
+            does.
+        gpu: Inputs come from the host and outputs go back to it, and the rest is on the GPU.
+        provider: Of ONNX Runtime; None is CUDA on the GPU, else the CPU.
+        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    path: Path
+    threads: int
+    compiled: bool = False
+    gpu: bool = False
+    provider: ExecutionProvider | None = None
+    shapes: dict[str, ShapeRange] = {}
 
 
 @dataclass(frozen=True)
@@ -101,7 +128,3 @@ def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[A
             f"{runtime}: the model's inputs are {sorted(names)}, fed were {sorted(feeds)}"
         )
     return [np.ascontiguousarray(feeds[name]) for name in names]
-
-
-ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""One shape, or (smallest, most frequent, largest)."""

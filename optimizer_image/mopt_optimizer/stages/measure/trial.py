@@ -19,16 +19,15 @@ from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.quality import Array, Comparison
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
-
-from .process import Opening
 
 Inputs = Mapping[str, Array]
 Outputs = list[Array]
 
 
 class Process(Protocol):
-    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
+    """An open variant, as process.VariantProcess has it. Every call may raise VariantFailure."""
 
     @property
     def engine(self) -> Path | None: ...
@@ -48,7 +47,7 @@ class Process(Protocol):
     def close(self) -> None: ...
 
 
-Start = Callable[[Opening], Process]
+Start = Callable[[str, Opening], Process]
 
 
 @dataclass

@@ -22,11 +22,11 @@ from mopt_api.variants import Variant
 from mopt_optimizer.errors import BaselineError, SpecError, TensorRTNotInstalled
 from mopt_optimizer.runtimes.tensorrt.manifest import EngineManifest
 from mopt_optimizer.stages.artifacts import intact
-from mopt_optimizer.stages.build import stage as build_only
-from mopt_optimizer.stages.build.stage import build_engines
+from mopt_optimizer.stages.engines import stage as build_only
+from mopt_optimizer.stages.engines.stage import build_engines
 from mopt_optimizer.stages.prepare.stage import prepare
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 pytestmark = [
     pytest.mark.tensorrt,
@@ -276,14 +276,15 @@ def test_a_process_that_dies_costs_its_variant_alone(
     package = tmp_path / "fragile"
     package.mkdir()
     (package / "fragile_child.py").write_text(
-        "import json, os, pathlib, sys\n"
-        "request = json.loads((pathlib.Path(sys.argv[1]) / 'request.json').read_text())\n"
-        "assert not [name for name in os.environ if 'SECRET_ACCESS_KEY' in name]\n"
-        "if request['precision'] == 'FP16':\n"
-        "    os.abort()\n"
+        "import os, sys\n"
         "from mopt_optimizer.sandbox import serve\n"
-        "from mopt_optimizer.stages.build.worker import handle\n"
-        "sys.exit(serve(handle))\n"
+        "from mopt_optimizer.stages.engines.worker import handle\n"
+        "def fragile(request, workdir, log):\n"
+        "    assert not [name for name in os.environ if 'SECRET_ACCESS_KEY' in name]\n"
+        "    if request['precision'] == 'FP16':\n"
+        "        os.abort()\n"
+        "    return handle(request, workdir, log)\n"
+        "sys.exit(serve(fragile))\n"
     )
     monkeypatch.setattr(build_only, "_CHILD", "fragile_child")
     monkeypatch.setenv("PYTHONPATH", str(package))

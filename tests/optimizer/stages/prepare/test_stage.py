@@ -31,8 +31,8 @@ from mopt_optimizer.stages.prepare.assignment import assign
 from mopt_optimizer.stages.prepare.messages import PrepareRequest, Quantized
 from mopt_optimizer.stages.prepare.stage import death, prepare
 from mopt_optimizer.stages.prepare.worker import handle
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from ...conftest import MinioServer
@@ -494,4 +494,10 @@ def test_failed_quantization_fails_its_variants_only() -> None:
     ],
 )
 def test_end_of_the_child_has_a_reason(returncode: int, reason: Reason) -> None:
-    assert death(ChildDied(returncode, timed_out=False)).reason is reason
+    assert death(ChildDied(returncode)).reason is reason
+
+
+def test_a_child_that_was_ended_here_was_not_short_of_memory() -> None:
+    error = death(ChildDied(-signal.SIGKILL, "answered what is no answer"))
+    assert error.reason is Reason.INVALID_MODEL
+    assert str(error).endswith("answered what is no answer and was ended")
