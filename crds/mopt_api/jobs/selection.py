@@ -32,15 +32,22 @@ class Selection:
     variants: list[VariantResult]
 
 
+def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
+    """Return the value that a gate looks at, or None where it was not computed."""
+    found = next((q for q in quality if q.metric is gate.metric), None)
+    if found is None:
+        return None
+    return found.worst if gate.aggregate is Aggregate.WORST else found.mean
+
+
 def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | None:
     """Return why a variant's quality fails a gate, or None where it passes.
 
     A metric that was not computed, or is NaN, fails.
     """
-    measured = next((q for q in quality if q.metric is gate.metric), None)
-    if measured is None:
+    value = judged_value(gate, quality)
+    if value is None:
         return f"{gate.metric} was not measured"
-    value = measured.worst if gate.aggregate is Aggregate.WORST else measured.mean
     if gate.passes(value):
         return None
     bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"

@@ -12,7 +12,7 @@ from mopt_api.spec import QualityGate
 
 from . import figures
 from .axes import Tick, from_zero, highest_told_apart, note_above, quality_axis
-from .verdicts import at_point, gate_bound, was_measured
+from .verdicts import gate_bound, was_measured
 
 _MOST_DOTS = 100
 
@@ -50,9 +50,7 @@ class Strips:
 def latency_strips(result: MeasureResult, point: str) -> Strips | None:
     """Return how the calls at a point spread, or None where nothing was measured there."""
     measured = [
-        (variant, found)
-        for variant in result.everyone
-        if (found := at_point(variant, point)) is not None
+        (variant, found) for variant in result.everyone if (found := variant.at(point)) is not None
     ]
     if not measured:
         return None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
-from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+from mopt_api.enums import ObjectiveMetric, Runtime
+from mopt_api.figures import QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
     QUALITY_OF_ENGINE,
     MeasureResult,
-    PointResult,
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.jobs.selection import judged_value
 from mopt_api.metrics import bound_in_words, metric_in_words
 from mopt_api.spec import Objective, QualityGate
 
@@ -72,11 +71,6 @@ class GateValue:
     passed: bool | None
 
 
-def at_point(variant: VariantResult, point: str | None) -> PointResult | None:
-    """Return a variant's speed at a benchmark point."""
-    return next((p for p in variant.points if p.point == point), None)
-
-
 def form(variant: VariantResult) -> str:
     """Return what a variant is."""
     return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
@@ -115,14 +109,6 @@ def gate_text(gate: QualityGate) -> str:
 def gate_bound(gate: QualityGate) -> float:
     """Return the smallest, of MaxAbsError the largest, value that passes."""
     return gate.maximum if gate.maximum is not None else gate.minimum or 0.0
-
-
-def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
-    """Return the value that a gate looks at, or None where it was not computed."""
-    found = next((q for q in quality if q.metric is gate.metric), None)
-    if found is None:
-        return None
-    return found.worst if gate.aggregate is Aggregate.WORST else found.mean
 
 
 def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
@@ -167,7 +153,7 @@ def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     decided = _decided(result, plan)
     if result.baseline is None:
         return decided
-    speed = at_point(result.baseline, result.objective_point)
+    speed = result.baseline.at(result.objective_point)
     if speed is None or not speed.unstable:
         return decided
     warning = f"Unstable: others had the CPU while it was measured ({speed.message})."
