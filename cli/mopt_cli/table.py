@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -115,7 +114,7 @@ def place(what: str, where: str) -> Text:
     return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
 
 
-def render(resource: dict[str, Any]) -> RenderableType:
+def render(resource: Mapping[str, object]) -> RenderableType:
     """Return what a terminal shows of a resource's status.
 
     Args:

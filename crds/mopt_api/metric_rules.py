@@ -1,7 +1,7 @@
 """The rules and descriptions of a gate that follow from the rows of the metrics.
 
-CEL and texts name the metrics that have a row when this is imported, as the CRD does; what Python
-checks also holds for those that an extension adds later.
+CEL and texts name the metrics that have a row when this is imported, as the CRD does; bound_fault
+holds those that an extension adds later.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def meanings() -> str:
 
 def bound_rules() -> tuple[Rule, ...]:
     """Return which bound a gate of each metric has, and between what it lies."""
-    lower = names(higher_is_better=False)
+    known, lower = frozenset(METRICS), names(higher_is_better=False)
     direction = Rule(
         f"({_is(lower)}) == has(self.maximum)",
         f"{listed(lower)} takes maximum, every other metric minimum",
-        lambda g: METRICS[g.metric].higher_is_better == (g.maximum is None),
+        lambda g: g.metric not in known or _directed(g, METRICS[g.metric]),
     )
     bounded: dict[tuple[float, float], list[QualityMetric]] = {}
     for metric, info in METRICS.items():
@@ -46,8 +46,10 @@ def bound_rules() -> tuple[Rule, ...]:
 
 
 def bound_fault(gate: QualityGate) -> str | None:
-    """Return what is wrong with a gate's minimum, or None; for every metric that has a row."""
+    """Return what is wrong with a gate's bound, or None; for every metric that has a row."""
     info = METRICS[gate.metric]
+    if not _directed(gate, info):
+        return f"{gate.metric} takes {'minimum' if info.higher_is_better else 'maximum'}"
     return None if _fits(gate, info) else _between([gate.metric], info)
 
 
@@ -59,6 +61,10 @@ def _within(bounds: tuple[float, float], metrics: Sequence[QualityMetric]) -> Ru
         _between(metrics, METRICS[metrics[0]]),
         lambda g: g.metric not in metrics or _fits(g, METRICS[g.metric]),
     )
+
+
+def _directed(gate: QualityGate, info: MetricInfo) -> bool:
+    return info.higher_is_better == (gate.maximum is None)
 
 
 def _fits(gate: QualityGate, info: MetricInfo) -> bool:

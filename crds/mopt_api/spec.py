@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from . import metric_rules
 from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
@@ -206,7 +207,7 @@ def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:
     return names - set(spec.dimensions)
 
 
-def _named(key: str, *more: str) -> dict[str, Any]:
+def _named(key: str, *more: str) -> JsonDict:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key, *more]}
 
 

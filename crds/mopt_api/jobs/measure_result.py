@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
 from mopt_api.base import Digest, ObservedModel
@@ -140,7 +138,7 @@ class MeasureResult(ObservedModel):
         default=None, description="Digest of the Crops; None where outputs are no images."
     )
     measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
-    plan: dict[str, Any] | None = Field(
+    plan: dict[str, JsonValue] | None = Field(
         default=None, description="What the Job was told, as JSON; gates as last judged."
     )
 

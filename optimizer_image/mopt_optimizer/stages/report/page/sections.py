@@ -51,11 +51,12 @@ class VerdictSection:
     @classmethod
     def of(cls, result: MeasureResult, plan: MeasurePlan | ReportPlan) -> VerdictSection:
         verdict = verdicts.verdict(result, plan)
+        selected = verdict.selected
         return cls(
             headline=verdict.headline,
             sentences=verdict.sentences,
-            selected=verdict.selected,
-            speed=verdict.selected and verdict.selected.at(result.objective_point),
+            selected=selected,
+            speed=None if selected is None else selected.at(result.objective_point),
             objective=verdicts.OBJECTIVES[plan.objective.metric],
             gates=[verdicts.gate_text(gate) for gate in plan.quality],
             compared=[
