@@ -10,6 +10,7 @@ import json
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +31,7 @@ from .blobs import Blobs
 from .forms import Form, form_of
 from .hardware import System
 from .images import Samples
+from .missing import installed_libraries, lack_of_maker
 from .samples import load_data
 from .scratch import check_scratch
 from .sources import MODEL_SUFFIXES
@@ -92,11 +94,16 @@ class Preparation:
         self._cache = StepCache(self._blobs, log)
         self._software = software_versions()
         self._hardware = System().hardware(environ)
+        self._installed = installed_libraries()
         self._samples: Samples | None = None
 
     def run(self) -> tuple[PrepareResult, str]:
         """Return the manifest, and the digest it is stored under."""
-        wanted = wanted_forms(self._plan)
+        wanted = [
+            form
+            for form in wanted_forms(self._plan)
+            if lack_of_maker(form, self._installed) is None
+        ]
         self._samples = self._calibration_data(wanted)
         forms = [form for form in wanted if self._samples or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.of_torch])
@@ -270,6 +277,7 @@ class Preparation:
             calibrated=samples is not None,
             gates=plan.quality,
             kinds=plan.kinds,
+            missing=partial(lack_of_maker, installed=self._installed),
         )
         result = PrepareResult(
             source=export.source,
