@@ -61,9 +61,7 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     return frozenset(found) | providers
 
 
-def lack_of_runtime(
-    variant: Variant, kind: TargetKind, installed: Collection[str]
-) -> Lack | None:
+def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[str]) -> Lack | None:
     """Return what a variant's runtime is missing here; None where it is there. Pure.
 
     Args:
