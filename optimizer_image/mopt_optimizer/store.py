@@ -72,14 +72,19 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
             AWS_* ones do, for local use.
 
     Raises:
-        SpecError: Another scheme, no bucket, or a relative path.
+        SpecError: Another scheme, no bucket, a relative path, or S3 without its client.
         StoreAccessDenied: No keys in environ.
         StoreUnreachable: An endpoint or CA certificate that cannot be used.
     """
     parts = urlsplit(uri)
     if parts.scheme == "s3" and parts.netloc:
-        from ._s3 import S3Store
-
+        try:
+            from ._s3 import S3Store
+        except ModuleNotFoundError as error:
+            raise SpecError(
+                f"uri {uri!r} needs {error.name}, which is not installed here: install minio, or "
+                "use file:///absolute/path"
+            ) from error
         return S3Store.open(parts.netloc, credentials, environ), parts.path.lstrip("/")
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
         from ._files import FileStore
