@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt requ
 COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
   --no-annotate --no-header --python-version 3.11
 
-COMPILE_GPU_BUNDLE = $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate \
+COMPILE_GPU = $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate \
   --no-header --python-version 3.12 --python-platform x86_64-manylinux_2_28
 
 .PHONY: lock
@@ -48,8 +48,10 @@ lock: install ## Resolve the dependencies again and write requirements/*.txt.
 	for file in build tensorrt nvcc pycuda; do \
 	  $(COMPILE) -c requirements/optimizer-gpu.txt requirements/$$file.in -o requirements/$$file.txt; \
 	done
-	# For one machine of one kind, which is not the developer's.
-	$(COMPILE_GPU_BUNDLE) requirements/gpu-bundle.in -o requirements/gpu-bundle.txt
+	# For a kind of machine that is not the developer's: what it lacks, and what it has.
+	$(COMPILE_GPU) requirements/gpu-bundle.in -o requirements/gpu-bundle.txt
+	$(COMPILE_GPU) -c requirements/gpu-bundle.txt requirements/gpu-machine.in \
+	  -o requirements/gpu-machine.txt
 	# The peers in the versions that the product has, where both use a package.
 	$(COMPILE) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
