@@ -8,20 +8,21 @@
 # PYTHON: the interpreter that has torch. MOPT_GPU_BUNDLE: another folder than .gpu-bundle.
 set -euo pipefail
 started=$(date +%s)
-cd "$(dirname "$0")/../.."
 
 if (($# != 1)); then
   echo "usage: bash bench/gpu/run.sh OUT" >&2
   exit 2
 fi
-out=$1
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 bundle=${MOPT_GPU_BUNDLE:-.gpu-bundle}
 if [[ ! -f $bundle/bundle.json ]]; then
   echo "$bundle/bundle.json is missing: run \`make gpu-bundle\` first, and bring $bundle" >&2
   exit 2
 fi
-mkdir -p "$out"
+bundle=$(cd "$bundle" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -57,13 +57,18 @@ class Run:
 
     def _probe(self) -> Row:
         """Return machine_facts; in a process of its own, which a driver may hang."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.gpu.probe"],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "bench.gpu.probe"],
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SystemExit(
+                f"torch did not say within {_PROBE_SECONDS:.0f} s whether there is a GPU"
+            ) from error
         if done.returncode != 0:
             raise SystemExit(f"torch cannot be asked for a GPU: {done.stderr[-_TAIL_BYTES:]}")
         found: Row = json.loads(done.stdout.splitlines()[-1])
@@ -102,8 +107,15 @@ class Run:
         self._ended(step.part, state, why, seconds)
 
     def _ended(self, part: Part, state: str, why: str, seconds: float) -> None:
+        log = self._workdir / f"{part.name}.log"
         self._record["parts"].append(
-            {"name": part.name, "state": state, "why": why, "seconds": round(seconds, 1)}
+            {
+                "name": part.name,
+                "state": state,
+                "why": why,
+                "seconds": round(seconds, 1),
+                "log": "" if state == "done" or not log.exists() else _tail(log),
+            }
         )
         self._write()
 
@@ -161,8 +173,11 @@ def _replace(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+
+
 def _last_line(log: Path) -> str:
     """Return why a process ended, as it said itself."""
-    text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _tail(log).splitlines() if line.strip()]
     return lines[-1][:500] if lines else "it said nothing"

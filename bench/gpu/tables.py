@@ -172,10 +172,10 @@ def _tests(rows: Sequence[Row]) -> str:
         return ""
     counts = {
         state: sum(row["state"] == state for row in tests)
-        for state in ("passed", "failure", "error", "skipped")
+        for state in ("passed", "failed", "skipped")
     }
     words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    bad = [row for row in tests if row["state"] in ("failure", "error")]
+    bad = [row for row in tests if row["state"] == "failed"]
     lines = [f"- {row['name']}: {row['reason'].splitlines()[0]}" for row in bad if row["reason"]]
     skips = dict.fromkeys(row["reason"] for row in tests if row["state"] == "skipped")
     lines += [f"- skipped: {reason}" for reason in skips]

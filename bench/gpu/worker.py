@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import warnings
-import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mopt_api.enums import TargetKind
 
 from .forms import BASELINES, Facts, forms_of
 from .models import Bundle, open_program
+from .reporting import ROWS_VARIABLE
 from .rows import Writer
 from .schedule import PARTS, Part, Work
 
@@ -34,33 +34,20 @@ def _figures(part: Part, bundle: Bundle, workdir: Path, write: Writer) -> None:
     measure_figures(part.work, subject, visible_gpus()[0].compute_capability, write)
 
 
-def _tests(write: Writer, workdir: Path) -> None:
-    """Run tests/gpu, and tell how each ended."""
-    report = workdir / "tests.xml"
+def _tests(rows: Path) -> None:
+    """Run tests/gpu; each writes its row as it ends."""
     paths = [str(ROOT / place) for place in ("hack", "tests/support", "examples/super_resolution")]
     before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "bench/gpu/pytest.ini")),
-            *("--rootdir", str(ROOT), "-q", "-p", "no:cacheprovider", f"--junitxml={report}"),
+            *("--rootdir", str(ROOT), "-q", "-p", "no:cacheprovider", "-p", "bench.gpu.reporting"),
             *("-m", "gpu", str(ROOT / "tests/gpu")),
         ],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([*paths, *before])},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT), *paths, *before]), ROWS_VARIABLE: str(rows)},
         check=False,
     )
-    for name, state, reason in read_report(report):
-        write("test", name=name, state=state, reason=reason)
-
-
-def read_report(report: Path) -> list[tuple[str, str, str]]:
-    """Return each test's name, its state and why it did not pass, from pytest's XML."""
-    found = []
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
-        name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
-        ended = {child.tag: child.get("message") or "" for child in case}
-        state = next((s for s in ("failure", "error", "skipped") if s in ended), "passed")
-        found.append((name, state, ended.get(state, "")[:500]))
-    return found
 
 
 @cache
@@ -116,7 +103,7 @@ def main() -> None:
         if told.rehearse:
             _rehearse(part, bundle, told.workdir, write)
         elif part.work is Work.TESTS:
-            _tests(write, told.workdir)
+            _tests(told.rows)
         elif part.work is Work.STAGE:
             from .stage import run_stage
 

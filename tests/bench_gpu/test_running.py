@@ -16,7 +16,6 @@ from bench.gpu import running
 from bench.gpu.bundle import summary
 from bench.gpu.rows import Reader, Writer
 from bench.gpu.schedule import Part, Work
-from bench.gpu.worker import read_report
 
 GOOD = Part(Work.FIGURES, "good", seconds=30, least=1)
 BAD = Part(Work.FIGURES, "bad", seconds=30, least=1)
@@ -149,18 +148,30 @@ def test_rows_are_read_as_they_come_and_whole(tmp_path: Path) -> None:
     assert read() == []
 
 
-def test_pytests_report_is_read(tmp_path: Path) -> None:
-    report = tmp_path / "tests.xml"
-    report.write_text(
-        '<testsuites><testsuite><testcase classname="tests.gpu.test_a" name="one"/>'
-        '<testcase classname="tests.gpu.test_a" name="two"><failure message="assert 0"/></testcase>'
-        '<testcase classname="tests.gpu.test_b" name="three"><skipped message="no TensorRT"/>'
-        "</testcase></testsuite></testsuites>"
+def test_each_test_is_a_row_as_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n"
+        "def test_one(): pass\n"
+        "def test_two(): assert 1 == 2\n"
+        "def test_three(): pytest.skip('no TensorRT here')\n"
+        "@pytest.fixture\ndef broken(): raise ValueError('no GPU')\n"
+        "def test_four(broken): pass\n"
     )
-    assert read_report(report) == [
-        ("test_a::one", "passed", ""),
-        ("test_a::two", "failure", "assert 0"),
-        ("test_b::three", "skipped", "no TensorRT"),
+    rows = tmp_path / "rows"
+    command = [PYTHON, "-m", "pytest", "-q", "-c", "/dev/null", "-p", "bench.gpu.reporting"]
+    subprocess.run(
+        [*command, "--rootdir", str(tmp_path), str(tmp_path)],
+        env=os.environ | {"MOPT_GPU_ROWS": str(rows)},
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        check=False,
+    )
+    found = [(row["name"], row["state"], row["reason"]) for row in Reader(rows)()]
+    assert found == [
+        ("test_some.py::test_one", "passed", ""),
+        ("test_some.py::test_two", "failed", "assert 1 == 2"),
+        ("test_some.py::test_three", "skipped", "no TensorRT here"),
+        ("test_some.py::test_four", "failed", "ValueError: no GPU"),
     ]
 
 

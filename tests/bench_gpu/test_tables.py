@@ -124,12 +124,12 @@ def test_the_stage_shows_what_it_skipped(machine: Record) -> None:
 def test_tests_are_counted_and_failures_and_skips_named(machine: Record) -> None:
     rows = [
         {"kind": "test", "name": "a::one", "state": "passed", "reason": ""},
-        {"kind": "test", "name": "a::two", "state": "failure", "reason": "assert 1 == 2\nmore"},
+        {"kind": "test", "name": "a::two", "state": "failed", "reason": "assert 1 == 2\nmore"},
         {"kind": "test", "name": "a::three", "state": "skipped", "reason": "no TensorRT here"},
         {"kind": "test", "name": "a::four", "state": "skipped", "reason": "no TensorRT here"},
     ]
     text = page(record(machine, *rows))
-    assert "1 passed, 1 failure, 2 skipped." in text
+    assert "1 passed, 1 failed, 2 skipped." in text
     assert "- a::two: assert 1 == 2" in text
     assert text.count("no TensorRT here") == 1
 
