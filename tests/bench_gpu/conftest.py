@@ -12,12 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make gpu-bundle` writes beside the wheels; the encoder is small."""
+    """What `make gpu-bundle` writes beside the wheels, without ONNX; the encoder is small."""
     from bench.gpu.bundle import write_bundle
     from bench.gpu.models import Sizes
 
     folder = tmp_path_factory.mktemp("bundle")
-    write_bundle(folder, Sizes(layers=1, width=32, heads=2, hidden=64, tokens=16))
+    small = Sizes(layers=1, width=32, heads=2, hidden=64, tokens=16)
+    write_bundle(folder, small, onnx=False)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 NAMES = (
     "openvino",
@@ -17,24 +18,42 @@ NAMES = (
 """What mopt_optimizer can do without."""
 
 HOOK = f"""
-import importlib.abc, sys
+import sys
 
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {NAMES!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Absent:
+    def __init__(self, finder):
+        self._finder = finder
 
-sys.meta_path.insert(0, Absent())
+    def find_spec(self, name, *rest):
+        hidden = name.partition(".")[0] in {NAMES!r}
+        return None if hidden else self._finder.find_spec(name, *rest)
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+sys.meta_path[:] = [Absent(finder) for finder in sys.meta_path]
 """
 
 
-class Absent:
-    """A finder that finds none of NAMES."""
+def finders() -> list[Any]:
+    """Return what sys.meta_path holds, each finding none of NAMES: as if they were not installed.
 
-    def find_spec(self, name: str, *_: object) -> None:
-        """Raise for those; leave others to the next finder."""
-        if name.partition(".")[0] in NAMES:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    None of them raises: libraries ask whether others are there, as torch does.
+    """
+    return [_Absent(finder) for finder in sys.meta_path]
+
+
+class _Absent:
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, name: str, *rest: Any) -> Any:
+        """Return None for those; ask the finder for others."""
+        hidden = name.partition(".")[0] in NAMES
+        return None if hidden else self._finder.find_spec(name, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._finder, name)
 
 
 def loaded() -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from absent import NAMES, Absent, loaded
+from absent import NAMES, finders, loaded
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime, TargetKind
 from mopt_api.plan import Credentials
@@ -30,7 +30,7 @@ ALL = {"torch", "torchao", "onnxruntime", "openvino", "nncf", "tensorrt"}
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in loaded():
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", finders())
 
 
 def variant(runtime: Runtime, provider: ExecutionProvider | None = None) -> Variant:
