@@ -101,13 +101,14 @@ def _eager(module: Any, *, channels_last: bool) -> Call:
 def _compiled(module: Any, form: Form) -> Call:
     # Of this form alone: what another left would count as a recompilation of it.
     torch._dynamo.reset()
-    compiled = torch.compile(module, dynamic=False, fullgraph=True, mode=form.mode.torch_mode)
+    compiled: Any = torch.compile(module, dynamic=False, fullgraph=True, mode=form.mode.torch_mode)
+    # The last call's outputs may be overwritten after it.
+    next_call: Any = torch.compiler.cudagraph_mark_step_begin
 
     def call(tensor: torch.Tensor) -> list[torch.Tensor]:
         with torch.no_grad():
             if form.mode is not Mode.COMPILED:
-                # The last call's outputs may be overwritten.
-                torch.compiler.cudagraph_mark_step_begin()
+                next_call()
             return tensors(compiled(_arranged(tensor, channels_last=form.channels_last)))
 
     return call

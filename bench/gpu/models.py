@@ -132,7 +132,9 @@ def encoder(sizes: Sizes) -> torch.nn.Module:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = x + self.attention(self.first(x))
-            return found + self.down(nn.functional.gelu(self.up(self.second(found))))
+            widened = nn.functional.gelu(self.up(self.second(found)))
+            result: torch.Tensor = found + self.down(widened)
+            return result
 
         def attention(self, x: torch.Tensor) -> torch.Tensor:
             heads = [

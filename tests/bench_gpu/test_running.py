@@ -52,7 +52,7 @@ def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: dict[s
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {PYTHON} {script} "$@"\n')
     python.chmod(0o755)
-    monkeypatch.setattr(running.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setenv("MACHINE", json.dumps(machine))
     monkeypatch.setenv("PID", str(tmp_path / "pid"))
     return python
