@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from mopt_optimizer.quantizer.capturing import quiet, tensors
-from mopt_optimizer.quantizer.config import QuantizationType
-from mopt_optimizer.quantizer.halves import narrowed
-from mopt_optimizer.quantizer.linears import LinearType, narrow_linears
-from mopt_optimizer.runtimes.pytorch import placed
+from mopt_optimizer.runtimes.pytorch.runner import placed
+from mopt_optimizer.torch_quantization.capturing import quiet, tensors
+from mopt_optimizer.torch_quantization.config import QuantizationType
+from mopt_optimizer.torch_quantization.halves import narrowed
+from mopt_optimizer.torch_quantization.linears import LinearType, narrow_linears
 
 from .forms import Form, Mode, Type
 from .models import open_program

@@ -14,9 +14,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from mopt_optimizer.exporting import export_onnx
-from mopt_optimizer.sources import load_exported_program
-from mopt_optimizer.versions import installed_version
+from mopt_optimizer.export.program import export_onnx
+from mopt_optimizer.machine.versions import installed_version
+from mopt_optimizer.opening.loading import load_exported_program
 
 from .models import EXAMPLE, Sizes, as_json, encoder_weights
 

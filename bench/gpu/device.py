@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from mopt_optimizer.accelerators import find_gpu
-from mopt_optimizer.missing import CUDA_PROVIDER, TENSORRT_PROVIDER, installed_libraries
-from mopt_optimizer.tensorrt_engines.clocks import gpu_clocks, nvml_binding
-from mopt_optimizer.tensorrt_engines.gpus import driver_version, visible_gpus
-from mopt_optimizer.versions import installed_version
+from mopt_optimizer.machine.nvidia import find_gpu
+from mopt_optimizer.machine.nvidia_clocks import gpu_clocks, nvml_binding
+from mopt_optimizer.machine.nvidia_gpus import driver_version, visible_gpus
+from mopt_optimizer.machine.versions import installed_version
+from mopt_optimizer.stages.missing import CUDA_PROVIDER, TENSORRT_PROVIDER, installed_libraries
 
 from .rows import Row
 

@@ -14,8 +14,8 @@ import torch
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
 from mopt_optimizer import OptimizerError
+from mopt_optimizer.onnx_files.verify import first_line
 from mopt_optimizer.quality import Comparison, ComparisonError, data_ranges
-from mopt_optimizer.verifying import first_line
 
 from .building import Call, Workshop
 from .device import clocks, energy_meter, joules_per_1000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mopt_api.suiting import OLDEST_BF16, OLDEST_FP8, capability
+from mopt_api.auto.unsupported import OLDEST_BF16, OLDEST_FP8, capability
 
 from .schedule import Work
 

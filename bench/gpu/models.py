@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_optimizer import local_images
-from mopt_optimizer.sources import load_exported_program
+from mopt_optimizer.opening.loading import load_exported_program
 
 if TYPE_CHECKING:
     import torch
@@ -246,7 +246,7 @@ def open_program(path: Path, workdir: Path) -> tuple[ExportedProgram, str | None
     Raises:
         ModelError: It does not open, nor could it be made here.
     """
-    from mopt_optimizer._errors import ModelError
+    from mopt_optimizer.errors import ModelError
 
     try:
         return load_exported_program(path, workdir), None

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mopt_api.enums import TargetKind
-from mopt_api.plan import MeasurePlan, PreparePlan, measure_plan, prepare_plan
+from mopt_api.jobs.plan import MeasurePlan, PreparePlan, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_optimizer.measure import measure
-from mopt_optimizer.prepare import prepare
+from mopt_optimizer.stages.measure.stage import measure
+from mopt_optimizer.stages.prepare.stage import prepare
 
 from .models import Bundle
 from .rows import Writer

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mopt_optimizer.benchmarking import Schedule, interleave, time_calls
+from mopt_optimizer.timing.interleave import Schedule, interleave, time_calls
 
 TURNS = Schedule(rounds=4, slice_seconds=0.12, calls=3)
 _WARM_UP_SECONDS = 0.15

@@ -24,7 +24,7 @@ NEWEST_CAPABILITY = "9.0"
 
 
 def _figures(part: Part, bundle: Bundle, workdir: Path, write: Writer) -> None:
-    from mopt_optimizer.tensorrt_engines.gpus import visible_gpus
+    from mopt_optimizer.machine.nvidia_gpus import visible_gpus
 
     from .figures import measure_figures, open_subject
     from .timing import Cuda

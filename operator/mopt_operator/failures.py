@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mopt_api.plan import CREDENTIAL_KEYS
+from mopt_api.jobs.plan import CREDENTIAL_KEYS
+from mopt_api.jobs.termination import ErrorSummary, MessageError, decode
 from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
-from mopt_api.termination import ErrorSummary, MessageError, decode
 
 from .observing import Job, Pod
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.enums import TargetKind
+from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
-from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 
 from .observing import (

@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from mopt_api.result import BASELINE
+from mopt_api.jobs.measure_result import BASELINE
 
 from .observing import Job, Raw, Resource
 from .queueing import WorkQueue

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from mopt_api.plan import Stage
-from mopt_api.result import SourceInfo
+from mopt_api.figures import SourceInfo
+
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, Progress, TargetStatus
-from mopt_api.termination import MeasureSummary, PrepareSummary
 
 from .conditions import Verdict, timestamp
 from .jobs import build_job

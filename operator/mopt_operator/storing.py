@@ -12,16 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from .awaiting import Awaited, is_older
-from .observing import (
-    Job,
-    Pod,
-    Raw,
-    Resource,
-    Snapshot,
-    observe_job,
-    observe_pod,
-    observe_resource,
-)
+from .observing import Job, Pod, Raw, Resource, Snapshot, observe_job, observe_pod, observe_resource
 
 Key = tuple[str, str]  # namespace, name
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from mopt_api.jobs.termination import MeasureSummary, MessageError, PrepareSummary, decode
 from mopt_api.reasons import Reason
-from mopt_api.termination import MeasureSummary, MessageError, PrepareSummary, decode
 
 from .failures import (
     QUOTED,

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mopt_api.plan import (
+from mopt_api.figures import SourceInfo
+
+from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     Credentials,
     JobPlan,
@@ -19,7 +21,6 @@ from mopt_api.plan import (
     prepare_plan,
     report_plan,
 )
-from mopt_api.result import SourceInfo
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 
 from .observing import Resource

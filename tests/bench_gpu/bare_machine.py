@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from mopt_api.plan import MeasurePlan, PreparePlan, measure_plan, prepare_plan
+from mopt_api.jobs.plan import MeasurePlan, PreparePlan, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_optimizer import ModelQuantizer, QuantizationConfig
-from mopt_optimizer.measure import measure
-from mopt_optimizer.prepare import prepare
+from mopt_optimizer.stages.measure.stage import measure
+from mopt_optimizer.stages.prepare.stage import prepare
 
 VARIANTS = [
     {"name": "bf16", "runtime": "PyTorch", "precision": "BF16"},

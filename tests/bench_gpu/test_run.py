@@ -18,7 +18,7 @@ from bench.gpu.rows import Reader, Writer
 from present import present
 
 from mopt_api.enums import TargetKind
-from mopt_optimizer.tensorrt_engines.gpus import visible_gpus
+from mopt_optimizer.machine.nvidia_gpus import visible_gpus
 
 pytestmark = [
     pytest.mark.optimizer,

@@ -10,34 +10,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
 
-from mopt_api.candidates import SearchFacts, contenders
+from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.plan import Stage
-from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.result import (
-    QUALITY_OF_ENGINE,
-    Hardware,
-    Latency,
-    QualityReference,
-    QualityResult,
-    SourceInfo,
-)
-from mopt_api.termination import (
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import (
     MeasureSummary,
     PrepareSummary,
     VariantSummary,
     encode,
     error_summary,
 )
+from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.variants import Variant
 from mopt_operator.deciding import Plan, decide
-from mopt_operator.observing import (
-    Snapshot,
-    observe_job,
-    observe_pod,
-    observe_resource,
-)
+from mopt_operator.observing import Snapshot, observe_job, observe_pod, observe_resource
 from mopt_operator.settings import Settings
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)

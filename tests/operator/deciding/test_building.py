@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.settings import Profile, Settings
 
 CAPABILITIES = ["8.6", "8.9", "12.0"]

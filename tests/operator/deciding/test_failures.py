@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
 from mopt_operator.failures import MAX_DISRUPTIONS
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from present import present
 
-from mopt_api.plan import Stage
-from mopt_api.result import QualityReference, QualityResult, VariantReason, VariantState
-from mopt_api.termination import MeasureSummary, decode, encode
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import MeasureSummary, decode, encode
 from mopt_operator.deciding import Plan
 
 EVALUATION = {"uri": "s3://data/low/", "references": {"uri": "s3://data/high/"}}

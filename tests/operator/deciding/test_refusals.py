@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_api.spec import Output
 from mopt_operator.deciding import Plan
 from mopt_operator.settings import Profile

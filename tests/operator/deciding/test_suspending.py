@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.deciding import Plan
 
 

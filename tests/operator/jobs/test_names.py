@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_api.plan import Credentials
+from mopt_api.jobs.plan import Credentials
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.observing import Resource
 from mopt_operator.settings import Profile, Settings

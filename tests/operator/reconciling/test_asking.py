@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.asking import podless, queued, refusal
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from mopt_optimizer.quantizer.int8 import _name_sources
+from mopt_optimizer.torch_quantization.int8 import _name_sources
 
 pytestmark = pytest.mark.optimizer
 
