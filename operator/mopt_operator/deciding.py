@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.status import ConditionType
+from mopt_api.status import ConditionType, ModelOptimizationStatus
 
 from .conditions import Verdict
 from .observing import Job, Resource, Snapshot
@@ -35,8 +35,10 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     own = tuple(job for job in snapshot.jobs if job.owner_uid == resource.uid)
     if resource.deleting:
         return Plan()
-    if is_settled(resource) and not _is_to_rerun(resource, settings):
-        return _settled(resource, own, settings, now)
+    # Read once for the whole decision: it is large, and parsing it is most of the work.
+    status = read_status(resource)
+    if is_settled(status, resource) and not _is_to_rerun(status, resource, settings):
+        return _settled(status, resource, own, settings, now)
     try:
         request = read_request(resource, settings)
     except InvalidRequest as error:
@@ -44,28 +46,34 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
         verdict = Verdict(False, report.reason, report.sentence(), stalled=True)
         # What is served stays what it is: the last results remain, as do those of others whose
         # spec goes wrong (a HelmRelease's history, a Certificate's notAfter).
-        kept = read_status(resource).model_copy(update={"progress": None})
+        kept = status.model_copy(update={"progress": None})
         return Plan(
             delete=tuple(job for job in own if not job.deleting),
-            status=changed_status(resource, verdict, kept, settings, now),
+            status=changed_status(resource, status, verdict, kept, settings, now),
         )
-    return Run(request, replace(snapshot, jobs=own), now, settings).plan()
+    return Run(request, status, replace(snapshot, jobs=own), now, settings).plan()
 
 
-def _is_to_rerun(resource: Resource, settings: Settings) -> bool:
+def _is_to_rerun(status: ModelOptimizationStatus, resource: Resource, settings: Settings) -> bool:
     """Tell whether the administrator wants results of an older optimizer made again."""
     if settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(resource):
         return False
-    return any(is_outdated(t, resource, settings) for t in read_status(resource).targets)
+    return any(is_outdated(t, resource, settings) for t in status.targets)
 
 
-def _settled(resource: Resource, own: tuple[Job, ...], settings: Settings, now: datetime) -> Plan:
+def _settled(
+    status: ModelOptimizationStatus,
+    resource: Resource,
+    own: tuple[Job, ...],
+    settings: Settings,
+    now: datetime,
+) -> Plan:
     expire = tuple(j for j in own if j.finished and not j.expires and not j.deleting)
     return Plan(
         delete=tuple(job for job in own if not job.finished and not job.deleting),
         expire=expire,
         ttl_seconds=_ttl_seconds(resource, settings) if expire else 0,
-        status=_marked(resource, settings, now),
+        status=_marked(status, resource, settings, now),
     )
 
 
@@ -74,9 +82,10 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
     return wanted if isinstance(wanted, int) else settings.ttl_seconds_after_finished
 
 
-def _marked(resource: Resource, settings: Settings, now: datetime) -> dict[str, Any] | None:
+def _marked(
+    status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
+) -> dict[str, Any] | None:
     """Return the status with Outdated as it holds now; None where it says so already."""
-    status = read_status(resource)
     outdated = outdated_condition(status.targets, resource, settings, status.conditions, now=now)
     others = [c for c in status.conditions if c.type is not ConditionType.OUTDATED]
     marked = [*others, outdated] if outdated else others

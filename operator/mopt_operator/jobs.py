@@ -23,7 +23,7 @@ from .observing import (
 )
 from .settings import NodeRequirement, Settings
 from .sizing import amount, completed
-from .works import Work, job_name
+from .works import Work, job_names
 
 Manifest = dict[str, Any]
 
@@ -163,7 +163,7 @@ def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: in
     """Return the manifest of the Job that does a piece of work.
 
     Args:
-        attempt: See job_name.
+        attempt: See job_names.
     """
     labels = {
         LABEL_MANAGED_BY: MANAGED_BY,
@@ -189,7 +189,7 @@ def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: in
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(work, resource, settings, attempt=attempt),
+            "name": job_names(work, resource, settings)[attempt],
             "namespace": resource.namespace,
             "labels": labels | queued,
             "annotations": annotations,

@@ -14,6 +14,7 @@ import kopf
 
 from ._errors import OperatorError, SettingsError
 from .checking import check_access, check_profiles
+from .configuring import read_settings
 from .connecting import api_client
 from .electing import Election
 from .executing import Cluster
@@ -23,7 +24,7 @@ from .measuring import Metrics
 from .queueing import WorkQueue
 from .reconciling import Reconciler
 from .serving import application, serve
-from .settings import Settings, read_settings
+from .settings import Settings
 from .storing import Store
 from .watching import missing_watches, watch_the_watches
 

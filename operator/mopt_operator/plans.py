@@ -12,7 +12,6 @@ from .conditions import Verdict, conditions
 from .jobs import Manifest
 from .observing import Job, Resource
 from .remembering import outdated_condition, remembered
-from .requesting import read_status
 from .settings import Settings
 
 
@@ -39,6 +38,7 @@ class Plan:
 
 def changed_status(
     resource: Resource,
+    before: ModelOptimizationStatus,
     verdict: Verdict,
     found: ModelOptimizationStatus,
     settings: Settings,
@@ -47,9 +47,10 @@ def changed_status(
     """Return the whole status, or None where the resource has it already.
 
     Args:
+        before: What the resource's status says now.
         found: What the run found; the rest is filled in.
     """
-    before, generation = read_status(resource), resource.generation
+    generation = resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
     outdated = outdated_condition(found.targets, resource, settings, before.conditions, now=now)
     status = found.model_copy(

@@ -89,9 +89,8 @@ def is_refusal(status: ModelOptimizationStatus) -> bool:
     return is_true(status, ConditionType.STALLED) and status.progress is None
 
 
-def is_settled(resource: Resource) -> bool:
+def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
     """Tell whether the run is over and recorded: no Job is needed any more, whatever is there."""
-    status = read_status(resource)
     if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
         return False
     if is_true(status, ConditionType.READY):

@@ -19,13 +19,13 @@ from .observing import Job, Snapshot
 from .plans import Plan, changed_status
 from .remembering import is_outdated
 from .reporting import summary_of, target_status
-from .requesting import Request, is_refusal, read_status, speaks_of_this_run
+from .requesting import Request, is_refusal, speaks_of_this_run
 from .reselecting import measured_ranges, measures_all, reselected, shows_point
 from .settings import OnUpgrade, Settings
-from .tracking import MAX_ATTEMPTS, Track, follow
+from .tracking import Track, follow
 from .works import (
     Work,
-    job_name,
+    job_names,
     judging_key,
     measure_work,
     measurement_key,
@@ -59,14 +59,19 @@ class Run:
     """What is asked for now, and what is there."""
 
     def __init__(
-        self, request: Request, snapshot: Snapshot, now: datetime, settings: Settings
+        self,
+        request: Request,
+        status: ModelOptimizationStatus,
+        snapshot: Snapshot,
+        now: datetime,
+        settings: Settings,
     ) -> None:
         self._request = request
         self._snapshot = snapshot
         self._resource = snapshot.resource
         self._now = now
         self._settings = settings
-        self._status = read_status(self._resource)
+        self._status = status
         # What an earlier run found is this one's only as far as its figures can be judged anew.
         self._is_this_run = speaks_of_this_run(self._status, self._resource) and not is_refusal(
             self._status
@@ -105,7 +110,9 @@ class Run:
                 if not job.deleting
                 and (job.name not in found.keep or (suspended and not job.finished))
             ),
-            status=changed_status(self._resource, verdict, status, self._settings, self._now),
+            status=changed_status(
+                self._resource, self._status, verdict, status, self._settings, self._now
+            ),
             requeue_after=None if suspended else min(waits, default=None),
         )
 
@@ -222,10 +229,7 @@ class Run:
 
     def _names(self, work: Work) -> tuple[str, ...]:
         """Return the names of the Jobs of all attempts."""
-        return tuple(
-            job_name(work, self._resource, self._settings, attempt=attempt)
-            for attempt in range(MAX_ATTEMPTS)
-        )
+        return job_names(work, self._resource, self._settings)
 
     def _follow(self, work: Work, fits: Callable[[object], bool]) -> Track:
         return follow(self._names(work), self._snapshot, self._now, fits)

@@ -1,10 +1,8 @@
-"""The operator's configuration: a JSON file that the chart renders from its values."""
+"""What the administrator decides: the model of the operator's configuration. Pure."""
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -17,8 +15,6 @@ from mopt_api.spec import Output, Quantity, Resources
 from ._errors import SettingsError
 from .sizing import gpus_of, resources_fault
 
-CONFIG_VARIABLE = "MOPT_OPERATOR_CONFIG"
-DEFAULT_CONFIG = "/etc/mopt/config.json"
 DEFAULT_PROFILE = "default"
 
 
@@ -234,18 +230,3 @@ def parse_settings(text: str) -> Settings:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise SettingsError(f"{field}: {first['msg']}") from error
-
-
-def read_settings() -> Settings:
-    """Return the settings of the file that MOPT_OPERATOR_CONFIG names.
-
-    Raises:
-        SettingsError: The file cannot be read or used.
-    """
-    path = Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
-    try:
-        return parse_settings(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error

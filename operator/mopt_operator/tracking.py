@@ -25,8 +25,6 @@ from .observing import Job, Pod, Snapshot
 
 # A complete Job's Pod may reach us later than the Job: two watches.
 GRACE_SECONDS = 15.0
-# Jobs for one piece of work whose results got lost before they were recorded.
-MAX_ATTEMPTS = 4
 _FIRST_POLL_SECONDS = 3.0
 _LONGEST_POLL_SECONDS = 30.0
 # A queue may hold very many Jobs for days; its end is told by the watch.

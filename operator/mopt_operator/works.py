@@ -33,6 +33,8 @@ _DIGITS = 10
 _REPORT_RESOURCES = Resources(
     requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"}
 )
+# Jobs for one piece of work whose results got lost before they were recorded.
+MAX_ATTEMPTS = 4
 _ANY_DIGEST = f"sha256:{'0' * 64}"
 
 
@@ -247,8 +249,8 @@ def judging_key(spec: ModelOptimizationSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _identity(work: Work, resource: Resource, settings: Settings, attempt: int) -> dict[str, Any]:
-    """Return all that makes a Job another Job."""
+def _identity(work: Work, resource: Resource, settings: Settings) -> dict[str, Any]:
+    """Return all that makes a Job another Job, but the attempt."""
     return {
         "uid": resource.uid,
         "stage": work.stage,
@@ -264,22 +266,23 @@ def _identity(work: Work, resource: Resource, settings: Settings, attempt: int) 
         "basis": work.basis,
         "requestedAt": resource.requested_at,
         "image": settings.image_of(work.profile),
-        "attempt": attempt,
     }
 
 
-def job_name(work: Work, resource: Resource, settings: Settings, *, attempt: int = 0) -> str:
-    """Return the name of the Job: a DNS label of at most 63 characters.
+def job_names(work: Work, resource: Resource, settings: Settings) -> tuple[str, ...]:
+    """Return the names of the Jobs of all attempts: DNS labels of at most 63 characters.
 
     The same work of the same resource has the same name, so that creating it twice is refused
-    by the API server.
-
-    Args:
-        attempt: 0, or one more for each Job whose result was lost before it was recorded.
+    by the API server. The attempt is 0, or one more for each Job whose result was lost before it
+    was recorded.
     """
-    identity = json.dumps(_identity(work, resource, settings, attempt), sort_keys=True)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGITS]
+    identity = _identity(work, resource, settings)
     name = resource.name.replace(".", "-")[:_NAME_PART].rstrip("-")
     room = MAX_NAME - len(name) - _DIGITS - 2
     part = (work.target or work.stage.lower())[:room].rstrip("-")
-    return f"{name}-{part}-{digest}"
+
+    def named(attempt: int) -> str:
+        text = json.dumps(identity | {"attempt": attempt}, sort_keys=True)
+        return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+    return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))

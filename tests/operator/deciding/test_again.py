@@ -7,7 +7,8 @@ from typing import Any
 
 from mopt_api.plan import Stage
 from mopt_operator.deciding import Plan
-from mopt_operator.tracking import GRACE_SECONDS, MAX_ATTEMPTS
+from mopt_operator.tracking import GRACE_SECONDS
+from mopt_operator.works import MAX_ATTEMPTS
 
 
 def names(world: Any) -> set[str]:

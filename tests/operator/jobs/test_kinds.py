@@ -13,7 +13,7 @@ from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.jobs import build_job
 from mopt_operator.observing import Resource
 from mopt_operator.settings import Settings, parse_settings
-from mopt_operator.works import Work, job_name, measure_work, measurement_key, prepare_work
+from mopt_operator.works import Work, job_names, measure_work, measurement_key, prepare_work
 
 OUTPUT = Output(uri="s3://out/sr")
 RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {})
@@ -95,7 +95,9 @@ def test_another_kind_of_target_prepares_anew_and_leaves_what_was_measured() -> 
         return measurement_key(asked, OUTPUT, SETTINGS, RESOURCE, target=target)
 
     assert key(alone) == key(both)
-    names = {job_name(prepare_work(s, OUTPUT, SETTINGS), RESOURCE, SETTINGS) for s in (alone, both)}
+    names = {
+        job_names(prepare_work(s, OUTPUT, SETTINGS), RESOURCE, SETTINGS) for s in (alone, both)
+    }
     assert len(names) == 2
 
 
@@ -118,7 +120,7 @@ def test_image_of_a_profile_is_its_jobs_and_part_of_their_name() -> None:
     )
     newer = make_settings(l4=PROFILES["l4"] | {"image": "mopt/optimizer-gpu:2"})
     names = {
-        job_name(measuring("l4", settings=settings), RESOURCE, settings)
+        job_names(measuring("l4", settings=settings), RESOURCE, settings)
         for settings in (SETTINGS, newer)
     }
     assert len(names) == 2

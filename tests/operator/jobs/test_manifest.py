@@ -16,7 +16,7 @@ from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.jobs import build_job
 from mopt_operator.observing import Resource
 from mopt_operator.settings import Settings, parse_settings
-from mopt_operator.works import job_name, measure_work, prepare_work
+from mopt_operator.works import job_names, measure_work, prepare_work
 
 RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {}, requested_at="2026-11-01")
 PREPARED = f"sha256:{'b' * 64}"
@@ -102,7 +102,7 @@ def test_measure_job_whole(settings: Settings) -> None:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(work, RESOURCE, settings),
+            "name": job_names(work, RESOURCE, settings)[0],
             "namespace": "team",
             "labels": labels,
             "annotations": {"mopt.dev/generation": "3", "mopt.dev/prepared": PREPARED},

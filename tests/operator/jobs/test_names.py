@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from mopt_api.plan import Credentials
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.observing import Resource
 from mopt_operator.settings import Profile, Settings
-from mopt_operator.works import Work, job_name, measure_work, prepare_work
+from mopt_operator.works import MAX_ATTEMPTS, Work, job_names, measure_work, prepare_work
 
 SPEC = ModelOptimizationSpec.model_validate(
     {
@@ -41,22 +42,24 @@ def measurement(target: str = "default") -> Work:
     return measure_work(SPEC, OUTPUT, SETTINGS, target=Target(name=target), prepared=PREPARED)
 
 
-@given(name=resource_names, target=target_names, attempt=st.integers(0, 9))
-def test_name_is_a_dns_label_that_starts_with_the_resource_s(
-    name: str, target: str, attempt: int
-) -> None:
+@examples(deadline=None)
+@given(name=resource_names, target=target_names)
+def test_names_are_dns_labels_that_start_with_the_resource_s(name: str, target: str) -> None:
     resource = replace(RESOURCE, name=name)
     for work in (prepare_work(SPEC, OUTPUT, SETTINGS), measurement(target)):
-        made = job_name(work, resource, SETTINGS, attempt=attempt)
-        assert LABEL.fullmatch(made)
-        assert made.startswith(name[:38].replace(".", "-").rstrip("-"))
-        assert made == job_name(work, resource, SETTINGS, attempt=attempt)
+        made = job_names(work, resource, SETTINGS)
+        assert len(set(made)) == MAX_ATTEMPTS
+        for label in made:
+            assert LABEL.fullmatch(label)
+            assert label.startswith(name[:38].replace(".", "-").rstrip("-"))
+        assert made == job_names(work, resource, SETTINGS)
 
 
+@examples(deadline=None)
 @given(targets=st.sets(target_names, min_size=2, max_size=8))
 def test_targets_never_share_a_name(targets: set[str]) -> None:
     resource = replace(RESOURCE, name="a" * 63)
-    names = {job_name(measurement(target), resource, SETTINGS) for target in targets}
+    names = {job_names(measurement(target), resource, SETTINGS)[0] for target in targets}
     assert len(names) == len(targets)
 
 
@@ -111,13 +114,13 @@ CHANGES: dict[str, Callable[[], tuple[Work, Resource, Settings, int]]] = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_other_work_has_another_name(what: str) -> None:
     work, resource, settings, attempt = CHANGES[what]()
-    before = job_name(measurement(), RESOURCE, SETTINGS)
-    assert job_name(work, resource, settings, attempt=attempt) != before
+    before = job_names(measurement(), RESOURCE, SETTINGS)
+    assert job_names(work, resource, settings)[attempt] != before[0]
 
 
 @pytest.mark.parametrize(
     "change", [{"generation": 7}, {"version": "99"}, {"status": {"conditions": []}}]
 )
 def test_what_does_not_matter_to_the_job_does_not_rename_it(change: dict[str, Any]) -> None:
-    before = job_name(measurement(), RESOURCE, SETTINGS)
-    assert job_name(measurement(), replace(RESOURCE, **change), SETTINGS) == before
+    before = job_names(measurement(), RESOURCE, SETTINGS)
+    assert job_names(measurement(), replace(RESOURCE, **change), SETTINGS) == before
