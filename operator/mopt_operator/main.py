@@ -12,21 +12,21 @@ from typing import Any
 
 import kopf
 
-from ._errors import OperatorError, SettingsError
-from .checking import check_access, check_profiles
-from .configuring import read_settings
-from .connecting import api_client
-from .electing import Election
-from .executing import Cluster
-from .handlers import kopf_settings, registry
-from .logs import configure_logs
-from .measuring import Metrics
-from .queueing import WorkQueue
-from .reconciling import Reconciler
-from .serving import application, serve
-from .settings import Settings
-from .storing import Store
-from .watching import missing_watches, watch_the_watches
+from .cluster.api import Cluster
+from .cluster.cache import Store
+from .cluster.client import api_client
+from .cluster.election import Election
+from .config.file import read_settings
+from .config.logs import configure_logs
+from .config.settings import Settings
+from .errors import OperatorError, SettingsError
+from .loop.http import application, serve
+from .loop.metrics import Metrics
+from .loop.queue import WorkQueue
+from .loop.reconciler import Reconciler
+from .loop.watchdog import missing_watches, watch_the_watches
+from .loop.watches import kopf_settings, registry
+from .startup import check_access, check_profiles
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from operator_simulation import KINDS, Simulation
 
-from mopt_operator.settings import Settings
+from mopt_operator.config.settings import Settings
 
 SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
 MODEL = {"uri": "s3://models/m.onnx", "format": "ONNX"}

@@ -31,14 +31,14 @@ from mopt_api.termination import (
     error_summary,
 )
 from mopt_api.variants import Variant
-from mopt_operator.deciding import Plan, decide
-from mopt_operator.observing import (
+from mopt_operator.config.settings import Settings
+from mopt_operator.decide.decide import Plan, decide
+from mopt_operator.objects import (
     Snapshot,
     observe_job,
     observe_pod,
     observe_resource,
 )
-from mopt_operator.settings import Settings
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 MODEL_SHA = hashlib.sha256(b"model").hexdigest()

@@ -31,12 +31,12 @@ from mopt_api.result import (
 )
 from mopt_api.selection import select
 from mopt_api.termination import PrepareSummary, encode, summarize_measure
-from mopt_operator._errors import Conflict, NotFound
-from mopt_operator.observing import Job, Raw, Resource
-from mopt_operator.queueing import WorkQueue
-from mopt_operator.reconciling import Reconciler
-from mopt_operator.settings import Settings
-from mopt_operator.storing import Key, Store
+from mopt_operator.cluster.cache import Key, Store
+from mopt_operator.config.settings import Settings
+from mopt_operator.errors import Conflict, NotFound
+from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.reconciler import Reconciler
+from mopt_operator.objects import Job, Raw, Resource
 
 Json = dict[str, Any]
 

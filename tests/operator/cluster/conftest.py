@@ -28,7 +28,7 @@ PATIENCE = 60.0
 
 Json = dict[str, Any]
 
-# What operator/mopt_operator/executing.py lists.
+# What operator/mopt_operator/cluster/api.py lists.
 RULES = [
     {
         "apiGroups": ["mopt.dev"],
@@ -44,7 +44,7 @@ RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
-    # What operator/mopt_operator/electing.py lists.
+    # What operator/mopt_operator/cluster/election.py lists.
     {
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 
-from mopt_operator.handlers import SILENT_SECONDS
-from mopt_operator.watching import DEAF_SECONDS
+from mopt_operator.loop.watchdog import DEAF_SECONDS
+from mopt_operator.loop.watches import SILENT_SECONDS
 
 pytestmark = pytest.mark.faults
 

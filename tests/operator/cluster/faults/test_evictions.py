@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mopt_operator.failures import MAX_DISRUPTIONS
+from mopt_operator.decide.failures import MAX_DISRUPTIONS
 
 pytestmark = pytest.mark.faults
 

@@ -1,0 +1,94 @@
+"""What to do next for one resource: all of the operator's logic, pure.
+
+Level-triggered: the answer depends on what is there now, never on what was seen before, so that
+any number of restarts, repeated and missed events end in the same state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.status import ConditionType, ModelOptimizationStatus
+
+from ..config.settings import OnUpgrade, Settings
+from ..objects import Job, Resource, Snapshot
+from .conditions import Verdict
+from .history import is_outdated, outdated_condition
+from .plan import Plan, changed_status
+from .request import InvalidRequest, is_settled, is_suspended, read_request, read_status
+from .run import Run
+
+__all__ = ["Plan", "decide"]
+
+
+def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
+    """Return what is to be done for a resource.
+
+    Args:
+        snapshot: Of its Jobs only those that the resource owns are looked at.
+        now: In UTC.
+    """
+    resource = snapshot.resource
+    own = tuple(job for job in snapshot.jobs if job.owner_uid == resource.uid)
+    if resource.deleting:
+        return Plan()
+    # Read once for the whole decision: it is large, and parsing it is most of the work.
+    status = read_status(resource)
+    if is_settled(status, resource) and not _is_to_rerun(status, resource, settings):
+        return _settled(status, resource, own, settings, now)
+    try:
+        request = read_request(resource, settings)
+    except InvalidRequest as error:
+        report = ErrorReport(reason=Reason.INVALID_SPEC, message=str(error))
+        verdict = Verdict(False, report.reason, report.sentence(), stalled=True)
+        # What is served stays what it is: the last results remain, as do those of others whose
+        # spec goes wrong (a HelmRelease's history, a Certificate's notAfter).
+        kept = status.model_copy(update={"progress": None})
+        return Plan(
+            delete=tuple(job for job in own if not job.deleting),
+            status=changed_status(resource, status, verdict, kept, settings, now),
+        )
+    return Run(request, status, replace(snapshot, jobs=own), now, settings).plan()
+
+
+def _is_to_rerun(status: ModelOptimizationStatus, resource: Resource, settings: Settings) -> bool:
+    """Tell whether the administrator wants results of an older optimizer made again."""
+    if settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(resource):
+        return False
+    return any(is_outdated(t, resource, settings) for t in status.targets)
+
+
+def _settled(
+    status: ModelOptimizationStatus,
+    resource: Resource,
+    own: tuple[Job, ...],
+    settings: Settings,
+    now: datetime,
+) -> Plan:
+    expire = tuple(j for j in own if j.finished and not j.expires and not j.deleting)
+    return Plan(
+        delete=tuple(job for job in own if not job.finished and not job.deleting),
+        expire=expire,
+        ttl_seconds=_ttl_seconds(resource, settings) if expire else 0,
+        status=_marked(status, resource, settings, now),
+    )
+
+
+def _ttl_seconds(resource: Resource, settings: Settings) -> int:
+    wanted = (resource.spec.get("execution") or {}).get("ttlSecondsAfterFinished")
+    return wanted if isinstance(wanted, int) else settings.ttl_seconds_after_finished
+
+
+def _marked(
+    status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
+) -> dict[str, Any] | None:
+    """Return the status with Outdated as it holds now; None where it says so already."""
+    outdated = outdated_condition(status.targets, resource, settings, status.conditions, now=now)
+    others = [c for c in status.conditions if c.type is not ConditionType.OUTDATED]
+    marked = [*others, outdated] if outdated else others
+    if marked == status.conditions:
+        return None
+    return status.model_copy(update={"conditions": marked}).to_api()

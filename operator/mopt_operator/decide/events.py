@@ -1,0 +1,65 @@
+"""Kubernetes Events on the resource: one for each step, told once. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from mopt_api.base import API_VERSION, KIND
+
+from ..objects import Resource
+from .conditions import timestamp
+
+COMPONENT = "mopt-operator"
+MAX_MESSAGE = 1024
+
+
+def event(
+    resource: Resource, *, reason: str, message: str, normal: bool, now: datetime
+) -> dict[str, Any]:
+    """Return an Event; the same step of the same run has the same name, so it is told once."""
+    identity = "\n".join(
+        [resource.uid, str(resource.generation), resource.requested_at or "", reason, message]
+    )
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    time = timestamp(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{resource.name}.{digest}", "namespace": resource.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": resource.namespace,
+            "name": resource.name,
+            "uid": resource.uid,
+        },
+        "reason": reason,
+        "message": message[:MAX_MESSAGE],
+        "type": "Normal" if normal else "Warning",
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }
+
+
+def _ready(status: Mapping[str, Any]) -> tuple[str, str, str]:
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Ready":
+            return condition["status"], condition["reason"], condition["message"]
+    return "", "", ""
+
+
+def step_event(
+    resource: Resource, status: Mapping[str, Any], now: datetime
+) -> dict[str, Any] | None:
+    """Return the Event for a new status; None where Ready says the same for the same reason."""
+    before, after = _ready(resource.status), _ready(status)
+    if before[:2] == after[:2]:
+        return None
+    ready, reason, message = after
+    return event(resource, reason=reason, message=message, normal=ready != "False", now=now)

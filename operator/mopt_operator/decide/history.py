@@ -1,0 +1,104 @@
+"""What outlives a run: earlier selections, and the optimizer that made what is shown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mopt_api.reasons import Reason
+from mopt_api.status import Condition, ConditionType, SelectionRecord, TargetStatus
+
+from ..config.settings import DEFAULT_PROFILE, Settings
+from ..objects import Resource
+from .conditions import timestamp
+from .status import winner
+
+PER_TARGET = 3
+MAX_RECORDS = 24
+
+
+def _record(target: TargetStatus, generation: int, now: datetime) -> SelectionRecord | None:
+    chosen = winner(target)
+    if chosen is None:
+        return None
+    return SelectionRecord(
+        target=target.name,
+        selected=chosen.name,
+        artifact=chosen.artifact.digest if chosen.artifact else None,
+        report=target.report.digest,
+        generation=generation,
+        time=timestamp(now),
+    )
+
+
+def remembered(
+    history: Sequence[SelectionRecord],
+    targets: Sequence[TargetStatus],
+    *,
+    generation: int,
+    now: datetime,
+) -> list[SelectionRecord]:
+    """Return the history with the targets' selections, newest first.
+
+    A selection is new where another form or file is selected than at last; measuring the same
+    winner again changes nothing.
+    """
+    found = list(history)
+    for target in targets:
+        record = _record(target, generation, now)
+        last = next((r for r in found if r.target == target.name), None)
+        if record is None or (
+            last is not None
+            and (last.selected, last.artifact) == (record.selected, record.artifact)
+        ):
+            continue
+        found.insert(0, record)
+    kept: list[SelectionRecord] = []
+    for record in found:
+        if sum(r.target == record.target for r in kept) < PER_TARGET:
+            kept.append(record)
+    return kept[:MAX_RECORDS]
+
+
+def _present_image(target: str, resource: Resource, settings: Settings) -> str:
+    """Return the image that a target's Jobs have now; of a spec that is not valid too."""
+    asked = resource.spec.get("targets")
+    named = [t for t in asked if isinstance(t, dict)] if isinstance(asked, list) else []
+    names = {str(t.get("name")): str(t.get("profile") or DEFAULT_PROFILE) for t in named}
+    profile = settings.profiles.get(names.get(target, DEFAULT_PROFILE))
+    return settings.image_of(profile) if profile else settings.optimizer_image
+
+
+def is_outdated(target: TargetStatus, resource: Resource, settings: Settings) -> bool:
+    """Tell whether another optimizer image made a target's result than its Jobs have now."""
+    made_by = target.optimizer
+    return made_by is not None and made_by != _present_image(target.name, resource, settings)
+
+
+def outdated_condition(
+    targets: Sequence[TargetStatus],
+    resource: Resource,
+    settings: Settings,
+    previous: Sequence[Condition],
+    *,
+    now: datetime,
+) -> Condition | None:
+    """Return the Outdated condition, or None where it does not hold. Ready is not touched."""
+    older = [target for target in targets if is_outdated(target, resource, settings)]
+    if not older:
+        return None
+    before = next((c for c in previous if c.type is ConditionType.OUTDATED), None)
+    made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
+    present = dict.fromkeys(_present_image(t.name, resource, settings) for t in older)
+    message = (
+        f"Measured by another optimizer image than {', '.join(present)}: {made}. "
+        "Set the mopt.dev/requestedAt annotation to measure again."
+    )
+    return Condition(
+        type=ConditionType.OUTDATED,
+        status="True",
+        reason=Reason.OLDER_OPTIMIZER,
+        message=message[:2048],
+        observed_generation=resource.generation,
+        last_transition_time=before.last_transition_time if before else timestamp(now),
+    )

@@ -1,0 +1,73 @@
+"""Which Jobs are asked about beyond what the watches show, and what the answers say. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..objects import Job, Raw, Snapshot, parse_time
+
+# The watch of Pods may be that much behind the watch of Jobs, and Kueue behind its webhook.
+YOUNG_SECONDS = 2.0
+
+
+def _is_young(job: Job, now: datetime) -> bool:
+    return (now - job.created).total_seconds() < YOUNG_SECONDS
+
+
+def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
+    """Return the unfinished Jobs that have no Pod at work and should have one.
+
+    A Job whose controller, which makes some 20 requests a second, has not begun it or has not yet
+    seen its Pod succeed is not meant.
+    """
+    return [
+        job
+        for job in snapshot.jobs
+        if not job.finished
+        and not job.deleting
+        and not job.suspended
+        and job.begun
+        and not _is_young(job, now)
+        and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
+    ]
+
+
+def unread(snapshot: Snapshot) -> list[Job]:
+    """Return the complete Jobs none of whose known Pods has succeeded: each had one that did."""
+    return [
+        job
+        for job in snapshot.jobs
+        if job.completed is not None
+        and not job.deleting
+        and all(pod.phase != "Succeeded" for pod in snapshot.pods_of(job))
+    ]
+
+
+def queued(snapshot: Snapshot, now: datetime) -> list[Job]:
+    """Return the Jobs that their queue has held for a while."""
+    return [
+        job
+        for job in snapshot.jobs
+        if job.suspended and not job.finished and not job.deleting and not _is_young(job, now)
+    ]
+
+
+def latest_message(events: list[Raw]) -> str | None:
+    """Return the message of the newest Event."""
+
+    def time(raw: Raw) -> datetime:
+        metadata = raw["metadata"]
+        return parse_time(
+            raw.get("lastTimestamp") or raw.get("eventTime") or metadata["creationTimestamp"]
+        )
+
+    return str(max(events, key=time).get("message", "")) if events else None
+
+
+def refusal(workloads: list[Raw]) -> str | None:
+    """Return why Kueue does not admit a Job, in its words; None where it does not say."""
+    for workload in workloads:
+        for condition in (workload.get("status") or {}).get("conditions") or ():
+            if condition["type"] == "QuotaReserved" and condition["status"] == "False":
+                return str(condition.get("message") or "") or None
+    return None

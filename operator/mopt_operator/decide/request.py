@@ -1,0 +1,98 @@
+"""What a resource asks for, with the administrator's defaults filled in. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_api.status import ConditionType, ModelOptimizationStatus
+
+from ..config.quantities import target_fault
+from ..config.settings import DEFAULT_PROFILE, Settings
+from ..objects import Resource
+from .conditions import is_true
+from .work import targets_of
+
+
+class InvalidRequest(ValueError):
+    """The resource asks for something that cannot be carried out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid resource."""
+
+    spec: ModelOptimizationSpec
+    output: Output
+    targets: tuple[Target, ...]
+
+
+def read_request(resource: Resource, settings: Settings) -> Request:
+    """Return what a resource asks for.
+
+    Raises:
+        InvalidRequest: A field is wrong; the message names it.
+    """
+    try:
+        spec = ModelOptimizationSpec.model_validate(resource.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in ("spec", *first["loc"]))
+        raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
+    output = spec.output or settings.default_output
+    if output is None:
+        raise InvalidRequest("spec.output is missing and the administrator set no defaultOutput")
+    targets = targets_of(spec)
+    for target in targets:
+        profile = target.profile or DEFAULT_PROFILE
+        if profile not in settings.profiles:
+            known = ", ".join(sorted(settings.profiles))
+            raise InvalidRequest(
+                f"spec.targets: {target.name} names the profile {profile}; there are: {known}"
+            )
+        offered = settings.profiles[profile].resources
+        if target.resources and (fault := target_fault(target.resources, offered)):
+            raise InvalidRequest(f"spec.targets: {target.name}: resources.{fault}")
+    return Request(spec, output, tuple(targets))
+
+
+def read_status(resource: Resource) -> ModelOptimizationStatus:
+    """Return the status as it is; an empty one where another version's cannot be read."""
+    try:
+        return ModelOptimizationStatus.model_validate(resource.status)
+    except ValidationError:
+        return ModelOptimizationStatus()
+
+
+def is_suspended(resource: Resource) -> bool:
+    """Tell whether the user wants no Jobs; also of a spec that is not valid."""
+    execution = resource.spec.get("execution")
+    return isinstance(execution, dict) and execution.get("suspend") is True
+
+
+def speaks_of_this_run(status: ModelOptimizationStatus, resource: Resource) -> bool:
+    """Tell whether a status is about the current spec and the current request to run again."""
+    return (
+        status.observed_generation == resource.generation
+        and status.last_handled_reconcile_at == resource.requested_at
+    )
+
+
+def is_refusal(status: ModelOptimizationStatus) -> bool:
+    """Tell whether the operator or the API server refused what is asked for.
+
+    A refusal has no progress. It is judged anew each time, since the administrator's settings may
+    have changed, and what status holds beside it is from earlier.
+    """
+    return is_true(status, ConditionType.STALLED) and status.progress is None
+
+
+def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
+    """Tell whether the run is over and recorded: no Job is needed any more, whatever is there."""
+    if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
+        return False
+    if is_true(status, ConditionType.READY):
+        return True
+    return is_true(status, ConditionType.STALLED) and not is_refusal(status)

@@ -1,0 +1,288 @@
+"""The units of work of a resource, one Job each, and their deterministic names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mopt_api.plan import (
+    DEFAULT_TARGET,
+    Credentials,
+    JobPlan,
+    MeasurePlan,
+    ReportPlan,
+    Stage,
+    measure_plan,
+    prepare_plan,
+    report_plan,
+)
+from mopt_api.result import SourceInfo
+from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
+
+from ..config.quantities import target_resources
+from ..config.settings import DEFAULT_PROFILE, Profile, Settings
+from ..objects import Resource
+
+MAX_NAME = 63  # of a Job: its Pods carry it as a label value
+_NAME_PART = 38
+_DIGITS = 10
+# Reads one JSON file and writes another.
+_REPORT_RESOURCES = Resources(
+    requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"}
+)
+# Jobs for one piece of work whose results got lost before they were recorded.
+MAX_ATTEMPTS = 4
+_ANY_DIGEST = f"sha256:{'0' * 64}"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one Job does and where, before it has a name.
+
+    Attributes:
+        target: Name of the target; empty for the prepare stage.
+        node_selector: The profile's, with the target's on top.
+        secrets: Name of the Secret behind each role's store credentials.
+        deadline_seconds: Longest run of one Pod.
+        retries: Of the Job, after a fault that a retry may cure.
+        queue: Kueue's LocalQueue; None for none.
+        source: What the preparation found the model to be, where it is known. No part of the Job's
+            identity: it fills in resources that nobody gave, and outlives the preparation's Pod.
+        measured_by: Optimizer image behind the figures of a report Job.
+        basis: What those figures were measured for: no other run may take the Job for its own.
+    """
+
+    plan: JobPlan
+    target: str
+    profile: Profile
+    node_selector: Mapping[str, str]
+    resources: Resources
+    secrets: Mapping[Credentials, str]
+    deadline_seconds: int
+    retries: int
+    queue: str | None = None
+    source: SourceInfo | None = None
+    measured_by: str | None = None
+    basis: str = ""
+
+    @property
+    def stage(self) -> Stage:
+        return self.plan.stage
+
+    @property
+    def prepared(self) -> str | None:
+        """Return the digest that a measurement starts from."""
+        return self.plan.prepared if isinstance(self.plan, MeasurePlan) else None
+
+    @property
+    def result(self) -> str | None:
+        """Return the digest of the result.json that a report starts from."""
+        return self.plan.result if isinstance(self.plan, ReportPlan) else None
+
+    def plan_json(self) -> str:
+        """Return what MOPT_PLAN holds: the same bytes for the same plan."""
+        return json.dumps(self.plan.to_api(), sort_keys=True, separators=(",", ":"))
+
+
+def targets_of(spec: ModelOptimizationSpec) -> list[Target]:
+    """Return the targets asked for; one named default where none is named."""
+    return spec.targets or [Target(name=DEFAULT_TARGET)]
+
+
+def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[Credentials, str]:
+    """Return the Secret of each role that a stage needs; the output's is the default."""
+    fallback = output.credentials_secret_ref
+    if stage is Stage.REPORT:
+        return {Credentials.OUTPUT: fallback.name} if fallback else {}
+    named = {Credentials.MODEL: spec.model.credentials_secret_ref}
+    data, role = (
+        (spec.data.calibration, Credentials.CALIBRATION)
+        if stage is Stage.PREPARE
+        else (spec.data.evaluation, Credentials.EVALUATION)
+    )
+    if data is not None:
+        named[role] = data.credentials_secret_ref
+    named[Credentials.OUTPUT] = fallback
+    return {role: chosen.name for role, ref in named.items() if (chosen := ref or fallback)}
+
+
+def profile_of(target: Target, settings: Settings) -> Profile:
+    """Return a target's profile, which is one of the settings'."""
+    return settings.profiles[target.profile or DEFAULT_PROFILE]
+
+
+def _measure_plan(
+    spec: ModelOptimizationSpec, output: Output, target: Target, profile: Profile, prepared: str
+) -> MeasurePlan:
+    return measure_plan(
+        spec,
+        target=target.name,
+        prepared=prepared,
+        output_uri=output.uri,
+        kind=profile.kind,
+        compute_capabilities=profile.compute_capabilities,
+    )
+
+
+def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> Work:
+    """Return the preparation of a resource, for all of its targets."""
+    profile = settings.profiles[DEFAULT_PROFILE]
+    kinds = {profile_of(target, settings).kind for target in targets_of(spec)}
+    return Work(
+        plan=prepare_plan(spec, output.uri, kinds=kinds),
+        target="",
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=profile.resources,
+        secrets=_secrets(spec, output, Stage.PREPARE),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
+    )
+
+
+def measure_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    prepared: str,
+    source: SourceInfo | None = None,
+) -> Work:
+    """Return the measurement on one target.
+
+    Args:
+        target: Its profile is one of settings.profiles.
+        prepared: Digest of the preparation's manifest.
+        source: See Work.
+    """
+    profile = profile_of(target, settings)
+    return Work(
+        plan=_measure_plan(spec, output, target, profile, prepared),
+        target=target.name,
+        profile=profile,
+        node_selector={**profile.node_selector, **target.node_selector},
+        resources=target_resources(target.resources, profile.resources),
+        secrets=_secrets(spec, output, Stage.MEASURE),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=target.queue_name or spec.execution.queue_name,
+        source=source,
+    )
+
+
+def report_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    result: str,
+    measured_by: str | None,
+    basis: str,
+) -> Work:
+    """Return the new judgement of a measurement that is in the store.
+
+    Args:
+        result: Digest of the measurement's result.json.
+        measured_by: See Work.
+        basis: What the figures were measured for, see measurement_key.
+    """
+    profile = settings.profiles[DEFAULT_PROFILE]
+    return Work(
+        plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
+        target=target.name,
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=_REPORT_RESOURCES,
+        secrets=_secrets(spec, output, Stage.REPORT),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
+        measured_by=measured_by,
+        basis=basis,
+    )
+
+
+def measurement_key(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    resource: Resource,
+    *,
+    target: Target,
+) -> str:
+    """Return what a target's figures depend on, in 16 hex digits.
+
+    Gates and objective are no part of it: they judge the same figures; but gates are where INT8
+    variants are made to hold them. Neither is the optimizer image: older figures stay until the
+    administrator has them measured again.
+    """
+    profile = profile_of(target, settings)
+    measured = _measure_plan(spec, output, target, profile, _ANY_DIGEST).to_api()
+    for judging in ("prepared", "quality", "objective"):
+        del measured[judging]
+    # Other targets' variants are none of its own.
+    prepared = prepare_plan(spec, output.uri, kinds=(profile.kind,)).to_api()
+    identity = {
+        "calibration": prepared.get("calibration"),
+        "shapedBy": prepared["quality"],
+        "measure": measured,
+        "nodeSelector": {**profile.node_selector, **target.node_selector},
+        "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],
+        "runtimeClassName": profile.runtime_class_name,
+        "resources": target_resources(target.resources, profile.resources).to_api(),
+        "requestedAt": resource.requested_at,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def judging_key(spec: ModelOptimizationSpec) -> str:
+    """Return what selects among a target's figures, in 16 hex digits: gates and objective."""
+    gates = [gate.to_api() for gate in spec.quality]
+    text = json.dumps([gates, spec.objective.to_api()], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _identity(work: Work, resource: Resource, settings: Settings) -> dict[str, Any]:
+    """Return all that makes a Job another Job, but the attempt."""
+    return {
+        "uid": resource.uid,
+        "stage": work.stage,
+        "target": work.target,
+        "plan": work.plan_json(),
+        "profile": work.profile.to_api(),
+        "nodeSelector": dict(work.node_selector),
+        "resources": work.resources.to_api(),
+        "secrets": dict(work.secrets),
+        "deadline": work.deadline_seconds,
+        "retries": work.retries,
+        "queue": work.queue,
+        "basis": work.basis,
+        "requestedAt": resource.requested_at,
+        "image": settings.image_of(work.profile),
+    }
+
+
+def job_names(work: Work, resource: Resource, settings: Settings) -> tuple[str, ...]:
+    """Return the names of the Jobs of all attempts: DNS labels of at most 63 characters.
+
+    The same work of the same resource has the same name, so that creating it twice is refused
+    by the API server. The attempt is 0, or one more for each Job whose result was lost before it
+    was recorded.
+    """
+    identity = _identity(work, resource, settings)
+    name = resource.name.replace(".", "-")[:_NAME_PART].rstrip("-")
+    room = MAX_NAME - len(name) - _DIGITS - 2
+    part = (work.target or work.stage.lower())[:room].rstrip("-")
+
+    def named(attempt: int) -> str:
+        text = json.dumps(identity | {"attempt": attempt}, sort_keys=True)
+        return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+    return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))
