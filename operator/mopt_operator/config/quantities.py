@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import string
+from fractions import Fraction
 
 from mopt_api.spec import Resources
 
-_SUFFIXES = {
-    "m": Decimal("0.001"),
-    "k": Decimal(10**3),
-    "K": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
+# kubernetes.utils.parse_quantity is not used: its package reads the environment and the network,
+# which no decision may, and it takes 1K, which the API server refuses.
+_SCALES = {
+    "": Fraction(1),
+    **{letter: Fraction(1, 1000**power) for power, letter in enumerate("mun", 1)},
+    **{letter: Fraction(1000**power) for power, letter in enumerate("kMGTPE", 1)},
+    **{f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTPE", 1)},
 }
 _MIB = 2**20
 # Interpreter, torch and a runtime, before any model is open.
@@ -31,11 +28,16 @@ GPU_DOMAIN = "nvidia.com/"
 CPU_REQUEST, CPU_LIMIT = "1", "2"
 
 
-def amount(quantity: int | str) -> Decimal:
-    """Return a quantity as a number: "2Gi" is 2147483648, "500m" is 0.5."""
+def amount(quantity: int | str) -> Fraction:
+    """Return a quantity as an exact number: "2Gi" is 2147483648, "500m" is 1/2, "1e3" is 1000.
+
+    Args:
+        quantity: As the API's pattern admits it.
+    """
     text = str(quantity)
-    digits = text.rstrip("".join({char for suffix in _SUFFIXES for char in suffix}))
-    return Decimal(digits) * _SUFFIXES.get(text[len(digits) :], Decimal(1))
+    # What is left may end in an exponent: 1e3. A bare E is the suffix exa.
+    number = text.rstrip(string.ascii_letters)
+    return Fraction(number) * _SCALES[text[len(number) :]]
 
 
 def resources_fault(resources: Resources) -> str | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from kubernetes.utils import parse_quantity
+from pydantic import ValidationError
 
 from mopt_api.spec import Resources
 from mopt_operator.config.quantities import (
@@ -20,20 +25,36 @@ from mopt_operator.config.quantities import (
 GIB = 2**30
 
 
+# As many digits as the client computes without rounding.
+NUMBERS = r"[0-9]{1,6}(\.[0-9]{1,3})?"
+SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+EXPONENTS = ("e3", "E3", "e+03", "E-2", "e0")
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, *EXPONENTS])
+@examples(deadline=None, max_examples=20)
+@given(number=st.from_regex(NUMBERS, fullmatch=True))
+def test_amount_is_that_of_the_kubernetes_client(number: str, suffix: str) -> None:
+    quantity = number + suffix
+    assert Resources(limits={"memory": quantity}).limits == {"memory": quantity}
+    assert amount(quantity) == Fraction(parse_quantity(quantity))
+
+
 @pytest.mark.parametrize(
     ("quantity", "number"),
-    [
-        (2, 2),
-        ("2", 2),
-        ("0.5", "0.5"),
-        ("500m", "0.5"),
-        ("1k", 1000),
-        ("2Ki", 2048),
-        ("1.5Gi", 1.5 * GIB),
-    ],
+    [(2, 2), ("500m", Fraction(1, 2)), ("1.5Gi", 1.5 * GIB), ("1E", 10**18), ("1E3", 1000)],
 )
-def test_amount(quantity: int | str, number: Any) -> None:
-    assert amount(quantity) == Decimal(number)
+def test_amount(quantity: int | str, number: float | Fraction) -> None:
+    assert amount(quantity) == number
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    ["1K", "2ki", "1ni", "1mi", "1Mb", "1e", "1e3k", "e3", "", "1 Gi", "-1", " 1", "1e999", -1],
+)
+def test_what_kubernetes_does_not_know_is_refused(quantity: int | str) -> None:
+    with pytest.raises(ValidationError, match=r"limits\.memory"):
+        Resources(limits={"memory": quantity})
 
 
 @pytest.mark.parametrize(
