@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
 from mopt_api.result import SourceInfo
+
+from .times import parse_time
 
 Raw = Mapping[str, Any]
 
@@ -149,9 +151,20 @@ class Snapshot:
         return sorted(own, key=lambda pod: (pod.created, pod.name))
 
 
-def parse_time(text: str) -> datetime:
-    """Return the time that an API object's field holds; always with a time zone."""
-    return datetime.fromisoformat(text)
+class Ready(NamedTuple):
+    """What the Ready condition of a ModelOptimization says."""
+
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+
+
+def ready_condition(status: Raw) -> Ready:
+    """Return the Ready condition of a status; Unknown before the first decision."""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Ready":
+            return Ready(condition["status"], condition["reason"], condition["message"])
+    return Ready()
 
 
 def _controller(metadata: Raw) -> Raw:

@@ -15,12 +15,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
 from ..errors import Conflict, NotFound, OperatorError
 from ..objects import Raw
+from ..times import micro_timestamp, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +95,6 @@ def observe_lease(raw: Raw) -> Lease:
     )
 
 
-def _micro_time(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def claimed(lease: Lease | None, identity: str, now: datetime) -> dict[str, Any]:
     """Return the spec of a lease that a candidate holds from now on, or still."""
     mine = lease is not None and lease.holder == identity
@@ -106,14 +103,10 @@ def claimed(lease: Lease | None, identity: str, now: datetime) -> dict[str, Any]
     return {
         "holderIdentity": identity,
         "leaseDurationSeconds": DURATION_SECONDS,
-        "acquireTime": acquired or _micro_time(now),
-        "renewTime": _micro_time(now),
+        "acquireTime": acquired or micro_timestamp(now),
+        "renewTime": micro_timestamp(now),
         "leaseTransitions": transitions,
     }
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Election:

@@ -9,7 +9,9 @@ from datetime import datetime
 from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, ModelOptimizationStatus
 
-MAX_MESSAGE = 2048
+from ..times import timestamp
+
+MAX_CONDITION_MESSAGE = 2048
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,6 @@ class Verdict:
     stalled: bool = False
 
 
-def timestamp(time: datetime) -> str:
-    """Return a time as the API writes it, in whole seconds of UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def conditions(
     verdict: Verdict, previous: Sequence[Condition], *, generation: int, now: datetime
 ) -> list[Condition]:
@@ -53,7 +50,7 @@ def conditions(
             type=kind,
             status=status,
             reason=reason,
-            message=verdict.message[:MAX_MESSAGE],
+            message=verdict.message[:MAX_CONDITION_MESSAGE],
             observed_generation=generation,
             last_transition_time=before.last_transition_time
             if before is not None and unchanged

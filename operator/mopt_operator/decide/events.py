@@ -9,11 +9,11 @@ from typing import Any
 
 from mopt_api.base import API_VERSION, KIND
 
-from ..objects import Resource
-from .conditions import timestamp
+from ..objects import Resource, ready_condition
+from ..times import timestamp
 
 COMPONENT = "mopt-operator"
-MAX_MESSAGE = 1024
+MAX_EVENT_MESSAGE = 1024
 
 
 def event(
@@ -37,7 +37,7 @@ def event(
             "uid": resource.uid,
         },
         "reason": reason,
-        "message": message[:MAX_MESSAGE],
+        "message": message[:MAX_EVENT_MESSAGE],
         "type": "Normal" if normal else "Warning",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
@@ -47,19 +47,12 @@ def event(
     }
 
 
-def _ready(status: Mapping[str, Any]) -> tuple[str, str, str]:
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "Ready":
-            return condition["status"], condition["reason"], condition["message"]
-    return "", "", ""
-
-
 def step_event(
     resource: Resource, status: Mapping[str, Any], now: datetime
 ) -> dict[str, Any] | None:
     """Return the Event for a new status; None where Ready says the same for the same reason."""
-    before, after = _ready(resource.status), _ready(status)
-    if before[:2] == after[:2]:
+    before, after = ready_condition(resource.status), ready_condition(status)
+    if (before.status, before.reason) == (after.status, after.reason):
         return None
-    ready, reason, message = after
-    return event(resource, reason=reason, message=message, normal=ready != "False", now=now)
+    normal = after.status != "False"
+    return event(resource, reason=after.reason, message=after.message, normal=normal, now=now)

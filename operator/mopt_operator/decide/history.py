@@ -10,7 +10,8 @@ from mopt_api.status import Condition, ConditionType, SelectionRecord, TargetSta
 
 from ..config.settings import DEFAULT_PROFILE, Settings
 from ..objects import Resource
-from .conditions import timestamp
+from ..times import timestamp
+from .conditions import MAX_CONDITION_MESSAGE
 from .status import winner
 
 PER_TARGET = 3
@@ -98,7 +99,7 @@ def outdated_condition(
         type=ConditionType.OUTDATED,
         status="True",
         reason=Reason.OLDER_OPTIMIZER,
-        message=message[:2048],
+        message=message[:MAX_CONDITION_MESSAGE],
         observed_generation=resource.generation,
         last_transition_time=before.last_transition_time if before else timestamp(now),
     )

@@ -23,7 +23,7 @@ from ..objects import (
     MANAGED_BY,
     Resource,
 )
-from .work import Work, job_names
+from .work import WorkItem, job_names
 
 Manifest = dict[str, Any]
 
@@ -39,19 +39,19 @@ def _variable(name: str, value: str) -> Manifest:
     return {"name": name, "value": value}
 
 
-def _told_by_the_pod(name: str, path: str) -> Manifest:
+def _from_field_ref(name: str, path: str) -> Manifest:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _environment(work: Work, resource: Resource) -> list[Manifest]:
+def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
     """Return the container's variables: the plan, writable places, the stores' credentials."""
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
         _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
-        _told_by_the_pod("MOPT_NODE_NAME", "spec.nodeName"),
-        # What Pods of one Job have in common: they tell each other what was at work.
-        _told_by_the_pod("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
+        _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
+        # Shared by the Pods of one Job: each records here what it was doing, for the next one.
+        _from_field_ref("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
         # The user has no entry in /etc/passwd and the root is read-only: without these, torch
         # and others fail at import.
         _variable("HOME", "/tmp"),  # noqa: S108
@@ -68,13 +68,13 @@ def _environment(work: Work, resource: Resource) -> list[Manifest]:
     return variables
 
 
-def _resources(work: Work) -> Manifest:
+def _resources(work: WorkItem) -> Manifest:
     """Return what the target or its profile asks for, else what the model needs."""
     size = work.source.size_bytes if work.source else None
     return completed(work.resources, size).to_api()
 
 
-def _container(work: Work, resource: Resource, settings: Settings) -> Manifest:
+def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
     return {
         "name": CONTAINER,
         "image": settings.image_of(work.profile),
@@ -95,7 +95,7 @@ def _container(work: Work, resource: Resource, settings: Settings) -> Manifest:
     }
 
 
-def _pod_spec(work: Work, resource: Resource, settings: Settings) -> Manifest:
+def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
     profile = work.profile
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -159,29 +159,15 @@ def _alone_among_measurements() -> Manifest:
     }
 
 
-def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: int = 0) -> Manifest:
+def build_job(
+    work: WorkItem, resource: Resource, settings: Settings, *, attempt: int = 0
+) -> Manifest:
     """Return the manifest of the Job that does a piece of work.
 
     Args:
         attempt: See job_names.
     """
-    labels = {
-        LABEL_MANAGED_BY: MANAGED_BY,
-        LABEL_NAME: resource.name,
-        LABEL_UID: resource.uid,
-        LABEL_STAGE: work.stage.lower(),
-    }
-    if work.target:
-        labels[LABEL_TARGET] = work.target
-    optional = {
-        ANNOTATION_PREPARED: work.prepared,
-        ANNOTATION_RESULT: work.result,
-        ANNOTATION_MEASURED_BY: work.measured_by,
-        ANNOTATION_SOURCE: work.source
-        and work.source.model_dump_json(by_alias=True, exclude_none=True),
-    }
-    annotations = {ANNOTATION_GENERATION: str(resource.generation)}
-    annotations |= {key: value for key, value in optional.items() if value}
+    labels = _labels(work, resource)
     # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it
     # would make Kueue count them a second time.
     queued = {LABEL_QUEUE: work.queue} if work.queue else {}
@@ -192,37 +178,66 @@ def build_job(work: Work, resource: Resource, settings: Settings, *, attempt: in
             "name": job_names(work, resource, settings)[attempt],
             "namespace": resource.namespace,
             "labels": labels | queued,
-            "annotations": annotations,
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": KIND,
-                    "name": resource.name,
-                    "uid": resource.uid,
-                    "controller": True,
-                    # True would need a permission on the resource's finalizers.
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "annotations": _annotations(work, resource),
+            "ownerReferences": [_owner(resource)],
         },
         "spec": {
             "backoffLimit": work.retries,
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": CONTAINER,
-                            "operator": "In",
-                            "values": PERMANENT_EXIT_CODES,
-                        },
-                    },
-                ]
-            },
+            "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": _pod_spec(work, resource, settings),
             },
         },
     }
+
+
+def _labels(work: WorkItem, resource: Resource) -> dict[str, str]:
+    labels = {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_NAME: resource.name,
+        LABEL_UID: resource.uid,
+        LABEL_STAGE: work.stage.lower(),
+    }
+    if work.target:
+        labels[LABEL_TARGET] = work.target
+    return labels
+
+
+def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
+    source = work.source.model_dump_json(by_alias=True, exclude_none=True) if work.source else None
+    optional = {
+        ANNOTATION_PREPARED: work.prepared,
+        ANNOTATION_RESULT: work.result,
+        ANNOTATION_MEASURED_BY: work.measured_by,
+        ANNOTATION_SOURCE: source,
+    }
+    annotations = {ANNOTATION_GENERATION: str(resource.generation)}
+    return annotations | {key: value for key, value in optional.items() if value}
+
+
+def _owner(resource: Resource) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": resource.name,
+        "uid": resource.uid,
+        "controller": True,
+        # True would need a permission on the resource's finalizers.
+        "blockOwnerDeletion": False,
+    }
+
+
+def _failure_rules() -> list[Manifest]:
+    """Return which ends of a Pod count: evictions do not, and some faults are final at once."""
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": CONTAINER,
+                "operator": "In",
+                "values": PERMANENT_EXIT_CODES,
+            },
+        },
+    ]

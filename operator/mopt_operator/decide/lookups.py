@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..objects import Job, Raw, Snapshot, parse_time
+from ..objects import Job, Raw, Snapshot
+from ..times import parse_time
 
 # The watch of Pods may be that much behind the watch of Jobs, and Kueue behind its webhook.
 YOUNG_SECONDS = 2.0

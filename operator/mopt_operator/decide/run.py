@@ -1,58 +1,55 @@
-"""The current run of a valid resource: which results are there, which Jobs get the others. Pure."""
+"""The current run of a valid resource: its Jobs, stage by stage, and what is to be done. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mopt_api.plan import Stage
 from mopt_api.result import SourceInfo
 from mopt_api.spec import Target
-from mopt_api.status import Measurement, ModelOptimizationStatus, Progress, TargetStatus
+from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
 from mopt_api.termination import MeasureSummary, PrepareSummary
 
-from ..config.settings import OnUpgrade, Settings
+from ..config.settings import Settings
 from ..objects import Job, Snapshot
-from .conditions import Verdict, timestamp
-from .history import is_outdated
-from .jobs import build_job
+from ..times import timestamp
+from .catalog import Catalog, NamedItem
+from .conditions import Verdict
+from .jobs import Manifest, build_job
 from .plan import Plan, changed_status
-from .rejudge import measured_ranges, measures_all, reselected, shows_point
-from .request import Request, is_refusal, speaks_of_this_run
-from .status import summary_of, target_status
+from .request import Request
+from .results import Results
+from .status import summary_of
 from .track import Track, follow
 from .verdict import PREPARATION, judge
-from .work import (
-    Work,
-    job_names,
-    judging_key,
-    measure_work,
-    measurement_key,
-    prepare_work,
-    profile_of,
-    report_work,
-)
+from .work import WorkItem
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Stages:
     """What is known of each stage.
 
     Attributes:
         results: Targets with a result, by name.
-        tracks: Work on the others.
-        todo: What the tracks do, by the same names.
+        source: The model file, where it is known.
         stage: The first of the stages that the tracks are in.
+        tracks: Work on the other targets; the preparation's key is PREPARATION.
+        todo: What the tracks do, by the same names.
         keep: Names of Jobs that are part of this run.
     """
 
-    results: Mapping[str, TargetStatus]
-    tracks: Mapping[str, Track]
-    todo: Mapping[str, Work]
-    stage: Stage
+    results: dict[str, TargetStatus]
     source: SourceInfo | None
-    keep: frozenset[str]
+    stage: Stage = Stage.REPORT
+    tracks: dict[str, Track] = field(default_factory=dict)
+    todo: dict[str, WorkItem] = field(default_factory=dict)
+    keep: set[str] = field(default_factory=set)
+
+    def add(self, name: str, work: NamedItem, track: Track) -> None:
+        """Add work that is not done."""
+        self.tracks[name], self.todo[name] = track, work.item
 
 
 class Run:
@@ -67,48 +64,35 @@ class Run:
         settings: Settings,
     ) -> None:
         self._request = request
+        self._status = status
         self._snapshot = snapshot
         self._resource = snapshot.resource
         self._now = now
         self._settings = settings
-        self._status = status
-        # What an earlier run found is this one's only as far as its figures can be judged anew.
-        self._is_this_run = speaks_of_this_run(self._status, self._resource) and not is_refusal(
-            self._status
-        )
-        rerun = settings.on_upgrade is OnUpgrade.RERUN and not request.spec.execution.suspend
-        self._before = {
-            target.name: target
-            for target in self._status.targets
-            if not (rerun and is_outdated(target, self._resource, settings))
-        }
+        self._catalog = Catalog(request, self._resource, settings)
+        self._results = Results(request, self._catalog, status, self._resource, settings)
 
     def plan(self) -> Plan:
         """Return what is to be done."""
-        found = self._find()
-        targets = [found.results[t.name] for t in self._request.targets if t.name in found.results]
-        verdict = judge(self._request, targets, found.tracks, found.stage)
+        stages = self._stages()
+        results = stages.results
+        targets = [results[t.name] for t in self._request.targets if t.name in results]
+        verdict = judge(self._request, targets, stages.tracks, stages.stage)
         suspended = verdict.ready is None and verdict.work is None
         status = ModelOptimizationStatus(
-            source=found.source,
+            source=stages.source,
             summary=summary_of(targets, len(self._request.targets), self._request.spec.quality),
             targets=targets,
-            progress=None if suspended else self._progress(verdict, targets, found),
+            progress=None if suspended else self._progress(verdict, len(targets), stages),
         )
-        waits = [t.requeue_after for t in found.tracks.values() if t.requeue_after is not None]
+        waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
         return Plan(
-            create=()
-            if suspended
-            else tuple(
-                build_job(found.todo[name], self._resource, self._settings, attempt=track.create)
-                for name, track in found.tracks.items()
-                if track.create is not None
-            ),
+            create=() if suspended else self._to_create(stages),
             delete=tuple(
                 job
                 for job in self._snapshot.jobs
                 if not job.deleting
-                and (job.name not in found.keep or (suspended and not job.finished))
+                and (job.name not in stages.keep or (suspended and not job.finished))
             ),
             status=changed_status(
                 self._resource, self._status, verdict, status, self._settings, self._now
@@ -116,178 +100,111 @@ class Run:
             requeue_after=None if suspended else min(waits, default=None),
         )
 
-    def _find(self) -> _Stages:
-        results = self._recorded()
-        reports = {
-            target.name: work
-            for target in self._request.targets
-            if target.name not in results and (work := self._report(target)) is not None
-        }
-        tracks = {name: self._follow(work, _measures(name)) for name, work in reports.items()}
-        for name, track in tracks.items():
-            if isinstance(track.outcome, MeasureSummary):
-                results[name] = self._result(track, track.outcome, self._source(None))
+    def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
+        return tuple(
+            build_job(stages.todo[name], self._resource, self._settings, attempt=track.create)
+            for name, track in stages.tracks.items()
+            if track.create is not None
+        )
+
+    def _stages(self) -> _Stages:
+        """Follow the work of each stage that is needed."""
+        stages = _Stages(self._results.recorded(), self._results.source)
+        self._follow_reports(stages)
         # A result that cannot be judged anew is measured anew.
-        judging = {n: t for n, t in tracks.items() if n not in results and not t.over}
-        rest = [t for t in self._request.targets if t.name not in results and t.name not in judging]
-        keep = {name for work in reports.values() for name in self._names(work)}
-        todo, stage = {name: reports[name] for name in judging}, Stage.REPORT
-        source, working = self._source(None), dict(judging)
-
-        preparation = prepare_work(self._request.spec, self._request.output, self._settings)
-        keep |= set(self._names(preparation))
+        rest = [
+            target
+            for target in self._request.targets
+            if target.name not in stages.results and target.name not in stages.tracks
+        ]
+        preparation = self._catalog.preparation()
+        stages.keep.update(preparation.names)
         if rest:
-            prepare = self._follow(preparation, lambda s: isinstance(s, PrepareSummary))
-            prepared: str | None
-            if isinstance(prepare.outcome, PrepareSummary):
-                source, prepared = prepare.outcome.source, prepare.outcome.result
-            else:
-                before = self._prepared_before()
-                prepared = before.prepared if before else None
-                source = source or (before.source if before else None)
-            stage = Stage.PREPARE if prepared is None else Stage.MEASURE
-            if prepared is None:
-                working[PREPARATION], todo[PREPARATION] = prepare, preparation
-            else:
-                for target in rest:
-                    name, work = target.name, self._measurement(target, prepared, source)
-                    track = self._follow(work, _measures(name))
-                    if isinstance(track.outcome, MeasureSummary):
-                        results[name] = self._result(track, track.outcome, source)
-                    else:
-                        working[name], todo[name] = track, work
-        prepared_from = {job.prepared for job in self._snapshot.jobs if job.prepared}
-        for target in self._request.targets:
-            for digest in prepared_from:
-                keep |= set(self._names(self._measurement(target, digest)))
-        return _Stages(results, working, todo, stage, source, frozenset(keep))
+            prepared = self._follow_preparation(stages, preparation)
+            if prepared is not None:
+                self._follow_measurements(stages, rest, prepared)
+        for digest in {job.prepared for job in self._snapshot.jobs if job.prepared}:
+            for measurement in self._catalog.measurements(digest):
+                stages.keep.update(measurement.names)
+        return stages
 
-    def _recorded(self) -> dict[str, TargetStatus]:
-        """Return the results that status holds, judged anew where gates or objective changed."""
-        spec = self._request.spec
-        found = {}
+    def _follow_reports(self, stages: _Stages) -> None:
         for target in self._request.targets:
-            before = self._before.get(target.name)
-            if before is None:
+            if target.name in stages.results or (report := self._report(target)) is None:
                 continue
-            judged: TargetStatus | None = before
-            if not self._is_this_run:
-                there = self._has_figures(target, before) and shows_point(before, spec)
-                judged = reselected(before, spec, judging_key(spec)) if there else None
-            if judged is not None:
-                found[target.name] = judged
-        return found
+            stages.keep.update(report.names)
+            track = self._follow(report, _measures(target.name))
+            if isinstance(track.outcome, MeasureSummary):
+                self._take(stages, track, track.outcome)
+            elif not track.over:
+                stages.add(target.name, report, track)
 
-    def _key(self, target: Target) -> str:
-        request = self._request
-        return measurement_key(
-            request.spec, request.output, self._settings, self._resource, target=target
-        )
-
-    def _has_figures(self, target: Target, before: TargetStatus) -> bool:
-        """Tell whether an earlier run measured all that this one asks for."""
-        known = before.measurement
-        return (
-            known is not None
-            and known.key == self._key(target)
-            and measures_all(known, self._request.spec)
-        )
-
-    def _report(self, target: Target) -> Work | None:
+    def _report(self, target: Target) -> NamedItem | None:
         """Return the work that selects anew from a result in the store, where there is one."""
-        before = self._before.get(target.name)
-        if not self._is_this_run and before is not None and self._has_figures(target, before):
-            return self._report_of(target, before.report.digest, before.optimizer)
+        if before := self._results.earlier(target):
+            return self._catalog.report(target, before.report.digest, before.optimizer)
         # Once its Job is there, status speaks of this run and does not hold the result any more.
         for job in self._snapshot.jobs:
             if job.result is not None and not job.deleting:
-                work = self._report_of(target, job.result, job.measured_by)
-                if job.name in self._names(work):
-                    return work
+                report = self._catalog.report(target, job.result, job.measured_by)
+                if job.name in report.names:
+                    return report
         return None
 
-    def _report_of(self, target: Target, result: str, measured_by: str | None) -> Work:
-        return report_work(
-            self._request.spec,
-            self._request.output,
-            self._settings,
-            target=target,
-            result=result,
-            measured_by=measured_by,
-            basis=self._key(target),
-        )
-
-    def _measurement(self, target: Target, prepared: str, source: SourceInfo | None = None) -> Work:
-        return measure_work(
-            self._request.spec,
-            self._request.output,
-            self._settings,
-            target=target,
-            prepared=prepared,
-            source=source,
-        )
-
-    def _names(self, work: Work) -> tuple[str, ...]:
-        """Return the names of the Jobs of all attempts."""
-        return job_names(work, self._resource, self._settings)
-
-    def _follow(self, work: Work, fits: Callable[[object], bool]) -> Track:
-        return follow(self._names(work), self._snapshot, self._now, fits)
-
-    def _source(self, found: SourceInfo | None) -> SourceInfo | None:
-        """Return what is known of the model file, also from an earlier run on the same file."""
-        before = self._status.source
-        if found is not None or before is None:
-            return found
-        same = before.sha256 == self._request.spec.model.sha256
-        return before if same else None
+    def _follow_preparation(self, stages: _Stages, preparation: NamedItem) -> str | None:
+        """Return the digest that measurements start from; None where it is not known yet."""
+        track = self._follow(preparation, lambda summary: isinstance(summary, PrepareSummary))
+        if isinstance(track.outcome, PrepareSummary):
+            stages.source = track.outcome.source
+            return track.outcome.result
+        if job := self._prepared_before():
+            stages.source = stages.source or job.source
+            return job.prepared
+        stages.stage = Stage.PREPARE
+        stages.add(PREPARATION, preparation, track)
+        return None
 
     def _prepared_before(self) -> Job | None:
         """Return a measurement of this run, where the preparation is gone: it knows the result."""
         for job in self._snapshot.jobs:
             if job.prepared is None or job.deleting:
                 continue
-            for target in self._request.targets:
-                if job.name in self._names(self._measurement(target, job.prepared)):
-                    return job
+            if any(job.name in item.names for item in self._catalog.measurements(job.prepared)):
+                return job
         return None
 
-    def _result(
-        self, track: Track, summary: MeasureSummary, source: SourceInfo | None
-    ) -> TargetStatus:
-        request = self._request
-        target = next(t for t in request.targets if t.name == summary.target)
-        return target_status(
-            summary,
-            request.spec,
-            output_uri=request.output.uri,
-            source=source,
-            optimizer=track.job.measured_by if track.job else None,
-            measurement=Measurement(
-                key=self._key(target),
-                data_ranges=measured_ranges(request.spec),
-                judged=judging_key(request.spec),
-            ),
-            compute_capabilities=profile_of(target, self._settings).compute_capabilities,
-        )
+    def _follow_measurements(self, stages: _Stages, targets: list[Target], prepared: str) -> None:
+        stages.stage = Stage.MEASURE
+        for target in targets:
+            measurement = self._catalog.measurement(target, prepared, stages.source)
+            track = self._follow(measurement, _measures(target.name))
+            if isinstance(track.outcome, MeasureSummary):
+                self._take(stages, track, track.outcome)
+            else:
+                stages.add(target.name, measurement, track)
 
-    def _progress(
-        self, verdict: Verdict, targets: list[TargetStatus], found: _Stages
-    ) -> Progress | None:
+    def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
+        measured_by = track.job.measured_by if track.job else None
+        stages.results[summary.target] = self._results.returned(summary, stages.source, measured_by)
+
+    def _follow(self, work: NamedItem, fits: Callable[[object], bool]) -> Track:
+        return follow(work.names, self._snapshot, self._now, fits)
+
+    def _progress(self, verdict: Verdict, done: int, stages: _Stages) -> Progress | None:
         """Return how far the Jobs are; how far they came, where the run failed."""
-        refused = any(track.over and track.job is None for track in found.tracks.values())
+        refused = any(track.over and track.job is None for track in stages.tracks.values())
         if verdict.ready or (verdict.stalled and refused):
             return None
-        before = self._status.progress if self._is_this_run else None
+        before = self._status.progress if self._results.is_this_run else None
         start = None
-        if before is not None and before.stage == found.stage:
+        if before is not None and before.stage == stages.stage:
             start = before.start_time
         if start is None:
-            jobs: list[Job] = [t.job for t in found.tracks.values() if t.job is not None]
+            jobs = [track.job for track in stages.tracks.values() if track.job is not None]
             start = timestamp(min(job.created for job in jobs)) if jobs else None
         return Progress(
-            stage=found.stage,
-            targets_done=len(targets),
+            stage=stages.stage,
+            targets_done=done,
             targets_total=len(self._request.targets),
             start_time=start,
         )

@@ -39,7 +39,7 @@ _ANY_DIGEST = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkItem:
     """What one Job does and where, before it has a name.
 
     Attributes:
@@ -127,11 +127,11 @@ def _measure_plan(
     )
 
 
-def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> Work:
+def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> WorkItem:
     """Return the preparation of a resource, for all of its targets."""
     profile = settings.profiles[DEFAULT_PROFILE]
     kinds = {profile_of(target, settings).kind for target in targets_of(spec)}
-    return Work(
+    return WorkItem(
         plan=prepare_plan(spec, output.uri, kinds=kinds),
         target="",
         profile=profile,
@@ -152,16 +152,16 @@ def measure_work(
     target: Target,
     prepared: str,
     source: SourceInfo | None = None,
-) -> Work:
+) -> WorkItem:
     """Return the measurement on one target.
 
     Args:
         target: Its profile is one of settings.profiles.
         prepared: Digest of the preparation's manifest.
-        source: See Work.
+        source: See WorkItem.
     """
     profile = profile_of(target, settings)
-    return Work(
+    return WorkItem(
         plan=_measure_plan(spec, output, target, profile, prepared),
         target=target.name,
         profile=profile,
@@ -184,16 +184,16 @@ def report_work(
     result: str,
     measured_by: str | None,
     basis: str,
-) -> Work:
+) -> WorkItem:
     """Return the new judgement of a measurement that is in the store.
 
     Args:
         result: Digest of the measurement's result.json.
-        measured_by: See Work.
+        measured_by: See WorkItem.
         basis: What the figures were measured for, see measurement_key.
     """
     profile = settings.profiles[DEFAULT_PROFILE]
-    return Work(
+    return WorkItem(
         plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
         target=target.name,
         profile=profile,
@@ -249,7 +249,7 @@ def judging_key(spec: ModelOptimizationSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _identity(work: Work, resource: Resource, settings: Settings) -> dict[str, Any]:
+def _identity(work: WorkItem, resource: Resource, settings: Settings) -> dict[str, Any]:
     """Return all that makes a Job another Job, but the attempt."""
     return {
         "uid": resource.uid,
@@ -269,7 +269,7 @@ def _identity(work: Work, resource: Resource, settings: Settings) -> dict[str, A
     }
 
 
-def job_names(work: Work, resource: Resource, settings: Settings) -> tuple[str, ...]:
+def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[str, ...]:
     """Return the names of the Jobs of all attempts: DNS labels of at most 63 characters.
 
     The same work of the same resource has the same name, so that creating it twice is refused

@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,15 +22,14 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from mopt_api.result import BASELINE
-
 from ..cluster.cache import Store
 from ..config.settings import Settings
-from ..objects import Job, Raw, Resource
+from ..decide.request import read_status
+from ..decide.status import winner
+from ..objects import Job, Resource, ready_condition
 from .queue import WorkQueue
 
-# Series by resource and target: beyond these many resources none are shown, which the gauge
-# mopt_resources_without_series tells.
+# Resources with series of their own; the gauge mopt_resources_without_series counts the others.
 MAX_RESOURCES = 1000
 _RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
@@ -45,21 +44,25 @@ def installed_version() -> str:
         return "source"
 
 
-def ready_condition(resource: Resource) -> tuple[str, str]:
-    """Return status and reason of Ready; Unknown before the first look."""
-    for condition in resource.status.get("conditions") or ():
-        if condition["type"] == "Ready":
-            return condition["status"], condition["reason"]
-    return "Unknown", ""
+class _Selected(NamedTuple):
+    """The figures of the form that is selected for a target."""
+
+    target: str
+    speedup: float | None
+    quality: tuple[tuple[str, float], ...]  # metric, worst value
 
 
-def selected_form(target: Raw) -> Raw | None:
-    """Return the selected variant of a target of status; None where nothing is selected."""
-    selected = target.get("selected")
-    if selected == BASELINE:
-        baseline: Raw | None = target.get("baseline")
-        return baseline
-    return next((v for v in target.get("variants") or () if v["name"] == selected), None)
+def _selected(resource: Resource) -> tuple[_Selected, ...]:
+    """Return the figures of each target for which a form is selected."""
+    return tuple(
+        _Selected(
+            target.name,
+            chosen.speedup,
+            tuple((quality.metric.value, quality.worst) for quality in chosen.quality),
+        )
+        for target in read_status(resource).targets
+        if (chosen := winner(target)) is not None
+    )
 
 
 class _StoreCollector(Collector):
@@ -68,6 +71,9 @@ class _StoreCollector(Collector):
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        # By UID: the resource's version and its figures. Parsing every status at each scrape
+        # would hold up the event loop.
+        self._known: dict[str, tuple[str, tuple[_Selected, ...]]] = {}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         resources = sorted(self._store.resources, key=lambda r: (r.namespace, r.name))
@@ -76,10 +82,14 @@ class _StoreCollector(Collector):
             "ModelOptimizations by the status and reason of their Ready condition.",
             labels=("ready", "reason"),
         )
-        for labels, count in sorted(Tally(map(ready_condition, resources)).items()):
+        counts = Tally(ready_condition(resource.status)[:2] for resource in resources)
+        for labels, count in sorted(counts.items()):
             states.add_metric(labels, count)
         yield states
-        yield from self._selected(resources)
+        yield from self._selections(resources)
+        yield from self._watches()
+
+    def _watches(self) -> Iterator[GaugeMetricFamily]:
         ages = GaugeMetricFamily(
             "mopt_watch_age_seconds",
             "Time since a watch last brought something; a quiet cluster brings nothing.",
@@ -98,7 +108,7 @@ class _StoreCollector(Collector):
             behind.add_metric((kind,), self._clock() - unseen.since if unseen else 0.0)
         yield behind
 
-    def _selected(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
+    def _selections(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
         speedups = GaugeMetricFamily(
             "mopt_selected_speedup_ratio",
             "Speedup of the selected form over the model as it came.",
@@ -109,16 +119,15 @@ class _StoreCollector(Collector):
             "Worst value of the selected form's quality, by metric.",
             labels=(*_BY_TARGET, "metric"),
         )
-        for resource in islice(resources, MAX_RESOURCES):
-            for target in resource.status.get("targets") or ():
-                chosen = selected_form(target)
-                if chosen is None:
-                    continue
-                labels = (resource.namespace, resource.name, target["name"])
-                if (speedup := chosen.get("speedup")) is not None:
-                    speedups.add_metric(labels, speedup)
-                for quality in chosen.get("quality") or ():
-                    qualities.add_metric((*labels, quality["metric"]), quality["worst"])
+        shown = resources[:MAX_RESOURCES]
+        self._known = {r.uid: (r.version, self._figures(r)) for r in shown}
+        for resource in shown:
+            for selected in self._known[resource.uid][1]:
+                labels = (resource.namespace, resource.name, selected.target)
+                if selected.speedup is not None:
+                    speedups.add_metric(labels, selected.speedup)
+                for metric, worst in selected.quality:
+                    qualities.add_metric((*labels, metric), worst)
         yield speedups
         yield qualities
         yield GaugeMetricFamily(
@@ -126,6 +135,10 @@ class _StoreCollector(Collector):
             f"Resources beyond the first {MAX_RESOURCES}, whose selection is not shown.",
             value=max(len(resources) - MAX_RESOURCES, 0),
         )
+
+    def _figures(self, resource: Resource) -> tuple[_Selected, ...]:
+        version, figures = self._known.get(resource.uid, ("", ()))
+        return figures if version == resource.version else _selected(resource)
 
 
 class Metrics:

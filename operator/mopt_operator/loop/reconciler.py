@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ..cluster.api import Cluster
@@ -16,14 +16,11 @@ from ..decide.events import event, step_event
 from ..decide.lookups import latest_message, podless, queued, refusal, unread
 from ..errors import Conflict, NotFound, OperatorError, Refused
 from ..objects import Job, Raw, Resource, Snapshot
+from ..times import utc_now
 from .metrics import Metrics
 from .queue import WorkQueue
 
 logger = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Reconciler:

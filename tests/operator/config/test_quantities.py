@@ -37,7 +37,7 @@ EXPONENTS = ("e3", "E3", "e+03", "E-2", "e0")
 def test_amount_is_that_of_the_kubernetes_client(number: str, suffix: str) -> None:
     quantity = number + suffix
     assert Resources(limits={"memory": quantity}).limits == {"memory": quantity}
-    assert amount(quantity) == Fraction(parse_quantity(quantity))
+    assert amount(quantity) == Fraction(parse_quantity(quantity))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(

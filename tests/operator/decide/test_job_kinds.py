@@ -12,7 +12,13 @@ from mopt_api.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job
-from mopt_operator.decide.work import Work, job_names, measure_work, measurement_key, prepare_work
+from mopt_operator.decide.work import (
+    WorkItem,
+    job_names,
+    measure_work,
+    measurement_key,
+    prepare_work,
+)
 from mopt_operator.objects import Resource
 
 OUTPUT = Output(uri="s3://out/sr")
@@ -54,12 +60,12 @@ def spec(*profiles: str, **fields: Any) -> ModelOptimizationSpec:
 
 def measuring(
     profile: str, asked: ModelOptimizationSpec | None = None, settings: Settings = SETTINGS
-) -> Work:
+) -> WorkItem:
     target = Target(name="t", profile=profile)
     return measure_work(asked or spec(), OUTPUT, settings, target=target, prepared=PREPARED)
 
 
-def pod(work: Work) -> dict[str, Any]:
+def pod(work: WorkItem) -> dict[str, Any]:
     found: dict[str, Any] = build_job(work, RESOURCE, SETTINGS)["spec"]["template"]["spec"]
     return found
 

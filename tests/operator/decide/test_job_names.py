@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mopt_api.plan import Credentials
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.config.settings import Profile, Settings
-from mopt_operator.decide.work import MAX_ATTEMPTS, Work, job_names, measure_work, prepare_work
+from mopt_operator.decide.work import MAX_ATTEMPTS, WorkItem, job_names, measure_work, prepare_work
 from mopt_operator.objects import Resource
 
 SPEC = ModelOptimizationSpec.model_validate(
@@ -38,7 +38,7 @@ resource_names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", fullmatch
 target_names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 
 
-def measurement(target: str = "default") -> Work:
+def measurement(target: str = "default") -> WorkItem:
     return measure_work(SPEC, OUTPUT, SETTINGS, target=Target(name=target), prepared=PREPARED)
 
 
@@ -63,7 +63,7 @@ def test_targets_never_share_a_name(targets: set[str]) -> None:
     assert len(names) == len(targets)
 
 
-CHANGES: dict[str, Callable[[], tuple[Work, Resource, Settings, int]]] = {
+CHANGES: dict[str, Callable[[], tuple[WorkItem, Resource, Settings, int]]] = {
     "uid": lambda: (measurement(), replace(RESOURCE, uid="other"), SETTINGS, 0),
     "request": lambda: (measurement(), replace(RESOURCE, requested_at="now"), SETTINGS, 0),
     "attempt": lambda: (measurement(), RESOURCE, SETTINGS, 1),
