@@ -3,10 +3,10 @@
 OperatorError
 ├── SettingsError    the configuration file cannot be used; the process ends
 ├── ApiError         the API server answered with an error
-│   ├── Conflict     409: somebody was faster; look again
+│   ├── Conflict     409: the object changed meanwhile; read it again
 │   ├── NotFound     404
-│   └── Refused      400, 403, 422: the object is not admitted; only a change helps
-└── Unreachable      no answer from the API server; a retry may help
+│   └── Refused      400, 403, 422: the API server rejected the object; only a change to it helps
+└── Unreachable      the API server did not answer; a retry may help
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SettingsError(OperatorError):
 
 
 class Unreachable(OperatorError):
-    """The API server gave no answer."""
+    """The API server did not answer."""
 
 
 class ApiError(OperatorError):
@@ -30,7 +30,7 @@ class ApiError(OperatorError):
     Attributes:
         status: HTTP status.
         reason: Machine-readable reason (metav1.Status), such as AlreadyExists.
-        message: The API server's words.
+        message: As the API server worded it.
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -49,7 +49,7 @@ class NotFound(ApiError):
 
 
 class Refused(ApiError):
-    """The API server does not admit the object."""
+    """The API server rejected the object."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {

@@ -1,4 +1,4 @@
-"""What the operator knows of the cluster, reduced to what decisions need."""
+"""The objects of the cluster, reduced to what decisions need. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Resource:
 
     Attributes:
         requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
-        deleting: Deletion has begun; nothing is to be done for it.
+        deleting: Its deletion has begun.
     """
 
     namespace: str
@@ -50,19 +50,19 @@ class Resource:
 
 @dataclass(frozen=True)
 class Job:
-    """A Job of ours.
+    """A Job that the operator created.
 
     Attributes:
         failed: Reason and message of the Failed condition, None while there is none.
         prepared: Digest that a measure Job starts from.
-        source: What the preparation before a measure Job found the model to be.
+        source: The model file, as the preparation before a measure Job described it.
         result: Digest of the result.json that a report Job starts from.
-        measured_by: Optimizer image behind that result; of other Jobs, their own.
-        expires: Has a ttlSecondsAfterFinished.
+        measured_by: Optimizer image behind that result; of other Jobs, the image that they run.
+        expires: It has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
-        ended: When it finished; None where it has not, or does not tell.
-        begun: Its controller has looked at it.
-        suspended: Its controller starts no Pods; Kueue does that while a Job is queued.
+        ended: When it finished; None where it has not, or does not say.
+        begun: The Job controller has begun it.
+        suspended: It starts no Pods; Kueue suspends a Job while it is queued.
     """
 
     namespace: str
@@ -101,13 +101,13 @@ class Termination:
 
 @dataclass(frozen=True)
 class Pod:
-    """A Pod of one of our Jobs.
+    """A Pod of one of those Jobs.
 
     Attributes:
-        reason: The Pod's own reason, such as DeadlineExceeded or Evicted.
-        waiting: Reason and message of the container that has not started.
-        unschedulable: The scheduler's words, None where it has not refused.
-        disrupted: Ended by something that is not its fault (DisruptionTarget).
+        reason: status.reason, such as DeadlineExceeded or Evicted.
+        waiting: Reason and message of the container, where it has not started.
+        unschedulable: The scheduler's message; None where it has not refused the Pod.
+        disrupted: Evicted or preempted (DisruptionTarget).
     """
 
     namespace: str
@@ -146,9 +146,9 @@ class Snapshot:
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     def pods_of(self, job: Job) -> list[Pod]:
-        """Return a Job's Pods, oldest first; those of an earlier Job of that name are not its."""
-        own = [pod for pod in self.pods if pod.job_uid == job.uid]
-        return sorted(own, key=lambda pod: (pod.created, pod.name))
+        """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""
+        pods = [pod for pod in self.pods if pod.job_uid == job.uid]
+        return sorted(pods, key=lambda pod: (pod.created, pod.name))
 
 
 class Ready(NamedTuple):
@@ -195,7 +195,7 @@ def observe_resource(raw: Raw) -> Resource:
 
 
 def _source(text: str | None) -> SourceInfo | None:
-    """Return what an annotation says of the model; None where it is not ours."""
+    """Return what an annotation says of the model; None where it cannot be read."""
     try:
         return SourceInfo.model_validate_json(text) if text else None
     except ValidationError:

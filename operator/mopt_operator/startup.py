@@ -1,8 +1,8 @@
-"""What is tried at the start: permissions, and the Pod template of each profile.
+"""Checks at the start: permissions, and the Pod template of each profile.
 
-A profile is shown to the API server as the Job that it makes, in a dry run: what the API server
-would refuse later, one resource after the other, ends the start with its words. The permission is
-the one that the work needs anyway, to create Jobs where they run.
+The API server judges each profile's Job in a dry run. What it would reject later, for one resource
+after another, ends the start with its message. The only permission that this takes is the one to
+create Jobs, which the work needs anyway.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SPEC = ModelOptimizationSpec.model_validate(
 _OUTPUT = Output(uri="s3://optimized/m")
 _PREPARED = f"sha256:{'0' * 64}"
 _ANY_UID = "00000000-0000-0000-0000-000000000000"
-# Of the API server's own validation; admission policies and webhooks begin otherwise.
+# How the API server's validation begins; admission policies and webhooks begin otherwise.
 _INVALID = 'Job.batch "'
 _UNKNOWN_FIELD = "cannot be handled as a Job"
 
@@ -44,7 +44,7 @@ class Api(Protocol):
 
 
 def profile_jobs(settings: Settings, namespace: str) -> Iterator[tuple[str, Manifest]]:
-    """Yield each profile's name and a Job of it that measures nothing; not to be created."""
+    """Yield each profile's name and a Job that has it; these Jobs are never created."""
     resource = Resource(
         namespace=namespace,
         name="profile",
@@ -66,12 +66,12 @@ def profile_jobs(settings: Settings, namespace: str) -> Iterator[tuple[str, Mani
 
 
 def blames_profile(error: Refused) -> bool:
-    """Tell whether it is the Job itself that is refused, not by a quota, policy or webhook."""
+    """Tell whether the Job itself is invalid, and no quota, policy or webhook rejected it."""
     return error.message.startswith(_INVALID) or _UNKNOWN_FIELD in error.message
 
 
 async def check_access(cluster: Api, namespaces: list[str]) -> None:
-    """Make sure that the watches can work: kopf goes on without those that cannot.
+    """Make sure that all watches can work: kopf goes on without those that cannot.
 
     Raises:
         OperatorError: Says what to do.
@@ -89,22 +89,22 @@ async def check_access(cluster: Api, namespaces: list[str]) -> None:
 async def check_profiles(cluster: Api, settings: Settings) -> None:
     """Let the API server judge each profile's Pod template.
 
-    In the first watched namespace; where all are watched, in the operator's own or in `default`.
-    Where nothing can be tried, a line in the log says why.
+    In the first watched namespace; where all are watched, in the one that the operator runs in, or
+    in `default`. Where a profile cannot be checked, a line in the log says why.
 
     Raises:
         OperatorError: A profile makes no valid Job; names the profile and the field.
     """
-    own = settings.leader_election.namespace if settings.leader_election else "default"
-    namespace = settings.watch_namespaces[0] if settings.watch_namespaces else own
+    home = settings.leader_election.namespace if settings.leader_election else "default"
+    namespace = settings.watch_namespaces[0] if settings.watch_namespaces else home
     for name, manifest in profile_jobs(settings, namespace):
         try:
             await cluster.try_job(manifest)
         except Refused as error:
             if blames_profile(error):
                 raise OperatorError(
-                    f"profiles.{name}: the API server refuses its Jobs: {error.message}"
+                    f"profiles.{name}: the API server rejects its Jobs: {error.message}"
                 ) from error
-            logger.warning("Cannot try the profile %s in %s: %s", name, namespace, error)
+            logger.warning("Cannot check profile %s in %s: %s", name, namespace, error)
         except OperatorError as error:
-            logger.warning("Cannot try the profile %s in %s: %s", name, namespace, error)
+            logger.warning("Cannot check profile %s in %s: %s", name, namespace, error)

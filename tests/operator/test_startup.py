@@ -92,9 +92,11 @@ async def test_jobs_are_tried_where_the_operator_may_create_them(
 
 @pytest.mark.parametrize("error", [INVALID, UNKNOWN])
 async def test_profile_that_makes_no_valid_job_is_named(error: Refused) -> None:
-    with pytest.raises(OperatorError, match=r"^profiles\.default: the API server refuses") as told:
+    with pytest.raises(
+        OperatorError, match=r"^profiles\.default: the API server rejects"
+    ) as raised:
         await check_profiles(Judge(error), settings())
-    assert error.message in str(told.value)
+    assert error.message in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +112,12 @@ async def test_profile_that_makes_no_valid_job_is_named(error: Refused) -> None:
         Unreachable("no answer"),
     ],
 )
-async def test_what_is_no_fault_of_the_profile_is_only_told(
+async def test_what_is_no_fault_of_the_profile_is_only_logged(
     error: OperatorError, caplog: pytest.LogCaptureFixture
 ) -> None:
     judge = Judge(error)
     with caplog.at_level(logging.WARNING):
         await check_profiles(judge, settings(profiles=GPU))
     assert len(judge.tried) == 2
-    assert "Cannot try the profile gpu in default" in caplog.text
+    assert "Cannot check profile gpu in default" in caplog.text
     assert str(error) in caplog.text

@@ -9,54 +9,50 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
     ""        events                     list create
     kueue.x-k8s.io  workloads            list
 
-The last one only where Kueue is: it says why a Job waits in its queue.
+The last one only where Kueue is installed: it says why a Job waits in its queue.
 Those on the Lease are in election.py. Secrets are not among them, nor custom resource
 definitions, nor namespaces.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
 
-from ..errors import NotFound, Refused, Unreachable, api_error
+from ..errors import NotFound, Refused
 from ..objects import SELECTOR, Job, Raw, Resource
+from .requests import MERGE_PATCH, Requests
 
-REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 # Of the versions that Kueue serves, the one that all releases of the last years know.
 KUEUE_VERSION = "v1beta1"
-_JSON = "application/json"
-_MERGE_PATCH = "application/merge-patch+json"
 
 
 class Cluster:
-    """The API server, by the few calls that the operator makes."""
+    """The calls that the operator makes."""
 
     def __init__(self, client: ApiClient) -> None:
-        self._client = client
+        self._request = Requests(client)
 
     async def create_job(self, manifest: Mapping[str, Any]) -> Raw:
-        """Create a Job and return it as the API server has it.
+        """Create a Job and return it as the API server stored it.
 
         Raises:
             Conflict: There is one of this name.
-            Refused: It is not admitted.
+            Refused: It is rejected.
         """
         path = _jobs(manifest["metadata"]["namespace"])
         return await self._request("POST", path, body=manifest)
 
     async def try_job(self, manifest: Mapping[str, Any]) -> Raw:
-        """Let the API server judge a Job, unknown fields included, without creating it.
+        """Have the API server validate a Job strictly, without creating it.
 
         Raises:
-            Refused: It is not valid, or not admitted.
+            Refused: It is invalid, or rejected.
             NotFound: There is no such namespace.
         """
         path = _jobs(manifest["metadata"]["namespace"])
@@ -83,7 +79,7 @@ class Cluster:
         await self._request("DELETE", _jobs(job.namespace, job.name), body=options)
 
     async def expire_job(self, job: Job, seconds: int) -> Raw:
-        """Let a finished Job vanish after a while; return it.
+        """Let a finished Job be deleted after a while; return it.
 
         Raises:
             NotFound: It is gone.
@@ -91,7 +87,7 @@ class Cluster:
         """
         patch = {"metadata": {"uid": job.uid}, "spec": {"ttlSecondsAfterFinished": seconds}}
         path = _jobs(job.namespace, job.name)
-        return await self._request("PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        return await self._request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Raw:
         """Replace a resource's status and return the resource.
@@ -116,7 +112,7 @@ class Cluster:
         return await self._request("PUT", path, body=body)
 
     async def failed_creations(self, job: Job) -> list[Raw]:
-        """Return the Events that tell why the Job's Pods cannot be created."""
+        """Return the Events that say why the Job's Pods cannot be created."""
         selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
         answer = await self._request(
             "GET", f"/api/v1/namespaces/{job.namespace}/events", fieldSelector=selector
@@ -130,11 +126,11 @@ class Cluster:
         return list((await self._request("GET", path, labelSelector=selector))["items"])
 
     async def workloads(self, job: Job) -> list[Raw]:
-        """Return Kueue's objects for a Job; none where Kueue is not there or may not be asked."""
+        """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
         path = f"/apis/kueue.x-k8s.io/{KUEUE_VERSION}/namespaces/{job.namespace}/workloads"
         selector = f"kueue.x-k8s.io/job-uid={job.uid}"
         try:
-            # By version 0 from the API server's memory: what is asked for is not urgent.
+            # resourceVersion 0 reads from the API server's memory: a slightly old answer will do.
             answer = await self._request("GET", path, labelSelector=selector, resourceVersion="0")
         except (NotFound, Refused):
             return []
@@ -144,7 +140,7 @@ class Cluster:
         """Create an Event.
 
         Raises:
-            Conflict: It was told before.
+            Conflict: It exists already.
         """
         path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
         await self._request("POST", path, body=event)
@@ -200,47 +196,6 @@ class Cluster:
     async def list_pods(self, namespace: str | None) -> Raw:
         """Return the list of our Jobs' Pods."""
         return await self._request("GET", _in("/api/v1", namespace, "pods"), labelSelector=SELECTOR)
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = _JSON,
-        **query: str,
-    ) -> Raw:
-        """Make one call.
-
-        Raises:
-            ApiError: The answer is an error.
-            Unreachable: There is no answer.
-        """
-        headers = {"Accept": _JSON, "Content-Type": content_type}
-        if query:
-            path = f"{path}?{urlencode(query)}"
-        try:
-            call = await self._client.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            response = await self._client.call_api(*call, _request_timeout=REQUEST_TIMEOUT)
-            content: bytes = await response.read()  # type: ignore[no-untyped-call]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
-        if response.status >= 400:
-            reason, message = _words(content, response.reason)
-            raise api_error(response.status, reason, message)
-        answer: dict[str, Any] = json.loads(content)
-        return answer
-
-
-def _words(content: bytes, fallback: str) -> tuple[str, str]:
-    """Return reason and message of an error's body, a metav1.Status or a proxy's text."""
-    try:
-        status = json.loads(content)
-        return str(status.get("reason") or fallback), str(status.get("message") or fallback)
-    except (ValueError, AttributeError):
-        return fallback, content[:200].decode(errors="replace")
 
 
 def _in(root: str, namespace: str | None, plural: str) -> str:

@@ -1,7 +1,7 @@
-"""What the watches have shown so far, in memory, looked up by resource.
+"""What the watches have shown so far, in memory, by resource.
 
-Newer versions replace older ones and never the other way round: answers to our own writes are
-put here too, and a watch may still be behind them.
+Newer versions replace older ones, never the other way round: answers to the operator's writes are
+put here too, and a watch may still lag behind them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .lag import Awaited, is_older
 
 Key = tuple[str, str]  # namespace, name
 
-# Answers are seconds behind at most.
+# UIDs of deleted objects that are remembered; answers are late by seconds at most.
 MAX_GONE = 1024
 
 
@@ -64,7 +64,7 @@ class Kind(Generic[_T]):
         self._clock = clock
         self.touched = clock()
         self.awaited = Awaited()
-        # UIDs, oldest first: an answer may come after the watch's word that the object is gone.
+        # UIDs, oldest first: an answer may come after the watch has shown the deletion.
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, raw: Raw) -> Key:
@@ -160,7 +160,7 @@ class Kind(Generic[_T]):
 
 
 class Store:
-    """All that is observed."""
+    """Everything that is observed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name, clock)

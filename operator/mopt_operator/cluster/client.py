@@ -30,7 +30,7 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_kubeconfig(**kwargs)
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     return kopf.ConnectionInfo(
-        # By address: kopf's own helper needs the cluster's DNS.
+        # By address: kopf's helper needs the cluster's DNS.
         server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
         ca_path=str(_ACCOUNT / "ca.crt"),
         token=(_ACCOUNT / "token").read_text().strip(),
@@ -50,7 +50,7 @@ async def api_client() -> AsyncIterator[ApiClient]:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    # The client stumbles over a context that names no user of the file.
+    # TypeError: the client's answer to a context that names no user of the file.
     except (ConfigException, TypeError) as error:
         raise OperatorError(f"neither in a Pod nor with a usable KUBECONFIG: {error}") from error
     async with ApiClient(configuration) as client:

@@ -1,10 +1,10 @@
 """Of several operators one works; the others watch, ready to take over. A Lease says which.
 
-The permissions it needs, in the operator's own namespace:
+The permissions it needs, in the namespace that the operator runs in:
 
     coordination.k8s.io  leases  get create update
 
-kubernetes.aio.leaderelection is not used: it never gives the lease back, writes local time as
+kubernetes.aio.leaderelection is not used: it never releases the lease, writes local time as
 UTC, and ends at the first connection error.
 """
 
@@ -25,18 +25,18 @@ from ..times import micro_timestamp, utc_now
 
 logger = logging.getLogger(__name__)
 
-# A holder that has not renewed for this long is taken to be dead.
+# A holder that has not renewed for this long is presumed dead.
 DURATION_SECONDS = 15
 # A holder that could not renew for this long ends: well before another one takes over.
 DEADLINE_SECONDS = 10.0
 RENEW_SECONDS = 2.0
-# A lease that is given back is taken within this time.
+# A lease that is released is taken within this time.
 WAIT_SECONDS = 1.0
 CALL_SECONDS = 4.0
 
 
 class LeaseLost(OperatorError):
-    """Another operator may be working; only a restart brings this one back into the row."""
+    """Another operator may be working; only a restart makes this one a candidate again."""
 
 
 class Leases(Protocol):
@@ -148,7 +148,7 @@ class Election:
                 async with asyncio.timeout(CALL_SECONDS):
                     await self.step()
             except Conflict as error:
-                logger.debug("Another candidate was faster: %s", error)
+                logger.debug("Another candidate took the lease: %s", error)
             except (OperatorError, TimeoutError) as error:
                 logger.warning("Cannot reach the lease: %s", error or type(error).__name__)
             self._check()
@@ -180,11 +180,11 @@ class Election:
         self._lease, self._unchanged_since = observe_lease(written), self._clock()
         self._renewed = began
         if not self.leading.is_set():
-            logger.info("Leading: holder of the lease %s/%s", self._namespace, self._name)
+            logger.info("Leading: holds the lease %s/%s", self._namespace, self._name)
             self.leading.set()
 
     async def release(self) -> None:
-        """Give the lease back, where it is held, so that another one need not wait."""
+        """Release the lease, where it is held, so that another candidate need not wait."""
         if not self.leading.is_set() or self._lease is None:
             return
         self.leading.clear()
@@ -194,9 +194,9 @@ class Election:
             async with asyncio.timeout(1.0):
                 await self._write(free, self._lease)
         except (OperatorError, TimeoutError) as error:
-            logger.warning("Cannot give the lease back: %s", error or type(error).__name__)
+            logger.warning("Cannot release the lease: %s", error or type(error).__name__)
         else:
-            logger.info("Gave the lease back")
+            logger.info("Released the lease")
 
     def _check(self) -> None:
         """Raise LeaseLost where it could not be renewed in time."""

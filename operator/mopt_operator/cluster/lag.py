@@ -1,7 +1,7 @@
-"""What a watch has yet to show: a watch that is deaf looks like one of a quiet cluster.
+"""How far a watch lags behind: a watch that is deaf looks like that of a quiet cluster.
 
-Answers to our own writes, and the lists of a comparison, tell of versions that the watch must
-bring too. One that does not bring them is deaf, though its connection is open.
+Answers to the operator's writes, and the lists of a comparison, hold versions that the watch must
+show too. A watch that does not show them is deaf, though its connection is open.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 
 def is_older(version: str, than: str) -> bool:
-    """Compare resourceVersions; since Kubernetes 1.35 they are promised to be ordered integers."""
+    """Compare resourceVersions; since Kubernetes 1.35 they are ordered integers."""
     return int(version) < int(than)
 
 
@@ -40,7 +40,7 @@ class Awaited:
         self._unseen[uid] = Unseen(name, version, known.since if known else now)
 
     def shown(self, uid: str, version: str, now: float) -> None:
-        """Note what the watch brought; of an older version, that it is on its way."""
+        """Note what the watch showed; an older version shows that it is catching up."""
         known = self._unseen.get(uid)
         if known is None:
             return
@@ -50,7 +50,7 @@ class Awaited:
             del self._unseen[uid]
 
     def gone(self, uid: str) -> None:
-        """Await nothing more of an object that is no longer there."""
+        """Await nothing more of an object that no longer exists."""
         self._unseen.pop(uid, None)
 
     def oldest(self) -> Unseen | None:

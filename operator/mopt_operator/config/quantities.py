@@ -1,4 +1,4 @@
-"""Amounts of compute: compared as written, and derived from the model where nobody wrote any."""
+"""Quantities of compute: compared, and derived from the model where nobody gave any. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MIB = 2**20
 _FIXED_MIB = 2048
 # The file, its FP32 weights in two runtimes at once, and what a build needs on top.
 _COPIES = 6
-# Where the size is not known yet, as in the prepare stage.
+# Assumed where the size is not known yet, as in the prepare stage.
 _UNKNOWN_MODEL_BYTES = 512 * _MIB
 _STEP_MIB = 256
 GPU_DOMAIN = "nvidia.com/"
@@ -49,10 +49,10 @@ def resources_fault(resources: Resources) -> str | None:
     for side, amounts in (("requests", resources.requests), ("limits", resources.limits)):
         for name, quantity in amounts.items():
             if "/" in name and amount(quantity) % 1:
-                return f"{side}.{name} {quantity}: a device is whole or not there"
+                return f"{side}.{name} {quantity}: devices come in whole numbers"
     for name, requested in resources.requests.items():
         if "/" in name and amount(requested) != amount(resources.limits.get(name, 0)):
-            return f"requests.{name} {requested} must equal limits.{name}: devices are not shared"
+            return f"requests.{name} {requested} must equal limits.{name}: devices cannot be shared"
     return None
 
 
@@ -70,7 +70,7 @@ def gpus_of(resources: Resources) -> list[str]:
 def target_fault(wanted: Resources, offered: Resources) -> str | None:
     """Return why a target may not ask for these resources, or None.
 
-    Devices are the administrator's to give: those of the profile, at most as many.
+    Devices are for the administrator to grant: those of the profile, and no more of them.
 
     Args:
         offered: The profile's.
@@ -89,8 +89,9 @@ def target_fault(wanted: Resources, offered: Resources) -> str | None:
 
 
 def target_resources(wanted: Resources | None, offered: Resources) -> Resources:
-    """Return what a target's Job asks for: the target's own or the profile's resources, and the
-    profile's devices, without which it would be other hardware.
+    """Return what a target's Job asks for: the target's resources, or else the profile's.
+
+    It always has the profile's devices: without them it would be other hardware.
 
     Args:
         wanted: The target's; None where it names none.
@@ -101,7 +102,7 @@ def target_resources(wanted: Resources | None, offered: Resources) -> Resources:
 
 
 def completed(given: Resources, model_bytes: int | None) -> Resources:
-    """Return resources with what the model needs where neither CPU nor memory is named.
+    """Return resources, filled in by what the model needs where they name no CPU and no memory.
 
     Args:
         model_bytes: See default_resources.

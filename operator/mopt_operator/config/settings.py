@@ -34,7 +34,7 @@ class PullPolicy(StrEnum):
 
 
 class OnUpgrade(StrEnum):
-    """What happens to results that an older optimizer image made."""
+    """What happens to results of another optimizer image."""
 
     KEEP = "Keep"
     RERUN = "Rerun"
@@ -110,9 +110,9 @@ class NodeRequirement(ApiModel):
 
 
 class Profile(ApiModel):
-    """Hardware that the administrator offers to targets; the Pod template of its Jobs.
+    """Hardware that the administrator offers to targets, and the Pod template of its Jobs.
 
-    Checked when the operator starts: a profile that no Pod could have ends it with one line.
+    Checked when the operator starts: a profile that makes no valid Pod ends it with one line.
     """
 
     node_selector: dict[LabelKey, LabelValue] = {}
@@ -159,17 +159,17 @@ class Profile(ApiModel):
 
     @property
     def kind(self) -> TargetKind:
-        """What its Jobs have."""
+        """The kind of hardware that its Jobs run on."""
         if self.build_only:
             return TargetKind.BUILD_ONLY
         return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
 
 
 class LeaderElection(ApiModel):
-    """The Lease that lets one of several operators work."""
+    """The Lease that decides which of several operators works."""
 
     namespace: Annotated[str, Field(min_length=1, max_length=63)] = Field(
-        description="The operator's own namespace."
+        description="The namespace that the operator runs in."
     )
     name: Annotated[str, Field(min_length=1, max_length=253)] = Field(
         default="mopt-operator", description="Name of the Lease."

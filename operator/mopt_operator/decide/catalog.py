@@ -69,7 +69,7 @@ class Catalog:
             yield self.measurement(target, prepared)
 
     def report(self, target: Target, result: str, measured_by: str | None) -> NamedItem:
-        """Return the work that selects anew among the figures of a result in the store.
+        """Return the work that selects again among the figures of a result in the store.
 
         Args:
             result: Digest of its result.json.

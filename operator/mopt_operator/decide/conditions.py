@@ -20,9 +20,9 @@ class Verdict:
 
     Attributes:
         ready: True, False, or None while it is not known yet.
-        reason: Of Ready, and of Stalled where that is True.
-        work: Reason for Reconciling=True; None where nothing more is going to happen.
-        stalled: Waiting cannot help.
+        reason: Reason of Ready, and of Stalled where that is True.
+        work: Reason of Reconciling=True; None where nothing more will happen.
+        stalled: Only a change to the resource or the cluster can help.
     """
 
     ready: bool | None
@@ -35,7 +35,7 @@ class Verdict:
 def conditions(
     verdict: Verdict, previous: Sequence[Condition], *, generation: int, now: datetime
 ) -> list[Condition]:
-    """Return the conditions that say a verdict.
+    """Return the conditions that express a verdict.
 
     Args:
         previous: A condition keeps its transition time while its status stays the same.

@@ -1,7 +1,7 @@
-"""What to do next for one resource: all of the operator's logic, pure.
+"""What to do next for one resource: all of the operator's logic. Pure.
 
-Level-triggered: the answer depends on what is there now, never on what was seen before, so that
-any number of restarts, repeated and missed events end in the same state.
+Level-triggered: the answer depends on the present state alone, never on what was seen before, so
+that restarts, repeated events and missed events all end in the same state.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     """Return what is to be done for a resource.
 
     Args:
-        snapshot: Of its Jobs only those that the resource owns are looked at.
+        snapshot: Only the Jobs that the resource owns count.
         now: In UTC.
     """
     resource = snapshot.resource
-    own = tuple(job for job in snapshot.jobs if job.owner_uid == resource.uid)
+    jobs = tuple(job for job in snapshot.jobs if job.owner_uid == resource.uid)
     if resource.deleting:
         return Plan()
     # Read once for the whole decision: it is large, and parsing it is most of the work.
     status = read_status(resource)
     if is_settled(status, resource) and not _is_to_rerun(status, resource, settings):
-        return _settled(status, resource, own, settings, now)
+        return _settled(status, resource, jobs, settings, now)
     try:
         request = read_request(resource, settings)
     except InvalidRequest as error:
         report = ErrorReport(reason=Reason.INVALID_SPEC, message=str(error))
         verdict = Verdict(False, report.reason, report.sentence(), stalled=True)
-        # What is served stays what it is: the last results remain, as do those of others whose
-        # spec goes wrong (a HelmRelease's history, a Certificate's notAfter).
+        # The last results stay, as they do elsewhere when a spec becomes invalid (the history of
+        # a HelmRelease, the notAfter of a Certificate).
         kept = status.model_copy(update={"progress": None})
         return Plan(
-            delete=tuple(job for job in own if not job.deleting),
+            delete=tuple(job for job in jobs if not job.deleting),
             status=changed_status(resource, status, verdict, kept, settings, now),
         )
-    return Run(request, status, replace(snapshot, jobs=own), now, settings).plan()
+    return Run(request, status, replace(snapshot, jobs=jobs), now, settings).plan()
 
 
 def _is_to_rerun(status: ModelOptimizationStatus, resource: Resource, settings: Settings) -> bool:
-    """Tell whether the administrator wants results of an older optimizer made again."""
+    """Tell whether the administrator wants the results of another optimizer image made again."""
     if settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(resource):
         return False
     return any(is_outdated(t, resource, settings) for t in status.targets)
@@ -64,13 +64,13 @@ def _is_to_rerun(status: ModelOptimizationStatus, resource: Resource, settings: 
 def _settled(
     status: ModelOptimizationStatus,
     resource: Resource,
-    own: tuple[Job, ...],
+    jobs: tuple[Job, ...],
     settings: Settings,
     now: datetime,
 ) -> Plan:
-    expire = tuple(j for j in own if j.finished and not j.expires and not j.deleting)
+    expire = tuple(j for j in jobs if j.finished and not j.expires and not j.deleting)
     return Plan(
-        delete=tuple(job for job in own if not job.finished and not job.deleting),
+        delete=tuple(job for job in jobs if not job.finished and not job.deleting),
         expire=expire,
         ttl_seconds=_ttl_seconds(resource, settings) if expire else 0,
         status=_marked(status, resource, settings, now),
@@ -85,7 +85,7 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
 def _marked(
     status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
 ) -> dict[str, Any] | None:
-    """Return the status with Outdated as it holds now; None where it says so already."""
+    """Return the status with Outdated as it is now; None where nothing changes."""
     outdated = outdated_condition(status.targets, resource, settings, status.conditions, now=now)
     others = [c for c in status.conditions if c.type is not ConditionType.OUTDATED]
     marked = [*others, outdated] if outdated else others

@@ -1,4 +1,4 @@
-"""Kubernetes Events on the resource: one for each step, told once. Pure."""
+"""Kubernetes Events on the resource: one for each step, created once. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_EVENT_MESSAGE = 1024
 def event(
     resource: Resource, *, reason: str, message: str, normal: bool, now: datetime
 ) -> dict[str, Any]:
-    """Return an Event; the same step of the same run has the same name, so it is told once."""
+    """Return an Event; the same step of the same run has the same name, so it is created once."""
     identity = "\n".join(
         [resource.uid, str(resource.generation), resource.requested_at or "", reason, message]
     )

@@ -1,4 +1,4 @@
-"""Why a Job does not get on, read from Job and Pod states. Pure."""
+"""Why a Job makes no progress, from the states of the Job and its Pods. Pure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from mopt_api.termination import ErrorSummary, MessageError, decode
 
 from ..objects import Job, Pod
 
-# Evictions of a Job's Pods that are taken for bad luck.
+# Evictions of a Job's Pods after which the Job still goes on.
 MAX_DISRUPTIONS = 5
-QUOTED = 200  # characters of a text that is not ours
+QUOTED = 200  # characters of a message from elsewhere
 _PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
-# The scheduler's words where only our own rule, one measurement per node, is in the way.
+# In the scheduler's message where only our rule, one measurement per node, is in the way.
 _ANTI_AFFINITY = "anti-affinity"
-# The scheduler's words where a device plugin's resource, DOMAIN/NAME, is what lacks.
+# In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
 _NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A reason and what a person reads."""
+    """A reason, and a message for people."""
 
     reason: Reason
     message: str
 
 
 def problem(reason: Reason, message: str) -> Problem:
-    """Return a problem that says what to do about it."""
+    """Return a problem whose message says what to do about it."""
     report = ErrorReport(reason=reason, message=message[:MAX_MESSAGE])
     return Problem(reason, report.sentence())
 
 
 def _quote(text: str) -> str:
-    """Return the start of a foreign text on one line."""
+    """Return the start of a message from elsewhere, on one line."""
     return " ".join(text.split())[:QUOTED]
 
 
@@ -52,29 +52,30 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.unschedulable is not None:
         if _ANTI_AFFINITY in pod.unschedulable:
             return None
-        words = f"No node takes the Pod: {_quote(pod.unschedulable)}"
-        lacks = _NO_DEVICE.search(pod.unschedulable)
-        return problem(Reason.ACCELERATOR_NOT_FOUND if lacks else Reason.UNSCHEDULABLE, words)
+        message = f"No node can run the Pod: {_quote(pod.unschedulable)}"
+        no_device = _NO_DEVICE.search(pod.unschedulable)
+        reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
+        return problem(reason, message)
     if pod.waiting is None:
         return None
-    reason, message = pod.waiting
-    if reason in _PULL_REASONS:
+    waiting, message = pod.waiting
+    if waiting in _PULL_REASONS:
         # The kubelet alternates between this error and "Back-off ...: ErrImagePull: this error".
-        words = message.rpartition("ErrImagePull: ")[2] or reason
-        return problem(Reason.IMAGE_PULL_FAILED, f"The image is not pulled: {_quote(words)}")
-    if reason == "CreateContainerConfigError" and "secret" in message.lower():
+        cause = message.rpartition("ErrImagePull: ")[2] or waiting
+        return problem(Reason.IMAGE_PULL_FAILED, f"The image cannot be pulled: {_quote(cause)}")
+    if waiting == "CreateContainerConfigError" and "secret" in message.lower():
         keys = " and ".join(key for key, required in CREDENTIAL_KEYS.items() if required)
         return problem(
             Reason.SECRET_NOT_FOUND,
-            f"{_quote(message)} (namespace {pod.namespace}; needed keys: {keys})",
+            f"{_quote(message)} (namespace {pod.namespace}; required keys: {keys})",
         )
-    if reason in _START_REASONS:
-        return problem(Reason.JOB_FAILED, f"The container does not start: {_quote(message)}")
+    if waiting in _START_REASONS:
+        return problem(Reason.JOB_FAILED, f"The container cannot start: {_quote(message)}")
     return None
 
 
 def waits_its_turn(pod: Pod) -> bool:
-    """Tell whether a Pod waits only because another measurement has the node."""
+    """Tell whether a Pod waits only for another measurement to leave the node."""
     return pod.unschedulable is not None and _ANTI_AFFINITY in pod.unschedulable
 
 
@@ -83,30 +84,31 @@ def end_problem(pod: Pod) -> Problem | None:
     if pod.phase != "Failed":
         return None
     if pod.reason == "DeadlineExceeded":
-        return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} ran longer than it may")
+        return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} exceeded its deadline")
     ended = pod.terminated
     if ended is None:
-        words = _quote(pod.message) or pod.reason or "no container state"
-        return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {words}")
+        cause = _quote(pod.message) or pod.reason or "no container state"
+        return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {cause}")
     # Before the message: an OOM kill leaves log text there.
     if ended.reason == "OOMKilled":
-        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} needed more memory than its limit")
+        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit")
     try:
         summary = decode(ended.message)
     except MessageError:
-        words = _quote(ended.message) or ended.reason
+        cause = _quote(ended.message) or ended.reason
         return problem(
-            Reason.JOB_FAILED, f"Pod {pod.name} ended with code {ended.exit_code}: {words}"
+            Reason.JOB_FAILED, f"Pod {pod.name} exited with code {ended.exit_code}: {cause}"
         )
     if isinstance(summary, ErrorSummary):
         return Problem(summary.error.reason, summary.error.sentence())
     return problem(
-        Reason.JOB_FAILED, f"Pod {pod.name} ended with code {ended.exit_code} after its result"
+        Reason.JOB_FAILED,
+        f"Pod {pod.name} exited with code {ended.exit_code} after its result",
     )
 
 
 def disruption_problem(pods: list[Pod]) -> Problem | None:
-    """Return why a Job whose Pods are evicted again and again is given up, or None.
+    """Return why a Job whose Pods are evicted again and again is given up; None where it is not.
 
     The Job controller does not count them (podFailurePolicy), and a node that is short of disk or
     memory evicts the next one too. Those of a drained node are deleted and not among these.
@@ -118,14 +120,14 @@ def disruption_problem(pods: list[Pod]) -> Problem | None:
     if len(ended) <= MAX_DISRUPTIONS:
         return None
     last = ended[-1]
-    words = _quote(last.message) or last.reason or "no reason is given"
+    cause = _quote(last.message) or last.reason or "no reason is given"
     return problem(
-        Reason.DISRUPTED, f"{len(ended)} Pods were ended from outside, the last one: {words}"
+        Reason.DISRUPTED, f"{len(ended)} Pods were evicted or preempted, the last one: {cause}"
     )
 
 
 def job_problem(job: Job, pods: list[Pod]) -> Problem:
-    """Return why a Job failed for good.
+    """Return why a Job failed permanently.
 
     Args:
         job: Its failed is set.
@@ -139,18 +141,18 @@ def job_problem(job: Job, pods: list[Pod]) -> Problem:
 
 
 def admission_problem(status: int, message: str) -> Problem:
-    """Return why the API server did not admit a Job.
+    """Return why the API server rejected a Job.
 
     Args:
         status: HTTP status; 400 and 422 mean that the Job itself is invalid.
-        message: The API server's words.
+        message: The API server's.
     """
     reason = Reason.POD_FORBIDDEN if status == 403 else Reason.INVALID_SPEC
-    return problem(reason, f"The API server refuses the Job: {_quote(message)}")
+    return problem(reason, f"The API server rejects the Job: {_quote(message)}")
 
 
 def creation_problem(job: Job, message: str) -> Problem:
-    """Return why the Job controller may not create a Pod, in the API server's words.
+    """Return why the Job controller may not create a Pod, as the API server says.
 
     Each try names another Pod, JOB-xxxxx; the suffix is left out, for a message that stays.
     """

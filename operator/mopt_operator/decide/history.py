@@ -1,4 +1,4 @@
-"""What outlives a run: earlier selections, and the optimizer that made what is shown. Pure."""
+"""What outlives a run: earlier selections, and which optimizer made the results. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _record(target: TargetStatus, generation: int, now: datetime) -> SelectionRe
     )
 
 
-def remembered(
+def extended(
     history: Sequence[SelectionRecord],
     targets: Sequence[TargetStatus],
     *,
@@ -41,28 +41,28 @@ def remembered(
 ) -> list[SelectionRecord]:
     """Return the history with the targets' selections, newest first.
 
-    A selection is new where another form or file is selected than at last; measuring the same
+    A selection is new where its form or file differs from the last one; measuring the same
     winner again changes nothing.
     """
-    found = list(history)
+    records = list(history)
     for target in targets:
         record = _record(target, generation, now)
-        last = next((r for r in found if r.target == target.name), None)
+        last = next((r for r in records if r.target == target.name), None)
         if record is None or (
             last is not None
             and (last.selected, last.artifact) == (record.selected, record.artifact)
         ):
             continue
-        found.insert(0, record)
+        records.insert(0, record)
     kept: list[SelectionRecord] = []
-    for record in found:
+    for record in records:
         if sum(r.target == record.target for r in kept) < PER_TARGET:
             kept.append(record)
     return kept[:MAX_RECORDS]
 
 
 def _present_image(target: str, resource: Resource, settings: Settings) -> str:
-    """Return the image that a target's Jobs have now; of a spec that is not valid too."""
+    """Return the image that a target's Jobs run now; the spec need not be valid."""
     asked = resource.spec.get("targets")
     named = [t for t in asked if isinstance(t, dict)] if isinstance(asked, list) else []
     names = {str(t.get("name")): str(t.get("profile") or DEFAULT_PROFILE) for t in named}
@@ -71,7 +71,7 @@ def _present_image(target: str, resource: Resource, settings: Settings) -> str:
 
 
 def is_outdated(target: TargetStatus, resource: Resource, settings: Settings) -> bool:
-    """Tell whether another optimizer image made a target's result than its Jobs have now."""
+    """Tell whether a target's result is from another optimizer image than its Jobs run now."""
     made_by = target.optimizer
     return made_by is not None and made_by != _present_image(target.name, resource, settings)
 
@@ -92,7 +92,7 @@ def outdated_condition(
     made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
     present = dict.fromkeys(_present_image(t.name, resource, settings) for t in older)
     message = (
-        f"Measured by another optimizer image than {', '.join(present)}: {made}. "
+        f"Measured by an optimizer image other than {', '.join(present)}: {made}. "
         "Set the mopt.dev/requestedAt annotation to measure again."
     )
     return Condition(

@@ -1,4 +1,4 @@
-"""Builds the Jobs: restricted Pods that hold no Kubernetes credentials."""
+"""The manifests of the Jobs: restricted Pods without Kubernetes credentials. Pure."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .work import WorkItem, job_names
 
 Manifest = dict[str, Any]
 
-# nobody's: the image's user. The volumes belong to its group.
+# The image's user. The volumes belong to its group.
 USER_ID = 65532
 SHARED_MEMORY = "256Mi"
-# The Job controller's, on its Pods.
+# The Job controller sets it on its Pods.
 LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"
 CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
 
@@ -44,7 +44,7 @@ def _from_field_ref(name: str, path: str) -> Manifest:
 
 
 def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
-    """Return the container's variables: the plan, writable places, the stores' credentials."""
+    """Return the container's variables: the plan, writable folders, the stores' credentials."""
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
@@ -69,7 +69,7 @@ def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
 
 
 def _resources(work: WorkItem) -> Manifest:
-    """Return what the target or its profile asks for, else what the model needs."""
+    """Return what the target or its profile asks for, or else what the model needs."""
     size = work.source.size_bytes if work.source else None
     return completed(work.resources, size).to_api()
 
@@ -101,7 +101,7 @@ def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifes
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # On the Pod: the Job's own would count the time that it waits for a node.
+        # On the Pod: a deadline of the Job would count the time that it waits for a node.
         "activeDeadlineSeconds": work.deadline_seconds,
         "securityContext": {
             "runAsNonRoot": True,
@@ -127,24 +127,24 @@ def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifes
     spec |= {key: value for key, value in optional.items() if value}
     affinity: Manifest = {}
     if profile.node_affinity:
-        affinity |= _on_nodes_that_fulfil(profile.node_affinity)
+        affinity |= _node_affinity(profile.node_affinity)
     if isinstance(work.plan, MeasurePlan) and work.plan.kind is not TargetKind.BUILD_ONLY:
-        affinity |= _alone_among_measurements()
+        affinity |= _no_other_measurement()
     if affinity:
         spec["affinity"] = affinity
     return spec
 
 
-def _on_nodes_that_fulfil(requirements: list[NodeRequirement]) -> Manifest:
+def _node_affinity(requirements: list[NodeRequirement]) -> Manifest:
     expressions = [requirement.to_api() for requirement in requirements]
     terms = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
-def _alone_among_measurements() -> Manifest:
-    """Return the rule that two measurements, of any namespace, never share a node.
+def _no_other_measurement() -> Manifest:
+    """Return the rule that no two measurements, in whatever namespaces, share a node.
 
-    Nor does one share it with a build of engines, which has the label, but no such rule.
+    Nor does a measurement share one with a build of engines, which has the label but not the rule.
     """
     return {
         "podAntiAffinity": {
@@ -162,7 +162,7 @@ def _alone_among_measurements() -> Manifest:
 def build_job(
     work: WorkItem, resource: Resource, settings: Settings, *, attempt: int = 0
 ) -> Manifest:
-    """Return the manifest of the Job that does a piece of work.
+    """Return the manifest of the Job that does a work item.
 
     Args:
         attempt: See job_names.

@@ -1,4 +1,4 @@
-"""Which Jobs are asked about beyond what the watches show, and what the answers say. Pure."""
+"""Which Jobs are looked up beyond what the watches show, and what the answers say. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from ..objects import Job, Raw, Snapshot
 from ..times import parse_time
 
-# The watch of Pods may be that much behind the watch of Jobs, and Kueue behind its webhook.
+# By how much the watch of Pods may be behind that of Jobs, and Kueue behind its webhook.
 YOUNG_SECONDS = 2.0
 
 
@@ -16,10 +16,10 @@ def _is_young(job: Job, now: datetime) -> bool:
 
 
 def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
-    """Return the unfinished Jobs that have no Pod at work and should have one.
+    """Return the unfinished Jobs that should have an active Pod and have none.
 
-    A Job whose controller, which makes some 20 requests a second, has not begun it or has not yet
-    seen its Pod succeed is not meant.
+    The Job controller makes some 20 requests a second: Jobs that it has not begun, or whose
+    Pod's success it has not seen yet, are not among them.
     """
     return [
         job
@@ -34,7 +34,7 @@ def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
 
 
 def unread(snapshot: Snapshot) -> list[Job]:
-    """Return the complete Jobs none of whose known Pods has succeeded: each had one that did."""
+    """Return the complete Jobs whose succeeded Pod is not known."""
     return [
         job
         for job in snapshot.jobs
@@ -45,7 +45,7 @@ def unread(snapshot: Snapshot) -> list[Job]:
 
 
 def queued(snapshot: Snapshot, now: datetime) -> list[Job]:
-    """Return the Jobs that their queue has held for a while."""
+    """Return the Jobs that have been suspended in their queue for a while."""
     return [
         job
         for job in snapshot.jobs
@@ -66,7 +66,7 @@ def latest_message(events: list[Raw]) -> str | None:
 
 
 def refusal(workloads: list[Raw]) -> str | None:
-    """Return why Kueue does not admit a Job, in its words; None where it does not say."""
+    """Return Kueue's message on why it does not admit a Job; None where there is none."""
     for workload in workloads:
         for condition in (workload.get("status") or {}).get("conditions") or ():
             if condition["type"] == "QuotaReserved" and condition["status"] == "False":

@@ -1,4 +1,4 @@
-"""What is to be done for a resource, and the status that says how it stands. Pure."""
+"""What to do for a resource, and the status that says how it stands. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mopt_api.status import ModelOptimizationStatus
 from ..config.settings import Settings
 from ..objects import Job, Resource
 from .conditions import Verdict, conditions
-from .history import outdated_condition, remembered
+from .history import extended, outdated_condition
 from .jobs import Manifest
 
 
@@ -21,10 +21,10 @@ class Plan:
 
     Attributes:
         create: Manifests of Jobs.
-        delete: Jobs whose work is not asked for any more.
+        delete: Jobs whose work is no longer asked for.
         expire: Finished Jobs whose result is recorded; they get a time to live.
         ttl_seconds: That time.
-        status: The whole new status; None where it is as it should be.
+        status: The whole new status; None where nothing changes.
         requeue_after: Seconds after which to decide again without an event; None for never.
     """
 
@@ -58,7 +58,7 @@ def changed_status(
             "observed_generation": generation,
             "last_handled_reconcile_at": resource.requested_at,
             "conditions": [*said, outdated] if outdated else said,
-            "history": remembered(before.history, found.targets, generation=generation, now=now),
+            "history": extended(before.history, found.targets, generation=generation, now=now),
         }
     ).to_api()
     return None if status == resource.status else status

@@ -1,4 +1,4 @@
-"""Judges figures that are in status anew, where only gates or objective changed. Pure."""
+"""Judges the figures in status again where only gates or objective changed. Pure."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ def measures_all(measurement: Measurement, spec: ModelOptimizationSpec) -> bool:
 
 
 def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
-    """Tell whether status holds the figures of the objective's benchmark point; what was only
-    built has none that it would lack."""
+    """Tell whether status holds the figures of the objective's benchmark point.
+
+    A target that only builds has no such figures, and lacks none.
+    """
     return target.baseline is None or target.point == objective_point(
         spec.objective, spec.benchmark
     )
@@ -77,7 +79,7 @@ def _judged(before: VariantStatus, after: VariantResult) -> VariantStatus:
     )
 
 
-def reselected(
+def rejudged(
     target: TargetStatus, spec: ModelOptimizationSpec, judging: str
 ) -> TargetStatus | None:
     """Return a target's verdict by other gates or another objective.

@@ -43,14 +43,14 @@ def read_request(resource: Resource, settings: Settings) -> Request:
         raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
     output = spec.output or settings.default_output
     if output is None:
-        raise InvalidRequest("spec.output is missing and the administrator set no defaultOutput")
+        raise InvalidRequest("spec.output is missing, and the administrator set no defaultOutput")
     targets = targets_of(spec)
     for target in targets:
         profile = target.profile or DEFAULT_PROFILE
         if profile not in settings.profiles:
             known = ", ".join(sorted(settings.profiles))
             raise InvalidRequest(
-                f"spec.targets: {target.name} names the profile {profile}; there are: {known}"
+                f"spec.targets: {target.name} names profile {profile}; available profiles: {known}"
             )
         offered = settings.profiles[profile].resources
         if target.resources and (fault := target_fault(target.resources, offered)):
@@ -59,7 +59,7 @@ def read_request(resource: Resource, settings: Settings) -> Request:
 
 
 def read_status(resource: Resource) -> ModelOptimizationStatus:
-    """Return the status as it is; an empty one where another version's cannot be read."""
+    """Return the status; an empty one where another version wrote it and it cannot be read."""
     try:
         return ModelOptimizationStatus.model_validate(resource.status)
     except ValidationError:
@@ -67,7 +67,7 @@ def read_status(resource: Resource) -> ModelOptimizationStatus:
 
 
 def is_suspended(resource: Resource) -> bool:
-    """Tell whether the user wants no Jobs; also of a spec that is not valid."""
+    """Tell whether the user wants no Jobs now; the spec need not be valid."""
     execution = resource.spec.get("execution")
     return isinstance(execution, dict) and execution.get("suspend") is True
 
@@ -81,16 +81,16 @@ def speaks_of_this_run(status: ModelOptimizationStatus, resource: Resource) -> b
 
 
 def is_refusal(status: ModelOptimizationStatus) -> bool:
-    """Tell whether the operator or the API server refused what is asked for.
+    """Tell whether the operator or the API server refused the request.
 
     A refusal has no progress. It is judged anew each time, since the administrator's settings may
-    have changed, and what status holds beside it is from earlier.
+    have changed, and the rest of status is from an earlier run.
     """
     return is_true(status, ConditionType.STALLED) and status.progress is None
 
 
 def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
-    """Tell whether the run is over and recorded: no Job is needed any more, whatever is there."""
+    """Tell whether the run is over and recorded, so that it needs no Job any more."""
     if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
         return False
     if is_true(status, ConditionType.READY):

@@ -11,7 +11,7 @@ from ..config.settings import OnUpgrade, Settings
 from ..objects import Resource
 from .catalog import Catalog
 from .history import is_outdated
-from .rejudge import measured_ranges, measures_all, reselected, shows_point
+from .rejudge import measured_ranges, measures_all, rejudged, shows_point
 from .request import Request, is_refusal, speaks_of_this_run
 from .status import target_status
 from .work import judging_key, profile_of
@@ -22,7 +22,7 @@ class Results:
 
     Attributes:
         is_this_run: Status speaks of this run. What an earlier run found is this one's only as far
-            as its figures can be judged anew.
+            as its figures can be judged again.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Results:
         return before if before and before.sha256 == self._request.spec.model.sha256 else None
 
     def recorded(self) -> dict[str, TargetStatus]:
-        """Return the results in status, judged anew where gates or objective changed."""
+        """Return the results in status, judged again where gates or objective changed."""
         spec = self._request.spec
         recorded = {}
         for target in self._request.targets:
             judged = self._before.get(target.name)
             if judged is not None and not self.is_this_run:
                 usable = self._has_figures(target, judged) and shows_point(judged, spec)
-                judged = reselected(judged, spec, judging_key(spec)) if usable else None
+                judged = rejudged(judged, spec, judging_key(spec)) if usable else None
             if judged is not None:
                 recorded[target.name] = judged
         return recorded

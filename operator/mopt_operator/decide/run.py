@@ -53,7 +53,7 @@ class _Stages:
 
 
 class Run:
-    """What is asked for now, and what is there."""
+    """What is asked for now, beside what exists."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Run:
         """Follow the work of each stage that is needed."""
         stages = _Stages(self._results.recorded(), self._results.source)
         self._follow_reports(stages)
-        # A result that cannot be judged anew is measured anew.
+        # A result that cannot be judged again is measured again.
         rest = [
             target
             for target in self._request.targets
@@ -140,10 +140,10 @@ class Run:
                 stages.add(target.name, report, track)
 
     def _report(self, target: Target) -> NamedItem | None:
-        """Return the work that selects anew from a result in the store, where there is one."""
+        """Return the work that selects again from a result in the store, where there is one."""
         if before := self._results.earlier(target):
             return self._catalog.report(target, before.report.digest, before.optimizer)
-        # Once its Job is there, status speaks of this run and does not hold the result any more.
+        # Once its Job exists, status speaks of this run and no longer holds the result.
         for job in self._snapshot.jobs:
             if job.result is not None and not job.deleting:
                 report = self._catalog.report(target, job.result, job.measured_by)

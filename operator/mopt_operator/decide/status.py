@@ -1,4 +1,4 @@
-"""Turns the Jobs' summaries into what status shows. Pure."""
+"""Turns the summaries that Jobs return into what status shows. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RUNTIME_NAMES = {
 
 
 def blob_uri(output_uri: str, digest: str) -> str:
-    """Return where an object of the output store lies."""
+    """Return the address of a blob in the output store."""
     return f"{output_uri.rstrip('/')}/{blob_key(digest)}"
 
 
@@ -53,7 +53,7 @@ def size_text(size: int) -> str:
 
 
 def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate]) -> str | None:
-    """Return the first gate's metric in words; without gates the first one measured."""
+    """Return the first gate's metric for people; without gates, the first metric measured."""
     if not quality:
         return None
     gate = gates[0] if gates else None
@@ -128,7 +128,7 @@ def target_status(
         size = summary.baseline.size_bytes
     served = None
     if size is not None:
-        # The baseline is the file that came in: nothing is copied.
+        # The baseline is the source file itself: nothing is copied.
         served = Artifact(
             digest=f"sha256:{spec.model.sha256}",
             size_bytes=size,
@@ -180,8 +180,10 @@ def summary_of(
 
 def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     """Return a target's verdict in one sentence."""
-    words = _verdict(target, gates)
-    return f"{words.rstrip('.')}; unstable: others had the CPU" if target.unstable else words
+    text = _verdict(target, gates)
+    if not target.unstable:
+        return text
+    return f"{text.rstrip('.')}; unstable: other processes used the CPU"
 
 
 def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
@@ -191,9 +193,9 @@ def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     if chosen is None and baseline.state == VariantState.REJECTED:
         return _rejected_baseline(target.name, baseline, target.variants, gates)
     if chosen is None:
-        return f"{target.name}: nothing passed. {_outcomes(target.variants)}"
+        return f"{target.name}: no variant passed. {_outcomes(target.variants)}"
     if chosen.name == BASELINE:
-        return f"{target.name}: nothing beats the model as it came within the gates; it is kept"
+        return f"{target.name}: within the gates no variant beats the baseline; it is kept"
     over = _RUNTIME_NAMES.get(Runtime(baseline.runtime), baseline.runtime)
     parts = [f"{target.name}: {chosen.name}"]
     if chosen.speedup is not None:
@@ -224,18 +226,18 @@ def _built(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
         f"{v.name}{f' ({quality})' if (quality := quality_text(v.quality, gates)) else ''}"
         for v in engines
     )
-    words = f"{target.name}: built {named} for {', '.join(target.compute_capabilities)}; not run"
-    # Skipped is what this target does not build anyway.
+    text = f"{target.name}: built {named} for {', '.join(target.compute_capabilities)}; not run"
+    # Skipped variants are those that this target would not build anyway.
     lost = [v for v in target.variants if v.state in (VariantState.REJECTED, VariantState.FAILED)]
-    return f"{words}. {_outcomes(lost)}" if lost else words
+    return f"{text}. {_outcomes(lost)}" if lost else text
 
 
 def _against(target: TargetStatus, baseline: VariantStatus, gates: Sequence[QualityGate]) -> str:
-    """Return what a quality figure means where it is by ground truth, beside the baseline's."""
-    own = quality_text(baseline.quality, gates)
-    if target.reference != QualityReference.GROUND_TRUTH or own is None:
+    """Return what follows a quality against ground truth: the quality of the baseline."""
+    reference = quality_text(baseline.quality, gates)
+    if target.reference != QualityReference.GROUND_TRUTH or reference is None:
         return ""
-    return f" against ground truth (as it came: {own})"
+    return f" against ground truth (baseline: {reference})"
 
 
 def _rejected_baseline(
@@ -245,9 +247,9 @@ def _rejected_baseline(
     gates: Sequence[QualityGate],
 ) -> str:
     found = (gate_failure(gate, baseline.quality) for gate in gates)
-    # Five digits may round up to the gate; the Job's own words are cut where there are many.
+    # Five digits may round up to the gate; the Job's message is cut where there are many.
     failures = "; ".join(filter(None, found)) or baseline.message or "see its quality"
-    words = f"{target}: against ground truth even the model as it came misses a gate: {failures}."
+    text = f"{target}: even the baseline misses a gate against ground truth: {failures}."
     if passed := [v.name for v in variants if v.state == VariantState.PASSED]:
-        words += f" Within the gates, but not fast enough: {', '.join(passed)}."
-    return words
+        text += f" Within the gates, but not fast enough: {', '.join(passed)}."
+    return text

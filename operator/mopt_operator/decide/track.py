@@ -1,4 +1,4 @@
-"""Follows one piece of work through its Jobs and Pods. Pure."""
+"""Follows one work item through its Jobs and Pods. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .failures import (
     waits_its_turn,
 )
 
-# A complete Job's Pod may reach us later than the Job: two watches.
+# Jobs and Pods come by two watches: a complete Job's Pod may be seen later than the Job.
 GRACE_SECONDS = 15.0
 _FIRST_POLL_SECONDS = 3.0
 _LONGEST_POLL_SECONDS = 30.0
-# A queue may hold very many Jobs for days; its end is told by the watch.
+# A queue may hold very many Jobs for days, and the watch reports when it admits one.
 _LONGEST_QUEUED_SECONDS = 300.0
 
 Outcome = PrepareSummary | MeasureSummary
@@ -35,17 +35,17 @@ Outcome = PrepareSummary | MeasureSummary
 
 @dataclass(frozen=True)
 class Track:
-    """Where a piece of work stands.
+    """Where a work item stands.
 
     Attributes:
-        names: Names that its Jobs may have; they are kept.
+        names: Names that its Jobs may have.
         job: The one that counts now.
         create: Attempt number of the Job to create; None where there is one.
         outcome: What it returned.
-        problem: What is wrong, for good or for now.
-        over: Nothing more happens: outcome or problem is final.
-        waiting: A measurement of somebody else has the node.
-        queued: The Job is suspended: its queue has no room.
+        problem: What is wrong, permanently or for now.
+        over: The outcome or the problem is final.
+        waiting: Another measurement occupies the node.
+        queued: The Job is suspended: its queue has no quota left.
         note: What a person should know while it runs.
         requeue_after: Seconds after which to look again without an event.
     """
@@ -63,8 +63,8 @@ class Track:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the Pods of a running Job tell."""
+class _Observed:
+    """What the Pods of a running Job show."""
 
     problem: Problem | None = None
     waiting: bool = False
@@ -73,34 +73,34 @@ class _Found:
 
 
 def _next_look(job: Job, now: datetime, longest: float) -> float:
-    """Return the seconds until a Job without a Pod is asked about again: ever more."""
+    """Return the seconds until a Job without a Pod is looked up again; they grow with its age."""
     age = (now - job.created).total_seconds()
     return min(max(_FIRST_POLL_SECONDS, age / 4), longest)
 
 
-def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Found:
+def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
     pods = snapshot.pods_of(job)
     failed = [pod for pod in pods if pod.phase == "Failed" and not pod.disrupted]
     last = end_problem(failed[-1]) if failed else None
     live = [pod for pod in pods if not pod.finished]
     if not live:
         warning = snapshot.warnings.get(job.uid)
-        return _Found(
+        return _Observed(
             problem=creation_problem(job, warning) if warning else last,
             requeue_after=_next_look(job, now, _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]
     if wrong := start_problem(pod):
-        return _Found(problem=wrong)
+        return _Observed(problem=wrong)
     if pod.phase == "Pending":
-        return _Found(problem=last, waiting=waits_its_turn(pod))
+        return _Observed(problem=last, waiting=waits_its_turn(pod))
     if last is not None:
-        return _Found(note=f"Attempt {len(failed) + 1}, after: {last.message}")
-    return _Found()
+        return _Observed(note=f"Attempt {len(failed) + 1}, after: {last.message}")
+    return _Observed()
 
 
 def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcome | Problem | None:
-    """Return what a complete Job returned; None where its Pod or message is not there."""
+    """Return what a complete Job returned; None where no Pod with a message is left."""
     for pod in reversed(pods):
         if pod.phase != "Succeeded" or pod.terminated is None:
             continue
@@ -110,7 +110,7 @@ def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcom
             return _without_result(job, f"{error}: {pod.terminated.message[:QUOTED]}")
         if fits(summary) and isinstance(summary, PrepareSummary | MeasureSummary):
             return summary
-        return _without_result(job, f"its message is of stage {summary.stage}")
+        return _without_result(job, f"its message belongs to stage {summary.stage}")
     return None
 
 
@@ -124,18 +124,17 @@ def follow(
     now: datetime,
     fits: Callable[[object], bool],
 ) -> Track:
-    """Return where a piece of work stands.
+    """Return where a work item stands.
 
     Args:
         names: Name of the Job of each attempt.
         fits: Whether a decoded summary is one that this work returns.
     """
-    own = {job.name: job for job in snapshot.jobs if not job.deleting}
+    jobs = {job.name: job for job in snapshot.jobs if not job.deleting}
     job: Job | None = None
     for attempt, name in enumerate(names):
         if name in snapshot.refusals:
-            status, words = snapshot.refusals[name]
-            refused = admission_problem(status, words)
+            refused = admission_problem(*snapshot.refusals[name])
             forbidden = refused.reason is Reason.POD_FORBIDDEN
             return Track(
                 names,
@@ -143,7 +142,7 @@ def follow(
                 over=not forbidden,
                 requeue_after=_LONGEST_POLL_SECONDS if forbidden else None,
             )
-        job = own.get(name)
+        job = jobs.get(name)
         if job is None:
             return Track(names, create=attempt)
         pods = snapshot.pods_of(job)
@@ -156,14 +155,14 @@ def follow(
         if job.completed is None and (given_up := disruption_problem(pods)):
             return Track(names, job, problem=given_up, over=True)
         if job.completed is None:
-            found = _running(job, snapshot, now)
+            seen = _running(job, snapshot, now)
             return Track(
                 names,
                 job,
-                problem=found.problem,
-                waiting=found.waiting,
-                note=found.note,
-                requeue_after=found.requeue_after,
+                problem=seen.problem,
+                waiting=seen.waiting,
+                note=seen.note,
+                requeue_after=seen.requeue_after,
             )
         result = _result(job, pods, fits)
         if isinstance(result, Problem):
@@ -173,5 +172,5 @@ def follow(
         left = GRACE_SECONDS - (now - job.completed).total_seconds()
         if left > 0:
             return Track(names, job, requeue_after=left)
-    words = f"The Pods of {len(names)} complete Jobs vanished before their result was read"
-    return Track(names, job, problem=problem(Reason.JOB_FAILED, words), over=True)
+    lost = f"The Pods of {len(names)} complete Jobs disappeared before their results were read"
+    return Track(names, job, problem=problem(Reason.JOB_FAILED, lost), over=True)

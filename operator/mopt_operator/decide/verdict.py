@@ -1,4 +1,4 @@
-"""How a run stands: the verdict in kstatus' terms, and what a person reads. Pure."""
+"""How a run stands: the verdict in kstatus' terms, and its message for people. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .request import Request
 from .status import built_engines, sentence
 from .track import Track
 
-PREPARATION = ""  # its key among the tracks; the others have their target's
+PREPARATION = ""  # its key among the tracks; that of other work is its target
 
 _WORK = {
     Stage.PREPARE: Reason.PREPARING,
@@ -33,15 +33,15 @@ def judge(
 
     Args:
         targets: Those with a result.
-        tracks: The work on the others, by target; the preparation's key is empty.
+        tracks: The work on the others, by target; that of the preparation is PREPARATION.
         stage: What the tracks are doing.
     """
     running = [track for track in tracks.values() if not track.over]
     if running and request.spec.execution.suspend:
         done = f"{len(targets)} of {len(request.targets)} targets have a result"
-        words = f"Suspended, {done}. Set spec.execution.suspend to false to go on."
-        return Verdict(None, Reason.SUSPENDED, words)
-    # What is wrong for good comes before what may pass.
+        message = f"Suspended, {done}. Set spec.execution.suspend to false to continue."
+        return Verdict(None, Reason.SUSPENDED, message)
+    # Permanent problems come before those that may pass.
     wrong = sorted(
         ((name, t.problem, t.over) for name, t in tracks.items() if t.problem is not None),
         key=lambda item: not item[2],
@@ -87,9 +87,9 @@ def _progress_text(
     jobs = ", ".join(track.job.name for track in running if track.job is not None)
     texts = {
         Reason.PENDING: "Waiting for a node on which no other measurement runs",
-        Reason.QUEUED: "Waiting for room in the queue: Kueue holds the Job suspended",
+        Reason.QUEUED: "Waiting for quota in the queue: Kueue keeps the Job suspended",
         Reason.PREPARING: "Exporting, verifying and quantizing the model",
-        Reason.SELECTING: "Selecting anew from the figures in the store",
+        Reason.SELECTING: "Selecting again from the figures in the store",
     }
     measured = f"{len(targets)} of {len(request.targets)} targets measured"
     text = texts.get(reason, measured)

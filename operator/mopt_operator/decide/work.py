@@ -1,4 +1,4 @@
-"""The units of work of a resource, one Job each, and their deterministic names."""
+"""The work items of a resource, one Job each, and their deterministic names. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..objects import Resource
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
 _DIGITS = 10
-# Reads one JSON file and writes another.
+# A report Job reads one JSON file and writes another.
 _REPORT_RESOURCES = Resources(
     requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"}
 )
@@ -46,13 +46,13 @@ class WorkItem:
         target: Name of the target; empty for the prepare stage.
         node_selector: The profile's, with the target's on top.
         secrets: Name of the Secret behind each role's store credentials.
-        deadline_seconds: Longest run of one Pod.
-        retries: Of the Job, after a fault that a retry may cure.
+        deadline_seconds: Longest time that one Pod may run.
+        retries: How often the Job is tried again after a fault that may pass.
         queue: Kueue's LocalQueue; None for none.
-        source: What the preparation found the model to be, where it is known. No part of the Job's
-            identity: it fills in resources that nobody gave, and outlives the preparation's Pod.
+        source: The model file, where the preparation has described it. No part of the Job's
+            identity: it sizes resources that nobody gave, and outlives the preparation's Pod.
         measured_by: Optimizer image behind the figures of a report Job.
-        basis: What those figures were measured for: no other run may take the Job for its own.
+        basis: What those figures depend on, so that no other run takes the Job for one of its own.
     """
 
     plan: JobPlan
@@ -185,12 +185,12 @@ def report_work(
     measured_by: str | None,
     basis: str,
 ) -> WorkItem:
-    """Return the new judgement of a measurement that is in the store.
+    """Return the selection among the figures of a measurement in the store.
 
     Args:
         result: Digest of the measurement's result.json.
         measured_by: See WorkItem.
-        basis: What the figures were measured for, see measurement_key.
+        basis: See measurement_key.
     """
     profile = settings.profiles[DEFAULT_PROFILE]
     return WorkItem(
@@ -218,15 +218,15 @@ def measurement_key(
 ) -> str:
     """Return what a target's figures depend on, in 16 hex digits.
 
-    Gates and objective are no part of it: they judge the same figures; but gates are where INT8
-    variants are made to hold them. Neither is the optimizer image: older figures stay until the
+    Gates and objective are not among it, since they judge the same figures, except the gates that
+    shape INT8 variants. Neither is the optimizer image: older figures stay until the
     administrator has them measured again.
     """
     profile = profile_of(target, settings)
     measured = _measure_plan(spec, output, target, profile, _ANY_DIGEST).to_api()
     for judging in ("prepared", "quality", "objective"):
         del measured[judging]
-    # Other targets' variants are none of its own.
+    # The variants of other targets do not matter to this one.
     prepared = prepare_plan(spec, output.uri, kinds=(profile.kind,)).to_api()
     identity = {
         "calibration": prepared.get("calibration"),

@@ -1,4 +1,4 @@
-"""The operator's HTTP port: /healthz (alive), /readyz (at work or ready to be), /metrics."""
+"""The operator's HTTP port: /healthz (alive), /readyz (working, or ready to), /metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def application(
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        # That this is answered is the news: the event loop turns. Dead watches end the process.
+        # An answer is all it takes: the event loop runs. Dead watches end the process.
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
@@ -47,7 +47,7 @@ async def serve(address: str, pages: web.Application) -> AsyncIterator[None]:
     """Serve pages at HOST:PORT.
 
     Raises:
-        OperatorError: The port cannot be had.
+        OperatorError: The port cannot be opened.
     """
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(pages, access_log=None, shutdown_timeout=0.2)

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' terms: counted while working, or read from the store at each scrape."""
+"""Prometheus metrics: counted while working, or read from the store at each scrape."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class _StoreCollector(Collector):
     def _watches(self) -> Iterator[GaugeMetricFamily]:
         ages = GaugeMetricFamily(
             "mopt_watch_age_seconds",
-            "Time since a watch last brought something; a quiet cluster brings nothing.",
+            "Time since a watch last showed something; in a quiet cluster it shows nothing.",
             labels=("kind",),
         )
         for kind, known in self._store.kinds().items():
@@ -100,7 +100,7 @@ class _StoreCollector(Collector):
         yield ages
         behind = GaugeMetricFamily(
             "mopt_watch_behind_seconds",
-            "Time for which a watch has not shown what is known by other ways; 0 as it should be.",
+            "Time for which a watch has not shown what is known from elsewhere; normally 0.",
             labels=("kind",),
         )
         for kind, known in self._store.kinds().items():
@@ -111,7 +111,7 @@ class _StoreCollector(Collector):
     def _selections(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
         speedups = GaugeMetricFamily(
             "mopt_selected_speedup_ratio",
-            "Speedup of the selected form over the model as it came.",
+            "Speedup of the selected form over the source model.",
             labels=_BY_TARGET,
         )
         qualities = GaugeMetricFamily(
@@ -163,10 +163,10 @@ class Metrics:
         Gauge(
             "mopt_queue_depth", "Resources that wait for a worker.", registry=registry
         ).set_function(lambda: len(queue))
-        self.leader = Gauge("mopt_leader", "1 while this operator works.", registry=registry)
+        self.leader = Gauge("mopt_leader", "1 while this operator leads.", registry=registry)
         self.reconciles = Counter(
             "mopt_reconcile",
-            "Looks at a resource, by result: done, conflict (a lost race), error or fault.",
+            "Reconciliations by result: done, conflict (a lost race), error or fault (a bug).",
             ("result",),
             registry=registry,
         )
@@ -174,7 +174,7 @@ class Metrics:
             self.reconciles.labels(result)
         self.reconcile_seconds = Histogram(
             "mopt_reconcile_duration_seconds",
-            "Time of a look at a resource.",
+            "Duration of a reconciliation.",
             buckets=_RECONCILE_BUCKETS,
             registry=registry,
         )
@@ -187,7 +187,7 @@ class Metrics:
         )
         self.missed = Counter(
             "mopt_watch_missed",
-            "Resources around which a comparison with the cluster found what no watch had shown.",
+            "Resources for which a comparison with the cluster found what no watch had shown.",
             registry=registry,
         )
 

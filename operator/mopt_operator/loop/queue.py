@@ -1,7 +1,7 @@
-"""A work queue of keys: each key is worked on by one worker at a time, and never lost.
+"""A work queue of keys: one worker at a time handles a key, and no key is lost.
 
-As client-go's: adding a key that waits changes nothing; adding one that is being worked on brings
-it back once that is done.
+As in client-go: adding a key that waits changes nothing; adding one that is being handled brings
+it back afterwards.
 """
 
 from __future__ import annotations

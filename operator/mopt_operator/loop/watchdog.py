@@ -1,9 +1,9 @@
-"""Notices that a watch is dead or deaf: kopf stays up, with a healthy probe.
+"""Notices that a watch is dead or deaf, which leaves kopf running and its probe healthy.
 
-Three things guard a watch. kopf opens one again that was silent for longer than the API server's
-bookmarks allow. What is known by other ways must be shown by the watch too: else the process ends,
-and starts anew. And a comparison of everything with the cluster, every few minutes, finds what any
-watch missed.
+Three things guard a watch. kopf reopens one that was silent for longer than the API server's
+bookmarks allow. What is known from elsewhere, the watch must show too: otherwise the process ends
+and is started again. And a comparison of everything with the cluster, every few minutes, finds
+what any watch missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .watches import RESOURCES, SILENT_SECONDS
 CHECK_SECONDS = 10.0
 # Discovery and the first lists take their time in a large cluster.
 START_SECONDS = 120.0
-# Longer than kopf needs to open a silent watch again: what it misses is shown then.
+# Longer than kopf takes to reopen a silent watch, which then shows what it missed.
 DEAF_SECONDS = SILENT_SECONDS + 30.0
 _PREFIX = "watcher for "
 
@@ -29,7 +29,7 @@ class WatchEnded(OperatorError):
 
 
 class WatchDeaf(OperatorError):
-    """A watch does not show what is there; a restart opens it anew."""
+    """A watch does not show what exists; a restart reopens it."""
 
 
 def missing_watches(task_names: Iterable[str]) -> list[str]:
@@ -47,7 +47,7 @@ def missing_watches(task_names: Iterable[str]) -> list[str]:
 
 
 def deaf_watches(store: Store, now: float, deaf_seconds: float = DEAF_SECONDS) -> list[str]:
-    """Return, in words, which watches have not shown what is known by other ways.
+    """Return a line for each watch that has not shown what is known from elsewhere.
 
     Args:
         now: On the clock of time.monotonic.
@@ -70,11 +70,11 @@ async def watch_the_watches(
     start_seconds: float = START_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Look at kopf's tasks, and at what they brought, until a watch is missing or deaf.
+    """Check kopf's tasks, and what they have shown, until a watch is missing or deaf.
 
     Raises:
         WatchEnded: One ended, or did not start in time.
-        WatchDeaf: One does not bring what is there.
+        WatchDeaf: One does not show what exists.
     """
     deadline = clock() + start_seconds
     while True:

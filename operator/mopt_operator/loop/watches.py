@@ -1,7 +1,7 @@
-"""kopf's part: three watches that fill the store and feed the queue, and nothing else.
+"""What kopf does: three watches that fill the store and feed the queue, and nothing else.
 
 Only `index` and `event` handlers: create/update handlers, timers and daemons put annotations and
-finalizers on objects that the user's Git owns. An index handler sees every object before the
+finalizers on objects that belong to the user's Git. An index handler sees every object before the
 first event handler runs, so that nothing is decided on a half-filled store.
 """
 
@@ -26,7 +26,7 @@ SILENT_SECONDS = 70.0
 
 
 class _Endless:
-    """Delays in seconds between tries that never give up; kopf starts anew at each request."""
+    """Delays in seconds between retries, without end; kopf iterates once per request."""
 
     def __iter__(self) -> itertools.chain[float]:
         return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), itertools.repeat(13.0))
@@ -42,8 +42,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
-    # The API server sends a bookmark about each minute: a watch that brings not even these is
-    # taken to be cut off, and opened again.
+    # The API server sends a bookmark about every minute: a watch without even these is presumed
+    # cut off, and reopened.
     settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
@@ -71,7 +71,7 @@ def _observe(
 ) -> None:
     plural = resource[2]
 
-    # Asynchronous though they wait for nothing: kopf runs others in threads.
+    # Asynchronous though they await nothing: kopf runs synchronous handlers in threads.
     @kopf.index(*resource, id=f"index-{plural}", registry=handlers)
     async def index(body: Mapping[str, Any], **_: Any) -> None:
         kind.show(body, deleted=False)

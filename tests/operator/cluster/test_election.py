@@ -172,7 +172,7 @@ async def test_release_survives_an_unreachable_server(
     await first.step()
     leases.down = True
     await first.release()
-    assert "Cannot give the lease back: no answer" in caplog.text
+    assert "Cannot release the lease: no answer" in caplog.text
 
 
 async def test_lease_deleted_by_somebody_is_made_again(leases: FakeLeases, clock: Clock) -> None:

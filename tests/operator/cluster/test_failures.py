@@ -177,7 +177,7 @@ def test_unknown_profile_stalls_and_names_the_known_ones(
 ) -> None:
     resource = make_resource(targets=[{"name": "a", "profile": "gpu"}])
     resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
-    assert "profile gpu; there are: default" in resource.message()
+    assert "profile gpu; available profiles: default" in resource.message()
     assert resource.jobs() == []
 
 
@@ -203,4 +203,4 @@ def test_foreign_job_of_the_same_name_is_reported(
     api.call("POST", path, foreign)
     operator.start()
     resource.wait_for(lambda: resource.said().get("Ready") == ("False", "PodForbidden"))
-    assert "that is not mopt's" in resource.message()
+    assert "does not belong to mopt" in resource.message()

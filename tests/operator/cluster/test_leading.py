@@ -44,7 +44,7 @@ def test_standby_is_ready_and_takes_over_at_once(
     resource.pod_of("measure")
     assert leader.stop() == 0
     # Without that the standby would wait until its time is over.
-    assert "Gave the lease back" in leader.log()
+    assert "Released the lease" in leader.log()
     resource.wait_for(lambda: standby.metric("mopt_leader") == 1)
     resource.finish(resource.pod_of("measure"), messages.measure())
     resource.wait_said(Ready=("True", "Optimized"))

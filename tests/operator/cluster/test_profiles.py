@@ -20,7 +20,7 @@ def test_profile_that_the_api_server_refuses_ends_the_start(
     assert operator.run() == 1
     started, line = operator.log_lines(2)
     assert "Starting" in started
-    assert line.startswith("mopt-operator: profiles.gpu: the API server refuses its Jobs: Job.")
+    assert line.startswith("mopt-operator: profiles.gpu: the API server rejects its Jobs: Job.")
     assert 'spec.template.spec.nodeSelector: Invalid value: "a..b/gpu"' in line
     assert api.call("GET", f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []
 
@@ -35,7 +35,7 @@ def test_quota_that_forbids_jobs_does_not_keep_the_operator_from_starting(
     operator = make_operator(watchNamespaces=[namespace])
     operator.start()
     assert operator.stop() == 0
-    assert f"Cannot try the profile default in {namespace}: 403 Forbidden" in operator.log()
+    assert f"Cannot check profile default in {namespace}: 403 Forbidden" in operator.log()
 
 
 GPU = {"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}

@@ -97,7 +97,7 @@ def test_a_pod_that_cannot_start_is_explained_until_the_resource_is_deleted(
     pod = resource.pod_of("prepare")
     resource.waiting(pod, "ErrImagePull", "manifest unknown")
     watching.until("Pending: ErrImagePull: manifest unknown")
-    watching.until("ImagePullFailed (0 of 1 targets): The image is not pulled: manifest unknown")
+    watching.until("ImagePullFailed (0 of 1 targets): The image cannot be pulled: manifest unknown")
     resource.delete()
     assert watching.end(1) == ""
     assert watching.lines()[-1] == f"{resource.name}: deleted before it was done"

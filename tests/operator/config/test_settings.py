@@ -110,7 +110,7 @@ def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) ->
         ),
         (
             {"resources": {"limits": {"nvidia.com/gpu": "500m"}}},
-            "limits.nvidia.com/gpu 500m: a device is whole or not there",
+            "limits.nvidia.com/gpu 500m: devices come in whole numbers",
         ),
         (
             {"resources": {"requests": {"nvidia.com/gpu": 1}}},

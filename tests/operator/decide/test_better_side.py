@@ -9,7 +9,7 @@ from mopt_api.result import Hardware, Latency, QualityResult
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus
 from mopt_api.termination import MeasureSummary, VariantSummary, decode, encode
-from mopt_operator.decide.rejudge import measures_all, reselected
+from mopt_operator.decide.rejudge import measures_all, rejudged
 from mopt_operator.decide.status import sentence, summary_of, target_status
 
 DIGEST = f"sha256:{'1' * 64}"
@@ -70,14 +70,14 @@ def told(summary: MeasureSummary) -> TargetStatus:
     ("maximum", "selected"), [(0.1, "fast"), (0.01, "close"), (0.001, "baseline")]
 )
 def test_a_lower_maximum_rejects_more(target: TargetStatus, maximum: float, selected: str) -> None:
-    judged = reselected(target, spec(maximum), "now")
+    judged = rejudged(target, spec(maximum), "now")
     assert judged is not None
     assert judged.selected == selected
 
 
 def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None:
     gates = spec(0.01).quality
-    judged = reselected(target, spec(0.01), "now")
+    judged = rejudged(target, spec(0.01), "now")
     assert judged is not None
     assert judged.variants[0].message == "worst MaxAbsError 0.05 is above 0.01"
     assert summary_of([judged], 1, gates).quality == "MaxAbsError 0.00123"
@@ -87,10 +87,10 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
 def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetStatus) -> None:
     unstable = target.model_copy(update={"unstable": True})
     for maximum in (0.1, 0.01, 0.001):
-        judged = reselected(unstable, spec(maximum), "now")
+        judged = rejudged(unstable, spec(maximum), "now")
         assert judged is not None
         words = sentence(judged, spec(maximum).quality)
-        assert words.endswith("; unstable: others had the CPU")
+        assert words.endswith("; unstable: other processes used the CPU")
     assert "unstable" not in sentence(target, spec(0.1).quality)
 
 

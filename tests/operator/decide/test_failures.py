@@ -39,7 +39,7 @@ def unschedulable(message: str) -> dict[str, Any]:
         (
             waiting("CreateContainerConfigError", 'secret "store" not found'),
             "SecretNotFound",
-            'secret "store" not found (namespace team; needed keys: AWS_ACCESS_KEY_ID and '
+            'secret "store" not found (namespace team; required keys: AWS_ACCESS_KEY_ID and '
             "AWS_SECRET_ACCESS_KEY)",
         ),
         (
@@ -53,7 +53,7 @@ def unschedulable(message: str) -> dict[str, Any]:
         (
             waiting("CreateContainerConfigError", "container has runAsNonRoot and image is root"),
             "JobFailed",
-            "does not start: container has runAsNonRoot",
+            "cannot start: container has runAsNonRoot",
         ),
         (waiting("ErrImagePull", "manifest unknown"), "ImagePullFailed", "manifest unknown"),
         (waiting("ImagePullBackOff", "back-off pulling"), "ImagePullFailed", "back-off pulling"),
@@ -63,7 +63,7 @@ def unschedulable(message: str) -> dict[str, Any]:
         (
             unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
             "AcceleratorNotFound",
-            "No node takes the Pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
+            "No node can run the Pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
         ),
         (
             unschedulable("0/3 nodes are available: 3 Insufficient memory."),
@@ -167,9 +167,16 @@ def test_pod_that_heals_clears_the_reason(world: Any) -> None:
 ENDINGS = [
     ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
     ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
-    ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "more memory than its limit"),
-    ("log text", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "more memory than its limit"),
-    ("", 143, "Error", {"reason": "DeadlineExceeded"}, Reason.DEADLINE_EXCEEDED, "ran longer"),
+    ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
+    ("log text", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
+    (
+        "",
+        143,
+        "Error",
+        {"reason": "DeadlineExceeded"},
+        Reason.DEADLINE_EXCEEDED,
+        "exceeded its deadline",
+    ),
     ("Traceback: x\n" * 50, 1, "Error", {}, Reason.JOB_FAILED, "code 1: Traceback: x Traceback"),
     ("mopt1:damaged", 1, "Error", {}, Reason.JOB_FAILED, "code 1: mopt1:damaged"),
     ("", 128, "StartError", {}, Reason.JOB_FAILED, "code 128: StartError"),

@@ -1,4 +1,4 @@
-"""With ground truth the model as it came is gated too, and the verdict says so."""
+"""With ground truth the baseline is gated too, and the verdict says so."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def test_a_baseline_that_misses_a_gate_stalls_and_says_what_it_reached(
         "Stalled": ("True", "BaselineRejected"),
     }
     said = world.condition("Ready")["message"]
-    assert f"default: against ground truth even the model as it came misses a gate: {FAILURE}." in (
-        said
-    )
+    assert f"default: even the baseline misses a gate against ground truth: {FAILURE}." in (said)
     assert said.endswith("train it further, or correct the references.")
     (target,) = world.status["targets"]
     assert target["reference"] == "GroundTruth"
@@ -187,7 +185,7 @@ def test_the_winner_is_told_beside_the_model_as_it_came(
     finish(world, messages.prepare(), default=won)
     assert world.said() == {"Ready": ("True", "Optimized")}
     said = world.condition("Ready")["message"]
-    assert said.endswith("PSNR 58.3 dB against ground truth (as it came: PSNR 39.0 dB)")
+    assert said.endswith("PSNR 58.3 dB against ground truth (baseline: PSNR 39.0 dB)")
 
 
 def test_a_reference_of_a_newer_version_is_judged_by_a_job(

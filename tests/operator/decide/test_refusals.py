@@ -20,7 +20,10 @@ STALLED = {"Ready": ("False", "InvalidSpec"), "Stalled": ("True", "InvalidSpec")
     ("spec", "words"),
     [
         ({"output": None}, "spec.output is missing"),
-        ({"targets": [{"name": "a", "profile": "gpu"}]}, "profile gpu; there are: default"),
+        (
+            {"targets": [{"name": "a", "profile": "gpu"}]},
+            "gpu; available profiles: default",
+        ),
         ({"dimensions": {}}, "must be declared under dimensions"),
         ({"inputs": []}, "spec.inputs: "),
         ({"execution": {"backoffLimit": 99}}, "spec.execution.backoffLimit: "),

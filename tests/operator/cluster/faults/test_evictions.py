@@ -36,5 +36,5 @@ def test_pods_that_are_evicted_again_and_again_end_the_job(
 
     resource.wait_for(evict, PATIENCE)
     assert resource.said() == {"Ready": ("False", "Disrupted"), "Stalled": ("True", "Disrupted")}
-    assert f"{MAX_DISRUPTIONS + 1} Pods were ended from outside" in resource.message()
+    assert f"{MAX_DISRUPTIONS + 1} Pods were evicted or preempted" in resource.message()
     resource.wait_for(lambda: not resource.jobs())
