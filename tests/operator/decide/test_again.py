@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
 from mopt_operator.decide.decide import Plan
@@ -11,11 +10,11 @@ from mopt_operator.decide.track import GRACE_SECONDS
 from mopt_operator.decide.work import MAX_ATTEMPTS
 
 
-def names(world: Any) -> set[str]:
+def names(world: World) -> set[str]:
     return set(world.jobs)
 
 
-def test_new_spec_replaces_the_jobs_and_forgets_the_results(world: Any) -> None:
+def test_new_spec_replaces_the_jobs_and_forgets_the_results(world: World) -> None:
     world.run()
     old = names(world)
     world.edit(model=world.raw["spec"]["model"] | {"sha256": "b" * 64})
@@ -29,7 +28,7 @@ def test_new_spec_replaces_the_jobs_and_forgets_the_results(world: Any) -> None:
     assert "source" not in world.status
 
 
-def test_result_of_an_old_spec_is_never_used(world: Any, messages: Any) -> None:
+def test_result_of_an_old_spec_is_never_used(world: World, messages: Messages) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     world.edit(inputs=[{"name": "other", "shape": ["batch", 3, "height", "width"]}])
@@ -39,7 +38,7 @@ def test_result_of_an_old_spec_is_never_used(world: Any, messages: Any) -> None:
     assert [made["metadata"]["labels"]["mopt.dev/stage"] for made in plan.create] == ["prepare"]
 
 
-def test_metric_never_computed_measures_again_but_does_not_prepare_again(world: Any) -> None:
+def test_metric_never_computed_measures_again_but_does_not_prepare_again(world: World) -> None:
     world.run()
     prepare, measure = sorted(names(world), key=lambda name: "default" in name)
     world.edit(quality=[{"metric": "SSIM", "minimum": 0.9}])
@@ -49,7 +48,7 @@ def test_metric_never_computed_measures_again_but_does_not_prepare_again(world: 
     assert world.said()["Ready"] == ("Unknown", "Measuring")
 
 
-def test_request_runs_again_and_is_echoed(world: Any) -> None:
+def test_request_runs_again_and_is_echoed(world: World) -> None:
     world.run()
     old = names(world)
     world.request("2026-11-02")
@@ -64,7 +63,7 @@ def test_request_runs_again_and_is_echoed(world: Any) -> None:
     assert world.decide() == Plan()
 
 
-def test_longer_request_than_status_can_hold_is_handled_once(world: Any) -> None:
+def test_longer_request_than_status_can_hold_is_handled_once(world: World) -> None:
     world.request("x" * 500)
     world.run()
     assert len(world.status["lastHandledReconcileAt"]) == 128
@@ -72,7 +71,7 @@ def test_longer_request_than_status_can_hold_is_handled_once(world: Any) -> None
     assert world.decide() == Plan()
 
 
-def test_vanished_job_is_made_again_under_its_name(world: Any) -> None:
+def test_vanished_job_is_made_again_under_its_name(world: World) -> None:
     world.settle()
     old = names(world)
     world.lose_all_jobs()
@@ -81,7 +80,7 @@ def test_vanished_job_is_made_again_under_its_name(world: Any) -> None:
 
 
 def test_job_whose_pod_vanished_unread_is_waited_for_and_then_repeated(
-    world: Any, messages: Any
+    world: World, messages: Messages
 ) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
@@ -97,7 +96,7 @@ def test_job_whose_pod_vanished_unread_is_waited_for_and_then_repeated(
     assert world.said()["Ready"] == ("Unknown", "Measuring")
 
 
-def test_results_that_keep_vanishing_end_in_a_failure(world: Any, messages: Any) -> None:
+def test_results_that_keep_vanishing_end_in_a_failure(world: World, messages: Messages) -> None:
     world.settle()
     for _ in range(MAX_ATTEMPTS):
         job = world.the_job(Stage.PREPARE)
@@ -109,7 +108,9 @@ def test_results_that_keep_vanishing_end_in_a_failure(world: Any, messages: Any)
     assert world.said() == {"Ready": ("False", "JobFailed"), "Stalled": ("True", "JobFailed")}
 
 
-def test_measuring_goes_on_without_the_prepare_job_and_its_pod(world: Any, messages: Any) -> None:
+def test_measuring_goes_on_without_the_prepare_job_and_its_pod(
+    world: World, messages: Messages
+) -> None:
     world.settle()
     prepare = world.the_job(Stage.PREPARE)
     world.complete(prepare, messages.prepare())
@@ -126,7 +127,9 @@ def test_measuring_goes_on_without_the_prepare_job_and_its_pod(world: Any, messa
     assert world.status["source"]["opset"] == 18
 
 
-def test_pod_of_an_earlier_job_of_the_same_name_is_not_believed(world: Any, messages: Any) -> None:
+def test_pod_of_an_earlier_job_of_the_same_name_is_not_believed(
+    world: World, messages: Messages
+) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     pod = world.terminated_pod(job, messages.prepare())
@@ -137,7 +140,7 @@ def test_pod_of_an_earlier_job_of_the_same_name_is_not_believed(world: Any, mess
     assert plan.requeue_after == GRACE_SECONDS
 
 
-def test_job_of_somebody_else_with_our_labels_is_not_touched(world: Any) -> None:
+def test_job_of_somebody_else_with_our_labels_is_not_touched(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     foreign = job | {"metadata": job["metadata"] | {"name": "foreign", "uid": "uid-foreign"}}
@@ -146,7 +149,7 @@ def test_job_of_somebody_else_with_our_labels_is_not_touched(world: Any) -> None
     assert world.decide() == Plan(requeue_after=world.decide().requeue_after)
 
 
-def test_job_that_is_being_deleted_does_not_count(world: Any) -> None:
+def test_job_that_is_being_deleted_does_not_count(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     job["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:01Z"
@@ -156,7 +159,7 @@ def test_job_that_is_being_deleted_does_not_count(world: Any) -> None:
 
 
 def test_transition_times_move_with_the_status_only(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.settle()
@@ -171,13 +174,13 @@ def test_transition_times_move_with_the_status_only(
     assert world.condition("Ready")["lastTransitionTime"] == "2026-11-01T12:00:20Z"
 
 
-def test_unreadable_status_of_another_version_starts_over(world: Any) -> None:
+def test_unreadable_status_of_another_version_starts_over(world: World) -> None:
     world.raw["status"] = {"observedGeneration": "one", "conditions": "none"}
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_job_left_running_by_a_finished_run_is_deleted(world: Any) -> None:
+def test_job_left_running_by_a_finished_run_is_deleted(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     pending = {**world.jobs}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from operator_world import MakeWorld, Messages
 
 from mopt_api.plan import Stage
 from mopt_operator.config.settings import Profile, Settings
@@ -22,7 +23,7 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def build(make_world: Callable[..., Any], messages: Any) -> Callable[..., Any]:
+def build(make_world: MakeWorld, messages: Messages) -> Callable[..., Any]:
     """Return a function that runs targets to their end; `psnr` is as built_message has it."""
 
     def run(

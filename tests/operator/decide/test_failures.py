@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
 from mopt_api.reasons import REASONS, Reason
@@ -73,7 +73,7 @@ def unschedulable(message: str) -> dict[str, Any]:
     ],
 )
 def test_pod_that_does_not_start_is_explained_and_waited_for(
-    world: Any, pod: dict[str, Any], reason: str, words: str
+    world: World, pod: dict[str, Any], reason: str, words: str
 ) -> None:
     world.settle()
     world.pod(world.the_job(Stage.PREPARE), pod)
@@ -96,14 +96,16 @@ def test_pod_that_does_not_start_is_explained_and_waited_for(
         },
     ],
 )
-def test_pod_on_its_way_is_no_problem(world: Any, pod: dict[str, Any]) -> None:
+def test_pod_on_its_way_is_no_problem(world: World, pod: dict[str, Any]) -> None:
     world.settle()
     world.pod(world.the_job(Stage.PREPARE), pod)
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_measurement_that_waits_for_another_one_is_pending(world: Any, messages: Any) -> None:
+def test_measurement_that_waits_for_another_one_is_pending(
+    world: World, messages: Messages
+) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
@@ -113,7 +115,7 @@ def test_measurement_that_waits_for_another_one_is_pending(world: Any, messages:
     assert world.said() == {"Ready": ("Unknown", "Pending"), "Reconciling": ("True", "Measuring")}
 
 
-def test_job_without_a_pod_says_the_api_server_s_words(world: Any) -> None:
+def test_job_without_a_pod_says_the_api_server_s_words(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     words = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
@@ -127,7 +129,7 @@ def test_job_without_a_pod_says_the_api_server_s_words(world: Any) -> None:
     assert words in world.condition("Ready")["message"]
 
 
-def test_each_try_to_create_a_pod_says_the_same(world: Any) -> None:
+def test_each_try_to_create_a_pod_says_the_same(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)["metadata"]
     world.sleep(5)
@@ -141,7 +143,7 @@ def test_each_try_to_create_a_pod_says_the_same(world: Any) -> None:
     assert f'pods "{job["name"]}" is forbidden: exceeded quota' in message
 
 
-def test_kubelet_s_two_words_for_a_missing_image_are_one_message(world: Any) -> None:
+def test_kubelet_s_two_words_for_a_missing_image_are_one_message(world: World) -> None:
     world.settle()
     pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "i: not found"))
     world.settle()
@@ -152,7 +154,7 @@ def test_kubelet_s_two_words_for_a_missing_image_are_one_message(world: Any) -> 
     assert world.status_writes == writes
 
 
-def test_pod_that_heals_clears_the_reason(world: Any) -> None:
+def test_pod_that_heals_clears_the_reason(world: World) -> None:
     world.settle()
     pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "manifest unknown"))
     world.settle()
@@ -186,8 +188,8 @@ ENDINGS = [
 @pytest.mark.parametrize(("text", "code", "ended", "status", "reason", "words"), ENDINGS)
 @pytest.mark.parametrize("last", [False, True])
 def test_failed_pod_gives_its_reason_while_retried_and_when_it_was_the_last(
-    world: Any,
-    messages: Any,
+    world: World,
+    messages: Messages,
     text: str,
     code: int,
     ended: str,
@@ -211,7 +213,7 @@ def test_failed_pod_gives_its_reason_while_retried_and_when_it_was_the_last(
     assert len(said) < 500
 
 
-def test_failed_run_keeps_where_it_failed_and_is_final(world: Any) -> None:
+def test_failed_run_keeps_where_it_failed_and_is_final(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     world.terminated_pod(job, "x", exit_code=1)
@@ -222,7 +224,7 @@ def test_failed_run_keeps_where_it_failed_and_is_final(world: Any) -> None:
     assert world.decide().create == ()
 
 
-def test_retry_at_work_says_what_the_attempt_before_met(world: Any, messages: Any) -> None:
+def test_retry_at_work_says_what_the_attempt_before_met(world: World, messages: Messages) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     told = messages.error(Reason.STORE_UNREACHABLE, "no answer")
@@ -233,7 +235,7 @@ def test_retry_at_work_says_what_the_attempt_before_met(world: Any, messages: An
     assert "Attempt 2, after: no answer." in world.condition("Ready")["message"]
 
 
-def test_disrupted_pod_is_no_failure(world: Any) -> None:
+def test_disrupted_pod_is_no_failure(world: World) -> None:
     world.settle()
     told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
     job = world.the_job(Stage.PREPARE)
@@ -242,7 +244,7 @@ def test_disrupted_pod_is_no_failure(world: Any) -> None:
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_job_whose_pods_are_evicted_again_and_again_is_given_up(world: Any) -> None:
+def test_job_whose_pods_are_evicted_again_and_again_is_given_up(world: World) -> None:
     world.settle()
     told = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
     evicted = {"phase": "Failed", "reason": "Evicted", "conditions": [told]}
@@ -260,7 +262,7 @@ def test_job_whose_pods_are_evicted_again_and_again_is_given_up(world: Any) -> N
     assert world.jobs == {}
 
 
-def test_failed_job_without_pods_says_the_job_s_words(world: Any) -> None:
+def test_failed_job_without_pods_says_the_job_s_words(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
     world.end(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -271,7 +273,7 @@ def test_failed_job_without_pods_says_the_job_s_words(world: Any) -> None:
 
 @pytest.mark.parametrize("message", ["", "no prefix", "of-measure", "of-another-target"])
 def test_success_without_a_fitting_result_is_a_failure(
-    world: Any, messages: Any, message: str
+    world: World, messages: Messages, message: str
 ) -> None:
     world.settle()
     text = {"of-measure": messages.measure()}.get(message, message)
@@ -287,7 +289,7 @@ def test_success_without_a_fitting_result_is_a_failure(
 
 
 def test_what_is_wrong_for_good_is_told_before_what_may_pass(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.settle()
@@ -305,7 +307,7 @@ def test_what_is_wrong_for_good_is_told_before_what_may_pass(
 
 
 def test_job_that_finds_no_gpu_is_tried_again_and_then_stalls(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(targets=[{"name": "l4"}])
     world.settle()
@@ -313,6 +315,7 @@ def test_job_that_finds_no_gpu_is_tried_again_and_then_stalls(
     world.settle()
     job = world.the_job(Stage.MEASURE, "l4")
     code = REASONS[Reason.ACCELERATOR_NOT_FOUND].exit_code
+    assert code is not None
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert code not in rules[1]["onExitCodes"]["values"]
     told = messages.error(Reason.ACCELERATOR_NOT_FOUND, "the driver shows no GPU")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from operator_world import MakeWorld, Messages, World
 from present import present
 
 from mopt_api.plan import Stage
@@ -18,12 +19,12 @@ FAILURE = "worst PSNR 39.00 is below 40"
 
 
 @pytest.fixture
-def world(make_world: Callable[..., Any]) -> Any:
+def world(make_world: MakeWorld) -> Any:
     return make_world(data={"evaluation": EVALUATION})
 
 
 @pytest.fixture
-def measured(messages: Any) -> Callable[..., str]:
+def measured(messages: Messages) -> Callable[..., str]:
     """Return what makes the message of a measurement whose baseline reached 39 dB of 40."""
 
     def message(
@@ -61,7 +62,7 @@ def measured(messages: Any) -> Callable[..., str]:
     return message
 
 
-def finish(world: Any, prepared: str, **measured: str) -> None:
+def finish(world: World, prepared: str, **measured: str) -> None:
     """Carry the run to its end, with the messages of its Jobs."""
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), prepared)
@@ -72,7 +73,7 @@ def finish(world: Any, prepared: str, **measured: str) -> None:
 
 
 def test_a_baseline_that_misses_a_gate_stalls_and_says_what_it_reached(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured())
     assert world.said() == {
@@ -94,14 +95,14 @@ def test_a_baseline_that_misses_a_gate_stalls_and_says_what_it_reached(
 
 
 def test_the_failure_is_told_where_the_job_had_no_room_for_it(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured(words=None))
     assert FAILURE in world.condition("Ready")["message"]
 
 
 def test_a_figure_that_rounds_up_to_the_gate_is_told_in_the_jobs_words(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     words = "worst PSNR 40.00 is below 40"
     finish(world, messages.prepare(), default=measured(worst=40.0, words=words))
@@ -109,7 +110,7 @@ def test_a_figure_that_rounds_up_to_the_gate_is_told_in_the_jobs_words(
 
 
 def test_a_variant_that_passes_but_is_too_slow_is_named(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     told = measured(passing="onnxruntime-fp32")
     finish(world, messages.prepare(), default=told)
@@ -118,7 +119,7 @@ def test_a_variant_that_passes_but_is_too_slow_is_named(
 
 
 def test_one_rejected_target_is_enough(
-    make_world: Callable[..., Any], messages: Any, measured: Callable[..., str]
+    make_world: MakeWorld, messages: Messages, measured: Callable[..., str]
 ) -> None:
     world = make_world(data={"evaluation": EVALUATION}, targets=[{"name": "a"}, {"name": "b"}])
     finish(world, messages.prepare(), a=messages.measure("a"), b=measured("b"))
@@ -127,7 +128,7 @@ def test_one_rejected_target_is_enough(
 
 
 def test_lower_gate_keeps_the_baseline_without_a_job(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured())
     world.lose_all_jobs()
@@ -141,7 +142,7 @@ def test_lower_gate_keeps_the_baseline_without_a_job(
 
 
 def test_higher_gate_rejects_the_baseline_without_a_job(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured())
     world.edit(quality=[{"metric": "PSNR", "minimum": 38}], objective={"minimumSpeedup": 900})
@@ -153,7 +154,7 @@ def test_higher_gate_rejects_the_baseline_without_a_job(
 
 
 def test_gates_by_ground_truth_never_prepare_again(
-    make_world: Callable[..., Any], messages: Any, measured: Callable[..., str]
+    make_world: MakeWorld, messages: Messages, measured: Callable[..., str]
 ) -> None:
     calibration = {"uri": "s3://data/calibration/"}
     world = make_world(data={"calibration": calibration, "evaluation": EVALUATION}, variants=None)
@@ -165,7 +166,7 @@ def test_gates_by_ground_truth_never_prepare_again(
 
 
 def test_other_references_measure_again(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured())
     for data in (
@@ -179,7 +180,7 @@ def test_other_references_measure_again(
 
 
 def test_the_winner_is_told_beside_the_model_as_it_came(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     won = measured(selected="openvino-bf16", passing="openvino-bf16")
     finish(world, messages.prepare(), default=won)
@@ -189,7 +190,7 @@ def test_the_winner_is_told_beside_the_model_as_it_came(
 
 
 def test_a_reference_of_a_newer_version_is_judged_by_a_job(
-    world: Any, messages: Any, measured: Callable[..., str]
+    world: World, messages: Messages, measured: Callable[..., str]
 ) -> None:
     finish(world, messages.prepare(), default=measured())
     world.lose_all_jobs()
@@ -200,7 +201,7 @@ def test_a_reference_of_a_newer_version_is_judged_by_a_job(
 
 
 def test_the_measurement_gets_the_evaluation_data_s_secret_and_no_more(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     evaluation = EVALUATION | {"credentialsSecretRef": {"name": "photos"}}
     world = make_world(data={"evaluation": evaluation})

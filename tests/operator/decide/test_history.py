@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+from operator_world import MakeWorld, World
 
 from mopt_operator.config.settings import OnUpgrade, Profile, Settings
 from mopt_operator.decide.decide import Plan
@@ -13,7 +14,7 @@ def gate(minimum: float) -> list[dict[str, Any]]:
     return [{"metric": "PSNR", "minimum": minimum}]
 
 
-def test_selection_is_recorded_with_what_a_rollback_needs(world: Any) -> None:
+def test_selection_is_recorded_with_what_a_rollback_needs(world: World) -> None:
     world.run()
     (target,) = world.status["targets"]
     assert world.status["history"] == [
@@ -28,7 +29,7 @@ def test_selection_is_recorded_with_what_a_rollback_needs(world: Any) -> None:
     ]
 
 
-def test_last_three_selections_are_kept_newest_first(world: Any) -> None:
+def test_last_three_selections_are_kept_newest_first(world: World) -> None:
     world.run()
     for minimum in (39, 60, 40, 150):
         world.sleep(60)
@@ -44,7 +45,7 @@ def test_last_three_selections_are_kept_newest_first(world: Any) -> None:
     )
 
 
-def test_same_winner_measured_again_adds_nothing(world: Any) -> None:
+def test_same_winner_measured_again_adds_nothing(world: World) -> None:
     world.run()
     history = world.status["history"]
     world.sleep(60)
@@ -53,7 +54,7 @@ def test_same_winner_measured_again_adds_nothing(world: Any) -> None:
     assert world.status["history"] == history
 
 
-def test_no_winner_adds_nothing_and_failures_forget_nothing(world: Any) -> None:
+def test_no_winner_adds_nothing_and_failures_forget_nothing(world: World) -> None:
     world.run()
     history = world.status["history"]
     world.edit(quality=gate(150), objective={"onNoWinner": "Fail"})
@@ -66,7 +67,7 @@ def test_no_winner_adds_nothing_and_failures_forget_nothing(world: Any) -> None:
     assert world.status["history"] == history
 
 
-def test_targets_have_each_their_own_history(make_world: Callable[..., Any]) -> None:
+def test_targets_have_each_their_own_history(make_world: MakeWorld) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.run(("a", "b"))
     assert [r["target"] for r in world.status["history"]] == ["b", "a"]
@@ -77,7 +78,7 @@ def newer(settings: Settings, **changes: Any) -> Settings:
 
 
 def test_result_of_an_older_optimizer_is_marked_and_ready_stays(
-    world: Any, settings: Settings
+    world: World, settings: Settings
 ) -> None:
     world.run()
     ready = world.condition("Ready")
@@ -98,7 +99,7 @@ def test_result_of_an_older_optimizer_is_marked_and_ready_stays(
 
 
 def test_image_of_the_target_s_profile_is_what_counts(
-    make_world: Callable[..., Any], settings: Settings
+    make_world: MakeWorld, settings: Settings
 ) -> None:
     gpu = Profile(image="mopt/optimizer-gpu:1")
     both = settings.model_copy(update={"profiles": settings.profiles | {"gpu": gpu}})
@@ -119,7 +120,7 @@ def test_image_of_the_target_s_profile_is_what_counts(
     )
 
 
-def test_new_selection_from_older_figures_stays_marked(world: Any, settings: Settings) -> None:
+def test_new_selection_from_older_figures_stays_marked(world: World, settings: Settings) -> None:
     world.run()
     world.settings = newer(settings)
     world.edit(quality=gate(39))
@@ -131,7 +132,7 @@ def test_new_selection_from_older_figures_stays_marked(world: Any, settings: Set
     assert world.status["targets"][0]["optimizer"] == "mopt/optimizer:newer"
 
 
-def test_policy_rerun_measures_again_once(world: Any, settings: Settings) -> None:
+def test_policy_rerun_measures_again_once(world: World, settings: Settings) -> None:
     world.run()
     world.settings = newer(settings, on_upgrade=OnUpgrade.RERUN)
     world.settle()
@@ -143,7 +144,7 @@ def test_policy_rerun_measures_again_once(world: Any, settings: Settings) -> Non
 
 
 def test_policy_rerun_leaves_suspended_resources_alone(
-    make_world: Callable[..., Any], settings: Settings
+    make_world: MakeWorld, settings: Settings
 ) -> None:
     world = make_world()
     world.run()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from operator_world import World
 
 from mopt_api.plan import Stage
 from mopt_operator.decide.lookups import podless, queued, refusal
 
 
 @pytest.fixture
-def job(world: Any) -> dict[str, Any]:
+def job(world: World) -> dict[str, Any]:
     """Return a Job that its controller has begun a while ago."""
     world.settle()
     raw: dict[str, Any] = world.the_job(Stage.PREPARE)
@@ -20,31 +21,31 @@ def job(world: Any) -> dict[str, Any]:
     return raw
 
 
-def names(world: Any) -> list[str]:
+def names(world: World) -> list[str]:
     return [found.name for found in podless(world.snapshot(), world.now)]
 
 
-def test_job_without_a_pod_is_asked_about(world: Any, job: dict[str, Any]) -> None:
+def test_job_without_a_pod_is_asked_about(world: World, job: dict[str, Any]) -> None:
     assert names(world) == [job["metadata"]["name"]]
 
 
-def test_job_whose_pods_failed_is_asked_about(world: Any, job: dict[str, Any]) -> None:
+def test_job_whose_pods_failed_is_asked_about(world: World, job: dict[str, Any]) -> None:
     world.pod(job, {"phase": "Failed"})
     assert names(world) == [job["metadata"]["name"]]
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded"])
-def test_job_with_a_pod_is_not(world: Any, job: dict[str, Any], phase: str) -> None:
+def test_job_with_a_pod_is_not(world: World, job: dict[str, Any], phase: str) -> None:
     world.pod(job, {"phase": phase})
     assert names(world) == []
 
 
-def test_job_that_its_controller_has_not_begun_is_not(world: Any, job: dict[str, Any]) -> None:
+def test_job_that_its_controller_has_not_begun_is_not(world: World, job: dict[str, Any]) -> None:
     job["status"] = {}
     assert names(world) == []
 
 
-def test_queued_or_young_job_is_not(world: Any, job: dict[str, Any]) -> None:
+def test_queued_or_young_job_is_not(world: World, job: dict[str, Any]) -> None:
     job["spec"]["suspend"] = True
     assert names(world) == []
     job["spec"]["suspend"] = False
@@ -53,7 +54,7 @@ def test_queued_or_young_job_is_not(world: Any, job: dict[str, Any]) -> None:
 
 
 def test_job_that_its_queue_holds_for_a_while_is_asked_about(
-    world: Any, job: dict[str, Any]
+    world: World, job: dict[str, Any]
 ) -> None:
     assert queued(world.snapshot(), world.now) == []
     job["spec"]["suspend"] = True

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from operator_world import MakeWorld
 
 from mopt_api.status import ModelOptimizationStatus
 from mopt_operator.config.settings import Settings
 
 
 def test_status_is_parsed_once(
-    make_world: Callable[..., Any], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world()
     parsed: list[object] = []
@@ -25,13 +25,14 @@ def test_status_is_parsed_once(
     world.run()
     upgraded = settings.model_copy(update={"optimizer_image": "mopt/optimizer:2"})
     monkeypatch.setattr(ModelOptimizationStatus, "model_validate", counting)
-    for change in (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: None,  # settled
         lambda: setattr(world, "settings", upgraded),  # outdated
-        lambda: world.edit(quality=[{"metric": "PSNR", "minimum": 30}]),  # judged anew
-        lambda: world.edit(inputs=[{"name": "y", "shape": [1]}], dimensions={}),  # measured anew
+        lambda: world.edit(quality=[{"metric": "PSNR", "minimum": 30}]),  # judged again
+        lambda: world.edit(inputs=[{"name": "y", "shape": [1]}], dimensions={}),  # measured again
         lambda: world.edit(output=None),  # refused
-    ):
+    )
+    for change in changes:
         change()
         del parsed[:]
         world.decide()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from operator_world import MakeWorld, World
 
 from mopt_api.plan import Stage
 from mopt_api.spec import Output
-from mopt_operator.config.settings import Profile
+from mopt_operator.config.settings import Profile, Settings
 from mopt_operator.decide.decide import Plan
 
 STALLED = {"Ready": ("False", "InvalidSpec"), "Stalled": ("True", "InvalidSpec")}
@@ -30,7 +30,7 @@ STALLED = {"Ready": ("False", "InvalidSpec"), "Stalled": ("True", "InvalidSpec")
     ],
 )
 def test_wrong_field_is_named_and_no_job_is_made(
-    make_world: Callable[..., Any], spec: dict[str, Any], words: str
+    make_world: MakeWorld, spec: dict[str, Any], words: str
 ) -> None:
     world = make_world(**spec)
     assert world.decide().create == ()
@@ -40,7 +40,7 @@ def test_wrong_field_is_named_and_no_job_is_made(
     assert world.status["observedGeneration"] == 1
 
 
-def test_change_to_a_wrong_spec_ends_the_jobs(world: Any) -> None:
+def test_change_to_a_wrong_spec_ends_the_jobs(world: World) -> None:
     world.settle()
     world.edit(targets=[{"name": "a", "profile": "gpu"}])
     world.settle()
@@ -48,7 +48,7 @@ def test_change_to_a_wrong_spec_ends_the_jobs(world: Any) -> None:
     assert world.said() == STALLED
 
 
-def test_administrator_s_change_heals(make_world: Callable[..., Any], settings: Any) -> None:
+def test_administrator_s_change_heals(make_world: MakeWorld, settings: Settings) -> None:
     world = make_world(targets=[{"name": "a", "profile": "gpu"}], output=None)
     world.settle()
     world.settings = settings.model_copy(
@@ -61,7 +61,7 @@ def test_administrator_s_change_heals(make_world: Callable[..., Any], settings: 
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(world: Any) -> None:
+def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(world: World) -> None:
     world.run()
     before = copy.deepcopy(world.status)
     world.edit(targets=[{"name": "default", "profile": "gpu"}])
@@ -78,7 +78,7 @@ def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(worl
 
 
 def test_target_that_asks_for_a_gpu_its_profile_does_not_offer_is_refused(
-    make_world: Callable[..., Any],
+    make_world: MakeWorld,
 ) -> None:
     gpu = {"limits": {"nvidia.com/gpu": 1}}
     world = make_world(targets=[{"name": "t", "resources": gpu}])
@@ -90,7 +90,7 @@ def test_target_that_asks_for_a_gpu_its_profile_does_not_offer_is_refused(
 
 
 def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
-    world: Any, settings: Any
+    world: World, settings: Settings
 ) -> None:
     world.run()
     world.edit(
@@ -105,7 +105,7 @@ def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
     assert world.status["targets"] == []
 
 
-def test_wrong_spec_shows_no_progress_of_the_run_that_it_ended(world: Any) -> None:
+def test_wrong_spec_shows_no_progress_of_the_run_that_it_ended(world: World) -> None:
     world.settle()
     assert "progress" in world.status
     world.edit(inputs=[])
@@ -115,7 +115,7 @@ def test_wrong_spec_shows_no_progress_of_the_run_that_it_ended(world: Any) -> No
 
 
 def test_default_output_of_the_administrator_is_used(
-    make_world: Callable[..., Any], settings: Any
+    make_world: MakeWorld, settings: Settings
 ) -> None:
     output = Output.model_validate({"uri": "s3://shared", "credentialsSecretRef": {"name": "s"}})
     with_default = settings.model_copy(update={"default_output": output})
@@ -125,7 +125,7 @@ def test_default_output_of_the_administrator_is_used(
 
 
 def test_job_that_the_api_server_calls_invalid_stalls_and_is_tried_again_on_change(
-    world: Any,
+    world: World,
 ) -> None:
     name = world.decide().create[0]["metadata"]["name"]
     world.refusals = {name: (422, "requests: must be less than or equal to cpu limit")}
@@ -139,7 +139,7 @@ def test_job_that_the_api_server_calls_invalid_stalls_and_is_tried_again_on_chan
     assert len(world.decide().create) == 1
 
 
-def test_forbidden_job_is_waited_for(world: Any) -> None:
+def test_forbidden_job_is_waited_for(world: World) -> None:
     name = world.decide().create[0]["metadata"]["name"]
     world.refusals = {name: (403, "exceeded quota: jobs")}
     plan = world.decide()

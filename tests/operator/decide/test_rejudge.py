@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
 from mopt_api.reasons import Reason
@@ -14,12 +14,12 @@ from mopt_operator.decide.decide import Plan
 POINTS = [{"name": "one"}, {"name": "four", "dimensions": {"batch": 4}}]
 
 
-def variant(world: Any, name: str) -> Any:
+def variant(world: World, name: str) -> Any:
     (target,) = world.status["targets"]
     return next(v for v in target["variants"] if v["name"] == name)
 
 
-def test_lower_gate_lets_a_rejected_variant_win(world: Any) -> None:
+def test_lower_gate_lets_a_rejected_variant_win(world: World) -> None:
     world.run()
     world.lose_all_jobs()
     assert variant(world, "onnxruntime-int8")["state"] == "Rejected"
@@ -37,7 +37,7 @@ def test_lower_gate_lets_a_rejected_variant_win(world: Any) -> None:
     assert world.decide() == Plan()
 
 
-def test_higher_gate_rejects_the_winner_and_says_why(world: Any) -> None:
+def test_higher_gate_rejects_the_winner_and_says_why(world: World) -> None:
     world.run()
     world.edit(quality=[{"metric": "PSNR", "minimum": 60}])
     world.settle()
@@ -59,7 +59,7 @@ def test_higher_gate_rejects_the_winner_and_says_why(world: Any) -> None:
     ],
 )
 def test_other_objective_selects_from_status(
-    world: Any, objective: dict[str, Any], selected: str
+    world: World, objective: dict[str, Any], selected: str
 ) -> None:
     world.run()
     world.lose_all_jobs()
@@ -69,7 +69,7 @@ def test_other_objective_selects_from_status(
     assert world.status["targets"][0]["selected"] == selected
 
 
-def test_gates_and_objective_back_again_say_the_same_as_before(world: Any) -> None:
+def test_gates_and_objective_back_again_say_the_same_as_before(world: World) -> None:
     world.run()
     before = world.status["targets"]
     gates = world.raw["spec"]["quality"]
@@ -92,7 +92,7 @@ def test_gates_and_objective_back_again_say_the_same_as_before(world: Any) -> No
         {"output": {"uri": "s3://elsewhere/sr"}},
     ],
 )
-def test_what_bears_on_the_figures_measures_again(world: Any, change: dict[str, Any]) -> None:
+def test_what_bears_on_the_figures_measures_again(world: World, change: dict[str, Any]) -> None:
     world.run()
     world.lose_all_jobs()
     world.edit(**change)
@@ -101,7 +101,7 @@ def test_what_bears_on_the_figures_measures_again(world: Any, change: dict[str, 
     assert world.status["targets"] == []
 
 
-def test_gates_that_int8_is_made_to_hold_prepare_again(make_world: Callable[..., Any]) -> None:
+def test_gates_that_int8_is_made_to_hold_prepare_again(make_world: MakeWorld) -> None:
     world = make_world(variants=None)
     world.run()
     world.lose_all_jobs()
@@ -111,7 +111,7 @@ def test_gates_that_int8_is_made_to_hold_prepare_again(make_world: Callable[...,
     assert world.status["targets"] == []
 
 
-def test_request_to_run_again_is_never_answered_from_status(world: Any) -> None:
+def test_request_to_run_again_is_never_answered_from_status(world: World) -> None:
     world.run()
     world.request("again")
     world.edit(quality=[{"metric": "PSNR", "minimum": 39}])
@@ -119,7 +119,7 @@ def test_request_to_run_again_is_never_answered_from_status(world: Any) -> None:
     assert world.stages() == ["prepare"]
 
 
-def test_new_target_is_measured_and_the_old_one_kept(make_world: Callable[..., Any]) -> None:
+def test_new_target_is_measured_and_the_old_one_kept(make_world: MakeWorld) -> None:
     world = make_world(targets=[{"name": "a"}])
     world.run(("a",))
     world.edit(targets=[{"name": "a"}, {"name": "b"}])
@@ -133,7 +133,7 @@ def test_new_target_is_measured_and_the_old_one_kept(make_world: Callable[..., A
 
 
 @pytest.fixture
-def elsewhere(make_world: Callable[..., Any]) -> Any:
+def elsewhere(make_world: MakeWorld) -> Any:
     """Return a finished world whose objective now compares at a point that status lacks."""
     world = make_world(benchmark={"points": POINTS}, objective={"point": "one"})
     world.run(point="one")
@@ -144,7 +144,7 @@ def elsewhere(make_world: Callable[..., Any]) -> Any:
 
 
 def test_other_point_is_selected_by_a_small_job_from_the_store(
-    elsewhere: Any, messages: Any
+    elsewhere: Any, messages: Messages
 ) -> None:
     world = elsewhere
     assert world.stages() == ["report"]
@@ -168,7 +168,7 @@ def test_other_point_is_selected_by_a_small_job_from_the_store(
 
 
 def test_result_that_is_gone_from_the_store_is_measured_again(
-    elsewhere: Any, messages: Any
+    elsewhere: Any, messages: Messages
 ) -> None:
     world = elsewhere
     job = world.the_job(Stage.REPORT, "default")
@@ -190,7 +190,7 @@ def test_lost_report_job_falls_back_to_measuring(elsewhere: Any) -> None:
     assert elsewhere.stages() == ["prepare"]
 
 
-def test_report_of_another_model_is_not_believed(elsewhere: Any, messages: Any) -> None:
+def test_report_of_another_model_is_not_believed(elsewhere: Any, messages: Messages) -> None:
     world = elsewhere
     job = world.the_job(Stage.REPORT, "default")
     world.edit(model=world.raw["spec"]["model"] | {"sha256": "b" * 64})
@@ -200,7 +200,7 @@ def test_report_of_another_model_is_not_believed(elsewhere: Any, messages: Any) 
     assert world.status["targets"] == []
 
 
-def test_figures_of_a_newer_version_are_measured_again(world: Any) -> None:
+def test_figures_of_a_newer_version_are_measured_again(world: World) -> None:
     world.run()
     world.lose_all_jobs()
     world.status["targets"][0]["variants"][0]["runtime"] = "Quantum"

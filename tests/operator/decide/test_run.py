@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
+from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan
 
 
-def test_new_resource_gets_one_prepare_job_and_says_so(world: Any) -> None:
+def test_new_resource_gets_one_prepare_job_and_says_so(world: World) -> None:
     plan = world.decide()
     (job,) = plan.create
     assert job["metadata"]["labels"]["mopt.dev/stage"] == "prepare"
@@ -37,7 +36,9 @@ def test_new_resource_gets_one_prepare_job_and_says_so(world: Any) -> None:
     )
 
 
-def test_prepared_model_is_measured_from_the_digest_returned(world: Any, messages: Any) -> None:
+def test_prepared_model_is_measured_from_the_digest_returned(
+    world: World, messages: Messages
+) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
@@ -54,7 +55,7 @@ def test_prepared_model_is_measured_from_the_digest_returned(world: Any, message
     assert len(world.jobs) == 2
 
 
-def test_finished_run_is_ready_with_the_whole_table(world: Any) -> None:
+def test_finished_run_is_ready_with_the_whole_table(world: World) -> None:
     world.run()
     ready = world.condition("Ready")
     assert world.said() == {"Ready": ("True", "Optimized")}
@@ -90,12 +91,14 @@ def test_finished_run_is_ready_with_the_whole_table(world: Any) -> None:
     assert rejected["quality"][0]["worst"] == 39.5
 
 
-def test_a_run_writes_status_three_times(world: Any) -> None:
+def test_a_run_writes_status_three_times(world: World) -> None:
     world.run()
     assert world.status_writes == 3
 
 
-def test_result_of_the_last_job_is_recorded_before_it_may_expire(world: Any, messages: Any) -> None:
+def test_result_of_the_last_job_is_recorded_before_it_may_expire(
+    world: World, messages: Messages
+) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
@@ -107,14 +110,14 @@ def test_result_of_the_last_job_is_recorded_before_it_may_expire(world: Any, mes
     assert sorted(job.name for job in world.decide().expire) == sorted(world.jobs)
 
 
-def test_kept_baseline_is_ready(world: Any) -> None:
+def test_kept_baseline_is_ready(world: World) -> None:
     world.run(selected="baseline")
     assert world.said() == {"Ready": ("True", "BaselineKept")}
     assert world.status["summary"]["selected"] == "baseline"
     assert world.status["summary"]["size"] == "4.9 MB"
 
 
-def test_no_winner_stalls_and_says_what_every_variant_lacked(world: Any) -> None:
+def test_no_winner_stalls_and_says_what_every_variant_lacked(world: World) -> None:
     world.run(selected=None)
     assert world.said() == {
         "Ready": ("False", "NoVariantPassed"),
@@ -125,7 +128,9 @@ def test_no_winner_stalls_and_says_what_every_variant_lacked(world: Any) -> None
     assert "onNoWinner" in message
 
 
-def test_finished_run_needs_no_job_whatever_happens_to_them(world: Any, settings: Any) -> None:
+def test_finished_run_needs_no_job_whatever_happens_to_them(
+    world: World, settings: Settings
+) -> None:
     world.run()
     world.lose_all_jobs()
     world.sleep(1e6)
@@ -135,7 +140,7 @@ def test_finished_run_needs_no_job_whatever_happens_to_them(world: Any, settings
     assert world.said()["Ready"] == ("True", "Optimized")
 
 
-def test_targets_are_measured_side_by_side(make_world: Callable[..., Any], messages: Any) -> None:
+def test_targets_are_measured_side_by_side(make_world: MakeWorld, messages: Messages) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
@@ -153,7 +158,7 @@ def test_targets_are_measured_side_by_side(make_world: Callable[..., Any], messa
 
 
 def test_one_failing_target_lets_the_other_finish_and_is_named(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.settle()
@@ -176,7 +181,7 @@ def test_one_failing_target_lets_the_other_finish_and_is_named(
     assert world.decide() == Plan()
 
 
-def test_deleted_resource_is_left_alone(world: Any) -> None:
+def test_deleted_resource_is_left_alone(world: World) -> None:
     world.settle()
     world.raw["metadata"]["deletionTimestamp"] = "2026-11-01T12:00:01Z"
     world.lose_all_jobs()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
 from mopt_operator.decide.decide import Plan
 
 
-def test_suspended_resource_gets_no_job_and_is_at_rest(make_world: Callable[..., Any]) -> None:
+def test_suspended_resource_gets_no_job_and_is_at_rest(make_world: MakeWorld) -> None:
     world = make_world(execution={"suspend": True})
     assert world.settle() == Plan()
     assert world.jobs == {}
@@ -19,7 +18,7 @@ def test_suspended_resource_gets_no_job_and_is_at_rest(make_world: Callable[...,
 
 
 def test_suspending_ends_the_job_at_work_and_keeps_what_is_done(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.settle()
@@ -39,7 +38,7 @@ def test_suspending_ends_the_job_at_work_and_keeps_what_is_done(
     assert sorted(world.stages()) == ["measure", "measure", "prepare"]
 
 
-def test_suspending_what_is_ready_changes_nothing_but_the_generation(world: Any) -> None:
+def test_suspending_what_is_ready_changes_nothing_but_the_generation(world: World) -> None:
     world.run()
     before = world.status
     world.lose_all_jobs()
@@ -59,7 +58,7 @@ def test_suspending_what_is_ready_changes_nothing_but_the_generation(world: Any)
 
 
 def test_result_of_a_job_that_completed_before_suspending_is_recorded(
-    world: Any, messages: Any
+    world: World, messages: Messages
 ) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
@@ -71,7 +70,7 @@ def test_result_of_a_job_that_completed_before_suspending_is_recorded(
 
 
 def test_queue_name_is_a_label_of_the_job_and_not_of_its_pods(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(
         execution={"queueName": "cpu"}, targets=[{"name": "a"}, {"name": "b", "queueName": "gpu"}]
@@ -89,7 +88,7 @@ def test_queue_name_is_a_label_of_the_job_and_not_of_its_pods(
     assert queues == {None: "cpu", "a": "cpu", "b": "gpu"}
 
 
-def test_queued_is_said_while_the_queue_holds_the_job(make_world: Callable[..., Any]) -> None:
+def test_queued_is_said_while_the_queue_holds_the_job(make_world: MakeWorld) -> None:
     world = make_world(execution={"queueName": "cpu"})
     world.settle()
     job = world.the_job(Stage.PREPARE)
@@ -108,7 +107,7 @@ def test_queued_is_said_while_the_queue_holds_the_job(make_world: Callable[..., 
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_other_queue_replaces_the_job(make_world: Callable[..., Any]) -> None:
+def test_other_queue_replaces_the_job(make_world: MakeWorld) -> None:
     world = make_world(execution={"queueName": "cpu"})
     world.settle()
     old = set(world.jobs)
@@ -118,7 +117,7 @@ def test_other_queue_replaces_the_job(make_world: Callable[..., Any]) -> None:
 
 
 def test_own_time_to_live_wins_over_the_administrator_s(
-    make_world: Callable[..., Any], messages: Any
+    make_world: MakeWorld, messages: Messages
 ) -> None:
     world = make_world(execution={"ttlSecondsAfterFinished": 0})
     world.settle()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from operator_world import MakeWorld, World
 from prometheus_client.parser import text_string_to_metric_families
 
 from mopt_operator.cluster.cache import Store
@@ -47,7 +46,7 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 
 def test_selected_form_and_state_of_a_finished_resource(
-    metrics: Metrics, store: Store, world: Any
+    metrics: Metrics, store: Store, world: World
 ) -> None:
     world.run()
     store.resources.put(world.raw)
@@ -56,14 +55,14 @@ def test_selected_form_and_state_of_a_finished_resource(
     assert samples(metrics, "mopt_selected_quality") == {("PSNR", "sr", "team", "default"): 58.34}
 
 
-def test_kept_baseline_has_speedup_one(metrics: Metrics, store: Store, world: Any) -> None:
+def test_kept_baseline_has_speedup_one(metrics: Metrics, store: Store, world: World) -> None:
     world.run(selected="baseline")
     store.resources.put(world.raw)
     assert samples(metrics, "mopt_selected_speedup_ratio") == {("sr", "team", "default"): 1}
 
 
 def test_resources_that_were_not_looked_at_count_as_unknown(
-    metrics: Metrics, store: Store, world: Any
+    metrics: Metrics, store: Store, world: World
 ) -> None:
     store.resources.put(world.raw)
     assert samples(metrics, "mopt_resources") == {("Unknown", ""): 1}
@@ -72,7 +71,7 @@ def test_resources_that_were_not_looked_at_count_as_unknown(
 def test_number_of_series_is_bounded(
     metrics: Metrics,
     store: Store,
-    make_world: Callable[..., Any],
+    make_world: MakeWorld,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(metrics_module, "MAX_RESOURCES", 2)
@@ -87,7 +86,7 @@ def test_number_of_series_is_bounded(
     assert samples(metrics, "mopt_resources") == {("True", "Optimized"): 3}
 
 
-def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: Any) -> None:
+def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> None:
     world.settle()
     (raw,) = world.jobs.values()
     job = observe_job(raw)

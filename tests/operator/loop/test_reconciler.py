@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from operator_world import MakeManifest
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
@@ -99,7 +100,7 @@ class FakeCluster:
 
 
 @pytest.fixture
-def cluster(resource_manifest: Callable[..., Json]) -> FakeCluster:
+def cluster(resource_manifest: MakeManifest) -> FakeCluster:
     resource = resource_manifest()
     resource["metadata"] |= {"uid": "uid-1", "generation": 1, "resourceVersion": "1"}
     return FakeCluster(resource)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
+from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator
+from operator_world import Messages
 
 from mopt_operator.loop.watchdog import DEAF_SECONDS
 from mopt_operator.loop.watches import SILENT_SECONDS
@@ -21,13 +23,13 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture
 def operator(
-    make_operator: Callable[..., Any], proxy: FaultyProxy, proxied: Path, namespace: str
+    make_operator: MakeOperator, proxy: FaultyProxy, proxied: Path, namespace: str
 ) -> Iterator[Any]:
     running = make_operator(kubeconfig=proxied, watchNamespaces=[namespace])
     running.start()
@@ -38,11 +40,11 @@ def operator(
 
 
 def test_silent_connections_are_given_up_and_opened_again(
-    operator: Any,
+    operator: Operator,
     proxy: FaultyProxy,
     namespace: str,
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_resource: MakeResource,
+    messages: Messages,
     record: Note,
 ) -> None:
     resource = make_resource(namespace=namespace)
@@ -63,11 +65,11 @@ def test_silent_connections_are_given_up_and_opened_again(
 
 
 def test_watches_that_stay_deaf_end_the_process_and_the_next_one_goes_on(
-    operator: Any,
+    operator: Operator,
     proxy: FaultyProxy,
     namespace: str,
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_resource: MakeResource,
+    messages: Messages,
     record: Note,
 ) -> None:
     def deafen() -> bool:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
+from light_cluster import MakeResource, Operator
 
 from mopt_operator.decide.failures import MAX_DISRUPTIONS
 
@@ -24,7 +22,7 @@ EVICTED = {
 
 
 def test_pods_that_are_evicted_again_and_again_end_the_job(
-    operator: Any, make_resource: Callable[..., Any]
+    operator: Operator, make_resource: MakeResource
 ) -> None:
     resource = make_resource(execution={"backoffLimit": 0})
 
