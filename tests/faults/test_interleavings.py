@@ -22,7 +22,7 @@ SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
 MODEL = {"uri": "s3://models/m.onnx", "format": "ONNX"}
 
 
-def spec(**fields: Any) -> dict[str, Any]:
+def spec(**fields: object) -> dict[str, Any]:
     return {
         "model": MODEL | {"sha256": "0" * 64},
         "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],

@@ -42,7 +42,7 @@ class Judge:
         return manifest
 
 
-def settings(**values: Any) -> Settings:
+def settings(**values: object) -> Settings:
     return Settings.model_validate({"optimizerImage": "mopt/optimizer:test"} | values)
 
 

@@ -199,9 +199,8 @@ class Simulation:
         for kind, known in self.store.kinds().items():
             for raw in self.objects[kind].values():
                 known.put(copy.deepcopy(raw))
-        cluster: Any = self
         self._reconciler = Reconciler(
-            cluster,
+            self,
             self.settings,
             store=self.store,
             queue=WorkQueue(),
@@ -308,7 +307,7 @@ class Simulation:
 
     # The user.
 
-    def edit(self, **spec: Any) -> None:
+    def edit(self, **spec: object) -> None:
         changed = self.resource["spec"] | spec
         if changed == self.resource["spec"]:
             return

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from ..cluster.api import Cluster
 from ..cluster.cache import Store
 from ..config.logs import about_resource
 from ..decide.events import event, step_event
@@ -19,12 +18,23 @@ from .metrics import Metrics
 logger = logging.getLogger(__name__)
 
 
+class Calls(Protocol):
+    """The API calls of a plan; see cluster.api."""
+
+    async def create_job(self, manifest: Mapping[str, Any]) -> Raw: ...
+    async def read_job(self, namespace: str, name: str) -> Raw: ...
+    async def delete_job(self, job: Job) -> None: ...
+    async def expire_job(self, job: Job, seconds: int) -> Raw: ...
+    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Raw: ...
+    async def create_event(self, event: Mapping[str, Any]) -> None: ...
+
+
 class Executor:
     """Makes the calls of a plan and puts their answers into the store."""
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Calls,
         *,
         store: Store,
         metrics: Metrics,

@@ -5,22 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from ..cluster.api import Cluster
 from ..cluster.cache import Key, Kind, Store
 from ..config.logs import about, about_resource
 from ..config.settings import Settings
 from ..decide.decide import decide
 from ..decide.lookups import latest_message, podless, queued, refusal, unread
 from ..errors import Conflict, OperatorError
-from ..objects import Raw, Snapshot
+from ..objects import Job, Raw, Snapshot
 from ..times import utc_now
-from .executor import Executor
+from .executor import Calls, Executor
 from .metrics import Metrics
 from .queue import WorkQueue
 
 logger = logging.getLogger(__name__)
+
+
+class Api(Calls, Protocol):
+    """The API calls of the loop; see cluster.api."""
+
+    async def failed_creations(self, job: Job) -> list[Raw]: ...
+    async def pods_of(self, job: Job) -> list[Raw]: ...
+    async def workloads(self, job: Job) -> list[Raw]: ...
+    async def list_resources(self, namespace: str | None) -> Raw: ...
+    async def list_jobs(self, namespace: str | None) -> Raw: ...
+    async def list_pods(self, namespace: str | None) -> Raw: ...
 
 
 class Reconciler:
@@ -28,7 +38,7 @@ class Reconciler:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: Api,
         settings: Settings,
         *,
         store: Store,

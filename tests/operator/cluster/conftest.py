@@ -165,8 +165,8 @@ class Resource:
         jobs = [(j["metadata"]["name"], j.get("status")) for j in self.jobs()]
         raise AssertionError(f"waited {seconds} s in vain; status {state}; Jobs {jobs}")
 
-    def wait_said(self, seconds: float = PATIENCE, **conditions: tuple[str, str]) -> None:
-        self.wait_for(lambda: self.said() == conditions, seconds)
+    def wait_said(self, **conditions: tuple[str, str]) -> None:
+        self.wait_for(lambda: self.said() == conditions)
 
     def pod_of(self, stage: str, target: str | None = None) -> Json:
         """Wait for the Pod at work of a stage."""

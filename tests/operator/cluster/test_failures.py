@@ -130,7 +130,7 @@ def test_pod_that_the_namespace_forbids_is_explained_in_the_api_server_s_words(
     api.call("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
     make_operator(watchNamespaces=[namespace]).start()
     resource = make_resource(namespace=namespace)
-    resource.wait_said(60, Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
+    resource.wait_said(Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
     assert "exceeded quota: none" in resource.message()
     api.call("DELETE", f"{quotas}/none")
     resource.run(messages)

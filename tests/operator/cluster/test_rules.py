@@ -31,7 +31,7 @@ def dimension(**size: int) -> Json:
     }
 
 
-def images(**transform: Any) -> Json:
+def images(**transform: object) -> Json:
     return {"data": {"evaluation": IMAGES | {"images": transform}}}
 
 
@@ -39,7 +39,7 @@ def references(uri: str, samples: str = "s3://data/images/") -> Json:
     return {"data": {"evaluation": {"uri": samples, "references": {"uri": uri}}}}
 
 
-def variant(**fields: Any) -> Json:
+def variant(**fields: object) -> Json:
     plain = {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"}
     return {"variants": [plain | fields]}
 
@@ -55,7 +55,7 @@ def gate(metric: str, **bounds: float) -> Json:
     return gates({"metric": metric} | bounds)
 
 
-def int8(runtime: str = "ONNXRuntime", **quantization: Any) -> Json:
+def int8(runtime: str = "ONNXRuntime", **quantization: object) -> Json:
     return variant(runtime=runtime, precision="INT8", quantization=quantization)
 
 

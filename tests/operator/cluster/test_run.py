@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 import pytest
 from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
@@ -38,7 +38,7 @@ def test_resource_runs_to_ready_by_two_jobs(resource: Resource, messages: Messag
 
 
 def test_status_is_written_three_times_and_nothing_is_written_after(
-    resource: Resource, messages: Messages, cluster: Any
+    resource: Resource, messages: Messages, cluster: Path
 ) -> None:
     resource.run(messages)
     resource.wait_for(lambda: all("ttlSecondsAfterFinished" in j["spec"] for j in resource.jobs()))

@@ -82,7 +82,7 @@ def test_memory_grows_with_the_model(model_bytes: int | None, request_mib: int) 
     assert resources_fault(derived) is None
 
 
-def resources(**sides: Any) -> Resources:
+def resources(**sides: object) -> Resources:
     return Resources.model_validate(sides)
 
 

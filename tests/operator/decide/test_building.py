@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Protocol
 
 import pytest
-from operator_world import MakeWorld, Messages
+from operator_world import MakeWorld, Messages, World
 
 from mopt_api.plan import Stage
 from mopt_operator.config.settings import Profile, Settings
@@ -22,13 +22,21 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"profiles": settings.profiles | {"engines": engines}})
 
 
+class Build(Protocol):
+    """Runs targets to their end."""
+
+    def __call__(
+        self, *others: str, psnr: Mapping[str, float | None], selected: str | None = ...
+    ) -> World: ...
+
+
 @pytest.fixture
-def build(make_world: MakeWorld, messages: Messages) -> Callable[..., Any]:
+def build(make_world: MakeWorld, messages: Messages) -> Build:
     """Return a function that runs targets to their end; `psnr` is as built_message has it."""
 
     def run(
-        *others: str, psnr: dict[str, float | None], selected: str | None = "openvino-bf16"
-    ) -> Any:
+        *others: str, psnr: Mapping[str, float | None], selected: str | None = "openvino-bf16"
+    ) -> World:
         world = make_world(targets=[*({"name": name} for name in others), ENGINES])
         world.settle()
         world.complete(world.the_job(Stage.PREPARE), messages.prepare())
@@ -44,7 +52,7 @@ def build(make_world: MakeWorld, messages: Messages) -> Callable[..., Any]:
     return run
 
 
-def test_built_engines_make_it_ready(build: Callable[..., Any]) -> None:
+def test_built_engines_make_it_ready(build: Build) -> None:
     world = build(psnr=GOOD)
     assert world.said() == {"Ready": ("True", "Built")}
     assert world.condition("Ready")["message"] == (
@@ -67,7 +75,7 @@ def test_built_engines_make_it_ready(build: Callable[..., Any]) -> None:
     assert world.status["history"] == []
 
 
-def test_one_engine_is_enough_and_the_other_is_explained(build: Callable[..., Any]) -> None:
+def test_one_engine_is_enough_and_the_other_is_explained(build: Build) -> None:
     world = build(psnr={"tensorrt-fp16": 80.0, "tensorrt-int8": None})
     assert world.said() == {"Ready": ("True", "Built")}
     assert world.condition("Ready")["message"].endswith(
@@ -75,7 +83,7 @@ def test_one_engine_is_enough_and_the_other_is_explained(build: Callable[..., An
     )
 
 
-def test_without_an_engine_it_stalls_and_says_why(build: Callable[..., Any]) -> None:
+def test_without_an_engine_it_stalls_and_says_why(build: Build) -> None:
     world = build(psnr={"tensorrt-int8": None})
     assert world.said() == {
         "Ready": ("False", "NoEngineBuilt"),
@@ -90,7 +98,7 @@ def test_without_an_engine_it_stalls_and_says_why(build: Callable[..., Any]) -> 
     ("selected", "reason"), [("openvino-bf16", "Optimized"), ("baseline", "BaselineKept")]
 )
 def test_beside_a_measured_target_the_winner_counts(
-    build: Callable[..., Any], selected: str, reason: str
+    build: Build, selected: str, reason: str
 ) -> None:
     world = build("cpu", psnr=GOOD, selected=selected)
     assert world.said() == {"Ready": ("True", reason)}
@@ -99,17 +107,17 @@ def test_beside_a_measured_target_the_winner_counts(
     assert [record["target"] for record in world.status["history"]] == ["cpu"]
 
 
-def test_a_winner_does_not_hide_that_no_engine_was_built(build: Callable[..., Any]) -> None:
+def test_a_winner_does_not_hide_that_no_engine_was_built(build: Build) -> None:
     world = build("cpu", psnr={"tensorrt-int8": None})
     assert world.said()["Ready"] == ("False", "NoEngineBuilt")
 
 
-def test_a_target_without_a_winner_comes_first(build: Callable[..., Any]) -> None:
+def test_a_target_without_a_winner_comes_first(build: Build) -> None:
     world = build("cpu", psnr={"tensorrt-int8": None}, selected=None)
     assert world.said()["Ready"] == ("False", "NoVariantPassed")
 
 
-def test_other_gates_judge_engines_anew_without_a_job(build: Callable[..., Any]) -> None:
+def test_other_gates_judge_engines_anew_without_a_job(build: Build) -> None:
     world = build(psnr=GOOD)
     before, made = world.status["targets"], set(world.jobs)
 
@@ -135,7 +143,7 @@ def test_other_gates_judge_engines_anew_without_a_job(build: Callable[..., Any])
     assert judged == [target["variants"] for target in before]
 
 
-def test_another_objective_or_benchmark_costs_nothing(build: Callable[..., Any]) -> None:
+def test_another_objective_or_benchmark_costs_nothing(build: Build) -> None:
     world = build(psnr=GOOD)
     made = set(world.jobs)
     points = [{"name": "tile", "dimensions": {"batch": 2}}]

@@ -73,7 +73,7 @@ def test_targets_have_each_their_own_history(make_world: MakeWorld) -> None:
     assert [r["target"] for r in world.status["history"]] == ["b", "a"]
 
 
-def newer(settings: Settings, **changes: Any) -> Settings:
+def newer(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update={"optimizer_image": "mopt/optimizer:newer"} | changes)
 
 

@@ -39,7 +39,7 @@ KINDS = {
 }
 
 
-def make_settings(**profiles: Any) -> Settings:
+def make_settings(**profiles: object) -> Settings:
     document = {"optimizerImage": "mopt/optimizer:1", "profiles": PROFILES | profiles}
     return parse_settings(json.dumps(document))
 
@@ -47,7 +47,7 @@ def make_settings(**profiles: Any) -> Settings:
 SETTINGS = make_settings()
 
 
-def spec(*profiles: str, **fields: Any) -> ModelOptimizationSpec:
+def spec(*profiles: str, **fields: object) -> ModelOptimizationSpec:
     return ModelOptimizationSpec.model_validate(
         {
             "model": {"uri": "s3://models/m.onnx", "sha256": "a" * 64, "format": "ONNX"},

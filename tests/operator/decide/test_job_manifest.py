@@ -30,7 +30,7 @@ SECRET_KEYS = {
 }
 
 
-def spec(**fields: Any) -> ModelOptimizationSpec:
+def spec(**fields: object) -> ModelOptimizationSpec:
     return ModelOptimizationSpec.model_validate(
         {
             "model": {"uri": "s3://models/m.onnx", "sha256": "a" * 64, "format": "ONNX"},

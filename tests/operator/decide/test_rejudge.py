@@ -133,7 +133,7 @@ def test_new_target_is_measured_and_the_old_one_kept(make_world: MakeWorld) -> N
 
 
 @pytest.fixture
-def elsewhere(make_world: MakeWorld) -> Any:
+def elsewhere(make_world: MakeWorld) -> World:
     """Return a finished world whose objective now compares at a point that status lacks."""
     world = make_world(benchmark={"points": POINTS}, objective={"point": "one"})
     world.run(point="one")
@@ -144,7 +144,7 @@ def elsewhere(make_world: MakeWorld) -> Any:
 
 
 def test_other_point_is_selected_by_a_small_job_from_the_store(
-    elsewhere: Any, messages: Messages
+    elsewhere: World, messages: Messages
 ) -> None:
     world = elsewhere
     assert world.stages() == ["report"]
@@ -168,7 +168,7 @@ def test_other_point_is_selected_by_a_small_job_from_the_store(
 
 
 def test_result_that_is_gone_from_the_store_is_measured_again(
-    elsewhere: Any, messages: Messages
+    elsewhere: World, messages: Messages
 ) -> None:
     world = elsewhere
     job = world.the_job(Stage.REPORT, "default")
@@ -184,13 +184,13 @@ def test_result_that_is_gone_from_the_store_is_measured_again(
     assert world.said() == {"Ready": ("True", "Optimized")}
 
 
-def test_lost_report_job_falls_back_to_measuring(elsewhere: Any) -> None:
+def test_lost_report_job_falls_back_to_measuring(elsewhere: World) -> None:
     elsewhere.lose_all_jobs()
     elsewhere.settle()
     assert elsewhere.stages() == ["prepare"]
 
 
-def test_report_of_another_model_is_not_believed(elsewhere: Any, messages: Messages) -> None:
+def test_report_of_another_model_is_not_believed(elsewhere: World, messages: Messages) -> None:
     world = elsewhere
     job = world.the_job(Stage.REPORT, "default")
     world.edit(model=world.raw["spec"]["model"] | {"sha256": "b" * 64})

@@ -79,6 +79,9 @@ class FakeCluster:
     async def failed_creations(self, job: Job) -> list[Raw]:
         return []
 
+    async def pods_of(self, job: Job) -> list[Raw]:
+        return []
+
     async def workloads(self, job: Job) -> list[Raw]:
         return []
 
@@ -122,8 +125,8 @@ def queue() -> WorkQueue:
 def reconciler(
     cluster: FakeCluster, settings: Settings, store: Store, queue: WorkQueue
 ) -> Reconciler:
-    fake: Any = cluster
-    return Reconciler(fake, settings, store=store, queue=queue, clock=lambda: NOW)
+
+    return Reconciler(cluster, settings, store=store, queue=queue, clock=lambda: NOW)
 
 
 def said(cluster: FakeCluster) -> tuple[str, str]:

@@ -59,7 +59,8 @@ def test_silent_connections_are_given_up_and_opened_again(
         f"{time.monotonic() - began:.0f} s",
     )
     resource.finish(resource.pod_of("measure"), messages.measure())
-    resource.wait_said(SILENT_SECONDS + PATIENCE, Ready=("True", "Optimized"))
+    optimized = {"Ready": ("True", "Optimized")}
+    resource.wait_for(lambda: resource.said() == optimized, SILENT_SECONDS + PATIENCE)
     assert operator.running
     assert "Traceback (most recent call last)" not in operator.log(), operator.log()
 

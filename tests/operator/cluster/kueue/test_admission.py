@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
-from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource
+from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 from operator_world import Messages
 
 pytestmark = pytest.mark.kueue
@@ -70,12 +70,18 @@ def everywhere(make_operator: MakeOperator, flavor: str) -> Any:
     assert "Traceback (most recent call last)" not in operator.log(), operator.log()
 
 
+class Queued(Protocol):
+    """Makes resources; its arguments are targets with their queues."""
+
+    def __call__(self, queue: str, **targets: str | None) -> Resource: ...
+
+
 @pytest.fixture
-def queued(everywhere: Any, namespace: str, make_resource: MakeResource) -> Callable[..., Any]:
+def queued(everywhere: Operator, namespace: str, make_resource: MakeResource) -> Queued:
     """Return a maker of resources whose Jobs ask for one processor."""
     small = {"limits": {"cpu": 1, "memory": "2Gi"}}
 
-    def make(queue: str, **targets: str | None) -> Any:
+    def make(queue: str, **targets: str | None) -> Resource:
         named = targets or {"default": None}
         return make_resource(
             namespace=namespace,
@@ -90,7 +96,7 @@ def queued(everywhere: Any, namespace: str, make_resource: MakeResource) -> Call
 
 
 def test_job_waits_for_quota_runs_and_hands_its_place_on(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Messages
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages
 ) -> None:
     team = make_queue("team")
     resource = queued("team")
@@ -111,7 +117,7 @@ def test_job_waits_for_quota_runs_and_hands_its_place_on(
 
 
 def test_targets_wait_in_their_own_queues(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Messages
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages
 ) -> None:
     make_queue("team").admit(jobs=2)
     starved = make_queue("starved")
@@ -127,7 +133,7 @@ def test_targets_wait_in_their_own_queues(
 
 
 def test_evicted_job_is_queued_again_and_runs_later(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Messages, api: Api
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages, api: Api
 ) -> None:
     team = make_queue("team")
     team.admit(jobs=1)
@@ -146,15 +152,13 @@ def test_evicted_job_is_queued_again_and_runs_later(
     assert len(resource.jobs()) == 2
 
 
-def test_queue_that_does_not_exist_is_named(queued: Callable[..., Any]) -> None:
+def test_queue_that_does_not_exist_is_named(queued: Queued) -> None:
     resource = queued("nowhere")
     resource.wait_said(**QUEUED)
     resource.wait_for(lambda: "LocalQueue nowhere doesn't exist" in resource.message())
 
 
-def test_why_a_job_waits_is_told(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue]
-) -> None:
+def test_why_a_job_waits_is_told(queued: Queued, make_queue: Callable[[str], Queue]) -> None:
     make_queue("team")
     resource = queued("team")
     resource.wait_said(**QUEUED)
