@@ -11,10 +11,11 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from api_in_memory import KINDS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from operator_simulation import KINDS, Simulation
+from operator_simulation import Simulation
 
 from mopt_operator.config.settings import Settings
 

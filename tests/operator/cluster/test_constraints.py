@@ -31,6 +31,8 @@ def _wrong_values(schema: Json, value: Any) -> Iterator[tuple[str, Any]]:
         yield "type", []
         if "pattern" in schema:
             yield "pattern", "!"
+        if "minimum" in schema:
+            yield "minimum", schema["minimum"] - 1
         return
     yield "type", [] if schema["type"] != "array" else {}
     if "enum" in schema:
