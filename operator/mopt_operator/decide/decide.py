@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.status import ConditionType, ModelOptimizationStatus
+from mopt_api.status import ModelOptimizationStatus
 
 from ..config.settings import OnUpgrade, Settings
 from ..objects import Job, Resource, Snapshot
 from .conditions import Verdict
-from .history import is_outdated, outdated_condition
+from .history import is_outdated, with_outdated
 from .plan import Plan, changed_status
 from .request import InvalidRequest, is_settled, is_suspended, read_request, read_status
 from .run import Run
@@ -86,9 +86,7 @@ def _marked(
     status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
 ) -> dict[str, Any] | None:
     """Return the status with Outdated as it is now; None where nothing changes."""
-    outdated = outdated_condition(status.targets, resource, settings, status.conditions, now=now)
-    others = [c for c in status.conditions if c.type is not ConditionType.OUTDATED]
-    marked = [*others, outdated] if outdated else others
+    marked = with_outdated(status.conditions, status.targets, resource, settings, status, now=now)
     if marked == status.conditions:
         return None
     return status.model_copy(update={"conditions": marked}).to_api()

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mopt_api.reasons import Reason
-from mopt_api.status import Condition, ConditionType, SelectionRecord, TargetStatus
+from mopt_api.status import (
+    Condition,
+    ConditionType,
+    ModelOptimizationStatus,
+    SelectionRecord,
+    TargetStatus,
+)
 
 from ..config.settings import DEFAULT_PROFILE, Settings
 from ..objects import Resource
@@ -76,7 +82,27 @@ def is_outdated(target: TargetStatus, resource: Resource, settings: Settings) ->
     return made_by is not None and made_by != _present_image(target.name, resource, settings)
 
 
-def outdated_condition(
+def with_outdated(
+    conditions: Sequence[Condition],
+    targets: Sequence[TargetStatus],
+    resource: Resource,
+    settings: Settings,
+    before: ModelOptimizationStatus,
+    *,
+    now: datetime,
+) -> list[Condition]:
+    """Return conditions with Outdated as it is now. Ready is not touched.
+
+    Args:
+        targets: Those that status is going to show.
+        before: Status as it is: Outdated keeps its transition time while it holds.
+    """
+    outdated = _outdated(targets, resource, settings, before.conditions, now=now)
+    others = [c for c in conditions if c.type is not ConditionType.OUTDATED]
+    return [*others, outdated] if outdated else others
+
+
+def _outdated(
     targets: Sequence[TargetStatus],
     resource: Resource,
     settings: Settings,
@@ -84,7 +110,7 @@ def outdated_condition(
     *,
     now: datetime,
 ) -> Condition | None:
-    """Return the Outdated condition, or None where it does not hold. Ready is not touched."""
+    """Return the Outdated condition, or None where it does not hold."""
     older = [target for target in targets if is_outdated(target, resource, settings)]
     if not older:
         return None

@@ -11,7 +11,7 @@ from mopt_api.status import ModelOptimizationStatus
 from ..config.settings import Settings
 from ..objects import Job, Resource
 from .conditions import Verdict, conditions
-from .history import extended, outdated_condition
+from .history import extended, with_outdated
 from .jobs import Manifest
 
 
@@ -52,12 +52,11 @@ def changed_status(
     """
     generation = resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
-    outdated = outdated_condition(found.targets, resource, settings, before.conditions, now=now)
     status = found.model_copy(
         update={
             "observed_generation": generation,
             "last_handled_reconcile_at": resource.requested_at,
-            "conditions": [*said, outdated] if outdated else said,
+            "conditions": with_outdated(said, found.targets, resource, settings, before, now=now),
             "history": extended(before.history, found.targets, generation=generation, now=now),
         }
     ).to_api()
