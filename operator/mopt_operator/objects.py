@@ -15,7 +15,9 @@ from mopt_api.result import SourceInfo
 
 from .times import parse_time
 
+# An object of the API as it was read, and one that is made to be sent.
 Raw = Mapping[str, Any]
+Json = dict[str, Any]
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "mopt"
@@ -42,8 +44,8 @@ class Resource:
     uid: str
     generation: int
     version: str
-    spec: dict[str, Any]
-    status: dict[str, Any]
+    spec: Json
+    status: Json
     requested_at: str | None = None
     deleting: bool = False
 

@@ -8,8 +8,8 @@ create Jobs, which the work needs anyway.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 from mopt_api.plan import DEFAULT_TARGET
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
@@ -40,7 +40,7 @@ class Api(Protocol):
     """The API calls of these checks."""
 
     async def check_access(self, namespace: str | None) -> None: ...
-    async def try_job(self, manifest: Mapping[str, Any]) -> Raw: ...
+    async def try_job(self, manifest: Raw) -> Raw: ...
 
 
 def profile_jobs(settings: Settings, namespace: str) -> Iterator[tuple[str, Manifest]]:

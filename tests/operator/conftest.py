@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from operator_world import AUTO, MakeManifest, MakeWorld, Messages, World, manifest
+from job_messages import Messages
+from operator_world import AUTO, MakeManifest, MakeWorld, World, manifest
 
 from mopt_operator.config.settings import Settings
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from operator_world import Messages
+from job_messages import Messages
 
 Json = dict[str, Any]
 

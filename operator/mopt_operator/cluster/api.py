@@ -16,8 +16,6 @@ definitions, nor namespaces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
@@ -38,7 +36,7 @@ class Cluster:
     def __init__(self, client: ApiClient) -> None:
         self._request = Requests(client)
 
-    async def create_job(self, manifest: Mapping[str, Any]) -> Raw:
+    async def create_job(self, manifest: Raw) -> Raw:
         """Create a Job and return it as the API server stored it.
 
         Raises:
@@ -48,7 +46,7 @@ class Cluster:
         path = _jobs(manifest["metadata"]["namespace"])
         return await self._request("POST", path, body=manifest)
 
-    async def try_job(self, manifest: Mapping[str, Any]) -> Raw:
+    async def try_job(self, manifest: Raw) -> Raw:
         """Have the API server validate a Job strictly, without creating it.
 
         Raises:
@@ -89,7 +87,7 @@ class Cluster:
         path = _jobs(job.namespace, job.name)
         return await self._request("PATCH", path, body=patch, content_type=MERGE_PATCH)
 
-    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Raw:
+    async def write_status(self, resource: Resource, status: Raw) -> Raw:
         """Replace a resource's status and return the resource.
 
         Raises:
@@ -136,7 +134,7 @@ class Cluster:
             return []
         return list(answer["items"])
 
-    async def create_event(self, event: Mapping[str, Any]) -> None:
+    async def create_event(self, event: Raw) -> None:
         """Create an Event.
 
         Raises:
@@ -153,7 +151,7 @@ class Cluster:
         """
         return await self._request("GET", _leases(namespace, name))
 
-    async def create_lease(self, lease: Mapping[str, Any]) -> Raw:
+    async def create_lease(self, lease: Raw) -> Raw:
         """Create a Lease and return it.
 
         Raises:
@@ -161,7 +159,7 @@ class Cluster:
         """
         return await self._request("POST", _leases(lease["metadata"]["namespace"]), body=lease)
 
-    async def replace_lease(self, lease: Mapping[str, Any]) -> Raw:
+    async def replace_lease(self, lease: Raw) -> Raw:
         """Replace a Lease and return it.
 
         Raises:

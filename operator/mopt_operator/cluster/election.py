@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import Conflict, NotFound, OperatorError
-from ..objects import Raw
+from ..objects import Json, Raw
 from ..times import micro_timestamp, utc_now
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class Leases(Protocol):
     """The API calls that an election makes."""
 
     async def read_lease(self, namespace: str, name: str) -> Raw: ...
-    async def create_lease(self, lease: Mapping[str, Any]) -> Raw: ...
-    async def replace_lease(self, lease: Mapping[str, Any]) -> Raw: ...
+    async def create_lease(self, lease: Raw) -> Raw: ...
+    async def replace_lease(self, lease: Raw) -> Raw: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def observe_lease(raw: Raw) -> Lease:
     )
 
 
-def claimed(lease: Lease | None, identity: str, now: datetime) -> dict[str, Any]:
+def claimed(lease: Lease | None, identity: str, now: datetime) -> Json:
     """Return the spec of a lease that a candidate holds from now on, or still."""
     mine = lease is not None and lease.holder == identity
     transitions = 0 if lease is None else lease.transitions + (not mine)
@@ -204,7 +204,7 @@ class Election:
         if self.leading.is_set() and silent > DEADLINE_SECONDS:
             raise LeaseLost(f"the lease {self._name} could not be renewed for {silent:.0f} s")
 
-    async def _write(self, spec: Mapping[str, Any], lease: Lease | None) -> Raw:
+    async def _write(self, spec: Raw, lease: Lease | None) -> Raw:
         metadata = {"namespace": self._namespace, "name": self._name}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
         if lease is None:

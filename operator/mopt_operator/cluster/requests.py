@@ -7,15 +7,13 @@ which we would reduce again; and a list is taken as it is, resourceVersion inclu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from ..errors import Unreachable, api_error
-from ..objects import Raw
+from ..objects import Json, Raw
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 JSON = "application/json"
@@ -33,7 +31,7 @@ class Requests:
         method: str,
         path: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Raw | None = None,
         content_type: str = JSON,
         **query: str,
     ) -> Raw:
@@ -57,7 +55,7 @@ class Requests:
         if response.status >= 400:
             reason, message = _error_of(content, response.reason)
             raise api_error(response.status, reason, message)
-        answer: dict[str, Any] = json.loads(content)
+        answer: Json = json.loads(content)
         return answer
 
 

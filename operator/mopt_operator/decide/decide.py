@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.status import ModelOptimizationStatus
 
 from ..config.settings import OnUpgrade, Settings
-from ..objects import Job, Resource, Snapshot
+from ..objects import Job, Json, Resource, Snapshot
 from .conditions import Verdict
 from .history import is_outdated, with_outdated
 from .plan import Plan, changed_status
@@ -84,7 +83,7 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
 
 def _marked(
     status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
-) -> dict[str, Any] | None:
+) -> Json | None:
     """Return the status with Outdated as it is now; None where nothing changes."""
     marked = with_outdated(status.conditions, status.targets, resource, settings, status, now=now)
     if marked == status.conditions:

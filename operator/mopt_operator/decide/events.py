@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from mopt_api.base import API_VERSION, KIND
 
-from ..objects import Resource, ready_condition
+from ..objects import Json, Raw, Resource, ready_condition
 from ..times import timestamp
 
 COMPONENT = "mopt-operator"
 MAX_EVENT_MESSAGE = 1024
 
 
-def event(
-    resource: Resource, *, reason: str, message: str, normal: bool, now: datetime
-) -> dict[str, Any]:
+def event(resource: Resource, *, reason: str, message: str, normal: bool, now: datetime) -> Json:
     """Return an Event; the same step of the same run has the same name, so it is created once."""
     identity = "\n".join(
         [resource.uid, str(resource.generation), resource.requested_at or "", reason, message]
@@ -47,9 +43,7 @@ def event(
     }
 
 
-def step_event(
-    resource: Resource, status: Mapping[str, Any], now: datetime
-) -> dict[str, Any] | None:
+def step_event(resource: Resource, status: Raw, now: datetime) -> Json | None:
     """Return the Event for a new status; None where Ready says the same for the same reason."""
     before, after = ready_condition(resource.status), ready_condition(status)
     if (before.status, before.reason) == (after.status, after.reason):

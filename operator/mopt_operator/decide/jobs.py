@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.enums import TargetKind
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
@@ -21,11 +19,12 @@ from ..objects import (
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
     MANAGED_BY,
+    Json,
     Resource,
 )
 from .work import WorkItem, job_names
 
-Manifest = dict[str, Any]
+Manifest = Json
 
 # The image's user. The volumes belong to its group.
 USER_ID = 65532

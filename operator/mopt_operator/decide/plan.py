@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from mopt_api.status import ModelOptimizationStatus
 
 from ..config.settings import Settings
-from ..objects import Job, Resource
+from ..objects import Job, Json, Resource
 from .conditions import Verdict, conditions
 from .history import extended, with_outdated
 from .jobs import Manifest
@@ -32,7 +31,7 @@ class Plan:
     delete: tuple[Job, ...] = ()
     expire: tuple[Job, ...] = ()
     ttl_seconds: int = 0
-    status: dict[str, Any] | None = None
+    status: Json | None = None
     requeue_after: float | None = None
 
 
@@ -43,7 +42,7 @@ def changed_status(
     found: ModelOptimizationStatus,
     settings: Settings,
     now: datetime,
-) -> dict[str, Any] | None:
+) -> Json | None:
     """Return the whole status, or None where the resource has it already.
 
     Args:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mopt_api.plan import (
     DEFAULT_TARGET,
@@ -24,7 +23,7 @@ from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 
 from ..config.quantities import target_resources
 from ..config.settings import DEFAULT_PROFILE, Profile, Settings
-from ..objects import Resource
+from ..objects import Json, Resource
 
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
@@ -249,7 +248,7 @@ def judging_key(spec: ModelOptimizationSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _identity(work: WorkItem, resource: Resource, settings: Settings) -> dict[str, Any]:
+def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
     """Return all that makes a Job another Job, but the attempt."""
     return {
         "uid": resource.uid,

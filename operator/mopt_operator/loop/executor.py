@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..cluster.cache import Store
 from ..config.logs import about_resource
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 class Calls(Protocol):
     """The API calls of a plan; see cluster.api."""
 
-    async def create_job(self, manifest: Mapping[str, Any]) -> Raw: ...
+    async def create_job(self, manifest: Raw) -> Raw: ...
     async def read_job(self, namespace: str, name: str) -> Raw: ...
     async def delete_job(self, job: Job) -> None: ...
     async def expire_job(self, job: Job, seconds: int) -> Raw: ...
-    async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Raw: ...
-    async def create_event(self, event: Mapping[str, Any]) -> None: ...
+    async def write_status(self, resource: Resource, status: Raw) -> Raw: ...
+    async def create_event(self, event: Raw) -> None: ...
 
 
 class Executor:
@@ -92,7 +92,7 @@ class Executor:
                 self._store.jobs.put_answer(job)
         return refusals
 
-    async def _create_one(self, resource: Resource, manifest: Mapping[str, Any]) -> Raw:
+    async def _create_one(self, resource: Resource, manifest: Raw) -> Raw:
         """Create a Job, or return the one that exists already."""
         name = manifest["metadata"]["name"]
         try:
@@ -114,7 +114,7 @@ class Executor:
             Refused: It does not belong to the resource.
         """
         job = await self._cluster.read_job(resource.namespace, name)
-        metadata: Mapping[str, Any] = job["metadata"]
+        metadata: Raw = job["metadata"]
         if "deletionTimestamp" in metadata:
             raise conflict
         if not any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ()):
@@ -122,7 +122,7 @@ class Executor:
             raise Refused(403, conflict.reason, message)
         return job
 
-    async def _write_status(self, resource: Resource, status: Mapping[str, Any]) -> None:
+    async def _write_status(self, resource: Resource, status: Raw) -> None:
         written = await self._cluster.write_status(resource, status)
         self._store.resources.put_answer(written)
         if step := step_event(resource, status, self._clock()):
@@ -139,7 +139,7 @@ class Executor:
             self._store.jobs.put_answer(kept)
             self._metrics.job_ended(job, self._clock())
 
-    async def _announce(self, resource: Resource, announced: Mapping[str, Any]) -> None:
+    async def _announce(self, resource: Resource, announced: Raw) -> None:
         """Create an Event. Nothing depends on it: a failure is only logged."""
         try:
             await self._cluster.create_event(announced)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from ..cluster.cache import Key, Kind, Store
@@ -103,23 +104,25 @@ class Reconciler:
         if snapshot is None:
             return None
         now = self._clock()
-        asked: dict[str, Any] = {
-            "warnings": await self._warnings(snapshot, now),
-            "held": await self._held(snapshot, now),
-        }
-        snapshot = self._store.snapshot(key, **asked)
+        observe = partial(
+            self._store.snapshot,
+            key,
+            warnings=await self._warnings(snapshot, now),
+            held=await self._held(snapshot, now),
+        )
+        snapshot = observe()
         if snapshot is None:
             return None
         plan = decide(snapshot, now, self._settings)
         if plan.create and await self._read_late_pods(snapshot):
-            snapshot = self._store.snapshot(key, **asked)
+            snapshot = observe()
             if snapshot is None:
                 return None
             plan = decide(snapshot, now, self._settings)
         refusals = await self._executor.change_jobs(snapshot.resource, plan)
         if plan.create or plan.delete:
             # The status must speak of the Jobs that exist now.
-            snapshot = self._store.snapshot(key, refusals=refusals, **asked)
+            snapshot = observe(refusals=refusals)
             if snapshot is None:
                 return None
             plan = decide(snapshot, now, self._settings)

@@ -8,7 +8,6 @@ first event handler runs, so that nothing is decided on a half-filled store.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -17,7 +16,7 @@ from mopt_api.base import GROUP, PLURAL, VERSION
 
 from ..cluster.cache import Kind, Store
 from ..cluster.client import login
-from ..objects import SELECTOR
+from ..objects import SELECTOR, Raw
 from .queue import WorkQueue
 
 # As kopf names the watch tasks.
@@ -73,9 +72,9 @@ def _observe(
 
     # Asynchronous though they await nothing: kopf runs synchronous handlers in threads.
     @kopf.index(*resource, id=f"index-{plural}", registry=handlers)
-    async def index(body: Mapping[str, Any], **_: Any) -> None:
+    async def index(body: Raw, **_: Any) -> None:
         kind.show(body, deleted=False)
 
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
-    async def changed(event: Mapping[str, Any], **_: Any) -> None:
+    async def changed(event: Raw, **_: Any) -> None:
         queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))

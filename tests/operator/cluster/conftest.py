@@ -21,8 +21,9 @@ from typing import Any
 import light_cluster
 import pytest
 import yaml
+from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource
-from operator_world import MakeManifest, Messages
+from operator_world import MakeManifest
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = "shared"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from job_messages import Messages
 from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from operator_world import Messages
 
 from mopt_api.reasons import EXIT_CODES, REASONS, Reason
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from job_messages import Messages
 from light_cluster import Json, Operator, Resource
-from operator_world import MakeManifest, Messages
+from operator_world import MakeManifest
 
 pytestmark = pytest.mark.cluster
 

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
+from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from operator_world import Messages
 
 pytestmark = pytest.mark.cluster
 

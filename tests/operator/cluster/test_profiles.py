@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from job_messages import Messages
 from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource
-from operator_world import Messages
 
 pytestmark = pytest.mark.cluster
 

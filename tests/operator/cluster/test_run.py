@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from job_messages import Messages
 from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from operator_world import Messages
 
 pytestmark = pytest.mark.cluster
 

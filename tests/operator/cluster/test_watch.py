@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from cli_process import clean_environ
 from faulty_proxy import FaultyProxy
+from job_messages import Messages
 from light_cluster import Api, MakeResource, Operator, Resource
-from operator_world import Messages
 
 from mopt_api.reasons import Reason
 

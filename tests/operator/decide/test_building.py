@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import pytest
-from operator_world import MakeWorld, Messages, World
+from job_messages import Messages
+from operator_world import MakeWorld, World
 
 from mopt_api.plan import Stage
 from mopt_operator.config.settings import Profile, Settings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from operator_world import MakeWorld, Messages, World
+from job_messages import Messages
+from operator_world import MakeWorld, World
 
 from mopt_api.plan import Stage
 from mopt_api.reasons import REASONS, Reason

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from operator_world import MakeWorld, Messages, World
+from job_messages import Messages
+from operator_world import MakeWorld, World
 from present import present
 
 from mopt_api.plan import Stage

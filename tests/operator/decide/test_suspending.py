@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from operator_world import MakeWorld, Messages, World
+from job_messages import Messages
+from operator_world import MakeWorld, World
 
 from mopt_api.plan import Stage
 from mopt_operator.decide.decide import Plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
+from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator
-from operator_world import Messages
 
 from mopt_operator.loop.watchdog import DEAF_SECONDS
 from mopt_operator.loop.watches import SILENT_SECONDS

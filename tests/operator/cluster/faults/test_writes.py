@@ -12,8 +12,8 @@ import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from operator_world import Messages
 
 pytestmark = pytest.mark.faults
 

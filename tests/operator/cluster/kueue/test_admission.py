@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import pytest
+from job_messages import Messages
 from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from operator_world import Messages
 
 pytestmark = pytest.mark.kueue
 
