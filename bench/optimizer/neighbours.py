@@ -26,11 +26,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Precision, Runtime
-from mopt_optimizer.arrays import save_array
-from mopt_optimizer.benchmarking import interleave, schedule
-from mopt_optimizer.disturbances import Shares, shares
-from mopt_optimizer.hardware import Counters, System
-from mopt_optimizer.isolation import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.data.npy import save_array
+from mopt_optimizer.machine.system import Counters, System
+from mopt_optimizer.stages.measure.process import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.timing.disturbance import Shares, shares
+from mopt_optimizer.timing.interleave import interleave, schedule
 
 CHANNELS = 32
 LAYERS = 4

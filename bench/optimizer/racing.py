@@ -19,10 +19,10 @@ from subjects import Sample
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer import Metric, OptimizerError
-from mopt_optimizer.benchmarking import time_calls
 from mopt_optimizer.quality.evaluating import Agreement
 from mopt_optimizer.quality.metrics import Array
 from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+from mopt_optimizer.timing.interleave import time_calls
 
 REFERENCE_NAME = "FP32 in ONNX Runtime"
 _NS_PER_MS = 1e6

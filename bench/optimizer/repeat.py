@@ -25,16 +25,16 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from mopt_api.jobs.measure_result import BASELINE, MeasureResult
+from mopt_api.jobs.plan import Credentials, JobPlan
+from mopt_api.jobs.termination import MeasureSummary, PrepareSummary, is_unstable
 from mopt_api.log_lines import LogLine
-from mopt_api.plan import Credentials, JobPlan
-from mopt_api.result import BASELINE, MeasureResult
-from mopt_api.termination import MeasureSummary, PrepareSummary, is_unstable
 from mopt_cli.locating import LocalWork, Overrides, local_work
 from mopt_cli.resources import load
 from mopt_cli.running import run_stage
-from mopt_optimizer.blobs import Blobs
-from mopt_optimizer.measure import REQUESTED_AT_VARIABLE
-from mopt_optimizer.store import open_store
+from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
+from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.blobs import Blobs
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "super_resolution"
 

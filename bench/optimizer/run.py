@@ -32,7 +32,7 @@ from rich.table import Table
 from subjects import SUBJECTS, SubjectMissing, make_subject, read_samples
 from tables import Row, Sizes, cells, make_rows, markdown, winners
 
-from mopt_optimizer.hardware import System
+from mopt_optimizer.machine.system import System
 from mopt_optimizer.passes.running import count_nodes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -52,7 +52,7 @@ def _super_resolution(folder: Path, samples: list[Sample], environment: Path) ->
     import build
 
     from mopt_optimizer import ONNXExportConfig, ONNXExporter
-    from mopt_optimizer.sources import load_exported_program
+    from mopt_optimizer.opening.loading import load_exported_program
 
     build.export(folder / "model.pt2")
     program = load_exported_program(folder / "model.pt2", folder)

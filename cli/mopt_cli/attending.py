@@ -9,16 +9,7 @@ from typing import Any
 
 from ._errors import CliError, ExitCode
 from .cluster import Cluster, NoAnswer, Raw, Refused
-from .following import (
-    Event,
-    Following,
-    Line,
-    LogSaid,
-    PodsSeen,
-    ResourceSeen,
-    Troubled,
-    parse_said,
-)
+from .following import Event, Following, Line, LogSaid, PodsSeen, ResourceSeen, Troubled, parse_said
 from .seen import SeenPod
 
 OnLine = Callable[[Line], None]

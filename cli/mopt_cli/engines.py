@@ -14,8 +14,8 @@ from ._errors import CliError, ExitCode, work_failed
 from .output import plain
 
 if TYPE_CHECKING:
-    from mopt_optimizer.tensorrt_engines.inspecting import EngineInspection
-    from mopt_optimizer.tensorrt_engines.manifest import EngineManifest, TensorEntry
+    from mopt_optimizer.runtimes.tensorrt.inspecting import EngineInspection
+    from mopt_optimizer.runtimes.tensorrt.manifest import EngineManifest, TensorEntry
 
 _SUFFIXES = (".engine", ".plan", ".trt")
 _MANIFEST = ".json"
@@ -50,9 +50,9 @@ def inspected(engine: Path) -> EngineInspection:
         CliError: No usable manifest beside it, or the optimizer is not installed.
     """
     try:
-        from mopt_optimizer._child import report_of
-        from mopt_optimizer._errors import OptimizerError
-        from mopt_optimizer.tensorrt_engines.inspecting import inspect_engine
+        from mopt_optimizer.errors import OptimizerError
+        from mopt_optimizer.runtimes.tensorrt.inspecting import inspect_engine
+        from mopt_optimizer.sandbox import report_of
     except ModuleNotFoundError as error:
         raise CliError(
             f"mopt inspect of an engine needs {error.name}: pip install 'mopt[cli,optimizer-cpu]'",

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mopt_api.enums import ModelFormat
-from mopt_api.plan import (
+from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     MeasurePlan,
     PlannedData,
@@ -160,7 +160,7 @@ def _mapping(fields: Fields, name: str) -> Fields:
 
 def _override_model(fields: Fields, path: Path) -> list[str]:
     """Name a local file as the model, with its digest; return what the user should know."""
-    from mopt_optimizer.blobs import file_digest
+    from mopt_optimizer.store.blobs import file_digest
 
     if not path.is_file():
         raise CliError(f"--model {path} is no file")

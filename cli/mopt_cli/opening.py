@@ -11,15 +11,15 @@ from typing import Any
 
 from mopt_api.log_lines import LogLine, parse_line
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_optimizer._child import ChildDied, hide_environment, report_of, run_child
-from mopt_optimizer._errors import OptimizerError
+from mopt_optimizer.errors import OptimizerError
+from mopt_optimizer.sandbox import ChildDied, hide_environment, report_of, run_child
 
 from ._errors import work_failed
 from .interrupting import interruptible
 from .progress import OnEvent
 
-DESCRIBE = "mopt_optimizer._describe_child"
-COMPARE = "mopt_optimizer._compare_child"
+DESCRIBE = "mopt_optimizer.formats.describe_worker"
+COMPARE = "mopt_optimizer.compare.worker"
 
 
 def _quiet(_stage: str, _event: LogLine) -> None:

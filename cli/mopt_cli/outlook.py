@@ -6,14 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mopt_api.candidates import Candidate, SearchFacts, search
+from mopt_api.figures import VariantReason
+
+from mopt_api.auto.search import Candidate, SearchFacts, search
+from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import Precision, QuantizationMode, Runtime, TargetKind
-from mopt_api.plan import search_facts
-from mopt_api.result import VariantReason
+from mopt_api.jobs.plan import search_facts
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_api.suiting import lack_of_kind
 from mopt_api.variants import Quantization, Variant
-from mopt_optimizer.searching import cannot_run
+from mopt_optimizer.stages.measure.field import cannot_run
 
 LIBRARIES = {
     Runtime.PYTORCH: "torch",

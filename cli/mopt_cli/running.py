@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from mopt_api.jobs.plan import PLAN_VARIABLE, JobPlan
+from mopt_api.jobs.termination import ErrorSummary, MessageError, Summary, decode
 from mopt_api.log_lines import LogLine, parse_line
-from mopt_api.plan import PLAN_VARIABLE, JobPlan
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.termination import ErrorSummary, MessageError, Summary, decode
 from mopt_optimizer.main import TERMINATION_VARIABLE
 
 from ._errors import work_failed

@@ -6,15 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .base import (
-    ApiModel,
-    DimensionName,
-    DimensionSize,
-    Rule,
-    Sha256Hex,
-    StoreUri,
-    int_or_string,
-)
+from .base import ApiModel, DimensionName, DimensionSize, Rule, Sha256Hex, StoreUri, int_or_string
 from .enums import DType, ImageColor, ImageLayout, ModelFormat
 
 

@@ -6,20 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .base import (
-    ApiModel,
-    DimensionSize,
-    Name,
-    Rule,
-    StoreUri,
-    int_or_string,
-)
-from .enums import (
-    Aggregate,
-    ObjectiveMetric,
-    OnNoWinner,
-    QualityMetric,
-)
+from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
+from .enums import Aggregate, ObjectiveMetric, OnNoWinner, QualityMetric
 from .inputs import DataSpec, DimensionRange, InputSpec, ModelSource, SecretRef
 from .variants import Variant
 

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from .artifacts import Artifact, blob_key, page_key
 from .base import ObservedModel
-from .result import Artifact, Hardware, Latency, QualityResult, SourceInfo, blob_key, page_key
+from .figures import Hardware, Latency, QualityResult, SourceInfo
 
 
 class ConditionType(StrEnum):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from mopt_api.figures import SourceInfo
 from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
-from mopt_api.result import SourceInfo
 
 from .times import parse_time
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol
 
-from mopt_api.plan import DEFAULT_TARGET
+from mopt_api.jobs.plan import DEFAULT_TARGET
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 
 from .config.settings import Settings

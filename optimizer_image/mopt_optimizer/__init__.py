@@ -15,10 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._errors import OptimizerError
-    from .array_samples import local_arrays
-    from .comparing import compare_strategies
-    from .exporter import (
+    from .compare.strategies import compare_strategies
+    from .compare.table import StrategyTable
+    from .data.arrays import local_arrays
+    from .data.images import local_images
+    from .data.preprocessing import Preprocessing
+    from .errors import OptimizerError
+    from .export import (
         ModelInfo,
         ONNXExportConfig,
         ONNXExporter,
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
         export_onnx,
         model_info,
     )
-    from .images import local_images
     from .manager import LoadedModel, ModelManager, load_optimized_model
     from .onnx_quantization import (
         StaticOptions,
@@ -35,20 +37,11 @@ if TYPE_CHECKING:
         quantize_onnx_dynamic,
         quantize_onnx_static,
     )
-    from .openvino_models import quantize_openvino_nncf
     from .passes import available_passes
-    from .preprocessing import Preprocessing
-    from .quality import (
-        Metric,
-        cosine,
-        evaluate,
-        max_abs_error,
-        psnr,
-        sqnr,
-        ssim,
-        top1_agreement,
-    )
-    from .quantizer import (
+    from .quality import Metric, cosine, evaluate, max_abs_error, psnr, sqnr, ssim, top1_agreement
+    from .runtimes.openvino import quantize_openvino_nncf
+    from .runtimes.tensorrt import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
+    from .torch_quantization import (
         ModelQuantizer,
         QuantizationConfig,
         QuantizationType,
@@ -56,8 +49,6 @@ if TYPE_CHECKING:
         available_backends,
         quantize_model,
     )
-    from .strategy_table import StrategyTable
-    from .tensorrt_engines import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
 
 __all__ = [
     "LoadedModel",

@@ -19,19 +19,19 @@ from types import FrameType
 from pydantic import ValidationError
 
 from mopt_api.enums import TargetKind
-from mopt_api.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
-from mopt_api.reasons import REASONS, Reason
-from mopt_api.termination import (
+from mopt_api.jobs.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
+from mopt_api.jobs.termination import (
     Summary,
     encode,
     error_summary,
     summarize_measure,
     summarize_prepare,
 )
+from mopt_api.reasons import REASONS, Reason
 
-from ._child import hide_environment, report_of
-from ._errors import OptimizerError, SpecError
-from ._progress import Log, json_log
+from .errors import OptimizerError, SpecError
+from .progress import Log, json_log
+from .sandbox import hide_environment, report_of
 
 TERMINATION_VARIABLE = "MOPT_TERMINATION_LOG"
 TERMINATION_DEFAULT = "/dev/termination-log"
@@ -100,18 +100,18 @@ def read_plan(environ: Mapping[str, str], stage: str) -> JobPlan:
 
 def _run(plan: JobPlan, environ: Mapping[str, str], workdir: Path, log: Log) -> Summary:
     if isinstance(plan, PreparePlan):
-        from .prepare import prepare
+        from .stages.prepare.stage import prepare
 
         return summarize_prepare(*prepare(plan, environ, workdir, log))
     if isinstance(plan, ReportPlan):
-        from .report import report
+        from .stages.report.stage import report
 
         return summarize_measure(*report(plan, environ, log))
     if plan.kind is TargetKind.BUILD_ONLY:
-        from .build_only import build_engines
+        from .stages.engines.stage import build_engines
 
         return summarize_measure(*build_engines(plan, environ, workdir, log))
-    from .measure import measure
+    from .stages.measure.stage import measure
 
     return summarize_measure(*measure(plan, environ, workdir, log))
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mopt_api.log_lines import LogLine, parse_line
-from mopt_optimizer._progress import json_log
+from mopt_optimizer.progress import json_log
 
 
 def test_what_a_job_says_is_what_is_read() -> None:

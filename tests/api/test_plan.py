@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mopt_api.enums import ModelFormat, Runtime
-from mopt_api.plan import (
+from mopt_api.jobs.plan import (
     PLAN_ADAPTER,
     Credentials,
     baseline_variant,

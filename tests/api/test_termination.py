@@ -10,12 +10,8 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
-from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.result import (
-    QUALITY_OF_ENGINE,
-    ExternalData,
+from mopt_api.artifacts import ExternalData
+from mopt_api.figures import (
     Gpu,
     Hardware,
     Latency,
@@ -25,8 +21,10 @@ from mopt_api.result import (
     VariantReason,
     VariantState,
 )
-from mopt_api.spec import ModelOptimizationSpec
-from mopt_api.termination import (
+
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
+from mopt_api.jobs.termination import (
     MAX_BYTES,
     PREFIX,
     MeasureSummary,
@@ -37,6 +35,8 @@ from mopt_api.termination import (
     encode,
     error_summary,
 )
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.spec import ModelOptimizationSpec
 
 MOST_GATES = 4
 

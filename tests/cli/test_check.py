@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from cli_process import Mopt
+from mopt_api.figures import VariantReason
 
 from mopt_api.enums import Runtime
-from mopt_api.result import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli.outlook import Outlook, prospects
 
@@ -132,11 +132,11 @@ def test_something_else_is_refused_from_standard_input(mopt: Mopt, text: str, me
 def test_reasons_are_those_of_the_stages() -> None:
     """What check foretells is what prepare and measure do."""
     from mopt_api.enums import ModelFormat
-    from mopt_api.plan import prepare_plan
-    from mopt_optimizer._prepare_child import Quantized
-    from mopt_optimizer.assigning import assign
-    from mopt_optimizer.forms import form_of
-    from mopt_optimizer.searching import cannot_run
+    from mopt_api.jobs.plan import prepare_plan
+    from mopt_optimizer.forms.form import form_of
+    from mopt_optimizer.stages.measure.field import cannot_run
+    from mopt_optimizer.stages.prepare.assignment import assign
+    from mopt_optimizer.stages.prepare.worker import Quantized
 
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants

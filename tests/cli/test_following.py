@@ -12,14 +12,7 @@ from rich.console import Console
 from watched import NAME, finished, pod, recorded, resource
 
 from mopt_cli._errors import ExitCode
-from mopt_cli.following import (
-    Following,
-    LogSaid,
-    PodsSeen,
-    ResourceSeen,
-    Troubled,
-    parse_said,
-)
+from mopt_cli.following import Following, LogSaid, PodsSeen, ResourceSeen, Troubled, parse_said
 
 
 def texts(following: Following, *events: Any) -> list[str]:

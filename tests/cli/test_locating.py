@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.plan import measure_plan, prepare_plan
+from mopt_api.jobs.plan import measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
 from mopt_cli.locating import LocalWork, Overrides, local_work

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cli_process import Mopt
 
-from mopt_api.result import MeasureResult
+from mopt_api.jobs.measure_result import MeasureResult
 from mopt_cli.table import verdict
 
 LATENCY = {"p50": 2.0, "p90": 2.5, "p99": 3.0}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mopt_api.result import SearchEntry
+from mopt_api.jobs.measure_result import SearchEntry
 from mopt_api.status import ModelOptimizationStatus
 from mopt_cli.table import render, render_target
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from super_resolution import Samples, tiles, write_network
 
-from mopt_optimizer._errors import TensorRTNotInstalled
-from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName, find_backend
-from mopt_optimizer.tensorrt_engines.gpus import Gpu, visible_gpus
+from mopt_optimizer.errors import TensorRTNotInstalled
+from mopt_optimizer.machine.nvidia_gpus import Gpu, visible_gpus
+from mopt_optimizer.runtimes.tensorrt.backends import Backend, BackendName, find_backend
 
 SIDE = 64
 

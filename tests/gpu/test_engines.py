@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from super_resolution import Samples
 
-from mopt_optimizer._errors import DamagedEngine, DigestMismatch, ProfileViolation, UnusableEngine
+from mopt_optimizer.errors import DamagedEngine, DigestMismatch, ProfileViolation, UnusableEngine
+from mopt_optimizer.machine.nvidia_gpus import Gpu
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import Calibration
 from mopt_optimizer.quality import psnr
-from mopt_optimizer.tensorrt_engines import (
+from mopt_optimizer.runtimes.tensorrt import (
     EngineReport,
     EngineRunner,
     TensorRTConfig,
@@ -24,13 +26,11 @@ from mopt_optimizer.tensorrt_engines import (
     load_engine,
     nodes_in,
 )
-from mopt_optimizer.tensorrt_engines.backends import Backend
-from mopt_optimizer.tensorrt_engines.building import Messages
-from mopt_optimizer.tensorrt_engines.fp8 import has_fp8
-from mopt_optimizer.tensorrt_engines.gpus import Gpu
-from mopt_optimizer.tensorrt_engines.loading import check_validity
-from mopt_optimizer.tensorrt_engines.manifest import manifest_path
-from mopt_optimizer.verifying import OnnxSession
+from mopt_optimizer.runtimes.tensorrt.backends import Backend
+from mopt_optimizer.runtimes.tensorrt.building import Messages
+from mopt_optimizer.runtimes.tensorrt.fp8 import has_fp8
+from mopt_optimizer.runtimes.tensorrt.loading import check_validity
+from mopt_optimizer.runtimes.tensorrt.manifest import manifest_path
 
 pytestmark = [
     pytest.mark.gpu,
@@ -203,7 +203,7 @@ def test_tensorrt_itself_refuses_what_is_no_engine(backend: Backend) -> None:
 def test_an_engine_for_another_gpu_is_refused(
     network: Path, backend: Backend, gpu: Gpu, tmp_path: Path
 ) -> None:
-    from mopt_optimizer._errors import WrongGpu
+    from mopt_optimizer.errors import WrongGpu
 
     others = [target for target in backend.targets if target != gpu.compute_capability]
     if not others:

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from super_resolution import Samples
 
-from mopt_optimizer._errors import SpecError
-from mopt_optimizer.tensorrt_engines import (
+from mopt_optimizer.errors import SpecError
+from mopt_optimizer.machine.nvidia_gpus import Gpu
+from mopt_optimizer.runtimes.tensorrt import (
     EngineRunner,
     PycudaMemory,
     TensorRTConfig,
     TensorRTOptimizer,
     benchmark_engine,
 )
-from mopt_optimizer.tensorrt_engines.backends import Backend, BackendName
-from mopt_optimizer.tensorrt_engines.gpus import Gpu
+from mopt_optimizer.runtimes.tensorrt.backends import Backend, BackendName
 
 pytestmark = [
     pytest.mark.gpu,

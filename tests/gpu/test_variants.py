@@ -14,27 +14,23 @@ from typing import Any
 
 import build
 import pytest
+from mopt_api.artifacts import ArtifactFormat
+from mopt_api.figures import VariantReason, VariantState
 
 from mopt_api.enums import Precision, Runtime, TargetKind
-from mopt_api.plan import Credentials, MeasurePlan, measure_plan, prepare_plan
-from mopt_api.result import (
-    ArtifactFormat,
-    MeasureResult,
-    VariantReason,
-    VariantResult,
-    VariantState,
-)
+from mopt_api.jobs.measure_result import MeasureResult, VariantResult
+from mopt_api.jobs.plan import Credentials, MeasurePlan, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.variants import Variant
-from mopt_optimizer._errors import TensorRTNotInstalled
-from mopt_optimizer.accelerators import find_gpu
-from mopt_optimizer.artifacts import intact
-from mopt_optimizer.blobs import Blobs
-from mopt_optimizer.measure import measure
-from mopt_optimizer.prepare import prepare
-from mopt_optimizer.store import open_store
-from mopt_optimizer.tensorrt_engines import EngineRunner, find_backend
-from mopt_optimizer.tensorrt_engines.gpus import Gpu
+from mopt_optimizer.errors import TensorRTNotInstalled
+from mopt_optimizer.machine.nvidia import find_gpu
+from mopt_optimizer.machine.nvidia_gpus import Gpu
+from mopt_optimizer.runtimes.tensorrt import EngineRunner, find_backend
+from mopt_optimizer.stages.artifacts import intact
+from mopt_optimizer.stages.measure.stage import measure
+from mopt_optimizer.stages.prepare.stage import prepare
+from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.blobs import Blobs
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from mopt_optimizer.exporter import ONNXExporter, model_info, quantize_weights
-from mopt_optimizer.verifying import OnnxSession
+from mopt_optimizer.export import ONNXExporter, model_info, quantize_weights
+from mopt_optimizer.onnx_files.verify import OnnxSession
 
 from .conftest import Record
 from .make_program import LAYERS, WIDTH

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_api.plan import Credentials
+from mopt_api.jobs.plan import Credentials
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from mopt_optimizer import (
     quantize_onnx_dynamic,
     quantize_onnx_static,
 )
-from mopt_optimizer._errors import DiskError
+from mopt_optimizer.errors import DiskError
 from mopt_optimizer.onnx_quantization import FloatType
 
 pytestmark = pytest.mark.optimizer

@@ -6,23 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from typing import TypedDict
 
+from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
+
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.reasons import ErrorReport, Reason
-from mopt_api.result import (
-    QUALITY_OF_ENGINE,
-    Hardware,
-    Latency,
-    QualityReference,
-    QualityResult,
-    SourceInfo,
-)
-from mopt_api.termination import (
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
+from mopt_api.jobs.termination import (
     MeasureSummary,
     PrepareSummary,
     VariantSummary,
     encode,
     error_summary,
 )
+from mopt_api.reasons import ErrorReport, Reason
 
 MODEL_SHA = hashlib.sha256(b"model").hexdigest()
 MODEL_BYTES = 4_900_000

@@ -12,23 +12,14 @@ import hashlib
 from datetime import timedelta
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
+from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.figures import Hardware, Latency, QualityResult, SourceInfo, VariantState
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
-from mopt_api.plan import PLAN_ADAPTER, MeasurePlan, PreparePlan, ReportPlan, objective_point
-from mopt_api.result import (
-    Artifact,
-    ArtifactFormat,
-    Hardware,
-    Latency,
-    MeasureResult,
-    PointResult,
-    QualityResult,
-    SourceInfo,
-    VariantResult,
-    VariantState,
-)
-from mopt_api.selection import select
-from mopt_api.termination import PrepareSummary, encode, summarize_measure
+from mopt_api.jobs.measure_result import MeasureResult, PointResult, VariantResult
+from mopt_api.jobs.plan import PLAN_ADAPTER, MeasurePlan, PreparePlan, ReportPlan, objective_point
+from mopt_api.jobs.selection import select
+from mopt_api.jobs.termination import PrepareSummary, encode, summarize_measure
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
 from mopt_operator.errors import Conflict

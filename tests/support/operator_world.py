@@ -9,18 +9,13 @@ from typing import Any, Protocol, Unpack
 
 from job_messages import MODEL_SHA, Outcome, measure_message, prepare_message
 
-from mopt_api.candidates import SearchFacts, contenders
+from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import ModelFormat
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_api.variants import Variant
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan, decide
-from mopt_operator.objects import (
-    Snapshot,
-    observe_job,
-    observe_pod,
-    observe_resource,
-)
+from mopt_operator.objects import Snapshot, observe_job, observe_pod, observe_resource
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 AUTO = contenders(SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True))

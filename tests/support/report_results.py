@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import skimage.data
-
-from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
-from mopt_api.plan import ReportPlan
-from mopt_api.result import (
-    Artifact,
-    ArtifactFormat,
-    Crops,
-    Disturbance,
+from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.figures import Hardware, QualityResult, SourceInfo, VariantReason, VariantState
+from mopt_api.jobs.crops import Crops
+from mopt_api.jobs.prepare_result import (
     FallbackReport,
-    Hardware,
     LayerReport,
-    MeasureResult,
     PassReport,
-    PointResult,
     PreparedArtifact,
     PrepareResult,
-    QualityResult,
     QuantizationReport,
-    SourceInfo,
-    VariantReason,
-    VariantResult,
-    VariantState,
     Verification,
 )
-from mopt_api.selection import select
+
+from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.jobs.measure_result import Disturbance, MeasureResult, PointResult, VariantResult
+from mopt_api.jobs.plan import ReportPlan
+from mopt_api.jobs.selection import select
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
-from mopt_optimizer.benchmarking import point_result
-from mopt_optimizer.crops import Gallery
+from mopt_optimizer.stages.measure.gallery import Gallery
+from mopt_optimizer.timing.interleave import point_result
 
 DIGEST = f"sha256:{'0' * 64}"
 POINTS = [f"point-{n}-{'m' * 32}" for n in range(8)]

@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mopt_api.spec import ModelOptimizationSpec
-
-from .._errors import ExitCode
-from ..outlook import LIBRARIES, Outlook, Prospect, prospects
-from ..output import Format, FormatOption, emit
-from ..resources import FileArgument, load, problems
+from mopt_cli._errors import ExitCode
+from mopt_cli.outlook import LIBRARIES, Outlook, Prospect, prospects
+from mopt_cli.output import Format, FormatOption, emit
+from mopt_cli.resources import FileArgument, load, problems
 
 
 def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
@@ -39,8 +38,8 @@ def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
 
 
 def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
-    from mopt_optimizer.compilers import compiler_version
-    from mopt_optimizer.hardware import System
+    from mopt_optimizer.machine.compilers import compiler_version
+    from mopt_optimizer.machine.system import System
 
     features = System().hardware(os.environ).cpu_features
     installed = [r for r, library in LIBRARIES.items() if find_spec(library) is not None]

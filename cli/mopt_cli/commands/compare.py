@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
-from .._errors import CliError
-from ..extras import require_optimizer
-from ..options import FormatHint, ModelArgument, shapes_of
-from ..output import Format, FormatOption, emit, note, plain
+from mopt_cli._errors import CliError
+from mopt_cli.extras import require_optimizer
+from mopt_cli.options import FormatHint, ModelArgument, shapes_of
+from mopt_cli.output import Format, FormatOption, emit, note, plain
 
 
 def compare(
@@ -57,11 +57,10 @@ def compare(
             raise CliError(f"{option} {folder} is no folder")
     shapes = shapes_of(shape)
     require_optimizer("compare")
-    from mopt_optimizer.isolation import KEPT_MEMORY
-    from mopt_optimizer.strategy_table import StrategyTable
-
-    from ..opening import COMPARE, answer_of
-    from ..progress import showing
+    from mopt_cli.opening import COMPARE, answer_of
+    from mopt_cli.progress import showing
+    from mopt_optimizer.compare.table import StrategyTable
+    from mopt_optimizer.stages.measure.process import KEPT_MEMORY
 
     if evaluation is None:
         note("without --evaluation quality is told on random inputs: it says little of real ones")
@@ -77,7 +76,7 @@ def compare(
         "seconds": seconds,
         "threads": threads,
     }
-    # See mopt_optimizer.comparing: threads that spin flatter the others.
+    # See mopt_optimizer.compare.strategies: threads that spin flatter the others.
     environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **KEPT_MEMORY}
     with showing(Console(stderr=True)) as on_event:
         answer = answer_of(

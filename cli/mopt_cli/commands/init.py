@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 import yaml
 
-from .._errors import CliError, ExitCode
-from ..extras import require_optimizer
-from ..options import FormatHint, ModelArgument, shapes_of
-from ..output import note
-from ..resources import checked_spec
+from mopt_cli._errors import CliError, ExitCode
+from mopt_cli.extras import require_optimizer
+from mopt_cli.options import FormatHint, ModelArgument, shapes_of
+from mopt_cli.output import note
+from mopt_cli.resources import checked_spec
+
 from .inspect import describe
 
 
@@ -37,10 +38,9 @@ def init(
     if output is not None and output.exists() and not force:
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
-    from mopt_optimizer.blobs import file_digest
-    from mopt_optimizer.store import replacing
-
-    from ..initializing import PLACEHOLDER, resource_name, resource_text
+    from mopt_cli.initializing import PLACEHOLDER, resource_name, resource_text
+    from mopt_optimizer.store.base import replacing
+    from mopt_optimizer.store.blobs import file_digest
 
     shapes = shapes_of(shape)
     description = describe(model, model_format, verbose=verbose)

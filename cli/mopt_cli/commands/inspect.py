@@ -12,18 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from mopt_api.enums import ModelFormat
-from mopt_api.result import MeasureResult
+from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.status import Report
-
-from .._errors import CliError
-from ..engines import engine_of, inspected, shown
-from ..extras import require_optimizer
-from ..options import FormatHint, ModelArgument, dimensions_of
-from ..output import Format, FormatOption, emit, plain
-from ..table import render_target, target_status, verdict
+from mopt_cli._errors import CliError
+from mopt_cli.engines import engine_of, inspected, shown
+from mopt_cli.extras import require_optimizer
+from mopt_cli.options import FormatHint, ModelArgument, dimensions_of
+from mopt_cli.output import Format, FormatOption, emit, plain
+from mopt_cli.table import render_target, target_status, verdict
 
 if TYPE_CHECKING:
-    from mopt_optimizer.describing import DescribedAxis, DescribedValue, ModelDescription
+    from mopt_optimizer.formats.describing import DescribedAxis, DescribedValue, ModelDescription
 
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
 
@@ -74,9 +73,8 @@ def describe(
         CliError: It is no model, is unsafe or damaged; or the optimizer is not installed.
     """
     require_optimizer("inspect")
-    from mopt_optimizer.describing import DescribeRequest, ModelDescription
-
-    from ..opening import DESCRIBE, answer_of
+    from mopt_cli.opening import DESCRIBE, answer_of
+    from mopt_optimizer.formats.describing import DescribeRequest, ModelDescription
 
     request = DescribeRequest(
         path=str(file.absolute()), format=model_format, dimensions=dimensions or {}

@@ -11,17 +11,16 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from mopt_api.plan import Credentials
-from mopt_api.result import BASELINE, MeasureResult, left_out
+from mopt_api.jobs.measure_result import BASELINE, MeasureResult, left_out
+from mopt_api.jobs.plan import Credentials
+from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.status import Report
-from mopt_api.termination import MeasureSummary, PrepareSummary
-
-from .._errors import CliError, ExitCode, work_failed
-from ..extras import require_optimizer
-from ..locating import LocalWork, Overrides, local_work, output_path
-from ..output import Format, FormatOption, emit, note
-from ..resources import FileArgument, load
-from ..table import place, render_target, target_status, verdict
+from mopt_cli._errors import CliError, ExitCode, work_failed
+from mopt_cli.extras import require_optimizer
+from mopt_cli.locating import LocalWork, Overrides, local_work, output_path
+from mopt_cli.output import Format, FormatOption, emit, note
+from mopt_cli.resources import FileArgument, load
+from mopt_cli.table import place, render_target, target_status, verdict
 
 
 def run(
@@ -79,11 +78,10 @@ def run(
 
 
 def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureSummary:
-    from mopt_optimizer._child import hide_environment
-
-    from ..interrupting import interruptible
-    from ..progress import showing
-    from ..running import run_stage
+    from mopt_cli.interrupting import interruptible
+    from mopt_cli.progress import showing
+    from mopt_cli.running import run_stage
+    from mopt_optimizer.sandbox import hide_environment
 
     # What opens the model must not find the store's keys in our memory.
     hide_environment()
@@ -107,10 +105,10 @@ def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureS
 
 
 def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Report]:
-    from mopt_optimizer._child import report_of
-    from mopt_optimizer._errors import OptimizerError
-    from mopt_optimizer.blobs import Blobs
-    from mopt_optimizer.store import open_store
+    from mopt_optimizer.errors import OptimizerError
+    from mopt_optimizer.sandbox import report_of
+    from mopt_optimizer.store.base import open_store
+    from mopt_optimizer.store.blobs import Blobs
 
     try:
         store, prefix = open_store(work.output_uri, Credentials.OUTPUT, os.environ)

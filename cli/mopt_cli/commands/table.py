@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..output import Format, FormatOption, emit
-from ..resources import FileArgument, load
-from ..table import render
+from mopt_cli.output import Format, FormatOption, emit
+from mopt_cli.resources import FileArgument, load
+from mopt_cli.table import render
 
 
 def table(file: FileArgument = Path("-"), form: FormatOption = Format.TABLE) -> None:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .._errors import CliError, ExitCode
-from ..extras import require_cluster
-from ..following import Following, Line
-from ..interrupting import interruptible
-from ..output import Format, FormatOption, emit
-from ..progress import drawing, draws, print_line
-from ..table import render
+from mopt_cli._errors import CliError, ExitCode
+from mopt_cli.extras import require_cluster
+from mopt_cli.following import Following, Line
+from mopt_cli.interrupting import interruptible
+from mopt_cli.output import Format, FormatOption, emit
+from mopt_cli.progress import drawing, draws, print_line
+from mopt_cli.table import render
 
 if TYPE_CHECKING:
-    from ..cluster import Access, Cluster, Raw
+    from mopt_cli.cluster import Access, Cluster, Raw
 
 # A shell waits for it at each press of Tab.
 _COMPLETION_SECONDS = 3.0
@@ -41,7 +41,7 @@ def _namespaces(context: typer.Context, incomplete: str) -> list[str]:
 
 def _contexts(context: typer.Context, incomplete: str) -> list[str]:
     require_cluster("watch")
-    from ..cluster import contexts
+    from mopt_cli.cluster import contexts
 
     try:
         return [n for n in contexts(context.params.get("kubeconfig")) if n.startswith(incomplete)]
@@ -56,7 +56,7 @@ def _completed(
 ) -> list[str]:
     """Return what a cluster has that begins so; nothing where it cannot be asked."""
     require_cluster("watch")
-    from ..cluster import Access, NoAnswer, Refused, connected
+    from mopt_cli.cluster import Access, NoAnswer, Refused, connected
 
     given = context.params
     access = Access(given.get("kubeconfig"), given.get("context"), given.get("namespace"))
@@ -99,7 +99,7 @@ def watch(
     deleted, 130 interrupted.
     """
     require_cluster("watch")
-    from ..cluster import Access
+    from mopt_cli.cluster import Access
 
     with interruptible("the resource goes on"):
         code, raw = asyncio.run(
@@ -112,8 +112,8 @@ def watch(
 
 
 async def _watch(name: str, access: Access, *, verbose: bool) -> tuple[ExitCode, Raw | None]:
-    from ..attending import Attending
-    from ..cluster import connected
+    from mopt_cli.attending import Attending
+    from mopt_cli.cluster import connected
 
     console, following = Console(stderr=True), Following(name)
     live = draws(console)

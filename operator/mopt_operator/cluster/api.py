@@ -21,9 +21,9 @@ from urllib.parse import quote
 from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from mopt_operator.errors import NotFound, Refused
+from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
-from ..errors import NotFound, Refused
-from ..objects import SELECTOR, Job, Raw, Resource
 from .requests import MERGE_PATCH, Requests
 
 # Of the versions that Kueue serves, the one that all releases of the last years know.

@@ -11,7 +11,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..objects import (
+from mopt_operator.objects import (
     Job,
     Pod,
     Raw,
@@ -21,6 +21,7 @@ from ..objects import (
     observe_pod,
     observe_resource,
 )
+
 from .lag import Awaited, is_older
 
 Key = tuple[str, str]  # namespace, name

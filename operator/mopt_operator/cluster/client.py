@@ -15,7 +15,7 @@ import kopf
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from ..errors import OperatorError
+from mopt_operator.errors import OperatorError
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -19,9 +19,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from ..errors import Conflict, NotFound, OperatorError
-from ..objects import Json, Raw
-from ..times import micro_timestamp, utc_now
+from mopt_operator.errors import Conflict, NotFound, OperatorError
+from mopt_operator.objects import Json, Raw
+from mopt_operator.times import micro_timestamp, utc_now
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
-from ..errors import Unreachable, api_error
-from ..objects import Json, Raw
+from mopt_operator.errors import Unreachable, api_error
+from mopt_operator.objects import Json, Raw
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 JSON = "application/json"

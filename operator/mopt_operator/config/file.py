@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import SettingsError
+from mopt_operator.errors import SettingsError
+
 from .settings import Settings, parse_settings
 
 CONFIG_VARIABLE = "MOPT_OPERATOR_CONFIG"

@@ -8,7 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from ..objects import Resource
+from mopt_operator.objects import Resource
+
 from .settings import LogFormat
 
 _ATTRIBUTE = "mopt_about"

@@ -11,8 +11,8 @@ from mopt_api.base import ApiModel, Name, Rule
 from mopt_api.enums import TargetKind
 from mopt_api.inputs import SecretRef
 from mopt_api.spec import Output, Quantity, Resources
+from mopt_operator.errors import SettingsError
 
-from ..errors import SettingsError
 from .quantities import gpus_of, resources_fault
 
 DEFAULT_PROFILE = "default"

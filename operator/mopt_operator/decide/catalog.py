@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mopt_api.result import SourceInfo
-from mopt_api.spec import Target
+from mopt_api.figures import SourceInfo
 
-from ..config.settings import Settings
-from ..objects import Resource
+from mopt_api.spec import Target
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Resource
+
 from .request import Request
 from .work import WorkItem, job_names, measure_work, measurement_key, prepare_work, report_work
 

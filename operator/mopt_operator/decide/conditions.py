@@ -8,8 +8,7 @@ from datetime import datetime
 
 from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, ModelOptimizationStatus
-
-from ..times import timestamp
+from mopt_operator.times import timestamp
 
 MAX_CONDITION_MESSAGE = 2048
 

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.status import ModelOptimizationStatus
+from mopt_operator.config.settings import OnUpgrade, Settings
+from mopt_operator.objects import Job, Json, Resource, Snapshot
 
-from ..config.settings import OnUpgrade, Settings
-from ..objects import Job, Json, Resource, Snapshot
 from .conditions import Verdict
 from .history import is_outdated, with_outdated
 from .plan import Plan, changed_status

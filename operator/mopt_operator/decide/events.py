@@ -6,9 +6,8 @@ import hashlib
 from datetime import datetime
 
 from mopt_api.base import API_VERSION, KIND
-
-from ..objects import Json, Raw, Resource, ready_condition
-from ..times import timestamp
+from mopt_operator.objects import Json, Raw, Resource, ready_condition
+from mopt_operator.times import timestamp
 
 COMPONENT = "mopt-operator"
 MAX_EVENT_MESSAGE = 1024

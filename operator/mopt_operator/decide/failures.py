@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mopt_api.plan import CREDENTIAL_KEYS
+from mopt_api.jobs.plan import CREDENTIAL_KEYS
+from mopt_api.jobs.termination import ErrorSummary, MessageError, decode
 from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
-from mopt_api.termination import ErrorSummary, MessageError, decode
-
-from ..objects import Job, Pod
+from mopt_operator.objects import Job, Pod
 
 # Evictions of a Job's Pods after which the Job still goes on.
 MAX_DISRUPTIONS = 5

@@ -13,10 +13,10 @@ from mopt_api.status import (
     SelectionRecord,
     TargetStatus,
 )
+from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
+from mopt_operator.objects import Resource
+from mopt_operator.times import timestamp
 
-from ..config.settings import DEFAULT_PROFILE, Settings
-from ..objects import Resource
-from ..times import timestamp
 from .conditions import MAX_CONDITION_MESSAGE
 from .status import winner
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.enums import TargetKind
+from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
-from mopt_api.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.reasons import PERMANENT_EXIT_CODES
-
-from ..config.quantities import amount, completed
-from ..config.settings import NodeRequirement, Settings
-from ..objects import (
+from mopt_operator.config.quantities import amount, completed
+from mopt_operator.config.settings import NodeRequirement, Settings
+from mopt_operator.objects import (
     ANNOTATION_GENERATION,
     ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
@@ -22,6 +21,7 @@ from ..objects import (
     Json,
     Resource,
 )
+
 from .work import WorkItem, job_names
 
 Manifest = Json

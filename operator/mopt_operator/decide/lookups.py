@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..objects import Job, Raw, Snapshot
-from ..times import parse_time
+from mopt_operator.objects import Job, Raw, Snapshot
+from mopt_operator.times import parse_time
 
 # By how much the watch of Pods may be behind that of Jobs, and Kueue behind its webhook.
 YOUNG_SECONDS = 2.0

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mopt_api.status import ModelOptimizationStatus
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Job, Json, Resource
 
-from ..config.settings import Settings
-from ..objects import Job, Json, Resource
 from .conditions import Verdict, conditions
 from .history import extended, with_outdated
 from .jobs import Manifest

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from mopt_api.figures import QualityReference, VariantReason, VariantState
+
 from mopt_api.enums import Precision, Runtime
-from mopt_api.plan import objective_point
-from mopt_api.result import (
-    PointResult,
-    QualityReference,
-    VariantReason,
-    VariantResult,
-    VariantState,
-)
-from mopt_api.selection import select, unjudged
+from mopt_api.jobs.measure_result import PointResult, VariantResult
+from mopt_api.jobs.plan import objective_point
+from mopt_api.jobs.selection import select, unjudged
+from mopt_api.jobs.termination import rounded
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus, VariantStatus
-from mopt_api.termination import rounded
 
 
 def measured_ranges(spec: ModelOptimizationSpec) -> dict[str, float]:

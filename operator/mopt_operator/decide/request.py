@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_api.status import ConditionType, ModelOptimizationStatus
+from mopt_operator.config.quantities import target_fault
+from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
+from mopt_operator.objects import Resource
 
-from ..config.quantities import target_fault
-from ..config.settings import DEFAULT_PROFILE, Settings
-from ..objects import Resource
 from .conditions import is_true
 from .work import targets_of
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from mopt_api.result import SourceInfo
+from mopt_api.figures import SourceInfo
+
+from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
-from mopt_api.termination import MeasureSummary
+from mopt_operator.config.settings import OnUpgrade, Settings
+from mopt_operator.objects import Resource
 
-from ..config.settings import OnUpgrade, Settings
-from ..objects import Resource
 from .catalog import Catalog
 from .history import is_outdated
 from .rejudge import measured_ranges, measures_all, rejudged, shows_point

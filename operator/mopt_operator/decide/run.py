@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mopt_api.plan import Stage
-from mopt_api.result import SourceInfo
+from mopt_api.figures import SourceInfo
+
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
 from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
-from mopt_api.termination import MeasureSummary, PrepareSummary
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Job, Snapshot
+from mopt_operator.times import timestamp
 
-from ..config.settings import Settings
-from ..objects import Job, Snapshot
-from ..times import timestamp
 from .catalog import Catalog, NamedItem
 from .conditions import Verdict
 from .jobs import Manifest, build_job

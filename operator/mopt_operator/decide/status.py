@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
+from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
+
 from mopt_api.enums import Aggregate, QualityMetric, Runtime
-from mopt_api.result import (
-    BASELINE,
-    Artifact,
-    ArtifactFormat,
-    QualityReference,
-    QualityResult,
-    SourceInfo,
-    VariantState,
-    blob_key,
-)
-from mopt_api.selection import gate_failure
+from mopt_api.jobs.measure_result import BASELINE
+from mopt_api.jobs.selection import gate_failure
+from mopt_api.jobs.termination import MeasureSummary, VariantSummary
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
-from mopt_api.termination import MeasureSummary, VariantSummary
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _QUALITY_FORMATS = {

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from mopt_api.jobs.termination import MeasureSummary, MessageError, PrepareSummary, decode
 from mopt_api.reasons import Reason
-from mopt_api.termination import MeasureSummary, MessageError, PrepareSummary, decode
+from mopt_operator.objects import Job, Pod, Snapshot
 
-from ..objects import Job, Pod, Snapshot
 from .failures import (
     QUOTED,
     Problem,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mopt_api.plan import Stage
+from mopt_api.figures import VariantState
+
+from mopt_api.jobs.measure_result import BASELINE
+from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
-from mopt_api.result import BASELINE, VariantState
 from mopt_api.status import TargetStatus
 
 from .conditions import Verdict

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mopt_api.plan import (
+from mopt_api.figures import SourceInfo
+
+from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     Credentials,
     JobPlan,
@@ -18,12 +20,10 @@ from mopt_api.plan import (
     prepare_plan,
     report_plan,
 )
-from mopt_api.result import SourceInfo
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
-
-from ..config.quantities import target_resources
-from ..config.settings import DEFAULT_PROFILE, Profile, Settings
-from ..objects import Json, Resource
+from mopt_operator.config.quantities import target_resources
+from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
+from mopt_operator.objects import Json, Resource
 
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from ..cluster.cache import Store
-from ..config.logs import about_resource
-from ..decide.events import event, step_event
-from ..decide.plan import Plan
-from ..errors import Conflict, NotFound, OperatorError, Refused
-from ..objects import Job, Raw, Resource
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.logs import about_resource
+from mopt_operator.decide.events import event, step_event
+from mopt_operator.decide.plan import Plan
+from mopt_operator.errors import Conflict, NotFound, OperatorError, Refused
+from mopt_operator.objects import Job, Raw, Resource
+
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ..errors import OperatorError
+from mopt_operator.errors import OperatorError
 
 # Prometheus' text format.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -22,11 +22,12 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ..cluster.cache import Store
-from ..config.settings import Settings
-from ..decide.request import read_status
-from ..decide.status import winner
-from ..objects import Job, Resource, ready_condition
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.settings import Settings
+from mopt_operator.decide.request import read_status
+from mopt_operator.decide.status import winner
+from mopt_operator.objects import Job, Resource, ready_condition
+
 from .queue import WorkQueue
 
 # Resources with series of their own; the gauge mopt_resources_without_series counts the others.

@@ -8,14 +8,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from ..cluster.cache import Key, Kind, Store
-from ..config.logs import about, about_resource
-from ..config.settings import Settings
-from ..decide.decide import decide
-from ..decide.lookups import latest_message, podless, queued, refusal, unread
-from ..errors import Conflict, OperatorError
-from ..objects import Job, Raw, Snapshot
-from ..times import utc_now
+from mopt_operator.cluster.cache import Key, Kind, Store
+from mopt_operator.config.logs import about, about_resource
+from mopt_operator.config.settings import Settings
+from mopt_operator.decide.decide import decide
+from mopt_operator.decide.lookups import latest_message, podless, queued, refusal, unread
+from mopt_operator.errors import Conflict, OperatorError
+from mopt_operator.objects import Job, Raw, Snapshot
+from mopt_operator.times import utc_now
+
 from .executor import Calls, Executor
 from .metrics import Metrics
 from .queue import WorkQueue

@@ -12,8 +12,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from ..cluster.cache import Store
-from ..errors import OperatorError
+from mopt_operator.cluster.cache import Store
+from mopt_operator.errors import OperatorError
+
 from .watches import RESOURCES, SILENT_SECONDS
 
 CHECK_SECONDS = 10.0

@@ -13,10 +13,10 @@ from typing import Any
 import kopf
 
 from mopt_api.base import GROUP, PLURAL, VERSION
+from mopt_operator.cluster.cache import Kind, Store
+from mopt_operator.cluster.client import login
+from mopt_operator.objects import SELECTOR, Raw
 
-from ..cluster.cache import Kind, Store
-from ..cluster.client import login
-from ..objects import SELECTOR, Raw
 from .queue import WorkQueue
 
 # As kopf names the watch tasks.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mopt_optimizer.machine.facts import Machine, this_machine
+
 from .choosing import FALLBACKS, Attempt, Optimization, Outcome
 from .loaded import LoadedModel
-from .machine import Machine, this_machine
 from .managing import ModelManager, load_optimized_model
 from .manifest import Form, FormFile, Manifest, Needs, Verdict
 

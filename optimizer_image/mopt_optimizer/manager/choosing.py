@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mopt_api.enums import Precision, Runtime
-from mopt_api.result import BASELINE
+from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.variants import SUPPORTED, Variant
+from mopt_optimizer.errors import SpecError
+from mopt_optimizer.machine.facts import TENSORRT, Machine
+from mopt_optimizer.machine.system import has_native_bf16
 
-from .._errors import SpecError
-from ..hardware import has_native_bf16
-from .machine import TENSORRT, Machine
 from .manifest import Form, Manifest, Verdict
 
 

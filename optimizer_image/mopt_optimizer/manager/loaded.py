@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import DataError, ModelError, SpecError
-from ..array_samples import check_arrays
-from ..dimensions import ModelInput
-from ..runtimes import Runner, RuntimeFailure
+from mopt_optimizer.data.arrays import check_arrays
+from mopt_optimizer.errors import DataError, ModelError, SpecError
+from mopt_optimizer.opening.inputs import ModelInput
+from mopt_optimizer.runtimes import Runner, RuntimeFailure
+
 from .choosing import Attempt, Optimization
 from .manifest import Form
 

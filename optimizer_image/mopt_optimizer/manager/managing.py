@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mopt_api.enums import Precision, Runtime
-from mopt_api.plan import Credentials
-from mopt_api.result import BASELINE, MeasureResult
-
-from .._errors import (
+from mopt_api.jobs.measure_result import BASELINE, MeasureResult
+from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.errors import (
     DataError,
     DigestMismatch,
     ModelError,
@@ -35,13 +34,14 @@ from .._errors import (
     ObjectNotFound,
     SpecError,
 )
-from ..blobs import Blobs, file_digest
-from ..dimensions import ModelInput
-from ..runtimes import Runner, RuntimeFailure, open_runner
-from ..store import open_store
+from mopt_optimizer.machine.facts import Machine, this_machine
+from mopt_optimizer.opening.inputs import ModelInput
+from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
+from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.blobs import Blobs, file_digest
+
 from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
 from .loaded import LoadedModel
-from .machine import Machine, this_machine
 from .manifest import (
     SCHEMA_VERSION,
     Form,

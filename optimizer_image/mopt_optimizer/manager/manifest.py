@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.figures import VariantState as State
 from pydantic import Field
 
 from mopt_api.base import ApiModel, Digest, Name, ObservedModel
 from mopt_api.enums import Precision, TorchMode
-from mopt_api.result import BASELINE, Artifact, ArtifactFormat, MeasureResult, VariantResult
-from mopt_api.result import VariantState as State
-
-from ..dimensions import Axis, ModelInput
-from ..sources import SCRIPT_SUFFIX
+from mopt_api.jobs.measure_result import BASELINE, MeasureResult, VariantResult
+from mopt_optimizer.opening.inputs import Axis, ModelInput
+from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
 
 SCHEMA_VERSION = 1
 ONNX_SUFFIX = ".onnx"

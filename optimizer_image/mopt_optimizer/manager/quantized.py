@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ..dimensions import Axis, ModelInput
-from ..quantizer.quantized_model import QuantizedModel
-from ..runtimes.pytorch import PyTorchRunner
+from mopt_optimizer.opening.inputs import Axis, ModelInput
+from mopt_optimizer.runtimes.pytorch.runner import PyTorchRunner
+from mopt_optimizer.torch_quantization.quantized_model import QuantizedModel
 
 
 def saved_inputs(path: Path) -> list[ModelInput]:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mopt_api.enums import Runtime
+from mopt_optimizer.errors import ExportError, ModelError, SpecError
+from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.opening.inputs import ModelInput, onnx_inputs, program_inputs
+from mopt_optimizer.opening.loading import (
+    SCRIPT_SUFFIX,
+    load_exported_program,
+    load_onnx,
+    open_onnx,
+)
 
-from .._errors import ExportError, ModelError, SpecError
-from ..dimensions import ModelInput, onnx_inputs, program_inputs
-from ..sources import SCRIPT_SUFFIX, load_exported_program, load_onnx, open_onnx
-from ..verifying import first_line
 from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX, is_quantized_program
 
 if TYPE_CHECKING:
@@ -110,7 +115,7 @@ def write_program(
     else:
         program = model
     program.example_inputs = None
-    from ..program_files import write_program
+    from mopt_optimizer.opening.programs import write_program
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

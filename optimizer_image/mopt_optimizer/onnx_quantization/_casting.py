@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._graphs import element_types
+from mopt_optimizer.onnx_files.float_models import element_types
 
 if TYPE_CHECKING:
     import onnx

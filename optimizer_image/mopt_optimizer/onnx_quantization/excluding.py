@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._errors import QuantizationError
-from ._graphs import open_float_model
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.onnx_files.float_models import open_float_model
 
 _SHOWN = 8
 

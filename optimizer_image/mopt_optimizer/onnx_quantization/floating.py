@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import QuantizationError
-from ..exporting import opset
-from ..verifying import RuntimeFailure
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.export.program import opset
+from mopt_optimizer.onnx_files.float_models import (
+    element_types,
+    float_weights,
+    open_float_model,
+    save_model,
+)
+from mopt_optimizer.onnx_files.verify import RuntimeFailure
+
 from ._casting import Narrowing
-from ._graphs import element_types, float_weights, open_float_model, save_model
 from .judging import agreement
 from .observing import KeptSamples, Sample, float_activations, observe
 

@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.spec import QualityGate
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.onnx_files.float_models import serialized
+from mopt_optimizer.onnx_files.verify import (
+    OnnxSession,
+    RuntimeFailure,
+    first_line,
+    granted_threads,
+)
+from mopt_optimizer.quality import Comparison, ComparisonError, check_comparable, sqnr
 
-from .._errors import QuantizationError
-from ..quality import Comparison, ComparisonError, check_comparable, sqnr
-from ..verifying import OnnxSession, RuntimeFailure, first_line, granted_threads
-from ._graphs import serialized
 from .observing import Sample
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mopt_optimizer.onnx_files.float_models import at_opset, open_float_model, save_model
+
 from ._casting import Narrowing
-from ._graphs import at_opset, open_float_model, save_model
 from .floating import (
     FloatOptions,
     FloatReport,

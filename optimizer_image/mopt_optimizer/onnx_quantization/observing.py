@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import CalibrationError
-from ..verifying import RuntimeFailure, first_line, new_session, ort_errors
-from ._graphs import element_types, serialized
+from mopt_optimizer.errors import CalibrationError
+from mopt_optimizer.onnx_files.float_models import element_types, serialized
+from mopt_optimizer.onnx_files.verify import RuntimeFailure, first_line, new_session, ort_errors
+
 from .histograms import RangeObserver
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import QuantizationError
-from ..graph_files import needs_external_data, outside_values
-from ..sources import MAX_ONNX_BYTES
-from ..store import disk_errors
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.onnx_files.files import needs_external_data, outside_values
+from mopt_optimizer.opening.loading import MAX_ONNX_BYTES
+from mopt_optimizer.store.base import disk_errors
 
 if TYPE_CHECKING:
     import onnx

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .layers import WEIGHTED
+from mopt_optimizer.onnx_files.layers import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx

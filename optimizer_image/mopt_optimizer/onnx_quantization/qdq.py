@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._errors import QuantizationError
-from ..hardware import WIDE_SUMS, System
-from ..verifying import first_line
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.machine.system import WIDE_SUMS, System
+from mopt_optimizer.onnx_files.layers import WEIGHTED
+from mopt_optimizer.onnx_files.verify import first_line
+
 from .fp8 import to_fp8
-from .layers import WEIGHTED
 from .outside import OutsideWeights
 from .placement import place_for_layers
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mopt_api.enums import QualityMetric
+from mopt_optimizer.onnx_files.layers import Layer
 
 from .judging import Judge, noise_of
-from .layers import Layer
 from .qdq import QdqWriter
 
 Ranges = Mapping[str, tuple[float, float]]

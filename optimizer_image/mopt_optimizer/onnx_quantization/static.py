@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mopt_api.spec import QualityGate
+from mopt_optimizer.errors import CalibrationError, QuantizationError
+from mopt_optimizer.onnx_files.float_models import (
+    at_opset,
+    open_float_model,
+    save_model,
+    serialized,
+)
+from mopt_optimizer.onnx_files.layers import Layer, find_layers
+from mopt_optimizer.onnx_files.verify import OnnxSession, RuntimeFailure
 
-from .._errors import CalibrationError, QuantizationError
-from ..verifying import OnnxSession, RuntimeFailure
-from ._graphs import at_opset, open_float_model, save_model, serialized
 from .fp8 import FP8_OPSET
 from .judging import Judge, minimum_with_margin
-from .layers import Layer, find_layers
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._errors import CalibrationError
-from ._graphs import save_model
+from mopt_optimizer.errors import CalibrationError
+from mopt_optimizer.onnx_files.float_models import save_model
+
 from .observing import float_activations
 from .outside import outside_weights
 from .sensitivity import Ranges

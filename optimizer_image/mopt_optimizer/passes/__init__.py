@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .._errors import SpecError
+from mopt_optimizer.errors import SpecError
+
 from .deduplicate_initializers import DeduplicateInitializers
 from .eliminate_common_subexpressions import EliminateCommonSubexpressions
 from .eliminate_dead_nodes import EliminateDeadNodes

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mopt_api.result import PassReport
+from mopt_api.jobs.prepare_result import PassReport
 
-from .._progress import Log
-from ..graph_files import model_bytes, save_graph
-from ..store import replacing
-from ..verifying import Case, RuntimeFailure, verify
+from mopt_optimizer.onnx_files.files import model_bytes, save_graph
+from mopt_optimizer.onnx_files.verify import Case, RuntimeFailure, verify
+from mopt_optimizer.progress import Log
+from mopt_optimizer.store.base import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import (
+from mopt_optimizer.errors import (
     ComparisonError,
     ConflictingRange,
     EmptyOutput,
@@ -11,6 +11,7 @@ from .._errors import (
     NotAnImage,
     ShapeMismatch,
 )
+
 from .evaluating import Agreement, Evaluation, Summary, evaluate, parse_metric
 from .gating import Comparison, data_ranges, fitting_gates
 from .metrics import (

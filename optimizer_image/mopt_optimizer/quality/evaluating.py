@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import ComparisonError, DataError, NotAnImage, SpecError
+from mopt_optimizer.errors import ComparisonError, DataError, NotAnImage, SpecError
+
 from .metrics import Array, Metric, Options, check_comparable, check_finite, score
 
 Sample = Mapping[str, NDArray[Any]]

@@ -13,11 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from mopt_api.figures import EXACT_PSNR_DB
 from numpy.typing import NDArray
 
-from mopt_api.result import EXACT_PSNR_DB
-
-from .._errors import (
+from mopt_optimizer.errors import (
     ConflictingRange,
     EmptyOutput,
     NoClasses,

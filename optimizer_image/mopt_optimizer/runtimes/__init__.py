@@ -17,8 +17,8 @@ from pathlib import Path
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
 
-from ..tensorrt_engines.profiles import ShapeRange
-from ._base import BoundCall, Feeds, Options, OutOfMemory, Outputs, Runner, RuntimeFailure
+from .base import BoundCall, Feeds, Options, OutOfMemory, Outputs, Runner, RuntimeFailure
+from .tensorrt.profiles import ShapeRange
 
 __all__ = [
     "LIBRARIES",
@@ -79,20 +79,20 @@ def open_runner(
     )
     if runtime is Runtime.PYTORCH:
         if options.compiled or precision in (Precision.INT8, Precision.FP8):
-            from .compiled import CompiledRunner
+            from .pytorch.compiled import CompiledRunner
 
             return CompiledRunner(path, options)
-        from .pytorch import PyTorchRunner
+        from .pytorch.runner import PyTorchRunner
 
         return PyTorchRunner(path, options)
     if runtime is Runtime.ONNX_RUNTIME:
-        from .onnx_runtime import OnnxRuntimeRunner
+        from .onnx_runtime.runner import OnnxRuntimeRunner
 
         return OnnxRuntimeRunner(path, precision, options)
     if runtime is Runtime.TENSORRT:
-        from .tensorrt import open_engine
+        from .tensorrt.runner import open_engine
 
         return open_engine(path, precision, options)
-    from .open_vino import OpenVinoRunner
+    from .openvino.runner import OpenVinoRunner
 
     return OpenVinoRunner(path, options.threads, precision)

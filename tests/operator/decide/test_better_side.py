@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from mopt_api.figures import Hardware, Latency, QualityResult
 
 from mopt_api.enums import QualityMetric
-from mopt_api.result import Hardware, Latency, QualityResult
+from mopt_api.jobs.termination import MeasureSummary, VariantSummary, decode, encode
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus
-from mopt_api.termination import MeasureSummary, VariantSummary, decode, encode
 from mopt_operator.decide.rejudge import measures_all, rejudged
 from mopt_operator.decide.status import sentence, summary_of, target_status
 

@@ -9,7 +9,7 @@ import pytest
 from job_messages import Messages
 from operator_world import MakeWorld, World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.config.settings import Profile, Settings
 
 CAPABILITIES = ["8.6", "8.9", "12.0"]

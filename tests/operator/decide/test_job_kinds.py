@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mopt_api.enums import TargetKind
-from mopt_api.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
+from mopt_api.jobs.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job

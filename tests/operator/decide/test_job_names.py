@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from mopt_api.plan import Credentials
+from mopt_api.jobs.plan import Credentials
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.config.settings import Profile, Settings
 from mopt_operator.decide.work import MAX_ATTEMPTS, WorkItem, job_names, measure_work, prepare_work

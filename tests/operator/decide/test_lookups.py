@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from operator_world import World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.lookups import podless, queued, refusal
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from operator_world import MakeWorld, World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_api.spec import Output
 from mopt_operator.config.settings import Profile, Settings
 from mopt_operator.decide.decide import Plan

@@ -8,7 +8,7 @@ import pytest
 from job_messages import Messages
 from operator_world import MakeWorld, World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import Reason
 from mopt_operator.decide.decide import Plan
 

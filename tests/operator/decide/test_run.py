@@ -6,7 +6,7 @@ import pytest
 from job_messages import Messages
 from operator_world import MakeWorld, World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan
 

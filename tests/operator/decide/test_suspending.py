@@ -5,7 +5,7 @@ from __future__ import annotations
 from job_messages import Messages
 from operator_world import MakeWorld, World
 
-from mopt_api.plan import Stage
+from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.decide import Plan
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
-from mopt_optimizer._errors import DataError, SpecError
-from mopt_optimizer.images import check_fit, decode, local_images
-from mopt_optimizer.preprocessing import Preprocessing
+from mopt_optimizer.data.images import check_fit, decode, local_images
+from mopt_optimizer.data.preprocessing import Preprocessing
+from mopt_optimizer.errors import DataError, SpecError
 from mopt_optimizer.quality import Layout
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)

@@ -12,15 +12,15 @@ from PIL import Image
 
 from mopt_api.enums import QualityMetric
 from mopt_api.inputs import ImageTransform
-from mopt_api.plan import Credentials, PlannedReferences
-from mopt_optimizer._errors import DataError, SpecError
-from mopt_optimizer.references import (
+from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_optimizer.data.references import (
     Reference,
     References,
     check_reference,
     load_references,
     paired,
 )
+from mopt_optimizer.errors import DataError, SpecError
 
 Load = Callable[..., References]
 PSNR = [QualityMetric.PSNR]

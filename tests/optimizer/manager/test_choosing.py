@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mopt_optimizer._errors import SpecError
+from mopt_optimizer.errors import SpecError
 from mopt_optimizer.manager import Form, FormFile, Machine, Manifest, Needs, Optimization, Verdict
 from mopt_optimizer.manager.choosing import Attempt, Candidate, candidates, parse_optimization
 

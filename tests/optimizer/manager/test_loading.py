@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mopt_optimizer._errors import (
+from mopt_optimizer.errors import (
     DataError,
     DigestMismatch,
     DimensionError,

@@ -8,25 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.figures import Hardware, SourceInfo, VariantReason, VariantState
 from present import present
 
 from mopt_api.enums import ModelFormat, Precision, Runtime, TorchMode
-from mopt_api.plan import Credentials
-from mopt_api.result import (
-    Artifact,
-    ArtifactFormat,
-    Hardware,
-    MeasureResult,
-    SourceInfo,
-    VariantReason,
-    VariantResult,
-    VariantState,
-)
-from mopt_optimizer._errors import DataError, ModelError, ObjectNotFound
-from mopt_optimizer.artifacts import put_onnx
-from mopt_optimizer.blobs import Blobs
-from mopt_optimizer.report import result_bytes
-from mopt_optimizer.store import open_store
+from mopt_api.jobs.measure_result import MeasureResult, VariantResult
+from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.errors import DataError, ModelError, ObjectNotFound
+from mopt_optimizer.stages.artifacts import put_onnx
+from mopt_optimizer.stages.report.stage import result_bytes
+from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.blobs import Blobs
 
 if TYPE_CHECKING:
     from .conftest import Manager, NetworkFiles
@@ -152,7 +145,7 @@ def test_compiled_variant_is_loaded_compiled(
     manager: Manager, network: NetworkFiles, output: tuple[str, str, MeasureResult]
 ) -> None:
     from mopt_optimizer.manager.manifest import from_result
-    from mopt_optimizer.runtimes.compiled import CompiledRunner
+    from mopt_optimizer.runtimes.pytorch.compiled import CompiledRunner
 
     uri, _, result = output
     selected = result.model_copy(update={"selected": "compiled"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mopt_optimizer._errors import (
+from mopt_optimizer.errors import (
     DataError,
     DiskError,
     ExportError,
@@ -246,7 +246,7 @@ def test_quantized_program_is_registered_with_its_report(
 ) -> None:
     import torch
 
-    from mopt_optimizer.quantizer import Execution, quantize_model
+    from mopt_optimizer.torch_quantization import Execution, quantize_model
 
     layer = torch.nn.Linear(4, 3)
     with torch.no_grad():

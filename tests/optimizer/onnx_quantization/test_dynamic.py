@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mopt_optimizer._errors import ModelError, QuantizationError
+from mopt_optimizer.errors import ModelError, QuantizationError
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import DynamicOptions, quantize_onnx_dynamic
 from mopt_optimizer.quality import sqnr
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

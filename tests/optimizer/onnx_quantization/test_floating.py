@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from mopt_optimizer._errors import CalibrationError, QuantizationError
+from mopt_optimizer.errors import CalibrationError, QuantizationError
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import FloatOptions, FloatType, convert_float
 from mopt_optimizer.quality import sqnr
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.spec import QualityGate
-from mopt_optimizer._errors import QuantizationError
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.onnx_files.layers import WEIGHTED
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     Scheme,
@@ -26,10 +28,8 @@ from mopt_optimizer.onnx_quantization import (
     raise_opset,
 )
 from mopt_optimizer.onnx_quantization.fp8 import LARGEST, fp8_scale
-from mopt_optimizer.onnx_quantization.layers import WEIGHTED
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import open_runner
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

@@ -15,9 +15,10 @@ from onnx import helper, numpy_helper
 
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
-from mopt_optimizer import graph_files
-from mopt_optimizer._errors import ModelError, QuantizationError
-from mopt_optimizer.graph_files import data_files, place_model
+from mopt_optimizer.errors import ModelError, QuantizationError
+from mopt_optimizer.onnx_files import files as graph_files
+from mopt_optimizer.onnx_files.files import data_files, place_model
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     FloatType,
@@ -28,7 +29,6 @@ from mopt_optimizer.onnx_quantization import (
     quantize_onnx_dynamic,
     quantize_onnx_static,
 )
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

@@ -13,15 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from mopt_optimizer._errors import CalibrationError
+from mopt_optimizer.errors import CalibrationError
+from mopt_optimizer.onnx_files.layers import WEIGHTED
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import (
     Scheme,
     StaticOptions,
     quantize_onnx_static,
     quantize_onnx_with_ranges,
 )
-from mopt_optimizer.onnx_quantization.layers import WEIGHTED
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

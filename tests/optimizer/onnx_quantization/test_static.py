@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.spec import QualityGate
-from mopt_optimizer._errors import CalibrationError, DiskError, ModelError, QuantizationError
+from mopt_optimizer.errors import CalibrationError, DiskError, ModelError, QuantizationError
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     Scheme,
@@ -28,7 +29,6 @@ from mopt_optimizer.onnx_quantization import (
 )
 from mopt_optimizer.onnx_quantization.observing import split_by_bytes
 from mopt_optimizer.quality import psnr
-from mopt_optimizer.verifying import OnnxSession
 
 pytestmark = pytest.mark.optimizer
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mopt_optimizer._errors import ModelError, UnsafeModelError
-from mopt_optimizer.safety import rewrite_pt2
-from mopt_optimizer.sources import load_exported_program
+from mopt_optimizer.errors import ModelError, UnsafeModelError
+from mopt_optimizer.opening.loading import load_exported_program
+from mopt_optimizer.opening.safety import rewrite_pt2
 
 if TYPE_CHECKING:
     from .conftest import Edit, Tamper

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mopt_optimizer._errors import UnsafeModelError
-from mopt_optimizer.safety.expressions import check_expression, check_guard
+from mopt_optimizer.errors import UnsafeModelError
+from mopt_optimizer.opening.safety.expressions import check_expression, check_guard
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mopt_optimizer._errors import ModelError, UnsafeModelError
-from mopt_optimizer.dimensions import program_inputs
-from mopt_optimizer.safety.program import check_operator, check_program, check_tree_spec
-from mopt_optimizer.sources import load_exported_program
+from mopt_optimizer.errors import ModelError, UnsafeModelError
+from mopt_optimizer.opening.inputs import program_inputs
+from mopt_optimizer.opening.loading import load_exported_program
+from mopt_optimizer.opening.safety.program import check_operator, check_program, check_tree_spec
 
 if TYPE_CHECKING:
     from .conftest import Tamper

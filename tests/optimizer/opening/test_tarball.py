@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_optimizer._errors import ModelError, UnsafeModelError
-from mopt_optimizer.safety import is_tar, unpack_onnx
+from mopt_optimizer.errors import ModelError, UnsafeModelError
+from mopt_optimizer.opening.safety import is_tar, unpack_onnx
 
 
 def member(name: str, **fields: object) -> tarfile.TarInfo:

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from mopt_api.jobs.prepare_result import PassReport
 from numpy.typing import NDArray
 
-from mopt_api.result import PassReport
-from mopt_optimizer._progress import Log
+from mopt_optimizer.onnx_files.verify import Case, OnnxSession
 from mopt_optimizer.passes import Pass, optimize
-from mopt_optimizer.verifying import Case, OnnxSession
+from mopt_optimizer.progress import Log
 
 Weights = dict[str, NDArray[np.generic]]
 Write = Callable[..., Path]

@@ -10,12 +10,12 @@ import onnx
 import onnx.parser
 import pytest
 
-from mopt_optimizer._errors import SpecError
+from mopt_optimizer.errors import SpecError
 from mopt_optimizer.passes import available_passes, named_passes, optimize
 from mopt_optimizer.passes.running import KEPT, NO_CHANGE
 
 if TYPE_CHECKING:
-    from mopt_optimizer._progress import Log
+    from mopt_optimizer.progress import Log
 
     from .conftest import Cases, Run, Weights, Write
 

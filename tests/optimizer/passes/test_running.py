@@ -11,9 +11,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from mopt_optimizer._progress import Log
 from mopt_optimizer.passes import PASSES, optimize
 from mopt_optimizer.passes.running import KEPT, NO_CHANGE, ROLLED_BACK
+from mopt_optimizer.progress import Log
 
 if TYPE_CHECKING:
     from .conftest import Cases, Write

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_optimizer._errors import DataError, OptimizerError, SpecError
+from mopt_optimizer.errors import DataError, OptimizerError, SpecError
 from mopt_optimizer.quality import (
     Agreement,
     Evaluation,

@@ -1,0 +1,114 @@
+"""What Auto knows of for targets with CPUs alone. Pure."""
+
+from __future__ import annotations
+
+from mopt_api.enums import (
+    Calibrator,
+    Precision,
+    QuantizationMethod,
+    QuantizationMode,
+    Runtime,
+    TorchMode,
+)
+from mopt_api.variants import Quantization, Variant
+
+from .rules import (
+    Entry,
+    calibration,
+    compiler,
+    has_no_reduced_rival,
+    has_weighted_layers,
+    is_exported_program,
+    is_for_size,
+    is_for_speed,
+    is_mostly_matrices,
+    left_out,
+    native_bf16,
+)
+
+_STATIC_RULES, _STATIC_NEEDS = (has_weighted_layers,), (calibration,)
+_BEHIND = left_out(
+    "OpenVINO computes this precision faster, without compiling; name it in spec.variants where "
+    "PyTorch is to serve"
+)
+
+
+def _onnxruntime(name: str, why: str, quantization: Quantization) -> Entry:
+    static = quantization.mode is QuantizationMode.STATIC
+    variant = Variant(
+        name=name,
+        runtime=Runtime.ONNX_RUNTIME,
+        precision=Precision.INT8,
+        quantization=quantization,
+    )
+    if static:
+        return Entry(variant, why, _STATIC_RULES, _STATIC_NEEDS)
+    return Entry(variant, why, (is_mostly_matrices,))
+
+
+def _openvino_int8(name: str, why: str, quantization: Quantization) -> Entry:
+    variant = Variant(
+        name=name, runtime=Runtime.OPENVINO, precision=Precision.INT8, quantization=quantization
+    )
+    return Entry(variant, why, _STATIC_RULES, _STATIC_NEEDS)
+
+
+# Of equals the first wins.
+CPU_POOL = (
+    Entry(
+        Variant(name="onnxruntime-fp32", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
+        "FP32 without loss, its graph optimized",
+    ),
+    _onnxruntime("onnxruntime-int8", "INT8 with the whole range seen", Quantization()),
+    _onnxruntime(
+        "onnxruntime-int8-percentile",
+        "INT8 without outliers: finer steps where a few values are far out",
+        Quantization(calibrator=Calibrator.PERCENTILE),
+    ),
+    _onnxruntime(
+        "onnxruntime-int8-dynamic",
+        "INT8 with ranges found at run time, which suits MatMul and Gemm and needs no data",
+        Quantization(mode=QuantizationMode.DYNAMIC),
+    ),
+    Entry(
+        Variant(name="onnxruntime-fp16", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP16),
+        "half the bytes, close to FP32",
+        (is_for_size,),
+    ),
+    Entry(
+        Variant(name="openvino-fp32", runtime=Runtime.OPENVINO, precision=Precision.FP32),
+        "FP32 without loss, OpenVINO's kernels",
+    ),
+    Entry(
+        Variant(name="openvino-bf16", runtime=Runtime.OPENVINO, precision=Precision.BF16),
+        "half the bits in arithmetic, FP32's range, no data needed",
+        needs=(native_bf16,),
+    ),
+    _openvino_int8("openvino-int8", "ONNX Runtime's INT8 file, OpenVINO's kernels", Quantization()),
+    _openvino_int8(
+        "openvino-int8-nncf",
+        "INT8 by OpenVINO's own quantizer",
+        Quantization(method=QuantizationMethod.NNCF),
+    ),
+    Entry(
+        Variant(
+            name="pytorch-compiled",
+            runtime=Runtime.PYTORCH,
+            precision=Precision.FP32,
+            torch_mode=TorchMode.COMPILED,
+        ),
+        "neither INT8 nor BF16 can be had here, and among FP32 runtimes it is sometimes fastest",
+        (is_exported_program, is_for_speed, has_no_reduced_rival),
+        (compiler,),
+    ),
+    Entry(
+        Variant(name="pytorch-bf16", runtime=Runtime.PYTORCH, precision=Precision.BF16),
+        "",
+        (is_exported_program, _BEHIND),
+    ),
+    Entry(
+        Variant(name="pytorch-int8", runtime=Runtime.PYTORCH, precision=Precision.INT8),
+        "",
+        (is_exported_program, _BEHIND),
+    ),
+)

@@ -1,0 +1,121 @@
+"""What Auto knows of for targets with an NVIDIA GPU, and for those that only build for one. Pure.
+
+None of the reasons rests on a measurement of ours: no GPU was at hand. They say what the libraries
+have kernels for; what is fastest, the measurement on the target finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mopt_api.enums import ExecutionProvider, Precision, Runtime, TargetKind, TorchMode
+from mopt_api.variants import Variant
+
+from .cpu import CPU_POOL
+from .rules import (
+    Entry,
+    Need,
+    Rule,
+    calibration,
+    compiler,
+    has_weighted_layers,
+    is_exported_program,
+    is_mostly_linear,
+    left_out,
+    on_gpu,
+)
+from .unsupported import lack_of_kind
+
+
+def _tensorrt(precision: Precision, why: str) -> Entry:
+    quantized = precision in (Precision.INT8, Precision.FP8)
+    variant = Variant(
+        name=f"tensorrt-{precision.lower()}", runtime=Runtime.TENSORRT, precision=precision
+    )
+    rules: tuple[Rule, ...] = (has_weighted_layers,) if quantized else ()
+    needs: tuple[Need, ...] = (calibration,) if quantized else ()
+    return Entry(variant, why, rules, (on_gpu(variant), *needs))
+
+
+def _pytorch(name: str, precision: Precision, why: str, *rules: Rule) -> Entry:
+    # 8 bits are compiled in any case.
+    half = precision in (Precision.FP16, Precision.BF16)
+    variant = Variant(
+        name=name,
+        runtime=Runtime.PYTORCH,
+        precision=precision,
+        torch_mode=TorchMode.COMPILED if half else None,
+    )
+    return Entry(variant, why, (is_exported_program, *rules), (on_gpu(variant), compiler))
+
+
+def _onnxruntime(
+    name: str, precision: Precision, why: str, provider: ExecutionProvider | None = None
+) -> Entry:
+    variant = Variant(
+        name=name,
+        runtime=Runtime.ONNX_RUNTIME,
+        precision=precision,
+        execution_provider=provider,
+    )
+    return Entry(variant, why, needs=(on_gpu(variant),))
+
+
+_FP16 = _tensorrt(Precision.FP16, "half the bits, on tensor cores")
+_INT8 = _tensorrt(
+    Precision.INT8, "a quarter of the bits, FP16 beside it; the calibrator that is most exact"
+)
+_FP8 = _tensorrt(
+    Precision.FP8, "a quarter of the bits with FP8's range, FP16 beside it, on GPUs since Ada"
+)
+
+# Of equals the first wins.
+_OWN = (
+    _onnxruntime("onnxruntime-fp32", Precision.FP32, "FP32 by the CUDA provider, TF32 inside"),
+    _onnxruntime(
+        "onnxruntime-fp16", Precision.FP16, "half the bits by the CUDA provider, on tensor cores"
+    ),
+    _onnxruntime(
+        "onnxruntime-tensorrt-fp16",
+        Precision.FP16,
+        "TensorRT's kernels inside ONNX Runtime: one file for every GPU, and engines are built "
+        "where it is served",
+        ExecutionProvider.TENSORRT,
+    ),
+    _tensorrt(Precision.FP32, "FP32 with TF32 inside, each kernel chosen by measuring"),
+    _FP16,
+    _tensorrt(Precision.BF16, "half the bits, FP32's range: nothing overflows"),
+    _INT8,
+    _FP8,
+    _pytorch("pytorch-fp16-compiled", Precision.FP16, "half the bits, kernels by Inductor"),
+    _pytorch(
+        "pytorch-bf16-compiled",
+        Precision.BF16,
+        "half the bits, FP32's range, by Inductor",
+    ),
+    _pytorch(
+        "pytorch-int8", Precision.INT8, "Linear in INT8, which needs no data", is_mostly_linear
+    ),
+    _pytorch("pytorch-fp8", Precision.FP8, "Linear in FP8, which needs no data", is_mostly_linear),
+)
+
+_CPU_RULES = {
+    "pytorch-compiled": "compiled FP32 is left to spec.variants: FP16 and BF16 are compiled here",
+    "pytorch-bf16": "it is compiled here: pytorch-bf16-compiled",
+}
+_NO_INT8 = (
+    "ONNX Runtime's CUDA provider has no INT8 kernels: it would compute in FP32, with casts; "
+    "TensorRT has them"
+)
+
+
+def _of_cpus(entry: Entry) -> Entry:
+    """Return an entry of CPUs with the reason why it is no contender on a GPU."""
+    lack = lack_of_kind(entry.variant, TargetKind.GPU)
+    words = lack.message if lack else _CPU_RULES.get(entry.variant.name, _NO_INT8)
+    return replace(entry, rules=(left_out(words),), needs=())
+
+
+_NAMES = {entry.variant.name for entry in _OWN}
+GPU_POOL = (*_OWN, *(_of_cpus(e) for e in CPU_POOL if e.variant.name not in _NAMES))
+BUILD_POOL = (_FP16, _INT8, _FP8)

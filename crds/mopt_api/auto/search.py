@@ -1,0 +1,78 @@
+"""What Auto tries where spec.variants is omitted, and why. Pure.
+
+The same function answers at every stage, from what is known there: format, data and objective when
+the plan is made, the operators once the model is exported, the hardware where it is measured. What
+is not known yet decides nothing, and what is known later only ever takes candidates away, so every
+variant that is measured was prepared. Each kind of target has its own variants; those of one name
+are one variant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mopt_api.figures import VariantReason
+
+from mopt_api.enums import TargetKind
+from mopt_api.variants import Variant
+
+from .build import BUILD_POOL
+from .cpu import CPU_POOL
+from .facts import SearchAim, SearchFacts
+from .nvidia import GPU_POOL
+from .rules import NATIVE_BF16, Entry, room
+
+__all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders", "search"]
+
+_POOLS = {
+    TargetKind.CPU: CPU_POOL,
+    TargetKind.GPU: GPU_POOL,
+    TargetKind.BUILD_ONLY: BUILD_POOL,
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant that Auto knows of.
+
+    Attributes:
+        taken: Whether it is tried.
+        reason: Why, or why not, in a sentence.
+        lacks: Set where it would be a contender, but for something that can be supplied. It is
+            then part of the result, as Skipped for this reason; a candidate that is no contender
+            is not.
+    """
+
+    variant: Variant
+    taken: bool
+    reason: str
+    lacks: VariantReason | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is a row of the result."""
+        return self.taken or self.lacks is not None
+
+
+def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
+    # Rules before needs: what lacks something stays ruled out once it is no contender.
+    for rule in entry.rules:
+        if (objection := rule(facts)) is not None:
+            return Candidate(entry.variant, taken=False, reason=objection)
+    for need in (*entry.needs, room(entry.variant.name)):
+        if (lack := need(facts)) is not None:
+            return Candidate(entry.variant, taken=False, reason=lack.message, lacks=lack.reason)
+    return Candidate(entry.variant, taken=True, reason=entry.why)
+
+
+def search(facts: SearchFacts) -> list[Candidate]:
+    """Return what Auto knows of for a kind of target, in the order of the result, with verdicts.
+
+    At most 12 are shown, as many as spec.variants may hold.
+    """
+    return [_candidate(entry, facts) for entry in _POOLS[facts.kind]]
+
+
+def contenders(facts: SearchFacts) -> list[Variant]:
+    """Return the variants of an Auto plan: what is taken, and what only lacks something."""
+    return [candidate.variant for candidate in search(facts) if candidate.shown]

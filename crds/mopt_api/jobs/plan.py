@@ -1,0 +1,326 @@
+"""What a Job is told to do: JSON in its environment variable MOPT_PLAN."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from mopt_api.auto.search import SearchAim, SearchFacts, contenders
+from mopt_api.base import ApiModel, Digest, Name
+from mopt_api.enums import (
+    Fallback,
+    ModelFormat,
+    Precision,
+    QuantizationMethod,
+    QuantizationMode,
+    Runtime,
+    TargetKind,
+    TorchMode,
+)
+from mopt_api.inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
+from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
+from mopt_api.variants import Quantization, Variant
+
+PLAN_VARIABLE = "MOPT_PLAN"
+DEFAULT_TARGET = "default"
+DEFAULT_POINT = "opt"
+
+
+class Stage(StrEnum):
+    """Kinds of Jobs."""
+
+    PREPARE = "Prepare"
+    MEASURE = "Measure"
+    REPORT = "Report"
+
+
+class Credentials(StrEnum):
+    """Whose store credentials apply; each has its own environment prefix in the Job."""
+
+    MODEL = "MODEL"
+    CALIBRATION = "CALIBRATION"
+    EVALUATION = "EVALUATION"
+    OUTPUT = "OUTPUT"
+
+    def variable(self, key: str) -> str:
+        """Return the environment variable that holds a key of these credentials."""
+        return f"MOPT_{self.value}_{key.replace('.', '_').upper()}"
+
+
+CREDENTIAL_KEYS = {
+    "AWS_ACCESS_KEY_ID": True,
+    "AWS_SECRET_ACCESS_KEY": True,
+    "AWS_SESSION_TOKEN": False,
+    "AWS_ENDPOINT_URL": False,
+    "AWS_REGION": False,
+    "ca.crt": False,
+}
+"""Keys of a store Secret, and whether each must be there."""
+
+
+class PlannedModel(ApiModel):
+    """The model file; uri may also be file:// in local runs."""
+
+    uri: str
+    sha256: str
+    format: ModelFormat
+
+
+class PlannedData(ApiModel):
+    """A folder of samples; uri may also be file:// in local runs."""
+
+    uri: str
+    samples: int
+    images: ImageTransform
+
+
+class PlannedReferences(ApiModel):
+    """A folder of ground truth; uri may also be file:// in local runs."""
+
+    uri: str
+    images: ImageTransform
+
+
+class PreparePlan(ApiModel):
+    """Fetch, load safely, export, verify, optimize the graph, calibrate, quantize."""
+
+    stage: Literal[Stage.PREPARE] = Stage.PREPARE
+    model: PlannedModel
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    calibration: PlannedData | None = None
+    variants: list[Variant]
+    output_uri: str
+    quality: list[QualityGate] = Field(
+        default=[], description="Gates that INT8 variants are made to hold; see Fallback."
+    )
+    search: SearchFacts | None = Field(
+        default=None,
+        description="Where Auto chose the variants: what it knew. They are chosen anew among "
+        "these once more is known.",
+    )
+    kinds: list[TargetKind] = Field(
+        default=[TargetKind.CPU],
+        description="Of the targets: forms are made for all of them, and Auto's variants are the "
+        "contenders on any.",
+    )
+
+
+class MeasurePlan(ApiModel):
+    """Build, evaluate, benchmark and select on the hardware at hand."""
+
+    stage: Literal[Stage.MEASURE] = Stage.MEASURE
+    target: Name
+    kind: TargetKind = TargetKind.CPU
+    compute_capabilities: list[str] = Field(
+        default=[], description='Of BuildOnly: GPUs to build engines for, such as "8.9".'
+    )
+    model: PlannedModel
+    prepared: Digest = Field(description="Digest of the prepare Job's manifest.")
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    evaluation: PlannedData | None = None
+    references: PlannedReferences | None = Field(
+        default=None, description="Ground truth for evaluation; read with its credentials."
+    )
+    variants: list[Variant]
+    quality: list[QualityGate]
+    objective: Objective
+    benchmark: Benchmark
+    output_uri: str
+    search: SearchFacts | None = Field(default=None, description="As PreparePlan has it.")
+
+
+class ReportPlan(ApiModel):
+    """Judge a measurement that is in the store anew: other gates, another objective."""
+
+    stage: Literal[Stage.REPORT] = Stage.REPORT
+    target: Name
+    result: Digest = Field(description="Digest of the measurement's result.json.")
+    quality: list[QualityGate]
+    objective: Objective
+    benchmark: Benchmark
+    output_uri: str
+
+
+JobPlan = PreparePlan | MeasurePlan | ReportPlan
+Plan = Annotated[JobPlan, Field(discriminator="stage")]
+PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
+
+
+def baseline_variant(model_format: ModelFormat) -> Variant:
+    """Return the model as it came: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
+    runtime = Runtime.ONNX_RUNTIME if model_format is ModelFormat.ONNX else Runtime.PYTORCH
+    # The name is refused in spec.variants, hence no validation here.
+    return Variant.model_construct(
+        name="baseline",
+        runtime=runtime,
+        precision=Precision.FP32,
+        quantization=None,
+        torch_mode=None,
+    )
+
+
+def effective_torch_mode(variant: Variant) -> TorchMode | None:
+    """Return how PyTorch runs a variant; None for another runtime."""
+    if variant.runtime is not Runtime.PYTORCH:
+        return None
+    return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
+
+
+def benchmark_points(
+    benchmark: Benchmark, dimensions: dict[str, DimensionRange]
+) -> list[BenchmarkPoint]:
+    """Return the points with every dimension given a size; one point at opt where none is named."""
+    opt = {name: size.opt for name, size in dimensions.items()}
+    points = benchmark.points or [BenchmarkPoint(name=DEFAULT_POINT)]
+    return [BenchmarkPoint(name=p.name, dimensions=opt | p.dimensions) for p in points]
+
+
+def objective_point(objective: Objective, benchmark: Benchmark) -> str:
+    """Return the name of the point that the objective compares at."""
+    if objective.point is not None:
+        return objective.point
+    return benchmark.points[0].name if benchmark.points else DEFAULT_POINT
+
+
+def _planned(data: DataSource | None) -> PlannedData | None:
+    if data is None:
+        return None
+    return PlannedData(uri=data.uri, samples=data.samples, images=data.images)
+
+
+def _planned_references(data: EvaluationSource | None) -> PlannedReferences | None:
+    if data is None or data.references is None:
+        return None
+    return PlannedReferences(uri=data.references.uri, images=data.references.images)
+
+
+def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
+    """Return the gates that these options, not PyTorch's, leave layers in FP32 for."""
+    static = quantization.mode is QuantizationMode.STATIC
+    searched = static and quantization.method is QuantizationMethod.QDQ
+    return gates if searched and quantization.fallback is Fallback.AUTO else []
+
+
+def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
+    """Return the gates, where what prepare makes depends on them.
+
+    Gates by ground truth say nothing of how closely INT8 must follow FP32 on calibration data.
+    """
+    if spec.data.calibration is None or _planned_references(spec.data.evaluation) is not None:
+        return []
+    eight_bits = (
+        v.quantization or Quantization()
+        for v in variants
+        if v.precision in (Precision.INT8, Precision.FP8) and v.runtime is not Runtime.PYTORCH
+    )
+    return spec.quality if any(fallback_gates(q, spec.quality) for q in eight_bits) else []
+
+
+def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Variant]:
+    """Return the contenders on any of several kinds of targets, each once.
+
+    Args:
+        facts: Of all of them; its own kind does not matter.
+    """
+    found: dict[str, Variant] = {}
+    for kind in TargetKind:
+        if kind in kinds:
+            for variant in contenders(facts.model_copy(update={"kind": kind})):
+                found.setdefault(variant.name, variant)
+    return list(found.values())
+
+
+def prepare_plan(
+    spec: ModelOptimizationSpec,
+    output_uri: str,
+    *,
+    kinds: Collection[TargetKind] = (TargetKind.CPU,),
+) -> PreparePlan:
+    """Return what the prepare Job of a spec is told; only what bears on its result.
+
+    Args:
+        kinds: Of the targets.
+    """
+    facts = search_facts(spec)
+    variants = spec.variants or contenders_on(facts, kinds)
+    return PreparePlan(
+        model=PlannedModel(uri=spec.model.uri, sha256=spec.model.sha256, format=spec.model.format),
+        inputs=spec.inputs,
+        dimensions=spec.dimensions,
+        calibration=_planned(spec.data.calibration),
+        variants=variants,
+        output_uri=output_uri,
+        quality=_shaping_gates(spec, variants),
+        search=None if spec.variants else facts,
+        kinds=[kind for kind in TargetKind if kind in kinds],
+    )
+
+
+def search_facts(spec: ModelOptimizationSpec) -> SearchFacts:
+    """Return what Auto knows from a spec alone."""
+    return SearchFacts(
+        model_format=spec.model.format,
+        calibrated=spec.data.calibration is not None,
+        aim=SearchAim.of(spec.objective.metric),
+    )
+
+
+def measure_plan(
+    spec: ModelOptimizationSpec,
+    *,
+    target: str,
+    prepared: str,
+    output_uri: str,
+    kind: TargetKind = TargetKind.CPU,
+    compute_capabilities: Collection[str] = (),
+) -> MeasurePlan:
+    """Return what a target's measure Job is told.
+
+    Args:
+        prepared: Digest of the prepare Job's manifest.
+        kind: Of the target.
+        compute_capabilities: Of BuildOnly: GPUs to build engines for.
+    """
+    prepare = prepare_plan(spec, output_uri, kinds=(kind,))
+    built = kind is TargetKind.BUILD_ONLY
+    return MeasurePlan(
+        target=target,
+        kind=kind,
+        compute_capabilities=list(compute_capabilities),
+        model=prepare.model,
+        prepared=prepared,
+        inputs=spec.inputs,
+        dimensions=spec.dimensions,
+        evaluation=_planned(spec.data.evaluation),
+        references=_planned_references(spec.data.evaluation),
+        variants=prepare.variants,
+        quality=spec.quality,
+        # Nothing is timed where engines are only built.
+        objective=Objective() if built else spec.objective,
+        benchmark=Benchmark() if built else spec.benchmark,
+        output_uri=output_uri,
+        search=prepare.search and prepare.search.model_copy(update={"kind": kind}),
+    )
+
+
+def report_plan(
+    spec: ModelOptimizationSpec, *, target: str, result: str, output_uri: str
+) -> ReportPlan:
+    """Return what a target's report Job is told.
+
+    Args:
+        result: Digest of the measurement's result.json.
+    """
+    return ReportPlan(
+        target=target,
+        result=result,
+        quality=spec.quality,
+        objective=spec.objective,
+        benchmark=spec.benchmark,
+        output_uri=output_uri,
+    )

@@ -1,0 +1,167 @@
+"""Gates and objective: which variant wins. Pure functions over measured results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+
+from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
+from mopt_api.spec import Benchmark, Objective, QualityGate
+
+from .measure_result import BASELINE, QUALITY_OF_ENGINE, VariantResult
+from .plan import objective_point
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The verdict on one target.
+
+    Attributes:
+        selected: Name of the winner; "baseline" where the model as it came is kept; None where
+            no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself,
+            and where engines were only built.
+        baseline: The baseline with its speedups filled in; Rejected where it is gated and fails;
+            None where there is none.
+        variants: The variants with state, reason and speedups filled in, in their order.
+    """
+
+    selected: str | None
+    baseline: VariantResult | None
+    variants: list[VariantResult]
+
+
+def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | None:
+    """Return why a variant's quality fails a gate, or None where it passes.
+
+    A metric that was not computed, or is NaN, fails.
+    """
+    measured = next((q for q in quality if q.metric is gate.metric), None)
+    if measured is None:
+        return f"{gate.metric} was not measured"
+    value = measured.worst if gate.aggregate is Aggregate.WORST else measured.mean
+    if gate.passes(value):
+        return None
+    bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"
+    decibels = gate.metric in (QualityMetric.PSNR, QualityMetric.SQNR)
+    found = f"{value:.2f}" if decibels else f"{value:.5g}"
+    return f"{gate.aggregate.lower()} {gate.metric} {found} is {bound}"
+
+
+def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) -> float | None:
+    """Return a positive figure that is smaller for a better variant, or None if not measured.
+
+    Its unit is the metric's (milliseconds, bytes, or seconds per sample for Throughput).
+    """
+    if metric is ObjectiveMetric.SIZE_BYTES:
+        return float(variant.artifact.size_bytes) or None if variant.artifact else None
+    if metric is ObjectiveMetric.PEAK_MEMORY:
+        return float(variant.peak_memory_bytes) if variant.peak_memory_bytes else None
+    at_point = next((p for p in variant.points if p.point == point), None)
+    if at_point is None:
+        return None
+    if metric is ObjectiveMetric.THROUGHPUT:
+        return 1.0 / at_point.throughput if at_point.throughput > 0 else None
+    latency = at_point.latency_ms
+    return latency.p50 if metric is ObjectiveMetric.LATENCY_P50 else latency.p99
+
+
+def _ratio(reference: float | None, cost: float | None) -> float | None:
+    return reference / cost if reference is not None and cost is not None else None
+
+
+def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResult:
+    if variant.state not in (VariantState.PASSED, VariantState.BUILT):
+        return variant
+    if variant.state is VariantState.BUILT and not variant.quality:
+        # Nothing here computes what the engine does: its message says that nobody judged it.
+        return variant
+    failures = [failure for gate in gates if (failure := gate_failure(gate, variant.quality))]
+    if not failures:
+        return variant
+    return variant.model_copy(
+        update={
+            "state": VariantState.REJECTED,
+            "reason": VariantReason.QUALITY_GATE,
+            "message": "; ".join(failures),
+        }
+    )
+
+
+def unjudged(variant: VariantResult, *, built: bool = False) -> VariantResult:
+    """Return a variant as it was measured, before any gate.
+
+    Args:
+        built: It is an engine that nobody has run: the target has no baseline.
+    """
+    if variant.state is not VariantState.REJECTED:
+        return variant
+    state, message = VariantState.PASSED, None
+    if built:
+        state, message = VariantState.BUILT, QUALITY_OF_ENGINE
+    return variant.model_copy(update={"state": state, "reason": None, "message": message})
+
+
+def select(
+    baseline: VariantResult | None,
+    variants: Sequence[VariantResult],
+    *,
+    gates: Sequence[QualityGate],
+    objective: Objective,
+    benchmark: Benchmark,
+    reference: QualityReference | None = None,
+) -> Selection:
+    """Judge the variants and pick the winner.
+
+    A winner passed every gate and is better than the baseline by at least minimumSpeedup; of
+    several the best, of equals the first. A variant that is merely as good as the baseline does
+    not replace it. By ground truth the baseline is gated too: where it fails it is not kept.
+    What was only built never wins; without a baseline nothing does.
+
+    Args:
+        baseline: The model as it came, measured; in state Passed. None where nothing was measured.
+        variants: Measured, built, skipped or failed variants. A measured one comes in state Passed.
+        reference: What the quality figures compare with.
+    """
+    if baseline is None:
+        return Selection(None, None, [_judged(variant, gates) for variant in variants])
+    point = objective_point(objective, benchmark)
+    everyone = [baseline, *variants]
+    costs = {v.name: objective_cost(v, objective.metric, point) for v in everyone}
+    fastest_fp32 = min(
+        (
+            cost
+            for v in everyone
+            if v.precision is Precision.FP32 and (cost := costs[v.name]) is not None
+        ),
+        default=None,
+    )
+
+    def with_speedups(variant: VariantResult) -> VariantResult:
+        cost = costs[variant.name]
+        return variant.model_copy(
+            update={
+                "speedup": _ratio(costs[baseline.name], cost),
+                "speedup_over_fastest_fp32": _ratio(fastest_fp32, cost),
+            }
+        )
+
+    kept = with_speedups(baseline)
+    if reference is QualityReference.GROUND_TRUTH:
+        kept = _judged(kept, gates)
+    judged = [_judged(with_speedups(v), gates) for v in variants]
+    contenders = [
+        (v.speedup, v.name)
+        for v in judged
+        if v.state is VariantState.PASSED
+        and v.speedup is not None
+        and v.speedup >= objective.minimum_speedup
+        and v.speedup > 1.0
+    ]
+    selected: str | None = None
+    if contenders:
+        selected = max(contenders, key=lambda pair: pair[0])[1]
+    elif objective.on_no_winner is OnNoWinner.KEEP_BASELINE and kept.state is VariantState.PASSED:
+        selected = BASELINE
+    return Selection(selected=selected, baseline=kept, variants=judged)

@@ -1,0 +1,289 @@
+"""Samples that are no images: .npz and .npy files, checked against the model's inputs.
+
+One file is one sample, or one batch where the model's first axis allows. An .npz holds one array
+per input, under the input's name; an .npy serves a model with one input. Nothing is ever
+unpickled, and sizes are checked before memory is taken for them.
+"""
+
+from __future__ import annotations
+
+import math
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.errors import DataError, DimensionError
+from mopt_optimizer.opening.inputs import Axis, ModelInput
+
+from .images import Samples, fetch_folder, local_files
+
+SUFFIXES = (".npz", ".npy")
+# Decompressed; several times what a batch of large images takes.
+MAX_SAMPLE_BYTES = 1024 * 1024 * 1024
+
+Sample = dict[str, NDArray[Any]]
+
+# What zipfile and numpy's header parser let out on spoiled bytes (found by flipping them).
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    tokenize.TokenError,
+)
+
+
+def declared_inputs(
+    inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+) -> list[ModelInput]:
+    """Return a spec's inputs in the form that samples are checked against."""
+    return [
+        ModelInput(spec.name, spec.dtype.value, tuple(_axis(s, dimensions) for s in spec.shape))
+        for spec in inputs
+    ]
+
+
+def _axis(size: int | str, dimensions: Mapping[str, DimensionRange]) -> Axis:
+    if isinstance(size, int):
+        return Axis(size=size)
+    allowed = dimensions[size]
+    return Axis(
+        symbol=size, minimum=allowed.min, maximum=allowed.max, multiple_of=allowed.multiple_of
+    )
+
+
+class ArrayFiles(Sequence[Sample]):
+    """Samples read from local files at each access: one at a time is in memory."""
+
+    def __init__(
+        self, names: Sequence[str], files: Sequence[Path], inputs: Sequence[ModelInput]
+    ) -> None:
+        self._names = names
+        self._files = files
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return read_sample(self._names[index], self._files[index], self._inputs)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+
+def local_arrays(
+    folder: str | Path, inputs: Sequence[ModelInput], *, limit: int | None = None
+) -> ArrayFiles:
+    """Return a local folder's .npz and .npy files as samples, in order of their paths.
+
+    Args:
+        inputs: The model's, from dimensions.onnx_inputs, program_inputs or declared_inputs.
+        limit: How many files to use at most.
+
+    Raises:
+        DataError: No such folder, or no such file in it. A wrong file is told when it is read.
+    """
+    names, files = local_files(folder, SUFFIXES, limit)
+    return ArrayFiles(names, files, inputs)
+
+
+def fetch_arrays(
+    uri: str,
+    credentials: Credentials,
+    inputs: Sequence[ModelInput],
+    limit: int,
+    workdir: Path,
+    environ: Mapping[str, str],
+) -> Samples:
+    """Fetch a folder's .npz and .npy files and check each of them once.
+
+    Raises:
+        DataError, DimensionError: No file, or one that cannot be a sample; names it.
+        StoreError, DiskError.
+    """
+    fetched = fetch_folder(uri, credentials, environ, SUFFIXES, limit, workdir)
+    arrays = ArrayFiles(fetched.names, fetched.files, inputs)
+    for _ in arrays:
+        pass
+    return Samples(
+        names=fetched.names, digest=fetched.digest(None), inputs=arrays, files=fetched.files
+    )
+
+
+def read_sample(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
+    """Return a file's arrays, by input name and in the inputs' order.
+
+    Args:
+        name: What errors call the file; its suffix says how to read it.
+
+    Raises:
+        DataError: Damaged, pickled or too large; an array that is missing, unknown, of another
+            type or rank, empty or not finite. The message names the file and the array.
+        DimensionError: A size that the model or spec does not take.
+    """
+    single = PurePosixPath(name).suffix.lower() == ".npy"
+    if single and len(inputs) != 1:
+        raise DataError(
+            f"{name}: an .npy holds one array, the model has {len(inputs)} inputs "
+            f"({', '.join(i.name for i in inputs)}); save them in one .npz"
+        )
+    found = read_arrays(name, path)
+    if single:
+        found = {inputs[0].name: found[""]}
+    wanted = [i.name for i in inputs]
+    if missing := [n for n in wanted if n not in found]:
+        raise DataError(
+            f"{name}: no array {missing[0]!r}; it has {', '.join(found) or 'none'}, the model's "
+            f"inputs are {', '.join(wanted)}"
+        )
+    if unknown := [n for n in found if n not in wanted]:
+        raise DataError(
+            f"{name}: array {unknown[0]!r} is no input of the model, which has {', '.join(wanted)}"
+        )
+    check_arrays(name, found, inputs)
+    return {n: found[n] for n in wanted}
+
+
+def read_arrays(name: str, path: Path) -> Sample:
+    """Return a file's arrays by name, in the file's order; the name of an .npy's is empty.
+
+    Args:
+        name: What errors call the file; its suffix says how to read it.
+
+    Raises:
+        DataError: Damaged, pickled or too large.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{name}: not a {' or '.join(SUFFIXES)} file")
+    try:
+        if suffix == ".npz":
+            return _read_npz(name, path)
+        with path.open("rb") as stream:
+            return {"": _array(name, stream, path.stat().st_size)}
+    except _DAMAGE as error:
+        raise DataError(f"{name}: damaged {suffix} file: {error}") from error
+
+
+def _read_npz(name: str, path: Path) -> Sample:
+    arrays: Sample = {}
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if total > MAX_SAMPLE_BYTES:
+            raise DataError(f"{name}: {total} bytes unpacked, more than the {MAX_SAMPLE_BYTES}")
+        for member in members:
+            key = member.filename.removesuffix(".npy")
+            if key in arrays:
+                raise DataError(f"{name}: two arrays {key!r}")
+            with archive.open(member) as stream:
+                arrays[key] = _array(f"{name}: array {key!r}", stream, member.file_size)
+    return arrays
+
+
+def _array(where: str, stream: IO[bytes], size: int) -> NDArray[Any]:
+    """Read an array whose header promises what the file holds, and no more.
+
+    Raises:
+        ValueError, EOFError: Not an array in numpy's format, or truncated.
+        DataError: Objects, or too large.
+    """
+    version = np.lib.format.read_magic(stream)
+    with warnings.catch_warnings():
+        # Python's parser and numpy warn of odd headers; what they make of them is checked below.
+        warnings.simplefilter("ignore")
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"array format {version}; 1.0 and 2.0 are read")
+    if dtype.hasobject or dtype.names is not None or dtype.kind not in "biuf":
+        raise DataError(f"{where}: {dtype} values; give plain numbers, nothing is unpickled")
+    promised, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if promised > MAX_SAMPLE_BYTES:
+        raise DataError(f"{where}: {promised} bytes, more than the {MAX_SAMPLE_BYTES} taken")
+    if promised != held:
+        raise ValueError(f"{held} bytes of values instead of {promised}")
+    stream.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+
+
+def check_arrays(
+    name: str,
+    arrays: Mapping[str, NDArray[Any]],
+    inputs: Sequence[ModelInput],
+    *,
+    values: bool = True,
+) -> None:
+    """Check one sample's arrays against the model's inputs; all of them are there.
+
+    Args:
+        name: What errors call the sample.
+        values: Whether to look for NaN and infinity too, which reads every value.
+
+    Raises:
+        DataError: Another type or rank, nothing in it, NaN or infinity.
+        DimensionError: A size that the model or spec does not take, or two where one is meant.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    for spec in inputs:
+        array, where = arrays[spec.name], f"{name}: array {spec.name!r}"
+        if array.dtype.name != spec.dtype:
+            raise DataError(
+                f"{where} is {array.dtype.name}, the input takes {spec.dtype}; "
+                f"save it as array.astype({spec.dtype!r})"
+            )
+        if array.ndim != len(spec.axes):
+            raise DataError(
+                f"{where} has {array.ndim} dimensions {array.shape}, the input "
+                f"{len(spec.axes)}; a sample's batch axis counts too"
+            )
+        if not array.size:
+            raise DataError(f"{where} is empty: {array.shape}")
+        if values and array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = array.size - np.count_nonzero(np.isfinite(array))
+            raise DataError(f"{where}: {bad} of {array.size} values are NaN or Inf")
+        for number, (axis, size) in enumerate(zip(spec.axes, array.shape, strict=True)):
+            place = f"{where}: size {size} at axis {number}"
+            _check_size(place, axis, size)
+            if axis.symbol is not None:
+                first, there = seen.setdefault(axis.symbol, (size, f"{spec.name} {number}"))
+                if first != size:
+                    raise DimensionError(f"{place}, but {axis.symbol} is {first} at {there}")
+
+
+def _check_size(place: str, axis: Axis, size: int) -> None:
+    if axis.size is not None and size != axis.size:
+        raise DimensionError(f"{place}, which is fixed to {axis.size}")
+    if axis.minimum is not None and size < axis.minimum:
+        raise DimensionError(f"{place}; {axis.symbol} takes {axis.minimum} up")
+    if axis.maximum is not None and size > axis.maximum:
+        raise DimensionError(f"{place}; {axis.symbol} takes {axis.maximum} down")
+    if axis.multiple_of and size % axis.multiple_of:
+        raise DimensionError(f"{place}; {axis.symbol} takes multiples of {axis.multiple_of}")

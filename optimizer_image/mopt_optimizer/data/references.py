@@ -1,0 +1,207 @@
+"""Ground truth for evaluation samples: a file for each, of the sample's name but for the suffix.
+
+An image is what the model's one output should be; an .npy too; an .npz holds one array per output,
+in the model's order. Top-1 agreement also takes integer labels instead of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mopt_api.enums import QualityMetric
+from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_optimizer.errors import ComparisonError, DataError
+from mopt_optimizer.quality import check_finite
+from mopt_optimizer.quality.metrics import Array
+
+from .arrays import read_arrays
+from .folder import SUFFIXES, hold_arrays, is_data
+from .images import decode, fetch_objects, list_folder
+from .preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the model's outputs should be for one sample.
+
+    Attributes:
+        name: What errors call it.
+        outputs: In the model's order.
+    """
+
+    name: str
+    outputs: list[Array]
+
+
+@dataclass(frozen=True)
+class References:
+    """Ground truth in the samples' order; one file at a time is in memory.
+
+    Attributes:
+        names: The objects' uris.
+        files: The same on the local disk.
+        transform: How an image becomes an output; None for arrays.
+        digest: sha256:HEX over names, contents and the transform.
+    """
+
+    names: Sequence[str]
+    files: Sequence[Path]
+    transform: Preprocessing | None
+    digest: str
+
+    def read(self, index: int) -> Reference:
+        """Return a sample's ground truth.
+
+        Raises:
+            DataError: A damaged file, one without a value, or NaN or infinity in it.
+        """
+        name, path = self.names[index], self.files[index]
+        if self.transform is not None:
+            return Reference(name, [decode(name, path, self.transform)])
+        arrays = read_arrays(name, path)
+        for key, array in arrays.items():
+            try:
+                check_finite(f"array {key!r}" if key else "its array", array)
+            except ComparisonError as error:
+                raise DataError(f"reference {name}: {error}") from error
+        return Reference(name, list(arrays.values()))
+
+
+def load_references(
+    references: PlannedReferences,
+    credentials: Credentials,
+    samples_uri: str,
+    samples: Sequence[str],
+    workdir: Path,
+    environ: Mapping[str, str],
+) -> References:
+    """Fetch the ground truth of samples and read each file once.
+
+    Args:
+        samples_uri: The samples' folder.
+        samples: Names of those that are used, as keys relative to it.
+        workdir: For the files; no other's.
+
+    Raises:
+        DataError: A sample without a reference, a reference without a sample, or a file that
+            cannot be used; names it.
+        SpecError: Images and arrays in one folder, or a transform of images for arrays.
+        StoreError, DiskError.
+    """
+    store, prefix, keys = list_folder(references.uri, credentials, environ)
+    known = [k for k in keys if is_data(k)]
+    if not known:
+        raise DataError(
+            f"no references under {store.uri(prefix)}: {len(keys)} objects, none of them "
+            f"{', '.join(SUFFIXES)}"
+        )
+    arrays = hold_arrays(references.uri, known, references.images)
+    _, samples_prefix, everything = list_folder(samples_uri, credentials, environ)
+    chosen = paired(
+        samples,
+        [k.removeprefix(samples_prefix) for k in everything if is_data(k)],
+        [k.removeprefix(prefix) for k in known],
+        folder=references.uri,
+        samples_folder=samples_uri,
+    )
+    fetched = fetch_objects(store, prefix, [prefix + name for name in chosen], workdir)
+    found = References(
+        names=[store.uri(prefix + name) for name in fetched.names],
+        files=fetched.files,
+        transform=None if arrays else Preprocessing.of(references.images),
+        digest=fetched.digest(None if arrays else references.images.to_api()),
+    )
+    for index in range(len(samples)):
+        found.read(index)
+    return found
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def paired(
+    samples: Sequence[str],
+    everything: Sequence[str],
+    references: Sequence[str],
+    *,
+    folder: str,
+    samples_folder: str,
+) -> list[str]:
+    """Return each sample's reference: the one of the same name but for the suffix.
+
+    Args:
+        samples: Those that are used.
+        everything: All in the samples' folder, the used ones too: the others may have references.
+        folder, samples_folder: What errors call the two folders.
+
+    Raises:
+        DataError: Two files of one name, a sample without a reference, or a reference without a
+            sample.
+    """
+    by_stem = _by_stem(references, folder)
+    stems = _by_stem(everything, samples_folder)
+    if missing := [name for name in samples if _stem(name) not in by_stem]:
+        raise DataError(
+            f"{len(missing)} of {len(samples)} samples under {samples_folder} have no reference, "
+            f"first {missing[0]}: there is no {_stem(missing[0])}.* under {folder}; upload it or "
+            "remove the sample"
+        )
+    if stray := [name for stem, name in by_stem.items() if stem not in stems]:
+        raise DataError(
+            f"{len(stray)} of {len(references)} references under {folder} have no sample, first "
+            f"{stray[0]}: there is no {_stem(stray[0])}.* under {samples_folder}; rename or "
+            "remove it"
+        )
+    return [by_stem[_stem(name)] for name in samples]
+
+
+def _by_stem(names: Sequence[str], folder: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        if (other := found.setdefault(_stem(name), name)) != name:
+            raise DataError(
+                f"{other} and {name} under {folder} differ in the suffix only: which sample has "
+                "which reference is not known; rename or remove one"
+            )
+    return found
+
+
+def check_reference(
+    reference: Reference, outputs: Sequence[Array], metrics: Collection[QualityMetric]
+) -> None:
+    """Check that ground truth can be compared with a model's outputs.
+
+    Args:
+        outputs: The model's for the same sample.
+        metrics: What is to be computed.
+
+    Raises:
+        DataError: Another number or shape of arrays, or labels outside the classes.
+    """
+    name, found = reference.name, reference.outputs
+    if len(found) != len(outputs):
+        raise DataError(
+            f"reference {name} holds {len(found)} arrays, the model has {len(outputs)} outputs; "
+            "save one array per output, in the model's order, in one .npz"
+        )
+    for index, (truth, output) in enumerate(zip(found, outputs, strict=True)):
+        if truth.shape == output.shape:
+            continue
+        where = f"reference {name} is {truth.shape}, the model's output {index} {output.shape}"
+        if truth.dtype.kind not in "iu" or truth.shape != output.shape[:-1]:
+            labels = f", or labels of shape {output.shape[:-1]}" if output.ndim > 1 else ""
+            raise DataError(f"{where}; give values of the output's shape{labels}")
+        if others := [m for m in metrics if m is not QualityMetric.TOP1_AGREEMENT]:
+            raise DataError(
+                f"{where}: labels serve Top1Agreement only, not {', '.join(others)}; give scores "
+                "of the output's shape, or leave those gates out"
+            )
+        classes = output.shape[-1]
+        if truth.min() < 0 or truth.max() >= classes:
+            raise DataError(
+                f"reference {name} has labels from {truth.min()} to {truth.max()}; the model has "
+                f"{classes} classes, from 0 on"
+            )

@@ -1,0 +1,26 @@
+"""PyTorch models as ONNX files, verified; and what there is to know about such files."""
+
+from __future__ import annotations
+
+from mopt_optimizer.onnx_files.info import ModelInfo, model_info
+from mopt_optimizer.onnx_quantization.weight_only import WeightReport, quantize_weights
+from mopt_optimizer.runtimes.onnx_runtime.benchmark import benchmark_onnx
+
+from .config import ONNXExportConfig
+from .divergence import Divergence, first_divergence, onnx_values
+from .exporter import ExportMetadata, ONNXExporter, export_onnx
+
+__all__ = [
+    "Divergence",
+    "ExportMetadata",
+    "ModelInfo",
+    "ONNXExportConfig",
+    "ONNXExporter",
+    "WeightReport",
+    "benchmark_onnx",
+    "export_onnx",
+    "first_divergence",
+    "model_info",
+    "onnx_values",
+    "quantize_weights",
+]

@@ -1,0 +1,200 @@
+"""Q/DQ INT8 of a prepared model, as a variant's options say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
+
+from mopt_api.enums import QuantizationMode
+from mopt_api.jobs.plan import fallback_gates
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Quantization
+from mopt_optimizer.data.images import Inputs
+from mopt_optimizer.errors import (
+    CalibrationError,
+    ComparisonError,
+    ExportError,
+    ModelError,
+    QuantizationError,
+)
+from mopt_optimizer.onnx_files.float_models import open_float_model
+from mopt_optimizer.onnx_quantization import (
+    Calibration,
+    DynamicOptions,
+    Scheme,
+    SensitivityReport,
+    StaticOptions,
+    StaticReport,
+    quantize_onnx_dynamic,
+    quantize_onnx_static,
+)
+from mopt_optimizer.onnx_quantization.excluding import matching_nodes
+from mopt_optimizer.onnx_quantization.qdq import X86
+from mopt_optimizer.quality import fitting_gates
+
+__all__ = [
+    "QuantizationError",
+    "artifact_name",
+    "excluded_part",
+    "needs_samples",
+    "quantize",
+    "quantize_gated",
+]
+
+_MAX_LAYERS = 512
+# The search writes and runs one model per layer. Half a minute on 2 cores for SRVGG x4, and some 2
+# minutes for a larger model, which then is tried on fewer samples.
+_SEARCH_SAMPLES = 8
+_SEARCH_MACS = 20_000_000_000_000
+
+
+def needs_samples(quantization: Quantization) -> bool:
+    """Return whether these options need calibration data."""
+    return quantization.mode is QuantizationMode.STATIC
+
+
+def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ()) -> str:
+    """Return what names the prepared artifact of these options, such as int8-minmax-perchannel.
+
+    Options that make the same file have the same name, others another.
+
+    Args:
+        gates: The plan's, the same for all options.
+    """
+    kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
+    parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
+    if fallback_gates(quantization, list(gates)):
+        parts.append("gated")
+    return "-".join([*parts, *excluded_part(quantization)])
+
+
+def excluded_part(quantization: Quantization) -> list[str]:
+    """Return what an artifact's name says of exclusions: nothing, or a digest of them."""
+    if not quantization.exclude:
+        return []
+    names = json.dumps(sorted(set(quantization.exclude)))
+    return [hashlib.sha256(names.encode()).hexdigest()[:12]]
+
+
+def quantize(
+    model: Path,
+    quantized: Path,
+    quantization: Quantization,
+    samples: Sequence[Inputs] = (),
+    gates: Sequence[QualityGate] = (),
+) -> QuantizationReport:
+    """Write a model with activations and weights in 8 bits.
+
+    The same model, samples and gates give the same bytes. Samples are run one at a time.
+    Activations are unsigned on x86, where the kernels for that are the fast ones, and signed
+    elsewhere: whatever x86 prepares the file, since it serves them all.
+
+    Args:
+        samples: At least one for mode Static; each runs through the FP32 model once.
+        gates: Layers stay FP32 until each holds on samples, unless the options say Off.
+
+    Raises:
+        QuantizationError: The quantizer fails on this model, its samples do not fit it, its
+            result does not run, the gates hold in FP32 only, or exclude names what is not there.
+        SpecError: A gate that does not fit the model's outputs.
+        DiskError: No space left.
+    """
+    name = artifact_name(quantization, gates)
+    try:
+        with fitting_gates():
+            exclude = matching_nodes(model, quantization.exclude)
+            if not needs_samples(quantization):
+                return _dynamic(name, model, quantized, quantization, exclude)
+            return _static(name, model, quantized, quantization, exclude, samples, gates)
+    except (CalibrationError, ComparisonError, ModelError, ExportError) as error:
+        raise QuantizationError(f"cannot be quantized: {error}") from error
+
+
+def _dynamic(
+    name: str, model: Path, quantized: Path, quantization: Quantization, exclude: tuple[str, ...]
+) -> QuantizationReport:
+    options = DynamicOptions(per_channel=quantization.per_channel, exclude=exclude)
+    if not _has_products(model, exclude):
+        options = replace(options, convolutions=True)
+    report = quantize_onnx_dynamic(model, quantized, options)
+    return QuantizationReport(name=name, quantized_nodes=report.quantized_nodes)
+
+
+def _has_products(model: Path, exclude: Sequence[str]) -> bool:
+    """Return whether a MatMul or Gemm may be quantized."""
+    nodes = open_float_model(model).graph.node
+    return any(n.op_type in ("MatMul", "Gemm") and n.name not in set(exclude) for n in nodes)
+
+
+def _static(
+    name: str,
+    model: Path,
+    quantized: Path,
+    quantization: Quantization,
+    exclude: tuple[str, ...],
+    samples: Sequence[Inputs],
+    gates: Sequence[QualityGate],
+) -> QuantizationReport:
+    options = StaticOptions(
+        calibration=Calibration(quantization.calibrator.value),
+        scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
+        per_channel=quantization.per_channel,
+        exclude=exclude,
+    )
+    wanted = fallback_gates(quantization, list(gates))
+    report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)
+    return QuantizationReport(
+        name=name, quantized_nodes=report.quantized_nodes, fallbacks=fallbacks
+    )
+
+
+def quantize_gated(
+    model: Path,
+    quantized: Path,
+    samples: Sequence[Inputs],
+    options: StaticOptions,
+    gates: Sequence[QualityGate],
+) -> tuple[StaticReport, list[FallbackReport]]:
+    """Write a Q/DQ form; for several gates one after the other, each leaving out more.
+
+    Args:
+        gates: That layers are left out for; empty quantizes all.
+
+    Raises:
+        As quantize_onnx_static.
+    """
+    options = replace(options, search_samples=_SEARCH_SAMPLES, search_macs=_SEARCH_MACS)
+    if not gates:
+        return quantize_onnx_static(model, quantized, samples, options), []
+    fallbacks = []
+    for gate in gates:
+        report = quantize_onnx_static(model, quantized, samples, replace(options, gate=gate))
+        if report.sensitivity:
+            fallbacks.append(_fallback(gate, report.sensitivity))
+            options = replace(options, exclude=(*options.exclude, *report.sensitivity.exclude))
+    return report, fallbacks
+
+
+def _fallback(gate: QualityGate, found: SensitivityReport) -> FallbackReport:
+    noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
+    # The search negates what is better when smaller; a report has the metric's own values.
+    sign = 1.0 if gate.metric.higher_is_better else -1.0
+    return FallbackReport(
+        metric=gate.metric,
+        aggregate=gate.aggregate,
+        minimum=gate.minimum,
+        maximum=gate.maximum,
+        required=None if found.required is None else sign * found.required,
+        quality_all_int8=sign * found.quality_all_int8,
+        quality=sign * found.quality,
+        int8_mac_share=found.int8_mac_share,
+        trials=found.trials,
+        exclude=list(found.exclude),
+        layers=[LayerReport.model_validate(vars(layer)) for layer in noisiest],
+    )

@@ -1,0 +1,185 @@
+"""Reading, checking and writing the models that are quantized here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_optimizer.errors import ModelError, QuantizationError
+from mopt_optimizer.export.program import opset, upgraded
+from mopt_optimizer.opening.loading import open_onnx
+from mopt_optimizer.store.base import disk_errors, replacing
+
+from .files import needs_external_data, outside_values, place_whole
+from .verify import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+
+
+def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
+    """Return a model of FP32 weights, ready to be rewritten.
+
+    Its opset is 13 at least, every node has a name of its own, and the shapes and types of inner
+    tensors are inferred as far as onnx can.
+
+    Args:
+        external: Weights may lie in other files; they are checked, and stay there.
+
+    Raises:
+        ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
+        QuantizationError: It is quantized already, holds float16 or bfloat16, or keeps weights in
+            other files without external.
+        ExportError: Its opset is older and cannot be converted.
+    """
+    import onnx
+
+    model = open_onnx(path)
+    if not external and any(needs_external_data(tensor) for tensor in model.graph.initializer):
+        raise QuantizationError(
+            f"{path.name} keeps weights in another file, as models above 2 GB do; only static INT8 "
+            "and quantize_weights take such"
+        )
+    model = upgraded(model)
+    _check_fp32(path, model)
+    name_nodes(model)
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path.name}: its shapes cannot be inferred: {first_line(error)}") from (
+            error
+        )
+
+
+def _check_fp32(path: Path, model: onnx.ModelProto) -> None:
+    import onnx
+
+    for node in model.graph.node:
+        if node.op_type in _QUANTIZED:
+            raise QuantizationError(
+                f"{path.name} is quantized already (node {node.name or node.op_type}); "
+                "quantize the FP32 model"
+            )
+    for tensor in model.graph.initializer:
+        if tensor.data_type in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16):
+            kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+            raise QuantizationError(
+                f"{path.name}: weight {tensor.name!r} is {kind}, which would give scales that "
+                "ONNX Runtime computes wrongly with; quantize the FP32 model"
+            )
+    for name, values in float_weights(model, path.parent):
+        bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise ModelError(
+                f"{path.name}: weight {name!r} holds {bad} values of {values.size} that are NaN "
+                "or infinite; train or export it again"
+            )
+
+
+def float_weights(
+    model: onnx.ModelProto, folder: Path | None = None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and values of each FP32 initializer of the main graph, one at a time.
+
+    Args:
+        folder: The model's, where weights may lie in other files.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        if folder is not None and needs_external_data(tensor):
+            yield tensor.name, outside_values(tensor, folder)
+        else:
+            yield tensor.name, numpy_helper.to_array(tensor)
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give each node of the main graph a name that no other has; existing ones stay."""
+    taken: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        name = node.name or f"{node.op_type}_{number}"
+        while name in taken:
+            name = f"{name}_{number}"
+        node.name = name
+        taken.add(name)
+
+
+def at_opset(model: onnx.ModelProto, version: int, what: str) -> onnx.ModelProto:
+    """Return a model in an opset of at least this version, with inferred shapes.
+
+    Args:
+        what: The model and what it is raised for, for messages.
+
+    Raises:
+        QuantizationError: onnx cannot convert it.
+    """
+    import onnx
+
+    if opset(model) >= version:
+        return model
+    try:
+        raised = onnx.version_converter.convert_version(model, version)
+        return onnx.shape_inference.infer_shapes(raised, data_prop=True)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
+        raise QuantizationError(
+            f"{what}: it cannot be raised to opset {version}: {first_line(error)}; export it in "
+            "that opset, or use INT8 alone"
+        ) from error
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the onnx element type of every tensor of the main graph whose type is known."""
+    graph = model.graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.HasField("tensor_type")
+    }
+    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def save_model(model: onnx.ModelProto, path: Path, folder: Path | None = None) -> None:
+    """Write a model; the path holds all of it or what it held before.
+
+    Args:
+        folder: Where weights of the model lie in other files: they go into the file, or into
+            PATH.data where it is too small.
+
+    Raises:
+        DiskError: No space left.
+        QuantizationError: It is larger than a protobuf message can be.
+    """
+    import onnx
+
+    if folder is not None:
+        place_whole(model, folder, path)
+        return
+    with disk_errors(str(path)), replacing(path) as temporary:
+        try:
+            onnx.save(model, temporary)
+        except ValueError as error:
+            raise QuantizationError(f"{path.name} would exceed 2 GiB") from error
+
+
+def serialized(model: onnx.ModelProto) -> bytes:
+    """Return a model's bytes.
+
+    Raises:
+        QuantizationError: They exceed what a protobuf message can hold.
+    """
+    try:
+        data: bytes = model.SerializeToString()
+    except ValueError as error:
+        raise QuantizationError(
+            "a model above 2 GiB must keep its weights in another file: write it with "
+            "ONNXExporter, or onnx.save(..., save_as_external_data=True)"
+        ) from error
+    return data

@@ -1,0 +1,244 @@
+"""Numerical comparison: does an ONNX file compute what it should, at several sizes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mopt_api.jobs.prepare_result import Verification
+from numpy.typing import NDArray
+
+from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.data.noise import noise
+from mopt_optimizer.opening.inputs import input_shape, verified_sizes
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+Arrays = dict[str, NDArray[Any]]
+
+# Of the largest reference value; FP32 of two runtimes differs by about 1e-6 per layer.
+RELATIVE_TOLERANCE = 1e-3
+ABSOLUTE_TOLERANCE = 1e-6
+
+
+class RuntimeFailure(Exception):
+    """ONNX Runtime refused or failed on a model; the message is its first line."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs at given sizes, and the outputs that are expected of them, in order."""
+
+    sizes: dict[str, int]
+    inputs: Arrays
+    expected: tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an output is from what was expected."""
+
+    output: str
+    max_abs_error: float
+    tolerance: float
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is close enough; never true for NaN."""
+        return self.max_abs_error <= self.tolerance
+
+
+def random_inputs(
+    inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+) -> list[tuple[dict[str, int], Arrays]]:
+    """Return seeded noise, always the same, at each size that is verified at."""
+    generator = np.random.default_rng(0)
+    return [
+        (
+            sizes,
+            {i.name: noise(generator, input_shape(i, sizes), i.dtype) for i in inputs},
+        )
+        for sizes in verified_sizes(inputs, dimensions)
+    ]
+
+
+def granted_threads() -> int:
+    """Return the threads that OMP_NUM_THREADS grants; 0, a runtime's own choice, without it."""
+    return int(os.environ.get(THREADS_VARIABLE, "0"))
+
+
+WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
+"""ONNX Runtime's rewrites that take out a Relu or Clip whose result is quantized, since zero points
+bound it in integers. In FP8 they do so too, where zero points bound nothing (1.32)."""
+
+
+def new_session(
+    path: Path | bytes, *, optimized: bool, folder: Path | None = None
+) -> InferenceSession:
+    """Open a model, a file or its bytes, on the CPU with the threads that OMP_NUM_THREADS grants.
+
+    By default ONNX Runtime takes one per core of the machine, also where the container may use
+    two of them. torch reads the same variable.
+
+    Args:
+        folder: Where the files of weights lie that a model's bytes refer to.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = granted_threads()
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
+    # Patterns of memory help only runs of one shape.
+    options.enable_mem_pattern = False
+    if folder is not None:
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder)
+        )
+    return onnxruntime.InferenceSession(
+        path,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=WRONG_IN_FP8 if optimized and _holds_fp8(path) else None,
+    )
+
+
+def _holds_fp8(path: Path | bytes) -> bool:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if isinstance(path, bytes) and b"QuantizeLinear" not in path:
+        return False  # Parsing takes a second for each GB.
+    try:
+        if isinstance(path, bytes):
+            model = onnx.load_model_from_string(path)
+        else:
+            model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError):
+        return False  # The session says what is wrong with it.
+    kind = onnx.TensorProto.FLOAT8E4M3FN
+    return any(tensor.data_type == kind for tensor in model.graph.initializer)
+
+
+class OnnxSession:
+    """A model in ONNX Runtime on the CPU.
+
+    Args:
+        folder: See new_session.
+
+    Raises:
+        RuntimeFailure: The model cannot be loaded, or a run fails.
+    """
+
+    def __init__(
+        self, path: Path | bytes, *, optimized: bool = True, folder: Path | None = None
+    ) -> None:
+        try:
+            self._session = new_session(path, optimized=optimized, folder=folder)
+        except ort_errors() as error:
+            raise RuntimeFailure(first_line(error)) from error
+        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """Return the outputs in the model's order."""
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(None, inputs)
+        except ort_errors() as error:
+            raise RuntimeFailure(first_line(error)) from error
+        return outputs
+
+
+def ort_errors() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises: its classes have no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.EPFail,
+        state.EngineError,
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.ModelLoaded,
+        state.NoModel,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+        # Its message quotes a damaged name of the model's.
+        UnicodeDecodeError,
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def compare(session: OnnxSession, case: Case) -> list[Difference]:
+    """Return the difference of each output at one case.
+
+    Raises:
+        RuntimeFailure: The model fails at these sizes.
+    """
+    outputs = session.run(case.inputs)
+    return [
+        difference(name, found, expected)
+        for name, found, expected in zip(session.outputs, outputs, case.expected, strict=True)
+    ]
+
+
+def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Difference:
+    """Return how far one output is from what was expected; another shape is infinitely far.
+
+    Integers and truth values must be equal: a wrong index is no rounding error.
+    """
+    if found.shape != expected.shape:
+        return Difference(
+            name, np.inf, 0.0, f"output {name} has shape {found.shape} instead of {expected.shape}"
+        )
+    if not expected.size:
+        return Difference(name, 0.0, 0.0, f"output {name} is empty")
+    exact = expected.dtype.kind in "iub"
+    expected = expected.astype(np.float64)
+    peak = float(np.abs(expected).max())
+    error = float(np.abs(found.astype(np.float64) - expected).max())
+    tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
+    if not np.isfinite(peak) or not np.isfinite(error):
+        return Difference(name, np.inf, 0.0, f"output {name} holds NaN or infinity")
+    message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"
+    return Difference(name, error, tolerance, message)
+
+
+def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str | None]:
+    """Return the comparison at each case, and the first failure in words.
+
+    Raises:
+        RuntimeFailure: The model cannot be loaded, or fails at a case's sizes.
+    """
+    session = OnnxSession(path)
+    verifications, failure = [], None
+    for case in cases:
+        differences = compare(session, case)
+        bad = next((d for d in differences if not d.passed), None)
+        worst = max(d.max_abs_error for d in differences)
+        verifications.append(
+            Verification(
+                dimensions=case.sizes,
+                # JSON has no infinity; passed says that it is no measured error.
+                max_abs_error=worst if np.isfinite(worst) else float(np.finfo(np.float32).max),
+                passed=bad is None,
+            )
+        )
+        if bad and failure is None:
+            at = ", ".join(f"{name} {size}" for name, size in case.sizes.items())
+            failure = f"{bad.message} at {at}" if at else bad.message
+    return verifications, failure

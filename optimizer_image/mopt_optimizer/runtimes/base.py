@@ -1,0 +1,118 @@
+"""What every runtime offers: evaluation with named arrays, and a bound call for timing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.enums import ExecutionProvider
+
+from .tensorrt.profiles import ShapeRange
+
+Feeds = Mapping[str, NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]
+BoundCall = Callable[[], None]
+
+
+class RuntimeFailure(Exception):
+    """A runtime refuses the model or the inputs; says which runtime and its own words."""
+
+
+class OutOfMemory(RuntimeFailure):
+    """A runtime that gets no memory of the device or the host, in its own words."""
+
+
+# PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
+_MEMORY_WORDS = ("out of memory", "outofmemory", "failed to allocate memory")
+
+
+def failure(message: str) -> RuntimeFailure:
+    """Return a runtime's refusal, as OutOfMemory by its words: libraries share no class for it."""
+    words = message.lower()
+    kind = OutOfMemory if any(word in words for word in _MEMORY_WORDS) else RuntimeFailure
+    return kind(message)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is opened, beside its file.
+
+    Attributes:
+        threads: How many the runtime may compute with, 1 at least.
+        compiled: PyTorch compiles the program for the sizes of each call.
+        gpu: Inputs come from the host and outputs go back to it, and the rest is on the GPU.
+        provider: Of ONNX Runtime.
+        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
+    """
+
+    threads: int
+    compiled: bool = False
+    gpu: bool = False
+    provider: ExecutionProvider = ExecutionProvider.CPU
+    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """An opened model. A context manager: the runtime's resources are freed on exit.
+
+    Attributes:
+        compile_seconds: Spent so far on compiling after the model was opened.
+        engine: What was built from the file when it was opened, to be served in its place; None
+            where the file itself is served.
+    """
+
+    compile_seconds: float
+    engine: Path | None
+
+    def run(self, feeds: Feeds) -> Outputs:
+        """Return the outputs in the model's order; arrays of the caller's own.
+
+        Raises:
+            RuntimeFailure: The runtime refuses the inputs or fails in computing.
+        """
+        ...
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        """Return a call that computes these inputs again and again, host to host.
+
+        Inputs are taken from, and outputs left in, memory that was reserved here, so that a call
+        does the arithmetic and nothing else. The feeds must outlive the call.
+
+        Raises:
+            RuntimeFailure: As run; also from the returned call.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def first_line(error: BaseException) -> str:
+    """Return an exception's first non-empty line, or its type where it has no text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:
+    """Return the feeds in the model's order, contiguous.
+
+    Raises:
+        RuntimeFailure: The model has an input that is not fed, or none by that name.
+    """
+    if set(names) != set(feeds):
+        raise RuntimeFailure(
+            f"{runtime}: the model's inputs are {sorted(names)}, fed were {sorted(feeds)}"
+        )
+    return [np.ascontiguousarray(feeds[name]) for name in names]

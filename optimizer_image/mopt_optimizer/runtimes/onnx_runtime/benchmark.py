@@ -1,0 +1,61 @@
+"""How fast ONNX Runtime runs a file, with inputs and outputs in memory that stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mopt_api.enums import Precision, Runtime
+from mopt_api.jobs.measure_result import PointResult
+from mopt_api.spec import BenchmarkPoint
+from mopt_optimizer.errors import BaselineError
+from mopt_optimizer.onnx_files.verify import THREADS_VARIABLE
+from mopt_optimizer.opening.loading import open_onnx
+from mopt_optimizer.timing.interleave import MIN_RUNS, point_result, time_calls
+
+
+def benchmark_onnx(
+    path: str | Path,
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    num_iterations: int = MIN_RUNS,
+    min_seconds: float = 0.0,
+    threads: int | None = None,
+) -> PointResult:
+    """Return the latency of one call, host to host, by ONNX Runtime's IOBinding.
+
+    One uncounted second of calls, or one call where that takes longer, comes first.
+
+    Args:
+        num_iterations: Calls counted at least.
+        min_seconds: Time counted at least.
+        threads: None takes OMP_NUM_THREADS, or one per core.
+
+    Returns:
+        p50, p90, p99 in ms; throughput in samples (of the first input's first axis) per second.
+
+    Raises:
+        ModelError: It is no ONNX model.
+        BaselineError: ONNX Runtime cannot run it on these inputs.
+    """
+    from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+
+    path = Path(path)
+    open_onnx(path)
+    granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
+    try:
+        with open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, path, granted) as runner:
+            call = runner.bind(inputs)
+            time_calls(call, seconds=1, calls=1)
+            times = time_calls(call, seconds=min_seconds, calls=num_iterations)
+    except RuntimeFailure as error:
+        raise BaselineError(str(error)) from error
+    first = next(iter(inputs.values()))
+    # A point without dimensions: the sizes are those of the arrays.
+    point = BenchmarkPoint.model_construct(name="given", dimensions={})
+    return point_result(point, times, np.shape(first)[0] if np.ndim(first) else 1)

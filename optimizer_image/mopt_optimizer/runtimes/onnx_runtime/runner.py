@@ -1,0 +1,214 @@
+"""ONNX Runtime: FP32, INT8 where the file holds Q/DQ nodes, FP16 where it holds FP16.
+
+Of most operators the CPU has no FP16 kernel: ONNX Runtime then computes them in FP32, casting. On a
+GPU it is as it is by itself: FP32 in TF32, and copies to the device and back within each call.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from mopt_api.enums import ExecutionProvider, Precision
+from mopt_optimizer.onnx_files.verify import WRONG_IN_FP8
+from mopt_optimizer.opening.loading import onnx_file
+from mopt_optimizer.runtimes.base import (
+    BoundCall,
+    Feeds,
+    Options,
+    Outputs,
+    RuntimeFailure,
+    failure,
+    first_line,
+    select_feeds,
+)
+from mopt_optimizer.runtimes.tensorrt.profiles import ShapeRange
+
+_NAME = "ONNX Runtime"
+# Its exceptions have no common base of their own.
+_ERRORS = (
+    ort_state.EPFail,
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+_ONLY_ERRORS = 3
+
+
+_PROVIDERS = {
+    ExecutionProvider.CPU: ("CPUExecutionProvider",),
+    ExecutionProvider.CUDA: ("CUDAExecutionProvider",),
+    # What TensorRT does not take, CUDA computes.
+    ExecutionProvider.TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+}
+_CPU = "CPUExecutionProvider"
+# What computes. ONNX Runtime puts sizes and indices on the CPU on purpose, since they are needed
+# there; such an operator with weights is one that the GPU was to have.
+_HEAVY = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN")
+
+
+class OnnxRuntimeRunner:
+    """A session of one execution provider, all graph optimizations on."""
+
+    compile_seconds = 0.0
+    engine: Path | None = None
+
+    def __init__(self, path: Path, precision: Precision, options: Options) -> None:
+        try:
+            # Weights are in memory, or mapped, once the session is there.
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                self._session = _session(
+                    onnx_file(path, Path(folder) / "unpacked"), precision, options
+                )
+        except _ERRORS as error:
+            raise failure(f"{_NAME} cannot open the model: {first_line(error)}") from error
+        if options.provider is not ExecutionProvider.CPU:
+            _check_on_gpu(self._session, _PROVIDERS[options.provider][0])
+        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def run(self, feeds: Feeds) -> Outputs:
+        arrays = select_feeds(self._inputs, feeds, _NAME)
+        try:
+            values = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
+        except _ERRORS as error:
+            raise failure(f"{_NAME} cannot run the model: {first_line(error)}") from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        # One plain run tells the outputs' shapes; they are then computed into fixed memory.
+        outputs = self.run(feeds)
+        binding = self._session.io_binding()
+        held: list[Any] = []
+        for name, array in zip(self._inputs, select_feeds(self._inputs, feeds, _NAME), strict=True):
+            held.append(ort.OrtValue.ortvalue_from_numpy(array))
+            binding.bind_ortvalue_input(name, held[-1])
+        for name, array in outputs.items():
+            held.append(ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
+            binding.bind_ortvalue_output(name, held[-1])
+        session, run_options = self._session, ort.RunOptions()
+
+        def call(_held: list[Any] = held) -> None:
+            try:
+                session.run_with_iobinding(binding, run_options)
+            except _ERRORS as error:
+                raise failure(f"{_NAME} cannot run: {first_line(error)}") from error
+
+        return call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._session
+
+
+def _session(path: Path, precision: Precision, options: Options) -> Any:
+    if options.provider is not ExecutionProvider.CPU:
+        # CUDA's libraries come with torch's wheels.
+        ort.preload_dlls()
+        if missing := [p for p in _PROVIDERS[options.provider] if p not in _available()]:
+            raise RuntimeFailure(
+                f"{_NAME} {ort.__version__} has no {missing[0]}: it needs onnxruntime-gpu"
+            )
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = _ONLY_ERRORS
+    if options.provider is not ExecutionProvider.CPU:
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return ort.InferenceSession(
+        str(path),
+        settings,
+        providers=_providers(precision, options),
+        disabled_optimizers=WRONG_IN_FP8 if precision is Precision.FP8 else None,
+    )
+
+
+def _available() -> list[str]:
+    found: list[str] = ort.get_available_providers()
+    return found
+
+
+def _providers(precision: Precision, options: Options) -> list[Any]:
+    names = _PROVIDERS[options.provider]
+    if options.provider is not ExecutionProvider.TENSORRT:
+        return list(names)
+    return [(names[0], tensorrt_options(precision, options.shapes)), *names[1:]]
+
+
+def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> dict[str, str]:
+    """Return the TensorRT provider's options: one engine for all sizes, in the file's types. Pure.
+
+    Args:
+        shapes: Each three: the smallest, the most frequent and the largest.
+    """
+    half = precision in (Precision.FP16, Precision.INT8)
+    found = {
+        "trt_fp16_enable": str(half),
+        "trt_int8_enable": str(precision is Precision.INT8),
+        "trt_engine_cache_enable": "False",
+    }
+    for index, which in enumerate(("min", "opt", "max")):
+        found[f"trt_profile_{which}_shapes"] = ",".join(
+            f"{name}:{'x'.join(map(str, three[index]))}"  # type: ignore[arg-type]
+            for name, three in shapes.items()
+        )
+    return found
+
+
+def _check_on_gpu(session: Any, wanted: str) -> None:
+    """Refuse what ONNX Runtime computes on the CPU without a word.
+
+    Raises:
+        RuntimeFailure
+    """
+    if wanted not in session.get_providers():
+        raise RuntimeFailure(
+            f"{_NAME} does not start {wanted}, and would compute on the CPU: a library of CUDA, "
+            "cuDNN or TensorRT is missing, or is of another version than it was built for"
+        )
+    assigned = [
+        (part.ep_name, node.op_type, node.name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    if left := left_on_cpu(assigned):
+        raise RuntimeFailure(
+            f"{_NAME} has no kernel in {wanted} for {', '.join(left[:4])}"
+            + (f" and {len(left) - 4} more nodes" if len(left) > 4 else "")
+            + ", and would compute them on the CPU"
+        )
+
+
+def left_on_cpu(assigned: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return the nodes that compute and are on the CPU, each with its operator. Pure.
+
+    Args:
+        assigned: Of each node its provider, operator and name.
+    """
+    return [
+        f"{name} ({operator})"
+        for provider, operator, name in assigned
+        if provider == _CPU and any(heavy in operator for heavy in _HEAVY)
+    ]

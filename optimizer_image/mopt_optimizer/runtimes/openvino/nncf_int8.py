@@ -1,0 +1,269 @@
+"""INT8 through NNCF, OpenVINO's own quantizer, from the same samples.
+
+Written as OpenVINO's .xml and .bin, or as one .onnx with Q/DQ nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from mopt_optimizer.errors import CalibrationError, DiskError, ModelError, QuantizationError
+from mopt_optimizer.onnx_files.float_models import open_float_model, save_model, serialized
+from mopt_optimizer.onnx_files.verify import first_line, granted_threads
+from mopt_optimizer.onnx_quantization.observing import Sample, check_sample, model_inputs
+from mopt_optimizer.store.base import disk_errors, replacing
+
+if TYPE_CHECKING:
+    import onnx
+    import openvino as ov
+
+# NNCF reports each call to a web analytics service unless this is set before its import.
+_NO_TELEMETRY = "NNCF_CI"
+# Less free space than this counts as a full disk.
+_FULL_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class NncfOptions:
+    """How to quantize.
+
+    Attributes:
+        symmetric: Activations symmetric around 0 throughout; otherwise only those after which
+            NNCF expects both signs.
+        bias_correction: Shift each layer's bias by the mean error that quantization makes.
+        transformer: NNCF's own rules for transformers. They include SmoothQuant, which helps some
+            encoders and ruins others: compare the quality.
+        exclude: Names of ONNX nodes that stay FP32.
+    """
+
+    symmetric: bool = False
+    bias_correction: bool = True
+    transformer: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NncfReport:
+    """What was written.
+
+    Attributes:
+        path: The .onnx; or the .xml, whose weights lie beside it as .bin.
+        samples: Calibration samples seen.
+        fake_quantizers: Activations that are quantized (FakeQuantize or QuantizeLinear).
+    """
+
+    path: Path
+    samples: int
+    fake_quantizers: int
+
+
+def quantize_openvino_nncf(
+    model_path: Path,
+    out_path: Path,
+    samples: Iterable[Sample],
+    options: NncfOptions | None = None,
+) -> NncfReport:
+    """Write an ONNX model in INT8 for OpenVINO; dynamic sizes stay dynamic.
+
+    The same model and samples give the same bytes. Of IR the weights are written first and the
+    .xml is put in place last, so that an .xml never lacks them.
+
+    Args:
+        model_path: FP32 ONNX.
+        out_path: Ends in .xml for IR, or in .onnx for one file.
+        samples: At least one; all are held, NNCF goes through them several times.
+
+    Raises:
+        ModelError, ExportError, QuantizationError: A model that NNCF or OpenVINO cannot take.
+        CalibrationError: No samples, or samples that do not fit or make a tensor infinite.
+        DiskError: No space left.
+    """
+    options = options or NncfOptions()
+    if out_path.suffix not in (".xml", ".onnx"):
+        raise QuantizationError(f"{out_path.name} ends neither in .xml nor in .onnx")
+    onnx_model = open_float_model(model_path)
+    inputs = model_inputs(onnx_model)
+    held = [dict(sample) for sample in samples]
+    if not held:
+        raise CalibrationError("no calibration samples; give at least one, some tens are usual")
+    for number, sample in enumerate(held, start=1):
+        what = f"calibration sample {number}"
+        check_sample(inputs, sample, what)
+        for name, values in sample.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise CalibrationError(f"{what}: input {name!r} holds NaN or infinity")
+    if out_path.suffix == ".onnx":
+        return _as_onnx(onnx_model, out_path, held, options)
+    model = _opened(onnx_model, model_path.name)
+    left_out = [name for node in options.exclude for name in _operations(model, onnx_model, node)]
+    quantized = _quantized(model, held, options, left_out)
+    _number_operations(quantized)
+    _save(quantized, out_path)
+    kinds = [operation.get_type_name() for operation in quantized.get_ops()]
+    return NncfReport(out_path, len(held), kinds.count("FakeQuantize"))
+
+
+def _as_onnx(
+    model: onnx.ModelProto, out_path: Path, samples: list[dict[str, Any]], options: NncfOptions
+) -> NncfReport:
+    names = {node.name for node in model.graph.node}
+    if unknown := [name for name in options.exclude if name not in names]:
+        raise _unknown_node(unknown[0])
+    quantized = _quantized(model, samples, options, list(options.exclude))
+    save_model(quantized, out_path)
+    kinds = [node.op_type for node in quantized.graph.node]
+    return NncfReport(out_path, len(samples), kinds.count("QuantizeLinear"))
+
+
+def _unknown_node(name: str) -> QuantizationError:
+    return QuantizationError(f"exclude names {name!r}, which is no node of the model")
+
+
+def _opened(model: onnx.ModelProto, name: str) -> ov.Model:
+    import openvino as ov
+
+    try:
+        return ov.Core().read_model(serialized(model))
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read {name}: {first_line(error)}") from error
+
+
+def _number_operations(model: ov.Model) -> None:
+    """Number the operations that OpenVINO named itself: its own numbers grow with each model."""
+    for index, operation in enumerate(model.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{kind}_{index}")
+
+
+def _operations(model: ov.Model, onnx_model: onnx.ModelProto, name: str) -> list[str]:
+    """Return the names of the operations that an ONNX node became."""
+    node = next((node for node in onnx_model.graph.node if node.name == name), None)
+    if node is None:
+        raise _unknown_node(name)
+    inputs = set(node.input)
+    ends = set(node.output)
+    pending = [
+        operation
+        for operation in model.get_ordered_ops()
+        if any(ends & output.get_names() for output in operation.outputs())
+    ]
+    found: dict[str, None] = {}
+    while pending:
+        operation = pending.pop()
+        found[operation.get_friendly_name()] = None
+        # A Conv with bias became a Convolution and an Add: up to what feeds the node.
+        pending += [
+            source.get_node()
+            for source in (value.get_source_output() for value in operation.inputs())
+            if not inputs & source.get_names() and source.get_node().get_type_name() != "Constant"
+        ]
+    return list(found)
+
+
+AnyModel = TypeVar("AnyModel")
+
+
+def _quantized(
+    model: AnyModel, samples: list[dict[str, Any]], options: NncfOptions, left_out: list[str]
+) -> AnyModel:
+    nncf = _nncf()
+    preset = nncf.QuantizationPreset
+    try:
+        # It draws progress bars to standard output.
+        with contextlib.redirect_stdout(io.StringIO()), _limited_sessions():
+            result: AnyModel = nncf.quantize(
+                model,
+                nncf.Dataset(samples),
+                preset=preset.PERFORMANCE if options.symmetric else preset.MIXED,
+                subset_size=len(samples),
+                fast_bias_correction=True,
+                model_type=nncf.ModelType.TRANSFORMER if options.transformer else None,
+                ignored_scope=nncf.IgnoredScope(names=left_out),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    disable_bias_correction=not options.bias_correction
+                ),
+            )
+            return result
+    except (
+        nncf.ValidationError,
+        nncf.InternalError,
+        nncf.UnsupportedModelError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
+        raise QuantizationError(f"NNCF cannot quantize it: {first_line(error)}") from error
+
+
+@contextmanager
+def _limited_sessions() -> Iterator[None]:
+    """Give the ONNX Runtime sessions that NNCF opens the threads that are granted.
+
+    It makes their options itself and has none for threads; ONNX Runtime then takes one per core of
+    the machine, and the container is throttled.
+    """
+    import onnxruntime
+
+    original = onnxruntime.SessionOptions
+
+    def limited() -> onnxruntime.SessionOptions:
+        options = original()
+        options.intra_op_num_threads = granted_threads()
+        return options
+
+    onnxruntime.SessionOptions = limited
+    try:
+        yield
+    finally:
+        onnxruntime.SessionOptions = original
+
+
+def _nncf() -> ModuleType:
+    os.environ.setdefault(_NO_TELEMETRY, "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, which NNCF imports where it is installed
+        import nncf  # type: ignore[import-untyped]
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    module: ModuleType = nncf
+    return module
+
+
+def _save(model: ov.Model, out_path: Path) -> None:
+    import openvino as ov
+
+    out_path.parent.mkdir(parents=True, exist_ok=True)
+    weights = out_path.with_suffix(".bin")
+    with (
+        disk_errors(str(out_path)),
+        TemporaryDirectory(dir=out_path.parent) as folder,
+        replacing(out_path) as xml,
+        replacing(weights) as binary,
+    ):
+        written = Path(folder) / "model.xml"
+        try:
+            # Not save_model, which shrinks FP32 weights to FP16 by default.
+            ov.serialize(model, str(written))
+        except RuntimeError as error:
+            # OpenVINO does not say why a write fails.
+            if shutil.disk_usage(folder).free < _FULL_BYTES:
+                raise DiskError(f"no space left while writing {out_path}") from error
+            raise QuantizationError(f"OpenVINO cannot write it: {first_line(error)}") from error
+        written.with_suffix(".bin").replace(binary)
+        written.replace(xml)

@@ -1,0 +1,117 @@
+"""OpenVINO on the CPU, reading ONNX itself.
+
+FP32 and INT8 ask for f32: OpenVINO's own default would silently compute in bf16 where the CPU has
+it. An INT8 file's Q/DQ nodes decide what runs in int8; everything else then stays FP32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import openvino as ov
+
+from mopt_api.enums import Precision
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Outputs, RuntimeFailure, select_feeds
+
+_NAME = "OpenVINO"
+_HINTS = {
+    Precision.FP32: ov.Type.f32,
+    Precision.INT8: ov.Type.f32,
+    Precision.BF16: ov.Type.bf16,
+}
+
+
+def _words(error: RuntimeError) -> str:
+    """Return what OpenVINO says, without the lines that only name its source files."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception from ")]
+    return " ".join(said) or type(error).__name__
+
+
+class OpenVinoRunner:
+    """A compiled model with one stream and one infer request."""
+
+    compile_seconds = 0.0
+    engine: Path | None = None
+
+    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        try:
+            core = ov.Core()
+            self._compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
+            computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+            self._request = self._compiled.create_infer_request()
+        except RuntimeError as error:
+            raise RuntimeFailure(f"{_NAME} cannot open the model: {_words(error)}") from error
+        if computed_in != _HINTS[precision]:
+            raise RuntimeFailure(
+                f"{_NAME} would compute in {computed_in}, not in {precision}, on this CPU"
+            )
+        self._inputs = [port.get_any_name() for port in self._compiled.inputs]
+        self._outputs = [
+            port.get_any_name() if port.get_names() else f"output_{index}"
+            for index, port in enumerate(self._compiled.outputs)
+        ]
+
+    def _infer(self) -> None:
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise RuntimeFailure(f"{_NAME} cannot run the model: {_words(error)}") from error
+
+    def _set_inputs(self, feeds: Feeds) -> None:
+        arrays = select_feeds(self._inputs, feeds, _NAME)
+        try:
+            for index, array in enumerate(arrays):
+                self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+        except RuntimeError as error:
+            raise RuntimeFailure(f"{_NAME} refuses the inputs: {_words(error)}") from error
+
+    def run(self, feeds: Feeds) -> Outputs:
+        self._set_inputs(feeds)
+        self._infer()
+        return {
+            name: np.array(self._request.get_output_tensor(index).data)
+            for index, name in enumerate(self._outputs)
+        }
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        outputs = self.run(feeds)
+        request = self._compiled.create_infer_request()
+        held = [
+            ov.Tensor(array, shared_memory=True)
+            for array in select_feeds(self._inputs, feeds, _NAME)
+        ]
+        for index, tensor in enumerate(held):
+            request.set_input_tensor(index, tensor)
+        for index, array in enumerate(outputs.values()):
+            held.append(ov.Tensor(array, shared_memory=True))
+            request.set_output_tensor(index, held[-1])
+
+        def call(_held: list[Any] = held) -> None:
+            try:
+                request.infer()
+            except RuntimeError as error:
+                raise RuntimeFailure(f"{_NAME} cannot run: {_words(error)}") from error
+
+        return call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._request, self._compiled

@@ -1,0 +1,77 @@
+"""PyTorch compiled by torch.compile (Inductor): an ExportedProgram, in any precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+# Registers the operators quantize_per_tensor and its like, which INT8 programs call.
+import torch.ao.quantization.fx._decomposed
+
+from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
+from mopt_optimizer.runtimes.base import (
+    BoundCall,
+    Feeds,
+    Options,
+    RuntimeFailure,
+    failure,
+    first_line,
+)
+from mopt_optimizer.torch_quantization.config import Execution
+from mopt_optimizer.torch_quantization.executing import Executor
+from mopt_optimizer.torch_quantization.int8 import expand_weights
+
+from .runner import NAME, PyTorchRunner
+
+
+class CompiledRunner(PyTorchRunner):
+    """A program whose calls are compiled for their sizes: at the first call, and in bind.
+
+    Never eager: where compiling fails the call does.
+    """
+
+    def __init__(self, path: Path, options: Options) -> None:
+        if path.suffix == SCRIPT_SUFFIX:
+            raise RuntimeFailure(f"{NAME} cannot compile TorchScript; it needs an ExportedProgram")
+        super().__init__(path, options)
+        self._module.requires_grad_(False)
+        if isinstance(self._module, torch.fx.GraphModule):
+            expand_weights(self._module)
+        self._executor = self._new_executor()
+
+    def _new_executor(self) -> Executor:
+        return Executor(self._module, Execution.COMPILE, "the program")
+
+    def _call(self, tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        return self._compiled_call(self._executor, tensors)
+
+    def _compiled_call(
+        self, executor: Executor, tensors: dict[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        before = executor.compile_seconds
+        try:
+            return self._on_host(executor(tuple(self._on_device(tensors).values())))
+        except (
+            QuantizationError,
+            RuntimeError,
+            ValueError,
+            AssertionError,
+            TypeError,
+            IndexError,
+        ) as error:
+            raise failure(f"{NAME} cannot run the model: {first_line(error)}") from error
+        finally:
+            self.compile_seconds += executor.compile_seconds - before
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        tensors = self._feed(feeds)
+        # Its own: of many sizes that were evaluated, only the first few are compiled for.
+        executor = self._new_executor()
+        self._compiled_call(executor, tensors)
+
+        def call() -> None:
+            self._compiled_call(executor, tensors)
+
+        return call

@@ -1,0 +1,100 @@
+"""TensorRT: an engine is built from the typed ONNX file when that is opened, and run."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mopt_api.enums import Precision
+from mopt_optimizer.errors import EngineOutOfMemory, OptimizerError
+from mopt_optimizer.opening.loading import onnx_file
+from mopt_optimizer.runtimes.base import (
+    BoundCall,
+    Feeds,
+    Options,
+    OutOfMemory,
+    Outputs,
+    RuntimeFailure,
+    failure,
+)
+
+from . import EngineRunner, TensorRTOptimizer, load_engine
+from .plan import engine_config
+
+_NAME = "TensorRT"
+ENGINE_FILE = "model.engine"
+
+
+def open_engine(path: Path, precision: Precision, options: Options) -> TensorRTRunner:
+    """Build an engine into a folder beside the file, where it stays: it is what is served.
+
+    Raises:
+        RuntimeFailure: There is no TensorRT or GPU, or TensorRT refuses; OutOfMemory for want of
+            the GPU's.
+    """
+    engine = Path(tempfile.mkdtemp(dir=path.parent, prefix="engine-")) / ENGINE_FILE
+    try:
+        optimizer = TensorRTOptimizer(engine_config(precision))
+        with tempfile.TemporaryDirectory(dir=path.parent) as unpacked:
+            onnx = onnx_file(path, Path(unpacked) / "unpacked")
+            optimizer.build_typed(onnx, engine, options.shapes)
+        return TensorRTRunner(EngineRunner(load_engine(engine)), engine)
+    except OptimizerError as error:
+        raise _failure(error, "gives no engine") from error
+
+
+class TensorRTRunner:
+    """An engine with one execution context."""
+
+    compile_seconds = 0.0
+
+    def __init__(self, runner: EngineRunner, engine: Path) -> None:
+        self._runner = runner
+        self.engine: Path | None = engine
+        self._shapes: object = None
+
+    def run(self, feeds: Feeds) -> Outputs:
+        try:
+            self._shapes = None
+            return dict(self._runner(feeds))
+        except OptimizerError as error:
+            raise _failure(error, "cannot run the engine") from error
+
+    def bind(self, feeds: Feeds) -> BoundCall:
+        runner, own = self._runner, object()
+
+        def call() -> None:
+            try:
+                # One context: another point, or an evaluation, leaves its own shapes in it.
+                if self._shapes is not own:
+                    runner.set_shapes(feeds)
+                    self._shapes = own
+                runner.upload(feeds)
+                runner.enqueue()
+                runner.download()
+                runner.memory.synchronize()
+            except OptimizerError as error:
+                raise _failure(error, "cannot run the engine") from error
+
+        call()
+        return call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        del self._runner
+
+
+def _failure(error: OptimizerError, what: str) -> RuntimeFailure:
+    message = f"{_NAME} {what}: {error}"
+    if isinstance(error, EngineOutOfMemory):
+        return OutOfMemory(message)
+    return failure(message)

@@ -1,0 +1,118 @@
+"""Model files as artifacts in a store: an ONNX file, and the files of weights that it refers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mopt_api.artifacts import Artifact, ArtifactFormat, ExternalData
+
+from mopt_api.enums import ModelFormat
+from mopt_optimizer.onnx_files.files import data_files
+from mopt_optimizer.opening.loading import MODEL_SUFFIXES
+from mopt_optimizer.runtimes.tensorrt.manifest import MANIFEST_SUFFIX
+from mopt_optimizer.store.blobs import Blobs
+
+ONNX_FILE = "model.onnx"
+"""What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
+hold them, lie in model.onnx.data beside it."""
+
+
+def put_model(blobs: Blobs, path: Path) -> Artifact:
+    """Store an ONNX file with its weights, or a .pt2.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    if path.suffix != MODEL_SUFFIXES[ModelFormat.EXPORTED_PROGRAM]:
+        return put_onnx(blobs, path)
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size,
+        format=ArtifactFormat.EXPORTED_PROGRAM,
+        uri=blobs.uri(digest),
+    )
+
+
+def put_engine(blobs: Blobs, path: Path) -> Artifact:
+    """Store a TensorRT engine, after the manifest beside it, which says where it may run.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    beside = path.with_name(f"{path.name}{MANIFEST_SUFFIX}")
+    manifest = ExternalData(
+        path=beside.name, digest=blobs.put_file(beside), size_bytes=beside.stat().st_size
+    )
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size + manifest.size_bytes,
+        format=ArtifactFormat.TENSORRT_ENGINE,
+        uri=blobs.uri(digest),
+        external_data=[manifest],
+    )
+
+
+def fetch_model(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
+    """Write an artifact's files, each verified, to a folder; return what is opened.
+
+    Raises:
+        DigestMismatch, StoreError, DiskError.
+    """
+    if artifact.format is ArtifactFormat.ONNX:
+        return fetch_onnx(blobs, artifact, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"model{MODEL_SUFFIXES[ModelFormat(artifact.format.value)]}"
+    blobs.fetch(artifact.digest, path)
+    return path
+
+
+def put_onnx(blobs: Blobs, path: Path) -> Artifact:
+    """Store an ONNX file, after the files that its weights lie in.
+
+    Raises:
+        StoreError, DiskError.
+    """
+    data = [
+        ExternalData(path=file.name, digest=blobs.put_file(file), size_bytes=file.stat().st_size)
+        for file in data_files(path)
+    ]
+    digest = blobs.put_file(path)
+    return Artifact(
+        digest=digest,
+        size_bytes=path.stat().st_size + sum(d.size_bytes for d in data),
+        format=ArtifactFormat.ONNX,
+        uri=blobs.uri(digest),
+        external_data=data or None,
+    )
+
+
+def fetch_onnx(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
+    """Write an artifact's files, each verified, to a folder; return the ONNX file.
+
+    Args:
+        folder: Is made; one per artifact, since names of files of weights repeat.
+
+    Raises:
+        DigestMismatch: The store holds other bytes under a digest.
+        StoreError, DiskError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ONNX_FILE
+    for data in artifact.external_data or ():
+        blobs.fetch(data.digest, folder / data.path)
+    blobs.fetch(artifact.digest, path)
+    return path
+
+
+def identity(artifact: Artifact) -> str:
+    """Return what tells an artifact from all others: its digest, and those of its weights."""
+    return ",".join([artifact.digest, *(data.digest for data in artifact.external_data or ())])
+
+
+def intact(blobs: Blobs, artifact: Artifact) -> bool:
+    """Return whether all of an artifact's objects are stored, undamaged; reads all of them."""
+    objects = [(artifact.digest, artifact.object_bytes)]
+    objects += [(data.digest, data.size_bytes) for data in artifact.external_data or ()]
+    return all(blobs.intact(digest, size) for digest, size in objects)

@@ -1,0 +1,64 @@
+"""What a measurement depends on, and the name under which an equal one is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+
+from mopt_api.figures import Hardware
+
+from mopt_api.jobs.plan import MeasurePlan
+from mopt_optimizer.machine.compilers import COMPILER, compiler_version
+from mopt_optimizer.machine.versions import installed_version
+
+_SOFTWARE = {
+    "mopt": ("mopt",),
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
+    "numpy": ("numpy",),
+}
+
+
+def runtime_versions() -> dict[str, str]:
+    """Return the versions that bear on a measurement; imports none of the libraries."""
+    found = {"python": platform.python_version()}
+    for name, distributions in _SOFTWARE.items():
+        # What is not part of this image: its variants fail with their own words.
+        if (version := installed_version(*distributions)) is not None:
+            found[name] = version
+    if (version := compiler_version()) is not None:
+        found[COMPILER] = version
+    return found
+
+
+def content_key(
+    plan: MeasurePlan,
+    *,
+    evaluation_digest: str | None,
+    references_digest: str | None = None,
+    hardware: Hardware,
+    software: Mapping[str, str],
+    requested_at: str | None,
+) -> str:
+    """Return the index name under which an equal measurement is found again.
+
+    The node's name is no part of it: an equal machine measures the same. Nor are gates and
+    objective, which judge what was measured.
+    """
+    told = plan.to_api()
+    del told["quality"], told["objective"]
+    parts = {
+        "plan": told,
+        "evaluation": evaluation_digest,
+        "references": references_digest,
+        "hardware": hardware.model_copy(update={"node": None}).to_api(),
+        "software": dict(software),
+        "requestedAt": requested_at,
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"

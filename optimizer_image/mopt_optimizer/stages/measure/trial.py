@@ -1,0 +1,172 @@
+"""One form of the model on its way from a file to a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mopt_api.artifacts import Artifact
+from mopt_api.figures import QualityResult, VariantReason, VariantState
+from numpy.typing import NDArray
+
+from mopt_api.inputs import InputSpec
+from mopt_api.jobs.measure_result import PointResult, VariantResult
+from mopt_api.jobs.plan import effective_torch_mode
+from mopt_api.spec import BenchmarkPoint
+from mopt_api.variants import Variant
+from mopt_optimizer.data.references import Reference
+from mopt_optimizer.quality import Comparison
+from mopt_optimizer.timing.interleave import batch_size, point_result
+
+from .process import Opening, VariantFailure
+
+Inputs = Mapping[str, NDArray[Any]]
+Outputs = list[NDArray[Any]]
+
+
+class Process(Protocol):
+    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
+
+    @property
+    def engine(self) -> Path | None: ...
+
+    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]: ...
+
+    def bind(self, point: str, feeds: Mapping[str, Path]) -> None: ...
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]: ...
+
+    def release(self, point: str) -> None: ...
+
+    def peak_memory_bytes(self) -> int | None: ...
+
+    def compile_seconds(self) -> float: ...
+
+    def close(self) -> None: ...
+
+
+Start = Callable[[Opening], Process]
+
+
+@dataclass
+class Trial:
+    """One form of the model on its way to a result.
+
+    Attributes:
+        variant: What is tried.
+        artifact: The file that would be served; an engine's once that is built.
+        path: That file on the local disk.
+        comparison: With the baseline's outputs.
+        truth: With ground truth; None where there is none.
+        times_ns: Call times by point.
+        alone: No other variant is open beside it.
+        disturbed: By point, what disturbed its calls there; only where something did.
+        seconds: Time spent on it, from opening to the last turn.
+        compile_seconds: Of these, on compiling at first calls.
+    """
+
+    variant: Variant
+    artifact: Artifact
+    path: Path
+    comparison: Comparison
+    truth: Comparison | None = None
+    alone: bool = False
+    process: Process | None = None
+    failure: VariantFailure | None = None
+    peak_memory_bytes: int | None = None
+    times_ns: dict[str, list[int]] = field(default_factory=dict)
+    disturbed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.variant.name
+
+    @property
+    def running(self) -> Process:
+        """The open process."""
+        if self.process is None:
+            raise VariantFailure(VariantReason.CRASHED, f"{self.name} is not running")
+        return self.process
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
+        """As benchmarking.Participant."""
+        with self.clocked():
+            return self.running.take_turn(point, seconds=seconds, calls=calls)
+
+    @contextmanager
+    def clocked(self) -> Iterator[None]:
+        """Count the time of the block as spent on this trial."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - started
+
+    def compare(self, baseline: Outputs, outputs: Outputs, truth: Reference | None) -> None:
+        """Compare a sample's outputs with the baseline's and, where there is one, with the truth.
+
+        Raises:
+            ComparisonError
+        """
+        self.comparison.add(baseline, outputs)
+        if self.truth is not None and truth is not None:
+            self.truth.add_truth(truth.outputs, outputs)
+
+    def quality(self) -> list[QualityResult]:
+        """Return what gates judge: by ground truth where there is one."""
+        if self.failure is not None:
+            return []
+        return (self.comparison if self.truth is None else self.truth).results()
+
+    def _agreement(self) -> list[QualityResult] | None:
+        by_truth = self.truth is not None and self.failure is None
+        return (self.comparison.results() or None) if by_truth else None
+
+    def close(self) -> None:
+        """End the process, if it runs."""
+        if self.process is not None:
+            self.process.close()
+            self.process = None
+
+    def result(
+        self, points: Sequence[BenchmarkPoint], inputs: Sequence[InputSpec]
+    ) -> VariantResult:
+        """Return what was found; a measured variant is Passed until gates judge it."""
+        measured: list[PointResult] = []
+        if self.failure is None:
+            measured = [self._measured(p, inputs) for p in points]
+        return VariantResult(
+            name=self.name,
+            runtime=self.variant.runtime,
+            precision=self.variant.precision,
+            torch_mode=effective_torch_mode(self.variant),
+            state=self._state(),
+            reason=None if self.failure is None else self.failure.reason,
+            message=None if self.failure is None else str(self.failure),
+            artifact=self.artifact,
+            peak_memory_bytes=self.peak_memory_bytes,
+            quality=self.quality(),
+            agreement=self._agreement(),
+            points=measured,
+            seconds=round(self.seconds, 3),
+            compile_seconds=round(self.compile_seconds, 3) or None,
+        )
+
+    def _measured(self, point: BenchmarkPoint, inputs: Sequence[InputSpec]) -> PointResult:
+        batch = batch_size(inputs, point.dimensions)
+        found = point_result(point, self.times_ns[point.name], batch)
+        words = self.disturbed.get(point.name)
+        return found.model_copy(update={"unstable": words is not None, "message": words})
+
+    def _state(self) -> VariantState:
+        if self.failure is None:
+            return VariantState.PASSED
+        # It works, and was not worth the time.
+        too_slow = self.failure.reason is VariantReason.TOO_SLOW
+        return VariantState.SKIPPED if too_slow else VariantState.FAILED

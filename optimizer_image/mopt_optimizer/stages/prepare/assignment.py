@@ -1,0 +1,138 @@
+"""Which prepared file each variant runs, and which variants have none. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mopt_api.figures import VariantReason, VariantState
+from mopt_api.jobs.prepare_result import SkippedVariant
+
+from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.enums import ModelFormat, Runtime, TargetKind
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Variant
+from mopt_optimizer.forms.form import FP32, SOURCE, form_of
+
+_FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
+
+
+class MadeForm(Protocol):
+    """A form, or why it could not be made."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What each variant runs, and which have nothing; as PrepareResult has them."""
+
+    variant_artifacts: dict[str, str]
+    skipped: list[SkippedVariant]
+    gpu_artifacts: dict[str, str]
+    gpu_skipped: list[SkippedVariant]
+
+
+def assign(
+    variants: Sequence[Variant],
+    model_format: ModelFormat,
+    made: Sequence[MadeForm],
+    *,
+    calibrated: bool,
+    gates: Sequence[QualityGate] = (),
+    kinds: Sequence[TargetKind] = (TargetKind.CPU,),
+) -> Assigned:
+    """Return the artifact that each variant runs, and the variants that cannot be built.
+
+    Args:
+        calibrated: Whether there was calibration data.
+        gates: The plan's.
+        kinds: Of the targets; at least one.
+    """
+    results = {form.name: form for form in made}
+    found = Assigned({}, [], {}, [])
+    for variant in variants:
+        suited = [kind for kind in kinds if lack_of_kind(variant, kind) is None]
+        if not suited:
+            found.skipped.append(_unsuited(variant, kinds[0]))
+            continue
+        of_kind = {
+            kind: _artifact_of(
+                variant, model_format, results, kind, calibrated=calibrated, gates=gates
+            )
+            for kind in suited
+        }
+        first = of_kind[suited[0]]
+        _note(first, variant, found.variant_artifacts, found.skipped)
+        on_gpu = of_kind.get(TargetKind.GPU, first)
+        if on_gpu != first:
+            _note(on_gpu, variant, found.gpu_artifacts, found.gpu_skipped)
+    return found
+
+
+def _note(
+    artifact: str | SkippedVariant,
+    variant: Variant,
+    mapping: dict[str, str],
+    skipped: list[SkippedVariant],
+) -> None:
+    if isinstance(artifact, SkippedVariant):
+        skipped.append(artifact)
+    else:
+        mapping[variant.name] = artifact
+
+
+def unfit(variant: Variant, model_format: ModelFormat) -> str | None:
+    """Return why a variant cannot be made from a model of a format; None where it can."""
+    if variant.runtime is not Runtime.PYTORCH:
+        return None
+    if model_format is ModelFormat.ONNX:
+        return "PyTorch needs an ExportedProgram or TorchScript; the model is ONNX"
+    if model_format is ModelFormat.TORCH_SCRIPT and (variant.compiled or form_of(variant)):
+        what = variant.precision if form_of(variant) else "compiling"
+        return (
+            f"PyTorch {what} needs an ExportedProgram: TorchScript cannot be captured as a graph; "
+            "export the model with torch.export.save"
+        )
+    return None
+
+
+def _artifact_of(
+    variant: Variant,
+    model_format: ModelFormat,
+    results: Mapping[str, MadeForm],
+    kind: TargetKind,
+    *,
+    calibrated: bool,
+    gates: Sequence[QualityGate],
+) -> str | SkippedVariant:
+    if (message := unfit(variant, model_format)) is not None:
+        return _not_built(variant, _FAILED, message)
+    form = form_of(variant, kind)
+    if form is None:
+        return SOURCE if variant.runtime is Runtime.PYTORCH else FP32
+    if form.needs_samples and not calibrated:
+        missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+        return _not_built(variant, missing, f"static {variant.precision} needs data.calibration")
+    result = results[form.name(gates)]
+    if result.error is not None:
+        return _not_built(variant, _FAILED, result.error)
+    return result.name
+
+
+def _unsuited(variant: Variant, kind: TargetKind) -> SkippedVariant:
+    lack = lack_of_kind(variant, kind)
+    assert lack is not None  # noqa: S101 - no kind suits
+    return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
+
+
+def _not_built(
+    variant: Variant, how: tuple[VariantState, VariantReason], message: str
+) -> SkippedVariant:
+    state, reason = how
+    return SkippedVariant(name=variant.name, state=state, reason=reason, message=message)

@@ -1,0 +1,341 @@
+"""The prepare stage: store I/O and decisions; the model itself is opened in a child process.
+
+Each step's result is kept in the output store, and served from there where everything that it
+depends on is the same: step_keys says what that is.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mopt_api.artifacts import Artifact
+from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
+from pydantic import ValidationError
+
+from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
+from mopt_api.variants import Variant
+from mopt_optimizer.data.folder import load_data
+from mopt_optimizer.data.images import Samples
+from mopt_optimizer.errors import DigestMismatch, ModelError, OptimizerError
+from mopt_optimizer.forms.form import Form, form_of
+from mopt_optimizer.machine.scratch import check_scratch
+from mopt_optimizer.machine.system import System
+from mopt_optimizer.onnx_files.verify import THREADS_VARIABLE
+from mopt_optimizer.opening.loading import MODEL_SUFFIXES
+from mopt_optimizer.progress import Log, Timings
+from mopt_optimizer.sandbox import ChildDied, MemoryExceeded, run_child
+from mopt_optimizer.stages.artifacts import fetch_model, identity
+from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
+from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
+from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.blobs import Blobs
+
+from .assignment import assign, unfit
+from .worker import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest
+
+_CHILD = "mopt_optimizer.stages.prepare.worker"
+# What a manifest says; the rest tells how it came about.
+_SAYS = (
+    "source",
+    "operators",
+    "artifacts",
+    "variant_artifacts",
+    "skipped",
+    "gpu_artifacts",
+    "gpu_skipped",
+    "calibration_digest",
+    "calibration_samples",
+    "software",
+)
+
+
+def prepare(
+    plan: PreparePlan, environ: Mapping[str, str], workdir: Path, log: Log
+) -> tuple[PrepareResult, str]:
+    """Make the forms of a model that measure Jobs start from, or find them in the store.
+
+    Args:
+        environ: Holds the store credentials; see open_store.
+        workdir: Scratch space for several copies of the model.
+
+    Returns:
+        The manifest, and its digest in the output store.
+
+    Raises:
+        OptimizerError: Any of them, each with its condition reason.
+    """
+    with TemporaryDirectory(dir=workdir, prefix="prepare-") as folder:
+        return Preparation(plan, environ, Path(folder), log).run()
+
+
+class Preparation:
+    """One run of the stage.
+
+    Args:
+        scratch: Empty, ours.
+    """
+
+    def __init__(
+        self, plan: PreparePlan, environ: Mapping[str, str], scratch: Path, log: Log
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._scratch = scratch
+        self._log = log
+        self._timings = Timings(log)
+        self._blobs = Blobs(*open_store(plan.output_uri, Credentials.OUTPUT, environ))
+        self._cache = StepCache(self._blobs, log)
+        self._software = software_versions()
+        self._hardware = System().hardware(environ)
+        self._samples: Samples | None = None
+
+    def run(self) -> tuple[PrepareResult, str]:
+        """Return the manifest, and the digest it is stored under."""
+        wanted = wanted_forms(self._plan)
+        self._samples = self._calibration_data(wanted)
+        forms = [form for form in wanted if self._samples or not form.needs_samples]
+        export, made = self._from_source([form for form in forms if form.of_torch])
+        variants = self._contenders(export.operators)
+        left = wanted_forms(self._plan.model_copy(update={"variants": variants}))
+        forms = [form for form in forms if form.of_torch or form in left]
+        made |= self._from_fp32(export.artifact, [form for form in forms if not form.of_torch])
+        found = self._manifest(
+            export, [made[self._key(f, export.artifact)] for f in forms], variants
+        )
+        outcomes = [step.outcome for step in self._cache.steps]
+        built, served = (outcomes.count(outcome) for outcome in StepOutcome)
+        self._log(
+            "prepare",
+            f"done: {built} steps built, {served} served from the store",
+            built=built,
+            served=served,
+            digest=found[1],
+        )
+        return found
+
+    def _calibration_data(self, forms: Sequence[Form]) -> Samples | None:
+        """Fetch the samples where they bear on a form: its key holds their digest."""
+        plan = self._plan
+        if plan.calibration is None or not any(form.uses_samples for form in forms):
+            return None
+        with self._timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
+            return load_data(
+                plan.calibration,
+                Credentials.CALIBRATION,
+                plan.inputs,
+                plan.dimensions,
+                self._scratch,
+                self._environ,
+            )
+
+    def _key(self, form: Form, fp32: Artifact | None) -> str:
+        return form_key(
+            form,
+            self._plan,
+            fp32=identity(fp32) if fp32 else None,
+            calibration_digest=self._samples.digest if self._samples else None,
+            software=self._software,
+            cpu_features=self._hardware.cpu_features,
+        )
+
+    def _from_source(self, forms: Sequence[Form]) -> tuple[ExportEntry, dict[str, FormEntry]]:
+        """Return the FP32 file, and by their keys the forms made from the model as it came."""
+        key = export_key(self._plan, self._software)
+        export = self._cache.export(key)
+        found, missing = self._look_up({self._key(form, None): form for form in forms})
+        if export is None or missing:
+            # Without the FP32 file it is not known yet which forms of that are missing.
+            count = len(missing) if export else len(wanted_forms(self._plan))
+            source = self._fetch_source(count)
+            answer = self._run_child([*missing.values()], source=source, export=export is None)
+            with self._uploading():
+                if answer.exported is not None:
+                    export = self._cache.put_export(key, answer.exported, self._scratch)
+                found |= self._put_forms(missing, answer)
+        if export is None:
+            raise OptimizerError("the process that opened the model exported nothing")
+        return export, found
+
+    def _from_fp32(self, fp32: Artifact, forms: Sequence[Form]) -> dict[str, FormEntry]:
+        """Return by their keys the forms made from the FP32 file.
+
+        By a process that opens nothing else of the model: they are served to whoever comes to the
+        same FP32 file, from another model too.
+        """
+        found, missing = self._look_up({self._key(form, fp32): form for form in forms})
+        if missing:
+            self._fetch_fp32(fp32, len(missing))
+            answer = self._run_child([*missing.values()])
+            with self._uploading():
+                found |= self._put_forms(missing, answer)
+        return found
+
+    def _look_up(self, forms: Mapping[str, Form]) -> tuple[dict[str, FormEntry], dict[str, Form]]:
+        """Return the forms that are in the store and those that are not, both by their keys."""
+        entries = {key: self._cache.form(key) for key in forms}
+        found = {key: entry for key, entry in entries.items() if entry}
+        return found, {key: form for key, form in forms.items() if key not in found}
+
+    def _uploading(self) -> AbstractContextManager[None]:
+        return self._timings.step("upload", f"storing under {self._plan.output_uri}")
+
+    def _put_forms(
+        self, missing: Mapping[str, Form], answer: PrepareAnswer
+    ) -> dict[str, FormEntry]:
+        made = {form.name: form for form in answer.quantized}
+        return {
+            key: self._cache.put_form(key, made[form.name(self._plan.quality)], self._scratch)
+            for key, form in missing.items()
+        }
+
+    def _fetch_source(self, forms: int) -> Path:
+        model = self._plan.model
+        with self._timings.step("fetch", f"fetching {model.uri}"):
+            store, key = open_store(model.uri, Credentials.MODEL, self._environ)
+            path = self._scratch / f"model{MODEL_SUFFIXES[model.format]}"
+            needed = scratch_bytes(store.size(key) or 0, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
+            found = store.fetch(key, path)
+            if found != model.sha256:
+                raise DigestMismatch(
+                    f"{model.uri} has sha256 {found}, spec.model.sha256 is {model.sha256}"
+                )
+        return path
+
+    def _fetch_fp32(self, fp32: Artifact, forms: int) -> None:
+        """Put the FP32 file where the child looks for it, unless it was exported just now."""
+        path = self._scratch / FP32_FILE
+        if path.exists():
+            return
+        with self._timings.step("fetch-fp32", "fetching the FP32 file exported before"):
+            needed = fp32.size_bytes + form_bytes(fp32.size_bytes, forms)
+            check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
+            fetch_model(self._blobs, fp32, path.parent)
+
+    def _run_child(
+        self, forms: Sequence[Form], *, source: Path | None = None, export: bool = False
+    ) -> PrepareAnswer:
+        plan, samples = self._plan, self._samples
+        calibration = samples and CalibrationFiles(
+            names=samples.names,
+            files=[str(file) for file in samples.files],
+            images=plan.calibration.images if plan.calibration else None,
+        )
+        request = PrepareRequest(
+            model=plan.model,
+            path=None if source is None else str(source),
+            export=export,
+            inputs=plan.inputs,
+            dimensions=plan.dimensions,
+            forms=[*forms],
+            calibration=calibration,
+            quality=plan.quality,
+        )
+        limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
+        try:
+            answer = run_child(_CHILD, request.to_api(), self._scratch, environ=limited)
+        except ChildDied as error:
+            raise death(error) from error
+        found = PrepareAnswer.model_validate(answer)
+        self._timings.seconds |= found.seconds
+        return found
+
+    def _contenders(self, operators: dict[str, int]) -> list[Variant]:
+        """Return the plan's variants; of Auto's those that the operators leave contenders."""
+        plan = self._plan
+        if plan.search is None:
+            return plan.variants
+        facts = plan.search.model_copy(update={"operators": operators})
+        left = {variant.name for variant in contenders_on(facts, plan.kinds)}
+        return [variant for variant in plan.variants if variant.name in left]
+
+    def _manifest(
+        self,
+        export: ExportEntry,
+        forms: Sequence[FormEntry],
+        variants: Sequence[Variant],
+    ) -> tuple[PrepareResult, str]:
+        """Return the manifest of these, and its digest: the one in the store where it says the
+        same, so that what was measured from it is found again."""
+        plan, samples = self._plan, self._samples
+        assigned = assign(
+            variants,
+            plan.model.format,
+            forms,
+            calibrated=samples is not None,
+            gates=plan.quality,
+            kinds=plan.kinds,
+        )
+        result = PrepareResult(
+            source=export.source,
+            artifacts=prepared_artifacts([export, *forms]),
+            **vars(assigned),
+            verifications=export.verifications,
+            passes=export.passes,
+            operators=export.operators,
+            calibration_digest=samples.digest if samples else None,
+            calibration_samples=len(samples.names) if samples else None,
+            quantizations=[form.report for form in forms if form.report],
+            software=self._software,
+            steps=self._cache.steps,
+            seconds=dict(self._timings.seconds),
+        )
+        key = manifest_key(plan, result.calibration_digest, self._software)
+        if known := self._known(key, result):
+            return known
+        digest = self._blobs.put_bytes(manifest_bytes(result))
+        self._blobs.index_put(key, digest)
+        return result, digest
+
+    def _known(self, key: str, result: PrepareResult) -> tuple[PrepareResult, str] | None:
+        """Return the manifest in the store, if it says what result says."""
+        if (found := self._blobs.index_read(key)) is None:
+            return None
+        digest, data = found
+        try:
+            known = PrepareResult.model_validate_json(data)
+        except ValidationError:
+            return None  # Written by another version, or no manifest at all.
+        same = all(getattr(known, name) == getattr(result, name) for name in _SAYS)
+        return (known, digest) if same else None
+
+
+def manifest_bytes(result: PrepareResult) -> bytes:
+    """Return a manifest as it is stored."""
+    return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
+
+
+def wanted_forms(plan: PreparePlan) -> list[Form]:
+    """Return the forms that a plan's variants run on its targets, each once."""
+    wanted = (
+        form_of(variant, kind)
+        for variant in plan.variants
+        for kind in plan.kinds
+        if lack_of_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
+    )
+    return list({form.name(plan.quality): form for form in wanted if form}.values())
+
+
+def scratch_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least scratch space that preparing takes: the file, its ONNX form and a copy of
+    that while it is rewritten; then, without the copy, INT8 forms and the weights they share."""
+    return max(3 * model_bytes, 2 * model_bytes + form_bytes(model_bytes, forms))
+
+
+def form_bytes(model_bytes: int, forms: int) -> int:
+    """Return the least space of INT8 forms of a model, and of the weights they share."""
+    return (forms + 1) * model_bytes // 4
+
+
+def death(error: ChildDied) -> OptimizerError:
+    """Return what the end of the process that opens the model says about the model."""
+    message = f"the process that opened the model {error.how()}"
+    if error.returncode == -signal.SIGKILL:
+        return MemoryExceeded(f"{message}: it needed more memory than the limit")
+    return ModelError(message) if error.returncode < 0 else OptimizerError(message)

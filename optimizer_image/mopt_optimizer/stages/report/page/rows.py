@@ -1,0 +1,158 @@
+"""Charts of one row per variant: positions are percentages, so they fit any width. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.jobs.measure_result import MeasureResult
+from mopt_api.spec import QualityGate
+
+from . import figures
+from .axes import Tick, from_zero, highest_told_apart, note_above, quality_axis
+from .verdicts import at_point, gate_bound, was_measured
+
+_MOST_DOTS = 100
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One variant's row: positions are percentages of the row's length, as SVG has them.
+
+    Attributes:
+        whisker, box: Start and end; None where quantiles are not known.
+        dots: Single values.
+    """
+
+    name: str
+    chosen: bool
+    text: str
+    whisker: tuple[str, str] | None = None
+    box: tuple[str, str] | None = None
+    middle: str | None = None
+    end: str | None = None
+    dots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Rows on a common axis."""
+
+    title: str
+    ticks: list[Tick]
+    rows: list[Strip]
+    gate: str | None = None
+    note: str = ""
+
+
+def latency_strips(result: MeasureResult, point: str) -> Strips | None:
+    """Return how the calls at a point spread, or None where nothing was measured there."""
+    measured = [
+        (variant, found)
+        for variant in result.everyone
+        if (found := at_point(variant, point)) is not None
+    ]
+    if not measured:
+        return None
+    axis = from_zero(
+        [value for _, p in measured for value in (p.latency_ms.p50, p.latency_ms.p99)]
+        + [value for _, p in measured for value in p.quantiles_ms[1:2]]
+    )
+    rows = []
+    for variant, found in measured:
+        spread, times = found.quantiles_ms, found.latency_ms
+        rows.append(
+            Strip(
+                name=variant.name,
+                chosen=variant.name == result.selected,
+                whisker=(axis.percent(spread[1]), axis.percent(spread[-2])) if spread else None,
+                box=(axis.percent(spread[5]), axis.percent(spread[15])) if spread else None,
+                middle=axis.percent(times.p50),
+                end=axis.percent(times.p99),
+                text=f"p50 {figures.significant(times.p50)}, p90 {figures.significant(times.p90)}, "
+                f"p99 {figures.significant(times.p99)} ms; {found.runs} calls, spread "
+                f"{found.coefficient_of_variation:.0%}",
+            )
+        )
+    sizes = ", ".join(f"{k} {v}" for k, v in measured[0][1].dimensions.items())
+    return Strips(f"{point}{f' ({sizes})' if sizes else ''}", axis.ticks(), rows)
+
+
+def quality_strips(
+    result: MeasureResult, metric: QualityMetric, gate: QualityGate | None
+) -> Strips | None:
+    """Return each sample's value of a metric, or None where none is known.
+
+    Args:
+        gate: Drawn, where it judges single samples (aggregate Worst).
+    """
+    measured = [
+        (variant, q)
+        for variant in result.everyone
+        for q in variant.quality
+        if q.metric is metric and q.per_sample and was_measured(variant)
+    ]
+    if not measured:
+        return None
+    bound = gate_bound(gate) if gate is not None and gate.aggregate is Aggregate.WORST else None
+    highest = highest_told_apart(metric, bound)
+    everything = [min(v, highest) for _, q in measured for v in q.per_sample or ()]
+    axis = quality_axis(metric, everything, bound)
+    rows = []
+    for variant, q in measured:
+        values = q.per_sample or []
+        worst = values.index(q.worst) if q.worst in values else None
+        name = _sample_name(result, worst)
+        rows.append(
+            Strip(
+                name=variant.name,
+                chosen=variant.name == result.selected,
+                dots=tuple(axis.percent(min(value, highest)) for value in _thinned(values)),
+                text=f"worst {figures.quality(metric, q.worst, exact=q.exact)}"
+                f"{f' ({name})' if name and not q.exact else ''}, "
+                f"mean {figures.quality(metric, q.mean, exact=q.exact)}",
+            )
+        )
+    return Strips(
+        title=f"{metric}{', dB' if figures.is_decibels(metric) else ''}",
+        ticks=axis.ticks(),
+        rows=rows,
+        gate=None if bound is None else axis.percent(bound),
+        note=note_above(highest, [v for _, q in measured for v in q.per_sample or ()]),
+    )
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    """Return at most _MOST_DOTS of the values, the extremes among them."""
+    ordered = sorted(values)
+    if len(ordered) <= _MOST_DOTS:
+        return ordered
+    last = len(ordered) - 1
+    return [ordered[round(i * last / (_MOST_DOTS - 1))] for i in range(_MOST_DOTS)]
+
+
+def _sample_name(result: MeasureResult, index: int | None) -> str:
+    names = result.evaluation_names
+    return names[index] if index is not None and index < len(names) else ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A length among others, in percent of the longest."""
+
+    name: str
+    chosen: bool
+    length: str
+    text: str
+
+
+def bars(
+    values: Sequence[tuple[str, float]], text: Callable[[float], str], chosen: str | None = None
+) -> list[Bar]:
+    """Return named values as bars."""
+    longest = max((value for _, value in values), default=0.0) or 1.0
+    return [
+        Bar(name, name == chosen, f"{100 * value / longest:.2f}%", text(value))
+        for name, value in values
+    ]

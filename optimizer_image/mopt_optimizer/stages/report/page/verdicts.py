@@ -1,0 +1,245 @@
+"""What was decided and why, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+
+from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
+from mopt_api.jobs.measure_result import (
+    BASELINE,
+    QUALITY_OF_ENGINE,
+    MeasureResult,
+    PointResult,
+    VariantResult,
+)
+from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.spec import Objective, QualityGate
+
+from . import figures
+
+OBJECTIVES = {
+    ObjectiveMetric.LATENCY_P50: "median latency",
+    ObjectiveMetric.LATENCY_P99: "99th-percentile latency",
+    ObjectiveMetric.THROUGHPUT: "throughput",
+    ObjectiveMetric.SIZE_BYTES: "file size",
+    ObjectiveMetric.PEAK_MEMORY: "peak memory",
+}
+REASONS = {
+    VariantReason.QUALITY_GATE: "misses a quality gate",
+    VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
+    VariantReason.NO_NATIVE_BF16: "this hardware does not compute in BF16",
+    VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
+    VariantReason.NO_ACCELERATOR: "this target does not have what it runs on",
+    VariantReason.NO_NATIVE_FP8: "this GPU does not compute in FP8",
+    VariantReason.TOO_SLOW: "a few calls showed that it cannot win",
+    VariantReason.BUILD_FAILED: "could not be built or opened",
+    VariantReason.CRASHED: "its process ended unexpectedly",
+    VariantReason.TIMED_OUT: "took too long",
+    VariantReason.OUT_OF_MEMORY: "needs more memory than there is",
+    VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
+}
+RUNTIMES = {
+    Runtime.PYTORCH: "PyTorch",
+    Runtime.ONNX_RUNTIME: "ONNX Runtime",
+    Runtime.OPENVINO: "OpenVINO",
+    Runtime.TENSORRT: "TensorRT",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The page's beginning.
+
+    Attributes:
+        selected: The winner, or the baseline where it is kept; None where nothing is.
+        headline: In a few words.
+        sentences: Why, and what else is worth knowing.
+    """
+
+    selected: VariantResult | None
+    headline: str
+    sentences: list[str]
+
+
+@dataclass(frozen=True)
+class GateValue:
+    """How a variant stands to a gate; passed is None where it was not compared."""
+
+    text: str
+    passed: bool | None
+
+
+def at_point(variant: VariantResult, point: str | None) -> PointResult | None:
+    """Return a variant's speed at a benchmark point."""
+    return next((p for p in variant.points if p.point == point), None)
+
+
+def form(variant: VariantResult) -> str:
+    """Return what a variant is."""
+    return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
+
+
+def layers(variant: VariantResult) -> str:
+    """Return what an engine's layers read; empty where it is no engine."""
+    counts = variant.layer_datatypes or {}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
+
+def reference(result: MeasureResult) -> str:
+    """Return what quality compares outputs with."""
+    if result.reference is QualityReference.GROUND_TRUTH:
+        return "ground truth"
+    return "the FP32 output of the model as it came"
+
+
+def was_measured(variant: VariantResult) -> bool:
+    """Return whether figures of it are known; of what was built those of quality."""
+    return variant.state in (VariantState.PASSED, VariantState.REJECTED, VariantState.BUILT)
+
+
+def shown_state(variant: VariantResult, selected: str | None) -> str:
+    """Return a variant's state, Selected where it won."""
+    return "Selected" if variant.name == selected else variant.state.value
+
+
+def gate_text(gate: QualityGate) -> str:
+    """Return a gate in words and signs."""
+    sign, bound = ("≤", gate.maximum) if gate.maximum is not None else ("≥", gate.minimum)
+    unit = " dB" if figures.is_decibels(gate.metric) else ""
+    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound:g}{unit}"
+
+
+def gate_bound(gate: QualityGate) -> float:
+    """Return the smallest, of MaxAbsError the largest, value that passes."""
+    return gate.maximum if gate.maximum is not None else gate.minimum or 0.0
+
+
+def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
+    """Return the value that a gate looks at, or None where it was not computed."""
+    found = next((q for q in quality if q.metric is gate.metric), None)
+    if found is None:
+        return None
+    return found.worst if gate.aggregate is Aggregate.WORST else found.mean
+
+
+def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
+    """Return how a variant stands to a gate."""
+    value = judged_value(gate, variant.quality)
+    if value is None:
+        return GateValue(figures.NOT_MEASURED, None)
+    exact = any(q.exact for q in variant.quality if q.metric is gate.metric)
+    return GateValue(figures.quality(gate.metric, value, exact=exact), gate.passes(value))
+
+
+def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
+    """Return why a variant is selected, or why it is not."""
+    if variant.name == result.selected:
+        return "selected: the best that passes every gate"
+    if variant.name == BASELINE and variant.state is VariantState.PASSED:
+        return "the model as it came; everything is measured beside it"
+    if variant.state is not VariantState.PASSED:
+        reason = REASONS.get(variant.reason, str(variant.reason)) if variant.reason else ""
+        return ": ".join(part for part in (reason, variant.message) if part)
+    measure = OBJECTIVES[objective.metric]
+    if variant.speedup is None:
+        return f"its {measure} was not measured"
+    if variant.speedup <= 1:
+        return f"passes, but is not better than the baseline in {measure}"
+    if variant.speedup < objective.minimum_speedup:
+        return f"passes, but is below the minimum speedup of {objective.minimum_speedup:g}x"
+    winner = next((v for v in result.variants if v.name == result.selected), None)
+    if winner is None:
+        return "passes"
+    if winner.speedup == variant.speedup:
+        return f"passes; equal to {winner.name}, which comes first"
+    return f"passes; {winner.name} is better, {figures.ratio(winner.speedup)} in {measure}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
+    """Return what was decided on a target."""
+    decided = _decided(result, plan)
+    if result.baseline is None:
+        return decided
+    speed = at_point(result.baseline, result.objective_point)
+    if speed is None or not speed.unstable:
+        return decided
+    warning = f"Unstable: others had the CPU while it was measured ({speed.message})."
+    return replace(decided, sentences=[*decided.sentences, warning])
+
+
+def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
+    baseline = result.baseline
+    if baseline is None:
+        return _built(result, plan)
+    chosen = next((v for v in result.everyone if v.name == result.selected), None)
+    needed = (
+        f"no variant passes every gate and is better than the model as it came in "
+        f"{OBJECTIVES[plan.objective.metric]}"
+        + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
+    )
+    if chosen is None:
+        own = baseline.message
+        return Verdict(
+            None,
+            "Nothing is selected",
+            [
+                _sentence(needed),
+                *([_sentence(f"the model as it came is no choice either: {own}")] if own else []),
+                *_faster(result),
+            ],
+        )
+    if chosen.name == BASELINE:
+        return Verdict(
+            chosen, "The model as it came is kept", [_sentence(needed), *_faster(result)]
+        )
+    sentences = [
+        f"{figures.ratio(chosen.speedup)} over the model as it came ({form(baseline)}) in "
+        f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."
+    ]
+    if chosen.speedup_over_fastest_fp32 is not None:
+        sentences.append(
+            f"{figures.ratio(chosen.speedup_over_fastest_fp32)} over the fastest FP32 runtime."
+        )
+    holds = [
+        f"{gate_text(gate)} holds with {gate_value(gate, chosen).text}" for gate in plan.quality
+    ]
+    if holds:
+        sentences.append(_sentence("; ".join(holds)))
+    else:
+        sentences.append("No quality gate was set.")
+    return Verdict(chosen, f"{chosen.name} is selected", sentences + _faster(result, chosen))
+
+
+def _built(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
+    """Return what became of engines that nobody runs here."""
+    engines = [v for v in result.variants if v.state is VariantState.BUILT]
+    told = MeasurePlan.model_validate(result.plan) if result.plan else None
+    targets = ", ".join(told.compute_capabilities) if told else "the GPUs asked for"
+    sentences = [f"For compute capability {targets}: built without the GPU, and never run."]
+    if result.reference is not None:
+        sentences.append(_sentence(QUALITY_OF_ENGINE))
+    for gate in plan.quality:
+        holds = [f"{v.name} {value.text}" for v in engines if (value := gate_value(gate, v)).passed]
+        if holds:
+            sentences.append(_sentence(f"{gate_text(gate)} holds: {', '.join(holds)}"))
+    if not engines:
+        return Verdict(None, "No engine was built", sentences)
+    count = "1 engine is" if len(engines) == 1 else f"{len(engines)} engines are"
+    return Verdict(None, f"{count} built", sentences)
+
+
+def _faster(result: MeasureResult, chosen: VariantResult | None = None) -> list[str]:
+    """Return a sentence on each rejected variant that is better than what was chosen."""
+    bar = (chosen.speedup if chosen else None) or 1.0
+    return [
+        f"{variant.name} would be {figures.ratio(variant.speedup)}, but {variant.message}."
+        for variant in result.variants
+        if variant.state is VariantState.REJECTED and (variant.speedup or 0) > bar
+    ]

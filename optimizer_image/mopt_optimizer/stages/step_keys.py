@@ -1,0 +1,166 @@
+"""What each step of prepare, and each engine, depends on: the name that its result is found again
+under. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mopt_api.enums import ModelFormat, Precision
+from mopt_api.jobs.plan import PreparePlan, fallback_gates
+from mopt_api.spec import QualityGate
+from mopt_optimizer.forms.form import FP32, Form, FormKind
+from mopt_optimizer.machine.system import WIDE_SUMS
+from mopt_optimizer.machine.versions import installed_version
+
+# Raised when equal keys would give other results.
+_FORMAT = 6
+# Both bear on everything, and so does what computes in arrays.
+_ALWAYS = ("python", "machine", "mopt", "numpy")
+_EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
+_FORMS: dict[FormKind, tuple[str, ...]] = {
+    FormKind.QDQ: ("onnx", "onnx-ir", "onnxruntime"),
+    # A file that ONNX Runtime has no kernels for is tried in OpenVINO.
+    FormKind.ONNX_FP16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.ONNX_BF16: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.NNCF: ("onnx", "onnx-ir", "openvino", "nncf"),
+    FormKind.TENSORRT_INT8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    FormKind.TENSORRT_FP8: ("onnx", "onnx-ir", "onnxruntime", "openvino"),
+    # torchao folds batch norms for 16 bits too.
+    FormKind.TORCH_FP16: ("torch", "torchao"),
+    FormKind.TORCH_BF16: ("torch", "torchao"),
+    FormKind.TORCH_INT8: ("torch", "torchao"),
+    FormKind.TORCH_LINEAR_INT8: ("torch",),
+    FormKind.TORCH_LINEAR_FP8: ("torch",),
+}
+_PACKAGES = (
+    "mopt",
+    "numpy",
+    "torch",
+    "torchao",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "onnx-ir",
+    "openvino",
+    "nncf",
+    "pillow",
+    "scikit-image",
+)
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions that the result depends on, without importing the libraries."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in _PACKAGES:
+        if (version := installed_version(package, f"{package}-gpu")) is not None:
+            found[package] = version
+    return found
+
+
+def manifest_key(
+    plan: PreparePlan, calibration_digest: str | None, software: Mapping[str, str]
+) -> str:
+    """Return the index name of a plan's manifest: equal where everything that it depends on is.
+
+    Where the model and the images lie does not matter, what they are does.
+    """
+    document = plan.to_api()
+    del document["outputUri"], document["model"]["uri"]
+    document.pop("calibration", None)
+    document |= {"calibrationDigest": calibration_digest, "software": dict(software)}
+    return _name("prepare", document)
+
+
+def export_key(plan: PreparePlan, software: Mapping[str, str]) -> str:
+    """Return the index name of the FP32 file of a plan's model."""
+    tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, "torch")
+    return _name(f"step-{FP32}", _model(plan) | _tools(tools, software))
+
+
+def form_key(
+    form: Form,
+    plan: PreparePlan,
+    *,
+    fp32: str | None,
+    calibration_digest: str | None,
+    software: Mapping[str, str],
+    cpu_features: Collection[str],
+) -> str:
+    """Return the index name of a form.
+
+    Args:
+        fp32: What identifies the FP32 file, which forms of ONNX are made from.
+        calibration_digest: Of the plan's samples; None where there are none.
+        cpu_features: This machine's, as hardware has them.
+    """
+    gates = form_gates(form, plan.quality)
+    tools = list(_FORMS[form.kind])
+    if form.uses_samples:
+        tools.append("pillow")
+    if gates:
+        tools.append("scikit-image")
+    document: dict[str, Any] = {
+        "kind": form.kind,
+        "name": form.name(plan.quality),
+        "exclude": sorted(set(form.quantization.exclude)),
+        "gates": [gate.to_api() for gate in gates],
+        "samples": calibration_digest if form.uses_samples else None,
+    }
+    document |= _model(plan) if form.of_torch else {"fp32": fp32}
+    if form.kind is FormKind.TORCH_INT8 or gates:
+        # PyTorch's INT8 is written for the width of the CPU's sums; the search runs on them.
+        document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
+    return _name("step-form", document | _tools(tools, software))
+
+
+def engine_key(
+    onnx: str,
+    *,
+    precision: Precision,
+    shapes: Mapping[str, Any],
+    compute_capabilities: Collection[str],
+    tensorrt: str,
+    software: Mapping[str, str],
+) -> str:
+    """Return the index name of an engine.
+
+    Args:
+        onnx: What identifies the typed file that it is built from: the model, the data and the
+            variant's options are in it.
+        shapes: As TensorRT takes them.
+        compute_capabilities: GPUs that it is built for.
+        tensorrt: Which one builds, with its version.
+    """
+    document = {
+        "onnx": onnx,
+        "precision": precision,
+        "shapes": {name: [list(shape) for shape in shapes[name]] for name in shapes},
+        "computeCapabilities": sorted(compute_capabilities),
+        "tensorrt": tensorrt,
+    }
+    return _name("step-engine", document | _tools(("onnx",), software))
+
+
+def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
+    """Return the gates that shape a form: other gates would give another file."""
+    return fallback_gates(form.quantization, gates) if form.gated else []
+
+
+def _model(plan: PreparePlan) -> dict[str, Any]:
+    """Return what identifies the model as it is served: its bytes, inputs and sizes."""
+    document = plan.to_api()
+    model = {name: document["model"][name] for name in ("sha256", "format")}
+    return {"model": model, "inputs": document["inputs"], "dimensions": document["dimensions"]}
+
+
+def _tools(names: Collection[str], software: Mapping[str, str]) -> dict[str, Any]:
+    return {"software": {name: software.get(name) for name in (*_ALWAYS, *names)}}
+
+
+def _name(kind: str, document: Mapping[str, Any]) -> str:
+    text = json.dumps({"format": _FORMAT, **document}, sort_keys=True, separators=(",", ":"))
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"

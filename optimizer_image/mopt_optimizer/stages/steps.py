@@ -1,0 +1,186 @@
+"""Results of the steps of prepare, and engines, in the output store: found again by their keys.
+
+An entry is an object in JSON, which names its key and artifacts by digest, and an index from the
+key to it. Artifacts are stored first and the index last, so that whoever finds an entry finds all
+of it; two runs that make the same step at once write the same names, and either's are whole. What
+is missing, damaged or of another key counts as absent, and is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mopt_api.artifacts import Artifact
+from mopt_api.figures import SourceInfo
+from mopt_api.jobs.prepare_result import (
+    PassReport,
+    PreparedArtifact,
+    PrepareStep,
+    QuantizationReport,
+    StepOutcome,
+    Verification,
+)
+from pydantic import ValidationError
+
+from mopt_api.base import ObservedModel
+from mopt_optimizer.forms.form import FP32
+from mopt_optimizer.progress import Log
+from mopt_optimizer.store.blobs import Blobs
+
+from .artifacts import intact, put_model
+from .prepare.worker import Exported, Quantized
+
+
+class Entry(ObservedModel):
+    """Base of what a step leaves.
+
+    Attributes:
+        key: What it was made from, see step_keys.
+        name: Of the artifact.
+        artifact: None where none could be made.
+        seconds: Time of making it.
+    """
+
+    key: str
+    name: str
+    artifact: Artifact | None = None
+    seconds: float
+
+
+class ExportEntry(Entry):
+    """The FP32 file, and how it came about."""
+
+    name: str = FP32
+    artifact: Artifact
+    source: SourceInfo
+    verifications: list[Verification]
+    passes: list[PassReport]
+    operators: dict[str, int]
+
+
+class FormEntry(Entry):
+    """A form of reduced precision; of one that cannot be made, why: it would fail again."""
+
+    error: str | None = None
+    report: QuantizationReport | None = None
+
+
+class EngineEntry(Entry):
+    """A TensorRT engine; of one that cannot be built, why: it would fail again."""
+
+    error: str | None = None
+    layer_datatypes: dict[str, int] = {}
+
+
+EntryT = TypeVar("EntryT", ExportEntry, FormEntry, EngineEntry)
+
+
+class StepCache:
+    """The steps of one run: looked up, or made and stored.
+
+    Attributes:
+        steps: What became of each step so far, in their order.
+    """
+
+    def __init__(self, blobs: Blobs, log: Log, stage: str = "prepare") -> None:
+        """Look up and store there.
+
+        Args:
+            stage: Whose steps they are, in the log.
+        """
+        self._blobs = blobs
+        self._log = log
+        self._stage = stage
+        self.steps: list[PrepareStep] = []
+
+    def export(self, key: str) -> ExportEntry | None:
+        """Return the FP32 file of a key, if it is stored, all of it undamaged."""
+        return self._served(key, ExportEntry)
+
+    def form(self, key: str) -> FormEntry | None:
+        """Return the form of a key, if it is stored, all of it undamaged."""
+        return self._served(key, FormEntry)
+
+    def engine(self, key: str) -> EngineEntry | None:
+        """Return the engine of a key, if it is stored, all of it undamaged."""
+        return self._served(key, EngineEntry)
+
+    def put_engine(self, entry: EngineEntry) -> EngineEntry:
+        """Store an engine's entry, after its artifact.
+
+        Raises:
+            StoreError.
+        """
+        return self._put(entry)
+
+    def put_export(self, key: str, made: Exported, folder: Path) -> ExportEntry:
+        """Store the FP32 file that a child made in a folder.
+
+        Raises:
+            StoreError, DiskError.
+        """
+        return self._put(
+            ExportEntry(
+                key=key,
+                artifact=put_model(self._blobs, folder / made.file),
+                source=made.source,
+                verifications=made.verifications,
+                passes=made.passes,
+                operators=made.operators,
+                seconds=made.seconds,
+            )
+        )
+
+    def put_form(self, key: str, made: Quantized, folder: Path) -> FormEntry:
+        """Store a form that a child made in a folder, or why it made none.
+
+        Raises:
+            StoreError, DiskError.
+        """
+        return self._put(
+            FormEntry(
+                key=key,
+                name=made.name,
+                artifact=put_model(self._blobs, folder / made.file) if made.file else None,
+                error=made.error,
+                report=made.report,
+                seconds=made.seconds,
+            )
+        )
+
+    def _served(self, key: str, kind: type[EntryT]) -> EntryT | None:
+        if (found := self._blobs.index_read(key)) is None:
+            return None
+        try:
+            entry = kind.model_validate_json(found[1])
+        except ValidationError:
+            return None  # The index names something else.
+        if entry.key != key:
+            return None
+        artifact = entry.artifact
+        if artifact is not None:
+            if not intact(self._blobs, artifact):
+                return None
+            # A store may have moved since.
+            moved = artifact.model_copy(update={"uri": self._blobs.uri(artifact.digest)})
+            entry = entry.model_copy(update={"artifact": moved})
+        self._note(entry, StepOutcome.SERVED, "served from the store")
+        return entry
+
+    def _put(self, entry: EntryT) -> EntryT:
+        text = entry.model_dump_json(by_alias=True, exclude_none=True)
+        self._blobs.index_put(entry.key, self._blobs.put_bytes(text.encode()))
+        self._note(entry, StepOutcome.BUILT, "built")
+        return entry
+
+    def _note(self, entry: Entry, outcome: StepOutcome, words: str) -> None:
+        step = PrepareStep(name=entry.name, outcome=outcome, seconds=entry.seconds)
+        self.steps.append(step)
+        self._log(self._stage, f"{entry.name}: {words}", name=entry.name, outcome=outcome.value)
+
+
+def prepared_artifacts(entries: Sequence[Entry]) -> list[PreparedArtifact]:
+    """Return the artifacts of those entries that have one."""
+    return [PreparedArtifact(name=e.name, artifact=e.artifact) for e in entries if e.artifact]

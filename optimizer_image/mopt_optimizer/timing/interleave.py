@@ -1,0 +1,227 @@
+"""How fast the variants are: latency of one call, host to host, all measured side by side.
+
+The scheme: every variant and the baseline stay loaded, each in its own process, and take turns in
+short slices of equal length, in rounds (A B C, C B A, A B C, ...); only one computes at a time.
+Whatever drifts (clocks, neighbours, temperature) therefore hits all of them alike, and all
+variants are compared with the *same* baseline slices. A result pools the calls of all its slices;
+speedup is baseline's figure over the variant's, from the same rounds, nothing rescaled.
+
+Within a slice the garbage collector is off. Where calls are short, the first of a slice is not
+counted: it finds the caches as the neighbour left them.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from mopt_api.figures import Latency
+from numpy.typing import NDArray
+
+from mopt_api.inputs import InputSpec
+from mopt_api.jobs.measure_result import LATENCY_QUANTILES, PointResult
+from mopt_api.spec import BenchmarkPoint
+from mopt_optimizer.data.noise import noise
+
+Array = NDArray[Any]
+
+MIN_RUNS = 10
+# Long enough that switching is a small part, short enough that drift is the same for all.
+_SLICE_SECONDS = 0.5
+_MIN_ROUNDS = 4
+# Refilling a last-level cache takes a few ms: below 1 % of a call that is longer than this.
+_LEAD_IN_BELOW_NS = 200_000_000
+_NS_PER_MS = 1e6
+_NS_PER_SECOND = 1e9
+_NOISE_SEED = 20_240_501
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Turns that every participant takes at a point.
+
+    Attributes:
+        rounds: Turns each.
+        slice_seconds: Time a turn lasts at least.
+        calls: Counted calls a turn makes at least.
+    """
+
+    rounds: int
+    slice_seconds: float
+    calls: int
+
+
+def schedule(min_duration_seconds: float) -> Schedule:
+    """Return turns that add up to the duration and to at least MIN_RUNS calls each."""
+    rounds = max(_MIN_ROUNDS, math.ceil(min_duration_seconds / _SLICE_SECONDS))
+    return Schedule(
+        rounds=rounds,
+        slice_seconds=min_duration_seconds / rounds,
+        calls=math.ceil(MIN_RUNS / rounds),
+    )
+
+
+def time_calls(
+    call: Callable[[], None],
+    *,
+    seconds: float,
+    calls: int,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> list[int]:
+    """Return the nanoseconds of each counted call of one turn.
+
+    Args:
+        seconds: Calls are made until this much time was counted,
+        calls: and at least this many times.
+        clock: Nanoseconds.
+    """
+    budget = seconds * _NS_PER_SECOND
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        started = clock()
+        call()
+        first = clock() - started
+        counted = [] if first < _LEAD_IN_BELOW_NS else [first]
+        total = sum(counted)
+        while total < budget or len(counted) < calls:
+            started = clock()
+            call()
+            elapsed = clock() - started
+            counted.append(elapsed)
+            total += elapsed
+        return counted
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class Participant(Protocol):
+    """A loaded variant that can be given turns."""
+
+    @property
+    def name(self) -> str: ...
+
+    def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
+        """Return the nanoseconds of each counted call at a bound point."""
+        ...
+
+
+AnyParticipant = TypeVar("AnyParticipant", bound=Participant)
+Failure = TypeVar("Failure", bound=Exception)
+
+
+def interleave(
+    participants: Sequence[AnyParticipant],
+    point: str,
+    turns: Schedule,
+    *,
+    warmup_seconds: float,
+    drop: Callable[[AnyParticipant, Failure], None],
+    failures: type[Failure],
+) -> dict[str, list[int]]:
+    """Return each participant's call times in nanoseconds, all turns pooled.
+
+    Args:
+        warmup_seconds: Time each runs uncounted, once, before the first round.
+        drop: Told of a participant that failed, which then leaves the rounds; may raise to end
+            the measurement.
+        failures: What counts as a participant's own failure.
+    """
+    times: dict[str, list[int]] = {participant.name: [] for participant in participants}
+    running = list(participants)
+
+    def turn(participant: AnyParticipant, seconds: float, calls: int) -> list[int]:
+        try:
+            return participant.take_turn(point, seconds=seconds, calls=calls)
+        except failures as error:
+            running.remove(participant)
+            del times[participant.name]
+            drop(participant, error)
+            return []
+
+    for participant in running[:]:
+        turn(participant, warmup_seconds, 1)
+    for number in range(turns.rounds):
+        for participant in running[:] if number % 2 == 0 else running[::-1]:
+            taken = turn(participant, turns.slice_seconds, turns.calls)
+            if participant.name in times:
+                times[participant.name] += taken
+    return times
+
+
+def point_result(point: BenchmarkPoint, times_ns: Sequence[int], batch: int) -> PointResult:
+    """Return the statistics of a point's calls.
+
+    Args:
+        times_ns: At least one call, nanoseconds.
+        batch: Samples that a call computes.
+    """
+    times = np.asarray(times_ns, np.float64) / _NS_PER_MS
+    p50, p90, p99 = (float(v) for v in np.percentile(times, [50, 90, 99]))
+    spread = np.percentile(times, np.linspace(0, 100, LATENCY_QUANTILES))
+    mean = float(times.mean())
+    return PointResult(
+        point=point.name,
+        dimensions=point.dimensions,
+        latency_ms=Latency(p50=p50, p90=p90, p99=p99),
+        throughput=batch * 1e3 / mean,
+        runs=len(times_ns),
+        coefficient_of_variation=float(times.std()) / mean,
+        quantiles_ms=[float(f"{value:.5g}") for value in spread],
+    )
+
+
+def resolved_shape(spec: InputSpec, dimensions: Mapping[str, int]) -> tuple[int, ...]:
+    """Return an input's shape with each named dimension replaced by its size."""
+    return tuple(dimensions[size] if isinstance(size, str) else size for size in spec.shape)
+
+
+def batch_size(inputs: Sequence[InputSpec], dimensions: Mapping[str, int]) -> int:
+    """Return the first input's outermost size."""
+    return resolved_shape(inputs[0], dimensions)[0]
+
+
+def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
+    """Return the array cropped from its origin, or repeated, along each axis to a shape."""
+    repeats = [math.ceil(size / have) for size, have in zip(shape, array.shape, strict=True)]
+    return np.tile(array, repeats)[tuple(slice(size) for size in shape)]
+
+
+def benchmark_feeds(
+    inputs: Sequence[InputSpec],
+    dimensions: Mapping[str, int],
+    samples: Sequence[Mapping[str, Array]],
+) -> dict[str, Array]:
+    """Return the inputs that every participant computes at a point; the same on every call.
+
+    Real samples where there are any, cropped or repeated to the point's sizes, one after the
+    other along the outermost axis, so that integers stay ones that the model knows; otherwise
+    noise from a fixed seed (see noise.noise).
+
+    Args:
+        samples: Each holds every input, of the rank that the spec declares.
+    """
+    shapes = {spec.name: resolved_shape(spec, dimensions) for spec in inputs}
+    if not samples:
+        generator = np.random.default_rng(_NOISE_SEED)
+        return {spec.name: noise(generator, shapes[spec.name], spec.dtype) for spec in inputs}
+    taken: dict[str, list[Array]] = {name: [] for name in shapes}
+    short = set(shapes)
+    for sample in samples:
+        for name in sorted(short):
+            shape, array = shapes[name], sample[name]
+            taken[name].append(_fitted(array, (array.shape[0], *shape[1:])))
+            if sum(map(len, taken[name])) >= shape[0]:
+                short.discard(name)
+        if not short:
+            break
+    return {
+        name: np.ascontiguousarray(_fitted(np.concatenate(arrays), shapes[name]))
+        for name, arrays in taken.items()
+    }

@@ -1,0 +1,225 @@
+"""Which form a variant runs, what it is called, and what becomes of variants without one."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from mopt_api.figures import SourceInfo, VariantReason, VariantState
+from mopt_api.jobs.prepare_result import PrepareResult
+
+from mopt_api.auto.search import SearchAim, SearchFacts, contenders
+from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.spec import QualityGate
+from mopt_api.variants import Variant
+from mopt_optimizer.forms.form import form_of
+from mopt_optimizer.stages.prepare.assignment import Assigned, assign, unfit
+from mopt_optimizer.stages.prepare.worker import Quantized
+
+GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
+COMPILED = {"torchMode": "Compiled"}
+MAKERS = ("PyTorch", "ONNXRuntime", "TensorRT")
+
+
+def variant(runtime: str, precision: str, **fields: Any) -> Variant:
+    wire = {"name": "v", "runtime": runtime, "precision": precision} | fields
+    return Variant.model_validate(wire)
+
+
+def int8(runtime: str, **quantization: Any) -> Variant:
+    return variant(runtime, "INT8", quantization=quantization)
+
+
+NAMES: list[tuple[Variant, str | None]] = [
+    (variant("ONNXRuntime", "FP32"), None),
+    (variant("OpenVINO", "FP32"), None),
+    (variant("OpenVINO", "BF16"), None),
+    (variant("PyTorch", "FP32"), None),
+    (variant("PyTorch", "FP32", **COMPILED), None),
+    (variant("ONNXRuntime", "FP16"), "fp16.onnx"),
+    (variant("PyTorch", "BF16"), "torch-bf16.pt2"),
+    (variant("PyTorch", "BF16", **COMPILED), "torch-bf16.pt2"),
+    (variant("ONNXRuntime", "INT8"), "int8-minmax-perchannel-gated.onnx"),
+    (int8("OpenVINO"), "int8-minmax-perchannel-gated.onnx"),
+    (int8("OpenVINO", method="NNCF"), "int8-nncf.onnx"),
+    (int8("OpenVINO", method="NNCF", fallback="Off"), "int8-nncf.onnx"),
+    (variant("PyTorch", "FP16"), "torch-fp16.pt2"),
+    (variant("TensorRT", "FP32"), None),
+    (variant("TensorRT", "FP16"), "fp16.onnx"),
+    (variant("TensorRT", "BF16"), "bf16.onnx"),
+    (variant("TensorRT", "INT8"), "tensorrt-int8-best-perchannel-gated.onnx"),
+    (int8("TensorRT"), "tensorrt-int8-minmax-perchannel-gated.onnx"),
+    (int8("TensorRT", perChannel=False, fallback="Off"), "tensorrt-int8-minmax-pertensor.onnx"),
+    (variant("TensorRT", "FP8"), "tensorrt-fp8-best-gated.onnx"),
+    (
+        variant("ONNXRuntime", "INT8", executionProvider="TensorRT"),
+        "tensorrt-int8-best-perchannel-gated.onnx",
+    ),
+    (variant("ONNXRuntime", "FP16", executionProvider="TensorRT"), "fp16.onnx"),
+    (
+        variant("ONNXRuntime", "INT8", executionProvider="CUDA"),
+        "int8-minmax-perchannel-gated.onnx",
+    ),
+    (int8("PyTorch"), "torch-int8-static-perchannel.pt2"),
+    (int8("PyTorch", mode="Dynamic", perChannel=False), "torch-int8-dynamic-pertensor.pt2"),
+]
+
+
+ON_A_GPU: list[tuple[Variant, str | None]] = [
+    (variant("PyTorch", "INT8"), "torch-linear-int8-perchannel.pt2"),
+    (int8("PyTorch", perChannel=False), "torch-linear-int8-pertensor.pt2"),
+    (variant("PyTorch", "FP8"), "torch-linear-fp8-perchannel.pt2"),
+]
+
+
+@pytest.mark.parametrize(("chosen", "file"), ON_A_GPU)
+def test_pytorchs_8_bits_on_a_gpu_are_of_linear(chosen: Variant, file: str) -> None:
+    form = form_of(chosen, TargetKind.GPU)
+    assert form is not None
+    assert f"{form.name()}{form.suffix}" == file
+    assert not form.uses_samples
+
+
+def test_all_other_forms_are_the_same_on_a_gpu() -> None:
+    for chosen, _ in NAMES:
+        if chosen.precision != "INT8" or chosen.runtime != "PyTorch":
+            assert form_of(chosen, TargetKind.GPU) == form_of(chosen)
+
+
+@pytest.mark.parametrize(("chosen", "file"), NAMES)
+def test_variants_share_a_form_exactly_where_the_file_is_the_same(
+    chosen: Variant, file: str | None
+) -> None:
+    form = form_of(chosen)
+    assert (form and f"{form.name(GATES)}{form.suffix}") == file
+
+
+def test_exclusions_make_another_file_of_every_kind() -> None:
+    for runtime, more in (("OpenVINO", {"method": "NNCF"}), *((r, {}) for r in MAKERS)):
+        forms = [form_of(int8(runtime, exclude=e, **more)) for e in ([], ["a"], ["b"], ["b", "b"])]
+        names = [form.name() for form in forms if form]
+        assert len(set(names)) == 3
+        assert names[2] == names[3]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "needs", "uses"),
+    [
+        (variant("ONNXRuntime", "FP16"), False, True),
+        (variant("PyTorch", "BF16"), False, False),
+        (variant("PyTorch", "FP16"), False, False),
+        (variant("TensorRT", "BF16"), False, True),
+        (variant("TensorRT", "INT8"), True, True),
+        (variant("TensorRT", "FP8"), True, True),
+        (int8("PyTorch"), True, True),
+        (int8("PyTorch", mode="Dynamic"), False, False),
+        (int8("OpenVINO", method="NNCF"), True, True),
+    ],
+)
+def test_calibration_data_is_asked_for_where_it_matters(
+    chosen: Variant, needs: bool, uses: bool
+) -> None:
+    form = form_of(chosen)
+    assert form is not None
+    assert (form.needs_samples, form.uses_samples) == (needs, uses)
+
+
+@pytest.mark.parametrize("chosen", [int8("PyTorch"), variant("PyTorch", "BF16")])
+def test_torchscript_says_why_it_cannot_be_captured(chosen: Variant) -> None:
+    message = unfit(chosen, ModelFormat.TORCH_SCRIPT)
+    assert message is not None
+    assert message.startswith(f"PyTorch {chosen.precision} needs an ExportedProgram: TorchScript")
+    assert unfit(chosen, ModelFormat.EXPORTED_PROGRAM) is None
+    assert "the model is ONNX" in (unfit(chosen, ModelFormat.ONNX) or "")
+
+
+def test_torchscript_runs_eager_but_is_not_compiled() -> None:
+    assert unfit(variant("PyTorch", "FP32"), ModelFormat.TORCH_SCRIPT) is None
+    message = unfit(variant("PyTorch", "FP32", **COMPILED), ModelFormat.TORCH_SCRIPT)
+    assert message is not None
+    assert message.startswith("PyTorch compiling needs an ExportedProgram")
+
+
+def test_each_variant_gets_its_file_or_a_reason() -> None:
+    kinds = {
+        "eager": variant("PyTorch", "FP32"),
+        "half": variant("PyTorch", "BF16"),
+        "torch8": int8("PyTorch"),
+        "dynamic": int8("PyTorch", mode="Dynamic"),
+        "nncf": int8("OpenVINO", method="NNCF"),
+        "fp16": variant("ONNXRuntime", "FP16"),
+    }
+    variants = [v.model_copy(update={"name": name}) for name, v in kinds.items()]
+    made = [
+        Quantized(name="torch-bf16", file="torch-bf16.pt2"),
+        Quantized(name="torch-int8-dynamic-perchannel", error="no Linear"),
+        Quantized(name="fp16", file="fp16.onnx"),
+    ]
+    found = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
+    assert found.variant_artifacts == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
+    missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+    assert {s.name: (s.state, s.reason) for s in found.skipped} == {
+        "torch8": missing,
+        "nncf": missing,
+        "dynamic": (VariantState.FAILED, VariantReason.BUILD_FAILED),
+    }
+
+
+def assigned(kinds: list[TargetKind], *made: Quantized) -> Assigned:
+    chosen = {
+        "rt": variant("TensorRT", "FP16"),
+        "ov": variant("OpenVINO", "FP32"),
+        "torch8": int8("PyTorch", mode="Dynamic"),
+    }
+    variants = [v.model_copy(update={"name": name}) for name, v in chosen.items()]
+    return assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False, kinds=kinds)
+
+
+ON_CPU = Quantized(name="torch-int8-dynamic-perchannel", file="a.pt2")
+ON_GPU = Quantized(name="torch-linear-int8-perchannel", file="b.pt2")
+FP16 = Quantized(name="fp16", file="fp16.onnx")
+
+
+def test_a_variant_that_no_target_runs_has_no_file() -> None:
+    found = assigned([TargetKind.CPU], ON_CPU)
+    assert found.variant_artifacts == {"ov": "fp32", "torch8": ON_CPU.name}
+    ((name, reason),) = ((s.name, s.reason) for s in found.skipped)
+    assert (name, reason) == ("rt", VariantReason.NO_ACCELERATOR)
+    assert assigned([TargetKind.BUILD_ONLY], FP16).variant_artifacts == {"rt": "fp16"}
+
+
+def test_each_kind_of_target_has_the_form_that_is_for_it() -> None:
+    found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, ON_GPU, FP16)
+    assert found.variant_artifacts == {"rt": "fp16", "ov": "fp32", "torch8": ON_CPU.name}
+    assert found.gpu_artifacts == {"torch8": ON_GPU.name}
+    assert found.skipped == found.gpu_skipped == []
+    alone = assigned([TargetKind.GPU], ON_GPU, FP16)
+    assert alone.variant_artifacts == {"rt": "fp16", "torch8": ON_GPU.name}
+    assert alone.gpu_artifacts == {}
+
+
+def test_what_fails_for_gpus_alone_is_told_for_them_alone() -> None:
+    failed = Quantized(name=ON_GPU.name, error="no Linear")
+    found = assigned([TargetKind.CPU, TargetKind.GPU], ON_CPU, failed, FP16)
+    result = PrepareResult(
+        source=SourceInfo(sha256="0" * 64, format=ModelFormat.EXPORTED_PROGRAM, size_bytes=1),
+        artifacts=[],
+        **vars(found),
+    )
+    assert result.artifacts_on(TargetKind.CPU)["torch8"] == ON_CPU.name
+    assert result.artifacts_on(TargetKind.GPU) == {"rt": "fp16", "ov": "fp32"}
+    assert result.skipped_on(TargetKind.CPU) == []
+    assert [s.message for s in result.skipped_on(TargetKind.GPU)] == ["no Linear"]
+
+
+def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:
+    for model_format in ModelFormat:
+        for kind, aim in product(TargetKind, SearchAim):
+            for calibrated in (True, False):
+                facts = SearchFacts(
+                    model_format=model_format, calibrated=calibrated, aim=aim, kind=kind
+                )
+                assert [v.name for v in contenders(facts) if lack_of_kind(v, kind)] == []
+                assert [v.name for v in contenders(facts) if unfit(v, model_format)] == []

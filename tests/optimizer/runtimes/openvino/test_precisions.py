@@ -1,0 +1,79 @@
+"""What OpenVINO computes in, on this CPU and by the features of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mopt_api.enums import Precision, Runtime
+from mopt_optimizer.onnx_quantization import (
+    Calibration,
+    FloatType,
+    StaticOptions,
+    convert_float,
+    quantize_onnx_static,
+)
+from mopt_optimizer.quality import sqnr
+from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+from mopt_optimizer.runtimes.openvino import NativeSupport, native_support
+
+pytestmark = pytest.mark.optimizer
+
+Samples = list[dict[str, NDArray[np.float32]]]
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (["avx2"], NativeSupport(bf16=False, int8=False, fp16=False)),
+        (["avx2", "avx_vnni"], NativeSupport(bf16=False, int8=True, fp16=False)),
+        (["avx512_bf16"], NativeSupport(bf16=True, int8=False, fp16=False)),
+        (["amx_bf16", "amx_int8", "avx512_fp16"], NativeSupport(True, True, True)),
+        (["asimd", "asimddp"], NativeSupport(bf16=False, int8=True, fp16=False)),
+    ],
+)
+def test_native_support_follows_from_the_features(
+    features: list[str], expected: NativeSupport
+) -> None:
+    assert native_support(features) == expected
+
+
+def test_bf16_is_computed_where_native_and_refused_elsewhere(model: Path, samples: Samples) -> None:
+    if not native_support().bf16:
+        with pytest.raises(RuntimeFailure, match="not in BF16"):
+            open_runner(Runtime.OPENVINO, Precision.BF16, model, 1)
+        return
+    outputs: list[NDArray[np.float32]] = []
+    for precision in (Precision.FP32, Precision.BF16):
+        with open_runner(Runtime.OPENVINO, precision, model, 1) as runner:
+            outputs += runner.run(samples[0]).values()
+    # 8 bits of mantissa: neither FP32's 24 nor INT8.
+    assert 35 < sqnr(*outputs) < 80
+
+
+def test_one_qdq_file_gives_the_same_numbers_in_both_runtimes(
+    model: Path, samples: Samples, tmp_path: Path
+) -> None:
+    path = tmp_path / "int8.onnx"
+    quantize_onnx_static(model, path, samples, StaticOptions(calibration=Calibration.ENTROPY))
+    outputs: list[NDArray[np.float32]] = []
+    for runtime in (Runtime.ONNX_RUNTIME, Runtime.OPENVINO):
+        with open_runner(runtime, Precision.INT8, path, 1) as runner:
+            outputs += runner.run({"image": np.tile(samples[0]["image"], (2, 1, 2, 1))}).values()
+    assert sqnr(*outputs) > 40
+
+
+@pytest.mark.parametrize("kind", FloatType)
+def test_narrow_onnx_files_open_with_dynamic_sizes(
+    model: Path, samples: Samples, tmp_path: Path, kind: FloatType
+) -> None:
+    path = tmp_path / "narrow.onnx"
+    convert_float(model, path, kind, samples)
+    outputs: list[NDArray[np.float32]] = []
+    for file in (model, path):
+        with open_runner(Runtime.OPENVINO, Precision.FP32, file, 1) as runner:
+            outputs += runner.run({"image": np.tile(samples[0]["image"], (2, 1, 1, 2))}).values()
+    assert sqnr(*outputs) > (55 if kind is FloatType.FP16 else 35)

@@ -1,0 +1,256 @@
+"""A variant's process that crashes, hangs or is killed becomes a named failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mopt_api.figures import VariantReason
+
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
+from mopt_optimizer.errors import DiskError
+from mopt_optimizer.stages.measure.process import (
+    MAX_MESSAGE,
+    Opening,
+    Timeouts,
+    VariantFailure,
+    VariantProcess,
+    exit_failure,
+)
+
+ANSWER = """
+import json, os, sys, time
+def answer(value=None):
+    sys.stdin.readline()
+    print(json.dumps({"answer": value or {}}), flush=True)
+"""
+QUICK = Timeouts(open=10, call=10)
+
+
+def started(
+    tmp_path: Path,
+    program: str,
+    *,
+    timeouts: Timeouts = QUICK,
+    environ: dict[str, str] | None = None,
+    memory_share: Callable[[], float | None] = lambda: None,
+) -> VariantProcess:
+    opening = Opening("v", Runtime.ONNX_RUNTIME, Precision.FP32, tmp_path / "m.onnx", threads=3)
+    return VariantProcess(
+        opening,
+        workdir=tmp_path,
+        environ=dict(os.environ) if environ is None else environ,
+        timeouts=timeouts,
+        memory_share=memory_share,
+        argv=(sys.executable, "-c", ANSWER + program),
+    )
+
+
+def failure_of(tmp_path: Path, program: str, timeouts: Timeouts = QUICK) -> VariantFailure:
+    with pytest.raises(VariantFailure) as caught:
+        started(tmp_path, program, timeouts=timeouts)
+    return caught.value
+
+
+def test_a_segmentation_fault_is_a_crash(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "import ctypes; ctypes.string_at(0)")
+    assert failure.reason is VariantReason.CRASHED
+    assert "SIGSEGV" in str(failure)
+
+
+def test_an_abort_reports_the_last_words(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "print('bad alloc', file=sys.stderr, flush=True); os.abort()")
+    assert failure.reason is VariantReason.CRASHED
+    assert str(failure) == "ended by SIGABRT: bad alloc"
+
+
+def test_a_kill_from_outside_is_taken_for_the_kernels(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "os.kill(os.getpid(), 9)")
+    assert failure.reason is VariantReason.OUT_OF_MEMORY
+
+
+def test_an_exception_is_a_crash_with_its_message(tmp_path: Path) -> None:
+    failure = failure_of(tmp_path, "raise KeyError('weights')")
+    assert failure.reason is VariantReason.CRASHED
+    assert str(failure) == "exited with status 1: KeyError: 'weights'"
+
+
+def test_a_hang_is_ended_in_time(tmp_path: Path) -> None:
+    started_at = time.monotonic()
+    failure = failure_of(tmp_path, "time.sleep(60)", Timeouts(open=0.3, call=1))
+    assert failure.reason is VariantReason.TIMED_OUT
+    assert "0.3 s" in str(failure)
+    assert time.monotonic() - started_at < 5
+
+
+def test_a_variant_that_fills_the_container_is_ended_first(tmp_path: Path) -> None:
+    shares = iter([0.5, 0.7, 0.93])
+    with pytest.raises(VariantFailure, match="93%") as caught:
+        started(tmp_path, "time.sleep(60)", memory_share=lambda: next(shares))
+    assert caught.value.reason is VariantReason.OUT_OF_MEMORY
+
+
+def test_a_watched_variant_below_the_limit_answers(tmp_path: Path) -> None:
+    program = "answer(); time.sleep(0.2); answer({'peak_bytes': 5}); time.sleep(60)"
+    with started(tmp_path, program, memory_share=lambda: 0.9) as process:
+        assert process.peak_memory_bytes() == 5
+
+
+@pytest.mark.parametrize("reason", [VariantReason.BUILD_FAILED, VariantReason.OUT_OF_MEMORY])
+def test_a_refusal_keeps_its_reason(tmp_path: Path, reason: VariantReason) -> None:
+    reply = json.dumps({"failure": reason.value, "message": "no such operator: Foo"})
+    failure = failure_of(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
+    assert (failure.reason, str(failure)) == (reason, "no such operator: Foo")
+
+
+def test_a_full_disk_is_no_fault_of_the_variant(tmp_path: Path) -> None:
+    reply = json.dumps({"failure": "OutOfDisk", "message": "no space for x.npy"})
+    with pytest.raises(DiskError, match=r"x\.npy"):
+        started(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
+
+
+def test_a_crash_in_a_later_call_is_reported_there(tmp_path: Path) -> None:
+    with started(tmp_path, "answer(); sys.stdin.readline(); os.abort()") as process:
+        with pytest.raises(VariantFailure, match="SIGABRT"):
+            process.bind("p", {})
+        with pytest.raises(VariantFailure, match="SIGABRT"):
+            process.bind("p", {})
+
+
+def test_answers_come_back(tmp_path: Path) -> None:
+    program = "answer(); answer({'times_ns': [3, 4]}); answer({'peak_bytes': 5})"
+    with started(tmp_path, program) as process:
+        assert process.take_turn("p", seconds=0.1, calls=2) == [3, 4]
+        assert process.peak_memory_bytes() == 5
+
+
+def test_a_long_answer_arrives_whole(tmp_path: Path) -> None:
+    program = "answer(); answer({'times_ns': list(range(100_000))}); time.sleep(60)"
+    with started(tmp_path, program) as process:
+        assert process.take_turn("p", seconds=0.1, calls=2) == list(range(100_000))
+
+
+def test_the_process_gets_no_credentials_and_the_given_threads(tmp_path: Path) -> None:
+    environ = dict(os.environ) | {
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "MOPT_OUTPUT_AWS_SECRET_ACCESS_KEY": "s",
+        "MOPT_MODEL_CA_CRT": "s",
+        "MOPT_PLAN": "{}",
+        "KEPT": "1",
+    }
+    program = (
+        "answer();"
+        "answer({'outputs': [f'{k}={v}' if 'OMP_' in k else k for k, v in os.environ.items()]});"
+        "time.sleep(60)"
+    )
+    with started(tmp_path, program, environ=environ) as process:
+        names = {str(path) for path in process.evaluate({}, tmp_path / "out")}
+    assert {"KEPT", "OMP_NUM_THREADS=3", "OMP_WAIT_POLICY=PASSIVE"} <= names
+    assert not names & (environ.keys() - os.environ.keys() - {"KEPT"})
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these variables")
+def test_freed_memory_stays_with_the_process(tmp_path: Path) -> None:
+    program = (
+        "import resource\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def call():\n"
+        "    before = faults()\n"
+        "    [b'x' * 2**23 for _ in range(2)]\n"
+        "    return faults() - before\n"
+        "call()\n"
+        "answer()\n"
+        "answer({'outputs': [str(call())]})\n"
+        "time.sleep(60)"
+    )
+    with started(tmp_path, program) as process:
+        (faults,) = process.evaluate({}, tmp_path / "out")
+    # In pages of 4 KiB it would be 4096, in huge ones 8.
+    assert int(str(faults)) < 4
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    program = (
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL)\n"
+        "answer(); answer({'times_ns': [os.getpid(), child.pid]}); time.sleep(60)"
+    )
+    with started(tmp_path, program) as process:
+        pids = process.take_turn("p", seconds=0.1, calls=1)
+    deadline = time.monotonic() + 5
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_messages_are_bounded() -> None:
+    failure = exit_failure(1, "x" * 10_000)
+    assert len(str(failure)) == MAX_MESSAGE
+
+
+def test_an_end_without_words_still_says_how() -> None:
+    assert str(exit_failure(-signal.SIGILL, "\n\n")) == "ended by SIGILL"
+
+
+def test_what_is_opened_on_a_gpu_is_told_so_and_tells_its_engine(tmp_path: Path) -> None:
+    program = """
+request = json.loads(sys.stdin.readline())
+told = {name: request[name] for name in ("gpu", "provider", "shapes")}
+print(json.dumps({"answer": {"engine": json.dumps(told, sort_keys=True)}}), flush=True)
+sys.stdin.readline()
+"""
+    opening = Opening(
+        "v",
+        Runtime.ONNX_RUNTIME,
+        Precision.FP16,
+        tmp_path / "m.onnx",
+        threads=1,
+        gpu=True,
+        provider=ExecutionProvider.TENSORRT,
+        shapes={"x": ((1, 2), (1, 2), (4, 2))},
+    )
+    assert opening.builds
+    argv = (sys.executable, "-c", ANSWER + program)
+    with VariantProcess(
+        opening, workdir=tmp_path, environ=dict(os.environ), timeouts=QUICK, argv=argv
+    ) as process:
+        assert json.loads(str(process.engine)) == {
+            "gpu": True,
+            "provider": "TensorRT",
+            "shapes": {"x": [[1, 2], [1, 2], [4, 2]]},
+        }
+
+
+def test_only_tensorrt_builds_and_gets_the_time_for_it(tmp_path: Path) -> None:
+    def opening(runtime: Runtime, provider: ExecutionProvider | None = None) -> Opening:
+        return Opening("v", runtime, Precision.FP32, tmp_path / "m", 1, provider=provider)
+
+    assert opening(Runtime.TENSORRT).builds
+    assert not opening(Runtime.ONNX_RUNTIME, ExecutionProvider.CUDA).builds
+    assert not opening(Runtime.PYTORCH).builds
+    hangs = Timeouts(open=0.2, build=30, call=0.2)
+    slow = "time.sleep(1); answer(); sys.stdin.readline()"
+    argv = (sys.executable, "-c", ANSWER + slow)
+    with VariantProcess(
+        opening(Runtime.TENSORRT),
+        workdir=tmp_path,
+        environ=dict(os.environ),
+        timeouts=hangs,
+        argv=argv,
+    ):
+        pass
+    assert failure_of(tmp_path, slow, hangs).reason is VariantReason.TIMED_OUT
