@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from mopt_api.figures import SourceInfo
 from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
+from mopt_api.figures import SourceInfo
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
 
 from .times import parse_time

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import TypedDict
 
-from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
-
 from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
 from mopt_api.jobs.termination import (
     MeasureSummary,

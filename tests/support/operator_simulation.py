@@ -12,10 +12,10 @@ import hashlib
 from datetime import timedelta
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import Hardware, Latency, QualityResult, SourceInfo, VariantState
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import Hardware, Latency, QualityResult, SourceInfo, VariantState
 from mopt_api.jobs.measure_result import MeasureResult, PointResult, VariantResult
 from mopt_api.jobs.plan import PLAN_ADAPTER, MeasurePlan, PreparePlan, ReportPlan, objective_point
 from mopt_api.jobs.selection import select

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mopt_api.figures import SourceInfo
-
 from mopt_api.spec import Target
 from mopt_operator.config.settings import Settings
 from mopt_operator.objects import Resource

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mopt_api.figures import QualityReference, VariantReason, VariantState
-
 from mopt_api.enums import Precision, Runtime
+from mopt_api.figures import QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import PointResult, VariantResult
 from mopt_api.jobs.plan import objective_point
 from mopt_api.jobs.selection import select, unjudged

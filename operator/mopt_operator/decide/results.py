@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mopt_api.figures import SourceInfo
-
 from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mopt_api.figures import SourceInfo
-
 from mopt_api.jobs.plan import Stage
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target

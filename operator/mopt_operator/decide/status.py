@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
-from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
-
 from mopt_api.enums import Aggregate, QualityMetric, Runtime
+from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
 from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.jobs.selection import gate_failure
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mopt_api.figures import VariantState
-
 from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mopt_api.figures import SourceInfo
-
 from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     Credentials,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from mopt_api.figures import Hardware, Latency, QualityResult
 
 from mopt_api.enums import QualityMetric
+from mopt_api.figures import Hardware, Latency, QualityResult
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary, decode, encode
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus

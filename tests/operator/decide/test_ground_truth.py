@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from job_messages import Messages
-from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from operator_world import MakeWorld, World
 from present import present
 
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.jobs.plan import Stage
 from mopt_api.jobs.termination import MeasureSummary, decode, encode
 from mopt_operator.decide.decide import Plan

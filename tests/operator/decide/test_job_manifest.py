@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from mopt_api.figures import SourceInfo
 
 from mopt_api.enums import ModelFormat
+from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import PLAN_ADAPTER, Credentials, MeasurePlan
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.spec import ModelOptimizationSpec, Output, Target

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from mopt_api.figures import QualityResult
 
 from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.figures import QualityResult
 from mopt_api.spec import QualityGate
 from mopt_api.status import Report, Summary
 from mopt_operator.config.logs import JsonFormatter, TextFormatter, about

@@ -10,20 +10,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, ExportError, ModelError
-from mopt_optimizer.export.program import (
-    OPSET,
-    export_onnx,
-    onnx_cases,
-    opset,
-    parameters,
-    program_cases,
-    upgraded,
-    verify_export,
+from mopt_optimizer.errors import (
+    BaselineError,
+    DimensionError,
+    ExportError,
+    ModelError,
+    RuntimeFailure,
 )
-from mopt_optimizer.onnx_files.verify import Case, RuntimeFailure, difference, verify
-from mopt_optimizer.opening.inputs import check_inputs, onnx_inputs, program_inputs
+from mopt_optimizer.formats.exported_program import export_onnx, program_cases
+from mopt_optimizer.formats.onnx import onnx_cases
+from mopt_optimizer.onnx_files.opsets import OPSET, opset, parameters, upgraded
+from mopt_optimizer.onnx_files.verify import Case, difference, verify, verify_export
+from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_exported_program, load_onnx
+from mopt_optimizer.opening.model_inputs import onnx_inputs, program_inputs
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
