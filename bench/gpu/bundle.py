@@ -14,7 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from mopt_optimizer.export.program import export_onnx
+from mopt_optimizer.formats.exported_program import export_onnx
 from mopt_optimizer.machine.versions import installed_version
 from mopt_optimizer.opening.loading import load_exported_program
 

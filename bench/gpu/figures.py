@@ -14,7 +14,7 @@ import torch
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
 from mopt_optimizer import OptimizerError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import first_line
 from mopt_optimizer.quality import Comparison, ComparisonError, data_ranges
 
 from .building import Call, Workshop

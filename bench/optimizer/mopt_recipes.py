@@ -17,7 +17,7 @@ from mopt_optimizer import (
     quantize_onnx_static,
     quantize_openvino_nncf,
 )
-from mopt_optimizer.export.program import onnx_cases
+from mopt_optimizer.formats.onnx import onnx_cases
 from mopt_optimizer.onnx_quantization import Calibration, DynamicOptions, FloatType
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.passes import PASSES, optimize

@@ -27,8 +27,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.data.npy import save_array
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.machine.system import Counters, System
-from mopt_optimizer.stages.measure.process import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.stages.measure.process import VariantProcess
 from mopt_optimizer.timing.disturbance import Shares, shares
 from mopt_optimizer.timing.interleave import interleave, schedule
 
@@ -173,7 +175,13 @@ def measure(case: Case, seconds: float, patience: float, workdir: Path) -> Seen:
         forms = [
             stack.enter_context(
                 VariantProcess(
-                    Opening(runtime.value, runtime, Precision.FP32, model, case.threads),
+                    runtime.value,
+                    Opening(
+                        runtime=runtime,
+                        precision=Precision.FP32,
+                        path=model,
+                        threads=case.threads,
+                    ),
                     workdir=workdir,
                     environ=os.environ,
                 )

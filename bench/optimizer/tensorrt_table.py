@@ -21,18 +21,18 @@ import numpy as np
 import onnx
 from subjects import SUBJECTS, Sample, SubjectMissing, make_subject, read_samples
 
-from mopt_optimizer.errors import OptimizerError
+from mopt_optimizer.errors import OptimizerError, RuntimeFailure
 from mopt_optimizer.onnx_files.layers import WEIGHTED
-from mopt_optimizer.onnx_files.verify import OnnxSession, RuntimeFailure
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import Calibration
 from mopt_optimizer.quality import psnr
+from mopt_optimizer.runtimes.base import ShapeRange
 from mopt_optimizer.runtimes.tensorrt import (
     EngineReport,
     TensorRTConfig,
     TensorRTOptimizer,
     nodes_in,
 )
-from mopt_optimizer.runtimes.tensorrt.profiles import ShapeRange
 
 TARGETS = ("8.6", "8.9", "12.0")
 WITH_FP8 = ("8.9", "12.0")

@@ -10,7 +10,7 @@ import yaml
 
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.enums import DType
-from mopt_optimizer.formats.describing import DescribedAxis, DescribedValue, ModelDescription
+from mopt_optimizer.formats.base import DescribedAxis, DescribedValue, ModelDescription
 
 from ._errors import CliError
 

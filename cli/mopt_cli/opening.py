@@ -6,10 +6,9 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-from mopt_api.log_lines import LogLine, parse_line
+from mopt_api.log_lines import LogLine
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_optimizer.errors import OptimizerError
 from mopt_optimizer.sandbox import ChildDied, hide_environment, report_of, run_child
@@ -41,16 +40,17 @@ def answer_of(
     Args:
         module: DESCRIBE or COMPARE.
         stage: What its events are called.
-        on_event: Called in another thread.
+        on_event: Gets its progress.
         workdir: Where temporary files go.
 
     Raises:
         CliError: It failed; the message says why and what to do.
     """
     hide_environment()
-    reading, writing = os.pipe()
-    reader = Thread(target=_follow, args=(reading, stage, on_event), daemon=True)
-    reader.start()
+
+    def log(step: str, message: str, **fields: object) -> None:
+        on_event(stage, LogLine.model_validate({"step": step, "message": message, **fields}))
+
     try:
         with (
             interruptible(),
@@ -63,21 +63,11 @@ def answer_of(
                 Path(folder),
                 # The child may be ended at any time: its temporary files go with the folder.
                 environ={**environ, "TMPDIR": folder},
-                stdout=writing,
                 stderr=None if verbose else nowhere,
+                log=log,
             )
     except OptimizerError as error:
         raise work_failed(report_of(error)) from error
     except ChildDied as error:
         message = f"the process that opened the model {error.how()}"
         raise work_failed(ErrorReport(reason=Reason.INVALID_MODEL, message=message)) from error
-    finally:
-        os.close(writing)
-        reader.join()
-
-
-def _follow(descriptor: int, stage: str, on_event: OnEvent) -> None:
-    with os.fdopen(descriptor, "rb") as lines:
-        for line in lines:
-            if (event := parse_line(line)) is not None:
-                on_event(stage, event)

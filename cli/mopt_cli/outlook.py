@@ -6,11 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.auto.search import Candidate, SearchFacts, search
 from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import Precision, QuantizationMode, Runtime, TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import search_facts
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.variants import Quantization, Variant

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mopt_api.figures import QualityReference, VariantState
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mopt_api.figures import QualityReference, VariantState
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .extensible import ExtensibleEnum
 
-class ModelFormat(StrEnum):
+
+class ModelFormat(ExtensibleEnum):
     """How the model file is to be read."""
 
     ONNX = "ONNX"
@@ -43,7 +45,7 @@ class ImageColor(StrEnum):
         return 1 if self is ImageColor.GRAY else 3
 
 
-class Runtime(StrEnum):
+class Runtime(ExtensibleEnum):
     """What executes a variant."""
 
     PYTORCH = "PyTorch"
@@ -62,7 +64,7 @@ class Precision(StrEnum):
     FP8 = "FP8"
 
 
-class TargetKind(StrEnum):
+class TargetKind(ExtensibleEnum):
     """What the Jobs of a target have: CPUs alone; an NVIDIA GPU; or, BuildOnly, none, and engines
     are built for GPUs that are elsewhere."""
 
@@ -117,7 +119,7 @@ class Fallback(StrEnum):
     OFF = "Off"
 
 
-class QualityMetric(StrEnum):
+class QualityMetric(ExtensibleEnum):
     """How a variant's output is compared with the FP32 output, or with ground truth."""
 
     PSNR = "PSNR"

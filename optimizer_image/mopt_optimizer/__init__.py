@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         ModelInfo,
         ONNXExportConfig,
         ONNXExporter,
-        benchmark_onnx,
         export_onnx,
         model_info,
     )
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     )
     from .passes import available_passes
     from .quality import Metric, cosine, evaluate, max_abs_error, psnr, sqnr, ssim, top1_agreement
+    from .runtimes.onnx_runtime.benchmark import benchmark_onnx
     from .runtimes.openvino import quantize_openvino_nncf
     from .runtimes.tensorrt import TensorRTConfig, TensorRTOptimizer, optimize_tensorrt
     from .torch_quantization import (
@@ -93,18 +93,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_errors": ("OptimizerError",),
-    "array_samples": ("local_arrays",),
-    "comparing": ("compare_strategies",),
-    "exporter": (
+    "errors": ("OptimizerError",),
+    "data.arrays": ("local_arrays",),
+    "compare.strategies": ("compare_strategies",),
+    "export": (
         "ModelInfo",
         "ONNXExportConfig",
         "ONNXExporter",
-        "benchmark_onnx",
         "export_onnx",
         "model_info",
     ),
-    "images": ("local_images",),
+    "data.images": ("local_images",),
     "manager": ("LoadedModel", "ModelManager", "load_optimized_model"),
     "onnx_quantization": (
         "StaticOptions",
@@ -113,9 +112,10 @@ _HOMES = {
         "quantize_onnx_dynamic",
         "quantize_onnx_static",
     ),
-    "openvino_models": ("quantize_openvino_nncf",),
+    "runtimes.onnx_runtime.benchmark": ("benchmark_onnx",),
+    "runtimes.openvino": ("quantize_openvino_nncf",),
     "passes": ("available_passes",),
-    "preprocessing": ("Preprocessing",),
+    "data.preprocessing": ("Preprocessing",),
     "quality": (
         "Metric",
         "cosine",
@@ -126,7 +126,7 @@ _HOMES = {
         "ssim",
         "top1_agreement",
     ),
-    "quantizer": (
+    "torch_quantization": (
         "ModelQuantizer",
         "QuantizationConfig",
         "QuantizationType",
@@ -134,8 +134,8 @@ _HOMES = {
         "available_backends",
         "quantize_model",
     ),
-    "strategy_table": ("StrategyTable",),
-    "tensorrt_engines": ("TensorRTConfig", "TensorRTOptimizer", "optimize_tensorrt"),
+    "compare.table": ("StrategyTable",),
+    "runtimes.tensorrt": ("TensorRTConfig", "TensorRTOptimizer", "optimize_tensorrt"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -24,6 +24,9 @@ OptimizerError
 ├── GpuNotFound          AcceleratorNotFound no NVIDIA GPU, or no driver
 │   └── WrongGpu         AcceleratorNotFound an engine for other GPUs
 ├── EngineRunError       InternalError       TensorRT failed while it ran an engine
+├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
+│   └── OutOfMemory          OutOfMemory         it gets no memory
+├── MemoryExceeded       OutOfMemory         the kernel killed the process
 ├── BaselineError        BaselineFailed      the model as it came does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
@@ -47,7 +50,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mopt_api.figures import VariantReason
 from mopt_api.reasons import REASONS, Reason
+
+MAX_VARIANT_MESSAGE = 1024
+"""Characters of the message of a variant's failure, as result.json takes it."""
 
 
 class OptimizerError(Exception):
@@ -252,3 +259,44 @@ class DiskError(OptimizerError):
     """The scratch volume is full."""
 
     reason = Reason.OUT_OF_DISK
+
+
+class RuntimeFailure(OptimizerError):
+    """A runtime refuses a model or its inputs, or fails in computing; quotes the runtime."""
+
+
+class OutOfMemory(RuntimeFailure):
+    """A runtime that gets no memory of the device or the host."""
+
+    reason = Reason.OUT_OF_MEMORY
+
+
+class MemoryExceeded(OptimizerError):
+    """A process was killed, which only the kernel does when memory runs out."""
+
+    reason = Reason.OUT_OF_MEMORY
+
+
+class VariantFailure(Exception):
+    """A variant ended without a result; the others go on.
+
+    Attributes:
+        reason: What the result says.
+    """
+
+    def __init__(self, reason: VariantReason, message: str) -> None:
+        super().__init__(message[:MAX_VARIANT_MESSAGE])
+        self.reason = reason
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that says something; else its class."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def root_message(error: BaseException) -> str:
+    """Return the first line of the error that an error was raised from, at the root."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)

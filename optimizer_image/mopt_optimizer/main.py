@@ -19,6 +19,7 @@ from types import FrameType
 from pydantic import ValidationError
 
 from mopt_api.enums import TargetKind
+from mopt_api.extensible import load_extensions
 from mopt_api.jobs.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
 from mopt_api.jobs.termination import (
     Summary,
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     environ = dict(os.environ)
     log = json_log()
     try:
+        load_extensions(environ)
         plan = read_plan(environ, arguments.stage)
         with tempfile.TemporaryDirectory(dir=arguments.workdir, prefix="mopt-") as folder:
             summary = _run(plan, environ, Path(folder), log)

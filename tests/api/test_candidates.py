@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mopt_api.figures import VariantReason
 
 from mopt_api.auto.search import Candidate, SearchAim, SearchFacts, contenders, search
 from mopt_api.enums import ModelFormat, ObjectiveMetric, TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import PLAN_ADAPTER, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 

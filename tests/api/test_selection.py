@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import Latency, QualityReference, QualityResult, VariantReason, VariantState
 from present import present
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric, Runtime
+from mopt_api.figures import Latency, QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, PointResult, VariantResult
 from mopt_api.jobs.selection import Selection, gate_failure, select, unjudged
 from mopt_api.spec import Benchmark, Objective, QualityGate

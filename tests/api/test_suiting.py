@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mopt_api.figures import VariantReason
 
 from mopt_api.auto.unsupported import capability, lack_of_gpu, lack_of_kind
 from mopt_api.enums import TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 

@@ -10,7 +10,9 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mopt_api.artifacts import ExternalData
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import (
     Gpu,
     Hardware,
@@ -21,8 +23,6 @@ from mopt_api.figures import (
     VariantReason,
     VariantState,
 )
-
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
 from mopt_api.jobs.termination import (
     MAX_BYTES,

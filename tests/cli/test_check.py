@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from cli_process import Mopt
-from mopt_api.figures import VariantReason
 
 from mopt_api.enums import Runtime
+from mopt_api.figures import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli.outlook import Outlook, prospects
 
@@ -136,7 +136,7 @@ def test_reasons_are_those_of_the_stages() -> None:
     from mopt_optimizer.forms.form import form_of
     from mopt_optimizer.stages.measure.field import cannot_run
     from mopt_optimizer.stages.prepare.assignment import assign
-    from mopt_optimizer.stages.prepare.worker import Quantized
+    from mopt_optimizer.stages.prepare.messages import Quantized
 
     spec = ModelOptimizationSpec.model_validate(BASE)
     variants = prepare_plan(spec, "").variants

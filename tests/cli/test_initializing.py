@@ -10,7 +10,7 @@ import yaml
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
 from mopt_cli.initializing import PLACEHOLDER, range_of, resource_name, resource_text
-from mopt_optimizer.formats.describing import DescribedAxis, ModelDescription
+from mopt_optimizer.formats.base import DescribedAxis, ModelDescription
 
 
 def described(inputs: list[Any], outputs: list[Any] | None = None) -> ModelDescription:

@@ -34,7 +34,7 @@ SHAPES = {"image": ((1, 3, 32, 32), (1, 3, 64, 64), (4, 3, 96, 128))}
 PYCUDA = """
 import sys
 import numpy as np
-from mopt_optimizer.tensorrt_engines import EngineRunner, PycudaMemory
+from mopt_optimizer.runtimes.tensorrt import EngineRunner, PycudaMemory
 
 engine, inputs, outputs = sys.argv[1:]
 runner = EngineRunner.open(engine, memory=PycudaMemory())

@@ -14,10 +14,10 @@ from typing import Any
 
 import build
 import pytest
-from mopt_api.artifacts import ArtifactFormat
-from mopt_api.figures import VariantReason, VariantState
 
+from mopt_api.artifacts import ArtifactFormat
 from mopt_api.enums import Precision, Runtime, TargetKind
+from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
@@ -29,8 +29,8 @@ from mopt_optimizer.runtimes.tensorrt import EngineRunner, find_backend
 from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.prepare.stage import prepare
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 pytestmark = [
     pytest.mark.gpu,

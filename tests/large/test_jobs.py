@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mopt_api.figures import VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
 from present import present
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import (
@@ -26,13 +25,14 @@ from mopt_api.jobs.plan import (
     PlannedModel,
     PreparePlan,
 )
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import decode
 from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.registry import open_store
 
 from .conftest import Record
 from .make_program import WIDTH

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from mopt_optimizer.export import ONNXExporter, model_info, quantize_weights
+from mopt_optimizer.export import ONNXExporter, model_info
 from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.onnx_quantization import quantize_weights
 
 from .conftest import Record
 from .make_program import LAYERS, WIDTH

@@ -12,15 +12,17 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from model_files import ModelFiles, write_model_files
 
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.machine.facts import Machine, this_machine
 
 if TYPE_CHECKING:
     import torch
@@ -211,3 +213,14 @@ def upscaler_pt2(
         )
         torch.export.save(program, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+    return write_model_files(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """This machine without a GPU and with one thread."""
+    return replace(this_machine(), gpus=0, threads=1)

@@ -210,7 +210,7 @@ def test_sigterm_ends_it_and_its_child_soon(
 
 HIDING = """
 import ctypes, os
-from mopt_optimizer._child import hide_environment
+from mopt_optimizer.sandbox import hide_environment
 
 def readable():
     parent = os.getpid()

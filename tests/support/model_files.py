@@ -1,4 +1,4 @@
-"""Small real models for the runtimes, and processes that misbehave on purpose."""
+"""One small real network in every form that is measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 SCALE = 2
 CALIBRATION_SEED = 7
@@ -54,13 +53,11 @@ def _calibrated(onnx_path: Path, int8_path: Path) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def model_files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
+def write_model_files(folder: Path) -> ModelFiles:
     """Conv, PReLU, Conv, PixelShuffle with seeded weights, exported by torch."""
     import torch
     from torch import nn
 
-    folder = tmp_path_factory.mktemp("models")
     files = ModelFiles(
         program=folder / "model.pt2",
         script=folder / "model.ts",

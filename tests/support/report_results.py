@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import skimage.data
+
 from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import Hardware, QualityResult, SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.crops import Crops
+from mopt_api.jobs.measure_result import Disturbance, MeasureResult, PointResult, VariantResult
+from mopt_api.jobs.plan import ReportPlan
 from mopt_api.jobs.prepare_result import (
     FallbackReport,
     LayerReport,
@@ -16,10 +20,6 @@ from mopt_api.jobs.prepare_result import (
     QuantizationReport,
     Verification,
 )
-
-from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
-from mopt_api.jobs.measure_result import Disturbance, MeasureResult, PointResult, VariantResult
-from mopt_api.jobs.plan import ReportPlan
 from mopt_api.jobs.selection import select
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
 from mopt_optimizer.stages.measure.gallery import Gallery

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mopt_optimizer.export.program import export_onnx
+from mopt_optimizer.formats.exported_program import export_onnx
 from mopt_optimizer.opening.loading import load_exported_program
 
 Samples = list[dict[str, NDArray[np.float32]]]

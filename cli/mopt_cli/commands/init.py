@@ -39,8 +39,8 @@ def init(
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
     from mopt_cli.initializing import PLACEHOLDER, resource_name, resource_text
-    from mopt_optimizer.store.base import replacing
     from mopt_optimizer.store.blobs import file_digest
+    from mopt_optimizer.store.writing import replacing
 
     shapes = shapes_of(shape)
     description = describe(model, model_format, verbose=verbose)

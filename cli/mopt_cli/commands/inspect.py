@@ -22,7 +22,7 @@ from mopt_cli.output import Format, FormatOption, emit, plain
 from mopt_cli.table import render_target, target_status, verdict
 
 if TYPE_CHECKING:
-    from mopt_optimizer.formats.describing import DescribedAxis, DescribedValue, ModelDescription
+    from mopt_optimizer.formats.base import DescribedAxis, DescribedValue, ModelDescription
 
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
 
@@ -74,7 +74,7 @@ def describe(
     """
     require_optimizer("inspect")
     from mopt_cli.opening import DESCRIBE, answer_of
-    from mopt_optimizer.formats.describing import DescribeRequest, ModelDescription
+    from mopt_optimizer.formats.base import DescribeRequest, ModelDescription
 
     request = DescribeRequest(
         path=str(file.absolute()), format=model_format, dimensions=dimensions or {}

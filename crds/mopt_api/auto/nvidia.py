@@ -1,4 +1,4 @@
-"""What Auto knows of for targets with an NVIDIA GPU, and for those that only build for one. Pure.
+"""What Auto knows of for targets with an NVIDIA GPU. Pure.
 
 None of the reasons rests on a measurement of ours: no GPU was at hand. They say what the libraries
 have kernels for; what is fastest, the measurement on the target finds.
@@ -61,11 +61,11 @@ def _onnxruntime(
     return Entry(variant, why, needs=(on_gpu(variant),))
 
 
-_FP16 = _tensorrt(Precision.FP16, "half the bits, on tensor cores")
-_INT8 = _tensorrt(
+TENSORRT_FP16 = _tensorrt(Precision.FP16, "half the bits, on tensor cores")
+TENSORRT_INT8 = _tensorrt(
     Precision.INT8, "a quarter of the bits, FP16 beside it; the calibrator that is most exact"
 )
-_FP8 = _tensorrt(
+TENSORRT_FP8 = _tensorrt(
     Precision.FP8, "a quarter of the bits with FP8's range, FP16 beside it, on GPUs since Ada"
 )
 
@@ -83,10 +83,10 @@ _OWN = (
         ExecutionProvider.TENSORRT,
     ),
     _tensorrt(Precision.FP32, "FP32 with TF32 inside, each kernel chosen by measuring"),
-    _FP16,
+    TENSORRT_FP16,
     _tensorrt(Precision.BF16, "half the bits, FP32's range: nothing overflows"),
-    _INT8,
-    _FP8,
+    TENSORRT_INT8,
+    TENSORRT_FP8,
     _pytorch("pytorch-fp16-compiled", Precision.FP16, "half the bits, kernels by Inductor"),
     _pytorch(
         "pytorch-bf16-compiled",
@@ -118,4 +118,3 @@ def _of_cpus(entry: Entry) -> Entry:
 
 _NAMES = {entry.variant.name for entry in _OWN}
 GPU_POOL = (*_OWN, *(_of_cpus(e) for e in CPU_POOL if e.variant.name not in _NAMES))
-BUILD_POOL = (_FP16, _INT8, _FP8)

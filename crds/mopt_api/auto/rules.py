@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.enums import ModelFormat
+from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 from .facts import SearchAim, SearchFacts

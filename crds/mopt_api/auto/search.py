@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.enums import TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 from .build import BUILD_POOL

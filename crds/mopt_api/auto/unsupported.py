@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.enums import ExecutionProvider, Precision, Runtime, TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 Capability = tuple[int, int]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
-
 from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.spec import Benchmark, Objective, QualityGate
 
 from .measure_result import BASELINE, QUALITY_OF_ENGINE, VariantResult

@@ -12,11 +12,11 @@ import json
 import zlib
 from typing import Any, Literal
 
-from mopt_api.artifacts import ExternalData
-from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
 from pydantic import Field, TypeAdapter, ValidationError
 
+from mopt_api.artifacts import ExternalData
 from mopt_api.base import Digest, ObservedModel
+from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
 from mopt_api.reasons import MAX_MESSAGE, ErrorReport
 
 from .measure_result import MeasureResult, VariantResult

@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from mopt_api.figures import Latency
-
 from mopt_optimizer.quality import Metric, Summary
 
 NOT_MEASURED = "not measured"

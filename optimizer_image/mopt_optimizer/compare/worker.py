@@ -16,14 +16,9 @@ from mopt_optimizer.data.arrays import SUFFIXES as ARRAYS
 from mopt_optimizer.data.arrays import local_arrays
 from mopt_optimizer.data.images import SUFFIXES as IMAGES
 from mopt_optimizer.data.images import local_files, local_images
-from mopt_optimizer.errors import DataError, DimensionError, SpecError
-from mopt_optimizer.formats.describing import format_of
-from mopt_optimizer.opening.inputs import Axis, ModelInput, program_inputs
-from mopt_optimizer.opening.loading import (
-    load_exported_program,
-    load_torchscript,
-    script_parameters,
-)
+from mopt_optimizer.errors import DataError, DimensionError
+from mopt_optimizer.formats.registry import format_of, source_format
+from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.progress import Log
 from mopt_optimizer.sandbox import serve
 
@@ -98,19 +93,9 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
 
 def _opened(request: CompareRequest, workdir: Path) -> tuple[torch.nn.Module, list[ModelInput]]:
     path = Path(request.path)
+    ranks = {name: len(shape) for name, shape in request.inputs.items()}
     kind = request.format or format_of(path)
-    if kind is ModelFormat.ONNX:
-        raise SpecError("the table compares forms of a PyTorch model: give a .pt2 or TorchScript")
-    if kind is ModelFormat.EXPORTED_PROGRAM:
-        program = load_exported_program(path, workdir)
-        return program.module(), program_inputs(program)
-    script = load_torchscript(path, workdir)
-    inputs = [
-        ModelInput(name, "float32", (Axis(),) * len(request.inputs.get(name, (1,) * 4)))
-        for name, needed in script_parameters(script).items()
-        if needed
-    ]
-    return script, inputs
+    return source_format(kind).torch_module(path, ranks, workdir)
 
 
 def _dynamic_axes(inputs: list[ModelInput]) -> dict[str, dict[int, str]] | None:

@@ -24,7 +24,8 @@ from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
-from .images import Samples, fetch_folder, local_files
+from .images import fetch_folder, local_files
+from .samples import Samples
 
 SUFFIXES = (".npz", ".npy")
 # Decompressed; several times what a batch of large images takes.

@@ -12,7 +12,8 @@ from mopt_optimizer.errors import DataError, SpecError
 from . import arrays as array_samples
 from . import images
 from .arrays import ArrayFiles, declared_inputs, fetch_arrays
-from .images import DecodedImages, Inputs, Samples, list_folder, load_samples, no_files
+from .images import DecodedImages, list_folder, load_samples, no_files
+from .samples import Inputs, Samples
 
 SUFFIXES = (*images.SUFFIXES, *array_samples.SUFFIXES)
 

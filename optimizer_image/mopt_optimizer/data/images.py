@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
-from mopt_optimizer.store.base import Store, open_store
+from mopt_optimizer.store.base import Store
+from mopt_optimizer.store.registry import open_store
 
 from .preprocessing import Preprocessing
+from .samples import Inputs, Samples
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -30,8 +32,6 @@ MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
 # Small objects wait on round trips, not on bandwidth.
 _PARALLEL_FETCHES = 8
-
-Inputs = dict[str, NDArray[Any]]
 
 
 class DecodedImages(Sequence[Inputs]):
@@ -64,23 +64,6 @@ class DecodedImages(Sequence[Inputs]):
 
     def __iter__(self) -> Iterator[Inputs]:
         return (self[index] for index in range(len(self)))
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Real inputs, in the order of their keys.
-
-    Attributes:
-        names: Keys relative to the folder.
-        digest: sha256:HEX over names, objects' digests and the transform.
-        inputs: One dict per sample: input name to an array, of an image as its transform says.
-        files: The files on the local disk.
-    """
-
-    names: list[str]
-    digest: str
-    inputs: Sequence[Inputs]
-    files: list[Path]
 
 
 def load_samples(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from mopt_optimizer.onnx_files.info import ModelInfo, model_info
-from mopt_optimizer.onnx_quantization.weight_only import WeightReport, quantize_weights
-from mopt_optimizer.runtimes.onnx_runtime.benchmark import benchmark_onnx
 
 from .config import ONNXExportConfig
 from .divergence import Divergence, first_divergence, onnx_values
@@ -16,11 +14,8 @@ __all__ = [
     "ModelInfo",
     "ONNXExportConfig",
     "ONNXExporter",
-    "WeightReport",
-    "benchmark_onnx",
     "export_onnx",
     "first_divergence",
     "model_info",
     "onnx_values",
-    "quantize_weights",
 ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mopt_optimizer.errors import SpecError
-
-from .program import OPSET
+from mopt_optimizer.onnx_files.opsets import OPSET
 
 # Below 7 ONNX had other rules of broadcasting; no exporter or runtime of ours writes it.
 MIN_OPSET = 7

@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.onnx_files.verify import (
-    Arrays,
-    Case,
-    OnnxSession,
-    RuntimeFailure,
-    compare,
-    difference,
-)
+from mopt_optimizer.errors import RuntimeFailure
+from mopt_optimizer.onnx_files.verify import Arrays, Case, OnnxSession, compare, difference
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -9,21 +9,20 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from mopt_api.jobs.prepare_result import Verification
-
 from mopt_optimizer.errors import ExportError, OpsetError, SpecError
 from mopt_optimizer.onnx_files.files import place_model
 from mopt_optimizer.onnx_files.info import model_info
-from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare
+from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare, verify_export
 from mopt_optimizer.passes import PassRecord, named_passes, optimize
 from mopt_optimizer.passes.running import count_nodes
 from mopt_optimizer.progress import Log
 
 from .config import ONNXExportConfig
 from .divergence import explain
-from .program import verify_export
+from .scripts import trace_script
 from .signatures import DynamicAxes
 from .sizes import verification_cases
-from .tracing import Traced, evaluating, flat_arguments, trace_module, trace_program, trace_script
+from .tracing import Traced, evaluating, flat_arguments, trace_module, trace_program
 from .writing import convert_opset, scripted, write_traced
 
 if TYPE_CHECKING:

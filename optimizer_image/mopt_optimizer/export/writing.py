@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mopt_optimizer.errors import ExportError, OpsetError, SpecError
+from mopt_optimizer.errors import ExportError, OpsetError, SpecError, first_line
 from mopt_optimizer.onnx_files.files import needs_external_data, save_graph
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.onnx_files.naming import rename_dimensions
+from mopt_optimizer.onnx_files.opsets import OPSET, opset
 
-from .program import OPSET, exported_program, opset, rename_dimensions
+from .program import exported_program
 from .tracing import Traced
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 from mopt_optimizer.progress import Log
 from mopt_optimizer.sandbox import serve
 
-from .describing import DescribeRequest, describe_file
+from .base import DescribeRequest
+from .registry import describe_file
 
 
 def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:

@@ -1,20 +1,83 @@
-"""A TorchScript module as ONNX, its dimensions named as in the spec, verified against eager."""
+"""TorchScript files as sources: inspected, opened, exported with named dimensions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError
-from mopt_optimizer.export.program import OPSET
-from mopt_optimizer.export.tracing import arrays_of, trace_script
+from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_optimizer.export.scripts import trace_script
+from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
-from mopt_optimizer.onnx_files.verify import Case, first_line, random_inputs
-from mopt_optimizer.opening.inputs import Axis, ModelInput
-from mopt_optimizer.opening.loading import script_parameters
+from mopt_optimizer.onnx_files.opsets import OPSET
+from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
+from mopt_optimizer.opening.loading import (
+    archive_names,
+    load_torchscript,
+    script_parameters,
+)
+
+from .base import DescribedValue, ModelDescription, Source
+
+
+class TorchScript:
+    """Files that torch.jit.save wrote. See SourceFormat."""
+
+    def recognizes(self, path: Path) -> bool:
+        return any("/code/" in name for name in archive_names(path) or ())
+
+    def cases(self, source: Source) -> list[Case]:
+        _, cases = _opened(source)
+        return cases
+
+    def to_onnx(self, source: Source, target: Path) -> list[Case]:
+        module, cases = _opened(source)
+        with source.timings.step("export", "exporting to ONNX"):
+            export_script(module, target, source.inputs, cases)
+        return cases
+
+    def describe(self, path: Path, sizes: Mapping[str, int], workdir: Path) -> ModelDescription:
+        if sizes:
+            raise DimensionError("a TorchScript file names no dimensions")
+        module = load_torchscript(path, workdir)
+        operators = Counter(node.kind() for node in module.inlined_graph.nodes())
+        needed = [name for name, given in script_parameters(module).items() if given]
+        return ModelDescription(
+            format=ModelFormat.TORCH_SCRIPT,
+            size_bytes=path.stat().st_size,
+            # The file names its inputs and says nothing of their types and sizes.
+            inputs=[DescribedValue(name=name) for name in needed],
+            parameters=sum(p.numel() for p in module.parameters()),
+            nodes=operators.total(),
+            operators=dict(sorted(operators.items())),
+        )
+
+    def torch_module(
+        self, path: Path, ranks: Mapping[str, int], workdir: Path
+    ) -> tuple[torch.nn.Module, list[ModelInput]]:
+        module = load_torchscript(path, workdir)
+        inputs = [
+            # Images are what most such files take.
+            ModelInput(name, "float32", (Axis(),) * ranks.get(name, 4))
+            for name, needed in script_parameters(module).items()
+            if needed
+        ]
+        return module, inputs
+
+
+def _opened(source: Source) -> tuple[torch.jit.ScriptModule, list[Case]]:
+    with source.timings.step("load", "inspecting and opening the TorchScript module"):
+        module = load_torchscript(source.path, source.workdir)
+        check_inputs(script_inputs(module, source.inputs), source.inputs, source.dimensions)
+    with source.timings.step("reference", "running PyTorch eager at each set of sizes"):
+        cases = script_cases(module, source.inputs, source.dimensions)
+    return module, cases
 
 
 def script_inputs(module: torch.nn.Module, declared: Sequence[InputSpec]) -> list[ModelInput]:
@@ -51,8 +114,9 @@ def script_cases(
             with torch.no_grad():
                 result = module(**tensors)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            where = ", ".join(f"{n} {s}" for n, s in sizes.items()) or "its fixed sizes"
-            raise BaselineError(f"the model fails at {where}: {first_line(error)}") from error
+            raise BaselineError(
+                f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
+            ) from error
         cases.append(Case(sizes, arrays, arrays_of(result)))
     return cases
 

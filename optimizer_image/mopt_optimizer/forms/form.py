@@ -11,7 +11,7 @@ from mopt_api.jobs.plan import fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 
-from .qdq import artifact_name, excluded_part, needs_samples
+from .names import artifact_name, excluded_part, needs_samples
 
 FP32 = "fp32"
 SOURCE = "source"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mopt_api.jobs.prepare_result import QuantizationReport
-
-from mopt_api.spec import QualityGate
-from mopt_optimizer.data.images import Inputs
 from mopt_optimizer.errors import (
     CalibrationError,
     ComparisonError,
@@ -19,34 +14,16 @@ from mopt_optimizer.errors import (
     ModelError,
     QuantizationError,
 )
-from mopt_optimizer.onnx_files.verify import Case
 from mopt_optimizer.onnx_quantization import FloatType, convert_float
 from mopt_optimizer.onnx_quantization.excluding import matching_nodes
 
 from .form import Form, FormKind
+from .material import Material
 from .qdq import quantize
 
 # FP16's headroom is for what these do not show.
 OBSERVED_SAMPLES = 8
 _FLOATS = {FormKind.ONNX_FP16: FloatType.FP16, FormKind.ONNX_BF16: FloatType.BF16}
-
-
-@dataclass(frozen=True)
-class Material:
-    """What forms are made from.
-
-    Attributes:
-        fp32: The prepared ONNX model.
-        source: The model file as it came.
-        samples: Calibration data; may be empty.
-        cases: Inputs at each verified size.
-    """
-
-    fp32: Path
-    source: Path
-    samples: Sequence[Inputs]
-    gates: Sequence[QualityGate]
-    cases: Sequence[Case]
 
 
 def make(form: Form, material: Material, target: Path) -> QuantizationReport:

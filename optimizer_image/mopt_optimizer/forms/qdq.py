@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
-
-from mopt_api.enums import QuantizationMode
 from mopt_api.jobs.plan import fallback_gates
+from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
-from mopt_optimizer.data.images import Inputs
+from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import (
     CalibrationError,
     ComparisonError,
@@ -38,48 +34,13 @@ from mopt_optimizer.onnx_quantization.excluding import matching_nodes
 from mopt_optimizer.onnx_quantization.qdq import X86
 from mopt_optimizer.quality import fitting_gates
 
-__all__ = [
-    "QuantizationError",
-    "artifact_name",
-    "excluded_part",
-    "needs_samples",
-    "quantize",
-    "quantize_gated",
-]
+from .names import artifact_name, needs_samples
 
 _MAX_LAYERS = 512
 # The search writes and runs one model per layer. Half a minute on 2 cores for SRVGG x4, and some 2
 # minutes for a larger model, which then is tried on fewer samples.
 _SEARCH_SAMPLES = 8
 _SEARCH_MACS = 20_000_000_000_000
-
-
-def needs_samples(quantization: Quantization) -> bool:
-    """Return whether these options need calibration data."""
-    return quantization.mode is QuantizationMode.STATIC
-
-
-def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ()) -> str:
-    """Return what names the prepared artifact of these options, such as int8-minmax-perchannel.
-
-    Options that make the same file have the same name, others another.
-
-    Args:
-        gates: The plan's, the same for all options.
-    """
-    kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
-    parts = ["int8", kind, "perchannel" if quantization.per_channel else "pertensor"]
-    if fallback_gates(quantization, list(gates)):
-        parts.append("gated")
-    return "-".join([*parts, *excluded_part(quantization)])
-
-
-def excluded_part(quantization: Quantization) -> list[str]:
-    """Return what an artifact's name says of exclusions: nothing, or a digest of them."""
-    if not quantization.exclude:
-        return []
-    names = json.dumps(sorted(set(quantization.exclude)))
-    return [hashlib.sha256(names.encode()).hexdigest()[:12]]
 
 
 def quantize(

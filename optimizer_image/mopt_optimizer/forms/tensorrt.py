@@ -11,9 +11,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mopt_api.jobs.prepare_result import QuantizationReport
-
 from mopt_api.jobs.plan import fallback_gates
+from mopt_api.jobs.prepare_result import QuantizationReport
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     FloatOptions,
@@ -27,7 +26,8 @@ from mopt_optimizer.runtimes.tensorrt import TensorRTConfig
 from mopt_optimizer.runtimes.tensorrt.typed_models import options_for
 
 from .form import Form, FormKind
-from .make import OBSERVED_SAMPLES, Material
+from .make import OBSERVED_SAMPLES
+from .material import Material
 from .qdq import quantize_gated
 
 

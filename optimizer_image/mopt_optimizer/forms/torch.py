@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mopt_api.jobs.prepare_result import QuantizationReport
 from torch._subclasses import FakeTensorMode
 from torch.export import ExportedProgram
 
-from mopt_optimizer.errors import BackendError, NonFiniteWeight, QuantizationError, SpecError
-from mopt_optimizer.onnx_files.verify import Case, first_line
+from mopt_api.jobs.prepare_result import QuantizationReport
+from mopt_optimizer.errors import (
+    BackendError,
+    NonFiniteWeight,
+    QuantizationError,
+    SpecError,
+    first_line,
+)
+from mopt_optimizer.onnx_files.verify import Case
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.torch_quantization import (
     Execution,
@@ -26,7 +32,7 @@ from mopt_optimizer.torch_quantization.linears import LinearType, narrow_linears
 from mopt_optimizer.torch_quantization.quantized_model import save_program
 
 from .form import LINEAR, Form, FormKind
-from .make import Material
+from .material import Material
 
 _HALVES = {
     FormKind.TORCH_FP16: QuantizationType.FP16,

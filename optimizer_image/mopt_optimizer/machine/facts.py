@@ -7,9 +7,8 @@ import os
 import platform
 from dataclasses import dataclass
 
-from mopt_optimizer.runtimes import LIBRARIES
-
 from .compilers import compiler_version
+from .libraries import LIBRARIES
 from .nvidia_gpus import visible_gpus
 from .system import System
 

@@ -10,7 +10,6 @@ import ctypes
 from collections.abc import Mapping
 
 from mopt_api.figures import Gpu
-
 from mopt_optimizer.errors import GpuNotFound
 
 from . import nvidia_clocks as clocks

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mopt_api.figures import Hardware
-
 from mopt_api.auto.search import NATIVE_BF16
+from mopt_api.figures import Hardware
 from mopt_api.jobs.measure_result import Disturbance
 
 from .run_queues import RunQueues, Turns

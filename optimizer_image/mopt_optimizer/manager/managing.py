@@ -37,8 +37,8 @@ from mopt_optimizer.errors import (
 from mopt_optimizer.machine.facts import Machine, this_machine
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.registry import open_store
 
 from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
 from .loaded import LoadedModel
@@ -262,7 +262,7 @@ class ModelManager:
         if found.baseline is None:
             raise DataError(
                 f"target {found.target} only built engines, for GPUs that were not there: load one "
-                "where it is meant for, by tensorrt_engines.load_engine"
+                "where it is meant for, by runtimes.tensorrt.load_engine"
             )
         return self._load(output_uri, from_result(found), blobs, optimization, strict=strict)
 

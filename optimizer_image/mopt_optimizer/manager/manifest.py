@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import VariantState as State
 from pydantic import Field
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.base import ApiModel, Digest, Name, ObservedModel
 from mopt_api.enums import Precision, TorchMode
+from mopt_api.figures import VariantState as State
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, VariantResult
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 from mopt_optimizer.opening.loading import SCRIPT_SUFFIX

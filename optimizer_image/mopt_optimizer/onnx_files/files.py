@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.store.writing import disk_errors
 
 if TYPE_CHECKING:
     import onnx

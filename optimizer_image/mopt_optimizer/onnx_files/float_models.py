@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.errors import ModelError, QuantizationError
-from mopt_optimizer.export.program import opset, upgraded
+from mopt_optimizer.errors import ModelError, QuantizationError, first_line
 from mopt_optimizer.opening.loading import open_onnx
-from mopt_optimizer.store.base import disk_errors, replacing
+from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .files import needs_external_data, outside_values, place_whole
-from .verify import first_line
+from .opsets import opset, upgraded
 
 if TYPE_CHECKING:
     import onnx

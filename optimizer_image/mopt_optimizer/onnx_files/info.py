@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mopt_optimizer.errors import DimensionError, ModelError
-from mopt_optimizer.export.program import opset, parameters
+from mopt_optimizer.errors import DimensionError, ModelError, first_line
 from mopt_optimizer.opening.loading import open_onnx
 
 from .files import needs_external_data
 from .layers import WEIGHTED, multiply_accumulates
-from .verify import first_line
+from .opsets import opset, parameters
 
 if TYPE_CHECKING:
     import onnx

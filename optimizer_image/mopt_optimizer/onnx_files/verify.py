@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mopt_api.jobs.prepare_result import Verification
 from numpy.typing import NDArray
 
 from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.jobs.prepare_result import Verification
 from mopt_optimizer.data.noise import noise
+from mopt_optimizer.errors import ExportError, RuntimeFailure, first_line
+from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.opening.inputs import input_shape, verified_sizes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 Arrays = dict[str, NDArray[Any]]
 
 # Of the largest reference value; FP32 of two runtimes differs by about 1e-6 per layer.
 RELATIVE_TOLERANCE = 1e-3
 ABSOLUTE_TOLERANCE = 1e-6
-
-
-class RuntimeFailure(Exception):
-    """ONNX Runtime refused or failed on a model; the message is its first line."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,11 @@ class Difference:
         return self.max_abs_error <= self.tolerance
 
 
+def sizes_in_words(sizes: Mapping[str, int]) -> str:
+    """Return sizes as messages have them, such as batch 1, height 64."""
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "its fixed sizes"
+
+
 def random_inputs(
     inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
 ) -> list[tuple[dict[str, int], Arrays]]:
@@ -68,11 +69,6 @@ def random_inputs(
         )
         for sizes in verified_sizes(inputs, dimensions)
     ]
-
-
-def granted_threads() -> int:
-    """Return the threads that OMP_NUM_THREADS grants; 0, a runtime's own choice, without it."""
-    return int(os.environ.get(THREADS_VARIABLE, "0"))
 
 
 WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
@@ -178,11 +174,6 @@ def ort_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; its class where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def compare(session: OnnxSession, case: Case) -> list[Difference]:
     """Return the difference of each output at one case.
 
@@ -242,3 +233,18 @@ def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str |
             at = ", ".join(f"{name} {size}" for name, size in case.sizes.items())
             failure = f"{bad.message} at {at}" if at else bad.message
     return verifications, failure
+
+
+def verify_export(path: Path, cases: Sequence[Case]) -> list[Verification]:
+    """Compare an exported model with eager at every case.
+
+    Raises:
+        ExportError: It does not run, or an output is not the same; names the output and the error.
+    """
+    try:
+        verifications, failure = verify(path, cases)
+    except RuntimeFailure as error:
+        raise ExportError(f"the exported model does not run: {error}") from error
+    if failure:
+        raise ExportError(f"the exported model computes something else: {failure}")
+    return verifications

@@ -9,10 +9,11 @@ from .dynamic import DynamicOptions, DynamicReport, quantize_onnx_dynamic
 from .floating import FloatOptions, FloatReport, FloatType, convert_float
 from .histograms import RangeObserver
 from .mixed import narrow_quantized, raise_opset
-from .qdq import Scheme, has_native_int8, scheme_for
+from .qdq import Scheme, scheme_for
 from .ranges import Calibration, tensor_range
 from .sensitivity import LayerSensitivity, SensitivityReport
 from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_onnx_static
+from .weight_only import WeightReport, quantize_weights
 from .with_ranges import quantize_onnx_with_ranges
 
 __all__ = [
@@ -28,13 +29,14 @@ __all__ = [
     "SensitivityReport",
     "StaticOptions",
     "StaticReport",
+    "WeightReport",
     "analyze_sensitivity",
     "convert_float",
-    "has_native_int8",
     "narrow_quantized",
     "quantize_onnx_dynamic",
     "quantize_onnx_static",
     "quantize_onnx_with_ranges",
+    "quantize_weights",
     "raise_opset",
     "scheme_for",
     "tensor_range",

@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.float_models import open_float_model, save_model
-from mopt_optimizer.onnx_files.verify import OnnxSession, RuntimeFailure, first_line
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.store.writing import disk_errors
 
 if TYPE_CHECKING:
     import onnx

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mopt_optimizer.errors import QuantizationError
-from mopt_optimizer.export.program import opset
+from mopt_optimizer.errors import QuantizationError, RuntimeFailure
 from mopt_optimizer.onnx_files.float_models import (
     element_types,
     float_weights,
     open_float_model,
     save_model,
 )
-from mopt_optimizer.onnx_files.verify import RuntimeFailure
+from mopt_optimizer.onnx_files.opsets import opset
 
 from ._casting import Narrowing
 from .judging import agreement

@@ -12,14 +12,10 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.spec import QualityGate
-from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
+from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import serialized
-from mopt_optimizer.onnx_files.verify import (
-    OnnxSession,
-    RuntimeFailure,
-    first_line,
-    granted_threads,
-)
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.quality import Comparison, ComparisonError, check_comparable, sqnr
 
 from .observing import Sample

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.errors import CalibrationError
+from mopt_optimizer.errors import CalibrationError, RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.float_models import element_types, serialized
-from mopt_optimizer.onnx_files.verify import RuntimeFailure, first_line, new_session, ort_errors
+from mopt_optimizer.onnx_files.verify import new_session, ort_errors
 
 from .histograms import RangeObserver
 

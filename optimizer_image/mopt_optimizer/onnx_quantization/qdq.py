@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.errors import QuantizationError, first_line
 from mopt_optimizer.machine.system import WIDE_SUMS, System
 from mopt_optimizer.onnx_files.layers import WEIGHTED
-from mopt_optimizer.onnx_files.verify import first_line
 
 from .fp8 import to_fp8
 from .outside import OutsideWeights
@@ -45,14 +44,6 @@ class Scheme(StrEnum):
     def symmetric(self) -> bool:
         """Whether zero points are 0."""
         return self in (Scheme.S8S8, Scheme.FP8)
-
-
-def has_native_int8(features: Collection[str]) -> bool:
-    """Return whether a CPU with these features (hardware.cpu_features) multiplies 8-bit integers.
-
-    Without it INT8 models run, but by kernels that widen to 16 bits and may be slower than FP32.
-    """
-    return not {*WIDE_SUMS, "asimddp", "i8mm"}.isdisjoint(features)
 
 
 def scheme_for(architecture: str, features: Collection[str]) -> Scheme:

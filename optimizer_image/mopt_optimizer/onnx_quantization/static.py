@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mopt_api.spec import QualityGate
-from mopt_optimizer.errors import CalibrationError, QuantizationError
+from mopt_optimizer.errors import CalibrationError, QuantizationError, RuntimeFailure
 from mopt_optimizer.onnx_files.float_models import (
     at_opset,
     open_float_model,
@@ -20,7 +20,7 @@ from mopt_optimizer.onnx_files.float_models import (
     serialized,
 )
 from mopt_optimizer.onnx_files.layers import Layer, find_layers
-from mopt_optimizer.onnx_files.verify import OnnxSession, RuntimeFailure
+from mopt_optimizer.onnx_files.verify import OnnxSession
 
 from .fp8 import FP8_OPSET
 from .judging import Judge, minimum_with_margin

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_optimizer.errors import ExportError, NonFiniteWeight
-from mopt_optimizer.export.program import OLDEST_OPSET
 from mopt_optimizer.onnx_files.files import place_graph
+from mopt_optimizer.onnx_files.opsets import OLDEST_OPSET
 from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.passes._graph import nodes_of
 

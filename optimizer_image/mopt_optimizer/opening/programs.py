@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram, save
 
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.store.writing import disk_errors
 
 
 def write_program(program: ExportedProgram, path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mopt_api.jobs.prepare_result import PassReport
-
+from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.onnx_files.files import model_bytes, save_graph
-from mopt_optimizer.onnx_files.verify import Case, RuntimeFailure, verify
+from mopt_optimizer.onnx_files.verify import Case, verify
 from mopt_optimizer.progress import Log
-from mopt_optimizer.store.base import replacing
+from mopt_optimizer.store.writing import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mopt_api.figures import QualityResult
-
 from mopt_api.enums import QualityMetric
+from mopt_api.figures import QualityResult
 from mopt_api.spec import QualityGate
 from mopt_optimizer.errors import ConflictingRange, NoClasses, NotAnImage, SpecError
 

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from mopt_api.figures import EXACT_PSNR_DB
 from numpy.typing import NDArray
 
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_optimizer.errors import (
     ConflictingRange,
     EmptyOutput,

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
+from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
-from .base import BoundCall, Feeds, Options, OutOfMemory, Outputs, Runner, RuntimeFailure
-from .tensorrt.profiles import ShapeRange
+from .base import BoundCall, Feeds, Options, Outputs, Runner, ShapeRange
 
 __all__ = [
     "LIBRARIES",
@@ -31,14 +31,6 @@ __all__ = [
     "RuntimeFailure",
     "open_runner",
 ]
-
-LIBRARIES = {
-    Runtime.PYTORCH: "torch",
-    Runtime.ONNX_RUNTIME: "onnxruntime",
-    Runtime.OPENVINO: "openvino",
-    Runtime.TENSORRT: "tensorrt",
-}
-"""The distribution whose version says what executed a variant."""
 
 
 def open_runner(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,21 +11,15 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.enums import ExecutionProvider
-
-from .tensorrt.profiles import ShapeRange
+from mopt_api.base import ObservedModel
+from mopt_api.enums import ExecutionProvider, Precision, Runtime
+from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
-
-
-class RuntimeFailure(Exception):
-    """A runtime refuses the model or the inputs; says which runtime and its own words."""
-
-
-class OutOfMemory(RuntimeFailure):
-    """A runtime that gets no memory of the device or the host, in its own words."""
+ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""One shape, or (smallest, most frequent, largest)."""
 
 
 # PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
@@ -37,6 +31,30 @@ def failure(message: str) -> RuntimeFailure:
     words = message.lower()
     kind = OutOfMemory if any(word in words for word in _MEMORY_WORDS) else RuntimeFailure
     return kind(message)
+
+
+class Opening(ObservedModel):
+    """A model file, and how a runtime opens it.
+
+    Attributes:
+        precision: One other than FP32 is the file's own, but for OpenVINO's BF16.
+        path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file.
+        threads: How many the runtime may compute with, 1 at least.
+        compiled: PyTorch compiles the program for the sizes of each call; INT8 and FP8 it always
+            does.
+        gpu: Inputs come from the host and outputs go back to it, and the rest is on the GPU.
+        provider: Of ONNX Runtime; None is CUDA on the GPU, else the CPU.
+        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    path: Path
+    threads: int
+    compiled: bool = False
+    gpu: bool = False
+    provider: ExecutionProvider | None = None
+    shapes: dict[str, ShapeRange] = {}
 
 
 @dataclass(frozen=True)
@@ -97,12 +115,6 @@ class Runner(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
-
-
-def first_line(error: BaseException) -> str:
-    """Return an exception's first non-empty line, or its type where it has no text."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:

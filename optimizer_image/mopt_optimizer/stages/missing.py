@@ -9,10 +9,9 @@ import importlib.util
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.auto.unsupported import Lack
 from mopt_api.enums import ExecutionProvider, Runtime, TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import Form, FormKind
 

@@ -9,10 +9,12 @@ is missing, damaged or of another key counts as absent, and is made again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from mopt_api.artifacts import Artifact
+from mopt_api.base import ObservedModel
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.prepare_result import (
     PassReport,
@@ -22,15 +24,11 @@ from mopt_api.jobs.prepare_result import (
     StepOutcome,
     Verification,
 )
-from pydantic import ValidationError
-
-from mopt_api.base import ObservedModel
 from mopt_optimizer.forms.form import FP32
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.blobs import Blobs
 
-from .artifacts import intact, put_model
-from .prepare.worker import Exported, Quantized
+from .artifacts import intact
 
 
 class Entry(ObservedModel):
@@ -107,48 +105,16 @@ class StepCache:
         """Return the engine of a key, if it is stored, all of it undamaged."""
         return self._served(key, EngineEntry)
 
-    def put_engine(self, entry: EngineEntry) -> EngineEntry:
-        """Store an engine's entry, after its artifact.
+    def put(self, entry: EntryT) -> EntryT:
+        """Store an entry, after its artifact.
 
         Raises:
             StoreError.
         """
-        return self._put(entry)
-
-    def put_export(self, key: str, made: Exported, folder: Path) -> ExportEntry:
-        """Store the FP32 file that a child made in a folder.
-
-        Raises:
-            StoreError, DiskError.
-        """
-        return self._put(
-            ExportEntry(
-                key=key,
-                artifact=put_model(self._blobs, folder / made.file),
-                source=made.source,
-                verifications=made.verifications,
-                passes=made.passes,
-                operators=made.operators,
-                seconds=made.seconds,
-            )
-        )
-
-    def put_form(self, key: str, made: Quantized, folder: Path) -> FormEntry:
-        """Store a form that a child made in a folder, or why it made none.
-
-        Raises:
-            StoreError, DiskError.
-        """
-        return self._put(
-            FormEntry(
-                key=key,
-                name=made.name,
-                artifact=put_model(self._blobs, folder / made.file) if made.file else None,
-                error=made.error,
-                report=made.report,
-                seconds=made.seconds,
-            )
-        )
+        text = entry.model_dump_json(by_alias=True, exclude_none=True)
+        self._blobs.index_put(entry.key, self._blobs.put_bytes(text.encode()))
+        self._note(entry, StepOutcome.BUILT, "built")
+        return entry
 
     def _served(self, key: str, kind: type[EntryT]) -> EntryT | None:
         if (found := self._blobs.index_read(key)) is None:
@@ -167,12 +133,6 @@ class StepCache:
             moved = artifact.model_copy(update={"uri": self._blobs.uri(artifact.digest)})
             entry = entry.model_copy(update={"artifact": moved})
         self._note(entry, StepOutcome.SERVED, "served from the store")
-        return entry
-
-    def _put(self, entry: EntryT) -> EntryT:
-        text = entry.model_dump_json(by_alias=True, exclude_none=True)
-        self._blobs.index_put(entry.key, self._blobs.put_bytes(text.encode()))
-        self._note(entry, StepOutcome.BUILT, "built")
         return entry
 
     def _note(self, entry: Entry, outcome: StepOutcome, words: str) -> None:

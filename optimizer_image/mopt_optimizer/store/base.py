@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
-
-from mopt_api.jobs.plan import Credentials
-from mopt_optimizer.errors import DiskError, SpecError
 
 MAX_READ_BYTES = 64 * 1024 * 1024
 """Largest object that read() takes into memory: manifests and images are far smaller."""
-
-CHUNK_BYTES = 1024 * 1024
 
 
 class Store(Protocol):
@@ -60,82 +48,3 @@ class Store(Protocol):
 
     def uri(self, key: str) -> str:
         """Return the uri that names the object to people and to open_store."""
-
-
-def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -> tuple[Store, str]:
-    """Return the store that a uri names, and the uri's key or prefix in it. Opens no connection.
-
-    Args:
-        uri: s3://BUCKET/KEY, or file:///absolute/path.
-        credentials: Whose MOPT_<ROLE>_* variables apply. Where none of them is set the plain
-            AWS_* ones do, for local use.
-
-    Raises:
-        SpecError: Another scheme, no bucket, a relative path, or S3 without its client.
-        StoreAccessDenied: No keys in environ.
-        StoreUnreachable: An endpoint or CA certificate that cannot be used.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme == "s3" and parts.netloc:
-        try:
-            from .s3 import S3Store
-        except ModuleNotFoundError as error:
-            raise SpecError(
-                f"uri {uri!r} needs {error.name}, which is not installed here: install minio, or "
-                "use file:///absolute/path"
-            ) from error
-        return S3Store.open(parts.netloc, credentials, environ), parts.path.lstrip("/")
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        from .folder import FileStore
-
-        path = Path(unquote(parts.path))
-        # A file's root is its folder; else the uri names a folder, there or still to be made.
-        if path.is_file():
-            return FileStore(path.parent), path.name
-        return FileStore(path), ""
-    raise SpecError(f"uri {uri!r} is neither s3://BUCKET/KEY nor file:///absolute/path")
-
-
-@contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turn a full disk into DiskError; other errors pass.
-
-    Raises:
-        DiskError: ENOSPC or EDQUOT.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(f"no space left while writing {what}") from error
-        raise
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside path that becomes path when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.part"
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    """Yield the chunks, each taken into digest first."""
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
-
-
-def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
-    """Append chunks to a file.
-
-    Raises:
-        DiskError: The disk is full.
-    """
-    with disk_errors(str(path)), path.open("ab") as file:
-        for chunk in chunks:
-            file.write(chunk)

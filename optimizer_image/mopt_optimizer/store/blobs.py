@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 from mopt_api.artifacts import blob_key, page_key
-
 from mopt_optimizer.errors import (
     DataError,
     DigestMismatch,
@@ -16,7 +15,8 @@ from mopt_optimizer.errors import (
     StoreUnreachable,
 )
 
-from .base import CHUNK_BYTES, Store
+from .base import Store
+from .writing import CHUNK_BYTES
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")

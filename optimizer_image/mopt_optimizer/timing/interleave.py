@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from mopt_api.figures import Latency
 from numpy.typing import NDArray
 
+from mopt_api.figures import Latency
 from mopt_api.inputs import InputSpec
 from mopt_api.jobs.measure_result import LATENCY_QUANTILES, PointResult
 from mopt_api.spec import BenchmarkPoint

@@ -1,8 +1,9 @@
 """Quantized and half-precision forms of PyTorch models: made, run, saved and compared.
 
-    from mopt_optimizer.quantizer import ModelQuantizer, QuantizationConfig, QuantizationType
+    import mopt_optimizer.torch_quantization as tq
 
-    quantizer = ModelQuantizer(QuantizationConfig(quantization_type=QuantizationType.STATIC))
+    config = tq.QuantizationConfig(quantization_type=tq.QuantizationType.STATIC)
+    quantizer = tq.ModelQuantizer(config)
     quantized = quantizer.quantize(model, calibration_data)
 
 The names are imported on first use: configuring needs no torch.

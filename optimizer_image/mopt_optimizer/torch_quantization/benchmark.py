@@ -15,8 +15,8 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from mopt_optimizer.errors import SpecError
+from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.quality import check_comparable, cosine, max_abs_error, psnr, sqnr
-from mopt_optimizer.stages.measure.process_worker import peak_memory_bytes
 from mopt_optimizer.timing.interleave import time_calls
 
 from .capturing import capture, float_copy, input_names, run_sample, tensors

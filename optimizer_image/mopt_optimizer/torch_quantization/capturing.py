@@ -15,8 +15,13 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
-from mopt_optimizer.errors import CalibrationError, ExportError, NonFiniteWeight, SpecError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import (
+    CalibrationError,
+    ExportError,
+    NonFiniteWeight,
+    SpecError,
+    first_line,
+)
 
 from .reports import InputSignature
 from .sampling import Args

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mopt_optimizer.errors import QuantizationError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import QuantizationError, first_line
 
 from .capturing import quiet
 from .config import Execution

@@ -12,8 +12,8 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mopt_optimizer.errors import CalibrationError
-from mopt_optimizer.onnx_files.verify import difference, first_line
+from mopt_optimizer.errors import CalibrationError, first_line
+from mopt_optimizer.onnx_files.verify import difference
 
 from .capturing import (
     CALL_FAILURES,

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from mopt_optimizer.errors import CalibrationError, QuantizationError, SpecError
-from mopt_optimizer.onnx_files.verify import first_line
+from mopt_optimizer.errors import CalibrationError, QuantizationError, SpecError, first_line
 
 from .capturing import (
     CALL_FAILURES,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from mopt_api.figures import Latency
 
+from mopt_api.figures import Latency
 from mopt_optimizer.compare.table import Row, State, StrategyTable
 from mopt_optimizer.quality import Metric, Summary
 

@@ -14,9 +14,9 @@ from mopt_api.enums import DType, ImageColor, ImageLayout
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.data.folder import load_data, open_samples
-from mopt_optimizer.data.images import Samples
 from mopt_optimizer.data.noise import noise
 from mopt_optimizer.data.preprocessing import Color
+from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
 from mopt_optimizer.quality import Layout
 

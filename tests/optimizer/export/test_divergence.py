@@ -15,13 +15,13 @@ from mopt_optimizer.errors import BaselineError, DimensionError, ExportError
 from mopt_optimizer.export import (
     ONNXExportConfig,
     ONNXExporter,
-    benchmark_onnx,
     first_divergence,
     model_info,
     onnx_values,
     writing,
 )
 from mopt_optimizer.passes import PASSES
+from mopt_optimizer.runtimes.onnx_runtime.benchmark import benchmark_onnx
 
 pytestmark = pytest.mark.optimizer
 

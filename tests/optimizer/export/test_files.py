@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from mopt_optimizer.errors import ExportError, ModelError, UnsafeModelError
-from mopt_optimizer.export import ONNXExportConfig, ONNXExporter, model_info, quantize_weights
+from mopt_optimizer.errors import ExportError, ModelError, RuntimeFailure, UnsafeModelError
+from mopt_optimizer.export import ONNXExportConfig, ONNXExporter, model_info
 from mopt_optimizer.onnx_files.files import place_model
-from mopt_optimizer.onnx_files.verify import OnnxSession, RuntimeFailure
+from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.onnx_quantization import quantize_weights
 from mopt_optimizer.opening.loading import open_onnx
 
 from .conftest import Upscaler

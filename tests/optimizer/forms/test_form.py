@@ -6,17 +6,17 @@ from itertools import product
 from typing import Any
 
 import pytest
-from mopt_api.figures import SourceInfo, VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
 
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.figures import SourceInfo, VariantReason, VariantState
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import form_of
 from mopt_optimizer.stages.prepare.assignment import Assigned, assign, unfit
-from mopt_optimizer.stages.prepare.worker import Quantized
+from mopt_optimizer.stages.prepare.messages import Quantized
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
 COMPILED = {"torchMode": "Compiled"}

@@ -15,14 +15,17 @@ from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
-from mopt_optimizer.data.images import Inputs, decode
+from mopt_optimizer.data.images import decode
+from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import QuantizationError
-from mopt_optimizer.export.program import export_onnx, program_cases
+from mopt_optimizer.formats.exported_program import export_onnx, program_cases
 from mopt_optimizer.forms.form import Form, FormKind
-from mopt_optimizer.forms.make import Material, make
+from mopt_optimizer.forms.make import make
+from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.verify import Case
-from mopt_optimizer.opening.inputs import check_inputs, program_inputs
+from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_exported_program
+from mopt_optimizer.opening.model_inputs import program_inputs
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import open_runner
 

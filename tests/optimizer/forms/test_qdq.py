@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from mopt_api.enums import Calibrator, Fallback, QualityMetric, QuantizationMode
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
-from mopt_optimizer.data.images import Inputs
-from mopt_optimizer.errors import SpecError
-from mopt_optimizer.forms.qdq import QuantizationError, artifact_name, quantize
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.errors import QuantizationError, SpecError
+from mopt_optimizer.forms.names import artifact_name
+from mopt_optimizer.forms.qdq import quantize
 from mopt_optimizer.onnx_files.verify import OnnxSession
 
 pytestmark = pytest.mark.optimizer

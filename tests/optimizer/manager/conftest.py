@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mopt_optimizer.manager import Machine, ModelManager, this_machine
+from mopt_optimizer.manager import Machine, ModelManager
 
 Manager = Callable[..., ModelManager]
 
@@ -100,12 +100,6 @@ def save_onnx(graph: Any, path: Path) -> None:
 def save_graph() -> Callable[[Any, Path], None]:
     """What writes a graph as an ONNX file."""
     return save_onnx
-
-
-@pytest.fixture(scope="session")
-def machine() -> Machine:
-    """This machine without a GPU and with one thread."""
-    return replace(this_machine(), gpus=0, threads=1)
 
 
 @pytest.fixture

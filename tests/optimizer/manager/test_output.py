@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import Hardware, SourceInfo, VariantReason, VariantState
 from present import present
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, Runtime, TorchMode
+from mopt_api.figures import Hardware, SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.stages.artifacts import put_onnx
-from mopt_optimizer.stages.report.stage import result_bytes
-from mopt_optimizer.store.base import open_store
+from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from .conftest import Manager, NetworkFiles

@@ -23,7 +23,6 @@ from mopt_optimizer.onnx_quantization import (
     StaticOptions,
     StaticReport,
     analyze_sensitivity,
-    has_native_int8,
     quantize_onnx_static,
     scheme_for,
 )
@@ -65,7 +64,6 @@ def test_integer_types_suit_the_cpu(
     architecture: str, features: list[str], expected: Scheme
 ) -> None:
     assert scheme_for(architecture, features) is expected
-    assert has_native_int8(features) == (expected is not Scheme.U8S8_REDUCED)
 
 
 @pytest.mark.parametrize("scheme", [Scheme.U8S8, Scheme.U8S8_REDUCED, Scheme.S8S8])

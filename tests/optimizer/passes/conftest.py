@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from mopt_api.jobs.prepare_result import PassReport
 from numpy.typing import NDArray
 
+from mopt_api.jobs.prepare_result import PassReport
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession
 from mopt_optimizer.passes import Pass, optimize
 from mopt_optimizer.progress import Log

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mopt_api.figures import EXACT_PSNR_DB
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_api.spec import QualityGate
 from mopt_optimizer.quality import (
     Comparison,

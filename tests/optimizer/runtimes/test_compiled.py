@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from mopt_api.figures import VariantReason
 from numpy.typing import NDArray
 
 from mopt_api.enums import Precision, Runtime
+from mopt_api.figures import VariantReason
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.machine.compilers import compiler_version
 from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
-from mopt_optimizer.stages.measure.process import Opening, VariantFailure, VariantProcess
+from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.stages.measure.process import VariantProcess
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = [
     pytest.mark.optimizer,
@@ -102,12 +104,18 @@ def test_torchscript_is_refused(model_files: ModelFiles) -> None:
 def test_what_is_compiled_stays_in_the_variants_own_folder(
     int8_program: Path, tmp_path: Path
 ) -> None:
-    opening = Opening("v", Runtime.PYTORCH, Precision.INT8, int8_program, threads=1, compiled=True)
+    opening = Opening(
+        runtime=Runtime.PYTORCH,
+        precision=Precision.INT8,
+        path=int8_program,
+        threads=1,
+        compiled=True,
+    )
     elsewhere = tmp_path / "elsewhere"
     feeds = tmp_path / "feeds.npy"
     np.save(feeds, image())
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(elsewhere), "TMPDIR": str(tmp_path)}
-    with VariantProcess(opening, workdir=tmp_path, environ=environ) as process:
+    with VariantProcess("v", opening, workdir=tmp_path, environ=environ) as process:
         process.bind("point", {"image": feeds})
         assert process.compile_seconds() > 0
         assert list((tmp_path / "v-compiled").rglob("*.so"))
@@ -122,12 +130,18 @@ def test_compiler_that_does_not_work_fails_the_call_with_its_words(
     broken.write_text("#!/bin/sh\necho 'g++: fatal: no cc1plus' >&2\nexit 1\n")
     broken.chmod(0o755)
     assert compiler_version(str(broken)) is None
-    opening = Opening("v", Runtime.PYTORCH, Precision.INT8, int8_program, threads=1, compiled=True)
+    opening = Opening(
+        runtime=Runtime.PYTORCH,
+        precision=Precision.INT8,
+        path=int8_program,
+        threads=1,
+        compiled=True,
+    )
     feeds = tmp_path / "feeds.npy"
     np.save(feeds, image())
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CXX": str(broken)}
     with (
-        VariantProcess(opening, workdir=tmp_path, environ=environ) as process,
+        VariantProcess("v", opening, workdir=tmp_path, environ=environ) as process,
         pytest.raises(VariantFailure, match=r"Inductor cannot compile|C\+\+") as caught,
     ):
         process.evaluate({"image": feeds}, tmp_path / "out")

@@ -21,7 +21,7 @@ from mopt_optimizer.runtimes.base import failure
 from mopt_optimizer.runtimes.tensorrt import EngineRunner
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = pytest.mark.optimizer
 SHAPES = {"image": ((1, 3, 8, 8), (1, 3, 32, 32), (4, 3, 64, 64))}

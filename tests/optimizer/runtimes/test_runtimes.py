@@ -19,7 +19,7 @@ from mopt_optimizer.machine.system import System, has_native_bf16
 from mopt_optimizer.runtimes import RuntimeFailure, open_runner
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = pytest.mark.optimizer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from absent import NAMES, finders, loaded
-from mopt_api.figures import VariantReason
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime, TargetKind
+from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import Credentials
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.errors import SpecError
@@ -21,7 +21,7 @@ from mopt_optimizer.stages.missing import (
     lack_of_maker,
     lack_of_runtime,
 )
-from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.registry import open_store
 
 ALL = {"torch", "torchao", "onnxruntime", "openvino", "nncf", "tensorrt"}
 

@@ -7,7 +7,8 @@ import pytest
 
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, DiskError, ObjectNotFound, StoreAccessDenied
-from mopt_optimizer.store.base import disk_errors, open_store
+from mopt_optimizer.store.registry import open_store
+from mopt_optimizer.store.writing import disk_errors
 
 
 def test_folder_uri_has_its_objects_below_it(tmp_path: Path) -> None:

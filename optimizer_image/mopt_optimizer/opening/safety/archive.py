@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.store.writing import disk_errors
 
 from .pickles import check_torch_save
 from .program import check_program

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.store.writing import disk_errors
 
 MAX_FILES = 1000
 _SUFFIX = ".onnx"

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
-from mopt_optimizer.store.base import disk_errors
+from mopt_optimizer.store.writing import disk_errors
 
 from .pickles import check_pickle
 

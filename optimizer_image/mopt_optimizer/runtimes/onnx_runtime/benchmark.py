@@ -14,7 +14,7 @@ from mopt_api.enums import Precision, Runtime
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import BaselineError
-from mopt_optimizer.onnx_files.verify import THREADS_VARIABLE
+from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.timing.interleave import MIN_RUNS, point_result, time_calls
 

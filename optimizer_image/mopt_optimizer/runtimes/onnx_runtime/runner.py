@@ -16,6 +16,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from mopt_api.enums import ExecutionProvider, Precision
+from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.verify import WRONG_IN_FP8
 from mopt_optimizer.opening.loading import onnx_file
 from mopt_optimizer.runtimes.base import (
@@ -23,12 +24,10 @@ from mopt_optimizer.runtimes.base import (
     Feeds,
     Options,
     Outputs,
-    RuntimeFailure,
+    ShapeRange,
     failure,
-    first_line,
     select_feeds,
 )
-from mopt_optimizer.runtimes.tensorrt.profiles import ShapeRange
 
 _NAME = "ONNX Runtime"
 # Its exceptions have no common base of their own.

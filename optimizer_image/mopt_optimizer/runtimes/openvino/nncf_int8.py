@@ -22,11 +22,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mopt_optimizer.errors import CalibrationError, DiskError, ModelError, QuantizationError
+from mopt_optimizer.errors import (
+    CalibrationError,
+    DiskError,
+    ModelError,
+    QuantizationError,
+    first_line,
+)
+from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import open_float_model, save_model, serialized
-from mopt_optimizer.onnx_files.verify import first_line, granted_threads
 from mopt_optimizer.onnx_quantization.observing import Sample, check_sample, model_inputs
-from mopt_optimizer.store.base import disk_errors, replacing
+from mopt_optimizer.store.writing import disk_errors, replacing
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,8 @@ import numpy as np
 import openvino as ov
 
 from mopt_api.enums import Precision
-from mopt_optimizer.runtimes.base import BoundCall, Feeds, Outputs, RuntimeFailure, select_feeds
+from mopt_optimizer.errors import RuntimeFailure
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Outputs, select_feeds
 
 _NAME = "OpenVINO"
 _HINTS = {

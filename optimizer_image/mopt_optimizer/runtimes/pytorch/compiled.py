@@ -9,16 +9,9 @@ import torch
 # Registers the operators quantize_per_tensor and its like, which INT8 programs call.
 import torch.ao.quantization.fx._decomposed
 
-from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
-from mopt_optimizer.runtimes.base import (
-    BoundCall,
-    Feeds,
-    Options,
-    RuntimeFailure,
-    failure,
-    first_line,
-)
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, failure
 from mopt_optimizer.torch_quantization.config import Execution
 from mopt_optimizer.torch_quantization.executing import Executor
 from mopt_optimizer.torch_quantization.int8 import expand_weights

@@ -14,22 +14,14 @@ from typing import Any, Self
 import torch
 from torch.export import ExportedProgram
 
+from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.opening.loading import (
     SCRIPT_SUFFIX,
     load_exported_program,
     load_torchscript,
     script_parameters,
 )
-from mopt_optimizer.runtimes.base import (
-    BoundCall,
-    Feeds,
-    Options,
-    Outputs,
-    RuntimeFailure,
-    failure,
-    first_line,
-    select_feeds,
-)
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, Outputs, failure, select_feeds
 
 NAME = "PyTorch"
 

@@ -1,6 +1,6 @@
 """TensorRT engines: built from ONNX, checked, run and measured.
 
-    from mopt_optimizer.tensorrt_engines import TensorRTConfig, TensorRTOptimizer
+    from mopt_optimizer.runtimes.tensorrt import TensorRTConfig, TensorRTOptimizer
 
     optimizer = TensorRTOptimizer(TensorRTConfig(fp16_mode=True))
     optimizer.optimize_from_onnx("model.onnx", "model.engine", {"image": (1, 3, 128, 128)})

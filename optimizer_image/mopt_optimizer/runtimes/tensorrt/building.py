@@ -11,13 +11,14 @@ from typing import Any
 
 from mopt_optimizer.errors import EngineBuildError, ModelError, SpecError
 from mopt_optimizer.machine.nvidia_gpus import Gpu, driver_version, visible_gpus
+from mopt_optimizer.runtimes.base import ShapeRange
 
 from .backends import Backend
 from .caches import TIMING, TimingCache, cache_path, check_timing_cache
 from .config import HardwareCompatibility, TensorRTConfig
 from .fp8 import OLDEST, has_fp8
 from .layers import EngineLayer, listed_layers
-from .profiles import ShapeProfile, ShapeRange, Tensor, profiles_for
+from .profiles import ShapeProfile, Tensor, profiles_for
 from .refusals import ParserComplaint, build_error, gpu_error, parser_error
 
 _COMPATIBILITY = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from mopt_optimizer.errors import GpuNotFound, SpecError
 from mopt_optimizer.machine.nvidia_gpus import Gpu
-from mopt_optimizer.store.base import disk_errors, replacing
+from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .backends import Backend, BackendName
 

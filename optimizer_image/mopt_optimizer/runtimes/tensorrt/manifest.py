@@ -19,8 +19,8 @@ from mopt_optimizer.errors import (
     WrongGpu,
 )
 from mopt_optimizer.machine.nvidia_gpus import Gpu
-from mopt_optimizer.store.base import disk_errors, replacing
 from mopt_optimizer.store.blobs import file_digest
+from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .backends import Backend, BackendName
 from .config import HardwareCompatibility

@@ -17,6 +17,7 @@ from mopt_optimizer.machine.nvidia_gpus import driver_version, visible_gpus
 from mopt_optimizer.onnx_quantization import FloatReport, StaticReport
 from mopt_optimizer.onnx_quantization.observing import Sample
 from mopt_optimizer.opening.loading import open_onnx
+from mopt_optimizer.runtimes.base import ShapeRange
 from mopt_optimizer.store.blobs import bytes_digest, file_digest
 
 from .backends import Backend, find_backend
@@ -27,7 +28,6 @@ from .layers import EngineLayer, datatype_counts
 from .loading import LoadedEngine, load_engine
 from .manifest import EngineManifest, TensorEntry, write_engine
 from .memory import DeviceMemory
-from .profiles import ShapeRange
 from .running import EngineRunner
 from .timing import EngineTiming, benchmark_engine
 from .typed_models import keep_typed, typed_model

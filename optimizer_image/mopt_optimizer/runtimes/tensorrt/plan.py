@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from mopt_api.enums import Precision
 from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.runtimes.base import ShapeRange
 
 from .config import TensorRTConfig
-from .profiles import ShapeRange
 
 _MODES = {
     Precision.FP32: "fp32",

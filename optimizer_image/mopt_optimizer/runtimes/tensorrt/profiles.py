@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mopt_optimizer.errors import DimensionError, ProfileViolation
+from mopt_optimizer.runtimes.base import ShapeRange
 
 Shape = tuple[int, ...]
-ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""One shape, or (smallest, most frequent, largest)."""
 
 DYNAMIC = -1
 """Size of a free axis, as TensorRT writes it."""

@@ -8,17 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from mopt_api.enums import Precision
-from mopt_optimizer.errors import EngineOutOfMemory, OptimizerError
+from mopt_optimizer.errors import EngineOutOfMemory, OptimizerError, OutOfMemory, RuntimeFailure
 from mopt_optimizer.opening.loading import onnx_file
-from mopt_optimizer.runtimes.base import (
-    BoundCall,
-    Feeds,
-    Options,
-    OutOfMemory,
-    Outputs,
-    RuntimeFailure,
-    failure,
-)
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, Outputs, failure
 
 from . import EngineRunner, TensorRTOptimizer, load_engine
 from .plan import engine_config

@@ -1,7 +1,7 @@
 """The process that builds one engine: a typed ONNX file in, the engine with its manifest out.
 
 It has no credentials in its environment: TensorRT's parser and builder are native code, and read
-what others made. Started by build_only.py.
+what others made. Started by stage.py.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mopt_api.figures import VariantReason
-
 from mopt_api.base import Digest, ObservedModel
 from mopt_api.enums import Precision
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import EngineOutOfMemory
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes.tensorrt import BackendName, TensorRTOptimizer
 from mopt_optimizer.runtimes.tensorrt.plan import engine_config, engine_shapes
@@ -42,7 +39,7 @@ class EngineRequest(ObservedModel):
 
 
 class EngineAnswer(ObservedModel):
-    """The engine is ENGINE_FILE in the folder; or why TensorRT ran out of memory.
+    """The engine is ENGINE_FILE in the folder.
 
     Attributes:
         layer_datatypes: How many layers read each type.
@@ -51,15 +48,14 @@ class EngineAnswer(ObservedModel):
     layer_datatypes: dict[str, int] = {}
     warnings: list[str] = []
     seconds: float = 0.0
-    failure: VariantReason | None = None
-    message: str = ""
 
 
 def handle(payload: dict[str, Any], workdir: Path, _log: Log) -> dict[str, Any]:
     """Build an engine.
 
     Raises:
-        SpecError, DimensionError, ModelError, EngineBuildError, DiskError: As build_typed.
+        SpecError, DimensionError, ModelError, EngineBuildError, EngineOutOfMemory, DiskError: As
+            build_typed.
     """
     request = EngineRequest.model_validate(payload)
     config = engine_config(
@@ -67,15 +63,12 @@ def handle(payload: dict[str, Any], workdir: Path, _log: Log) -> dict[str, Any]:
         backend=BackendName.TENSORRT_RTX,
         compute_capabilities=request.compute_capabilities,
     )
-    try:
-        report = TensorRTOptimizer(config).build_typed(
-            request.onnx,
-            workdir / ENGINE_FILE,
-            engine_shapes(request.inputs, request.dimensions),
-            source_digest=request.source_digest,
-        )
-    except EngineOutOfMemory as error:
-        return EngineAnswer(failure=VariantReason.OUT_OF_MEMORY, message=str(error)).to_api()
+    report = TensorRTOptimizer(config).build_typed(
+        request.onnx,
+        workdir / ENGINE_FILE,
+        engine_shapes(request.inputs, request.dimensions),
+        source_digest=request.source_digest,
+    )
     return EngineAnswer(
         layer_datatypes=report.manifest.layer_datatypes,
         warnings=list(report.warnings),

@@ -18,15 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
-from mopt_api.figures import VariantReason
 from pydantic import Field, ValidationError
 
 from mopt_api.base import ObservedModel
-from mopt_optimizer.errors import DataError, ObjectNotFound, OptimizerError
+from mopt_api.figures import VariantReason
+from mopt_optimizer.errors import DataError, ObjectNotFound, OptimizerError, VariantFailure
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.base import Store
-
-from .process import VariantFailure
 
 JOB_UID_VARIABLE = "MOPT_JOB_UID"
 NEAR_LIMIT = 0.8

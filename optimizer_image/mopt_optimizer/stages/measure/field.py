@@ -6,14 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
-
 from mopt_api.auto.search import Candidate, SearchAim, search
 from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, Lack, lack_of_gpu, lack_of_kind
 from mopt_api.enums import Precision, TargetKind
+from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
 from mopt_api.jobs.measure_result import SearchEntry, VariantResult
 from mopt_api.jobs.plan import MeasurePlan, effective_torch_mode
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
 from mopt_optimizer.machine.compilers import COMPILER
 from mopt_optimizer.machine.system import has_native_bf16

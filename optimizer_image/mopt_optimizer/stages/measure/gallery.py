@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from mopt_api.jobs.crops import Crops, SampleCrops, VariantCrop
 from numpy.typing import NDArray
 from PIL import Image
 
 from mopt_api.inputs import ImageTransform
+from mopt_api.jobs.crops import Crops, SampleCrops, VariantCrop
 from mopt_optimizer.data.preprocessing import Color, Preprocessing
 from mopt_optimizer.quality import Layout, NotAnImage, image_batch, psnr, ssim
 

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 
 from mopt_api.figures import Hardware
-
 from mopt_api.jobs.plan import MeasurePlan
 from mopt_optimizer.machine.compilers import COMPILER, compiler_version
 from mopt_optimizer.machine.versions import installed_version

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mopt_api.artifacts import Artifact
 from pydantic import ValidationError
 
+from mopt_api.artifacts import Artifact
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
 from mopt_api.spec import QualityGate
@@ -14,7 +14,7 @@ from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.artifacts import identity, intact
 from mopt_optimizer.stages.report.page import publish
-from mopt_optimizer.stages.report.stage import judged_anew, result_bytes
+from mopt_optimizer.stages.verdict import judged_anew, result_bytes
 from mopt_optimizer.store.blobs import Blobs
 
 

@@ -1,186 +1,123 @@
-"""The process that one variant runs in: JSON lines in, JSON lines out, arrays as .npy files.
+"""The process that one variant runs in: it opens a model, then computes and times what it is asked.
 
-It has no credentials in its environment and sees only its work directory. Started by isolation.py
-as `python -m mopt_optimizer.stages.measure.process_worker`; ends when its input does.
+It has no credentials in its environment and sees only its work directory.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import resource
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from mopt_api.figures import VariantReason
-
-from mopt_api.enums import ExecutionProvider, Precision, Runtime
-from mopt_api.reasons import Reason
+from mopt_api.base import ObservedModel
 from mopt_optimizer.data.npy import load_array, save_array
-from mopt_optimizer.errors import DiskError, ModelError
+from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.machine.device_memory import DeviceMeter
+from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.machine.nvidia import used_memory
-from mopt_optimizer.runtimes import (
-    BoundCall,
-    Feeds,
-    OutOfMemory,
-    Runner,
-    RuntimeFailure,
-    open_runner,
-)
+from mopt_optimizer.progress import Log
+from mopt_optimizer.runtimes import BoundCall, Feeds, Runner, open_runner
+from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.sandbox import serve
 from mopt_optimizer.timing.interleave import time_calls
 
-_KIB = 1024
-_PR_SET_PDEATHSIG = 1
-Request = dict[str, Any]
+from .messages import (
+    REQUEST,
+    Bind,
+    Done,
+    Evaluate,
+    Evaluated,
+    Open,
+    Opened,
+    Release,
+    Request,
+    Timed,
+    Turn,
+    Usage,
+    Used,
+)
 
 
-def _load(paths: dict[str, str]) -> Feeds:
-    return {name: load_array(Path(path)) for name, path in paths.items()}
+class VariantSession:
+    """One opened model, and what its points reserved. Called as a sandbox.Handler."""
 
-
-def peak_memory_bytes() -> int:
-    """Return this process's largest resident set.
-
-    ru_maxrss would start at the parent's size: the kernel carries it over fork and exec.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * _KIB
-
-
-class VariantServer:
-    """Answers the parent's requests about one opened model."""
-
-    def __init__(self, runner: Runner, meter: DeviceMeter | None = None) -> None:
-        self._runner = runner
-        self._meter = meter
+    def __init__(self) -> None:
+        self._opened: Runner | None = None
+        self._meter: DeviceMeter | None = None
         self._bound: dict[str, BoundCall] = {}
 
-    def evaluate(self, request: Request) -> dict[str, Any]:
-        """Compute one sample; {"feeds": {name: file}, "output": prefix} -> {"outputs": [file]}."""
-        files: list[str] = []
-        for index, array in enumerate(self._runner.run(_load(request["feeds"])).values()):
-            files.append(f"{request['output']}-{index}.npy")
-            save_array(Path(files[-1]), array)
-        return {"outputs": files}
+    def __call__(self, payload: dict[str, Any], _workdir: Path, _log: Log) -> dict[str, Any]:
+        """Answer a request.
 
-    def bind(self, request: Request) -> dict[str, Any]:
-        """Reserve memory for a point; {"point": name, "feeds": {name: file}} -> {}."""
-        self._bound[request["point"]] = self._runner.bind(_load(request["feeds"]))
-        return {}
-
-    def turn(self, request: Request) -> dict[str, Any]:
-        """Time a bound point; {"point", "seconds", "calls"} -> {"times_ns": [...]}."""
-        call = self._bound[request["point"]]
-        return {"times_ns": time_calls(call, seconds=request["seconds"], calls=request["calls"])}
-
-    def release(self, request: Request) -> dict[str, Any]:
-        """Free a bound point's memory; {"point": name} -> {}."""
-        del self._bound[request["point"]]
-        return {}
-
-    def memory(self, _request: Request) -> dict[str, Any]:
-        """Tell the peak of memory so far; {} -> {"peak_bytes": n}.
-
-        The largest resident set; on a GPU the process's part of the device's memory, null where
-        the driver does not tell.
+        Raises:
+            RuntimeFailure, ModelError: The runtime refuses the model or the inputs.
+            DiskError: No space for the outputs.
         """
-        if self._meter is not None:
-            return {"peak_bytes": self._meter.peak_bytes}
-        return {"peak_bytes": peak_memory_bytes()}
+        request = REQUEST.validate_python(payload)
+        if isinstance(request, Open) and request.opening.gpu:
+            self._meter = DeviceMeter(used_memory)
+        work = partial(self._answer, request)
+        # What it takes of the device's memory is counted.
+        return (work() if self._meter is None else self._meter.during(work)).to_api()
 
-    def compile_time(self, _request: Request) -> dict[str, Any]:
-        """Tell how long calls compiled so far; {} -> {"seconds": n}."""
-        return {"seconds": self._runner.compile_seconds}
+    def _answer(self, request: Request) -> ObservedModel:
+        match request:
+            case Open():
+                self._opened = _open(request.opening)
+                engine = self._opened.engine
+                return Opened(engine=None if engine is None else str(engine))
+            case Evaluate():
+                return self._evaluate(request)
+            case Bind():
+                self._bound[request.point] = self._runner.bind(_load(request.feeds))
+                return Done()
+            case Turn():
+                call = self._bound[request.point]
+                return Timed(
+                    times_ns=time_calls(call, seconds=request.seconds, calls=request.calls)
+                )
+            case Release():
+                del self._bound[request.point]
+                return Done()
+            case Usage():
+                return self._used()
+
+    @property
+    def _runner(self) -> Runner:
+        if self._opened is None:
+            raise RuntimeFailure("no model is open")
+        return self._opened
+
+    def _evaluate(self, request: Evaluate) -> Evaluated:
+        files: list[str] = []
+        for index, array in enumerate(self._runner.run(_load(request.feeds)).values()):
+            files.append(f"{request.output}-{index}.npy")
+            save_array(Path(files[-1]), array)
+        return Evaluated(outputs=files)
+
+    def _used(self) -> Used:
+        peak = peak_memory_bytes() if self._meter is None else self._meter.peak_bytes
+        return Used(peak_bytes=peak, compile_seconds=self._runner.compile_seconds)
 
 
-def _open(request: Request) -> Runner:
-    provider = request.get("provider")
+def _open(opening: Opening) -> Runner:
     return open_runner(
-        Runtime(request["runtime"]),
-        Precision(request["precision"]),
-        Path(request["path"]),
-        request["threads"],
-        compiled=request["compiled"],
-        gpu=request.get("gpu", False),
-        provider=provider and ExecutionProvider(provider),
-        shapes=request.get("shapes"),
+        opening.runtime,
+        opening.precision,
+        opening.path,
+        opening.threads,
+        compiled=opening.compiled,
+        gpu=opening.gpu,
+        provider=opening.provider,
+        shapes=opening.shapes,
     )
 
 
-def _answer(handle: Callable[[], dict[str, Any]], channel: TextIO) -> bool:
-    """Write the answer, or the failure; return whether it was an answer.
-
-    Any other exception ends this process with a traceback, which the parent reports.
-    """
-    try:
-        answer: dict[str, Any] = {"answer": handle()}
-    except OutOfMemory as error:
-        answer = {"failure": VariantReason.OUT_OF_MEMORY, "message": str(error)}
-    except (RuntimeFailure, ModelError) as error:
-        answer = {"failure": VariantReason.BUILD_FAILED, "message": str(error)}
-    except DiskError as error:
-        answer = {"failure": Reason.OUT_OF_DISK, "message": str(error)}
-    except MemoryError as error:
-        answer = {"failure": VariantReason.OUT_OF_MEMORY, "message": f"not enough memory: {error}"}
-    channel.write(json.dumps(answer) + "\n")
-    channel.flush()
-    return "answer" in answer
-
-
-def _counted(
-    meter: DeviceMeter | None, work: Callable[[], dict[str, Any]]
-) -> Callable[[], dict[str, Any]]:
-    """Return the work, what it takes of the device's memory being counted."""
-    return work if meter is None else partial(meter.during, work)
-
-
-def serve(requests: TextIO, channel: TextIO) -> None:
-    """Answer requests, the first of which opens the model, until the input ends."""
-    opened: list[Runner] = []
-    first = json.loads(requests.readline())
-    meter = DeviceMeter(used_memory) if first.get("gpu") else None
-
-    def open_first() -> dict[str, Any]:
-        opened.append(_open(first))
-        engine = opened[0].engine
-        return {"pid": os.getpid(), "engine": engine and str(engine)}
-
-    if not _answer(_counted(meter, open_first), channel):
-        return
-    with opened[0] as runner:
-        server = VariantServer(runner, meter)
-        operations = {
-            "evaluate": server.evaluate,
-            "bind": server.bind,
-            "turn": server.turn,
-            "release": server.release,
-            "memory": server.memory,
-            "compile_time": server.compile_time,
-        }
-        for line in requests:
-            request = json.loads(line)
-            operation = operations[request["op"]]
-            _answer(_counted(meter, partial(operation, request)), channel)
-
-
-def main() -> None:
-    """Keep the answers' channel apart from what libraries print; end when the parent does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin, channel)
+def _load(paths: Mapping[str, str]) -> Feeds:
+    return {name: load_array(Path(path)) for name, path in paths.items()}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(serve(VariantSession()))

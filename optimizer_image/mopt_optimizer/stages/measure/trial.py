@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mopt_api.artifacts import Artifact
-from mopt_api.figures import QualityResult, VariantReason, VariantState
 from numpy.typing import NDArray
 
+from mopt_api.artifacts import Artifact
+from mopt_api.figures import QualityResult, VariantReason, VariantState
 from mopt_api.inputs import InputSpec
 from mopt_api.jobs.measure_result import PointResult, VariantResult
 from mopt_api.jobs.plan import effective_torch_mode
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.quality import Comparison
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
-
-from .process import Opening, VariantFailure
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = list[NDArray[Any]]
 
 
 class Process(Protocol):
-    """An open variant, as isolation.VariantProcess has it. Every call may raise VariantFailure."""
+    """An open variant, as process.VariantProcess has it. Every call may raise VariantFailure."""
 
     @property
     def engine(self) -> Path | None: ...
@@ -49,7 +49,7 @@ class Process(Protocol):
     def close(self) -> None: ...
 
 
-Start = Callable[[Opening], Process]
+Start = Callable[[str, Opening], Process]
 
 
 @dataclass

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mopt_api.figures import VariantReason, VariantState
-from mopt_api.jobs.prepare_result import SkippedVariant
-
 from mopt_api.auto.unsupported import Lack, lack_of_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
+from mopt_api.figures import VariantReason, VariantState
+from mopt_api.jobs.prepare_result import SkippedVariant
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import FP32, SOURCE, Form, form_of

@@ -14,32 +14,39 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mopt_api.artifacts import Artifact
-from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from pydantic import ValidationError
 
+from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
+from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
-from mopt_optimizer.data.images import Samples
-from mopt_optimizer.errors import DigestMismatch, ModelError, OptimizerError
+from mopt_optimizer.data.samples import Samples
+from mopt_optimizer.errors import DigestMismatch, MemoryExceeded, ModelError, OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.machine.scratch import check_scratch
 from mopt_optimizer.machine.system import System
-from mopt_optimizer.onnx_files.verify import THREADS_VARIABLE
-from mopt_optimizer.opening.loading import MODEL_SUFFIXES
+from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.sandbox import ChildDied, MemoryExceeded, run_child
-from mopt_optimizer.stages.artifacts import fetch_model, identity
+from mopt_optimizer.sandbox import ChildDied, run_child
+from mopt_optimizer.stages.artifacts import fetch_model, identity, made_file, put_model
 from mopt_optimizer.stages.missing import installed_libraries, lack_of_maker
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 from .assignment import assign, unfit
-from .worker import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest
+from .messages import (
+    FP32_FILE,
+    CalibrationFiles,
+    Exported,
+    PrepareAnswer,
+    PrepareRequest,
+    Quantized,
+)
 
 _CHILD = "mopt_optimizer.stages.prepare.worker"
 # What a manifest says; the rest tells how it came about.
@@ -163,7 +170,7 @@ class Preparation:
             answer = self._run_child([*missing.values()], source=source, export=export is None)
             with self._uploading():
                 if answer.exported is not None:
-                    export = self._cache.put_export(key, answer.exported, self._scratch)
+                    export = self._cache.put(self._export_entry(key, answer.exported))
                 found |= self._put_forms(missing, answer)
         if export is None:
             raise OptimizerError("the process that opened the model exported nothing")
@@ -197,15 +204,40 @@ class Preparation:
     ) -> dict[str, FormEntry]:
         made = {form.name: form for form in answer.quantized}
         return {
-            key: self._cache.put_form(key, made[form.name(self._plan.quality)], self._scratch)
+            key: self._cache.put(self._form_entry(key, made[form.name(self._plan.quality)]))
             for key, form in missing.items()
         }
+
+    def _export_entry(self, key: str, made: Exported) -> ExportEntry:
+        """Store the FP32 file that the child made; return what is known of it."""
+        return ExportEntry(
+            key=key,
+            artifact=put_model(self._blobs, made_file(self._scratch, made.file)),
+            source=made.source,
+            verifications=made.verifications,
+            passes=made.passes,
+            operators=made.operators,
+            seconds=made.seconds,
+        )
+
+    def _form_entry(self, key: str, made: Quantized) -> FormEntry:
+        """Store a form that the child made; return what is known of it, or why there is none."""
+        return FormEntry(
+            key=key,
+            name=made.name,
+            artifact=(
+                put_model(self._blobs, made_file(self._scratch, made.file)) if made.file else None
+            ),
+            error=made.error,
+            report=made.report,
+            seconds=made.seconds,
+        )
 
     def _fetch_source(self, forms: int) -> Path:
         model = self._plan.model
         with self._timings.step("fetch", f"fetching {model.uri}"):
             store, key = open_store(model.uri, Credentials.MODEL, self._environ)
-            path = self._scratch / f"model{MODEL_SUFFIXES[model.format]}"
+            path = self._scratch / f"model{FORMATS[model.format].suffix}"
             needed = scratch_bytes(store.size(key) or 0, forms)
             check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
             found = store.fetch(key, path)
@@ -246,7 +278,9 @@ class Preparation:
         )
         limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
         try:
-            answer = run_child(_CHILD, request.to_api(), self._scratch, environ=limited)
+            answer = run_child(
+                _CHILD, request.to_api(), self._scratch, environ=limited, log=self._log
+            )
         except ChildDied as error:
             raise death(error) from error
         found = PrepareAnswer.model_validate(answer)
@@ -344,6 +378,6 @@ def form_bytes(model_bytes: int, forms: int) -> int:
 def death(error: ChildDied) -> OptimizerError:
     """Return what the end of the process that opens the model says about the model."""
     message = f"the process that opened the model {error.how()}"
-    if error.returncode == -signal.SIGKILL:
+    if error.returncode == -signal.SIGKILL and not error.ended:
         return MemoryExceeded(f"{message}: it needed more memory than the limit")
     return ModelError(message) if error.returncode < 0 else OptimizerError(message)

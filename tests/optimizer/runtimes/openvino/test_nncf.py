@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.errors import CalibrationError, ModelError, QuantizationError
-from mopt_optimizer.onnx_files.verify import THREADS_VARIABLE
+from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import open_runner
 from mopt_optimizer.runtimes.openvino import NncfOptions, quantize_openvino_nncf

@@ -1,4 +1,4 @@
-"""What OpenVINO computes in, on this CPU and by the features of others."""
+"""What OpenVINO computes in on this CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mopt_api.enums import Precision, Runtime
+from mopt_optimizer.machine.system import System, has_native_bf16
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     FloatType,
@@ -18,31 +19,14 @@ from mopt_optimizer.onnx_quantization import (
 )
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes import RuntimeFailure, open_runner
-from mopt_optimizer.runtimes.openvino import NativeSupport, native_support
 
 pytestmark = pytest.mark.optimizer
 
 Samples = list[dict[str, NDArray[np.float32]]]
 
 
-@pytest.mark.parametrize(
-    ("features", "expected"),
-    [
-        (["avx2"], NativeSupport(bf16=False, int8=False, fp16=False)),
-        (["avx2", "avx_vnni"], NativeSupport(bf16=False, int8=True, fp16=False)),
-        (["avx512_bf16"], NativeSupport(bf16=True, int8=False, fp16=False)),
-        (["amx_bf16", "amx_int8", "avx512_fp16"], NativeSupport(True, True, True)),
-        (["asimd", "asimddp"], NativeSupport(bf16=False, int8=True, fp16=False)),
-    ],
-)
-def test_native_support_follows_from_the_features(
-    features: list[str], expected: NativeSupport
-) -> None:
-    assert native_support(features) == expected
-
-
 def test_bf16_is_computed_where_native_and_refused_elsewhere(model: Path, samples: Samples) -> None:
-    if not native_support().bf16:
+    if not has_native_bf16(System().hardware({}).cpu_features):
         with pytest.raises(RuntimeFailure, match="not in BF16"):
             open_runner(Runtime.OPENVINO, Precision.BF16, model, 1)
         return

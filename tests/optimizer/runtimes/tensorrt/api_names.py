@@ -1,7 +1,7 @@
 """Names of TensorRT's Python API that the package uses, and those that its bindings define.
 
-    python tests/optimizer/tensorrt_engines/api_names.py CHECKOUT > \\
-        tests/optimizer/tensorrt_engines/tensorrt_bindings.json
+    python tests/optimizer/runtimes/tensorrt/api_names.py CHECKOUT > \\
+        tests/optimizer/runtimes/tensorrt/tensorrt_bindings.json
 
 reads a git checkout of NVIDIA's TensorRT repository, whose history holds the source of the bindings
 (python/src), at the commits named below.
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[3] / "optimizer_image" / "mopt_optimizer" / "tensorrt_engines"
+PACKAGE = Path(__file__).parents[4] / "optimizer_image" / "mopt_optimizer" / "runtimes" / "tensorrt"
 MODULE = "module"
 """Stands for the module itself, next to the names of its classes."""
 RELEASES = {"10.13.3": "94e2b9ef", "10.16.1": "5302b288", "11.1.0": "a892d222"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mopt_api.artifacts import ArtifactFormat
-from mopt_api.figures import VariantReason, VariantState
 from present import present
 
+from mopt_api.artifacts import ArtifactFormat
 from mopt_api.enums import Precision, Runtime, TargetKind
+from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
@@ -25,8 +25,8 @@ from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.engines import stage as build_only
 from mopt_optimizer.stages.engines.stage import build_engines
 from mopt_optimizer.stages.prepare.stage import prepare
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 pytestmark = [
     pytest.mark.tensorrt,
@@ -276,14 +276,15 @@ def test_a_process_that_dies_costs_its_variant_alone(
     package = tmp_path / "fragile"
     package.mkdir()
     (package / "fragile_child.py").write_text(
-        "import json, os, pathlib, sys\n"
-        "request = json.loads((pathlib.Path(sys.argv[1]) / 'request.json').read_text())\n"
-        "assert not [name for name in os.environ if 'SECRET_ACCESS_KEY' in name]\n"
-        "if request['precision'] == 'FP16':\n"
-        "    os.abort()\n"
+        "import os, sys\n"
         "from mopt_optimizer.sandbox import serve\n"
         "from mopt_optimizer.stages.engines.worker import handle\n"
-        "sys.exit(serve(handle))\n"
+        "def fragile(request, workdir, log):\n"
+        "    assert not [name for name in os.environ if 'SECRET_ACCESS_KEY' in name]\n"
+        "    if request['precision'] == 'FP16':\n"
+        "        os.abort()\n"
+        "    return handle(request, workdir, log)\n"
+        "sys.exit(serve(fragile))\n"
     )
     monkeypatch.setattr(build_only, "_CHILD", "fragile_child")
     monkeypatch.setenv("PYTHONPATH", str(package))

@@ -16,7 +16,7 @@ from mopt_optimizer.machine.nvidia_gpus import visible_gpus
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "optimizer" / "tensorrt.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "optimizer" / "tensorrt.md"
 
 
 def test_examples(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mopt_api.figures import VariantReason
 
+from mopt_api.figures import VariantReason
+from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.stages.measure.attempts import NEAR_LIMIT, Attempts, Blame, Record, after_death
-from mopt_optimizer.stages.measure.process import VariantFailure
 from mopt_optimizer.store.folder import FileStore
 
 UID = "0b5e9c1e-4a52-4c4e-9f5e-0b6f0f3a7d11"

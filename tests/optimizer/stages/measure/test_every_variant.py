@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mopt_api.figures import VariantReason
 from present import present
 
+from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import PLAN_VARIABLE, JobPlan, measure_plan, prepare_plan
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary, decode
 from mopt_api.spec import ModelOptimizationSpec

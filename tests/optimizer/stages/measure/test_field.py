@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import Gpu, Hardware, SourceInfo, VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders, search
 from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind, TorchMode
+from mopt_api.figures import Gpu, Hardware, SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
+from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
 from mopt_optimizer.machine.compilers import COMPILER

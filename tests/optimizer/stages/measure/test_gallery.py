@@ -6,12 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from mopt_api.jobs.crops import Crops
 from numpy.typing import NDArray
 from PIL import Image
 
 from mopt_api.enums import ImageColor, ImageLayout
 from mopt_api.inputs import ImageTransform
+from mopt_api.jobs.crops import Crops
 from mopt_optimizer.stages.measure.gallery import MAX_SAMPLES, MAX_SIDE, Gallery
 
 Pixels = NDArray[np.float32]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mopt_api.figures import VariantState
 from PIL import Image
 
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import VariantState
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import Benchmark, Objective, QualityGate

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mopt_api.figures import Gpu
-
 from mopt_api.enums import ModelFormat
+from mopt_api.figures import Gpu
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
 from mopt_api.spec import Benchmark, Objective
 from mopt_optimizer.machine.system import System

@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import SourceInfo, VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, Runtime
+from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, MeasurePlan, PlannedModel
+from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import MeasureSummary, decode
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
 from mopt_optimizer.stages.measure.attempts import JOB_UID_VARIABLE, Record
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = pytest.mark.optimizer
 

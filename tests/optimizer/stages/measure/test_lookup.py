@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
-from mopt_api.figures import SourceInfo, VariantState
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 from present import present
 
+from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
 from mopt_api.enums import (
     ModelFormat,
     ObjectiveMetric,
@@ -23,20 +21,22 @@ from mopt_api.enums import (
     QualityMetric,
     Runtime,
 )
+from mopt_api.figures import SourceInfo, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
+from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.stages.measure.lookup import computed
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.prepare.stage import manifest_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = pytest.mark.optimizer
 

@@ -12,18 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mopt_api.figures import VariantReason
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
-from mopt_optimizer.errors import DiskError
-from mopt_optimizer.stages.measure.process import (
-    MAX_MESSAGE,
-    Opening,
-    Timeouts,
+from mopt_api.figures import VariantReason
+from mopt_optimizer.errors import (
+    MAX_VARIANT_MESSAGE,
+    DiskError,
+    ModelError,
+    OptimizerError,
+    OutOfMemory,
+    RuntimeFailure,
     VariantFailure,
-    VariantProcess,
-    exit_failure,
 )
+from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.stages.measure.process import Timeouts, VariantProcess, builds, exit_failure
 
 ANSWER = """
 import json, os, sys, time
@@ -42,8 +44,14 @@ def started(
     environ: dict[str, str] | None = None,
     memory_share: Callable[[], float | None] = lambda: None,
 ) -> VariantProcess:
-    opening = Opening("v", Runtime.ONNX_RUNTIME, Precision.FP32, tmp_path / "m.onnx", threads=3)
+    opening = Opening(
+        runtime=Runtime.ONNX_RUNTIME,
+        precision=Precision.FP32,
+        path=tmp_path / "m.onnx",
+        threads=3,
+    )
     return VariantProcess(
+        "v",
         opening,
         workdir=tmp_path,
         environ=dict(os.environ) if environ is None else environ,
@@ -98,20 +106,32 @@ def test_a_variant_that_fills_the_container_is_ended_first(tmp_path: Path) -> No
 
 
 def test_a_watched_variant_below_the_limit_answers(tmp_path: Path) -> None:
-    program = "answer(); time.sleep(0.2); answer({'peak_bytes': 5}); time.sleep(60)"
+    program = "answer(); time.sleep(0.2); answer({'peakBytes': 5}); time.sleep(60)"
     with started(tmp_path, program, memory_share=lambda: 0.9) as process:
         assert process.peak_memory_bytes() == 5
 
 
-@pytest.mark.parametrize("reason", [VariantReason.BUILD_FAILED, VariantReason.OUT_OF_MEMORY])
-def test_a_refusal_keeps_its_reason(tmp_path: Path, reason: VariantReason) -> None:
-    reply = json.dumps({"failure": reason.value, "message": "no such operator: Foo"})
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeFailure, VariantReason.BUILD_FAILED),
+        (ModelError, VariantReason.BUILD_FAILED),
+        (OutOfMemory, VariantReason.OUT_OF_MEMORY),
+        (OptimizerError, VariantReason.CRASHED),
+    ],
+)
+def test_a_refusal_keeps_its_reason(
+    tmp_path: Path, error: type[OptimizerError], reason: VariantReason
+) -> None:
+    report = {"reason": error.reason.value, "message": "no such operator: Foo"}
+    reply = json.dumps({"error": {"kind": error.__name__, "report": report}})
     failure = failure_of(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
     assert (failure.reason, str(failure)) == (reason, "no such operator: Foo")
 
 
 def test_a_full_disk_is_no_fault_of_the_variant(tmp_path: Path) -> None:
-    reply = json.dumps({"failure": "OutOfDisk", "message": "no space for x.npy"})
+    report = {"reason": "OutOfDisk", "message": "no space for x.npy"}
+    reply = json.dumps({"error": {"kind": "DiskError", "report": report}})
     with pytest.raises(DiskError, match=r"x\.npy"):
         started(tmp_path, f"print({reply!r}, flush=True); time.sleep(60)")
 
@@ -125,14 +145,14 @@ def test_a_crash_in_a_later_call_is_reported_there(tmp_path: Path) -> None:
 
 
 def test_answers_come_back(tmp_path: Path) -> None:
-    program = "answer(); answer({'times_ns': [3, 4]}); answer({'peak_bytes': 5})"
+    program = "answer(); answer({'timesNs': [3, 4]}); answer({'peakBytes': 5})"
     with started(tmp_path, program) as process:
         assert process.take_turn("p", seconds=0.1, calls=2) == [3, 4]
         assert process.peak_memory_bytes() == 5
 
 
 def test_a_long_answer_arrives_whole(tmp_path: Path) -> None:
-    program = "answer(); answer({'times_ns': list(range(100_000))}); time.sleep(60)"
+    program = "answer(); answer({'timesNs': list(range(100_000))}); time.sleep(60)"
     with started(tmp_path, program) as process:
         assert process.take_turn("p", seconds=0.1, calls=2) == list(range(100_000))
 
@@ -180,7 +200,7 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
     program = (
         "import subprocess\n"
         "child = subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL)\n"
-        "answer(); answer({'times_ns': [os.getpid(), child.pid]}); time.sleep(60)"
+        "answer(); answer({'timesNs': [os.getpid(), child.pid]}); time.sleep(60)"
     )
     with started(tmp_path, program) as process:
         pids = process.take_turn("p", seconds=0.1, calls=1)
@@ -199,7 +219,7 @@ def _runs(pid: int) -> bool:
 
 def test_messages_are_bounded() -> None:
     failure = exit_failure(1, "x" * 10_000)
-    assert len(str(failure)) == MAX_MESSAGE
+    assert len(str(failure)) == MAX_VARIANT_MESSAGE
 
 
 def test_an_end_without_words_still_says_how() -> None:
@@ -209,24 +229,23 @@ def test_an_end_without_words_still_says_how() -> None:
 def test_what_is_opened_on_a_gpu_is_told_so_and_tells_its_engine(tmp_path: Path) -> None:
     program = """
 request = json.loads(sys.stdin.readline())
-told = {name: request[name] for name in ("gpu", "provider", "shapes")}
+told = {name: request["opening"][name] for name in ("gpu", "provider", "shapes")}
 print(json.dumps({"answer": {"engine": json.dumps(told, sort_keys=True)}}), flush=True)
 sys.stdin.readline()
 """
     opening = Opening(
-        "v",
-        Runtime.ONNX_RUNTIME,
-        Precision.FP16,
-        tmp_path / "m.onnx",
+        runtime=Runtime.ONNX_RUNTIME,
+        precision=Precision.FP16,
+        path=tmp_path / "m.onnx",
         threads=1,
         gpu=True,
         provider=ExecutionProvider.TENSORRT,
         shapes={"x": ((1, 2), (1, 2), (4, 2))},
     )
-    assert opening.builds
+    assert builds(opening)
     argv = (sys.executable, "-c", ANSWER + program)
     with VariantProcess(
-        opening, workdir=tmp_path, environ=dict(os.environ), timeouts=QUICK, argv=argv
+        "v", opening, workdir=tmp_path, environ=dict(os.environ), timeouts=QUICK, argv=argv
     ) as process:
         assert json.loads(str(process.engine)) == {
             "gpu": True,
@@ -237,15 +256,22 @@ sys.stdin.readline()
 
 def test_only_tensorrt_builds_and_gets_the_time_for_it(tmp_path: Path) -> None:
     def opening(runtime: Runtime, provider: ExecutionProvider | None = None) -> Opening:
-        return Opening("v", runtime, Precision.FP32, tmp_path / "m", 1, provider=provider)
+        return Opening(
+            runtime=runtime,
+            precision=Precision.FP32,
+            path=tmp_path / "m",
+            threads=1,
+            provider=provider,
+        )
 
-    assert opening(Runtime.TENSORRT).builds
-    assert not opening(Runtime.ONNX_RUNTIME, ExecutionProvider.CUDA).builds
-    assert not opening(Runtime.PYTORCH).builds
+    assert builds(opening(Runtime.TENSORRT))
+    assert not builds(opening(Runtime.ONNX_RUNTIME, ExecutionProvider.CUDA))
+    assert not builds(opening(Runtime.PYTORCH))
     hangs = Timeouts(open=0.2, build=30, call=0.2)
     slow = "time.sleep(1); answer(); sys.stdin.readline()"
     argv = (sys.executable, "-c", ANSWER + slow)
     with VariantProcess(
+        "v",
         opening(Runtime.TENSORRT),
         workdir=tmp_path,
         environ=dict(os.environ),
@@ -254,3 +280,9 @@ def test_only_tensorrt_builds_and_gets_the_time_for_it(tmp_path: Path) -> None:
     ):
         pass
     assert failure_of(tmp_path, slow, hangs).reason is VariantReason.TIMED_OUT
+
+
+@pytest.mark.parametrize("line", ["no json", "[]", '{"answer": 3}', '{"error": {}}'])
+def test_nonsense_is_no_answer(tmp_path: Path, line: str) -> None:
+    failure = failure_of(tmp_path, f"print({line!r}, flush=True); time.sleep(60)")
+    assert (failure.reason, str(failure)) == (VariantReason.CRASHED, "answered what is no answer")

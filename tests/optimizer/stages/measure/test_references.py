@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 from PIL import Image
 from present import present
 
+from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import (
@@ -31,18 +30,20 @@ from mopt_api.jobs.plan import (
     PlannedModel,
     PlannedReferences,
 )
+from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, Summary, decode
 from mopt_api.reasons import Reason
 from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.quality import psnr
 from mopt_optimizer.stages.measure.stage import measure
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from ..conftest import MinioServer
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
+
+    from ...conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
 

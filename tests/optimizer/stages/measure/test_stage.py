@@ -14,17 +14,17 @@ import onnxruntime as ort
 import pytest
 import skimage.data
 from html_page import HtmlPage
-from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
-from mopt_api.figures import SourceInfo, VariantReason, VariantState
-from mopt_api.jobs.crops import Crops
-from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
 from PIL import Image
 from present import present
 
+from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
 from mopt_api.enums import ModelFormat, ObjectiveMetric, Precision, QualityMetric, Runtime
+from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.jobs.crops import Crops
 from mopt_api.jobs.measure_result import LATENCY_QUANTILES, MeasureResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
+from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
 from mopt_api.jobs.selection import objective_cost
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
 from mopt_api.variants import Quantization, Variant
@@ -38,11 +38,11 @@ from mopt_optimizer.errors import (
 from mopt_optimizer.machine.system import System, has_native_bf16
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.report.page.verdicts import REASONS, gate_text
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from .conftest import ModelFiles
+    from model_files import ModelFiles
 
 pytestmark = pytest.mark.optimizer
 

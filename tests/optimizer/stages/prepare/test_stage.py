@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from mopt_api.figures import VariantReason, VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
 
 from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData, PlannedModel, PreparePlan
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.reasons import Reason
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
@@ -28,13 +28,14 @@ from mopt_optimizer.errors import DigestMismatch, ModelError, OptimizerError, Un
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.sandbox import ChildDied
 from mopt_optimizer.stages.prepare.assignment import assign
+from mopt_optimizer.stages.prepare.messages import PrepareRequest, Quantized
 from mopt_optimizer.stages.prepare.stage import death, prepare
-from mopt_optimizer.stages.prepare.worker import PrepareRequest, Quantized, handle
-from mopt_optimizer.store.base import open_store
+from mopt_optimizer.stages.prepare.worker import handle
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from ..conftest import MinioServer
+    from ...conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
 
@@ -493,4 +494,10 @@ def test_failed_quantization_fails_its_variants_only() -> None:
     ],
 )
 def test_end_of_the_child_has_a_reason(returncode: int, reason: Reason) -> None:
-    assert death(ChildDied(returncode, timed_out=False)).reason is reason
+    assert death(ChildDied(returncode)).reason is reason
+
+
+def test_a_child_that_was_ended_here_was_not_short_of_memory() -> None:
+    error = death(ChildDied(-signal.SIGKILL, "answered what is no answer"))
+    assert error.reason is Reason.INVALID_MODEL
+    assert str(error).endswith("answered what is no answer and was ended")

@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from onnx import TensorProto, helper, numpy_helper
 
 import mopt_optimizer.stages.prepare.stage
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, PlannedData, PlannedModel, PreparePlan
+from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.jobs.termination import PrepareSummary, decode
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.prepare.stage import prepare
 from mopt_optimizer.stages.step_keys import software_versions
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from ..conftest import MinioServer
+    from ...conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
 

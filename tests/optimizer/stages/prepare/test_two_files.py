@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from mopt_api.artifacts import Artifact
-from mopt_api.figures import VariantState
-from mopt_api.jobs.prepare_result import PrepareResult
 from present import present
 
+from mopt_api.artifacts import Artifact
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.figures import VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import (
@@ -32,6 +31,7 @@ from mopt_api.jobs.plan import (
     PlannedModel,
     PreparePlan,
 )
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, PrepareSummary, decode
 from mopt_api.reasons import Reason
 from mopt_api.spec import Benchmark, Objective, QualityGate
@@ -41,11 +41,11 @@ from mopt_optimizer.onnx_files.files import MAX_INLINE_VARIABLE, data_files
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx, intact
 from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
-    from ..conftest import MinioServer
+    from ...conftest import MinioServer
 
 pytestmark = pytest.mark.optimizer
 

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 from html_page import HtmlPage
+from present import present
+
 from mopt_api.artifacts import page_key
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import (
     Hardware,
     Latency,
@@ -21,17 +24,14 @@ from mopt_api.figures import (
     VariantReason,
     VariantState,
 )
-from present import present
-
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.jobs.measure_result import MeasureResult, PointResult, VariantResult
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, ReportPlan
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, decode, summarize_measure
 from mopt_optimizer.errors import DataError, ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.report.stage import report
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 SHA = "0" * 64
 

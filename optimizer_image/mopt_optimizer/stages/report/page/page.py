@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from mopt_api.figures import VariantState
-from mopt_api.jobs.crops import Crops, SampleCrops
-from mopt_api.jobs.prepare_result import FallbackReport, PrepareResult
 
 from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.figures import VariantState
+from mopt_api.jobs.crops import Crops, SampleCrops
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, VariantResult, left_out
 from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, ReportPlan
+from mopt_api.jobs.prepare_result import FallbackReport, PrepareResult
 from mopt_api.spec import QualityGate
 
 from . import figures, rows, scatters, verdicts

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mopt_api.jobs.crops import Crops
-from mopt_api.jobs.prepare_result import PrepareResult
-
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.errors import ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.blobs import Blobs

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
-
 from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
+from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
     QUALITY_OF_ENGINE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import report_results
 from html_page import HtmlPage
-from mopt_api.figures import Gpu, QualityReference, VariantReason, VariantState
 from present import present
 
 from mopt_api.enums import Runtime, TargetKind
+from mopt_api.figures import Gpu, QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import BASELINE, QUALITY_OF_ENGINE, MeasureResult, SearchEntry
 from mopt_api.jobs.plan import measure_plan
 from mopt_api.spec import ModelOptimizationSpec

@@ -1,0 +1,1 @@
+"""What the Jobs are told and what they return."""

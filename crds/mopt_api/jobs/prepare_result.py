@@ -1,0 +1,148 @@
+"""The manifest of a prepare Job."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from mopt_api.artifacts import Artifact
+from mopt_api.base import ObservedModel
+from mopt_api.enums import Aggregate, QualityMetric, TargetKind
+from mopt_api.figures import SourceInfo, VariantReason, VariantState
+
+
+class Verification(ObservedModel):
+    """Comparison of the exported model with the source, at one set of sizes."""
+
+    dimensions: dict[str, int] = Field(description="Sizes compared at.")
+    max_abs_error: float = Field(description="Largest difference of any output value.")
+    passed: bool = Field(description="Within tolerance.")
+
+
+class PassReport(ObservedModel):
+    """What one graph pass did."""
+
+    name: str = Field(description="Name of the pass.")
+    outcome: str = Field(description="Kept, NoChange or RolledBack.")
+    nodes_before: int = Field(description="Nodes of the graph before.")
+    nodes_after: int = Field(description="Nodes of the graph after.")
+    seconds: float = Field(description="Time, verification included.")
+    message: str | None = Field(default=None, description="Why it was rolled back.")
+
+
+class PreparedArtifact(ObservedModel):
+    """An intermediate form that measure Jobs start from."""
+
+    name: str = Field(description="fp32, or the precision with its options: int8-minmax-...")
+    artifact: Artifact
+
+
+class LayerReport(ObservedModel):
+    """What one layer in INT8 costs."""
+
+    name: str = Field(description="Node that leads it, in the FP32 model.")
+    op: str = Field(description="Its operator.")
+    macs: int = Field(description="Multiply-accumulates at the first calibration sample's size.")
+    quality_alone: float = Field(description="With only this layer in INT8, in the gate's metric.")
+    noise_share: float = Field(description="Its part of all layers' noise, 0 to 1.")
+    excluded: bool = Field(description="It stays FP32.")
+
+
+class FallbackReport(ObservedModel):
+    """The search for the layers that stay FP32 so that one gate holds on calibration samples."""
+
+    metric: QualityMetric
+    aggregate: Aggregate
+    minimum: float | None = Field(default=None, description="The gate's.")
+    maximum: float | None = Field(default=None, description="The gate's, of MaxAbsError.")
+    required: float | None = Field(
+        default=None, description="What the search aimed at: the gate's bound and a margin."
+    )
+    quality_all_int8: float = Field(description="With every layer in INT8.")
+    quality: float = Field(description="As chosen.")
+    int8_mac_share: float = Field(description="Part of the multiply-accumulates in INT8, 0 to 1.")
+    trials: int = Field(description="Models that were written and judged.")
+    exclude: list[str] = Field(description="Nodes that stay FP32.")
+    layers: list[LayerReport] = Field(
+        default=[], description="The noisiest 512, most first; empty where all stay INT8."
+    )
+
+
+class QuantizationReport(ObservedModel):
+    """How a prepared artifact of reduced precision came about."""
+
+    name: str = Field(description="The artifact's.")
+    quantized_nodes: int = Field(description="Nodes in that precision; of PyTorch's, modules.")
+    kept: dict[str, str] = Field(
+        default={}, description="Of FP16 and PyTorch: what stays FP32, and why where it is known."
+    )
+    fallbacks: list[FallbackReport] = Field(default=[], description="One per gate.")
+
+
+class SkippedVariant(ObservedModel):
+    """A variant that could not be built at all."""
+
+    name: str
+    state: VariantState
+    reason: VariantReason
+    message: str = Field(max_length=1024)
+
+
+class StepOutcome(StrEnum):
+    """Whether a step of prepare was carried out, or its result found in the store."""
+
+    BUILT = "Built"
+    SERVED = "Served"
+
+
+class PrepareStep(ObservedModel):
+    """One step of prepare: the FP32 file, or a form of reduced precision."""
+
+    name: str = Field(description="Of what it makes: the artifact's.")
+    outcome: StepOutcome
+    seconds: float = Field(description="Time of making it, whenever that was.")
+
+
+class PrepareResult(ObservedModel):
+    """Manifest of a prepare Job."""
+
+    source: SourceInfo
+    artifacts: list[PreparedArtifact]
+    variant_artifacts: dict[str, str] = Field(
+        description="Variant name to the name of the prepared artifact it runs."
+    )
+    skipped: list[SkippedVariant] = []
+    gpu_artifacts: dict[str, str] = Field(
+        default={}, description="Likewise on a GPU, of variants that run another one there."
+    )
+    gpu_skipped: list[SkippedVariant] = Field(
+        default=[], description="Likewise on a GPU, of variants that are made elsewhere."
+    )
+    verifications: list[Verification] = []
+    passes: list[PassReport] = []
+    operators: dict[str, int] | None = Field(
+        default=None, description="Operator types of the FP32 model, with their nodes' number."
+    )
+    calibration_digest: str | None = None
+    calibration_samples: int | None = None
+    quantizations: list[QuantizationReport] = []
+    software: dict[str, str] = {}
+    steps: list[PrepareStep] = Field(
+        default=[], description="What this manifest was put together from."
+    )
+    seconds: dict[str, float] = Field(default={}, description="Time of each step.")
+
+    def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
+        """Return variantArtifacts as they are on a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.variant_artifacts
+        without = {entry.name for entry in self.gpu_skipped}
+        found = {name: of for name, of in self.variant_artifacts.items() if name not in without}
+        return found | self.gpu_artifacts
+
+    def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
+        """Return what could not be built for a kind of target."""
+        if kind is not TargetKind.GPU:
+            return self.skipped
+        return [*self.gpu_skipped, *(e for e in self.skipped if e.name not in self.gpu_artifacts)]

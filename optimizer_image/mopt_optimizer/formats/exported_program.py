@@ -1,0 +1,223 @@
+"""Programs of torch.export (.pt2) as sources: inspected, opened, exported with named dimensions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mopt_api.enums import ModelFormat
+from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.errors import BaselineError, DimensionError, first_line, root_message
+from mopt_optimizer.export.program import exported_program
+from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
+from mopt_optimizer.onnx_files.naming import rename_dimensions
+from mopt_optimizer.onnx_files.opsets import OPSET
+from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
+from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs, input_shape
+from mopt_optimizer.opening.loading import archive_names, load_exported_program
+from mopt_optimizer.opening.model_inputs import program_inputs
+
+from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+
+class ExportedPrograms:
+    """Files that torch.export.save wrote. See SourceFormat."""
+
+    def recognizes(self, path: Path) -> bool:
+        return archive_names(path) is not None
+
+    def cases(self, source: Source) -> list[Case]:
+        _, _, cases = _opened(source)
+        return cases
+
+    def to_onnx(self, source: Source, target: Path) -> list[Case]:
+        program, names, cases = _opened(source)
+        with source.timings.step("export", "exporting to ONNX"):
+            export_onnx(program, target, names)
+        return cases
+
+    def describe(self, path: Path, sizes: Mapping[str, int], workdir: Path) -> ModelDescription:
+        program = load_exported_program(path, workdir)
+        inputs = program_inputs(program)
+        operators = Counter(
+            str(node.target) for node in program.graph.nodes if node.op == "call_function"
+        )
+        return ModelDescription(
+            format=ModelFormat.EXPORTED_PROGRAM,
+            size_bytes=path.stat().st_size,
+            inputs=[described(i) for i in inputs],
+            outputs=_program_outputs(program),
+            parameters=sum(p.numel() for p in program.parameters()),
+            nodes=operators.total(),
+            operators=dict(sorted(operators.items())),
+            dimensions=dict(sizes),
+            flops=_program_flops(program, inputs, sizes),
+        )
+
+    def torch_module(
+        self,
+        path: Path,
+        ranks: Mapping[str, int],  # noqa: ARG002 - of formats that do not say
+        workdir: Path,
+    ) -> tuple[torch.nn.Module, list[ModelInput]]:
+        program = load_exported_program(path, workdir)
+        return program.module(), program_inputs(program)
+
+
+def _opened(source: Source) -> tuple[ExportedProgram, dict[str, str], list[Case]]:
+    """Return a program, the spec's name of each of its symbols, and what it computes."""
+    with source.timings.step("load", "inspecting and opening the program"):
+        program = load_exported_program(source.path, source.workdir)
+        names = check_inputs(program_inputs(program), source.inputs, source.dimensions)
+    with source.timings.step("reference", "running PyTorch eager at each set of sizes"):
+        cases = program_cases(program, source.inputs, source.dimensions)
+    return program, names, cases
+
+
+def program_cases(
+    program: ExportedProgram,
+    inputs: Sequence[InputSpec],
+    dimensions: Mapping[str, DimensionRange],
+) -> list[Case]:
+    """Return inputs at each verified size with what PyTorch eager makes of them.
+
+    Raises:
+        DimensionError: The program was exported for other sizes than the spec declares.
+        BaselineError: The model does not run at a size that the spec declares.
+    """
+    import torch
+
+    generated = random_inputs(inputs, dimensions)
+    module = _guarded_module(program, [arrays for _, arrays in generated])
+    largest = {name: size.max for name, size in dimensions.items()}
+    for sizes in [*(sizes for sizes, _ in generated), largest]:
+        _check_guards(module, program, inputs, sizes)
+    cases = []
+    for sizes, arrays in generated:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        with torch.no_grad():
+            try:
+                result = module(*(tensors[i] for i in program.graph_signature.user_inputs))
+            except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+                raise BaselineError(
+                    f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
+                ) from error
+        leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
+        cases.append(Case(sizes, arrays, tuple(leaf.float().numpy() for leaf in leaves)))
+    return cases
+
+
+def _guarded_module(program: ExportedProgram, arrays: Sequence[Arrays]) -> torch.nn.Module:
+    """Return what runs the program, with its guards: conditions on sizes it was traced under."""
+    import torch
+
+    in_spec = program.call_spec.in_spec
+    by_position = in_spec is not None and not in_spec.child(1).num_children
+    if by_position:
+        # torch leaves the guards out of a program without example inputs, which ours drop.
+        user_inputs = program.graph_signature.user_inputs
+        example = tuple(torch.from_numpy(arrays[0][str(name)]) for name in user_inputs)
+        program.example_inputs = (example, {})
+    return program.module()
+
+
+def _check_guards(
+    module: torch.nn.Module,
+    program: ExportedProgram,
+    inputs: Sequence[InputSpec],
+    sizes: Mapping[str, int],
+) -> None:
+    import torch
+
+    guards = getattr(module, "_guards_fn", None)
+    if guards is None:
+        return
+    shapes = {i.name: input_shape(i, sizes) for i in inputs}
+    user_inputs = program.graph_signature.user_inputs
+    try:
+        guards(*(torch.empty(shapes[str(name)], device="meta") for name in user_inputs))
+    except AssertionError as error:
+        raise DimensionError(
+            f"the program was not exported for {sizes_in_words(sizes)}: {root_message(error)}"
+        ) from error
+
+
+def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) -> None:
+    """Write a program as ONNX of opset OPSET; weights in PATH.data where one file is too small.
+
+    Args:
+        names: The spec's name of each symbol of the program's.
+
+    Raises:
+        ExportError: An operator that ONNX or the exporter does not have.
+    """
+    import onnx
+
+    exported = exported_program(program, OPSET)
+    if needs_other_file(exported.model):
+        save_graph(exported.model, path)
+        model = onnx.load(path, load_external_data=False)
+    else:
+        model = exported.model_proto
+    rename_dimensions(model, names)
+    for node in model.graph.node:
+        # Stack traces of whoever exported the program: paths of their machine.
+        del node.metadata_props[:]
+    onnx.save(model, path)
+
+
+def _program_outputs(program: ExportedProgram) -> list[DescribedValue]:
+    import torch
+
+    nodes = {node.name: node for node in program.graph.nodes}
+    found = []
+    for name in program.graph_signature.user_outputs:
+        value: Any = nodes[name].meta.get("val") if name in nodes else None
+        if not isinstance(value, torch.Tensor):
+            continue  # A constant, or an output that is no tensor.
+        axes = [
+            DescribedAxis(symbol=str(s)) if isinstance(s, torch.SymInt) else DescribedAxis(size=s)
+            for s in value.shape
+        ]
+        dtype = str(value.dtype).removeprefix("torch.")
+        found.append(DescribedValue(name=name, dtype=dtype, axes=axes))
+    return found
+
+
+def _program_flops(
+    program: ExportedProgram, inputs: list[ModelInput], sizes: Mapping[str, int]
+) -> int | None:
+    """Return what torch counts in one run at these sizes; None where one is not given."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    symbols = {a.symbol for i in inputs for a in i.axes if a.size is None and a.symbol}
+    if unknown := set(sizes) - symbols:
+        raise DimensionError(
+            f"the model has no dimension {', '.join(sorted(unknown))}; it has "
+            + (", ".join(sorted(symbols)) or "none")
+        )
+    if symbols - set(sizes):
+        return None
+    arguments = [
+        torch.zeros([_size(a, sizes) for a in i.axes], dtype=getattr(torch, i.dtype))
+        for i in inputs
+    ]
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), counter:
+            program.module()(*arguments)
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        reason = first_line(error)
+        raise DimensionError(f"the model does not run at these sizes: {reason}") from error
+    return int(counter.get_total_flops())
+
+
+def _size(axis: Axis, sizes: Mapping[str, int]) -> int:
+    return axis.size if axis.size is not None else sizes[axis.symbol or ""]

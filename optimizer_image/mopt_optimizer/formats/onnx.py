@@ -1,0 +1,132 @@
+"""ONNX files as sources: checked, run by ONNX Runtime, their dimensions named as in the spec."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from mopt_api.enums import ModelFormat
+from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.errors import BaselineError, RuntimeFailure, SpecError
+from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
+from mopt_optimizer.onnx_files.naming import name_onnx_inputs
+from mopt_optimizer.onnx_files.opsets import upgraded
+from mopt_optimizer.onnx_files.verify import Case, OnnxSession, random_inputs, sizes_in_words
+from mopt_optimizer.opening.inputs import check_inputs
+from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
+from mopt_optimizer.opening.model_inputs import onnx_inputs
+
+from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Onnx:
+    """ONNX files, and archives of one with the files that its weights lie in. See SourceFormat."""
+
+    def recognizes(self, path: Path) -> bool:
+        return path.is_file()  # It has no magic number; the others are told apart before it.
+
+    def cases(self, source: Source) -> list[Case]:
+        unpacked = _unpacked(source)
+        path, _ = _opened(source, unpacked)
+        cases = _timed_cases(path, source)
+        shutil.rmtree(unpacked, ignore_errors=True)
+        return cases
+
+    def to_onnx(self, source: Source, target: Path) -> list[Case]:
+        import onnx
+        import onnx_ir as ir
+
+        unpacked = _unpacked(source)
+        path, model = _opened(source, unpacked)
+        cases = _timed_cases(path, source)
+        with source.timings.step("export", "naming the dimensions"):
+            model = upgraded(model)
+            name_onnx_inputs(model, source.inputs)
+            if unpacked.exists() or needs_other_file(ir.serde.deserialize_model(model)):
+                place_whole(model, path.parent, target)
+            else:
+                onnx.save(model, target)
+        shutil.rmtree(unpacked, ignore_errors=True)
+        return cases
+
+    def describe(self, path: Path, sizes: Mapping[str, int], workdir: Path) -> ModelDescription:
+        from mopt_optimizer.onnx_files.info import model_info
+
+        path = onnx_file(path, workdir / "unpacked")
+        info = model_info(path, sizes)
+        outputs = [
+            DescribedValue(
+                name=name,
+                axes=[
+                    DescribedAxis(size=s)
+                    if isinstance(s, int)
+                    else DescribedAxis(symbol=None if s == "?" else s)
+                    for s in shape
+                ],
+            )
+            for name, shape in info.outputs.items()
+        ]
+        return ModelDescription(
+            format=ModelFormat.ONNX,
+            size_bytes=info.size_bytes,
+            inputs=[described(i) for i in onnx_inputs(open_onnx(path))],
+            outputs=outputs,
+            parameters=info.parameters,
+            nodes=info.nodes,
+            operators=info.operators,
+            opset=info.opset,
+            dimensions=dict(sizes),
+            flops=info.flops,
+            external_data=info.external_data,
+        )
+
+    def torch_module(
+        self,
+        path: Path,
+        ranks: Mapping[str, int],  # noqa: ARG002 - of formats that do not say
+        workdir: Path,  # noqa: ARG002 - likewise
+    ) -> NoReturn:
+        raise SpecError(f"{path.name} is ONNX: give a .pt2 or TorchScript")
+
+
+def _unpacked(source: Source) -> Path:
+    return source.workdir / "unpacked"
+
+
+def _opened(source: Source, unpacked: Path) -> tuple[Path, onnx.ModelProto]:
+    with source.timings.step("load", "checking and opening the ONNX model"):
+        path = onnx_file(source.path, unpacked)
+        # Beside other files only what an archive held: a single file refers to nothing.
+        model = open_onnx(path) if unpacked.exists() else load_onnx(path)
+        check_inputs(onnx_inputs(model), source.inputs, source.dimensions)
+    return path, model
+
+
+def _timed_cases(path: Path, source: Source) -> list[Case]:
+    words = "running ONNX Runtime, unoptimized, at each set of sizes"
+    with source.timings.step("reference", words):
+        return onnx_cases(path, source.inputs, source.dimensions)
+
+
+def onnx_cases(
+    path: Path, inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+) -> list[Case]:
+    """Return inputs at each verified size with what ONNX Runtime makes of them, unoptimized.
+
+    Raises:
+        BaselineError: The model does not load, or not run at a size that the spec declares.
+    """
+    sizes: dict[str, int] = {}
+    try:
+        session = OnnxSession(path, optimized=False)
+        cases = []
+        for sizes, arrays in random_inputs(inputs, dimensions):
+            cases.append(Case(sizes, arrays, tuple(session.run(arrays))))
+    except RuntimeFailure as error:
+        raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
+    return cases

@@ -1,0 +1,1 @@
+"""What prepare makes beside the FP32 model."""

@@ -1,0 +1,29 @@
+"""What forms are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mopt_api.spec import QualityGate
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.onnx_files.verify import Case
+
+
+@dataclass(frozen=True)
+class Material:
+    """What forms are made from.
+
+    Attributes:
+        fp32: The prepared ONNX model.
+        source: The model file as it came.
+        samples: Calibration data; may be empty.
+        cases: Inputs at each verified size.
+    """
+
+    fp32: Path
+    source: Path
+    samples: Sequence[Inputs]
+    gates: Sequence[QualityGate]
+    cases: Sequence[Case]

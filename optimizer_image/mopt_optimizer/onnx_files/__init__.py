@@ -1,0 +1,1 @@
+"""ONNX files: written, described, verified; weights inside or beside them."""

@@ -1,0 +1,62 @@
+"""Opsets of ONNX files: which one they have, and newer ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mopt_optimizer.errors import ExportError, root_message
+
+from .files import needs_external_data
+
+if TYPE_CHECKING:
+    import onnx
+
+
+# torch's exporter is written for 18; every runtime of ours takes it.
+OPSET = 18
+
+
+# The first in which QuantizeLinear has an axis.
+OLDEST_OPSET = 13
+
+
+def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return an ONNX model in an opset that Q/DQ per channel can be written in.
+
+    Raises:
+        ExportError: onnx has no conversion for one of its operators, or for any where weights lie
+            in other files.
+    """
+    import onnx
+
+    if opset(model) >= OLDEST_OPSET:
+        return model
+    if any(needs_external_data(tensor) for tensor in model.graph.initializer):
+        raise ExportError(
+            f"opset {opset(model)} cannot be converted where weights lie in another file: export "
+            f"the model with opset {OLDEST_OPSET} at least"
+        )
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except (RuntimeError, ValueError) as error:
+        raise ExportError(
+            f"opset {opset(model)} cannot be converted to {OPSET}: {root_message(error)}"
+        ) from error
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that a model uses."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
+
+def parameters(model: onnx.ModelProto) -> int:
+    """Return the number of trained values: elements of floating-point initializers."""
+    import onnx
+
+    return sum(
+        int(np.prod(tensor.dims, dtype=np.int64))
+        for tensor in model.graph.initializer
+        if onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).kind == "f"
+    )

@@ -1,0 +1,1 @@
+"""Where files that are not trusted are read. Call it from a process without credentials."""

@@ -1,0 +1,1 @@
+"""Models in PyTorch, eager and compiled."""

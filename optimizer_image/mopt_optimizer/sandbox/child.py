@@ -1,0 +1,244 @@
+"""The parent's side: starts a child, asks it, bounds and watches it, and ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pydantic import ValidationError, field_validator
+
+from mopt_api.base import ObservedModel
+from mopt_optimizer.progress import Log
+
+from .environ import child_environ
+from .reports import ChildError, typed_error
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+# Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
+WATCH_SECONDS = 0.05
+TOO_LONG = "took too long"
+NO_ANSWER = "answered what is no answer"
+_READ_BYTES = 65536
+_STOP_SECONDS = 5.0
+
+
+class ChildDied(Exception):
+    """The child ended without an answer.
+
+    Attributes:
+        returncode: As subprocess has it: -N for signal N, else the exit status.
+        ended: Why it was ended here; empty where it ended by itself.
+    """
+
+    def __init__(self, returncode: int, ended: str = "") -> None:
+        self.returncode = returncode
+        self.ended = ended
+        super().__init__(self.how())
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended because it took too long."""
+        return self.ended == TOO_LONG
+
+    def how(self) -> str:
+        """Return in words how it ended."""
+        if self.ended:
+            return f"{self.ended} and was ended"
+        if self.returncode < 0:
+            return f"was ended by {signal.Signals(-self.returncode).name}"
+        return f"ended with exit status {self.returncode}"
+
+
+class _LogLine(ObservedModel):
+    step: str
+    message: str
+    fields: dict[str, Any] = {}
+
+    @field_validator("fields")
+    @classmethod
+    def _only_figures(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {name: v for name, v in value.items() if name not in ("step", "message")}
+
+
+class _Reply(ObservedModel):
+    """One line of a child's; exactly one field is there."""
+
+    log: _LogLine | None = None
+    answer: dict[str, Any] | None = None
+    error: ChildError | None = None
+
+
+def _ignore(step: str, message: str, **fields: object) -> None:
+    pass
+
+
+class Child:
+    """A running child. A context manager: it and all it started are gone on exit.
+
+    It gets no credentials, its own session, and a folder to work in. It finds modules where our
+    interpreter does, never in a folder that it can write to (python -P).
+    """
+
+    def __init__(
+        self,
+        module: str,
+        workdir: Path,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        variables: Mapping[str, str] | None = None,
+        stderr: int | IO[Any] | None = None,
+        log: Log = _ignore,
+        watch: Callable[[], None] | None = None,
+        argv: tuple[str, ...] | None = None,
+    ) -> None:
+        """Start `python -m module workdir`, whose main is serve().
+
+        Args:
+            workdir: An existing folder that is the child's to write in.
+            environ: Ours; credentials are taken out.
+            variables: Set on top.
+            stderr: Stands in for our standard error.
+            log: Gets the child's progress.
+            watch: Called again and again while it works; what it raises ends the child.
+            argv: The program in place of module's; only in tests.
+        """
+        self._log = log
+        self._watch = watch
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            argv or (sys.executable, "-P", "-m", module, str(workdir)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=workdir,
+            env=child_environ(environ) | dict(variables or {}),
+            start_new_session=True,
+        )
+
+    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Args:
+            timeout: Seconds until the child is ended; None waits forever.
+
+        Raises:
+            OptimizerError: The typed error that the child answered with; it goes on.
+            ChildDied: It crashed, was killed, took too long, or answered nonsense.
+        """
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._died() from error
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            reply = self._reply(self._read_line(deadline))
+            if reply.error is not None:
+                raise typed_error(reply.error)
+            if reply.answer is not None:
+                return reply.answer
+            if (line := reply.log) is not None:
+                self._log(line.step, line.message, **line.fields)
+
+    def _reply(self, line: bytes) -> _Reply:
+        try:
+            return _Reply.model_validate_json(line)
+        except ValidationError as error:
+            raise self._ended(NO_ANSWER) from error
+
+    def _read_line(self, deadline: float | None) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101
+        descriptor = self._process.stdout.fileno()
+        while b"\n" not in self._buffer:
+            self._look()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._ended(TOO_LONG)
+            pauses = [left, None if self._watch is None else WATCH_SECONDS]
+            pause = min((p for p in pauses if p is not None), default=None)
+            if not select.select([descriptor], [], [], pause)[0]:
+                continue
+            received = os.read(descriptor, _READ_BYTES)
+            if not received:
+                raise self._died()
+            self._buffer += received
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise self._ended(NO_ANSWER)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _look(self) -> None:
+        if self._watch is None:
+            return
+        try:
+            self._watch()
+        except BaseException:
+            self._kill()
+            raise
+
+    def _died(self) -> ChildDied:
+        """Return how a child ended that closed its output."""
+        try:
+            return ChildDied(self._process.wait(_STOP_SECONDS))
+        except subprocess.TimeoutExpired:
+            return self._ended("closed its output without ending")
+
+    def _ended(self, why: str) -> ChildDied:
+        self._kill()
+        return ChildDied(self._process.wait(), why)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it and all it started: it leads a session of its own, and holds nothing to lose."""
+        self._kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # requests that were never read
+                    pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def run_child(
+    module: str,
+    request: Mapping[str, Any],
+    workdir: Path,
+    *,
+    timeout: float | None = None,
+    environ: Mapping[str, str] = os.environ,
+    stderr: int | IO[Any] | None = None,
+    log: Log = _ignore,
+    watch: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Return the answer of a child that is asked once; the arguments are Child's and ask's.
+
+    Raises:
+        OptimizerError: The typed error that the child answered with.
+        ChildDied: It crashed, was killed, or took too long.
+    """
+    with Child(module, workdir, environ=environ, stderr=stderr, log=log, watch=watch) as child:
+        return child.ask(request, timeout)

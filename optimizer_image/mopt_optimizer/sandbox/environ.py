@@ -1,0 +1,47 @@
+"""What of the environment a child may see, and what of ours it may read."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import signal
+import sys
+from collections.abc import Mapping
+
+from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials
+from mopt_api.stores import SCHEMES
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+
+def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the plan and without anything of a store's credentials.
+
+    ONNX Runtime's official builds report to their makers unless told not to.
+    """
+    secret = _secret()
+    kept = {name: value for name, value in environ.items() if not secret.search(name)}
+    return {"ORT_DISABLE_TELEMETRY": "1"} | kept
+
+
+def _secret() -> re.Pattern[str]:
+    stores = "|".join(re.escape(name) for scheme in SCHEMES.values() for name in scheme.secrets)
+    roles = "|".join(Credentials)
+    return re.compile(rf"(^|_)({stores})|^MOPT_({roles})_|^{PLAN_VARIABLE}$")
+
+
+def hide_environment() -> None:
+    """Keep this process's memory and /proc/PID/environ from other processes of the same user.
+
+    A model that takes over the child would else find the credentials in its parent. Linux only;
+    elsewhere nothing happens. A child's exec makes the child itself readable again.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, also where that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,60 @@
+"""Errors on their way between processes: an error keeps its class, and one that is not ours is told
+as InternalError."""
+
+from __future__ import annotations
+
+import errno
+
+from mopt_api.base import ObservedModel
+from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
+from mopt_optimizer.errors import OptimizerError, OutOfMemory
+
+
+class ChildError(ObservedModel):
+    """An error as a child answers with it.
+
+    Attributes:
+        kind: Name of the class; one that the parent does not know is told by its reason alone.
+    """
+
+    kind: str
+    report: ErrorReport
+
+
+def report_of(error: BaseException) -> ErrorReport:
+    """Return how an error is told to the user; one that is not ours is InternalError."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, message = Reason.OUT_OF_DISK, f"no space left on the scratch volume: {error}"
+    elif isinstance(error, MemoryError):
+        reason, message = Reason.OUT_OF_MEMORY, f"not enough memory: {error}"
+    elif isinstance(error, OptimizerError):
+        reason, message = error.reason, str(error)
+    else:
+        reason, message = Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
+    return ErrorReport(reason=reason, message=" ".join(message.split())[:MAX_MESSAGE])
+
+
+def child_error(error: BaseException) -> ChildError:
+    """Return an error as a child answers with it."""
+    kind = OutOfMemory if isinstance(error, MemoryError) else type(error)
+    return ChildError(kind=kind.__name__, report=report_of(error))
+
+
+def typed_error(error: ChildError) -> OptimizerError:
+    """Return the error that a child answered with, of its class.
+
+    One of a class that is not known here is of the first class that carries its reason.
+    """
+    message, reason = error.report.message, error.report.reason
+    kinds = _subclasses(OptimizerError)
+    for kind in kinds:
+        if kind.__name__ == error.kind and kind.reason is reason:
+            return kind(message)
+    for kind in kinds:
+        if kind.reason is reason and "reason" in vars(kind):
+            return kind(message)
+    return OptimizerError(message)
+
+
+def _subclasses(kind: type[OptimizerError]) -> list[type[OptimizerError]]:
+    return [kind, *(c for direct in kind.__subclasses__() for c in _subclasses(direct))]

@@ -1,0 +1,1 @@
+"""The measure stage of a BuildOnly target: engines for GPUs that are elsewhere."""

@@ -1,0 +1,104 @@
+"""What the measure stage asks a variant's process, and what that answers. Arrays are .npy files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from mopt_api.base import ObservedModel
+from mopt_optimizer.runtimes.base import Opening
+
+
+class Open(ObservedModel):
+    """Open the model; what comes first."""
+
+    op: Literal["open"] = "open"
+    opening: Opening
+
+
+class Evaluate(ObservedModel):
+    """Compute one sample.
+
+    Attributes:
+        feeds: A file for each input.
+        output: What the files of the outputs are named after.
+    """
+
+    op: Literal["evaluate"] = "evaluate"
+    feeds: dict[str, str]
+    output: str
+
+
+class Bind(ObservedModel):
+    """Load a point's inputs and reserve memory for its outputs."""
+
+    op: Literal["bind"] = "bind"
+    point: str
+    feeds: dict[str, str]
+
+
+class Turn(ObservedModel):
+    """Time a bound point: at least so many seconds and calls."""
+
+    op: Literal["turn"] = "turn"
+    point: str
+    seconds: float
+    calls: int
+
+
+class Release(ObservedModel):
+    """Free what Bind reserved."""
+
+    op: Literal["release"] = "release"
+    point: str
+
+
+class Usage(ObservedModel):
+    """Tell what was used so far."""
+
+    op: Literal["usage"] = "usage"
+
+
+Request = Open | Evaluate | Bind | Turn | Release | Usage
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+
+
+class Done(ObservedModel):
+    """It is done, and there is nothing to tell."""
+
+
+class Opened(ObservedModel):
+    """The model is open.
+
+    Attributes:
+        engine: File of what was built, to be served in place of the model's; None where nothing
+            was.
+    """
+
+    engine: str | None = None
+
+
+class Evaluated(ObservedModel):
+    """A file for each output, in the model's order."""
+
+    outputs: list[str]
+
+
+class Timed(ObservedModel):
+    """Nanoseconds of each counted call."""
+
+    times_ns: list[int]
+
+
+class Used(ObservedModel):
+    """What the process used so far.
+
+    Attributes:
+        peak_bytes: Its largest resident set; on a GPU its part of the device's memory, None where
+            the driver does not tell.
+        compile_seconds: What calls spent on compiling.
+    """
+
+    peak_bytes: int | None = None
+    compile_seconds: float = 0.0

@@ -1,0 +1,1 @@
+"""The prepare stage: export, verification and every form of reduced precision."""

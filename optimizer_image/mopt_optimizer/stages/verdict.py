@@ -1,0 +1,50 @@
+"""A measurement judged by gates and an objective."""
+
+from __future__ import annotations
+
+import json
+
+from mopt_api.jobs.measure_result import MeasureResult
+from mopt_api.jobs.plan import ReportPlan, objective_point
+from mopt_api.jobs.selection import select, unjudged
+from mopt_optimizer.errors import DataError
+
+
+def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
+    """Return a measurement with the verdict of a plan's gates and objective.
+
+    Raises:
+        DataError: It is of another target, or was not taken at the objective's point.
+    """
+    if result.target != plan.target:
+        raise DataError(f"{plan.result} is of target {result.target}, not {plan.target}")
+    point: str | None = None
+    if result.baseline is not None:
+        point = objective_point(plan.objective, plan.benchmark)
+        if point not in {p.point for p in result.baseline.points}:
+            known = ", ".join(p.point for p in result.baseline.points)
+            raise DataError(f"{plan.result} has no point {point}; it has: {known}")
+    built = result.baseline is None
+    selection = select(
+        result.baseline and unjudged(result.baseline),
+        [unjudged(variant, built=built) for variant in result.variants],
+        gates=plan.quality,
+        objective=plan.objective,
+        benchmark=plan.benchmark,
+        reference=result.reference,
+    )
+    told = {name: plan.to_api()[name] for name in ("quality", "objective", "benchmark")}
+    return result.model_copy(
+        update={
+            "baseline": selection.baseline,
+            "variants": selection.variants,
+            "selected": selection.selected,
+            "objective_point": point,
+            "plan": result.plan and result.plan | told,
+        }
+    )
+
+
+def result_bytes(result: MeasureResult) -> bytes:
+    """Return result.json: the same bytes for the same result."""
+    return json.dumps(result.to_api(), sort_keys=True, separators=(",", ":")).encode()

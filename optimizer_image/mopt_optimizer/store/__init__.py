@@ -1,0 +1,1 @@
+"""Where models, data and results lie: any S3, or a folder for local runs."""

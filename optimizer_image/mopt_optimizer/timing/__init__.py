@@ -1,0 +1,1 @@
+"""How long calls take, measured side by side, and what disturbed them."""
