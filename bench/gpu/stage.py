@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -36,10 +37,22 @@ _LINEAR: list[dict[str, str]] = [
 ]
 
 
-def spec_of(name: str, bundle: Bundle, program: Path) -> ModelOptimizationSpec:
+Chosen = Callable[[str], bool]
+
+
+def _every(_variant: str) -> bool:
+    return True
+
+
+def spec_of(
+    name: str, bundle: Bundle, program: Path, only: Chosen = _every
+) -> ModelOptimizationSpec:
     """Return the resource that a user would apply for a model.
 
     The variants are listed, not Auto's: making INT8 for TensorRT takes minutes that are not there.
+
+    Args:
+        only: Which of them, by name.
     """
     model = bundle.model(name)
     label, shape = model.input
@@ -61,7 +74,7 @@ def spec_of(name: str, bundle: Bundle, program: Path) -> ModelOptimizationSpec:
             "inputs": [{"name": label, "shape": list(shape)}],
             "dimensions": {"batch": {"min": 1, "opt": 1, "max": model.batches[1]}, **axes},
             "data": {"evaluation": data},
-            "variants": [{"runtime": "PyTorch"} | variant for variant in listed],
+            "variants": [{"runtime": "PyTorch"} | one for one in listed if only(one["name"])],
             "quality": [{"metric": metric, "minimum": minimum, "dataRange": span}],
             "benchmark": {
                 "warmupSeconds": 0.5,
@@ -77,11 +90,15 @@ def spec_of(name: str, bundle: Bundle, program: Path) -> ModelOptimizationSpec:
 
 
 def plans_of(
-    name: str, bundle: Bundle, workdir: Path, kind: TargetKind = TargetKind.GPU
+    name: str,
+    bundle: Bundle,
+    workdir: Path,
+    kind: TargetKind = TargetKind.GPU,
+    only: Chosen = _every,
 ) -> tuple[PreparePlan, ModelOptimizationSpec, str]:
     """Return what the prepare Job is told, the spec, and the uri of the store."""
     program = bundle.program_file(name, workdir)
-    spec = spec_of(name, bundle, program)
+    spec = spec_of(name, bundle, program, only)
     output = f"file://{workdir}/{name}-output"
     plan = prepare_plan(spec, output, kinds=[kind])
     wire = plan.to_api()
@@ -96,11 +113,13 @@ def run_stage(
     out: Path,
     write: Writer,
     kind: TargetKind = TargetKind.GPU,
+    only: Chosen = _every,
 ) -> None:
     """Prepare and measure a model; write its result as a row, its report into OUT.
 
     Args:
         kind: GPU; the CPU in tests of what surrounds it.
+        only: Which variants, by name; all but in tests.
 
     Raises:
         OptimizerError
@@ -112,7 +131,7 @@ def run_stage(
         if step == "page":
             pages.append(str(fields["uri"]))
 
-    told, spec, output = plans_of(name, bundle, workdir, kind)
+    told, spec, output = plans_of(name, bundle, workdir, kind, only)
     folder = workdir / f"{name}-work"
     folder.mkdir(exist_ok=True)
     manifest, digest = prepare(told, dict(os.environ), folder, log)
