@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from mopt_api.figures import Hardware
 from mopt_api.jobs.plan import MeasurePlan
 from mopt_api.runtimes import runtime_distributions
-from mopt_optimizer.machine.compilers import COMPILER, compiler_version
-from mopt_optimizer.machine.versions import installed_version
+from mopt_optimizer.machine.compilers import compiler_version
+from mopt_optimizer.machine.versions import COMPILER, installed_version
 
 _SOFTWARE = {"mopt": ("mopt",), **runtime_distributions(), "numpy": ("numpy",)}
 

@@ -26,7 +26,8 @@ from mopt_optimizer.errors import BaselineError, VariantFailure
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import NonFiniteOutput, ShapeMismatch, check_comparable
-from mopt_optimizer.runtimes.base import Opening, ShapeRange
+from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.runtimes.shapes import ShapeRange
 from mopt_optimizer.timing.disturbance import measure_steadily
 from mopt_optimizer.timing.interleave import (
     batch_size,
