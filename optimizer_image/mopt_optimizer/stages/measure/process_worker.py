@@ -14,9 +14,9 @@ from typing import Any
 from mopt_api.base import ObservedModel
 from mopt_optimizer.data.npy import load_array, save_array
 from mopt_optimizer.errors import RuntimeFailure
+from mopt_optimizer.machine.accelerators import used_memory
 from mopt_optimizer.machine.device_memory import DeviceMeter
 from mopt_optimizer.machine.memory import peak_memory_bytes
-from mopt_optimizer.machine.nvidia import used_memory
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes import BoundCall, Feeds, Runner, open_runner
 from mopt_optimizer.sandbox import serve
