@@ -33,8 +33,8 @@ from mopt_cli.locating import LocalWork, Overrides, local_work
 from mopt_cli.resources import load
 from mopt_cli.running import run_stage
 from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "super_resolution"
 

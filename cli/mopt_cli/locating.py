@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mopt_api.enums import ModelFormat
+from mopt_api.formats import format_by_suffix
 from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     MeasurePlan,
@@ -18,18 +18,12 @@ from mopt_api.jobs.plan import (
     prepare_plan,
 )
 from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.stores import FILE, SCHEMES, shapes
 
 from ._errors import CliError
 from .resources import checked_spec
 
 DEFAULT_OUTPUT = "mopt-output"
-SUFFIXES = {
-    ".onnx": ModelFormat.ONNX,
-    ".pt2": ModelFormat.EXPORTED_PROGRAM,
-    ".ts": ModelFormat.TORCH_SCRIPT,
-    ".pt": ModelFormat.TORCH_SCRIPT,
-    ".torchscript": ModelFormat.TORCH_SCRIPT,
-}
 # The schema takes s3:// only: stands in for local uris, with the field's name, while the spec is
 # checked.
 _STAND_IN = "s3://local/"
@@ -168,8 +162,9 @@ def _override_model(fields: Fields, path: Path) -> list[str]:
     digest = file_digest(path).removeprefix("sha256:")
     declared = model.get("sha256")
     model |= {"uri": str(path.absolute()), "sha256": digest}
-    if "format" not in model and path.suffix.lower() in SUFFIXES:
-        model["format"] = SUFFIXES[path.suffix.lower()].value
+    known = format_by_suffix()
+    if "format" not in model and path.suffix.lower() in known:
+        model["format"] = known[path.suffix.lower()].value
     if declared not in (None, digest):
         return [f"--model has sha256 {digest}, not spec.model.sha256 {declared}: the file counts"]
     return []
@@ -192,9 +187,9 @@ def local_uri(text: str, where: str, base: Path) -> str:
     scheme, separator, _ = text.partition("://")
     if not separator:
         return (base / text).resolve().as_uri()
-    if scheme == "s3" or text.startswith("file:///"):
+    if (scheme in SCHEMES and scheme != FILE) or text.startswith("file:///"):
         return text
-    raise CliError(f"{where}: {text} is neither s3://BUCKET/KEY, file:///PATH nor a path")
+    raise CliError(f"{where}: {text} is neither {shapes()} nor a path")
 
 
 def _path(uri: str) -> Path:

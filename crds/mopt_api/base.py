@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from .stores import uri_pattern
+
 GROUP = "mopt.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -100,7 +102,7 @@ StoreUri = Annotated[
     Field(
         min_length=6,
         max_length=1024,
-        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?$",
+        pattern=uri_pattern(),
     ),
 ]
 DimensionSize = Annotated[int, Field(ge=1, le=65536)]

@@ -29,8 +29,8 @@ from mopt_optimizer.runtimes.tensorrt import EngineRunner, find_backend
 from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.prepare.stage import prepare
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 pytestmark = [
     pytest.mark.gpu,

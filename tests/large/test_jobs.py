@@ -31,8 +31,8 @@ from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.registry import open_store
 
 from .conftest import Record
 from .make_program import WIDTH

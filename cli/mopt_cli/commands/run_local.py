@@ -107,8 +107,8 @@ def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureS
 def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Report]:
     from mopt_optimizer.errors import OptimizerError
     from mopt_optimizer.sandbox import report_of
-    from mopt_optimizer.store.base import open_store
     from mopt_optimizer.store.blobs import Blobs
+    from mopt_optimizer.store.registry import open_store
 
     try:
         store, prefix = open_store(work.output_uri, Credentials.OUTPUT, os.environ)

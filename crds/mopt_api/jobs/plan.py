@@ -20,8 +20,10 @@ from mopt_api.enums import (
     TargetKind,
     TorchMode,
 )
+from mopt_api.formats import FORMATS
 from mopt_api.inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
 from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
+from mopt_api.stores import credential_keys
 from mopt_api.variants import Quantization, Variant
 
 PLAN_VARIABLE = "MOPT_PLAN"
@@ -50,14 +52,7 @@ class Credentials(StrEnum):
         return f"MOPT_{self.value}_{key.replace('.', '_').upper()}"
 
 
-CREDENTIAL_KEYS = {
-    "AWS_ACCESS_KEY_ID": True,
-    "AWS_SECRET_ACCESS_KEY": True,
-    "AWS_SESSION_TOKEN": False,
-    "AWS_ENDPOINT_URL": False,
-    "AWS_REGION": False,
-    "ca.crt": False,
-}
+CREDENTIAL_KEYS = credential_keys()
 """Keys of a store Secret, and whether each must be there."""
 
 
@@ -153,11 +148,10 @@ PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 def baseline_variant(model_format: ModelFormat) -> Variant:
     """Return the model as it came: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
-    runtime = Runtime.ONNX_RUNTIME if model_format is ModelFormat.ONNX else Runtime.PYTORCH
     # The name is refused in spec.variants, hence no validation here.
     return Variant.model_construct(
         name="baseline",
-        runtime=runtime,
+        runtime=FORMATS[model_format].baseline,
         precision=Precision.FP32,
         quantization=None,
         torch_mode=None,

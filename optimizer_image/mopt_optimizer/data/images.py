@@ -19,7 +19,8 @@ from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
-from mopt_optimizer.store.base import Store, open_store
+from mopt_optimizer.store.base import Store
+from mopt_optimizer.store.registry import open_store
 
 from .preprocessing import Preprocessing
 from .samples import Inputs, Samples

@@ -15,14 +15,9 @@ from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
 from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
-from mopt_optimizer.opening.inputs import (
-    Axis,
-    ModelInput,
-    check_inputs,
-    input_shape,
-    program_inputs,
-)
+from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs, input_shape
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
+from mopt_optimizer.opening.model_inputs import program_inputs
 
 from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
 

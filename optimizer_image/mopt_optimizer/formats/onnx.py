@@ -14,8 +14,9 @@ from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs
 from mopt_optimizer.onnx_files.opsets import upgraded
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession, random_inputs, sizes_in_words
-from mopt_optimizer.opening.inputs import check_inputs, onnx_inputs
+from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
+from mopt_optimizer.opening.model_inputs import onnx_inputs
 
 from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
 

@@ -37,8 +37,8 @@ from mopt_optimizer.errors import (
 from mopt_optimizer.machine.facts import Machine, this_machine
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.registry import open_store
 
 from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
 from .loaded import LoadedModel

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mopt_api.enums import Runtime
 from mopt_optimizer.errors import ExportError, ModelError, SpecError, first_line
-from mopt_optimizer.opening.inputs import ModelInput, onnx_inputs, program_inputs
+from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.opening.loading import (
     SCRIPT_SUFFIX,
     load_exported_program,
     load_onnx,
     open_onnx,
 )
+from mopt_optimizer.opening.model_inputs import onnx_inputs, program_inputs
 
 from .manifest import ONNX_SUFFIX, PROGRAM_SUFFIX, is_quantized_program
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mopt_optimizer.errors import QuantizationError
 from mopt_optimizer.onnx_files.files import needs_external_data, outside_values
-from mopt_optimizer.opening.loading import MAX_ONNX_BYTES
+from mopt_optimizer.opening.limits import MAX_ONNX_BYTES
 from mopt_optimizer.store.writing import disk_errors
 
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mopt_api.enums import ModelFormat
+from mopt_api.formats import FORMATS
 from mopt_optimizer.errors import ModelError, UnsafeModelError, first_line
 
+from .limits import MAX_ONNX_BYTES
 from .safety import is_tar, rewrite_pt2, rewrite_torchscript, unpack_onnx
 
 if TYPE_CHECKING:
@@ -17,15 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-# A protobuf message cannot be larger; more needs external data.
-MAX_ONNX_BYTES = 2**31 - 1
-SCRIPT_SUFFIX = ".ts"
-MODEL_SUFFIXES = {
-    ModelFormat.ONNX: ".onnx",
-    ModelFormat.EXPORTED_PROGRAM: ".pt2",
-    ModelFormat.TORCH_SCRIPT: SCRIPT_SUFFIX,
-}
-"""How model files are named here: runtimes and the manager tell them apart by it."""
+SCRIPT_SUFFIX = FORMATS[ModelFormat.TORCH_SCRIPT].suffix
 _KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 

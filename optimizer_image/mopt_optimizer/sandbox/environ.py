@@ -9,13 +9,10 @@ import sys
 from collections.abc import Mapping
 
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials
+from mopt_api.stores import SCHEMES
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-
-_SECRET = re.compile(
-    r"(^|_)AWS_|(^|_)CA_CRT$|^MOPT_(" + "|".join(Credentials) + r")_|^" + PLAN_VARIABLE + "$"
-)
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -23,8 +20,15 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
     ONNX Runtime's official builds report to their makers unless told not to.
     """
-    kept = {name: value for name, value in environ.items() if not _SECRET.search(name)}
+    secret = _secret()
+    kept = {name: value for name, value in environ.items() if not secret.search(name)}
     return {"ORT_DISABLE_TELEMETRY": "1"} | kept
+
+
+def _secret() -> re.Pattern[str]:
+    stores = "|".join(re.escape(name) for scheme in SCHEMES.values() for name in scheme.secrets)
+    roles = "|".join(Credentials)
+    return re.compile(rf"(^|_)({stores})|^MOPT_({roles})_|^{PLAN_VARIABLE}$")
 
 
 def hide_environment() -> None:

@@ -6,14 +6,29 @@ from pathlib import Path
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, ExternalData
 from mopt_api.enums import ModelFormat
-from mopt_optimizer.onnx_files.files import data_files
-from mopt_optimizer.opening.loading import MODEL_SUFFIXES
+from mopt_api.formats import FORMATS
+from mopt_optimizer.errors import ModelError
 from mopt_optimizer.runtimes.tensorrt.manifest import MANIFEST_SUFFIX
 from mopt_optimizer.store.blobs import Blobs
 
 ONNX_FILE = "model.onnx"
+DATA_SUFFIX = ".data"
 """What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
 hold them, lie in model.onnx.data beside it."""
+
+
+def made_file(folder: Path, name: str) -> Path:
+    """Return a file that a child says it made in a folder.
+
+    Raises:
+        ModelError: It lies elsewhere, is or passes a link, or is not there: a child that a model
+            took over may say anything.
+    """
+    path, real = folder / name, folder.resolve()
+    found = path.resolve()
+    if not found.is_file() or not found.is_relative_to(real) or found != real / name:
+        raise ModelError(f"the process that opened the model made no file {name!r} in its folder")
+    return path
 
 
 def put_model(blobs: Blobs, path: Path) -> Artifact:
@@ -22,7 +37,7 @@ def put_model(blobs: Blobs, path: Path) -> Artifact:
     Raises:
         StoreError, DiskError.
     """
-    if path.suffix != MODEL_SUFFIXES[ModelFormat.EXPORTED_PROGRAM]:
+    if path.suffix != FORMATS[ModelFormat.EXPORTED_PROGRAM].suffix:
         return put_onnx(blobs, path)
     digest = blobs.put_file(path)
     return Artifact(
@@ -62,20 +77,23 @@ def fetch_model(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
     if artifact.format is ArtifactFormat.ONNX:
         return fetch_onnx(blobs, artifact, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"model{MODEL_SUFFIXES[ModelFormat(artifact.format.value)]}"
+    path = folder / f"model{FORMATS[ModelFormat(artifact.format.value)].suffix}"
     blobs.fetch(artifact.digest, path)
     return path
 
 
 def put_onnx(blobs: Blobs, path: Path) -> Artifact:
-    """Store an ONNX file, after the files that its weights lie in.
+    """Store an ONNX file, after the file beside it that its weights lie in, if there is one.
 
     Raises:
         StoreError, DiskError.
     """
+    # By its name, not by what the file says: this process opens no model.
+    beside = path.with_name(f"{path.name}{DATA_SUFFIX}")
     data = [
         ExternalData(path=file.name, digest=blobs.put_file(file), size_bytes=file.stat().st_size)
-        for file in data_files(path)
+        for file in [beside]
+        if file.is_file()
     ]
     digest = blobs.put_file(path)
     return Artifact(

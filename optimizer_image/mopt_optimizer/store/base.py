@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
-
-from mopt_api.jobs.plan import Credentials
-from mopt_optimizer.errors import SpecError
 
 MAX_READ_BYTES = 64 * 1024 * 1024
 """Largest object that read() takes into memory: manifests and images are far smaller."""
@@ -53,32 +48,3 @@ class Store(Protocol):
 
     def uri(self, key: str) -> str:
         """Return the uri that names the object to people and to open_store."""
-
-
-def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -> tuple[Store, str]:
-    """Return the store that a uri names, and the uri's key or prefix in it. Opens no connection.
-
-    Args:
-        uri: s3://BUCKET/KEY, or file:///absolute/path.
-        credentials: Whose MOPT_<ROLE>_* variables apply. Where none of them is set the plain
-            AWS_* ones do, for local use.
-
-    Raises:
-        SpecError: Another scheme, no bucket, or a relative path.
-        StoreAccessDenied: No keys in environ.
-        StoreUnreachable: An endpoint or CA certificate that cannot be used.
-    """
-    parts = urlsplit(uri)
-    if parts.scheme == "s3" and parts.netloc:
-        from .s3 import S3Store
-
-        return S3Store.open(parts.netloc, credentials, environ), parts.path.lstrip("/")
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        from .folder import FileStore
-
-        path = Path(unquote(parts.path))
-        # A file's root is its folder; else the uri names a folder, there or still to be made.
-        if path.is_file():
-            return FileStore(path.parent), path.name
-        return FileStore(path), ""
-    raise SpecError(f"uri {uri!r} is neither s3://BUCKET/KEY nor file:///absolute/path")

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import SplitResult, unquote
 
+from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, ObjectNotFound, StoreAccessDenied, StoreUnreachable
 
-from .base import MAX_READ_BYTES
+from .base import MAX_READ_BYTES, Store
 from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
+
+
+def open_uri(
+    uri: SplitResult,
+    credentials: Credentials,  # noqa: ARG001 - of stores that have any
+    environ: Mapping[str, str],  # noqa: ARG001 - likewise
+) -> tuple[Store, str] | None:
+    """See registry.OpenUri. A file's root is its folder; else the uri names a folder, there or
+    still to be made."""
+    if uri.netloc not in ("", "localhost") or not uri.path:
+        return None
+    path = Path(unquote(uri.path))
+    if path.is_file():
+        return FileStore(path.parent), path.name
+    return FileStore(path), ""
 
 
 class FileStore:

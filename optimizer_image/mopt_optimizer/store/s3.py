@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from minio import Minio
@@ -21,7 +21,8 @@ from minio.datatypes import Object
 from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from mopt_api.jobs.plan import CREDENTIAL_KEYS, Credentials
+from mopt_api.jobs.plan import Credentials
+from mopt_api.stores import S3, SCHEMES
 from mopt_optimizer.errors import (
     DataError,
     ObjectNotFound,
@@ -31,7 +32,7 @@ from mopt_optimizer.errors import (
     StoreUnreachable,
 )
 
-from .base import MAX_READ_BYTES
+from .base import MAX_READ_BYTES, Store
 from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
 
 CONNECT_SECONDS = 3.0
@@ -99,6 +100,15 @@ class Access:
         return f"Access({self.endpoint!r})"
 
 
+def open_uri(
+    uri: SplitResult, credentials: Credentials, environ: Mapping[str, str]
+) -> tuple[Store, str] | None:
+    """See registry.OpenUri."""
+    if not uri.netloc:
+        return None
+    return S3Store.open(uri.netloc, credentials, environ), uri.path.lstrip("/")
+
+
 def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
     """Return the access that credentials have in an environment.
 
@@ -106,10 +116,11 @@ def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
         StoreAccessDenied: A key is missing.
         StoreUnreachable: The endpoint is not an http(s) url of a host.
     """
-    own = {key: environ.get(credentials.variable(key), "").strip() for key in CREDENTIAL_KEYS}
+    keys = SCHEMES[S3].keys
+    own = {key: environ.get(credentials.variable(key), "").strip() for key in keys}
     # All or nothing: one role's keys with another's token or endpoint would be nobody's.
-    used = own if any(own.values()) else {k: environ.get(k, "").strip() for k in CREDENTIAL_KEYS}
-    for key, required in CREDENTIAL_KEYS.items():
+    used = own if any(own.values()) else {k: environ.get(k, "").strip() for k in keys}
+    for key, required in keys.items():
         if required and not used[key]:
             raise StoreAccessDenied(f"no {key} for the {credentials.value.lower()} store")
     endpoint = used["AWS_ENDPOINT_URL"] or _AWS_ENDPOINT

@@ -126,7 +126,7 @@ def test_other_files_are_passed_over_and_order_is_by_key(load: Load, folder: Pat
 def test_sibling_folder_with_the_same_beginning_is_not_read(
     minio: MinioServer, tmp_path: Path
 ) -> None:
-    from mopt_optimizer.store.base import open_store
+    from mopt_optimizer.store.registry import open_store
 
     bucket = minio.bucket()
     store, _ = open_store(f"s3://{bucket}", Credentials.CALIBRATION, minio.environ())

@@ -21,8 +21,9 @@ from mopt_optimizer.formats.exported_program import export_onnx, program_cases
 from mopt_optimizer.formats.onnx import onnx_cases
 from mopt_optimizer.onnx_files.opsets import OPSET, opset, parameters, upgraded
 from mopt_optimizer.onnx_files.verify import Case, difference, verify, verify_export
-from mopt_optimizer.opening.inputs import check_inputs, onnx_inputs, program_inputs
+from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_exported_program, load_onnx
+from mopt_optimizer.opening.model_inputs import onnx_inputs, program_inputs
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -24,8 +24,9 @@ from mopt_optimizer.forms.form import Form, FormKind
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.verify import Case
-from mopt_optimizer.opening.inputs import check_inputs, program_inputs
+from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_exported_program
+from mopt_optimizer.opening.model_inputs import program_inputs
 from mopt_optimizer.quality import sqnr
 
 pytestmark = pytest.mark.optimizer

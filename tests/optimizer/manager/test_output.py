@@ -18,8 +18,8 @@ from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, ModelError, ObjectNotFound
 from mopt_optimizer.stages.artifacts import put_onnx
 from mopt_optimizer.stages.verdict import result_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from .conftest import Manager, NetworkFiles

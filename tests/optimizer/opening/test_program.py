@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
-from mopt_optimizer.opening.inputs import program_inputs
 from mopt_optimizer.opening.loading import load_exported_program
+from mopt_optimizer.opening.model_inputs import program_inputs
 from mopt_optimizer.opening.safety.program import check_operator, check_program, check_tree_spec
 
 if TYPE_CHECKING:

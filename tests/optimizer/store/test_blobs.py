@@ -7,8 +7,9 @@ import pytest
 
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DigestMismatch, ObjectNotFound, SpecError
-from mopt_optimizer.store.base import Store, open_store
+from mopt_optimizer.store.base import Store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 DATA = b"the content"
 HEX = hashlib.sha256(DATA).hexdigest()

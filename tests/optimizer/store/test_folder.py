@@ -7,7 +7,7 @@ import pytest
 
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, DiskError, ObjectNotFound, StoreAccessDenied
-from mopt_optimizer.store.base import open_store
+from mopt_optimizer.store.registry import open_store
 from mopt_optimizer.store.writing import disk_errors
 
 

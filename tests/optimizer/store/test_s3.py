@@ -24,7 +24,8 @@ from mopt_optimizer.errors import (
     StoreAccessDenied,
     StoreUnreachable,
 )
-from mopt_optimizer.store.base import Store, open_store
+from mopt_optimizer.store.base import Store
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from ..conftest import MinioServer

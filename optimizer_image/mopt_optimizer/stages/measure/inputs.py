@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat
+from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.data.folder import load_data
@@ -17,11 +18,11 @@ from mopt_optimizer.data.references import References, load_references
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DigestMismatch
 from mopt_optimizer.machine.scratch import check_scratch
-from mopt_optimizer.opening.loading import MAX_ONNX_BYTES, MODEL_SUFFIXES
+from mopt_optimizer.opening.limits import MAX_ONNX_BYTES
 from mopt_optimizer.progress import Timings
 from mopt_optimizer.stages.artifacts import fetch_model
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 from .field import Field
 
@@ -119,7 +120,7 @@ class Fetching:
         )
         folder = self._workdir / "models"
         folder.mkdir(parents=True, exist_ok=True)
-        source_path = folder / f"source{MODEL_SUFFIXES[model.format]}"
+        source_path = folder / f"source{FORMATS[model.format].suffix}"
         store, key = open_store(model.uri, Credentials.MODEL, self._environ)
         found = store.fetch(key, source_path)
         if found != model.sha256:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
@@ -27,14 +28,13 @@ from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.machine.scratch import check_scratch
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
-from mopt_optimizer.opening.loading import MODEL_SUFFIXES
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, run_child
-from mopt_optimizer.stages.artifacts import fetch_model, identity, put_model
+from mopt_optimizer.stages.artifacts import fetch_model, identity, made_file, put_model
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 from .assignment import assign, unfit
 from .messages import (
@@ -205,7 +205,7 @@ class Preparation:
         """Store the FP32 file that the child made; return what is known of it."""
         return ExportEntry(
             key=key,
-            artifact=put_model(self._blobs, self._scratch / made.file),
+            artifact=put_model(self._blobs, made_file(self._scratch, made.file)),
             source=made.source,
             verifications=made.verifications,
             passes=made.passes,
@@ -218,7 +218,9 @@ class Preparation:
         return FormEntry(
             key=key,
             name=made.name,
-            artifact=put_model(self._blobs, self._scratch / made.file) if made.file else None,
+            artifact=(
+                put_model(self._blobs, made_file(self._scratch, made.file)) if made.file else None
+            ),
             error=made.error,
             report=made.report,
             seconds=made.seconds,
@@ -228,7 +230,7 @@ class Preparation:
         model = self._plan.model
         with self._timings.step("fetch", f"fetching {model.uri}"):
             store, key = open_store(model.uri, Credentials.MODEL, self._environ)
-            path = self._scratch / f"model{MODEL_SUFFIXES[model.format]}"
+            path = self._scratch / f"model{FORMATS[model.format].suffix}"
             needed = scratch_bytes(store.size(key) or 0, forms)
             check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
             found = store.fetch(key, path)

@@ -15,8 +15,8 @@ from mopt_api.jobs.plan import Credentials, ReportPlan
 from mopt_optimizer.errors import DataError
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.verdict import judged_anew, result_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 from .page import publish
 

@@ -25,8 +25,8 @@ from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.engines import stage as build_only
 from mopt_optimizer.stages.engines.stage import build_engines
 from mopt_optimizer.stages.prepare.stage import prepare
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 pytestmark = [
     pytest.mark.tensorrt,

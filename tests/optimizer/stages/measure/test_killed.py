@@ -30,8 +30,8 @@ from mopt_api.jobs.termination import MeasureSummary, decode
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
 from mopt_optimizer.stages.measure.attempts import JOB_UID_VARIABLE, Record
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from model_files import ModelFiles

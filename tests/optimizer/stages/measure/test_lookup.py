@@ -32,8 +32,8 @@ from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.stages.measure.lookup import computed
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.prepare.stage import manifest_bytes
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from model_files import ModelFiles

@@ -37,8 +37,8 @@ from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.quality import psnr
 from mopt_optimizer.stages.measure.stage import measure
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from model_files import ModelFiles

@@ -38,8 +38,8 @@ from mopt_optimizer.errors import (
 from mopt_optimizer.machine.system import System, has_native_bf16
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.report.page.verdicts import REASONS, gate_text
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from model_files import ModelFiles

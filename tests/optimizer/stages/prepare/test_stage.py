@@ -31,8 +31,8 @@ from mopt_optimizer.stages.prepare.assignment import assign
 from mopt_optimizer.stages.prepare.messages import PrepareRequest, Quantized
 from mopt_optimizer.stages.prepare.stage import death, prepare
 from mopt_optimizer.stages.prepare.worker import handle
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from ...conftest import MinioServer

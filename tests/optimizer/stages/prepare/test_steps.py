@@ -29,8 +29,8 @@ from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.stages.artifacts import intact
 from mopt_optimizer.stages.prepare.stage import prepare
 from mopt_optimizer.stages.step_keys import software_versions
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from ...conftest import MinioServer

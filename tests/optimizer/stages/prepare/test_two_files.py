@@ -41,8 +41,8 @@ from mopt_optimizer.onnx_files.files import MAX_INLINE_VARIABLE, data_files
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx, intact
 from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 if TYPE_CHECKING:
     from ...conftest import MinioServer

@@ -30,8 +30,8 @@ from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, decode, summ
 from mopt_optimizer.errors import DataError, ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.report.stage import report
-from mopt_optimizer.store.base import open_store
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 SHA = "0" * 64
 

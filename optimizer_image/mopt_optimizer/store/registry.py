@@ -1,0 +1,50 @@
+"""Which module opens the stores of a scheme; its client is loaded when one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from mopt_api.jobs.plan import Credentials
+from mopt_api.stores import FILE, S3, shapes
+from mopt_optimizer.errors import SpecError
+
+from .base import Store
+
+STORES: dict[str, str] = {
+    S3: "mopt_optimizer.store.s3:open_uri",
+    FILE: "mopt_optimizer.store.folder:open_uri",
+}
+"""MODULE:FUNCTION of each, an OpenUri."""
+
+
+class OpenUri(Protocol):
+    """Returns the store that a uri names, and the uri's key in it; None for a malformed one."""
+
+    def __call__(
+        self, uri: SplitResult, credentials: Credentials, environ: Mapping[str, str]
+    ) -> tuple[Store, str] | None: ...
+
+
+def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -> tuple[Store, str]:
+    """Return the store that a uri names, and the uri's key or prefix in it. Opens no connection.
+
+    Args:
+        uri: s3://BUCKET/KEY, or file:///absolute/path.
+        credentials: Whose MOPT_<ROLE>_* variables apply. Where none of them is set the plain
+            AWS_* ones do, for local use.
+
+    Raises:
+        SpecError: Another scheme, no bucket, or a relative path.
+        StoreAccessDenied: No keys in environ.
+        StoreUnreachable: An endpoint or CA certificate that cannot be used.
+    """
+    parts = urlsplit(uri)
+    if (place := STORES.get(parts.scheme)) is not None:
+        module, _, name = place.partition(":")
+        opens: OpenUri = getattr(import_module(module), name)
+        if (found := opens(parts, credentials, environ)) is not None:
+            return found
+    raise SpecError(f"uri {uri!r} is neither {shapes()}")
