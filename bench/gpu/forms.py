@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mopt_api.auto.unsupported import OLDEST_BF16, OLDEST_FP8, capability
+from mopt_api.auto.unsupported import capability
+from mopt_api.enums import Precision, TargetKind
+from mopt_api.targets import KINDS
 
 from .schedule import Work
+
+_OLDEST = KINDS[TargetKind.GPU].oldest
 
 
 class Type(StrEnum):
@@ -121,7 +125,11 @@ def _tuned() -> Iterator[Form]:
 
 def _objection(form: Form, facts: Facts) -> str | None:
     here = capability(facts.compute_capability)
-    oldest = {Type.TF32: OLDEST_BF16, Type.BF16: OLDEST_BF16, Type.FP8: OLDEST_FP8}.get(form.type)
+    oldest = {
+        Type.TF32: _OLDEST[Precision.BF16],
+        Type.BF16: _OLDEST[Precision.BF16],
+        Type.FP8: _OLDEST[Precision.FP8],
+    }.get(form.type)
     if oldest is not None and here < oldest:
         needs = f"{oldest[0]}.{oldest[1]}"
         return f"needs compute capability {needs}; here is {facts.compute_capability}"

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_what_an_extension_adds_goes_all_the_way(folder: Path) -> None:
     assert by_name["onnxruntime"]["quality"][0]["worst"] < 1e-6
 
 
-def objects(file: Path) -> list[dict[str, object]]:
+def objects(file: Path) -> list[dict[str, Any]]:
     """Return the JSON objects of a store."""
     with sqlite3.connect(file) as db:
         blobs = [row[0] for row in db.execute("SELECT data FROM objects WHERE key LIKE '%blobs%'")]

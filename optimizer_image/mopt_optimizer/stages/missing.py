@@ -12,22 +12,16 @@ from pathlib import Path
 from mopt_api.auto.unsupported import Lack
 from mopt_api.enums import ExecutionProvider, Runtime, TargetKind
 from mopt_api.figures import VariantReason
+from mopt_api.runtimes import RUNTIMES, runtime_distributions
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import Form, FormKind
 
 CUDA_PROVIDER, TENSORRT_PROVIDER = "onnxruntime-gpu", "onnxruntime-gpu with TensorRT"
 """Stand for ONNX Runtime's libraries of these providers, which its build for CPUs lacks."""
 
-_MODULES = ("torch", "torchao", "onnxruntime", "openvino", "nncf", "tensorrt", "tensorrt_rtx")
 _PROVIDERS = {
     CUDA_PROVIDER: "libonnxruntime_providers_cuda.so",
     TENSORRT_PROVIDER: "libonnxruntime_providers_tensorrt.so",
-}
-_RUNTIMES = {
-    Runtime.PYTORCH: ("torch",),
-    Runtime.ONNX_RUNTIME: ("onnxruntime",),
-    Runtime.OPENVINO: ("openvino",),
-    Runtime.TENSORRT: ("tensorrt", "tensorrt_rtx"),
 }
 _MAKERS = {
     FormKind.NNCF: ("openvino", "nncf"),
@@ -50,7 +44,8 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     Args:
         location: Where a module lies; None where it is not installed.
     """
-    found = {module: place for module in _MODULES if (place := location(module)) is not None}
+    modules = (*runtime_distributions(), *(name for names in _MAKERS.values() for name in names))
+    found = {module: place for module in modules if (place := location(module)) is not None}
     runtime = found.get("onnxruntime")
     providers = {
         name
@@ -69,7 +64,7 @@ def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[st
     """
     if kind is TargetKind.BUILD_ONLY:
         return None
-    wanted = _RUNTIMES[variant.runtime]
+    wanted = tuple(RUNTIMES[variant.runtime].libraries)
     if variant.runtime is Runtime.ONNX_RUNTIME and kind is TargetKind.GPU:
         by_tensorrt = variant.execution_provider is ExecutionProvider.TENSORRT
         wanted = (TENSORRT_PROVIDER if by_tensorrt else CUDA_PROVIDER,)

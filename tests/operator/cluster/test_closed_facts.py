@@ -10,7 +10,7 @@ from light_cluster import Api, Json
 from operator_world import MakeManifest
 
 from mopt_api.enums import Precision, Runtime
-from mopt_api.variants import SUPPORTED
+from mopt_api.runtimes import RUNTIMES
 
 pytestmark = pytest.mark.cluster
 
@@ -49,7 +49,7 @@ def test_precisions_of_each_runtime_are_those_of_the_table(accepts: Accepts) -> 
         for runtime, precision in itertools.product(Runtime, Precision)
         if accepts({"variants": [{"name": "a", "runtime": runtime, "precision": precision}]})
     }
-    assert accepted == {(r, p) for r, precisions in SUPPORTED.items() for p in precisions}
+    assert accepted == {(r, p) for r, info in RUNTIMES.items() for p in info.precisions}
 
 
 def test_quantities_are_those_of_kubernetes(accepts: Accepts) -> None:

@@ -14,8 +14,8 @@ from mopt_api.jobs.measure_result import SearchEntry, VariantResult
 from mopt_api.jobs.plan import MeasurePlan, effective_torch_mode
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
-from mopt_optimizer.machine.compilers import COMPILER
 from mopt_optimizer.machine.system import has_native_bf16
+from mopt_optimizer.machine.versions import COMPILER
 from mopt_optimizer.stages.missing import installed_libraries, lack_of_runtime
 
 

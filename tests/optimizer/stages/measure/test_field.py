@@ -14,7 +14,7 @@ from mopt_api.jobs.plan import MeasurePlan, PlannedModel
 from mopt_api.jobs.prepare_result import PreparedArtifact, PrepareResult, SkippedVariant
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
-from mopt_optimizer.machine.compilers import COMPILER
+from mopt_optimizer.machine.versions import COMPILER
 from mopt_optimizer.stages.measure.field import Field, cannot_run, field_of
 from mopt_optimizer.stages.missing import CUDA_PROVIDER, TENSORRT_PROVIDER
 

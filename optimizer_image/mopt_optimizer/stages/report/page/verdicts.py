@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
+from mopt_api.enums import Aggregate, ObjectiveMetric
 from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
@@ -15,6 +15,7 @@ from mopt_api.jobs.measure_result import (
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.runtimes import runtime_title
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
@@ -39,12 +40,6 @@ REASONS = {
     VariantReason.TIMED_OUT: "took too long",
     VariantReason.OUT_OF_MEMORY: "needs more memory than there is",
     VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
-}
-RUNTIMES = {
-    Runtime.PYTORCH: "PyTorch",
-    Runtime.ONNX_RUNTIME: "ONNX Runtime",
-    Runtime.OPENVINO: "OpenVINO",
-    Runtime.TENSORRT: "TensorRT",
 }
 
 
@@ -78,7 +73,7 @@ def at_point(variant: VariantResult, point: str | None) -> PointResult | None:
 
 def form(variant: VariantResult) -> str:
     """Return what a variant is."""
-    return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
+    return f"{runtime_title(variant.runtime)} {variant.precision}"
 
 
 def layers(variant: VariantResult) -> str:
