@@ -130,9 +130,8 @@ def _objection(form: Form, facts: Facts) -> str | None:
         Type.BF16: _OLDEST[Precision.BF16],
         Type.FP8: _OLDEST[Precision.FP8],
     }.get(form.type)
-    if oldest is not None and here < oldest:
-        needs = f"{oldest[0]}.{oldest[1]}"
-        return f"needs compute capability {needs}; here is {facts.compute_capability}"
+    if oldest is not None and here < capability(oldest):
+        return f"needs compute capability {oldest}; here is {facts.compute_capability}"
     if form.type.of_linear and not facts.linear:
         return "the model has no Linear"
     return None

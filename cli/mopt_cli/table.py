@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mopt_api.figures import QualityReference, VariantState
+from mopt_api.figures import QualityReference, VariantState, converted
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
+from mopt_api.metrics import metric_in_words
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
 
 _NOT_MEASURED = "-"
@@ -37,7 +38,9 @@ def _mebibytes(size: int | None) -> str:
 
 
 def _quality(variant: VariantStatus) -> str:
-    parts = [f"{q.metric} {'exact' if q.exact else f'{q.worst:.4g}'}" for q in variant.quality]
+    parts = (
+        f"{q.metric} {metric_in_words(q.metric, q.worst, exact=q.exact)}" for q in variant.quality
+    )
     return ", ".join(parts) or _NOT_MEASURED
 
 
@@ -143,10 +146,8 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
 
 
 def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantStatus:
-    summary = summarize_variant(variant, result.objective_point).to_api()
-    return VariantStatus.model_validate(
-        summary | {"artifact": variant.artifact and variant.artifact.to_api()}
-    )
+    summary = summarize_variant(variant, result.objective_point)
+    return converted(summary, VariantStatus, artifact=variant.artifact)
 
 
 def verdict(result: MeasureResult) -> str:

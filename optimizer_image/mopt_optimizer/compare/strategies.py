@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import Precision, QualityMetric, Runtime
+from mopt_api.figures import QualityResult
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import DataError, OptimizerError, SpecError
 from mopt_optimizer.machine.facts import TENSORRT, Machine, this_machine
 from mopt_optimizer.machine.system import has_native_bf16
-from mopt_optimizer.quality import Agreement, Metric, Summary, check_finite
-from mopt_optimizer.quality.metrics import Array
+from mopt_optimizer.quality import Array, Comparison, check_finite
 from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
 from mopt_optimizer.timing.interleave import interleave, point_result, schedule, time_calls
 
@@ -54,7 +54,7 @@ class Options:
         strategies: Names of STRATEGIES, in the order of the rows; empty is all of them.
         dynamic_axes: {input: {axis: name}} for the ONNX file; None fixes the first sample's sizes.
         data_range: Span of the outputs' values, for PSNR.
-        metrics: Names of quality.Metric.
+        metrics: Names of QualityMetric.
         warmup_seconds: For each form, uncounted.
         min_duration_seconds: Counted, for each form.
         threads: For each runtime; None takes this machine's.
@@ -66,7 +66,11 @@ class Options:
     strategies: tuple[str, ...] = ()
     dynamic_axes: Mapping[str, Mapping[int, str]] | None = None
     data_range: float = 1.0
-    metrics: tuple[str, ...] = (Metric.PSNR, Metric.COSINE, Metric.MAX_ABS_ERROR)
+    metrics: tuple[str, ...] = (
+        QualityMetric.PSNR,
+        QualityMetric.COSINE,
+        QualityMetric.MAX_ABS_ERROR,
+    )
     warmup_seconds: float = 1.0
     min_duration_seconds: float = 5.0
     threads: int | None = None
@@ -382,12 +386,12 @@ class _Comparison:
             self._rows[name], state=State.MEASURED, quality=tuple(quality), reason=None
         )
 
-    def _quality(self, form: _Form) -> list[Summary]:
+    def _quality(self, form: _Form) -> list[QualityResult]:
         options = self._shop.options
-        agreement = Agreement({Metric(m): options.data_range for m in options.metrics})
+        agreement = Comparison({QualityMetric(m): options.data_range for m in options.metrics})
         for sample, expected in zip(self._shop.samples, self._expected, strict=True):
             agreement.add(expected, form.evaluate(sample))
-        return agreement.summaries()
+        return agreement.results()
 
     def _fail(self, name: str, error: Exception) -> None:
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from mopt_api.figures import Latency
-from mopt_optimizer.quality import Metric, Summary
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import Latency, QualityResult
+from mopt_api.metrics import metric_in_words
 
 NOT_MEASURED = "not measured"
 _HEADINGS = ("Strategy", "Runtime", "Size reduction", "CPU speedup", "p50 ms", "GPU speedup")
@@ -47,10 +48,10 @@ class Row:
     latency_ms: Latency | None = None
     cpu_speedup: float | None = None
     gpu_speedup: float | None = None
-    quality: tuple[Summary, ...] = ()
+    quality: tuple[QualityResult, ...] = ()
     runs: int = 0
 
-    def value(self, metric: Metric) -> float | None:
+    def value(self, metric: QualityMetric) -> float | None:
         """Return the worst sample's value of a metric, None where it was not computed."""
         return next((s.worst for s in self.quality if s.metric is metric), None)
 
@@ -131,7 +132,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _measured(row: Row, metrics: Sequence[Metric]) -> tuple[str, ...]:
+def _measured(row: Row, metrics: Sequence[QualityMetric]) -> tuple[str, ...]:
     reduction, speedup, latency = row.size_reduction_percent, row.cpu_speedup, row.latency_ms
     return (
         row.name,
@@ -144,9 +145,7 @@ def _measured(row: Row, metrics: Sequence[Metric]) -> tuple[str, ...]:
     )
 
 
-def _quality(value: float | None, metric: Metric) -> str:
+def _quality(value: float | None, metric: QualityMetric) -> str:
     if value is None:
         return "reference"
-    if metric in (Metric.PSNR, Metric.SQNR):
-        return f"{value:.1f} dB"
-    return f"{value:.3g}" if metric is Metric.MAX_ABS_ERROR else f"{value:.5f}"
+    return metric_in_words(metric, value)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mopt_api.enums import QualityMetric
 from mopt_optimizer.compare import strategies as comparing
 from mopt_optimizer.compare.strategies import STRATEGIES, Options, compare_strategies
 from mopt_optimizer.compare.table import State
 from mopt_optimizer.errors import DataError, NonFiniteOutput, QuantizationError, SpecError
-from mopt_optimizer.quality import Metric
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ def test_every_row_is_measured_or_says_why_not(
         assert row.cpu_speedup > 0
         assert row.runs >= 10
         assert row.gpu_speedup is None
-    psnr = {row.name: row.value(Metric.PSNR) for row in table.rows}
+    psnr = {row.name: row.value(QualityMetric.PSNR) for row in table.rows}
     assert psnr["PyTorch FP32"] is None
     assert (psnr["ONNX"] or 0) > 100
     assert (psnr["OpenVINO"] or 0) > 100
@@ -96,7 +96,7 @@ def test_torch_forms_are_measured(
     table = compare_strategies(module, inputs, options=options, machine=machine)
     for row in table.rows[1:]:
         assert row.state is State.MEASURED, row
-        assert (row.value(Metric.COSINE) or 0) > 0.99
+        assert (row.value(QualityMetric.COSINE) or 0) > 0.99
     assert table.calibration_samples is None
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mopt_api.figures import Latency
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import Latency, QualityResult
 from mopt_optimizer.compare.table import Row, State, StrategyTable
-from mopt_optimizer.quality import Metric, Summary
 
 BASE = Row(
     "PyTorch FP32",
@@ -30,8 +30,13 @@ FAST = replace(
     latency_ms=Latency(p50=4, p90=5, p99=6),
     cpu_speedup=2.5,
     quality=(
-        Summary(Metric.PSNR, 41.23, 43.0, False, (41.23, 44.77)),
-        Summary(Metric.MAX_ABS_ERROR, 0.01234, 0.01, False, (0.01234, 0.008)),
+        QualityResult(metric=QualityMetric.PSNR, worst=41.23, mean=43.0, per_sample=[41.23, 44.77]),
+        QualityResult(
+            metric=QualityMetric.MAX_ABS_ERROR,
+            worst=0.01234,
+            mean=0.01,
+            per_sample=[0.01234, 0.008],
+        ),
     ),
 )
 TABLE = StrategyTable(
@@ -56,7 +61,7 @@ def test_markdown_has_a_row_for_each_strategy() -> None:
         "MaxAbsError |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         "| PyTorch FP32 | PyTorch | 0.0 % | 1.00x | 10.00 | not measured | reference | reference |",
-        "| ONNX INT8 | ONNXRuntime | 74.2 % | 2.50x | 4.00 | not measured | 41.2 dB | 0.0123 |",
+        "| ONNX INT8 | ONNXRuntime | 74.2 % | 2.50x | 4.00 | not measured | 41.23 dB | 0.01234 |",
         "| FP16 |  | failed: it broke |  |  |  |  |  |",
         "| TensorRT FP16 |  | not measured: no GPU on this machine |  |  |  |  |  |",
         "",
@@ -79,7 +84,7 @@ def test_caption_tells_the_calibration_samples() -> None:
 
 
 def test_rows_are_found_by_name() -> None:
-    assert TABLE.row("ONNX INT8").value(Metric.PSNR) == 41.23
-    assert TABLE.row("PyTorch FP32").value(Metric.PSNR) is None
+    assert TABLE.row("ONNX INT8").value(QualityMetric.PSNR) == 41.23
+    assert TABLE.row("PyTorch FP32").value(QualityMetric.PSNR) is None
     with pytest.raises(KeyError):
         TABLE.row("ONNX INT4")

@@ -18,10 +18,11 @@ from mopt_api.figures import Hardware
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
+from mopt_api.metrics import METRICS
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
-from mopt_optimizer.quality import ConflictingRange, Metric, data_ranges
+from mopt_optimizer.quality import ConflictingRange, data_ranges
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.verdict import result_bytes
 
@@ -208,7 +209,7 @@ def _ranges(plan: MeasurePlan) -> Mapping[QualityMetric, float]:
 def _gallery(plan: MeasurePlan, ranges: Mapping[QualityMetric, float]) -> Gallery | None:
     if plan.evaluation is None:
         return None
-    spans = [span for metric, span in ranges.items() if Metric(metric.value).needs_range]
+    spans = [span for metric, span in ranges.items() if METRICS[metric].needs_range]
     return Gallery(spans[0] if spans else 1.0, plan.evaluation.images)
 
 
