@@ -20,7 +20,7 @@ from subjects import Sample
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer import Metric, OptimizerError
 from mopt_optimizer.quality import Array, Comparison
-from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import Opening, RuntimeFailure, open_runner
 from mopt_optimizer.timing.interleave import time_calls
 
 REFERENCE_NAME = "FP32 in ONNX Runtime"
@@ -90,7 +90,8 @@ def _opened(recipe: Recipe | None, path: Path, threads: int, stack: ExitStack) -
         return _torch(path, threads)
     runtime = Runtime(recipe.runtime) if recipe else Runtime.ONNX_RUNTIME
     precision = Precision(recipe.precision) if recipe else Precision.FP32
-    runner = stack.enter_context(open_runner(runtime, precision, path, threads))
+    opening = Opening(runtime=runtime, precision=precision, path=path, threads=threads)
+    runner = stack.enter_context(open_runner(opening))
     return _Opened(lambda sample: list(runner.run(sample).values()), runner.bind)
 
 

@@ -14,11 +14,13 @@ from .inputs import DataSpec, DimensionRange, InputSpec, ModelSource, SecretRef
 from .metrics import listed, names
 from .variants import Variant
 
+# Kubernetes' suffixes, all of them: decimal (k in lowercase only), binary, and an exponent.
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
 Quantity = Annotated[
-    int | Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")],
-    Field(
-        json_schema_extra=int_or_string(maxLength=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")
-    ),
+    # Strict: else the text "-1" would be taken for a number, which no pattern checks.
+    Annotated[int, Field(strict=True, ge=0)]
+    | Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)],
+    Field(json_schema_extra=int_or_string(minimum=0, maxLength=32, pattern=QUANTITY_PATTERN)),
 ]
 
 

@@ -28,7 +28,7 @@ from mopt_optimizer.errors import DataError, OptimizerError, SpecError
 from mopt_optimizer.machine.facts import TENSORRT, Machine, this_machine
 from mopt_optimizer.machine.system import has_native_bf16
 from mopt_optimizer.quality import Array, Comparison, check_finite
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
 from mopt_optimizer.timing.interleave import interleave, point_result, schedule, time_calls
 
 from .table import Row, State, StrategyTable
@@ -194,7 +194,9 @@ def _onnx(
     def build(shop: _Workshop) -> _Form:
         path = pick(shop)
         runner: Runner = shop.stack.enter_context(
-            open_runner(runtime, precision, path, shop.threads)
+            open_runner(
+                Opening(runtime=runtime, precision=precision, path=path, threads=shop.threads)
+            )
         )
         data = path.with_name(f"{path.name}.data")
         size = path.stat().st_size + (data.stat().st_size if data.is_file() else 0)

@@ -36,7 +36,7 @@ from mopt_optimizer.errors import (
 )
 from mopt_optimizer.machine.facts import Machine, this_machine
 from mopt_optimizer.opening.inputs import ModelInput
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
 from mopt_optimizer.store.blobs import Blobs, file_digest
 from mopt_optimizer.store.registry import open_store
 
@@ -366,8 +366,15 @@ def _runner(form: Form, path: Path, threads: int) -> Runner:
         from .quantized import QuantizedRunner
 
         return QuantizedRunner(path, threads)
-    runtime, precision = Runtime(form.runtime), Precision(form.precision)
-    return open_runner(runtime, precision, path, threads, compiled=form.compiled)
+    return open_runner(
+        Opening(
+            runtime=Runtime(form.runtime),
+            precision=Precision(form.precision),
+            path=path,
+            threads=threads,
+            compiled=form.compiled,
+        )
+    )
 
 
 def _read_result(blobs: Blobs, digest: str) -> MeasureResult:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mopt_api.enums import ModelFormat, Precision
 from mopt_api.jobs.plan import PreparePlan, fallback_gates
+from mopt_api.runtimes import preparing_distributions
 from mopt_api.spec import QualityGate
 from mopt_optimizer.forms.form import FP32, Form, FormKind
 from mopt_optimizer.machine.system import WIDE_SUMS
@@ -36,20 +37,7 @@ _FORMS: dict[FormKind, tuple[str, ...]] = {
     FormKind.TORCH_LINEAR_INT8: ("torch",),
     FormKind.TORCH_LINEAR_FP8: ("torch",),
 }
-_PACKAGES = (
-    "mopt",
-    "numpy",
-    "torch",
-    "torchao",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnx-ir",
-    "openvino",
-    "nncf",
-    "pillow",
-    "scikit-image",
-)
+_PACKAGES = ("mopt", "numpy", *preparing_distributions(), "pillow", "scikit-image")
 
 
 def software_versions() -> dict[str, str]:

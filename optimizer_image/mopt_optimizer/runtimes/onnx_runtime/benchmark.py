@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from mopt_api.enums import Precision, Runtime
 from mopt_api.jobs.measure_result import PointResult
 from mopt_api.spec import BenchmarkPoint
-from mopt_optimizer.errors import BaselineError
+from mopt_optimizer.errors import BaselineError, RuntimeFailure
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.opening.loading import open_onnx
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import MIN_RUNS, point_result, time_calls
 
 
@@ -43,13 +44,16 @@ def benchmark_onnx(
         ModelError: It is no ONNX model.
         BaselineError: ONNX Runtime cannot run it on these inputs.
     """
-    from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+    from .runner import OnnxRuntimeRunner
 
     path = Path(path)
     open_onnx(path)
     granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
+    opening = Opening(
+        runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32, path=path, threads=granted
+    )
     try:
-        with open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, path, granted) as runner:
+        with OnnxRuntimeRunner(opening) as runner:
             call = runner.bind(inputs)
             time_calls(call, seconds=1, calls=1)
             times = time_calls(call, seconds=min_seconds, calls=num_iterations)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mopt_api.enums import QualityMetric, TargetKind
+from mopt_api.enums import QualityMetric
 from mopt_api.figures import Hardware, QualityReference
 from mopt_api.jobs.measure_result import VariantResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.data.references import References
 from mopt_optimizer.data.samples import Samples
+from mopt_optimizer.machine.accelerators import Accelerator, accelerator_of
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.quality import Comparison
@@ -50,8 +51,13 @@ class Job:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the target has a GPU."""
-        return self.plan.kind is TargetKind.GPU
+        """Whether the target has a GPU, or another accelerator."""
+        return self.accelerator is not None
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """How the target's accelerator is asked; None where it has CPUs alone, or only builds."""
+        return accelerator_of(self.plan.kind)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mopt_api.variants import Variant
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.forms.form import SOURCE
-from mopt_optimizer.machine.nvidia import serious_throttling
+from mopt_optimizer.machine.accelerators import Accelerator
 from mopt_optimizer.quality import Comparison, fitting_gates
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
@@ -115,7 +115,7 @@ class Lineup:
                 counters=judged_counters(job.system.counters, threads, job.system.usable_cpus()),
                 prunes=bool(points) and self._bench.field.prunes,
             ),
-            gpu=self._gpu() if job.on_gpu else None,
+            gpu=self._gpu(job.accelerator) if job.accelerator else None,
             threads=threads,
             memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
             start=self._start,
@@ -124,12 +124,12 @@ class Lineup:
             log=job.log,
         )
 
-    def _gpu(self) -> OnGpu:
+    def _gpu(self, accelerator: Accelerator) -> OnGpu:
         plan, blobs = self._job.plan, self._job.blobs
         return OnGpu(
             shapes=engine_shapes(plan.inputs, plan.dimensions),
             put_engine=lambda engine: put_engine(blobs, engine),
-            throttling=serious_throttling,
+            throttling=accelerator.serious_throttling,
         )
 
     def _start(self, name: str, opening: Opening) -> Process:

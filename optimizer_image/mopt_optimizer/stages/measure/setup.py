@@ -13,7 +13,7 @@ from mopt_optimizer.data.npy import load_array, save_array
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 from mopt_optimizer.timing.interleave import benchmark_feeds
 
 from .attempts import Attempts

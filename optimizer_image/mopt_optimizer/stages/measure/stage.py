@@ -20,7 +20,6 @@ from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
 from mopt_api.metrics import METRICS
 from mopt_optimizer.errors import SpecError
-from mopt_optimizer.machine.nvidia import required_gpu
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import ConflictingRange, data_ranges
@@ -141,7 +140,8 @@ class MeasureStage:
             GpuNotFound: The target is of kind GPU, and there is none.
         """
         job = self._job
-        gpu = required_gpu(job.plan.target, job.environ) if job.on_gpu else None
+        accelerator = job.accelerator
+        gpu = accelerator and accelerator.required_gpu(job.plan.target, job.environ)
         hardware = job.system.hardware(job.environ).model_copy(update={"gpu": gpu})
         if job.plan.benchmark.threads is not None:
             hardware = hardware.model_copy(update={"threads": job.plan.benchmark.threads})

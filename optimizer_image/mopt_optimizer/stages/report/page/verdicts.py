@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mopt_api.enums import ObjectiveMetric, Runtime
+from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
@@ -15,6 +15,7 @@ from mopt_api.jobs.measure_result import (
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
 from mopt_api.jobs.selection import judged_value
 from mopt_api.metrics import bound_in_words, metric_in_words
+from mopt_api.runtimes import runtime_title
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
@@ -39,12 +40,6 @@ REASONS = {
     VariantReason.TIMED_OUT: "took too long",
     VariantReason.OUT_OF_MEMORY: "needs more memory than there is",
     VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
-}
-RUNTIMES = {
-    Runtime.PYTORCH: "PyTorch",
-    Runtime.ONNX_RUNTIME: "ONNX Runtime",
-    Runtime.OPENVINO: "OpenVINO",
-    Runtime.TENSORRT: "TensorRT",
 }
 
 
@@ -73,7 +68,7 @@ class GateValue:
 
 def form(variant: VariantResult) -> str:
     """Return what a variant is."""
-    return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
+    return f"{runtime_title(variant.runtime)} {variant.precision}"
 
 
 def layers(variant: VariantResult) -> str:
