@@ -140,8 +140,13 @@ def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) ->
 
 
 def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[Any]]:
-    import openvino as ov
-
+    try:
+        import openvino as ov
+    except ModuleNotFoundError as error:
+        raise QuantizationError(
+            "ONNX Runtime has no kernel for the converted model, and OpenVINO, which would check "
+            "it, is not installed"
+        ) from error
     core = ov.Core()
     try:
         compiled = core.compile_model(

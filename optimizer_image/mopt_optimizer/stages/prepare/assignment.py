@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.auto.unsupported import Lack, lack_of_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.prepare_result import SkippedVariant
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
-from mopt_optimizer.forms.form import FP32, SOURCE, form_of
+from mopt_optimizer.forms.form import FP32, SOURCE, Form, form_of
 
 _FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
+
+
+def _nothing_missing(_form: Form) -> Lack | None:
+    return None
 
 
 class MadeForm(Protocol):
@@ -45,6 +49,7 @@ def assign(
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
+    missing: Callable[[Form], Lack | None] = _nothing_missing,
 ) -> Assigned:
     """Return the artifact that each variant runs, and the variants that cannot be built.
 
@@ -52,6 +57,7 @@ def assign(
         calibrated: Whether there was calibration data.
         gates: The plan's.
         kinds: Of the targets; at least one.
+        missing: Tells which library a form could not be made without.
     """
     results = {form.name: form for form in made}
     found = Assigned({}, [], {}, [])
@@ -62,7 +68,13 @@ def assign(
             continue
         of_kind = {
             kind: _artifact_of(
-                variant, model_format, results, kind, calibrated=calibrated, gates=gates
+                variant,
+                model_format,
+                results,
+                kind,
+                calibrated=calibrated,
+                gates=gates,
+                missing=missing,
             )
             for kind in suited
         }
@@ -109,6 +121,7 @@ def _artifact_of(
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],
+    missing: Callable[[Form], Lack | None],
 ) -> str | SkippedVariant:
     if (message := unfit(variant, model_format)) is not None:
         return _not_built(variant, _FAILED, message)
@@ -116,8 +129,10 @@ def _artifact_of(
     if form is None:
         return SOURCE if variant.runtime is Runtime.PYTORCH else FP32
     if form.needs_samples and not calibrated:
-        missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-        return _not_built(variant, missing, f"static {variant.precision} needs data.calibration")
+        unfed = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+        return _not_built(variant, unfed, f"static {variant.precision} needs data.calibration")
+    if (lack := missing(form)) is not None:
+        return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
     result = results[form.name(gates)]
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)
