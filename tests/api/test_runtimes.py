@@ -23,6 +23,7 @@ from mopt_api.enums import (
     TargetKind,
     TorchMode,
 )
+from mopt_api.jobs.plan import prepare_plan
 from mopt_api.runtime_rules import (
     calibrator_rule,
     method_rule,
@@ -39,6 +40,7 @@ from mopt_api.runtimes import (
     runtime_distributions,
     runtime_title,
 )
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.targets import KINDS, KindInfo
 from mopt_api.variants import Quantization, Variant
 
@@ -241,3 +243,14 @@ def test_a_further_kind_of_target_is_a_row(monkeypatch: pytest.MonkeyPatch) -> N
     assert lack_of_gpu(half, ["1.9"], kind) is not None
     assert lack_of_gpu(half, ["7.5"]) is None
     assert next(entry.variant.name for entry in pool(kind)) == "tensorrt-fp16"
+
+
+def test_a_plan_keeps_a_further_kind_and_its_contenders(
+    monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any]
+) -> None:
+    kind = TargetKind.add("Toy")
+    row = KindInfo(pool="mopt_api.auto.cpu:CPU_POOL", unsupported="{runtime} is not for toys")
+    monkeypatch.setitem(KINDS, kind, row)
+    plan = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://b/o", kinds=[kind])
+    assert plan.kinds == [kind]
+    assert "openvino-fp32" in [variant.name for variant in plan.variants]
