@@ -31,6 +31,9 @@ $(VENV)/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt requ
 COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
   --no-annotate --no-header --python-version 3.11
 
+COMPILE_GPU = $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header --python-version 3.12 --python-platform x86_64-manylinux_2_28
+
 .PHONY: lock
 lock: install ## Resolve the dependencies again and write requirements/*.txt.
 	for extra in operator optimizer-cpu dev; do \
@@ -45,6 +48,10 @@ lock: install ## Resolve the dependencies again and write requirements/*.txt.
 	for file in build tensorrt nvcc pycuda; do \
 	  $(COMPILE) -c requirements/optimizer-gpu.txt requirements/$$file.in -o requirements/$$file.txt; \
 	done
+	# For a kind of machine that is not the developer's: what it lacks, and what it has.
+	$(COMPILE_GPU) requirements/gpu-bundle.in -o requirements/gpu-bundle.txt
+	$(COMPILE_GPU) -c requirements/gpu-bundle.txt requirements/gpu-machine.in \
+	  -o requirements/gpu-machine.txt
 	# The peers in the versions that the product has, where both use a package.
 	$(COMPILE) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
@@ -134,9 +141,27 @@ demo-down: install ## Remove everything that `make demo` made.
 test-large: ## A model above 2 GB, alone (needs 24 GB of disk); writes docs/records/large.md.
 	hack/test large
 
+.PHONY: test-bare
+test-bare: ## The stages in an environment of a GPU machine's packages alone; needs Python 3.12.
+	hack/test bare
+
 .PHONY: test-full
-test-full: ## The long tests: the real Kueue, long runs with faults, a model above 2 GB.
-	hack/test kueue faults large
+test-full: ## The long tests: the real Kueue, long runs with faults, a model above 2 GB, a bare machine.
+	hack/test bare kueue faults large
+
+# What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
+GPU_BUNDLE := .gpu-bundle
+DOWNLOAD_GPU_BUNDLE = $(BIN)/python -m pip download -q --disable-pip-version-check \
+  --require-hashes --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+  --platform manylinux_2_28_x86_64 --platform manylinux_2_24_x86_64 \
+  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+  --platform manylinux1_x86_64
+
+.PHONY: gpu-bundle
+gpu-bundle: install ## Models, images and wheels for a borrowed GPU into .gpu-bundle (docs/gpu.md).
+	rm -rf $(GPU_BUNDLE)
+	$(DOWNLOAD_GPU_BUNDLE) -r requirements/gpu-bundle.txt -d $(GPU_BUNDLE)/wheels
+	$(BIN)/python -m bench.gpu.bundle $(GPU_BUNDLE)
 
 .PHONY: bench-operator
 bench-operator: install ## Time from apply to Job and API requests per resource, on a light cluster.

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from mopt_api.crd import custom_resource_definition
+from mopt_api.metrics import metric_table
 from mopt_api.reasons import REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,7 @@ CRD_FILES = (
     ROOT / "helm" / "mopt" / "files" / "mopt.dev_modeloptimizations.yaml",
 )
 API_DOCUMENT = ROOT / "docs" / "api.md"
-TABLE_START, TABLE_END = "<!-- generated: reasons -->", "<!-- end -->"
+TABLE_END = "<!-- end -->"
 
 
 def reasons_table() -> str:
@@ -41,10 +42,18 @@ def reasons_table() -> str:
 def expected() -> dict[Path, str]:
     """Return every generated file's content."""
     crd = HEADER + yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=100)
-    before, _, rest = API_DOCUMENT.read_text().partition(TABLE_START)
-    _, _, after = rest.partition(TABLE_END)
-    document = f"{before}{TABLE_START}\n{reasons_table()}\n{TABLE_END}{after}"
+    document = API_DOCUMENT.read_text()
+    for name, table in (("metrics", metric_table()), ("reasons", reasons_table())):
+        document = with_table(document, name, table)
     return dict.fromkeys(CRD_FILES, crd) | {API_DOCUMENT: document}
+
+
+def with_table(document: str, name: str, table: str) -> str:
+    """Return a page with the table between its marks."""
+    start = f"<!-- generated: {name} -->"
+    before, _, rest = document.partition(start)
+    _, _, after = rest.partition(TABLE_END)
+    return f"{before}{start}\n{table}\n{TABLE_END}{after}"
 
 
 def main() -> int:

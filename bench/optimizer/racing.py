@@ -19,9 +19,8 @@ from subjects import Sample
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer import Metric, OptimizerError
-from mopt_optimizer.quality.evaluating import Agreement
-from mopt_optimizer.quality.metrics import Array
-from mopt_optimizer.runtimes import RuntimeFailure, open_runner
+from mopt_optimizer.quality import Array, Comparison
+from mopt_optimizer.runtimes import Opening, RuntimeFailure, open_runner
 from mopt_optimizer.timing.interleave import time_calls
 
 REFERENCE_NAME = "FP32 in ONNX Runtime"
@@ -91,7 +90,8 @@ def _opened(recipe: Recipe | None, path: Path, threads: int, stack: ExitStack) -
         return _torch(path, threads)
     runtime = Runtime(recipe.runtime) if recipe else Runtime.ONNX_RUNTIME
     precision = Precision(recipe.precision) if recipe else Precision.FP32
-    runner = stack.enter_context(open_runner(runtime, precision, path, threads))
+    opening = Opening(runtime=runtime, precision=precision, path=path, threads=threads)
+    runner = stack.enter_context(open_runner(opening))
     return _Opened(lambda sample: list(runner.run(sample).values()), runner.bind)
 
 
@@ -198,10 +198,10 @@ def _turn(form: Form) -> float:
 
 
 def _quality(opened: _Opened, samples: Sequence[Sample], expected: list[list[Array]]) -> Quality:
-    agreement = Agreement(_METRICS)
+    agreement = Comparison(_METRICS)
     for sample, wanted in zip(samples, expected, strict=True):
         agreement.add(wanted, opened.evaluate(sample))
-    found = {summary.metric: summary for summary in agreement.summaries()}
+    found = {summary.metric: summary for summary in agreement.results()}
     psnr = found[Metric.PSNR]
     return Quality(psnr.worst, psnr.mean, found[Metric.SSIM].worst)
 

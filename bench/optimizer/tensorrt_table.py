@@ -26,7 +26,7 @@ from mopt_optimizer.onnx_files.layers import WEIGHTED
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import Calibration
 from mopt_optimizer.quality import psnr
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 from mopt_optimizer.runtimes.tensorrt import (
     EngineReport,
     TensorRTConfig,

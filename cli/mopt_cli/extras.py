@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from mopt_api.enums import TargetKind
+from mopt_api.runtimes import runtimes_on
+
 from ._errors import CliError, ExitCode
 
 _CLUSTER = ("kubernetes", "aiohttp")
-_OPTIMIZER = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy", "PIL", "minio")
+_OPTIMIZER = (
+    *(info.module for info in runtimes_on(TargetKind.CPU).values()),
+    "onnx",
+    "onnxscript",
+    "numpy",
+    "PIL",
+    "minio",
+)
 
 
 def require_optimizer(command: str) -> None:

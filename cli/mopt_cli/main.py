@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
+
+from mopt_api.extensible import EXTENSIONS_VARIABLE, load_extensions
 
 from ._errors import CliError
 from .commands import check, compare, init, inspect, run_local, schema, table, watch
@@ -29,11 +32,19 @@ app.command("schema")(schema.schema)
 def run() -> int:
     """Run the command in sys.argv; return, or exit with, its status."""
     try:
+        _load_extensions()
         app()
     except CliError as error:
         print(f"mopt: {' '.join(str(error).split())}", file=sys.stderr)
         return error.code
     return 0
+
+
+def _load_extensions() -> None:
+    try:
+        load_extensions(os.environ)
+    except ImportError as error:
+        raise CliError(f"{EXTENSIONS_VARIABLE}: {error}") from error
 
 
 if __name__ == "__main__":

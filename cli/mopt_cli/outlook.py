@@ -11,15 +11,10 @@ from mopt_api.auto.unsupported import lack_of_kind
 from mopt_api.enums import Precision, QuantizationMode, Runtime, TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import search_facts
+from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.stages.measure.field import cannot_run
-
-LIBRARIES = {
-    Runtime.PYTORCH: "torch",
-    Runtime.ONNX_RUNTIME: "onnxruntime",
-    Runtime.OPENVINO: "openvino",
-}
 
 
 class Outlook(StrEnum):
@@ -108,5 +103,5 @@ def _where_installed(prospect: Prospect, installed: Collection[Runtime]) -> Pros
     return replace(
         prospect,
         outlook=Outlook.NOT_INSTALLED,
-        message=f"{LIBRARIES[runtime]} is not installed here",
+        message=f"{RUNTIMES[runtime].module} is not installed here",
     )

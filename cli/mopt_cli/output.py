@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -28,7 +28,7 @@ FormatOption = Annotated[
 ]
 
 
-def emit(data: Any, table: RenderableType, form: Format) -> None:
+def emit(data: object, table: RenderableType, form: Format) -> None:
     """Print data on standard output.
 
     Args:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mopt_api.figures import QualityReference, VariantState
+from mopt_api.figures import QualityReference, VariantState, converted
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
+from mopt_api.metrics import metric_in_words
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
 
 _NOT_MEASURED = "-"
@@ -37,7 +37,9 @@ def _mebibytes(size: int | None) -> str:
 
 
 def _quality(variant: VariantStatus) -> str:
-    parts = [f"{q.metric} {'exact' if q.exact else f'{q.worst:.4g}'}" for q in variant.quality]
+    parts = (
+        f"{q.metric} {metric_in_words(q.metric, q.worst, exact=q.exact)}" for q in variant.quality
+    )
     return ", ".join(parts) or _NOT_MEASURED
 
 
@@ -112,7 +114,7 @@ def place(what: str, where: str) -> Text:
     return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
 
 
-def render(resource: dict[str, Any]) -> RenderableType:
+def render(resource: Mapping[str, object]) -> RenderableType:
     """Return what a terminal shows of a resource's status.
 
     Args:
@@ -143,10 +145,8 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
 
 
 def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantStatus:
-    summary = summarize_variant(variant, result.objective_point).to_api()
-    return VariantStatus.model_validate(
-        summary | {"artifact": variant.artifact and variant.artifact.to_api()}
-    )
+    summary = summarize_variant(variant, result.objective_point)
+    return converted(summary, VariantStatus, artifact=variant.artifact)
 
 
 def verdict(result: MeasureResult) -> str:

@@ -74,7 +74,14 @@ class _Structural:
 
     def _property(self, schema: dict[str, Any]) -> dict[str, Any]:
         if schema.get("x-kubernetes-int-or-string"):
-            kept = ("x-kubernetes-int-or-string", "anyOf", "maxLength", "pattern", "description")
+            kept = (
+                "x-kubernetes-int-or-string",
+                "anyOf",
+                "minimum",
+                "maxLength",
+                "pattern",
+                "description",
+            )
             return {key: schema[key] for key in kept if key in schema}
         if "anyOf" in schema:  # Optional[X]: absent instead of null
             chosen = [option for option in schema["anyOf"] if option.get("type") != "null"]

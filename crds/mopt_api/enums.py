@@ -129,11 +129,6 @@ class QualityMetric(ExtensibleEnum):
     MAX_ABS_ERROR = "MaxAbsError"
     TOP1_AGREEMENT = "Top1Agreement"
 
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a larger value means closer outputs."""
-        return self is not QualityMetric.MAX_ABS_ERROR
-
 
 class Aggregate(StrEnum):
     """Which value over the evaluation samples a gate looks at."""

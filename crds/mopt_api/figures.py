@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeVar
 
 from pydantic import Field
 
 from .base import ObservedModel
 from .enums import ModelFormat, QualityMetric
+from .metrics import listed, names
 
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
@@ -71,13 +73,77 @@ class QualityResult(ObservedModel):
 
     metric: QualityMetric = Field(description="What was computed.")
     worst: float = Field(
-        description="Value of the worst sample: the smallest, of MaxAbsError the largest."
+        description="Value of the worst sample: the smallest, of "
+        f"{listed(names(higher_is_better=False))} the largest."
     )
     mean: float = Field(description="Mean over the samples.")
     exact: bool = Field(default=False, description="Every output is identical to the reference's.")
     per_sample: list[float] | None = Field(
         default=None, description="Value of each sample, in the data's order."
     )
+
+
+# The three parts below are mixed in that order, the last part first: so fields keep their order.
+
+
+class JudgedVariant(ObservedModel):
+    """What a variant is, and how it ended. Closed sets are open here: a reader may be older."""
+
+    name: str = Field(max_length=40, description="The variant's name.")
+    runtime: str = Field(max_length=32, description="What executed it.")
+    precision: str = Field(max_length=16, description="Arithmetic it computed in.")
+    state: str = Field(
+        max_length=16,
+        description="Passed, Rejected (a gate), Failed, Skipped (cannot run here), or Built (an "
+        "engine for a GPU that is not here: nobody has run it).",
+    )
+    reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
+    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
+    speedup: float | None = Field(
+        default=None, description="Over the baseline, in the objective's metric."
+    )
+    speedup_over_fastest_fp32: float | None = Field(
+        default=None,
+        alias="speedupOverFastestFP32",
+        description="Over the fastest FP32 runtime measured.",
+    )
+
+
+class PointFigures(ObservedModel):
+    """Figures of a variant at the objective's point, and of its file."""
+
+    latency_ms: Latency | None = Field(default=None, description="Latency in milliseconds.")
+    throughput: float | None = Field(default=None, description="Samples per second.")
+    size_bytes: int | None = Field(default=None, description="Size of the artifact.")
+
+
+class VariantFigures(ObservedModel):
+    """Figures of a variant that hold at every point, wherever it is reported: in result.json, the
+    termination message and status. A new one is a line here and where it is measured."""
+
+    peak_memory_bytes: int | None = Field(
+        default=None,
+        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
+    )
+    quality: list[QualityResult] = Field(
+        default=[], description="Agreement with the target's reference."
+    )
+
+
+Kind = TypeVar("Kind", bound=ObservedModel)
+
+
+def converted(source: ObservedModel, kind: type[Kind], **changed: object) -> Kind:
+    """Return one report of a variant as another kind: the fields that both have, by name.
+
+    Args:
+        changed: Fields of the new one that are not copied.
+
+    Raises:
+        ValidationError: A value that the other kind does not take, as of a newer version.
+    """
+    shared = kind.model_fields.keys() & type(source).model_fields.keys()
+    return kind.model_validate({name: getattr(source, name) for name in shared} | changed)
 
 
 class Gpu(ObservedModel):

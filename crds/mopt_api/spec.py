@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
+from . import metric_rules
 from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
 from .enums import Aggregate, ObjectiveMetric, OnNoWinner, QualityMetric
 from .inputs import DataSpec, DimensionRange, InputSpec, ModelSource, SecretRef
+from .metrics import listed, names
 from .variants import Variant
 
+# Kubernetes' suffixes, all of them: decimal (k in lowercase only), binary, and an exponent.
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
 Quantity = Annotated[
-    int | Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")],
-    Field(
-        json_schema_extra=int_or_string(maxLength=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|[kKMGT]i?)?$")
-    ),
+    # Strict: else the text "-1" would be taken for a number, which no pattern checks.
+    Annotated[int, Field(strict=True, ge=0)]
+    | Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)],
+    Field(json_schema_extra=int_or_string(minimum=0, maxLength=32, pattern=QUANTITY_PATTERN)),
 ]
 
 
@@ -62,16 +67,12 @@ class Target(ApiModel):
 class QualityGate(ApiModel):
     """What a variant's output must reach to be eligible."""
 
-    metric: QualityMetric = Field(
-        description="PSNR or SQNR in dB; SSIM or Cosine, at most 1; Top1Agreement, the share of "
-        "predictions (largest value along the last axis) that stay the same, 0 to 1; or "
-        "MaxAbsError, the largest difference of any value, in the output's unit."
-    )
+    metric: QualityMetric = Field(description=metric_rules.meanings())
     minimum: float | None = Field(
         default=None,
         ge=-200,
         le=200,
-        description="Smallest value that passes; of every metric but MaxAbsError.",
+        description=f"Smallest value that passes; of every metric but {metric_rules.LOWER}.",
     )
     aggregate: Aggregate = Field(
         default=Aggregate.WORST, description="Judge the worst sample or the mean over all."
@@ -80,13 +81,13 @@ class QualityGate(ApiModel):
         default=1.0,
         gt=0,
         description="Span of the output's values (peak of PSNR): 1 for images in 0 to 1. "
-        "Never taken from the data. Only PSNR and SSIM depend on it.",
+        f"Never taken from the data. Only {listed(names(needs_range=True))} depend on it.",
     )
     maximum: float | None = Field(
         default=None,
         ge=0,
         le=1e12,
-        description="Largest value that passes; of MaxAbsError, where smaller is better.",
+        description=f"Largest value that passes; of {metric_rules.LOWER}, where smaller is better.",
     )
 
     RULES = (
@@ -95,32 +96,15 @@ class QualityGate(ApiModel):
             "a gate needs either minimum or maximum",
             lambda g: (g.minimum is None) != (g.maximum is None),
         ),
-        Rule(
-            "(self.metric == 'MaxAbsError') == has(self.maximum)",
-            "MaxAbsError takes maximum, every other metric minimum",
-            lambda g: g.metric.higher_is_better == (g.maximum is None),
-        ),
-        Rule(
-            "!(self.metric in ['SSIM', 'Cosine']) || !has(self.minimum) || "
-            "(self.minimum >= -1.0 && self.minimum <= 1.0)",
-            "minimum of SSIM and Cosine lies from -1 to 1",
-            lambda g: (
-                g.metric not in (QualityMetric.SSIM, QualityMetric.COSINE)
-                or g.minimum is None
-                or -1 <= g.minimum <= 1
-            ),
-        ),
-        Rule(
-            "self.metric != 'Top1Agreement' || !has(self.minimum) || "
-            "(self.minimum >= 0.0 && self.minimum <= 1.0)",
-            "minimum of Top1Agreement is a share from 0 to 1",
-            lambda g: (
-                g.metric is not QualityMetric.TOP1_AGREEMENT
-                or g.minimum is None
-                or 0 <= g.minimum <= 1
-            ),
-        ),
+        *metric_rules.bound_rules(),
     )
+
+    @model_validator(mode="after")
+    def _bound_of_its_metric(self) -> Self:
+        """Hold a metric that an extension added to its row, as RULES hold those of the CRD."""
+        if (fault := metric_rules.bound_fault(self)) is not None:
+            raise ValueError(fault)
+        return self
 
     def passes(self, value: float) -> bool:
         """Return whether a value of the metric passes; NaN never does."""
@@ -225,7 +209,7 @@ def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:
     return names - set(spec.dimensions)
 
 
-def _named(key: str, *more: str) -> dict[str, Any]:
+def _named(key: str, *more: str) -> JsonDict:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key, *more]}
 
 

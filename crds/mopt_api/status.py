@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .artifacts import Artifact, blob_key, page_key
 from .base import ObservedModel
-from .figures import Hardware, Latency, QualityResult, SourceInfo
+from .figures import Hardware, JudgedVariant, PointFigures, SourceInfo, VariantFigures
 
 
 class ConditionType(StrEnum):
@@ -46,40 +46,17 @@ class Progress(ObservedModel):
     )
 
 
-class VariantStatus(ObservedModel):
-    """A variant at the objective's point."""
+class _StatusPointFigures(PointFigures):
+    """At the objective's point, and beside the baseline's file."""
 
-    name: str = Field(max_length=40, description="The variant's name.")
-    runtime: str = Field(max_length=32, description="What executed it.")
-    precision: str = Field(max_length=16, description="Arithmetic it computed in.")
-    state: str = Field(
-        max_length=16,
-        description="Passed, Rejected (a gate), Failed, Skipped (cannot run here), or Built (an "
-        "engine for a GPU that is not here: nobody has run it).",
-    )
-    reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
-    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
-    speedup: float | None = Field(
-        default=None, description="Over the baseline, in the objective's metric."
-    )
-    speedup_over_fastest_fp32: float | None = Field(
-        default=None,
-        alias="speedupOverFastestFP32",
-        description="Over the fastest FP32 runtime measured.",
-    )
-    latency_ms: Latency | None = Field(default=None, description="Latency in milliseconds.")
-    throughput: float | None = Field(default=None, description="Samples per second.")
-    size_bytes: int | None = Field(default=None, description="Size of the artifact.")
     size_reduction_percent: float | None = Field(
         default=None, description="How much smaller than the baseline's file."
     )
-    peak_memory_bytes: int | None = Field(
-        default=None,
-        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
-    )
-    quality: list[QualityResult] = Field(
-        default=[], description="Agreement with the target's reference."
-    )
+
+
+class VariantStatus(VariantFigures, _StatusPointFigures, JudgedVariant):
+    """A variant at the objective's point."""
+
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
 
 

@@ -15,8 +15,20 @@ from .enums import (
     QuantizationMethod,
     QuantizationMode,
     Runtime,
+    TargetKind,
     TorchMode,
 )
+from .runtime_rules import (
+    calibrator_rule,
+    method_rule,
+    mode_rule,
+    precision_rule,
+    provider_rule,
+    quantization_rule,
+    torch_mode_rule,
+)
+from .runtimes import RUNTIMES
+from .targets import KINDS
 
 
 class Quantization(ApiModel):
@@ -86,28 +98,6 @@ class Quantization(ApiModel):
     )
 
 
-# No FP16 in OpenVINO: it takes the hint on any CPU, and computes in FP32 where there is no FP16
-# arithmetic, which is on nearly all.
-SUPPORTED = {
-    Runtime.PYTORCH: (
-        Precision.FP32,
-        Precision.FP16,
-        Precision.BF16,
-        Precision.INT8,
-        Precision.FP8,
-    ),
-    Runtime.ONNX_RUNTIME: (Precision.FP32, Precision.FP16, Precision.INT8),
-    Runtime.OPENVINO: (Precision.FP32, Precision.BF16, Precision.INT8),
-    Runtime.TENSORRT: (
-        Precision.FP32,
-        Precision.FP16,
-        Precision.BF16,
-        Precision.INT8,
-        Precision.FP8,
-    ),
-}
-
-
 class Variant(ApiModel):
     """One form of the model to build and measure."""
 
@@ -131,87 +121,40 @@ class Variant(ApiModel):
     )
 
     RULES = (
-        Rule(
-            "!has(self.quantization) || self.precision == 'INT8' || "
-            "(self.precision == 'FP8' && self.runtime == 'TensorRT')",
-            "quantization belongs to precision INT8, and to TensorRT's FP8",
-            lambda v: (
-                v.quantization is None
-                or v.precision is Precision.INT8
-                or (v.precision is Precision.FP8 and v.runtime is Runtime.TENSORRT)
-            ),
-        ),
-        Rule(
-            "self.precision in (self.runtime == 'ONNXRuntime' ? ['FP32', 'FP16', 'INT8'] : "
-            "self.runtime == 'OpenVINO' ? ['FP32', 'BF16', 'INT8'] : "
-            "['FP32', 'FP16', 'BF16', 'INT8', 'FP8'])",
-            "supported: PyTorch and TensorRT FP32, FP16, BF16, INT8 and FP8; ONNXRuntime FP32, "
-            "FP16 and INT8; OpenVINO FP32, BF16 and INT8",
-            lambda v: v.precision in SUPPORTED[v.runtime],
-        ),
+        quantization_rule(),
+        precision_rule(),
         Rule(
             "self.name != 'baseline'",
             "the name baseline is taken by the model as it came",
             lambda v: v.name != "baseline",
         ),
-        Rule(
-            "!has(self.quantization) || !has(self.quantization.mode) || "
-            "self.quantization.mode != 'Dynamic' || self.runtime in ['ONNXRuntime', 'PyTorch']",
-            "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch",
-            lambda v: (
-                v.quantization is None
-                or v.quantization.mode is not QuantizationMode.DYNAMIC
-                or v.runtime in (Runtime.ONNX_RUNTIME, Runtime.PYTORCH)
-            ),
-        ),
-        Rule(
-            "!has(self.quantization) || !has(self.quantization.method) || "
-            "self.quantization.method != 'NNCF' || self.runtime == 'OpenVINO'",
-            "quantization method NNCF needs runtime OpenVINO",
-            lambda v: (
-                v.quantization is None
-                or v.quantization.method is not QuantizationMethod.NNCF
-                or v.runtime is Runtime.OPENVINO
-            ),
-        ),
-        Rule(
-            "!has(self.quantization) || !has(self.quantization.calibrator) || "
-            "self.quantization.calibrator == 'MinMax' || self.runtime != 'PyTorch'",
-            "runtime PyTorch chooses ranges itself: leave calibrator out",
-            lambda v: (
-                v.quantization is None
-                or v.quantization.calibrator is Calibrator.MIN_MAX
-                or v.runtime is not Runtime.PYTORCH
-            ),
-        ),
-        Rule(
-            "!has(self.torchMode) || self.runtime == 'PyTorch'",
-            "torchMode belongs to runtime PyTorch",
-            lambda v: v.torch_mode is None or v.runtime is Runtime.PYTORCH,
-        ),
+        mode_rule(),
+        method_rule(),
+        calibrator_rule(),
+        torch_mode_rule(),
         Rule(
             "!has(self.torchMode) || self.torchMode != 'Eager' || self.precision != 'INT8'",
             "PyTorch runs INT8 only Compiled: leave torchMode out",
             lambda v: v.torch_mode is not TorchMode.EAGER or v.precision is not Precision.INT8,
         ),
-        Rule(
-            "!has(self.executionProvider) || self.runtime == 'ONNXRuntime'",
-            "executionProvider belongs to runtime ONNXRuntime",
-            lambda v: v.execution_provider is None or v.runtime is Runtime.ONNX_RUNTIME,
-        ),
+        provider_rule(),
     )
 
     @property
     def compiled(self) -> bool:
         """Whether PyTorch compiles it where it runs."""
-        if self.torch_mode is None and self.runtime is Runtime.PYTORCH:
-            return self.precision in (Precision.INT8, Precision.FP8)
+        if self.torch_mode is None:
+            return self.precision in RUNTIMES[self.runtime].compiled
         return self.torch_mode is TorchMode.COMPILED
 
     @property
     def gpu_only(self) -> bool:
-        """Whether it runs on an NVIDIA GPU alone."""
-        if self.runtime is Runtime.PYTORCH:
-            return self.precision in (Precision.FP16, Precision.FP8)
-        cuda = (ExecutionProvider.CUDA, ExecutionProvider.TENSORRT)
-        return self.runtime is Runtime.TENSORRT or self.execution_provider in cuda
+        """Whether it runs on a GPU alone."""
+        return not self.runs_on(TargetKind.CPU)
+
+    def runs_on(self, kind: TargetKind) -> bool:
+        """Return whether a kind of target runs it, or builds it."""
+        provider = self.execution_provider
+        return RUNTIMES[self.runtime].computes(self.precision, kind) and (
+            provider is None or provider in KINDS[kind].providers
+        )

@@ -12,24 +12,25 @@ from typing import Any
 
 import kopf
 
-from ._errors import OperatorError, SettingsError
-from .checking import check_access, check_profiles
-from .connecting import api_client
-from .electing import Election
-from .executing import Cluster
-from .handlers import kopf_settings, registry
-from .logs import configure_logs
-from .measuring import Metrics
-from .queueing import WorkQueue
-from .reconciling import Reconciler
-from .serving import application, serve
-from .settings import Settings, read_settings
-from .storing import Store
-from .watching import missing_watches, watch_the_watches
+from .cluster.api import Cluster
+from .cluster.cache import Store
+from .cluster.client import api_client
+from .cluster.election import Election
+from .config.file import read_settings
+from .config.logs import configure_logs
+from .config.settings import Settings
+from .errors import OperatorError, SettingsError
+from .loop.http import application, serve
+from .loop.metrics import Metrics
+from .loop.queue import WorkQueue
+from .loop.reconciler import Reconciler
+from .loop.watchdog import missing_watches, watch_the_watches
+from .loop.watches import kopf_settings, registry
+from .startup import check_access, check_profiles
 
 logger = logging.getLogger(__name__)
 
-# They wait for the API server, not for the processor.
+# They wait for the API server, not for the CPU.
 WORKERS = 16
 RESYNC_SECONDS = 300.0
 
@@ -40,17 +41,17 @@ async def _resync(reconciler: Reconciler, namespaces: list[str]) -> None:
         try:
             await reconciler.resync(namespaces)
         except OperatorError as error:
-            logger.warning("Cannot compare with the cluster: %s", error)
+            logger.warning("Cannot compare the store with the cluster: %s", error)
 
 
 async def _work(reconciler: Reconciler, leading: asyncio.Event) -> None:
-    """Leave the keys in the queue until this operator leads."""
+    """Work on the queue once this operator leads."""
     await leading.wait()
     await reconciler.work()
 
 
 def _elect(cluster: Cluster, settings: Settings) -> Election | None:
-    """Return this process as a candidate; None where it is the only operator."""
+    """Return this process as a candidate; None where there is no election."""
     lease = settings.leader_election
     if lease is None:
         return None
@@ -77,7 +78,7 @@ def not_ready(task_names: list[str], *, watching: bool, lease_known: bool) -> li
 
 
 async def _stop_on_signal(watching: asyncio.Event) -> None:
-    """Return at SIGTERM or SIGINT. kopf's own handlers would take five seconds to end."""
+    """Return at SIGTERM or SIGINT. kopf's handlers would take five seconds to end."""
     await watching.wait()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -88,7 +89,7 @@ async def _stop_on_signal(watching: asyncio.Event) -> None:
 
 
 def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what no task answers for; the event loop's handler at the end of the process.
+    """Log errors that belong to no task; the event loop's handler at the end of the process.
 
     kopf leaves its watch streams open when it is cancelled. The event loop then closes these
     generators in any order, and an outer one complains where an inner one went first.
@@ -103,7 +104,7 @@ async def operate(settings: Settings) -> None:
     """Run until a signal.
 
     Raises:
-        OperatorError: The work cannot go on; a restart may help.
+        OperatorError: The operator cannot continue; a restart may help.
     """
     store, queue, watching = Store(), WorkQueue(), asyncio.Event()
     async with api_client() as client:
@@ -131,7 +132,7 @@ async def operate(settings: Settings) -> None:
         tasks.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
         tasks.append(asyncio.create_task(watch_the_watches(store)))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
-        # kopf's last: it cancels at its end whatever was started after it.
+        # kopf's task last: at its end it cancels whatever was started after it.
         kopfs = kopf.operator(
             registry=registry(store, queue),
             settings=kopf_settings(),
@@ -148,7 +149,7 @@ async def operate(settings: Settings) -> None:
                     task.result()
         finally:
             asyncio.get_running_loop().set_exception_handler(report_loop_error)
-            # kopf's last, and the lease before it: it takes its time to end.
+            # kopf's task last, after the lease is released: it takes a while to end.
             kopf_task = tasks.pop()
             await _end(tasks)
             if election is not None:
@@ -164,7 +165,7 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def main() -> None:
-    """Run the operator; exit 0 after SIGTERM, 1 on a fault, 2 on a bad configuration."""
+    """Run the operator; exit 0 after SIGTERM, 1 on an error, 2 on an invalid configuration."""
     try:
         settings = read_settings()
     except SettingsError as error:

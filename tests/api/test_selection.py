@@ -126,20 +126,20 @@ def test_mean_gate_looks_at_the_mean() -> None:
     [
         (QualityMetric.PSNR, {"minimum": 40}, 40, None),
         (QualityMetric.SQNR, {"minimum": 20}, 19.996, "worst SQNR 20.00 is below 20"),
-        (QualityMetric.COSINE, {"minimum": 0.9999}, 0.9998, "worst Cosine 0.9998 is below 0.9999"),
+        (QualityMetric.COSINE, {"minimum": 0.9999}, 0.9998, "worst Cosine 0.99980 is below 0.9999"),
         (QualityMetric.MAX_ABS_ERROR, {"maximum": 0.001}, 0.001, None),
         (
             QualityMetric.MAX_ABS_ERROR,
             {"maximum": 0.001},
             0.0012345,
-            "worst MaxAbsError 0.0012345 is above 0.001",
+            "worst MaxAbsError 0.001234 is above 0.001",
         ),
         (QualityMetric.MAX_ABS_ERROR, {"maximum": 0}, 0, None),
         (
             QualityMetric.TOP1_AGREEMENT,
             {"minimum": 1},
             0.98,
-            "worst Top1Agreement 0.98 is below 1",
+            "worst Top1Agreement 0.9800 is below 1",
         ),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mopt_api.enums import TargetKind
-from mopt_operator.settings import Profile, Settings, parse_settings
+from mopt_operator.config.settings import Profile, Settings, parse_settings
 
 Manifest = dict[str, Any]
 Only = Callable[..., Manifest]

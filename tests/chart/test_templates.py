@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mopt_operator import electing, executing
+from mopt_operator.cluster import api, election
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -111,7 +111,7 @@ def test_cluster_role_holds_exactly_the_rules(render: Render) -> None:
 
 
 def test_rules_are_those_that_the_operator_lists() -> None:
-    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", executing.__doc__ or "", re.MULTILINE)
+    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", api.__doc__ or "", re.MULTILINE)
     assert [(group.strip('"'), resource, verbs.split()) for group, resource, verbs in listed] == [
         (rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in RULES
     ]
@@ -215,7 +215,7 @@ def test_lease_is_the_only_thing_touched_in_the_operator_s_namespace(
         leases | {"verbs": ["create"]},
         leases | {"resourceNames": ["mopt-leader"], "verbs": ["get", "update"]},
     ]
-    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", electing.__doc__ or "", re.MULTILINE)
+    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", election.__doc__ or "", re.MULTILINE)
     assert listed == [("coordination.k8s.io", "leases", "get create update")]
     assert only("RoleBinding")["roleRef"]["name"] == "mopt-leader"
 

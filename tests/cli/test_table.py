@@ -91,7 +91,7 @@ def test_a_target_that_only_built_engines_is_told() -> None:
     assert "2 threads, engines for compute capability 8.6, 12.0" in text
     assert "baseline" not in text
     assert line(text, "tensorrt-fp16") == (
-        ["tensorrt-fp16", "Built", "-", "-", "-", "-", "PSNR", "89", "1.00", "-"]
+        ["tensorrt-fp16", "Built", "-", "-", "-", "-", "PSNR", "89.00", "dB", "1.00", "-"]
     )
 
 

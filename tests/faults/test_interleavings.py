@@ -11,18 +11,19 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from api_in_memory import KINDS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from operator_simulation import KINDS, Simulation
+from operator_simulation import Simulation
 
-from mopt_operator.settings import Settings
+from mopt_operator.config.settings import Settings
 
 SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
 MODEL = {"uri": "s3://models/m.onnx", "format": "ONNX"}
 
 
-def spec(**fields: Any) -> dict[str, Any]:
+def spec(**fields: object) -> dict[str, Any]:
     return {
         "model": MODEL | {"sha256": "0" * 64},
         "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from operator_simulation import Simulation
 
-from mopt_operator.settings import Settings
+from mopt_operator.config.settings import Settings
 
 SPEC = {
     "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},

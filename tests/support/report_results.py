@@ -21,6 +21,7 @@ from mopt_api.jobs.prepare_result import (
     Verification,
 )
 from mopt_api.jobs.selection import select
+from mopt_api.metrics import METRICS
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
 from mopt_optimizer.stages.measure.gallery import Gallery
 from mopt_optimizer.timing.interleave import point_result
@@ -70,7 +71,7 @@ def _quality(rng: np.random.Generator, psnr: float) -> list[QualityResult]:
     return [
         QualityResult(
             metric=metric,
-            worst=float(found.min() if metric.higher_is_better else found.max()),
+            worst=float(found.min() if METRICS[metric].higher_is_better else found.max()),
             mean=float(found.mean()),
             per_sample=found.tolist(),
         )

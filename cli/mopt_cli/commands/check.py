@@ -11,9 +11,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mopt_api.enums import TargetKind
+from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import ExitCode
-from mopt_cli.outlook import LIBRARIES, Outlook, Prospect, prospects
+from mopt_cli.outlook import Outlook, Prospect, prospects
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.resources import FileArgument, load, problems
 
@@ -42,7 +44,11 @@ def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
     from mopt_optimizer.machine.system import System
 
     features = System().hardware(os.environ).cpu_features
-    installed = [r for r, library in LIBRARIES.items() if find_spec(library) is not None]
+    installed = [
+        runtime
+        for runtime, info in runtimes_on(TargetKind.CPU).items()
+        if find_spec(info.module) is not None
+    ]
     return prospects(spec, features, installed, compiler_version())
 
 

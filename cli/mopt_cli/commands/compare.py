@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter
@@ -57,31 +57,43 @@ def compare(
             raise CliError(f"{option} {folder} is no folder")
     shapes = shapes_of(shape)
     require_optimizer("compare")
-    from mopt_cli.opening import COMPARE, answer_of
-    from mopt_cli.progress import showing
-    from mopt_optimizer.compare.table import StrategyTable
-    from mopt_optimizer.stages.measure.process import KEPT_MEMORY
-
     if evaluation is None:
         note("without --evaluation quality is told on random inputs: it says little of real ones")
-    request = {
-        "path": str(model.absolute()),
-        "format": model_format,
-        "evaluation": evaluation and str(evaluation.absolute()),
-        "calibration": calibration and str(calibration.absolute()),
-        "samples": samples,
-        "inputs": shapes,
-        "strategies": strategy or [],
-        "data_range": data_range,
-        "seconds": seconds,
-        "threads": threads,
-    }
+    answer = _measured(
+        {
+            "path": str(model.absolute()),
+            "format": model_format,
+            "evaluation": evaluation and str(evaluation.absolute()),
+            "calibration": calibration and str(calibration.absolute()),
+            "samples": samples,
+            "inputs": shapes,
+            "strategies": strategy or [],
+            "data_range": data_range,
+            "seconds": seconds,
+            "threads": threads,
+        },
+        verbose=verbose,
+    )
+    emit(answer, _table(answer), form)
+
+
+def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
+    """Return the strategy table that a process without credentials measures, as JSON."""
+    from mopt_cli.opening import COMPARE, answer_of
+    from mopt_cli.progress import showing
+    from mopt_optimizer.stages.measure.process import KEPT_MEMORY
+
     # See mopt_optimizer.compare.strategies: threads that spin flatter the others.
     environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **KEPT_MEMORY}
     with showing(Console(stderr=True)) as on_event:
-        answer = answer_of(
+        return answer_of(
             COMPARE, request, stage="compare", on_event=on_event, environ=environ, verbose=verbose
         )
+
+
+def _table(answer: dict[str, Any]) -> Text:
+    from mopt_optimizer.compare.table import StrategyTable
+
     table = TypeAdapter(StrategyTable).validate_python(answer)
     text = "\n".join(plain(line) for line in table.render().splitlines())
-    emit(answer, Text(text, no_wrap=True, overflow="ignore"), form)
+    return Text(text, no_wrap=True, overflow="ignore")

@@ -107,12 +107,18 @@ _NO_INT8 = (
     "ONNX Runtime's CUDA provider has no INT8 kernels: it would compute in FP32, with casts; "
     "TensorRT has them"
 )
+_UNKNOWN = "nothing is known of it on GPUs; name it in spec.variants to have it measured"
 
 
 def _of_cpus(entry: Entry) -> Entry:
     """Return an entry of CPUs with the reason why it is no contender on a GPU."""
-    lack = lack_of_kind(entry.variant, TargetKind.GPU)
-    words = lack.message if lack else _CPU_RULES.get(entry.variant.name, _NO_INT8)
+    variant = entry.variant
+    if (lack := lack_of_kind(variant, TargetKind.GPU)) is not None:
+        words = lack.message
+    elif (variant.runtime, variant.precision) == (Runtime.ONNX_RUNTIME, Precision.INT8):
+        words = _NO_INT8
+    else:
+        words = _CPU_RULES.get(variant.name, _UNKNOWN)
     return replace(entry, rules=(left_out(words),), needs=())
 
 

@@ -161,6 +161,6 @@ def on_gpu(variant: Variant) -> Need:
     def need(facts: SearchFacts) -> Lack | None:
         if not facts.compute_capabilities:
             return None
-        return lack_of_gpu(variant, facts.compute_capabilities)
+        return lack_of_gpu(variant, facts.compute_capabilities, facts.kind)
 
     return need

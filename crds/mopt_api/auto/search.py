@@ -10,24 +10,17 @@ are one variant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from mopt_api.enums import TargetKind
 from mopt_api.figures import VariantReason
+from mopt_api.targets import KINDS
 from mopt_api.variants import Variant
 
-from .build import BUILD_POOL
-from .cpu import CPU_POOL
 from .facts import SearchAim, SearchFacts
-from .nvidia import GPU_POOL
 from .rules import NATIVE_BF16, Entry, room
 
-__all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders", "search"]
-
-_POOLS = {
-    TargetKind.CPU: CPU_POOL,
-    TargetKind.GPU: GPU_POOL,
-    TargetKind.BUILD_ONLY: BUILD_POOL,
-}
+__all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders", "pool", "search"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +57,19 @@ def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
     return Candidate(entry.variant, taken=True, reason=entry.why)
 
 
+def pool(kind: TargetKind) -> tuple[Entry, ...]:
+    """Return what Auto knows of for a kind of target, in the order of the result."""
+    module, _, name = KINDS[kind].pool.partition(":")
+    entries: tuple[Entry, ...] = getattr(import_module(module), name)
+    return entries
+
+
 def search(facts: SearchFacts) -> list[Candidate]:
     """Return what Auto knows of for a kind of target, in the order of the result, with verdicts.
 
     At most 12 are shown, as many as spec.variants may hold.
     """
-    return [_candidate(entry, facts) for entry in _POOLS[facts.kind]]
+    return [_candidate(entry, facts) for entry in pool(facts.kind)]
 
 
 def contenders(facts: SearchFacts) -> list[Variant]:

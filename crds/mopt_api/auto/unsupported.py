@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime, TargetKind
 from mopt_api.figures import VariantReason
+from mopt_api.runtimes import RUNTIMES
+from mopt_api.targets import KINDS
 from mopt_api.variants import Variant
 
 Capability = tuple[int, int]
-
-OLDEST_TENSORRT: Capability = (7, 5)
-"""Compute capability of the oldest GPUs that TensorRT builds for: Turing."""
-OLDEST_BF16: Capability = (8, 0)
-OLDEST_FP8: Capability = (8, 9)
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,10 @@ NO_COMPILER = Lack(
     VariantReason.NO_COMPILER,
     "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
 )
+_NO_ARITHMETIC = {
+    Precision.BF16: VariantReason.NO_NATIVE_BF16,
+    Precision.FP8: VariantReason.NO_NATIVE_FP8,
+}
 
 
 def capability(text: str) -> Capability:
@@ -43,55 +44,51 @@ def capability(text: str) -> Capability:
 
 def lack_of_kind(variant: Variant, kind: TargetKind) -> Lack | None:
     """Return why a variant is nothing for a kind of target; None where it is something."""
-    message = _misfit(variant, kind)
-    return None if message is None else Lack(VariantReason.NO_ACCELERATOR, message)
+    if variant.runs_on(kind):
+        return None
+    info, target = RUNTIMES[variant.runtime], KINDS[kind]
+    if target.device is not None and info.computes(variant.precision, kind):
+        message = (
+            f"executionProvider {variant.execution_provider} does not use the target's GPU; leave "
+            f"it out, or take {target.providers[0]}"
+        )
+    else:
+        message = target.unsupported.format(runtime=info.title)
+    return Lack(VariantReason.NO_ACCELERATOR, message)
 
 
-def lack_of_gpu(variant: Variant, capabilities: Sequence[str]) -> Lack | None:
+def lack_of_gpu(
+    variant: Variant, capabilities: Sequence[str], kind: TargetKind = TargetKind.GPU
+) -> Lack | None:
     """Return what a GPU lacks for a variant, or each of several GPUs; None where one has it.
 
     Args:
         capabilities: Compute capabilities; at least one.
+        kind: Of the target.
     """
-    newest = max(capability(text) for text in capabilities)
     here = " and ".join(capabilities)
-    if _of_tensorrt(variant) and newest < OLDEST_TENSORRT:
+    runtime = _library(variant)
+    oldest = RUNTIMES[runtime].oldest_gpu
+    if oldest is not None and _all_older(capabilities, oldest):
         return Lack(
             VariantReason.NO_ACCELERATOR,
-            f"TensorRT needs compute capability {_text(OLDEST_TENSORRT)} or newer; here is {here}",
+            f"{RUNTIMES[runtime].title} needs compute capability {oldest} or newer; here is {here}",
         )
-    needs = {
-        Precision.BF16: (OLDEST_BF16, VariantReason.NO_NATIVE_BF16),
-        Precision.FP8: (OLDEST_FP8, VariantReason.NO_NATIVE_FP8),
-    }
-    if variant.precision not in needs:
+    oldest = KINDS[kind].oldest.get(variant.precision)
+    if oldest is None or not _all_older(capabilities, oldest):
         return None
-    oldest, reason = needs[variant.precision]
-    if newest >= oldest:
-        return None
-    words = f"GPUs compute {variant.precision} from compute capability {_text(oldest)} on"
-    return Lack(reason, f"{words}; here is {here}")
+    return Lack(
+        _NO_ARITHMETIC.get(variant.precision, VariantReason.NO_ACCELERATOR),
+        f"GPUs compute {variant.precision} from compute capability {oldest} on; here is {here}",
+    )
 
 
-def _misfit(variant: Variant, kind: TargetKind) -> str | None:
-    if kind is TargetKind.CPU:
-        if variant.gpu_only:
-            return "it needs a target with an NVIDIA GPU, and this one has CPUs alone"
-        return None
-    if kind is TargetKind.BUILD_ONLY:
-        if variant.runtime is not Runtime.TENSORRT:
-            return "a BuildOnly target builds TensorRT engines, and runs nothing"
-        return None
-    if variant.runtime is Runtime.OPENVINO:
-        return "OpenVINO does not use the target's GPU; list it for a target without one"
-    if variant.execution_provider is ExecutionProvider.CPU:
-        return "executionProvider CPU does not use the target's GPU; leave it out, or take CUDA"
-    return None
+def _library(variant: Variant) -> Runtime:
+    """Return the runtime whose library computes: ONNX Runtime may hand the graph to TensorRT."""
+    if variant.execution_provider is ExecutionProvider.TENSORRT:
+        return Runtime.TENSORRT
+    return variant.runtime
 
 
-def _of_tensorrt(variant: Variant) -> bool:
-    return Runtime.TENSORRT in (variant.runtime, variant.execution_provider)
-
-
-def _text(oldest: Capability) -> str:
-    return f"{oldest[0]}.{oldest[1]}"
+def _all_older(capabilities: Sequence[str], oldest: str) -> bool:
+    return max(map(capability, capabilities)) < capability(oldest)

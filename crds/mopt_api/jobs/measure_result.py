@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
 from mopt_api.base import Digest, ObservedModel
 from mopt_api.enums import Precision, Runtime, TorchMode
 from mopt_api.figures import (
     Hardware,
+    JudgedVariant,
     Latency,
     QualityReference,
     QualityResult,
     SourceInfo,
+    VariantFigures,
     VariantReason,
     VariantState,
 )
@@ -53,24 +53,15 @@ class PointResult(ObservedModel):
     )
 
 
-class VariantResult(ObservedModel):
+class VariantResult(VariantFigures, JudgedVariant):
     """One form of the model, built, compared and measured."""
 
-    name: str = Field(max_length=40, description="The variant's name.")
     runtime: Runtime = Field(description="What executed it.")
     precision: Precision = Field(description="Arithmetic it computed in.")
     torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
     state: VariantState = Field(description="How it ended.")
     reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
-    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
-    peak_memory_bytes: int | None = Field(
-        default=None,
-        description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
-    )
-    quality: list[QualityResult] = Field(
-        default=[], description="Agreement with the target's reference; what gates judge."
-    )
     agreement: list[QualityResult] | None = Field(
         default=None,
         description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
@@ -80,18 +71,14 @@ class VariantResult(ObservedModel):
         default=None,
         description="Of a TensorRT engine: how many of its layers read each type, after fusion.",
     )
-    speedup: float | None = Field(
-        default=None, description="Over the baseline, in the objective's metric and point."
-    )
-    speedup_over_fastest_fp32: float | None = Field(
-        default=None,
-        alias="speedupOverFastestFP32",
-        description="Over the fastest FP32 runtime measured, in the same terms.",
-    )
     seconds: float | None = Field(default=None, description="Time spent on this variant.")
     compile_seconds: float | None = Field(
         default=None, description="Of these, PyTorch's for compiling; part of no latency."
     )
+
+    def at(self, point: str | None) -> PointResult | None:
+        """Return its speed at a benchmark point; None where it was not timed there."""
+        return next((p for p in self.points if p.point == point), None)
 
 
 class Disturbance(ObservedModel):
@@ -151,7 +138,7 @@ class MeasureResult(ObservedModel):
         default=None, description="Digest of the Crops; None where outputs are no images."
     )
     measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
-    plan: dict[str, Any] | None = Field(
+    plan: dict[str, JsonValue] | None = Field(
         default=None, description="What the Job was told, as JSON; gates as last judged."
     )
 

@@ -16,14 +16,15 @@ from mopt_api.enums import (
     Precision,
     QuantizationMethod,
     QuantizationMode,
-    Runtime,
     TargetKind,
     TorchMode,
 )
 from mopt_api.formats import FORMATS
 from mopt_api.inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
+from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
 from mopt_api.stores import credential_keys
+from mopt_api.targets import KINDS
 from mopt_api.variants import Quantization, Variant
 
 PLAN_VARIABLE = "MOPT_PLAN"
@@ -160,7 +161,7 @@ def baseline_variant(model_format: ModelFormat) -> Variant:
 
 def effective_torch_mode(variant: Variant) -> TorchMode | None:
     """Return how PyTorch runs a variant; None for another runtime."""
-    if variant.runtime is not Runtime.PYTORCH:
+    if not RUNTIMES[variant.runtime].torch_modes:
         return None
     return TorchMode.COMPILED if variant.compiled else TorchMode.EAGER
 
@@ -210,7 +211,7 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
     eight_bits = (
         v.quantization or Quantization()
         for v in variants
-        if v.precision in (Precision.INT8, Precision.FP8) and v.runtime is not Runtime.PYTORCH
+        if v.precision in (Precision.INT8, Precision.FP8) and RUNTIMES[v.runtime].calibrators
     )
     return spec.quality if any(fallback_gates(q, spec.quality) for q in eight_bits) else []
 
@@ -222,7 +223,7 @@ def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Var
         facts: Of all of them; its own kind does not matter.
     """
     found: dict[str, Variant] = {}
-    for kind in TargetKind:
+    for kind in KINDS:
         if kind in kinds:
             for variant in contenders(facts.model_copy(update={"kind": kind})):
                 found.setdefault(variant.name, variant)
@@ -251,7 +252,7 @@ def prepare_plan(
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),
         search=None if spec.variants else facts,
-        kinds=[kind for kind in TargetKind if kind in kinds],
+        kinds=[kind for kind in KINDS if kind in kinds],
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric
+from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision
 from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+from mopt_api.metrics import value_as_bound
 from mopt_api.spec import Benchmark, Objective, QualityGate
 
 from .measure_result import BASELINE, QUALITY_OF_ENGINE, VariantResult
@@ -31,20 +32,26 @@ class Selection:
     variants: list[VariantResult]
 
 
+def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
+    """Return the value that a gate looks at, or None where it was not computed."""
+    found = next((q for q in quality if q.metric is gate.metric), None)
+    if found is None:
+        return None
+    return found.worst if gate.aggregate is Aggregate.WORST else found.mean
+
+
 def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | None:
     """Return why a variant's quality fails a gate, or None where it passes.
 
     A metric that was not computed, or is NaN, fails.
     """
-    measured = next((q for q in quality if q.metric is gate.metric), None)
-    if measured is None:
+    value = judged_value(gate, quality)
+    if value is None:
         return f"{gate.metric} was not measured"
-    value = measured.worst if gate.aggregate is Aggregate.WORST else measured.mean
     if gate.passes(value):
         return None
     bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"
-    decibels = gate.metric in (QualityMetric.PSNR, QualityMetric.SQNR)
-    found = f"{value:.2f}" if decibels else f"{value:.5g}"
+    found = value_as_bound(gate.metric, value)
     return f"{gate.aggregate.lower()} {gate.metric} {found} is {bound}"
 
 
@@ -57,7 +64,7 @@ def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) 
         return float(variant.artifact.size_bytes) or None if variant.artifact else None
     if metric is ObjectiveMetric.PEAK_MEMORY:
         return float(variant.peak_memory_bytes) if variant.peak_memory_bytes else None
-    at_point = next((p for p in variant.points if p.point == point), None)
+    at_point = variant.at(point)
     if at_point is None:
         return None
     if metric is ObjectiveMetric.THROUGHPUT:
@@ -125,31 +132,20 @@ def select(
     """
     if baseline is None:
         return Selection(None, None, [_judged(variant, gates) for variant in variants])
-    point = objective_point(objective, benchmark)
-    everyone = [baseline, *variants]
-    costs = {v.name: objective_cost(v, objective.metric, point) for v in everyone}
-    fastest_fp32 = min(
-        (
-            cost
-            for v in everyone
-            if v.precision is Precision.FP32 and (cost := costs[v.name]) is not None
-        ),
-        default=None,
-    )
-
-    def with_speedups(variant: VariantResult) -> VariantResult:
-        cost = costs[variant.name]
-        return variant.model_copy(
-            update={
-                "speedup": _ratio(costs[baseline.name], cost),
-                "speedup_over_fastest_fp32": _ratio(fastest_fp32, cost),
-            }
-        )
-
-    kept = with_speedups(baseline)
+    costs = _Costs.of(baseline, variants, objective, objective_point(objective, benchmark))
+    kept = costs.with_speedups(baseline)
     if reference is QualityReference.GROUND_TRUTH:
         kept = _judged(kept, gates)
-    judged = [_judged(with_speedups(v), gates) for v in variants]
+    judged = [_judged(costs.with_speedups(v), gates) for v in variants]
+    selected = _fastest(judged, objective)
+    keeps = objective.on_no_winner is OnNoWinner.KEEP_BASELINE
+    if selected is None and keeps and kept.state is VariantState.PASSED:
+        selected = BASELINE
+    return Selection(selected=selected, baseline=kept, variants=judged)
+
+
+def _fastest(judged: Sequence[VariantResult], objective: Objective) -> str | None:
+    """Return who passed and is best by enough, the first of several; None where nobody is."""
     contenders = [
         (v.speedup, v.name)
         for v in judged
@@ -158,9 +154,36 @@ def select(
         and v.speedup >= objective.minimum_speedup
         and v.speedup > 1.0
     ]
-    selected: str | None = None
-    if contenders:
-        selected = max(contenders, key=lambda pair: pair[0])[1]
-    elif objective.on_no_winner is OnNoWinner.KEEP_BASELINE and kept.state is VariantState.PASSED:
-        selected = BASELINE
-    return Selection(selected=selected, baseline=kept, variants=judged)
+    return max(contenders, key=lambda pair: pair[0])[1] if contenders else None
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What each form costs by the objective, see objective_cost, and what it is compared with."""
+
+    of_each: dict[str, float | None]
+    baseline: float | None
+    fastest_fp32: float | None
+
+    @classmethod
+    def of(
+        cls,
+        baseline: VariantResult,
+        variants: Sequence[VariantResult],
+        objective: Objective,
+        point: str,
+    ) -> _Costs:
+        everyone = [baseline, *variants]
+        costs = {v.name: objective_cost(v, objective.metric, point) for v in everyone}
+        fp32 = (costs[v.name] for v in everyone if v.precision is Precision.FP32)
+        fastest = min((cost for cost in fp32 if cost is not None), default=None)
+        return cls(costs, costs[baseline.name], fastest)
+
+    def with_speedups(self, variant: VariantResult) -> VariantResult:
+        cost = self.of_each[variant.name]
+        return variant.model_copy(
+            update={
+                "speedup": _ratio(self.baseline, cost),
+                "speedup_over_fastest_fp32": _ratio(self.fastest_fp32, cost),
+            }
+        )

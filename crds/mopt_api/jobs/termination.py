@@ -10,13 +10,21 @@ import base64
 import binascii
 import json
 import zlib
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mopt_api.artifacts import ExternalData
 from mopt_api.base import Digest, ObservedModel
-from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
+from mopt_api.figures import (
+    Hardware,
+    JudgedVariant,
+    PointFigures,
+    QualityReference,
+    SourceInfo,
+    VariantFigures,
+    converted,
+)
 from mopt_api.reasons import MAX_MESSAGE, ErrorReport
 
 from .measure_result import MeasureResult, VariantResult
@@ -30,6 +38,7 @@ MAX_INFLATED = 256 * 1024
 # How much is told, as far as it fits; see _bounded.
 _BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0))
 _TEXT_LENGTH = 48
+_MOST_DETAILS = 8
 
 
 class PrepareSummary(ObservedModel):
@@ -40,25 +49,12 @@ class PrepareSummary(ObservedModel):
     source: SourceInfo
 
 
-class VariantSummary(ObservedModel):
+class VariantSummary(VariantFigures, PointFigures, JudgedVariant):
     """A variant at the objective's point."""
 
-    name: str
-    runtime: str
-    precision: str
-    state: str
-    reason: str | None = None
-    message: str | None = None
     artifact_digest: Digest | None = None
     artifact_format: str | None = None
-    size_bytes: int | None = None
     external_data: list[ExternalData] | None = None
-    peak_memory_bytes: int | None = None
-    latency_ms: Latency | None = None
-    throughput: float | None = None
-    quality: list[QualityResult] = []
-    speedup: float | None = None
-    speedup_over_fastest_fp32: float | None = Field(default=None, alias="speedupOverFastestFP32")
 
 
 class MeasureSummary(ObservedModel):
@@ -97,40 +93,32 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def _exact_latency(latency: Latency) -> Latency:
-    return Latency(**{name: rounded(value) for name, value in latency.model_dump().items()})
+def _short(value: object, digits: int = 4) -> object:
+    """Return a value with all floats in it rounded; those of quality keep one digit more."""
+    if isinstance(value, float):
+        return rounded(value, digits)
+    if isinstance(value, list):
+        return [_short(item, digits) for item in value]
+    if isinstance(value, dict):
+        return {k: _short(item, 5 if k == "quality" else digits) for k, item in value.items()}
+    return value
 
 
 def summarize_variant(variant: VariantResult, point: str | None) -> VariantSummary:
     """Return what status shows of a variant, at one benchmark point; None where none was timed."""
-    at_point = next((p for p in variant.points if p.point == point), None)
-    artifact = variant.artifact
-    return VariantSummary(
-        name=variant.name,
-        runtime=variant.runtime,
-        precision=variant.precision,
-        state=variant.state,
-        reason=variant.reason,
-        message=variant.message,
+    at_point, artifact = variant.at(point), variant.artifact
+    summary = converted(
+        variant,
+        VariantSummary,
+        latency_ms=at_point and at_point.latency_ms,
+        throughput=at_point and at_point.throughput,
+        quality=[q.model_copy(update={"per_sample": None}) for q in variant.quality],
         artifact_digest=artifact and artifact.digest,
         artifact_format=artifact and artifact.format,
         size_bytes=artifact and artifact.size_bytes,
         external_data=artifact and artifact.external_data,
-        peak_memory_bytes=variant.peak_memory_bytes,
-        latency_ms=at_point and _exact_latency(at_point.latency_ms),
-        throughput=rounded(at_point.throughput) if at_point else None,
-        quality=[
-            QualityResult(
-                metric=q.metric,
-                worst=rounded(q.worst, 5) or 0.0,
-                mean=rounded(q.mean, 5) or 0.0,
-                exact=q.exact,
-            )
-            for q in variant.quality
-        ],
-        speedup=rounded(variant.speedup),
-        speedup_over_fastest_fp32=rounded(variant.speedup_over_fastest_fp32),
     )
+    return VariantSummary.model_validate(_short(summary.model_dump()))
 
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
@@ -164,7 +152,11 @@ def is_unstable(result: MeasureResult) -> bool:
     return any(p.unstable for p in points if p.point == result.objective_point)
 
 
-def _pack(payload: dict[str, Any]) -> str:
+def _pack(summary: Summary) -> str:
+    # Its stage tells the kinds of summaries apart, though it is each one's default.
+    payload = {"stage": summary.stage} | summary.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
+    )
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     # Digests, names and figures hardly repeat: this strategy makes such text 1 % shorter.
     deflater = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
@@ -172,41 +164,43 @@ def _pack(payload: dict[str, Any]) -> str:
     return PREFIX + base64.b64encode(packed).decode()
 
 
-def _bounded(summary: Summary, message_length: int, details: int) -> dict[str, Any]:
-    """Return the summary's JSON with free texts cut to what may be shown, defaults left out.
+def _bounded(summary: MeasureSummary, message_length: int, details: int) -> MeasureSummary:
+    """Return the summary with free texts cut to what may be shown.
 
     Args:
         message_length: Of each variant's message.
         details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features and
             the versions of software too.
     """
-    payload = summary.to_api()
-    for variant in [payload.get("baseline"), *payload.get("variants", [])]:
-        if not variant:
-            continue
-        if "message" in variant:
-            variant["message"] = variant["message"][:message_length]
-            if not variant["message"]:
-                del variant["message"]
+
+    def cut(variant: VariantSummary) -> VariantSummary:
+        changed: dict[str, object] = {"message": (variant.message or "")[:message_length] or None}
         if details < 2:
-            variant.pop("externalData", None)
-        for quality in variant["quality"]:
-            if not quality["exact"]:
-                del quality["exact"]
-    hardware = payload.get("hardware", {})
-    for key in ("cpu", "node"):
-        if key in hardware:
-            hardware[key] = hardware[key][:_TEXT_LENGTH]
-    if "gpu" in hardware:
-        hardware["gpu"]["name"] = hardware["gpu"]["name"][:_TEXT_LENGTH]
-    if details < 1:
-        hardware.pop("cpuFeatures", None)
-        payload.pop("software", None)
-    if "cpuFeatures" in hardware:
-        hardware["cpuFeatures"] = [f[:16] for f in hardware["cpuFeatures"][:8]]
-    if "software" in payload:
-        payload["software"] = {k[:24]: v[:24] for k, v in list(payload["software"].items())[:8]}
-    return payload
+            changed["external_data"] = None
+        return variant.model_copy(update=changed)
+
+    software = list(summary.software.items())[:_MOST_DETAILS] if details >= 1 else []
+    return summary.model_copy(
+        update={
+            "baseline": summary.baseline and cut(summary.baseline),
+            "variants": [cut(variant) for variant in summary.variants],
+            "hardware": _bounded_hardware(summary.hardware, features=details >= 1),
+            "software": {name[:24]: version[:24] for name, version in software},
+        }
+    )
+
+
+def _bounded_hardware(hardware: Hardware, *, features: bool) -> Hardware:
+    gpu = hardware.gpu
+    shown = hardware.cpu_features[:_MOST_DETAILS] if features else []
+    return hardware.model_copy(
+        update={
+            "cpu": hardware.cpu and hardware.cpu[:_TEXT_LENGTH],
+            "node": hardware.node and hardware.node[:_TEXT_LENGTH],
+            "gpu": gpu and gpu.model_copy(update={"name": gpu.name[:_TEXT_LENGTH]}),
+            "cpu_features": [feature[:16] for feature in shown],
+        }
+    )
 
 
 def encode(summary: Summary) -> str:
@@ -219,7 +213,10 @@ def encode(summary: Summary) -> str:
         MessageError: The summary is larger than any that the API's bounds allow.
     """
     for length, details in _BOUNDS:
-        message = _pack(_bounded(summary, length, details))
+        told = summary
+        if isinstance(summary, MeasureSummary):
+            told = _bounded(summary, length, details)
+        message = _pack(told)
         if len(message.encode()) <= MAX_BYTES:
             return message
     raise MessageError(f"the summary needs more than {MAX_BYTES} bytes")

@@ -57,7 +57,7 @@ null
 {{- end -}}
 {{- end -}}
 
-{{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/settings.py). */ -}}
+{{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
 {{- define "mopt.config" -}}
 {{- $profiles := dict -}}
 {{- range $name, $profile := .Values.profiles -}}

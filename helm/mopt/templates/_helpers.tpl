@@ -57,7 +57,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- /*
-The operator's rules: the calls that operator/mopt_operator/executing.py lists, and no others. No
+The operator's rules: the calls that operator/mopt_operator/cluster/api.py lists, and no others. No
 Secrets, no finalizers (owner references are set without blockOwnerDeletion), no deletion of Pods
 (they go with their Job).
 */ -}}

@@ -19,9 +19,8 @@ from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import model_bytes
 from mopt_optimizer.onnx_files.verify import Case
-from mopt_optimizer.quality import check_finite
-from mopt_optimizer.quality.metrics import Array
-from mopt_optimizer.runtimes import Runner, open_runner
+from mopt_optimizer.quality import Array, check_finite
+from mopt_optimizer.runtimes import Opening, Runner, open_runner
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +111,13 @@ class Builder:
         """
         path = self._file(variant)
         runner = open_runner(
-            variant.runtime, variant.precision, path, self.threads, compiled=variant.compiled
+            Opening(
+                runtime=variant.runtime,
+                precision=variant.precision,
+                path=path,
+                threads=self.threads,
+                compiled=variant.compiled,
+            )
         )
         size = model_bytes(path) if path.suffix == ".onnx" else path.stat().st_size
         return Opened(self.stack.enter_context(runner), size)

@@ -29,7 +29,7 @@ from mopt_api.variants import Variant
 from mopt_optimizer.errors import OptimizerError, RuntimeFailure, SpecError, first_line
 from mopt_optimizer.machine.facts import Machine, this_machine
 from mopt_optimizer.machine.system import has_native_bf16
-from mopt_optimizer.quality import Agreement, Metric, Summary
+from mopt_optimizer.quality import Comparison
 from mopt_optimizer.timing.interleave import Calls, interleave, point_result, schedule
 
 from .building import Builder, Opened, Sample, arrays_of
@@ -57,7 +57,7 @@ class Options:
         variants: What there is to compare.
         dynamic_axes: {input: {axis: name}} for the ONNX file; None fixes the first sample's sizes.
         data_range: Span of the outputs' values, for PSNR.
-        metrics: Names of quality.Metric.
+        metrics: Names of QualityMetric.
         warmup_seconds: For each form, uncounted.
         min_duration_seconds: Counted, for each form.
         threads: For each runtime; None takes this machine's.
@@ -70,7 +70,11 @@ class Options:
     variants: tuple[Variant, ...] = STRATEGIES
     dynamic_axes: Mapping[str, Mapping[int, str]] | None = None
     data_range: float = 1.0
-    metrics: tuple[str, ...] = (Metric.PSNR, Metric.COSINE, Metric.MAX_ABS_ERROR)
+    metrics: tuple[str, ...] = (
+        QualityMetric.PSNR,
+        QualityMetric.COSINE,
+        QualityMetric.MAX_ABS_ERROR,
+    )
     warmup_seconds: float = 1.0
     min_duration_seconds: float = 5.0
     threads: int | None = None
@@ -179,16 +183,6 @@ def _torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _result(summary: Summary) -> QualityResult:
-    return QualityResult(
-        metric=QualityMetric(summary.metric.value),
-        worst=summary.worst,
-        mean=summary.mean,
-        exact=summary.exact,
-        per_sample=[*summary.per_sample],
-    )
-
-
 class _Comparison:
     """One run: what was opened by row name, and the rows that they end in."""
 
@@ -235,11 +229,11 @@ class _Comparison:
 
     def _quality(self, opened: Opened) -> list[QualityResult]:
         options = self._options
-        agreement = Agreement({Metric(m): options.data_range for m in options.metrics})
+        agreement = Comparison({QualityMetric(m): options.data_range for m in options.metrics})
         for sample, expected in zip(self._builder.samples, self._builder.expected, strict=True):
             outputs = opened.runner.run(sample).values()
             agreement.add(expected, [output.astype("float32", copy=False) for output in outputs])
-        return [_result(summary) for summary in agreement.summaries()]
+        return agreement.results()
 
     def _fail(self, name: str, error: Exception) -> None:
         self._opened.pop(name, None)

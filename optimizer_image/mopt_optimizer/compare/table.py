@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import Latency, QualityResult
+from mopt_api.metrics import metric_in_words
 
 NOT_MEASURED = "not measured"
 _HEADINGS = ("Strategy", "Runtime", "Size reduction", "CPU speedup", "p50 ms")
@@ -144,6 +145,4 @@ def _measured(row: Row, metrics: Sequence[QualityMetric]) -> tuple[str, ...]:
 def _quality(value: float | None, metric: QualityMetric) -> str:
     if value is None:
         return "reference"
-    if metric in (QualityMetric.PSNR, QualityMetric.SQNR):
-        return f"{value:.1f} dB"
-    return f"{value:.3g}" if metric is QualityMetric.MAX_ABS_ERROR else f"{value:.5f}"
+    return metric_in_words(metric, value)

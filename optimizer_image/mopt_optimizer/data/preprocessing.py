@@ -15,24 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mopt_api.enums import ImageColor, ImageLayout
 from mopt_api.inputs import ImageTransform
 from mopt_optimizer.errors import DataError, SpecError
-from mopt_optimizer.quality.metrics import Layout
 
 _LARGEST_SIDE = 65536
-
-
-class Color(StrEnum):
-    """Channels of an input, in order."""
-
-    RGB = "RGB"
-    BGR = "BGR"
-    GRAY = "Gray"
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return 1 if self is Color.GRAY else 3
 
 
 @dataclass(frozen=True)
@@ -59,12 +46,12 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    color: Color = Color.RGB
-    layout: Layout = Layout.NCHW
+    color: ImageColor = ImageColor.RGB
+    layout: ImageLayout = ImageLayout.NCHW
 
     def __post_init__(self) -> None:
         # Plain strings and lists are taken too: object.__setattr__ because of frozen.
-        for name, kind in (("color", Color), ("layout", Layout)):
+        for name, kind in (("color", ImageColor), ("layout", ImageLayout)):
             object.__setattr__(self, name, _member(name, kind, getattr(self, name)))
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -100,8 +87,8 @@ class Preprocessing:
             crop=None if transform.crop is None else (transform.crop[0], transform.crop[1]),
             mean=tuple(transform.mean),
             std=tuple(transform.std),
-            color=Color(transform.color.value),
-            layout=Layout(transform.layout.value),
+            color=transform.color,
+            layout=transform.layout,
         )
 
     @classmethod
@@ -117,7 +104,7 @@ class Preprocessing:
     @property
     def channel_axis(self) -> int:
         """Axis of the channels in the array."""
-        return 1 if self.layout is Layout.NCHW else 3
+        return 1 if self.layout is ImageLayout.NCHW else 3
 
     def apply(self, name: str, picture: Image.Image) -> NDArray[np.float32]:
         """Return a picture as an input, shape (1, C, H, W) or (1, H, W, C).
@@ -129,18 +116,18 @@ class Preprocessing:
         Raises:
             DataError: It is smaller than the crop.
         """
-        if self.color is Color.GRAY:
+        if self.color is ImageColor.GRAY:
             picture = picture.convert("L")
         pixels = np.asarray(self._cropped(name, self._resized(picture)), np.float32)
         pixels = pixels.reshape(*pixels.shape[:2], self.color.channels)
-        if self.color is Color.BGR:
+        if self.color is ImageColor.BGR:
             pixels = pixels[..., ::-1]
         values = pixels * np.float32(self.scale)
         if self.mean:
             values -= np.asarray(self.mean, np.float32)
         if self.std:
             values /= np.asarray(self.std, np.float32)
-        if self.layout is Layout.NCHW:
+        if self.layout is ImageLayout.NCHW:
             values = values.transpose(2, 0, 1)
         return np.ascontiguousarray(values[np.newaxis])
 

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from mopt_api.enums import QualityMetric
 from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_api.metrics import Outputs, listed, names
 from mopt_optimizer.errors import ComparisonError, DataError
-from mopt_optimizer.quality import check_finite
-from mopt_optimizer.quality.metrics import Array
+from mopt_optimizer.quality import Array, check_finite
 
 from .arrays import read_arrays
 from .folder import SUFFIXES, hold_arrays, is_data
@@ -194,10 +194,11 @@ def check_reference(
         if truth.dtype.kind not in "iu" or truth.shape != output.shape[:-1]:
             labels = f", or labels of shape {output.shape[:-1]}" if output.ndim > 1 else ""
             raise DataError(f"{where}; give values of the output's shape{labels}")
-        if others := [m for m in metrics if m is not QualityMetric.TOP1_AGREEMENT]:
+        of_classes = names(outputs=Outputs.CLASSES)
+        if others := [m for m in metrics if m not in of_classes]:
             raise DataError(
-                f"{where}: labels serve Top1Agreement only, not {', '.join(others)}; give scores "
-                "of the output's shape, or leave those gates out"
+                f"{where}: labels serve {listed(of_classes)} only, not {', '.join(others)}; give "
+                "scores of the output's shape, or leave those gates out"
             )
         classes = output.shape[-1]
         if truth.min() < 0 or truth.max() >= classes:

@@ -19,9 +19,10 @@ from mopt_optimizer.progress import Log
 
 from .config import ONNXExportConfig
 from .divergence import explain
+from .scripts import trace_script
 from .signatures import DynamicAxes
 from .sizes import verification_cases
-from .tracing import Traced, evaluating, flat_arguments, trace_module, trace_program, trace_script
+from .tracing import Traced, evaluating, flat_arguments, trace_module, trace_program
 from .writing import convert_opset, scripted, write_traced
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A module, a program or a TorchScript module, traced and ready to be written as ONNX."""
+"""A module or a program, traced and ready to be written as ONNX."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def flat_arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[A
     return args if isinstance(args, tuple) else (args,), dict(kwargs or {})
 
 
-def _enlarged(leaf: Leaf) -> torch.Tensor:
+def enlarged(leaf: Leaf) -> torch.Tensor:
     """Return the example with no dynamic size of 1 or 0, which torch.export would make fixed.
 
     Sizes of dynamic axes become 2 then; values are drawn from the example's.
@@ -132,7 +132,7 @@ def trace_module(
 
     signature = bind(model.forward, args, kwargs)
     own = [leaf.name for leaf in signature.leaves]
-    _rename(signature.leaves, input_names, dynamic_axes)
+    rename_inputs(signature.leaves, input_names, dynamic_axes)
     apply_dynamic_axes(signature.leaves, dynamic_axes or {}, output_names)
     if dynamic_shapes is not None:
         apply_dynamic_shapes(signature, dynamic_shapes)
@@ -141,12 +141,12 @@ def trace_module(
         call_args, call_kwargs = signature.call_with(tensors)
         return model(*call_args, **call_kwargs)
 
-    reference = _reference(call)
+    reference = reference_of(call)
     try:
         reference({leaf.name: leaf.tensor.numpy() for leaf in signature.leaves})
     except Refused as error:
         raise BaselineError(f"the model fails on dummy_input: {error}") from error
-    enlarged = {leaf.name: _enlarged(leaf) for leaf in signature.leaves}
+    enlarged = {leaf.name: enlarged(leaf) for leaf in signature.leaves}
     program = _export(model, signature, enlarged)
     user_inputs = list(program.graph_signature.user_inputs)
     if len(user_inputs) != len(own):
@@ -156,7 +156,9 @@ def trace_module(
     return _traced_program(program, signature.leaves, reference, model, positional)
 
 
-def _rename(leaves: Sequence[Leaf], names: Sequence[str] | None, axes: DynamicAxes | None) -> None:
+def rename_inputs(
+    leaves: Sequence[Leaf], names: Sequence[str] | None, axes: DynamicAxes | None
+) -> None:
     """Give inputs the caller's names.
 
     Without names, a model with one input takes the usual name "input" where dynamic_axes does.
@@ -204,7 +206,7 @@ def _dimension_message(error: Exception) -> str:
     return "a dynamic axis is not possible: " + " ".join(lines[:3])[:600]
 
 
-def _reference(call: Callable[[Mapping[str, torch.Tensor]], Any]) -> Reference:
+def reference_of(call: Callable[[Mapping[str, torch.Tensor]], Any]) -> Reference:
     import torch
 
     def reference(arrays: Arrays) -> tuple[NDArray[Any], ...]:
@@ -249,7 +251,7 @@ def trace_program(
     if len(tensors) != len(names) or not all(isinstance(t, torch.Tensor) for t in tensors):
         raise SpecError(f"dummy_input holds {len(tensors)} values for the inputs {names}")
     leaves = [Leaf(name, tensor.detach()) for name, tensor in zip(names, tensors, strict=True)]
-    _rename(leaves, input_names, dynamic_axes)
+    rename_inputs(leaves, input_names, dynamic_axes)
     apply_dynamic_axes(leaves, dynamic_axes or {}, output_names)
     module = program.module()
     structure = torch.utils._pytree.tree_structure((args, dict(kwargs)))
@@ -259,13 +261,13 @@ def trace_program(
         call_args, call_kwargs = torch.utils._pytree.tree_unflatten(flat, structure)
         return module(*call_args, **call_kwargs)
 
-    reference = _reference(call)
+    reference = reference_of(call)
     try:
         reference({leaf.name: leaf.tensor.numpy() for leaf in leaves})
     except Refused as error:
         raise BaselineError(f"the model fails on dummy_input: {error}") from error
     plain = len(args) == len(leaves) and not kwargs
-    positional = tuple(_enlarged(leaf) for leaf in leaves) if plain else None
+    positional = tuple(enlarged(leaf) for leaf in leaves) if plain else None
     return _traced_program(program, leaves, reference, module, positional)
 
 
@@ -349,60 +351,3 @@ def _guarded(program: ExportedProgram, names: Sequence[str], reference: Referenc
         return reference(arrays)
 
     return checked
-
-
-def trace_script(
-    model: torch.jit.ScriptModule,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    *,
-    dynamic_axes: DynamicAxes | None,
-    input_names: Sequence[str] | None,
-    output_names: Sequence[str],
-) -> Traced:
-    """Take a TorchScript module; which axes are dynamic is for the exporter to say.
-
-    Raises:
-        SpecError: The arguments do not fit forward, or are not tensors.
-        DimensionError: An input or axis that is not there.
-        BaselineError: It does not run on the example.
-    """
-    import sympy  # type: ignore[import-untyped]
-    import torch
-
-    schema = model.forward.schema  # type: ignore[attr-defined]
-    parameters = [argument.name for argument in schema.arguments[1:]]
-    if len(args) + len(kwargs) > len(parameters) or set(kwargs) - set(parameters):
-        raise SpecError(f"dummy_input does not fit forward({', '.join(parameters)})")
-    values = dict(zip(parameters, args, strict=False)) | dict(kwargs)
-    if not all(isinstance(value, torch.Tensor) for value in values.values()) or not values:
-        raise SpecError("TorchScript is exported with tensors as inputs only")
-    order = [name for name in parameters if name in values]
-    leaves = [Leaf(name, values[name].detach()) for name in order]
-    _rename(leaves, input_names, dynamic_axes)
-    apply_dynamic_axes(leaves, dynamic_axes or {}, output_names)
-
-    def call(tensors: Mapping[str, torch.Tensor]) -> Any:
-        return model(**{own: tensors[leaf.name] for own, leaf in zip(order, leaves, strict=True)})
-
-    reference = _reference(call)
-    try:
-        reference({leaf.name: leaf.tensor.numpy() for leaf in leaves})
-    except Refused as error:
-        raise BaselineError(f"the model fails on dummy_input: {error}") from error
-    inputs = []
-    for leaf in leaves:
-        shape: list[Any] = list(leaf.tensor.shape)
-        for axis, dynamic in leaf.axes.items():
-            shape[axis] = sympy.Symbol(dynamic.name or f"{leaf.name}_axis{axis}")
-        inputs.append(TracedInput(leaf.name, tuple(shape), leaf.tensor.numpy()))
-    symbols = {str(s) for i in inputs for s in i.shape if not isinstance(s, int)}
-    return Traced(
-        model=model,
-        inputs=inputs,
-        bounds={},
-        names={symbol: symbol for symbol in symbols},
-        module=model,
-        args=tuple(_enlarged(leaf) for leaf in leaves),
-        reference=reference,
-    )

@@ -11,7 +11,8 @@ import torch
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.errors import BaselineError, DimensionError, first_line
-from mopt_optimizer.export.tracing import arrays_of, trace_script
+from mopt_optimizer.export.scripts import trace_script
+from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
 from mopt_optimizer.onnx_files.opsets import OPSET
 from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
+from mopt_api.metrics import METRICS
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.data.samples import Inputs
@@ -156,7 +157,7 @@ def quantize_gated(
 def _fallback(gate: QualityGate, found: SensitivityReport) -> FallbackReport:
     noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
     # The search negates what is better when smaller; a report has the metric's own values.
-    sign = 1.0 if gate.metric.higher_is_better else -1.0
+    sign = 1.0 if METRICS[gate.metric].higher_is_better else -1.0
     return FallbackReport(
         metric=gate.metric,
         aggregate=gate.aggregate,

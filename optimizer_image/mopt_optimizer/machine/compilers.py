@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 
-COMPILER = "g++"
+from .versions import COMPILER
+
 _SECONDS = 30
 
 

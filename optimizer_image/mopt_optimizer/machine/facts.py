@@ -7,14 +7,14 @@ import os
 import platform
 from dataclasses import dataclass
 
+from mopt_api.enums import Runtime
+from mopt_api.runtimes import RUNTIMES
+
 from .compilers import compiler_version
-from .libraries import LIBRARIES
 from .nvidia_gpus import visible_gpus
 from .system import System
 
-TENSORRT = "TensorRT"
-# Runtime to the module that executes it.
-_MODULES = {runtime.value: module for runtime, module in LIBRARIES.items()}
+TENSORRT = Runtime.TENSORRT.value
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def this_machine() -> Machine:
         cpu=hardware.cpu,
         cpu_features=frozenset(hardware.cpu_features),
         architecture=platform.machine(),
-        runtimes=frozenset(name for name, module in _MODULES.items() if _installed(module)),
+        runtimes=frozenset(
+            runtime.value for runtime, info in RUNTIMES.items() if _installed(info.module)
+        ),
         gpus=count_gpus(),
         threads=hardware.threads or 1,
         compiler=compiler_version(),

@@ -10,6 +10,8 @@ from mopt_api.version import build_version
 
 PRODUCT = "mopt"
 _PACKAGES = ("mopt_api", "mopt_optimizer")
+COMPILER = "g++"
+"""Name of the C++ compiler among the versions that a measurement depends on."""
 
 
 def installed_version(*distributions: str) -> str | None:

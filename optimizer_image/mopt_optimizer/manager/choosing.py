@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import Precision, Runtime, TargetKind
 from mopt_api.jobs.measure_result import BASELINE
-from mopt_api.variants import SUPPORTED, Variant
+from mopt_api.runtimes import RUNTIMES
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.facts import TENSORRT, Machine
 from mopt_optimizer.machine.system import has_native_bf16
@@ -92,13 +92,12 @@ def parse_optimization(value: str) -> Optimization:
         raise SpecError(f"optimization {value!r} is none of {', '.join(Optimization)}") from error
 
 
-def _on_cpus(runtime: Runtime) -> list[Precision]:
-    variants = (Variant(name="form", runtime=runtime, precision=p) for p in SUPPORTED[runtime])
-    return [variant.precision for variant in variants if not variant.gpu_only]
-
-
-# Forms are opened on CPUs: what each runtime computes in there, where it does.
-_OPENED = {runtime.value: found for runtime in Runtime if (found := _on_cpus(runtime))}
+def _opened(runtime: str) -> list[Precision]:
+    """Return what a runtime computes in on CPUs, where forms are opened; none where it does not."""
+    info = next((info for one, info in RUNTIMES.items() if one == runtime), None)
+    if info is None:
+        return []
+    return [p for p in info.precisions if info.computes(p, TargetKind.CPU)]
 
 
 def misfit(form: Form, machine: Machine) -> str | None:
@@ -107,9 +106,10 @@ def misfit(form: Form, machine: Machine) -> str | None:
         return "needs a GPU, and this machine has none"
     if form.runtime not in machine.runtimes:
         return f"{form.runtime} is not installed"
-    if form.runtime not in _OPENED:
+    precisions = _opened(form.runtime)
+    if not precisions:
         return f"this version of mopt cannot open {form.runtime} forms"
-    if form.precision not in _OPENED[form.runtime] and not form.is_quantized_program:
+    if form.precision not in precisions and not form.is_quantized_program:
         return f"{form.runtime} does not compute in {form.precision} here"
     if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
         return "the CPU has no bf16 arithmetic; FP32 would run under that name"

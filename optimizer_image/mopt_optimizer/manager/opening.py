@@ -12,7 +12,7 @@ from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.errors import DigestMismatch, ModelError, NoUsableForm, ObjectNotFound
 from mopt_optimizer.machine.facts import Machine
 from mopt_optimizer.opening.inputs import ModelInput
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
 from mopt_optimizer.store.blobs import Blobs, file_digest
 
 from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
@@ -100,7 +100,15 @@ def _runner(form: Form, path: Path, threads: int) -> Runner:
 
         return QuantizedRunner(path, threads)
     runtime, precision = Runtime(form.runtime), Precision(form.precision)
-    return open_runner(runtime, precision, path, threads, compiled=form.compiled)
+    return open_runner(
+        Opening(
+            runtime=runtime,
+            precision=precision,
+            path=path,
+            threads=threads,
+            compiled=form.compiled,
+        )
+    )
 
 
 def _attempt(entry: Candidate, outcome: Outcome, reason: str) -> Attempt:

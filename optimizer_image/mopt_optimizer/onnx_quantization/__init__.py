@@ -5,12 +5,13 @@ Importing the package loads neither onnx nor a runtime; the functions do.
 
 from __future__ import annotations
 
+from .calibration import Calibration
 from .dynamic import DynamicOptions, DynamicReport, quantize_onnx_dynamic
 from .floating import FloatOptions, FloatReport, FloatType, convert_float
 from .histograms import RangeObserver
 from .mixed import narrow_quantized, raise_opset
 from .qdq import Scheme, scheme_for
-from .ranges import Calibration, tensor_range
+from .ranges import tensor_range
 from .sensitivity import LayerSensitivity, SensitivityReport
 from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_onnx_static
 from .weight_only import WeightReport, quantize_weights

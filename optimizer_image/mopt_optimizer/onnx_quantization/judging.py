@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.metrics import METRICS, Scale
 from mopt_api.spec import QualityGate
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.machine.threads import granted_threads
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     import onnx
 
 
-_UP_TO_ONE = (QualityMetric.SSIM, QualityMetric.COSINE, QualityMetric.TOP1_AGREEMENT)
-
-
 def noise_of(quality: float, metric: QualityMetric) -> float:
     """Return a quality as a power of noise, which adds up over layers: 0 is identical.
 
@@ -36,11 +34,13 @@ def noise_of(quality: float, metric: QualityMetric) -> float:
     Args:
         quality: As Judge.quality has it.
     """
-    if metric in _UP_TO_ONE:
-        return 1.0 - quality
-    if metric is QualityMetric.MAX_ABS_ERROR:
-        return quality * quality
-    return math.pow(10.0, -quality / 10.0)
+    match METRICS[metric].scale:
+        case Scale.UP_TO_ONE:
+            return 1.0 - quality
+        case Scale.ERROR:
+            return quality * quality
+        case Scale.DECIBELS:
+            return math.pow(10.0, -quality / 10.0)
 
 
 def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
@@ -53,7 +53,7 @@ def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
     if gate.maximum is not None:
         return -gate.maximum * math.pow(10.0, -margin_db / 20.0)
     minimum = 0.0 if gate.minimum is None else gate.minimum
-    if gate.metric in _UP_TO_ONE:
+    if METRICS[gate.metric].scale is Scale.UP_TO_ONE:
         return 1.0 - (1.0 - minimum) * math.pow(10.0, -margin_db / 10.0)
     return minimum + margin_db
 
@@ -104,7 +104,7 @@ class Judge:
             comparison.add(expected, found)
         (result,) = comparison.results()
         value = result.worst if self._aggregate is Aggregate.WORST else result.mean
-        return value if self.metric.higher_is_better else -value
+        return value if METRICS[self.metric].higher_is_better else -value
 
 
 def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:
@@ -140,8 +140,13 @@ def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) ->
 
 
 def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[Any]]:
-    import openvino as ov
-
+    try:
+        import openvino as ov
+    except ModuleNotFoundError as error:
+        raise QuantizationError(
+            "ONNX Runtime has no kernel for the converted model, and OpenVINO, which would check "
+            "it, is not installed"
+        ) from error
     core = ov.Core()
     try:
         compiled = core.compile_model(

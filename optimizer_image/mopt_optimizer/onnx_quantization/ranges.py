@@ -1,39 +1,20 @@
-"""Which range of a tensor's values INT8 covers: MinMax, Percentile and Entropy. Pure."""
+"""Which range of a tensor's values INT8 covers: MinMax, Percentile and Entropy."""
 
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import PERCENTILE, Calibration
 from .histograms import Magnitudes, RangeObserver
-
-PERCENTILE = 99.99
-"""Of the magnitudes; the documentation of mopt_api's Calibrator.PERCENTILE names it."""
 
 ENTROPY_BINS = 2048
 """Bins, at least, that entropy calibration searches (at most twice as many)."""
 
 LEVELS = 128
 """Magnitudes that 8 bits tell apart in a tensor of both signs."""
-
-
-class Calibration(StrEnum):
-    """How a range is chosen from the calibration data's values.
-
-    BEST writes the model with each of the others and keeps the one whose outputs are closest to
-    FP32's on the calibration samples; all three come from the same pass over the samples.
-    """
-
-    MIN_MAX = "MinMax"
-    PERCENTILE = "Percentile"
-    ENTROPY = "Entropy"
-    BEST = "Best"
-
-
-METHODS = (Calibration.MIN_MAX, Calibration.PERCENTILE, Calibration.ENTROPY)
 
 
 def tensor_range(

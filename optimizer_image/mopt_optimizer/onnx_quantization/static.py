@@ -22,13 +22,14 @@ from mopt_optimizer.onnx_files.float_models import (
 from mopt_optimizer.onnx_files.layers import Layer, find_layers
 from mopt_optimizer.onnx_files.verify import OnnxSession
 
+from .calibration import METHODS, PERCENTILE, Calibration
 from .fp8 import FP8_OPSET
 from .judging import Judge, minimum_with_margin
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
-from .ranges import METHODS, PERCENTILE, Calibration, tensor_range
+from .ranges import tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mopt_api.enums import QualityMetric as Metric
 from mopt_optimizer.errors import (
     ComparisonError,
     ConflictingRange,
@@ -12,40 +13,32 @@ from mopt_optimizer.errors import (
     ShapeMismatch,
 )
 
-from .evaluating import Agreement, Evaluation, Summary, evaluate, parse_metric
-from .gating import Comparison, data_ranges, fitting_gates
-from .metrics import (
-    Layout,
-    Metric,
-    Options,
-    check_comparable,
-    check_finite,
-    cosine,
-    image_batch,
-    max_abs_error,
-    psnr,
-    score,
-    sqnr,
-    ssim,
-    ssim_per_image,
-    top1_agreement,
-)
+from .comparable import Array, Options, check_comparable, check_finite
+from .comparison import Comparison
+from .evaluating import Evaluation, evaluate, parse_metric
+from .gating import data_ranges, fitting_gates
+from .images import image_batch
+from .metrics import score
+from .metrics.cosine import cosine
+from .metrics.max_abs_error import max_abs_error
+from .metrics.psnr import psnr
+from .metrics.sqnr import sqnr
+from .metrics.ssim import ssim, ssim_per_image
+from .metrics.top1_agreement import top1_agreement
 
 __all__ = [
-    "Agreement",
+    "Array",
     "Comparison",
     "ComparisonError",
     "ConflictingRange",
     "EmptyOutput",
     "Evaluation",
-    "Layout",
     "Metric",
     "NoClasses",
     "NonFiniteOutput",
     "NotAnImage",
     "Options",
     "ShapeMismatch",
-    "Summary",
     "check_comparable",
     "check_finite",
     "cosine",

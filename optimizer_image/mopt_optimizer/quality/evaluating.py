@@ -6,105 +6,19 @@ the worst image in its batch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import QualityResult
+from mopt_api.metrics import METRICS
+from mopt_optimizer.errors import ComparisonError, DataError, SpecError
 
-from mopt_optimizer.errors import ComparisonError, DataError, NotAnImage, SpecError
+from .comparable import Array, Options, check_finite
+from .comparison import Comparison
 
-from .metrics import Array, Metric, Options, check_comparable, check_finite, score
-
-Sample = Mapping[str, NDArray[Any]]
+Sample = Mapping[str, Array]
 Model = Callable[[Sample], Sequence[Array]]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One metric over all samples.
-
-    Attributes:
-        worst: Value of the worst sample: the lowest, of MaxAbsError the highest.
-        mean: Mean over the samples.
-        exact: Every output is identical to the reference's.
-        per_sample: Value of each sample, in the data's order.
-    """
-
-    metric: Metric
-    worst: float
-    mean: float
-    exact: bool
-    per_sample: tuple[float, ...]
-
-
-@dataclass
-class Agreement:
-    """Collects how outputs agree with references, a sample at a time: none need be kept.
-
-    Attributes:
-        ranges: Metrics to compute; PSNR and SSIM with their data range, others may have None.
-        required: False leaves SSIM out where the outputs are no images, instead of raising.
-        options: How outputs are read.
-    """
-
-    ranges: Mapping[Metric, float | None]
-    required: bool = True
-    options: Options = field(default_factory=Options)
-    _values: dict[Metric, list[float]] = field(init=False)
-    _exact: bool = field(init=False, default=True)
-
-    def __post_init__(self) -> None:
-        self._values = {metric: [] for metric in self.ranges}
-
-    def add(self, reference: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Compare the outputs of the next sample with the reference model's.
-
-        Raises:
-            ComparisonError: Of another shape, empty, not finite, or not what a metric needs.
-        """
-        check_comparable(reference, outputs)
-        self.add_truth(reference, outputs)
-
-    def add_truth(self, truth: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Compare the outputs of the next sample with ground truth, which may be class labels.
-
-        Raises:
-            ComparisonError: As add; labels may have another shape for Top1Agreement only.
-        """
-        if len(truth) != len(outputs):
-            raise DataError(f"{len(truth)} ground-truth arrays for {len(outputs)} outputs")
-        pairs = list(zip(truth, outputs, strict=True))
-        scores: dict[Metric, float] = {}
-        for metric in list(self._values):
-            try:
-                scores[metric] = metric.worst(
-                    [score(metric, e, a, self.ranges[metric], self.options) for e, a in pairs]
-                )
-            except NotAnImage:
-                if self.required:
-                    raise
-                del self._values[metric]
-        # Nothing is kept of a sample that fails in one metric.
-        for metric, value in scores.items():
-            self._values[metric].append(value)
-        self._exact &= all(np.array_equal(expected, actual) for expected, actual in pairs)
-
-    def summaries(self) -> list[Summary]:
-        """Return one summary per metric; empty before any sample."""
-        return [
-            Summary(
-                metric=metric,
-                worst=metric.worst(values),
-                mean=math.fsum(values) / len(values),
-                exact=self._exact,
-                per_sample=tuple(values),
-            )
-            for metric, values in self._values.items()
-            if values
-        ]
 
 
 @dataclass(frozen=True)
@@ -119,15 +33,15 @@ class Evaluation:
     """
 
     samples: int
-    against_fp32: tuple[Summary, ...]
-    against_truth: tuple[Summary, ...] = ()
-    reference_against_truth: tuple[Summary, ...] = ()
+    against_fp32: tuple[QualityResult, ...]
+    against_truth: tuple[QualityResult, ...] = ()
+    reference_against_truth: tuple[QualityResult, ...] = ()
 
     def value(self, metric: str, *, aggregate: str = "Worst", truth: bool = False) -> float:
         """Return one metric's value.
 
         Args:
-            metric: A Metric, or its name.
+            metric: A QualityMetric, or its name.
             aggregate: Worst or Mean.
             truth: Against ground truth instead of FP32.
 
@@ -146,16 +60,16 @@ class Evaluation:
         )
 
 
-def parse_metric(name: str) -> Metric:
+def parse_metric(name: str) -> QualityMetric:
     """Return the metric of a name.
 
     Raises:
         SpecError: No such metric; lists them.
     """
     try:
-        return Metric(name)
+        return QualityMetric(name)
     except ValueError as error:
-        raise SpecError(f"metric {name!r} is none of {', '.join(Metric)}") from error
+        raise SpecError(f"metric {name!r} is none of {', '.join(METRICS)}") from error
 
 
 def evaluate(
@@ -163,7 +77,7 @@ def evaluate(
     candidate: Model,
     samples: Iterable[Sample],
     *,
-    metrics: Sequence[str] = (Metric.PSNR, Metric.MAX_ABS_ERROR),
+    metrics: Sequence[str] = (QualityMetric.PSNR, QualityMetric.MAX_ABS_ERROR),
     data_range: float | None = 1.0,
     truth: Iterable[Sequence[Array]] | None = None,
     options: Options | None = None,
@@ -173,7 +87,7 @@ def evaluate(
     Args:
         reference, candidate: Take a sample, return the outputs in order.
         samples: Input name to array.
-        metrics: Names of Metric; duplicates count once.
+        metrics: Names of QualityMetric; duplicates count once.
         data_range: Span of the outputs' values, for PSNR and SSIM.
         truth: For each sample what the outputs should be; exactly as many.
 
@@ -184,10 +98,10 @@ def evaluate(
     """
     chosen = list(dict.fromkeys(parse_metric(metric) for metric in metrics))
     if not chosen:
-        raise SpecError(f"no metric asked for; choose among {', '.join(Metric)}")
-    ranges = {metric: data_range if metric.needs_range else None for metric in chosen}
+        raise SpecError(f"no metric asked for; choose among {', '.join(METRICS)}")
+    ranges = {metric: data_range if METRICS[metric].needs_range else None for metric in chosen}
     options = options or Options()
-    fp32, own, base = (Agreement(ranges, options=options) for _ in range(3))
+    fp32, own, base = (Comparison(ranges, options=options) for _ in range(3))
     truths = None if truth is None else iter(truth)
     number = -1
     for number, sample in enumerate(samples):
@@ -210,7 +124,7 @@ def evaluate(
         raise DataError(f"more ground truth than the {number + 1} samples")
     return Evaluation(
         samples=number + 1,
-        against_fp32=tuple(fp32.summaries()),
-        against_truth=tuple(own.summaries()),
-        reference_against_truth=tuple(base.summaries()),
+        against_fp32=tuple(fp32.results()),
+        against_truth=tuple(own.results()),
+        reference_against_truth=tuple(base.results()),
     )

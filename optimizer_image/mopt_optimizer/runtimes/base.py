@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,11 @@ from mopt_api.base import ObservedModel
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
+from .shapes import ShapeRange
+
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
-ShapeRange = Sequence[int] | tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""One shape, or (smallest, most frequent, largest)."""
-
 
 # PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
 _MEMORY_WORDS = ("out of memory", "outofmemory", "failed to allocate memory")
@@ -37,6 +36,7 @@ class Opening(ObservedModel):
     """A model file, and how a runtime opens it.
 
     Attributes:
+        runtime: One with a row in runtimes.registry.
         precision: One other than FP32 is the file's own, but for OpenVINO's BF16.
         path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file.
         threads: How many the runtime may compute with, 1 at least.
@@ -57,27 +57,8 @@ class Opening(ObservedModel):
     shapes: dict[str, ShapeRange] = {}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a model is opened, beside its file.
-
-    Attributes:
-        threads: How many the runtime may compute with, 1 at least.
-        compiled: PyTorch compiles the program for the sizes of each call.
-        gpu: Inputs come from the host and outputs go back to it, and the rest is on the GPU.
-        provider: Of ONNX Runtime.
-        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
-    """
-
-    threads: int
-    compiled: bool = False
-    gpu: bool = False
-    provider: ExecutionProvider = ExecutionProvider.CPU
-    shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
-
-
-class Runner(Protocol):
-    """An opened model. A context manager: the runtime's resources are freed on exit.
+class Runner(ABC):
+    """An opened model. A context manager: it is closed on exit.
 
     Attributes:
         compile_seconds: Spent so far on compiling after the model was opened.
@@ -85,17 +66,18 @@ class Runner(Protocol):
             where the file itself is served.
     """
 
-    compile_seconds: float
-    engine: Path | None
+    compile_seconds: float = 0.0
+    engine: Path | None = None
 
+    @abstractmethod
     def run(self, feeds: Feeds) -> Outputs:
         """Return the outputs in the model's order; arrays of the caller's own.
 
         Raises:
             RuntimeFailure: The runtime refuses the inputs or fails in computing.
         """
-        ...
 
+    @abstractmethod
     def bind(self, feeds: Feeds) -> BoundCall:
         """Return a call that computes these inputs again and again, host to host.
 
@@ -105,16 +87,22 @@ class Runner(Protocol):
         Raises:
             RuntimeFailure: As run; also from the returned call.
         """
-        ...
 
-    def __enter__(self) -> Self: ...
+    def close(self) -> None:
+        """Let go of all that it holds, which frees the runtime's resources. It is of no use after;
+        closing it again does nothing."""
+        vars(self).clear()
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from mopt_api.jobs.plan import Credentials
-from mopt_api.stores import FILE, S3, shapes
+from mopt_api.stores import FILE, S3, SCHEMES, shapes
 from mopt_optimizer.errors import SpecError
 
 from .base import Store
@@ -37,14 +37,20 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
             AWS_* ones do, for local use.
 
     Raises:
-        SpecError: Another scheme, no bucket, or a relative path.
+        SpecError: Another scheme, no bucket, a relative path, or a client that is not installed.
         StoreAccessDenied: No keys in environ.
         StoreUnreachable: An endpoint or CA certificate that cannot be used.
     """
     parts = urlsplit(uri)
     if (place := STORES.get(parts.scheme)) is not None:
         module, _, name = place.partition(":")
-        opens: OpenUri = getattr(import_module(module), name)
+        try:
+            opens: OpenUri = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise SpecError(
+                f"uri {uri!r} needs {error.name}, which is not installed here: install it, or use "
+                f"{SCHEMES[FILE].shape}"
+            ) from error
         if (found := opens(parts, credentials, environ)) is not None:
             return found
     raise SpecError(f"uri {uri!r} is neither {shapes()}")

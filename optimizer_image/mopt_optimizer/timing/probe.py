@@ -16,7 +16,7 @@ HOPELESS = 3.0
 
 
 @dataclass(frozen=True)
-class Bar:
+class Best:
     """The fastest FP32 form at a point.
 
     Attributes:
@@ -28,23 +28,22 @@ class Bar:
     ns: int
 
 
-def lower(bar: Bar | None, fp32_ns: Mapping[str, int]) -> Bar:
-    """Return the bar after FP32 forms were probed; of equals the earlier one.
+def best_of(known: Best | None, fp32_ns: Mapping[str, int]) -> Best:
+    """Return the fastest form after FP32 forms were probed; of equals the earlier one.
 
     Args:
-        bar: Of earlier forms, if there were any.
+        known: Of earlier forms, if there were any.
         fp32_ns: Each form's fastest call; at least one.
     """
-    bars = [] if bar is None else [bar]
-    return min([*bars, *(Bar(name, ns) for name, ns in fp32_ns.items())], key=lambda one: one.ns)
+    found = [Best(name, ns) for name, ns in fp32_ns.items()]
+    return min([*([known] if known else []), *found], key=lambda one: one.ns)
 
 
-def objection(ns: int, bar: Bar, point: str) -> str | None:
+def hopeless_because(ns: int, best: Best, point: str) -> str | None:
     """Return why a form with this fastest call has no chance at a point; None where it has one."""
-    if ns <= HOPELESS * bar.ns:
+    if ns <= HOPELESS * best.ns:
         return None
-    mine, best = ns / 1e6, bar.ns / 1e6
     return (
-        f"probed at {mine:.4g} ms a call at point {point}, {bar.name} at {best:.4g} ms: "
-        f"more than {HOPELESS:g} times as long"
+        f"probed at {ns / 1e6:.4g} ms a call at point {point}, {best.name} at "
+        f"{best.ns / 1e6:.4g} ms: more than {HOPELESS:g} times as long"
     )

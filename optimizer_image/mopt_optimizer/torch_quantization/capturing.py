@@ -124,7 +124,7 @@ def capture(module: nn.Module, args: Args, *, dynamic: bool) -> ExportedProgram:
             raise ExportError(f"torch.export cannot capture it: {first_line(error)}") from error
     for node in program.graph.nodes:
         # Paths of this machine, and half of the file of a small INT8 model.
-        for key in ("stack_trace", "from_node", "torch_fn"):
+        for key in ("stack_trace", "from_node", "torch_fn", "source_fn_stack"):
             node.meta.pop(key, None)
     return program
 

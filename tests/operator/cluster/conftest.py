@@ -18,8 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import light_cluster
 import pytest
 import yaml
+from job_messages import Messages
+from light_cluster import MakeNamespace, MakeOperator, MakeResource
+from operator_world import MakeManifest
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = "shared"
@@ -28,7 +32,7 @@ PATIENCE = 60.0
 
 Json = dict[str, Any]
 
-# What operator/mopt_operator/executing.py lists.
+# What operator/mopt_operator/cluster/api.py lists.
 RULES = [
     {
         "apiGroups": ["mopt.dev"],
@@ -44,7 +48,7 @@ RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
-    # What operator/mopt_operator/electing.py lists.
+    # What operator/mopt_operator/cluster/election.py lists.
     {
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],
@@ -71,12 +75,12 @@ class Api:
         self._server = config["clusters"][0]["cluster"]["server"]
         user = config["users"][0]["user"]
         authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
-        self._context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        self.context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
         with tempfile.NamedTemporaryFile() as chain:
             for key in ("client-certificate-data", "client-key-data"):
                 chain.write(base64.b64decode(user[key]))
             chain.flush()
-            self._context.load_cert_chain(chain.name)
+            self.context.load_cert_chain(chain.name)
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> Json:
         request = urllib.request.Request(  # noqa: S310 - https by construction
@@ -86,7 +90,7 @@ class Api:
             headers={"Content-Type": f"application/{kind}"},
         )
         try:
-            with urllib.request.urlopen(request, context=self._context, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:  # noqa: S310
                 result: Json = json.load(answer)
                 return result
         except urllib.error.HTTPError as error:
@@ -162,8 +166,8 @@ class Resource:
         jobs = [(j["metadata"]["name"], j.get("status")) for j in self.jobs()]
         raise AssertionError(f"waited {seconds} s in vain; status {state}; Jobs {jobs}")
 
-    def wait_said(self, seconds: float = PATIENCE, **conditions: tuple[str, str]) -> None:
-        self.wait_for(lambda: self.said() == conditions, seconds)
+    def wait_said(self, **conditions: tuple[str, str]) -> None:
+        self.wait_for(lambda: self.said() == conditions)
 
     def pod_of(self, stage: str, target: str | None = None) -> Json:
         """Wait for the Pod at work of a stage."""
@@ -194,7 +198,7 @@ class Resource:
         phase = "Failed" if exit_code else "Succeeded"
         self.set_pod(pod, {"phase": phase, "containerStatuses": [_container(state)]})
 
-    def run(self, messages: Any) -> None:
+    def run(self, messages: Messages) -> None:
         """Play the kubelet from the first Job to the last."""
         self.finish(self.pod_of("prepare"), messages.prepare())
         self.finish(self.pod_of("measure"), messages.measure())
@@ -231,7 +235,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def api(cluster: Path) -> Api:
+def api(cluster: Path) -> light_cluster.Api:
     """Return the API server with the CRD and the operator's permissions installed."""
     api = Api(cluster)
     crd = yaml.safe_load((ROOT / "crds" / "mopt.dev_modeloptimizations.yaml").read_text())
@@ -391,11 +395,11 @@ class Operator:
 @pytest.fixture(scope="session")
 def make_operator(
     operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Operator]]:
+) -> Iterator[MakeOperator]:
     """Return a maker of operators (not started); its arguments are settings."""
     made: list[Operator] = []
 
-    def make(*, kubeconfig: Path = operator_kubeconfig, **config: Any) -> Operator:
+    def make(*, kubeconfig: Path = operator_kubeconfig, **config: object) -> Operator:
         settings = {"optimizerImage": "mopt/optimizer:test", "logFormat": "text"} | config
         made.append(Operator(kubeconfig, tmp_path_factory.mktemp("operator"), settings))
         return made[-1]
@@ -407,7 +411,7 @@ def make_operator(
 
 
 @pytest.fixture(scope="session")
-def make_namespace(api: Api) -> Callable[[], str]:
+def make_namespace(api: Api) -> MakeNamespace:
     """Return a maker of namespaces that enforce restricted Pods."""
     count = iter(range(1000))
 
@@ -432,8 +436,8 @@ def make_namespace(api: Api) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def operator(
-    make_operator: Callable[..., Operator], make_namespace: Callable[..., str]
-) -> Iterator[Operator]:
+    make_operator: MakeOperator, make_namespace: MakeNamespace
+) -> Iterator[light_cluster.Operator]:
     """Run an operator for the namespace `shared`, in which each test has its own resource."""
     make_namespace(SHARED)
     running = make_operator(watchNamespaces=[SHARED])
@@ -445,11 +449,11 @@ def operator(
 
 @pytest.fixture
 def make_resource(
-    api: Api, resource_manifest: Callable[..., Json], request: pytest.FixtureRequest
-) -> Callable[..., Resource]:
+    api: Api, resource_manifest: MakeManifest, request: pytest.FixtureRequest
+) -> MakeResource:
     """Return a maker of resources, named after the test; its arguments are fields of spec."""
 
-    def make(*, namespace: str = SHARED, name: str = "", **spec: Any) -> Resource:
+    def make(*, namespace: str = SHARED, name: str = "", **spec: object) -> Resource:
         text = request.node.name.replace("test_", "", 1)
         plain = "".join(c if c.isalnum() else "-" for c in text.lower())[:60]
         manifest = resource_manifest(name or plain.strip("-"), **spec)
@@ -461,6 +465,12 @@ def make_resource(
 
 
 @pytest.fixture
-def resource(operator: Operator, make_resource: Callable[..., Resource]) -> Resource:
+def existing_resource(api: Api) -> Callable[[Json], light_cluster.Resource]:
+    """Return a function that looks at a resource that is there already."""
+    return lambda manifest: Resource(api, manifest)
+
+
+@pytest.fixture
+def resource(operator: Operator, make_resource: MakeResource) -> light_cluster.Resource:
     """Create a resource that the shared operator serves."""
     return make_resource()

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from full_spec import FULL, Json, Path, fields, nodes, schema_of_spec
+from light_cluster import Api, MakeNamespace
+from operator_world import MakeManifest
 from pydantic import ValidationError
 
 from mopt_api.spec import ModelOptimizationSpec
@@ -29,6 +31,8 @@ def _wrong_values(schema: Json, value: Any) -> Iterator[tuple[str, Any]]:
         yield "type", []
         if "pattern" in schema:
             yield "pattern", "!"
+        if "minimum" in schema:
+            yield "minimum", schema["minimum"] - 1
         return
     yield "type", [] if schema["type"] != "array" else {}
     if "enum" in schema:
@@ -79,7 +83,7 @@ IDS = [f"{name}-{constraint}" for name, constraint, _, _ in CASES]
 
 
 @pytest.fixture
-def attempt(api: Any, resource_manifest: Callable[..., Json]) -> Callable[[Json], None]:
+def attempt(api: Api, resource_manifest: MakeManifest) -> Callable[[Json], None]:
     """Return a function that has the API server judge a spec, without keeping it."""
 
     def run(spec: Json) -> None:
@@ -97,7 +101,7 @@ def test_resource_with_every_field_is_accepted(attempt: Callable[[Json], None]) 
 
 
 def test_no_field_is_immutable(
-    api: Any, make_namespace: Callable[..., str], resource_manifest: Callable[..., Json]
+    api: Api, make_namespace: MakeNamespace, resource_manifest: MakeManifest
 ) -> None:
     """Each change brings the Jobs that it needs, so that no transition is refused."""
     other = resource_manifest(output={"uri": "s3://elsewhere/sr"})

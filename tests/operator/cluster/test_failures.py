@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 from mopt_api.reasons import EXIT_CODES, REASONS, Reason
 
@@ -20,7 +21,7 @@ WAITING = [
 
 @pytest.mark.parametrize(("reason", "words", "said"), WAITING, ids=[w[0] for w in WAITING])
 def test_pod_that_waits_is_explained_and_heals(
-    resource: Any, messages: Any, reason: str, words: str, said: str
+    resource: Resource, messages: Messages, reason: str, words: str, said: str
 ) -> None:
     pod = resource.pod_of("prepare")
     resource.waiting(pod, reason, words)
@@ -29,7 +30,7 @@ def test_pod_that_waits_is_explained_and_heals(
     resource.run(messages)
 
 
-def test_pod_that_fits_nowhere_is_unschedulable(resource: Any) -> None:
+def test_pod_that_fits_nowhere_is_unschedulable(resource: Resource) -> None:
     pod = resource.pod_of("prepare")
     condition = {
         "type": "PodScheduled",
@@ -46,10 +47,11 @@ PERMANENT = [reason for code, reason in EXIT_CODES.items() if REASONS[reason].pe
 
 @pytest.mark.parametrize("reason", PERMANENT)
 def test_permanent_failure_of_a_job_stalls_without_a_retry(
-    resource: Any, messages: Any, reason: Reason
+    resource: Resource, messages: Messages, reason: Reason
 ) -> None:
     pod = resource.pod_of("prepare")
     code = REASONS[reason].exit_code
+    assert code is not None
     resource.finish(pod, messages.error(reason, "what was wrong"), exit_code=code, reason="Error")
     resource.wait_said(Ready=("False", reason), Stalled=("True", reason))
     assert resource.message() == f"what was wrong. {REASONS[reason].remedy}"
@@ -57,7 +59,7 @@ def test_permanent_failure_of_a_job_stalls_without_a_retry(
 
 
 def test_failure_that_may_pass_is_retried_and_then_stalls(
-    operator: Any, make_resource: Callable[..., Any], messages: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages
 ) -> None:
     resource = make_resource(execution={"backoffLimit": 1})
     told = messages.error(Reason.STORE_UNREACHABLE, "no answer from store:9000")
@@ -78,8 +80,8 @@ def test_failure_that_may_pass_is_retried_and_then_stalls(
     ids=["memory", "deadline", "crash"],
 )
 def test_pod_that_dies_is_explained(
-    operator: Any,
-    make_resource: Callable[..., Any],
+    operator: Operator,
+    make_resource: MakeResource,
     ended: dict[str, Any],
     status: dict[str, Any],
     said: str,
@@ -109,7 +111,7 @@ DISRUPTED = {
 
 
 def test_disrupted_pod_is_replaced_and_not_counted(
-    operator: Any, make_resource: Callable[..., Any], messages: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages
 ) -> None:
     resource = make_resource(execution={"backoffLimit": 0})
     resource.set_pod(resource.pod_of("prepare"), DISRUPTED)
@@ -117,28 +119,28 @@ def test_disrupted_pod_is_replaced_and_not_counted(
 
 
 def test_pod_that_the_namespace_forbids_is_explained_in_the_api_server_s_words(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    messages: Any,
-    api: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    messages: Messages,
+    api: Api,
 ) -> None:
     namespace = make_namespace()
     quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
     api.call("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
     make_operator(watchNamespaces=[namespace]).start()
     resource = make_resource(namespace=namespace)
-    resource.wait_said(60, Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
+    resource.wait_said(Ready=("False", "PodForbidden"), Reconciling=("True", "Preparing"))
     assert "exceeded quota: none" in resource.message()
     api.call("DELETE", f"{quotas}/none")
     resource.run(messages)
 
 
 def test_job_that_is_refused_by_quota_is_waited_for(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    api: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    api: Api,
 ) -> None:
     namespace = make_namespace()
     quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
@@ -151,7 +153,7 @@ def test_job_that_is_refused_by_quota_is_waited_for(
 
 
 def test_job_that_the_api_server_calls_invalid_stalls_in_its_words(
-    operator: Any, make_resource: Callable[..., Any], messages: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages
 ) -> None:
     resource = make_resource(targets=[{"name": "a", "nodeSelector": {"no label": "x"}}])
     resource.finish(resource.pod_of("prepare"), messages.prepare())
@@ -163,7 +165,7 @@ def test_job_that_the_api_server_calls_invalid_stalls_in_its_words(
 
 
 def test_requests_above_limits_stall_before_any_job(
-    operator: Any, make_resource: Callable[..., Any]
+    operator: Operator, make_resource: MakeResource
 ) -> None:
     resources = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
     resource = make_resource(targets=[{"name": "a", "resources": resources}])
@@ -173,19 +175,19 @@ def test_requests_above_limits_stall_before_any_job(
 
 
 def test_unknown_profile_stalls_and_names_the_known_ones(
-    operator: Any, make_resource: Callable[..., Any]
+    operator: Operator, make_resource: MakeResource
 ) -> None:
     resource = make_resource(targets=[{"name": "a", "profile": "gpu"}])
     resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
-    assert "profile gpu; there are: default" in resource.message()
+    assert "profile gpu; available profiles: default" in resource.message()
     assert resource.jobs() == []
 
 
 def test_foreign_job_of_the_same_name_is_reported(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    api: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    api: Api,
 ) -> None:
     namespace = make_namespace()
     operator = make_operator(watchNamespaces=[namespace])
@@ -203,4 +205,4 @@ def test_foreign_job_of_the_same_name_is_reported(
     api.call("POST", path, foreign)
     operator.start()
     resource.wait_for(lambda: resource.said().get("Ready") == ("False", "PodForbidden"))
-    assert "that is not mopt's" in resource.message()
+    assert "does not belong to mopt" in resource.message()

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import Json, Operator, Resource
+from operator_world import MakeManifest
 
 pytestmark = pytest.mark.cluster
 
@@ -47,11 +49,10 @@ def kubectl(cluster: Path) -> Kubectl:
 
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])
 def test_nothing_differs_after_apply_and_after_the_run(
-    api: Any,
-    operator: Any,
-    make_resource: Callable[..., Any],
-    resource_manifest: Callable[..., Any],
-    messages: Any,
+    operator: Operator,
+    existing_resource: Callable[[Json], Resource],
+    resource_manifest: MakeManifest,
+    messages: Messages,
     kubectl: Kubectl,
     flags: tuple[str, ...],
 ) -> None:
@@ -62,7 +63,7 @@ def test_nothing_differs_after_apply_and_after_the_run(
     manifest["metadata"]["namespace"] = "shared"
     text = json.dumps(manifest)
     kubectl("apply", *flags, "-f", "-", stdin=text)
-    resource = type(make_resource(name=f"{name}-other"))(api, manifest)
+    resource = existing_resource(manifest)
     # The operator's first word must not come in between the two looks of a diff.
     resource.wait_said(Ready=("Unknown", "Preparing"), Reconciling=("True", "Preparing"))
     # kubectl diff exits with 1 where there is a difference.
@@ -75,7 +76,7 @@ def test_nothing_differs_after_apply_and_after_the_run(
     assert resource.read()["metadata"]["generation"] == 1
 
 
-def test_columns_fit_a_terminal(resource: Any, messages: Any, kubectl: Kubectl) -> None:
+def test_columns_fit_a_terminal(resource: Resource, messages: Messages, kubectl: Kubectl) -> None:
     resource.run(messages)
     table = kubectl("get", "mopt", "-n", resource.namespace, resource.name).stdout
     header, row = table.splitlines()

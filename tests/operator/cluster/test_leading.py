@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture
-def pair(make_operator: Callable[..., Any], namespace: str) -> tuple[Any, Any]:
+def pair(make_operator: MakeOperator, namespace: str) -> tuple[Any, Any]:
     """Start two operators; return the one that leads, then the one that waits."""
     election = {"namespace": namespace, "name": "mopt-operator"}
     first, second = (
@@ -32,7 +33,7 @@ def pair(make_operator: Callable[..., Any], namespace: str) -> tuple[Any, Any]:
 
 
 def test_standby_is_ready_and_takes_over_at_once(
-    pair: tuple[Any, Any], namespace: str, make_resource: Callable[..., Any], messages: Any
+    pair: tuple[Any, Any], namespace: str, make_resource: MakeResource, messages: Messages
 ) -> None:
     leader, standby = pair
     assert leader.metric("mopt_leader") == 1
@@ -44,7 +45,7 @@ def test_standby_is_ready_and_takes_over_at_once(
     resource.pod_of("measure")
     assert leader.stop() == 0
     # Without that the standby would wait until its time is over.
-    assert "Gave the lease back" in leader.log()
+    assert "Released the lease" in leader.log()
     resource.wait_for(lambda: standby.metric("mopt_leader") == 1)
     resource.finish(resource.pod_of("measure"), messages.measure())
     resource.wait_said(Ready=("True", "Optimized"))
@@ -56,7 +57,7 @@ def test_standby_is_ready_and_takes_over_at_once(
 
 
 def test_killed_leader_is_replaced_when_its_time_is_over(
-    pair: tuple[Any, Any], namespace: str, make_resource: Callable[..., Any], messages: Any
+    pair: tuple[Any, Any], namespace: str, make_resource: MakeResource, messages: Messages
 ) -> None:
     leader, standby = pair
     resource = make_resource(namespace=namespace)
@@ -67,7 +68,9 @@ def test_killed_leader_is_replaced_when_its_time_is_over(
     assert len(resource.jobs()) == 2
 
 
-def test_metrics_tell_of_the_run(operator: Any, resource: Any, messages: Any) -> None:
+def test_metrics_tell_of_the_run(
+    operator: Operator, resource: Resource, messages: Messages
+) -> None:
     before = operator.metric('mopt_job_duration_seconds_count{outcome="Complete",stage="measure"}')
     resource.run(messages)
     labels = f'name="{resource.name}",namespace="{resource.namespace}",target="default"'

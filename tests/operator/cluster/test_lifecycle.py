@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import Api, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.cluster
 
 
-def job_path(resource: Any, job: dict[str, Any]) -> str:
+def job_path(resource: Resource, job: dict[str, Any]) -> str:
     return f"/apis/batch/v1/namespaces/{resource.namespace}/jobs/{job['metadata']['name']}"
 
 
-def test_suspend_ends_the_job_and_resume_starts_it_again(resource: Any, messages: Any) -> None:
+def test_suspend_ends_the_job_and_resume_starts_it_again(
+    resource: Resource, messages: Messages
+) -> None:
     resource.pod_of("prepare")
     resource.patch({"spec": {"execution": {"suspend": True}}})
     resource.wait_said(Ready=("Unknown", "Suspended"))
@@ -25,7 +28,7 @@ def test_suspend_ends_the_job_and_resume_starts_it_again(resource: Any, messages
 
 
 def test_queued_job_says_so_until_it_is_admitted(
-    operator: Any, make_resource: Callable[..., Any], messages: Any, api: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages, api: Api
 ) -> None:
     resource = make_resource(execution={"queueName": "cpu"})
     (job,) = resource.wait_for(resource.jobs)
@@ -43,7 +46,7 @@ def test_queued_job_says_so_until_it_is_admitted(
     resource.run(messages)
 
 
-def test_other_gates_select_anew_without_a_job(resource: Any, messages: Any) -> None:
+def test_other_gates_select_anew_without_a_job(resource: Resource, messages: Messages) -> None:
     resource.run(messages)
     names = {job["metadata"]["name"] for job in resource.jobs()}
     resource.patch({"spec": {"quality": [{"metric": "PSNR", "minimum": 39}]}})
@@ -56,7 +59,7 @@ def test_other_gates_select_anew_without_a_job(resource: Any, messages: Any) -> 
 
 
 def test_other_point_selects_anew_by_a_report_job(
-    operator: Any, make_resource: Callable[..., Any], messages: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages
 ) -> None:
     points = [{"name": "one"}, {"name": "four", "dimensions": {"batch": 4}}]
     resource = make_resource(benchmark={"points": points}, objective={"point": "one"})

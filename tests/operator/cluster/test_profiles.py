@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource
 
 pytestmark = pytest.mark.cluster
 
 
 def test_profile_that_the_api_server_refuses_ends_the_start(
-    make_operator: Callable[..., Any], make_namespace: Callable[..., str], api: Any
+    make_operator: MakeOperator, make_namespace: MakeNamespace, api: Api
 ) -> None:
     namespace = make_namespace()
     profiles = {"default": {}, "gpu": {"nodeSelector": {"a..b/gpu": "a100"}}}
@@ -20,13 +21,13 @@ def test_profile_that_the_api_server_refuses_ends_the_start(
     assert operator.run() == 1
     started, line = operator.log_lines(2)
     assert "Starting" in started
-    assert line.startswith("mopt-operator: profiles.gpu: the API server refuses its Jobs: Job.")
+    assert line.startswith("mopt-operator: profiles.gpu: the API server rejects its Jobs: Job.")
     assert 'spec.template.spec.nodeSelector: Invalid value: "a..b/gpu"' in line
     assert api.call("GET", f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []
 
 
 def test_quota_that_forbids_jobs_does_not_keep_the_operator_from_starting(
-    make_operator: Callable[..., Any], make_namespace: Callable[..., str], api: Any
+    make_operator: MakeOperator, make_namespace: MakeNamespace, api: Api
 ) -> None:
     namespace = make_namespace()
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"count/jobs.batch": 0}}}
@@ -35,7 +36,7 @@ def test_quota_that_forbids_jobs_does_not_keep_the_operator_from_starting(
     operator = make_operator(watchNamespaces=[namespace])
     operator.start()
     assert operator.stop() == 0
-    assert f"Cannot try the profile default in {namespace}: 403 Forbidden" in operator.log()
+    assert f"Cannot check profile default in {namespace}: 403 Forbidden" in operator.log()
 
 
 GPU = {"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}
@@ -52,10 +53,10 @@ PROFILES = {
 
 
 def test_each_kind_of_target_gets_the_job_of_its_profile(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    messages: Messages,
 ) -> None:
     namespace = make_namespace()
     operator = make_operator(watchNamespaces=[namespace], profiles=PROFILES)
@@ -97,10 +98,10 @@ def test_each_kind_of_target_gets_the_job_of_its_profile(
 
 
 def test_resource_that_only_builds_ends_built(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    messages: Messages,
 ) -> None:
     namespace = make_namespace()
     operator = make_operator(watchNamespaces=[namespace], profiles=PROFILES)

@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_messages import Messages
+from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture
-def own(make_operator: Callable[..., Any], namespace: str) -> Any:
+def own(make_operator: MakeOperator, namespace: str) -> Any:
     """Return an operator of this test's own, not started."""
     return make_operator(watchNamespaces=[namespace])
 
 
-def stages(resource: Any) -> list[str]:
+def stages(resource: Resource) -> list[str]:
     return [job["metadata"]["labels"]["mopt.dev/stage"] for job in resource.jobs()]
 
 
 def test_killed_operator_takes_up_the_work_where_it_stands(
-    own: Any, namespace: str, make_resource: Callable[..., Any], messages: Any
+    own: Operator, namespace: str, make_resource: MakeResource, messages: Messages
 ) -> None:
     own.start()
     resource = make_resource(namespace=namespace)
@@ -57,11 +59,11 @@ def test_killed_operator_takes_up_the_work_where_it_stands(
 
 
 def test_newer_optimizer_image_leaves_finished_resources_alone(
-    own: Any,
+    own: Operator,
     namespace: str,
-    make_operator: Callable[..., Any],
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_operator: MakeOperator,
+    make_resource: MakeResource,
+    messages: Messages,
 ) -> None:
     own.start()
     resource = make_resource(namespace=namespace)
@@ -77,11 +79,11 @@ def test_newer_optimizer_image_leaves_finished_resources_alone(
 
 
 def test_two_operators_at_once_make_one_job_per_stage(
-    own: Any,
+    own: Operator,
     namespace: str,
-    make_operator: Callable[..., Any],
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_operator: MakeOperator,
+    make_resource: MakeResource,
+    messages: Messages,
 ) -> None:
     other = make_operator(watchNamespaces=[namespace])
     own.start()
@@ -94,7 +96,7 @@ def test_two_operators_at_once_make_one_job_per_stage(
 
 
 def test_sigterm_ends_the_operator_cleanly(
-    own: Any, namespace: str, make_resource: Callable[..., Any]
+    own: Operator, namespace: str, make_resource: MakeResource
 ) -> None:
     own.start()
     make_resource(namespace=namespace).pod_of("prepare")
@@ -103,7 +105,7 @@ def test_sigterm_ends_the_operator_cleanly(
 
 
 def test_whole_cluster_is_served_where_no_namespace_is_named(
-    make_operator: Callable[..., Any], namespace: str, make_resource: Callable[..., Any]
+    make_operator: MakeOperator, namespace: str, make_resource: MakeResource
 ) -> None:
     everywhere = make_operator()
     everywhere.start()
@@ -113,7 +115,7 @@ def test_whole_cluster_is_served_where_no_namespace_is_named(
 
 
 def test_operator_without_permission_ends_with_an_error(
-    make_operator: Callable[..., Any],
+    make_operator: MakeOperator,
     account_kubeconfig: Callable[[str, str], Path],
     namespace: str,
 ) -> None:

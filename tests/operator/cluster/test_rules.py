@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from light_cluster import Api
+from operator_world import MakeManifest
 from pydantic import ValidationError
 
 from mopt_api.crd import custom_resource_definition
@@ -29,7 +31,7 @@ def dimension(**size: int) -> Json:
     }
 
 
-def images(**transform: Any) -> Json:
+def images(**transform: object) -> Json:
     return {"data": {"evaluation": IMAGES | {"images": transform}}}
 
 
@@ -37,7 +39,7 @@ def references(uri: str, samples: str = "s3://data/images/") -> Json:
     return {"data": {"evaluation": {"uri": samples, "references": {"uri": uri}}}}
 
 
-def variant(**fields: Any) -> Json:
+def variant(**fields: object) -> Json:
     plain = {"name": "a", "runtime": "ONNXRuntime", "precision": "FP32"}
     return {"variants": [plain | fields]}
 
@@ -53,7 +55,7 @@ def gate(metric: str, **bounds: float) -> Json:
     return gates({"metric": metric} | bounds)
 
 
-def int8(runtime: str = "ONNXRuntime", **quantization: Any) -> Json:
+def int8(runtime: str = "ONNXRuntime", **quantization: object) -> Json:
     return variant(runtime=runtime, precision="INT8", quantization=quantization)
 
 
@@ -350,7 +352,7 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
 
 
 @pytest.fixture
-def attempt(api: Any, resource_manifest: Callable[..., Json]) -> Try:
+def attempt(api: Api, resource_manifest: MakeManifest) -> Try:
     """Return a function that has the API server judge a resource, without keeping it."""
 
     def run(spec: Json, *, name: str = "sr") -> None:
@@ -381,7 +383,7 @@ def test_rule_accepts_and_rejects(attempt: Try, good: Json, bad: Json, words: st
     ("good", "bad", "words"), [*RULES, *CONSTRAINTS], ids=ids([*RULES, *CONSTRAINTS])
 )
 def test_operator_judges_as_the_api_server(
-    resource_manifest: Callable[..., Json], good: Json, bad: Json, words: str
+    resource_manifest: MakeManifest, good: Json, bad: Json, words: str
 ) -> None:
     plain = resource_manifest()["spec"]
     ModelOptimizationSpec.model_validate(plain | good)
@@ -409,7 +411,7 @@ def test_longest_name_is_accepted_and_a_longer_one_rejected(attempt: Try) -> Non
 
 
 def test_unknown_field_is_refused_where_the_client_asks_for_it(
-    api: Any, resource_manifest: Callable[..., Json]
+    api: Api, resource_manifest: MakeManifest
 ) -> None:
     manifest = resource_manifest(surprise=1)
     manifest["metadata"]["namespace"] = "default"
@@ -418,9 +420,7 @@ def test_unknown_field_is_refused_where_the_client_asks_for_it(
         api.call("POST", api.path(manifest, collection=True) + query, manifest)
 
 
-def test_calibration_data_takes_no_references(
-    api: Any, resource_manifest: Callable[..., Json]
-) -> None:
+def test_calibration_data_takes_no_references(api: Api, resource_manifest: MakeManifest) -> None:
     calibration = references("s3://truth/a")["data"]["evaluation"]
     manifest = resource_manifest(data={"calibration": calibration}, quality=[])
     manifest["metadata"]["namespace"] = "default"
@@ -430,7 +430,7 @@ def test_calibration_data_takes_no_references(
 
 
 def test_new_resource_says_that_nobody_looked_at_it_yet(
-    api: Any, resource_manifest: Callable[..., Json]
+    api: Api, resource_manifest: MakeManifest
 ) -> None:
     manifest = resource_manifest()
     manifest["metadata"]["namespace"] = "default"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
+from job_messages import Messages
+from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.cluster
 
 
-def test_resource_runs_to_ready_by_two_jobs(resource: Any, messages: Any) -> None:
+def test_resource_runs_to_ready_by_two_jobs(resource: Resource, messages: Messages) -> None:
     pod = resource.pod_of("prepare")
     resource.wait_said(Ready=("Unknown", "Preparing"), Reconciling=("True", "Preparing"))
     assert pod["spec"].get("serviceAccountName") == "default"
@@ -37,7 +38,7 @@ def test_resource_runs_to_ready_by_two_jobs(resource: Any, messages: Any) -> Non
 
 
 def test_status_is_written_three_times_and_nothing_is_written_after(
-    resource: Any, messages: Any, cluster: Any
+    resource: Resource, messages: Messages, cluster: Path
 ) -> None:
     resource.run(messages)
     resource.wait_for(lambda: all("ttlSecondsAfterFinished" in j["spec"] for j in resource.jobs()))
@@ -55,7 +56,9 @@ def test_status_is_written_three_times_and_nothing_is_written_after(
     assert not [verb for verb, _ in seen if verb in ("list", "delete")]
 
 
-def test_same_resource_applied_again_starts_nothing(resource: Any, messages: Any, api: Any) -> None:
+def test_same_resource_applied_again_starts_nothing(
+    resource: Resource, messages: Messages, api: Api
+) -> None:
     resource.run(messages)
     before = resource.read()
     names = [j["metadata"]["name"] for j in resource.jobs()]
@@ -67,7 +70,7 @@ def test_same_resource_applied_again_starts_nothing(resource: Any, messages: Any
     assert resource.read()["status"] == before["status"]
 
 
-def test_deleted_resource_leaves_no_job_and_no_pod(resource: Any, messages: Any) -> None:
+def test_deleted_resource_leaves_no_job_and_no_pod(resource: Resource, messages: Messages) -> None:
     resource.finish(resource.pod_of("prepare"), messages.prepare())
     resource.pod_of("measure")
     resource.delete()
@@ -75,7 +78,7 @@ def test_deleted_resource_leaves_no_job_and_no_pod(resource: Any, messages: Any)
 
 
 def test_finished_jobs_may_be_deleted_and_nothing_runs_again(
-    resource: Any, messages: Any, api: Any
+    resource: Resource, messages: Messages, api: Api
 ) -> None:
     resource.run(messages)
     for job in resource.jobs():
@@ -87,7 +90,7 @@ def test_finished_jobs_may_be_deleted_and_nothing_runs_again(
     assert resource.jobs() == []
 
 
-def test_changed_spec_replaces_the_running_job(resource: Any, messages: Any) -> None:
+def test_changed_spec_replaces_the_running_job(resource: Resource, messages: Messages) -> None:
     old = resource.pod_of("prepare")["metadata"]["name"]
     resource.patch({"spec": {"model": {"sha256": "b" * 64}}})
 
@@ -103,7 +106,7 @@ def test_changed_spec_replaces_the_running_job(resource: Any, messages: Any) -> 
     assert len(resource.jobs()) == 2
 
 
-def test_annotation_runs_again(resource: Any, messages: Any) -> None:
+def test_annotation_runs_again(resource: Resource, messages: Messages) -> None:
     resource.run(messages)
     first = {j["metadata"]["name"] for j in resource.jobs()}
     resource.patch({"metadata": {"annotations": {"mopt.dev/requestedAt": "again"}}})
@@ -115,7 +118,7 @@ def test_annotation_runs_again(resource: Any, messages: Any) -> None:
 
 
 def test_targets_are_measured_side_by_side(
-    operator: Any, make_resource: Callable[..., Any], messages: Any
+    operator: Operator, make_resource: MakeResource, messages: Messages
 ) -> None:
     resource = make_resource(targets=[{"name": "a"}, {"name": "b"}])
     resource.finish(resource.pod_of("prepare"), messages.prepare())
@@ -127,11 +130,11 @@ def test_targets_are_measured_side_by_side(
 
 
 def test_complete_job_whose_pod_is_gone_runs_again(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
-    messages: Any,
-    api: Any,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    messages: Messages,
+    api: Api,
 ) -> None:
     namespace = make_namespace()
     operator = make_operator(watchNamespaces=[namespace])

@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli_process import clean_environ
 from faulty_proxy import FaultyProxy
+from job_messages import Messages
+from light_cluster import Api, MakeResource, Operator, Resource
+
+from mopt_api.reasons import Reason
 
 pytestmark = pytest.mark.cluster
 
@@ -61,7 +64,7 @@ def watch(cluster: Path, tmp_path: Path) -> Iterator[Callable[..., Watch]]:
     """Return what starts the command for a resource, as the administrator."""
     started: list[Watch] = []
 
-    def start(resource: Any, *arguments: str, kubeconfig: Path = cluster) -> Watch:
+    def start(resource: Resource, *arguments: str, kubeconfig: Path = cluster) -> Watch:
         where = ("-n", resource.namespace)
         started.append(Watch(kubeconfig, tmp_path, resource.name, *where, *arguments))
         return started[-1]
@@ -73,7 +76,7 @@ def watch(cluster: Path, tmp_path: Path) -> Iterator[Callable[..., Watch]]:
 
 
 def test_a_run_is_followed_to_ready(
-    resource: Any, messages: Any, watch: Callable[..., Watch]
+    resource: Resource, messages: Messages, watch: Callable[..., Watch]
 ) -> None:
     watching = watch(resource)
     pod = resource.pod_of("prepare")
@@ -91,19 +94,19 @@ def test_a_run_is_followed_to_ready(
 
 
 def test_a_pod_that_cannot_start_is_explained_until_the_resource_is_deleted(
-    resource: Any, watch: Callable[..., Watch]
+    resource: Resource, watch: Callable[..., Watch]
 ) -> None:
     watching = watch(resource)
     pod = resource.pod_of("prepare")
     resource.waiting(pod, "ErrImagePull", "manifest unknown")
     watching.until("Pending: ErrImagePull: manifest unknown")
-    watching.until("ImagePullFailed (0 of 1 targets): The image is not pulled: manifest unknown")
+    watching.until("ImagePullFailed (0 of 1 targets): The image cannot be pulled: manifest unknown")
     resource.delete()
     assert watching.end(1) == ""
     assert watching.lines()[-1] == f"{resource.name}: deleted before it was done"
 
 
-def test_a_terminal_gets_a_picture(resource: Any, messages: Any, cluster: Path) -> None:
+def test_a_terminal_gets_a_picture(resource: Resource, messages: Messages, cluster: Path) -> None:
     command = [sys.executable, "-m", "mopt_cli.main", "watch", resource.name, "-n"]
     environ = clean_environ() | {"KUBECONFIG": str(cluster), "TERM": "xterm", "COLUMNS": "200"}
     environ.pop("CI", None)
@@ -140,7 +143,7 @@ def test_a_terminal_gets_a_picture(resource: Any, messages: Any, cluster: Path) 
 
 
 def test_data_for_machines_is_status(
-    resource: Any, messages: Any, watch: Callable[..., Watch]
+    resource: Resource, messages: Messages, watch: Callable[..., Watch]
 ) -> None:
     resource.run(messages)
     printed = json.loads(watch(resource, "-o", "json").end(0))
@@ -148,16 +151,16 @@ def test_data_for_machines_is_status(
 
 
 def test_a_permanent_failure_ends_it(
-    resource: Any, messages: Any, watch: Callable[..., Watch]
+    resource: Resource, messages: Messages, watch: Callable[..., Watch]
 ) -> None:
     watching = watch(resource)
     pod = resource.pod_of("prepare")
-    words = messages.error("DigestMismatch", "another file")
+    words = messages.error(Reason.DIGEST_MISMATCH, "another file")
     resource.finish(pod, words, exit_code=67, reason="Error")
     assert "Stalled=True DigestMismatch" in watching.end(1)
 
 
-def test_a_second_attempt_is_told(resource: Any, watch: Callable[..., Watch]) -> None:
+def test_a_second_attempt_is_told(resource: Resource, watch: Callable[..., Watch]) -> None:
     watching = watch(resource)
     first = resource.pod_of("prepare")
     watching.until("Pending")
@@ -168,7 +171,7 @@ def test_a_second_attempt_is_told(resource: Any, watch: Callable[..., Watch]) ->
     watching.until("prepare: Pod {} in place of {}".format(*names))
 
 
-def test_ctrl_c_ends_it_in_order(resource: Any, watch: Callable[..., Watch]) -> None:
+def test_ctrl_c_ends_it_in_order(resource: Resource, watch: Callable[..., Watch]) -> None:
     watching = watch(resource)
     watching.until("Preparing")
     watching.process.send_signal(signal.SIGINT)
@@ -176,7 +179,7 @@ def test_ctrl_c_ends_it_in_order(resource: Any, watch: Callable[..., Watch]) -> 
     assert watching.lines()[-1] == "mopt: interrupted; the resource goes on"
 
 
-def test_no_such_resource_is_told(resource: Any, cluster: Path, tmp_path: Path) -> None:
+def test_no_such_resource_is_told(resource: Resource, cluster: Path, tmp_path: Path) -> None:
     watching = Watch(cluster, tmp_path, "nobody", "-n", resource.namespace)
     watching.end(2)
     words = f"mopt: there is no ModelOptimization nobody in namespace {resource.namespace}"
@@ -184,9 +187,9 @@ def test_no_such_resource_is_told(resource: Any, cluster: Path, tmp_path: Path) 
 
 
 def test_without_the_right_to_see_pods_status_is_followed(
-    resource: Any,
-    messages: Any,
-    api: Any,
+    resource: Resource,
+    messages: Messages,
+    api: Api,
     account_kubeconfig: Callable[[str, str], Path],
     watch: Callable[..., Watch],
 ) -> None:
@@ -207,11 +210,11 @@ def test_without_the_right_to_see_pods_status_is_followed(
 
 
 def test_an_api_server_that_is_away_for_a_while_is_waited_for(
-    resource: Any, messages: Any, api: Any, watch: Callable[..., Watch], tmp_path: Path
+    resource: Resource, messages: Messages, api: Api, watch: Callable[..., Watch], tmp_path: Path
 ) -> None:
     server = api.config["clusters"][0]["cluster"]["server"]
     host, _, port = server.removeprefix("https://").rpartition(":")
-    proxy = FaultyProxy(host.strip("[]"), int(port), api._context)
+    proxy = FaultyProxy(host.strip("[]"), int(port), api.context)
     try:
         config = copy.deepcopy(api.config)
         # The proxy is the administrator to the API server: the client brings nothing.
@@ -236,12 +239,12 @@ def test_an_api_server_that_is_away_for_a_while_is_waited_for(
     [("watch -n shared completion", "completion-of-names"), ("watch x --namespace sha", "shared")],
 )
 def test_a_shell_completes_names_from_the_cluster(
-    operator: Any,
-    make_resource: Callable[..., Any],
+    operator: Operator,
+    make_resource: MakeResource,
     cluster: Path,
     typed: str,
     completed: str,
-    api: Any,
+    api: Api,
 ) -> None:
     if completed != "shared":
         make_resource(name=completed)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mopt_api.enums import ImageLayout
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer.data.images import check_fit, decode, local_images
 from mopt_optimizer.data.preprocessing import Preprocessing
 from mopt_optimizer.errors import DataError, SpecError
-from mopt_optimizer.quality import Layout
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
@@ -149,10 +149,10 @@ DIMENSIONS = {"n": DimensionRange(min=1, opt=1, max=4)}
 
 
 def test_input_must_have_the_channels_of_the_color_and_layout() -> None:
-    gray_last = Preprocessing(color="Gray", layout=Layout.NHWC)  # type: ignore[arg-type]
+    gray_last = Preprocessing(color="Gray", layout=ImageLayout.NHWC)  # type: ignore[arg-type]
     spec = InputSpec(name="x", shape=["n", 6, 9, 1])
     check_fit("a.png", (1, 6, 9, 1), spec, DIMENSIONS, gray_last)
     with pytest.raises(DataError, match=r"takes 6 channels; images have 3 \(RGB, NCHW\)"):
         check_fit("a.png", (1, 3, 6, 9), spec, DIMENSIONS)
     with pytest.raises(DataError, match=r"takes 1 channels; images have 3 \(RGB, NHWC\)"):
-        check_fit("a.png", (1, 6, 9, 3), spec, DIMENSIONS, Preprocessing(layout=Layout.NHWC))
+        check_fit("a.png", (1, 6, 9, 3), spec, DIMENSIONS, Preprocessing(layout=ImageLayout.NHWC))

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mopt_api.enums import DType, ImageColor, ImageLayout
+from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.data.folder import load_data, open_samples
 from mopt_optimizer.data.noise import noise
-from mopt_optimizer.data.preprocessing import Color
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
-from mopt_optimizer.quality import Layout
 
 IMAGE = InputSpec(name="image", shape=[1, 3, 4, 6])
 PAIR = [
@@ -192,11 +190,6 @@ def test_another_transform_is_another_digest(load: Load, folder: Path) -> None:
         load(square, resize=[4, 4]).digest,
     }
     assert len(digests) == 3
-
-
-def test_the_resource_has_the_library_s_colours_and_layouts() -> None:
-    assert {c.value: c.channels for c in ImageColor} == {c.value: c.channels for c in Color}
-    assert {layout.value for layout in ImageLayout} == {layout.value for layout in Layout}
 
 
 @pytest.mark.parametrize("dtype", DType)

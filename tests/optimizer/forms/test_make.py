@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from runners import opened
 
 from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -28,7 +29,6 @@ from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
 from mopt_optimizer.quality import sqnr
-from mopt_optimizer.runtimes import open_runner
 
 pytestmark = pytest.mark.optimizer
 
@@ -71,7 +71,7 @@ def material(
 
 
 def outputs(path: Path, feeds: Inputs, runtime: Runtime, precision: Precision) -> Any:
-    with open_runner(runtime, precision, path, 1) as runner:
+    with opened(runtime, precision, path, 1) as runner:
         (output,) = runner.run(feeds).values()
     return output
 

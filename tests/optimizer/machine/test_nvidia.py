@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from mopt_api.enums import TargetKind
 from mopt_api.reasons import Reason
 from mopt_optimizer.errors import GpuNotFound
+from mopt_optimizer.machine import accelerators
 from mopt_optimizer.machine import nvidia_clocks as clocks
+from mopt_optimizer.machine.accelerators import accelerator_of, used_memory
 from mopt_optimizer.machine.compilers import compiler_version
 from mopt_optimizer.machine.nvidia import find_gpu, required_gpu, serious_throttling, without_gpu
 from mopt_optimizer.machine.nvidia_clocks import ClockSample
@@ -100,3 +103,24 @@ def test_a_gpu_at_its_own_power_limit_is_not_disturbed(
     sample = None if reasons is None else ClockSample(1500, 6000, 70.0, 60, reasons)
     monkeypatch.setattr(clocks, "gpu_clocks", lambda: sample)
     assert serious_throttling() == serious
+
+
+def test_a_target_of_gpus_is_asked_by_nvidias_module_and_one_of_cpus_by_none() -> None:
+    accelerator = accelerator_of(TargetKind.GPU)
+    assert accelerator is not None
+    assert accelerator.required_gpu is required_gpu
+    assert accelerator_of(TargetKind.CPU) is None
+    assert accelerator_of(TargetKind.BUILD_ONLY) is None
+
+
+def test_a_further_kinds_accelerator_is_a_module(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "toy_accelerator.py").write_text("def used_memory():\n    return 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = TargetKind.add("Toy")
+    monkeypatch.setattr("mopt_optimizer.machine.accelerators.ACCELERATORS", {})
+    assert used_memory() is None
+    monkeypatch.setitem(accelerators.ACCELERATORS, kind, "toy_accelerator")
+    assert accelerator_of(kind) is not None
+    assert used_memory() == 7

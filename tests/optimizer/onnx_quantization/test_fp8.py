@@ -12,6 +12,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from runners import opened
 
 from mopt_api.enums import Precision, QualityMetric, Runtime
 from mopt_api.spec import QualityGate
@@ -29,7 +30,6 @@ from mopt_optimizer.onnx_quantization import (
 )
 from mopt_optimizer.onnx_quantization.fp8 import LARGEST, fp8_scale
 from mopt_optimizer.quality import sqnr
-from mopt_optimizer.runtimes import open_runner
 
 pytestmark = pytest.mark.optimizer
 
@@ -173,7 +173,7 @@ def test_onnx_runtime_computes_what_the_file_says(
     out = tmp_path / "fp8.onnx"
     quantize_onnx_static(network, out, samples, OPTIONS)
     plain = OnnxSession(out, optimized=False)
-    with open_runner(Runtime.ONNX_RUNTIME, Precision.FP8, out, threads=1) as runner:
+    with opened(Runtime.ONNX_RUNTIME, Precision.FP8, out, threads=1) as runner:
         for sample, found in zip(samples, outputs(out, samples), strict=True):
             expected = plain.run(dict(sample))[0]
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)

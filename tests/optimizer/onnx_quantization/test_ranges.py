@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import entropy as scipy_entropy  # type: ignore[import-untyped]
 
+from mopt_optimizer.onnx_quantization.calibration import Calibration
 from mopt_optimizer.onnx_quantization.histograms import Magnitudes, RangeObserver
 from mopt_optimizer.onnx_quantization.ranges import (
     ENTROPY_BINS,
-    Calibration,
     entropy_threshold,
     kl_divergences,
     percentile_threshold,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mopt_api.enums import QualityMetric
 from mopt_optimizer.errors import DataError, OptimizerError, SpecError
 from mopt_optimizer.quality import (
-    Agreement,
+    Comparison,
     Evaluation,
-    Metric,
     NonFiniteOutput,
     NotAnImage,
     ShapeMismatch,
@@ -54,9 +54,9 @@ def test_ground_truth_judges_the_reference_too() -> None:
 
 def test_labels_serve_as_ground_truth_of_a_classifier() -> None:
     samples = [{"x": np.eye(3, dtype=np.float32)}]
-    agreement = Agreement({Metric.TOP1_AGREEMENT: None})
+    agreement = Comparison({QualityMetric.TOP1_AGREEMENT: None})
     agreement.add_truth([np.array([0, 1, 0])], identity(samples[0]))
-    assert agreement.summaries()[0].worst == pytest.approx(2 / 3)
+    assert agreement.results()[0].worst == pytest.approx(2 / 3)
 
 
 def test_identical_models_are_exact() -> None:
@@ -65,10 +65,10 @@ def test_identical_models_are_exact() -> None:
 
 
 def test_a_sample_that_fails_in_one_metric_leaves_no_trace() -> None:
-    agreement = Agreement({Metric.COSINE: None, Metric.SSIM: 1.0})
+    agreement = Comparison({QualityMetric.COSINE: None, QualityMetric.SSIM: 1.0})
     with pytest.raises(NotAnImage):
         agreement.add([np.ones((1, 4))], [np.zeros((1, 4))])
-    assert agreement.summaries() == []
+    assert agreement.results() == []
 
 
 def test_no_samples_is_an_error() -> None:

@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from mopt_api.enums import ImageLayout, QualityMetric
+from mopt_api.metrics import METRICS
 from mopt_optimizer.quality import (
     ConflictingRange,
     EmptyOutput,
-    Layout,
-    Metric,
     NoClasses,
     NonFiniteOutput,
     NotAnImage,
@@ -129,23 +129,23 @@ def test_ssim_equals_scikit_image_for_each_image(channels: int, data_range: floa
         )
         for a, b in zip(x, y, strict=True)
     ]
-    assert ssim_per_image(x, y, data_range, Layout.NCHW) == pytest.approx(expected)
+    assert ssim_per_image(x, y, data_range, ImageLayout.NCHW) == pytest.approx(expected)
     last_x, last_y = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
-    assert ssim_per_image(last_x, last_y, data_range, Layout.NHWC) == pytest.approx(expected)
+    assert ssim_per_image(last_x, last_y, data_range, ImageLayout.NHWC) == pytest.approx(expected)
     assert ssim(x, y, data_range) == min(ssim_per_image(x, y, data_range))
 
 
 def test_layout_decides_where_both_axes_could_be_channels() -> None:
     x, y = noisy((1, 3, 9, 3))
-    assert ssim(x, y, 1.0) == ssim(x, y, 1.0, Layout.NCHW)
-    assert ssim(x, y, 1.0, Layout.NCHW) != ssim(x, y, 1.0, Layout.NHWC)
+    assert ssim(x, y, 1.0) == ssim(x, y, 1.0, ImageLayout.NCHW)
+    assert ssim(x, y, 1.0, ImageLayout.NCHW) != ssim(x, y, 1.0, ImageLayout.NHWC)
 
 
 def test_layout_asks_for_four_axes() -> None:
     gray, _ = noisy((1, 9, 9))
     assert ssim(gray, gray, 1.0) == 1
     with pytest.raises(NotAnImage, match="NHWC"):
-        ssim(gray, gray, 1.0, Layout.NHWC)
+        ssim(gray, gray, 1.0, ImageLayout.NHWC)
 
 
 def test_segmentation_classes_lie_at_axis_one() -> None:
@@ -153,7 +153,7 @@ def test_segmentation_classes_lie_at_axis_one() -> None:
     scores[0, 2] = 1
     other = scores.copy()
     other[0, 0, 0, 0] = 2
-    assert score(Metric.TOP1_AGREEMENT, scores, other, options=Options(class_axis=1)) == 0.75
+    assert score(QualityMetric.TOP1_AGREEMENT, scores, other, options=Options(class_axis=1)) == 0.75
 
 
 def test_labels_give_the_accuracy() -> None:
@@ -183,7 +183,7 @@ FUNCTIONS: list[Callable[[Array, Array], float]] = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=list(Metric))
+@pytest.mark.parametrize("function", FUNCTIONS, ids=list(QualityMetric))
 def test_every_metric_refuses_other_shapes_nothing_and_nan(
     function: Callable[[Array, Array], float],
 ) -> None:
@@ -210,10 +210,10 @@ def test_unusable_data_range_is_refused(
         function(image, image, data_range)
 
 
-@pytest.mark.parametrize("metric", list(Metric))
-def test_score_asks_for_a_range_only_where_it_counts(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", list(QualityMetric))
+def test_score_asks_for_a_range_only_where_it_counts(metric: QualityMetric) -> None:
     image = np.zeros((1, 1, 8, 8))
-    if metric.needs_range:
+    if METRICS[metric].needs_range:
         with pytest.raises(ConflictingRange, match=str(metric)):
             score(metric, image, image)
         score(metric, image, image, 1.0)
@@ -222,5 +222,5 @@ def test_score_asks_for_a_range_only_where_it_counts(metric: Metric) -> None:
 
 
 def test_worst_follows_the_direction_of_the_metric() -> None:
-    assert Metric.PSNR.worst([30, 20]) == 20
-    assert Metric.MAX_ABS_ERROR.worst([0.1, 0.2]) == 0.2
+    assert METRICS[QualityMetric.PSNR].worst([30, 20]) == 20
+    assert METRICS[QualityMetric.MAX_ABS_ERROR].worst([0.1, 0.2]) == 0.2

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from runners import opened
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.figures import VariantReason
 from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.machine.compilers import compiler_version
-from mopt_optimizer.runtimes import Runner, RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import Runner, RuntimeFailure
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.stages.measure.process import VariantProcess
 
@@ -58,16 +59,14 @@ def operators_of_a_call(runner: Runner) -> set[str]:
 
 
 def test_int8_runs_integer_convolutions_and_no_other(int8_program: Path) -> None:
-    with open_runner(Runtime.PYTORCH, Precision.INT8, int8_program, 1) as runner:
+    with opened(Runtime.PYTORCH, Precision.INT8, int8_program, 1) as runner:
         executed = operators_of_a_call(runner)
     assert any("qconv" in name for name in executed), executed
     assert not any(name.startswith(("aten::conv", "aten::mkldnn_conv")) for name in executed)
 
 
 def test_fp32_program_runs_no_integer_convolution(model_files: ModelFiles) -> None:
-    with open_runner(
-        Runtime.PYTORCH, Precision.FP32, model_files.program, 1, compiled=True
-    ) as runner:
+    with opened(Runtime.PYTORCH, Precision.FP32, model_files.program, 1, compiled=True) as runner:
         executed = operators_of_a_call(runner)
     assert not any("qconv" in name for name in executed)
     assert any("conv" in name for name in executed), executed
@@ -75,7 +74,7 @@ def test_fp32_program_runs_no_integer_convolution(model_files: ModelFiles) -> No
 
 def test_compiled_program_agrees_with_eager_at_every_size(model_files: ModelFiles) -> None:
     opened = [
-        open_runner(Runtime.PYTORCH, Precision.FP32, model_files.program, 1, compiled=compiled)
+        opened(Runtime.PYTORCH, Precision.FP32, model_files.program, 1, compiled=compiled)
         for compiled in (False, True)
     ]
     with opened[0] as eager, opened[1] as compiled:
@@ -87,7 +86,7 @@ def test_compiled_program_agrees_with_eager_at_every_size(model_files: ModelFile
 
 
 def test_compiling_is_over_when_a_point_is_bound(int8_program: Path) -> None:
-    with open_runner(Runtime.PYTORCH, Precision.INT8, int8_program, 1) as runner:
+    with opened(Runtime.PYTORCH, Precision.INT8, int8_program, 1) as runner:
         call = runner.bind({"image": image()})
         spent = runner.compile_seconds
         assert spent > 0
@@ -98,7 +97,7 @@ def test_compiling_is_over_when_a_point_is_bound(int8_program: Path) -> None:
 
 def test_torchscript_is_refused(model_files: ModelFiles) -> None:
     with pytest.raises(RuntimeFailure, match="cannot compile TorchScript"):
-        open_runner(Runtime.PYTORCH, Precision.FP32, model_files.script, 1, compiled=True)
+        opened(Runtime.PYTORCH, Precision.FP32, model_files.script, 1, compiled=True)
 
 
 def test_what_is_compiled_stays_in_the_variants_own_folder(

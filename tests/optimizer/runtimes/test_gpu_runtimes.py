@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from runners import opened
 
 from mopt_api.enums import ExecutionProvider, Precision, Runtime
 from mopt_optimizer.errors import EngineOutOfMemory, EngineRunError
 from mopt_optimizer.machine.nvidia_gpus import visible_gpus
-from mopt_optimizer.runtimes import OutOfMemory, RuntimeFailure, open_runner
+from mopt_optimizer.runtimes import OutOfMemory, RuntimeFailure
 from mopt_optimizer.runtimes.base import failure
 from mopt_optimizer.runtimes.tensorrt import EngineRunner
 
@@ -35,7 +36,7 @@ def _without_gpu() -> None:
 
 def refused(files: ModelFiles, runtime: Runtime, form: str, **options: Any) -> str:
     with pytest.raises(RuntimeFailure) as caught:
-        open_runner(runtime, Precision.FP32, getattr(files, form), 1, gpu=True, **options)
+        opened(runtime, Precision.FP32, getattr(files, form), 1, gpu=True, **options)
     assert not isinstance(caught.value, OutOfMemory)
     return str(caught.value)
 

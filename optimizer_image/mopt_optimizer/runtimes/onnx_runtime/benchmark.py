@@ -16,6 +16,7 @@ from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import BaselineError, RuntimeFailure
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.opening.loading import open_onnx
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import (
     MIN_RUNS,
     Calls,
@@ -49,15 +50,18 @@ def benchmark_onnx(
         ModelError: It is no ONNX model.
         BaselineError: ONNX Runtime cannot run it on these inputs.
     """
-    from mopt_optimizer.runtimes import open_runner
+    from .runner import OnnxRuntimeRunner
 
     path = Path(path)
     open_onnx(path)
     granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
     # A point without dimensions: the sizes are those of the arrays.
     point = BenchmarkPoint.model_construct(name="given", dimensions={})
+    opening = Opening(
+        runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32, path=path, threads=granted
+    )
     try:
-        with open_runner(Runtime.ONNX_RUNTIME, Precision.FP32, path, granted) as runner:
+        with OnnxRuntimeRunner(opening) as runner:
             times = interleave(
                 [Calls(path.name, runner.bind(inputs))],
                 point.name,

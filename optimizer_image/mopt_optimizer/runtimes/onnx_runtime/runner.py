@@ -9,25 +9,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from mopt_api.enums import ExecutionProvider, Precision
+from mopt_api.enums import ExecutionProvider, Precision, TargetKind
+from mopt_api.targets import KINDS
 from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.verify import WRONG_IN_FP8
 from mopt_optimizer.opening.loading import onnx_file
 from mopt_optimizer.runtimes.base import (
     BoundCall,
     Feeds,
-    Options,
+    Opening,
     Outputs,
-    ShapeRange,
+    Runner,
     failure,
     select_feeds,
 )
+from mopt_optimizer.runtimes.shapes import ShapeRange
 
 _NAME = "ONNX Runtime"
 # Its exceptions have no common base of their own.
@@ -58,23 +59,20 @@ _CPU = "CPUExecutionProvider"
 _HEAVY = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN")
 
 
-class OnnxRuntimeRunner:
+class OnnxRuntimeRunner(Runner):
     """A session of one execution provider, all graph optimizations on."""
 
-    compile_seconds = 0.0
-    engine: Path | None = None
-
-    def __init__(self, path: Path, precision: Precision, options: Options) -> None:
+    def __init__(self, opening: Opening) -> None:
+        provider = _provider(opening)
         try:
             # Weights are in memory, or mapped, once the session is there.
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                self._session = _session(
-                    onnx_file(path, Path(folder) / "unpacked"), precision, options
-                )
+            with tempfile.TemporaryDirectory(dir=opening.path.parent) as folder:
+                file = onnx_file(opening.path, Path(folder) / "unpacked")
+                self._session = _session(file, provider, opening)
         except _ERRORS as error:
             raise failure(f"{_NAME} cannot open the model: {first_line(error)}") from error
-        if options.provider is not ExecutionProvider.CPU:
-            _check_on_gpu(self._session, _PROVIDERS[options.provider][0])
+        if provider is not ExecutionProvider.CPU:
+            _check_on_gpu(self._session, _PROVIDERS[provider][0])
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
 
@@ -107,40 +105,34 @@ class OnnxRuntimeRunner:
 
         return call
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del self._session
+def _provider(opening: Opening) -> ExecutionProvider:
+    kind = TargetKind.GPU if opening.gpu else TargetKind.CPU
+    return opening.provider or KINDS[kind].providers[0]
 
 
-def _session(path: Path, precision: Precision, options: Options) -> Any:
-    if options.provider is not ExecutionProvider.CPU:
+def _session(path: Path, provider: ExecutionProvider, opening: Opening) -> Any:
+    if provider is not ExecutionProvider.CPU:
         # CUDA's libraries come with torch's wheels.
         ort.preload_dlls()
-        if missing := [p for p in _PROVIDERS[options.provider] if p not in _available()]:
+        if missing := [p for p in _PROVIDERS[provider] if p not in _available()]:
             raise RuntimeFailure(
                 f"{_NAME} {ort.__version__} has no {missing[0]}: it needs onnxruntime-gpu"
             )
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
+    settings.intra_op_num_threads = opening.threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = _ONLY_ERRORS
-    if options.provider is not ExecutionProvider.CPU:
+    if provider is not ExecutionProvider.CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return ort.InferenceSession(
         str(path),
         settings,
-        providers=_providers(precision, options),
-        disabled_optimizers=WRONG_IN_FP8 if precision is Precision.FP8 else None,
+        providers=_with_options(provider, opening),
+        disabled_optimizers=WRONG_IN_FP8 if opening.precision is Precision.FP8 else None,
     )
 
 
@@ -149,11 +141,11 @@ def _available() -> list[str]:
     return found
 
 
-def _providers(precision: Precision, options: Options) -> list[Any]:
-    names = _PROVIDERS[options.provider]
-    if options.provider is not ExecutionProvider.TENSORRT:
+def _with_options(provider: ExecutionProvider, opening: Opening) -> list[Any]:
+    names = _PROVIDERS[provider]
+    if provider is not ExecutionProvider.TENSORRT:
         return list(names)
-    return [(names[0], tensorrt_options(precision, options.shapes)), *names[1:]]
+    return [(names[0], tensorrt_options(opening.precision, opening.shapes)), *names[1:]]
 
 
 def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> dict[str, str]:

@@ -6,16 +6,14 @@ it. An INT8 file's Q/DQ nodes decide what runs in int8; everything else then sta
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import openvino as ov
 
 from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure
-from mopt_optimizer.runtimes.base import BoundCall, Feeds, Outputs, select_feeds
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, Outputs, Runner, select_feeds
 
 _NAME = "OpenVINO"
 _HINTS = {
@@ -32,23 +30,21 @@ def _words(error: RuntimeError) -> str:
     return " ".join(said) or type(error).__name__
 
 
-class OpenVinoRunner:
+class OpenVinoRunner(Runner):
     """A compiled model with one stream and one infer request."""
 
-    compile_seconds = 0.0
-    engine: Path | None = None
-
-    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+    def __init__(self, opening: Opening) -> None:
+        precision = opening.precision
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": opening.threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }
         try:
             core = ov.Core()
-            self._compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
+            self._compiled = core.compile_model(core.read_model(str(opening.path)), "CPU", config)
             computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
@@ -105,14 +101,3 @@ class OpenVinoRunner:
                 raise RuntimeFailure(f"{_NAME} cannot run: {_words(error)}") from error
 
         return call
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del self._request, self._compiled

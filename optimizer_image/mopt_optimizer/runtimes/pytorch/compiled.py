@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 # Registers the operators quantize_per_tensor and its like, which INT8 programs call.
@@ -11,7 +9,7 @@ import torch.ao.quantization.fx._decomposed
 
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
-from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, failure
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, failure
 from mopt_optimizer.torch_quantization.config import Execution
 from mopt_optimizer.torch_quantization.executing import Executor
 from mopt_optimizer.torch_quantization.int8 import expand_weights
@@ -25,10 +23,10 @@ class CompiledRunner(PyTorchRunner):
     Never eager: where compiling fails the call does.
     """
 
-    def __init__(self, path: Path, options: Options) -> None:
-        if path.suffix == SCRIPT_SUFFIX:
+    def __init__(self, opening: Opening) -> None:
+        if opening.path.suffix == SCRIPT_SUFFIX:
             raise RuntimeFailure(f"{NAME} cannot compile TorchScript; it needs an ExportedProgram")
-        super().__init__(path, options)
+        super().__init__(opening)
         self._module.requires_grad_(False)
         if isinstance(self._module, torch.fx.GraphModule):
             expand_weights(self._module)

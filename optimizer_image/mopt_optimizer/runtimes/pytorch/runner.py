@@ -8,12 +8,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
+from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.opening.loading import (
     SCRIPT_SUFFIX,
@@ -21,7 +21,15 @@ from mopt_optimizer.opening.loading import (
     load_torchscript,
     script_parameters,
 )
-from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, Outputs, failure, select_feeds
+from mopt_optimizer.runtimes.base import (
+    BoundCall,
+    Feeds,
+    Opening,
+    Outputs,
+    Runner,
+    failure,
+    select_feeds,
+)
 
 NAME = "PyTorch"
 
@@ -59,7 +67,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
         raise RuntimeFailure(f"{NAME}: the model returns a {type(value).__name__}, not a tensor")
 
 
-class PyTorchRunner:
+class PyTorchRunner(Runner):
     """The program's or script's module, called under inference_mode.
 
     Eager PyTorch allocates each output anew; that is its own way and part of its latency.
@@ -69,15 +77,14 @@ class PyTorchRunner:
     _inputs: list[str]
     _optional: frozenset[str] = frozenset()
     _by_name = False
-    compile_seconds = 0.0
-    engine: Path | None = None
     _device = torch.device("cpu")
 
-    def __init__(self, path: Path, options: Options) -> None:
-        torch.set_num_threads(options.threads)
-        self._device = torch.device("cuda" if options.gpu else "cpu")
-        if options.gpu:
+    def __init__(self, opening: Opening) -> None:
+        torch.set_num_threads(opening.threads)
+        self._device = torch.device("cuda" if opening.gpu else "cpu")
+        if opening.gpu:
             _check_cuda()
+        path = opening.path
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             if path.suffix == SCRIPT_SUFFIX:
                 self._module = load_torchscript(path, Path(folder))
@@ -85,7 +92,7 @@ class PyTorchRunner:
                 self._inputs = list(parameters)
                 self._optional = frozenset(n for n, needed in parameters.items() if not needed)
                 self._by_name = True
-                if options.gpu:
+                if opening.gpu:
                     self._module.to(self._device)
             else:
                 program = load_exported_program(path, Path(folder))
@@ -128,13 +135,11 @@ class PyTorchRunner:
 
         return call
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del self._module
+def open_program(opening: Opening) -> PyTorchRunner:
+    """Open a .pt2 or .ts, eager or compiled. Raises as registry.open_runner."""
+    if opening.compiled or opening.precision in (Precision.INT8, Precision.FP8):
+        from .compiled import CompiledRunner
+
+        return CompiledRunner(opening)
+    return PyTorchRunner(opening)

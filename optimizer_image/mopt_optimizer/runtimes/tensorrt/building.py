@@ -11,7 +11,7 @@ from typing import Any
 
 from mopt_optimizer.errors import EngineBuildError, ModelError, SpecError
 from mopt_optimizer.machine.nvidia_gpus import Gpu, driver_version, visible_gpus
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 
 from .backends import Backend
 from .caches import TIMING, TimingCache, cache_path, check_timing_cache

@@ -11,7 +11,7 @@ from typing import Any, Self
 from mopt_api.enums import Precision
 from mopt_api.spec import QualityGate
 from mopt_optimizer.errors import SpecError
-from mopt_optimizer.onnx_quantization.ranges import PERCENTILE, Calibration
+from mopt_optimizer.onnx_quantization.calibration import PERCENTILE, Calibration
 
 HIGHEST_LEVEL = 5
 PRECISIONS: dict[str, tuple[str, ...]] = {

@@ -17,7 +17,7 @@ from mopt_optimizer.machine.nvidia_gpus import driver_version, visible_gpus
 from mopt_optimizer.onnx_quantization import FloatReport, StaticReport
 from mopt_optimizer.onnx_quantization.observing import Sample
 from mopt_optimizer.opening.loading import open_onnx
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 from mopt_optimizer.store.blobs import bytes_digest, file_digest
 
 from .backends import Backend, find_backend

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mopt_api.enums import Precision
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 
 from .config import TensorRTConfig
 

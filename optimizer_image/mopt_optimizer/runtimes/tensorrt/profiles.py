@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mopt_optimizer.errors import DimensionError, ProfileViolation
-from mopt_optimizer.runtimes.base import ShapeRange
+from mopt_optimizer.runtimes.shapes import ShapeRange
 
 Shape = tuple[int, ...]
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from mopt_api.enums import Precision
 from mopt_optimizer.errors import EngineOutOfMemory, OptimizerError, OutOfMemory, RuntimeFailure
 from mopt_optimizer.opening.loading import onnx_file
-from mopt_optimizer.runtimes.base import BoundCall, Feeds, Options, Outputs, failure
+from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, Outputs, Runner, failure
 
 from . import EngineRunner, TensorRTOptimizer, load_engine
 from .plan import engine_config
@@ -19,32 +16,31 @@ _NAME = "TensorRT"
 ENGINE_FILE = "model.engine"
 
 
-def open_engine(path: Path, precision: Precision, options: Options) -> TensorRTRunner:
+def open_engine(opening: Opening) -> TensorRTRunner:
     """Build an engine into a folder beside the file, where it stays: it is what is served.
 
     Raises:
         RuntimeFailure: There is no TensorRT or GPU, or TensorRT refuses; OutOfMemory for want of
             the GPU's.
     """
-    engine = Path(tempfile.mkdtemp(dir=path.parent, prefix="engine-")) / ENGINE_FILE
+    folder = opening.path.parent
+    engine = Path(tempfile.mkdtemp(dir=folder, prefix="engine-")) / ENGINE_FILE
     try:
-        optimizer = TensorRTOptimizer(engine_config(precision))
-        with tempfile.TemporaryDirectory(dir=path.parent) as unpacked:
-            onnx = onnx_file(path, Path(unpacked) / "unpacked")
-            optimizer.build_typed(onnx, engine, options.shapes)
+        optimizer = TensorRTOptimizer(engine_config(opening.precision))
+        with tempfile.TemporaryDirectory(dir=folder) as unpacked:
+            onnx = onnx_file(opening.path, Path(unpacked) / "unpacked")
+            optimizer.build_typed(onnx, engine, opening.shapes)
         return TensorRTRunner(EngineRunner(load_engine(engine)), engine)
     except OptimizerError as error:
         raise _failure(error, "gives no engine") from error
 
 
-class TensorRTRunner:
+class TensorRTRunner(Runner):
     """An engine with one execution context."""
-
-    compile_seconds = 0.0
 
     def __init__(self, runner: EngineRunner, engine: Path) -> None:
         self._runner = runner
-        self.engine: Path | None = engine
+        self.engine = engine
         self._shapes: object = None
 
     def run(self, feeds: Feeds) -> Outputs:
@@ -72,17 +68,6 @@ class TensorRTRunner:
 
         call()
         return call
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del self._runner
 
 
 def _failure(error: OptimizerError, what: str) -> RuntimeFailure:

@@ -33,8 +33,10 @@ from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 from mopt_optimizer.sandbox import ChildDied, run_child
 from mopt_optimizer.stages.artifacts import identity, put_engine
 from mopt_optimizer.stages.measure.field import without_figures
+from mopt_optimizer.stages.measure.job import Bench, Job, Results
+from mopt_optimizer.stages.measure.lineup import Lineup
 from mopt_optimizer.stages.measure.process import exit_failure, memory_failure
-from mopt_optimizer.stages.measure.stage import Bench, Measurement
+from mopt_optimizer.stages.measure.stage import MeasureStage
 from mopt_optimizer.stages.measure.trial import Trial
 from mopt_optimizer.stages.step_keys import engine_key, software_versions
 from mopt_optimizer.stages.steps import EngineEntry, StepCache
@@ -64,28 +66,28 @@ def build_engines(
         SpecError: There is no TensorRT for RTX here, or it does not build for these GPUs.
         As measure.
     """
-    return EngineBuilding(plan, environ, workdir, log).run()
+    job = Job(plan, environ, workdir, log)
+    return MeasureStage(job, Engines(job)).run()
 
 
-class EngineBuilding(Measurement):
-    """One run of the stage."""
+class Engines:
+    """Builds engines and compares what they compute, in ONNX Runtime. See stage.Work."""
 
-    def __init__(
-        self, plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
-    ) -> None:
-        super().__init__(plan, environ, workdir, log)
-        self._backend = _backend(plan.compute_capabilities)
-        self._cache = StepCache(self._blobs, log, stage="build")
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._plan = job.plan
+        self._backend = _backend(job.plan.compute_capabilities)
+        self._cache = StepCache(job.blobs, job.log, stage="build")
 
-    def _software(self) -> dict[str, str]:
-        return super()._software() | {self._backend.name.value: self._backend.version}
+    @property
+    def software(self) -> Mapping[str, str]:
+        return {self._backend.name.value: self._backend.version}
 
-    def _outcome(self, result: MeasureResult) -> str:
+    def outcome(self, result: MeasureResult) -> str:
         built = sum(variant.state is VariantState.BUILT for variant in result.variants)
         return f"{built} engines are built and miss no gate"
 
-    def _try(self, bench: Bench) -> tuple[None, list[VariantResult]]:
-        """Return the results of the variants, in the plan's order; there is no baseline."""
+    def results(self, bench: Bench) -> Results:
         targets = {v.name: self._targets(v) for v in bench.field.variants}
         beyond = {
             v.name: without_figures(v, VariantState.SKIPPED, lack.reason, lack.message)
@@ -94,15 +96,16 @@ class EngineBuilding(Measurement):
             and (lack := lack_of_gpu(v, self._plan.compute_capabilities)) is not None
         }
         field = replace(bench.field, known=bench.field.known | beyond)
-        trials, known = self._trials(replace(bench, field=field))
-        if bench.samples is not None:
+        lineup = Lineup(self._job, replace(bench, field=field))
+        trials, known = lineup.trials()
+        if bench.facts.samples is not None:
             stand_ins = [replace(t, variant=_on_cpu(t.variant)) for t in trials.values()]
             trials = {trial.name: trial for trial in stand_ins}
-            self._run_trials(bench, trials, points=[])
+            lineup.run(trials, points=[])
         for variant in field.variants:
             if (trial := trials.get(variant.name)) is not None:
                 known[variant.name] = self._built(variant, trial, targets[variant.name], bench)
-        return None, [known[variant.name] for variant in field.variants]
+        return Results(None, [known[variant.name] for variant in field.variants])
 
     def _targets(self, variant: Variant) -> list[str]:
         """Return those of the plan's compute capabilities that have a variant's precision."""
@@ -123,7 +126,7 @@ class EngineBuilding(Measurement):
         try:
             entry = self._engine(variant, trial, targets, bench)
         except VariantFailure as error:
-            self._log("variant", f"{variant.name} failed: {error}", reason=error.reason)
+            self._job.log("variant", f"{variant.name} failed: {error}", reason=error.reason)
             return without_figures(variant, VariantState.FAILED, error.reason, str(error))
         return computed.model_copy(
             update={
@@ -138,7 +141,7 @@ class EngineBuilding(Measurement):
 
     def _message(self, bench: Bench, failure: VariantFailure | None, targets: list[str]) -> str:
         words = QUALITY_OF_ENGINE
-        if bench.samples is None:
+        if bench.facts.samples is None:
             words = "its quality is not known: there is no data.evaluation"
         elif failure is not None:
             words = f"its quality is not known, ONNX Runtime does not run its file: {failure}"
@@ -165,7 +168,7 @@ class EngineBuilding(Measurement):
         )
         entry = self._cache.engine(key)
         if entry is None:
-            with self._timings.step(variant.name, f"building for {', '.join(targets)}"):
+            with self._job.timings.step(variant.name, f"building for {', '.join(targets)}"):
                 entry = self._build(key, variant, trial, targets, bench)
         if entry.error is not None:
             raise VariantFailure(VariantReason.BUILD_FAILED, entry.error)
@@ -175,7 +178,7 @@ class EngineBuilding(Measurement):
         self, key: str, variant: Variant, trial: Trial, targets: list[str], bench: Bench
     ) -> EngineEntry:
         plan = self._plan
-        fp32 = [made.artifact for made in bench.manifest.artifacts if made.name == FP32]
+        fp32 = [made.artifact for made in bench.facts.manifest.artifacts if made.name == FP32]
         request = EngineRequest(
             onnx=str(trial.path),
             source_digest=(*fp32, trial.artifact)[0].digest,
@@ -184,9 +187,9 @@ class EngineBuilding(Measurement):
             dimensions=plan.dimensions,
             compute_capabilities=targets,
         )
-        folder = self._workdir / "engines" / variant.name
+        folder = self._job.workdir / "engines" / variant.name
         folder.mkdir(parents=True)
-        share = bench.attempts.watching(self._system.memory_share)
+        share = bench.attempts.watching(self._job.system.memory_share)
 
         def watch() -> None:
             if (full := memory_failure(share())) is not None:
@@ -200,8 +203,8 @@ class EngineBuilding(Measurement):
                         request.to_api(),
                         folder,
                         timeout=BUILD_SECONDS,
-                        environ=self._environ,
-                        log=self._log,
+                        environ=self._job.environ,
+                        log=self._job.log,
                         watch=watch,
                     )
                 )
@@ -219,12 +222,12 @@ class EngineBuilding(Measurement):
             refused = EngineEntry(key=key, name=variant.name, seconds=0.0, error=str(error))
             return self._cache.put(refused)
         for warning in answer.warnings:
-            self._log("build", f"{variant.name}: {warning}", variant=variant.name)
+            self._job.log("build", f"{variant.name}: {warning}", variant=variant.name)
         return self._cache.put(
             EngineEntry(
                 key=key,
                 name=variant.name,
-                artifact=put_engine(self._blobs, folder / ENGINE_FILE),
+                artifact=put_engine(self._job.blobs, folder / ENGINE_FILE),
                 seconds=answer.seconds,
                 layer_datatypes=answer.layer_datatypes,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +14,9 @@ from mopt_api.jobs.measure_result import SearchEntry, VariantResult
 from mopt_api.jobs.plan import MeasurePlan, effective_torch_mode
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
-from mopt_optimizer.machine.compilers import COMPILER
 from mopt_optimizer.machine.system import has_native_bf16
+from mopt_optimizer.machine.versions import COMPILER
+from mopt_optimizer.stages.missing import installed_libraries, lack_of_runtime
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,19 @@ def _candidates(
 
 
 def field_of(
-    plan: MeasurePlan, manifest: PrepareResult, hardware: Hardware, software: Mapping[str, str]
+    plan: MeasurePlan,
+    manifest: PrepareResult,
+    hardware: Hardware,
+    software: Mapping[str, str],
+    installed: Collection[str] | None = None,
 ) -> Field:
     """Return who takes part.
 
     Args:
         software: As measure_keys.runtime_versions.
+        installed: As missing.installed_libraries, which None asks.
     """
+    installed = installed_libraries() if installed is None else installed
     compiler = software.get(COMPILER)
     candidates = _candidates(plan, manifest, hardware, compiler)
     by_name = {candidate.variant.name: candidate for candidate in candidates}
@@ -140,7 +147,14 @@ def field_of(
     known: dict[str, VariantResult] = {}
     for variant in shown:
         candidate = by_name.get(variant.name)
-        if (entry := unmade.get(variant.name)) is not None:
+        if (
+            lack_of_kind(variant, plan.kind) is None
+            and (lack := lack_of_runtime(variant, plan.kind, installed)) is not None
+        ):
+            known[variant.name] = without_figures(
+                variant, VariantState.SKIPPED, lack.reason, lack.message
+            )
+        elif (entry := unmade.get(variant.name)) is not None:
             known[variant.name] = without_figures(variant, entry.state, entry.reason, entry.message)
         elif candidate is not None and candidate.lacks is not None:
             known[variant.name] = without_figures(

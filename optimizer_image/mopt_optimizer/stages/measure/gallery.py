@@ -12,18 +12,17 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mopt_api.enums import ImageColor, ImageLayout
 from mopt_api.inputs import ImageTransform
 from mopt_api.jobs.crops import Crops, SampleCrops, VariantCrop
-from mopt_optimizer.data.preprocessing import Color, Preprocessing
-from mopt_optimizer.quality import Layout, NotAnImage, image_batch, psnr, ssim
+from mopt_optimizer.data.preprocessing import Preprocessing
+from mopt_optimizer.quality import Array, NotAnImage, image_batch, psnr, ssim
 
-Array = NDArray[Any]
 Pixels = NDArray[np.float32]
 
 MAX_SAMPLES = 3
@@ -193,7 +192,7 @@ class Gallery:
 
     def _ordered(self, pixels: Array) -> Array:
         """Outputs are taken to have the input's order of colours."""
-        bgr = self._transform.color is Color.BGR and pixels.shape[2] == 3
+        bgr = self._transform.color is ImageColor.BGR and pixels.shape[2] == 3
         return pixels[..., ::-1] if bgr else pixels
 
     def _input(self, inputs: Mapping[str, Array], image: int = 0) -> Pixels | None:
@@ -288,7 +287,7 @@ def _amplification(differences: Sequence[Array]) -> float:
 
 def _ssim(reference: Array, output: Array, span: float) -> float | None:
     try:
-        return ssim(reference[np.newaxis], output[np.newaxis], span, Layout.NHWC)
+        return ssim(reference[np.newaxis], output[np.newaxis], span, ImageLayout.NHWC)
     except NotAnImage:
         return None
 

@@ -9,18 +9,11 @@ from collections.abc import Mapping
 
 from mopt_api.figures import Hardware
 from mopt_api.jobs.plan import MeasurePlan
-from mopt_optimizer.machine.compilers import COMPILER, compiler_version
-from mopt_optimizer.machine.versions import installed_version
+from mopt_api.runtimes import runtime_distributions
+from mopt_optimizer.machine.compilers import compiler_version
+from mopt_optimizer.machine.versions import COMPILER, installed_version
 
-_SOFTWARE = {
-    "mopt": ("mopt",),
-    "torch": ("torch",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
-    "numpy": ("numpy",),
-}
+_SOFTWARE = {"mopt": ("mopt",), **runtime_distributions(), "numpy": ("numpy",)}
 
 
 def runtime_versions() -> dict[str, str]:

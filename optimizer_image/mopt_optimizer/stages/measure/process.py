@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from mopt_api.base import ObservedModel
-from mopt_api.enums import Runtime
 from mopt_api.figures import VariantReason
 from mopt_optimizer.errors import DiskError, OptimizerError, OutOfMemory, VariantFailure
 from mopt_optimizer.runtimes.base import Opening
+from mopt_optimizer.runtimes.registry import builds, variables
 from mopt_optimizer.sandbox import Child, ChildDied
 
 from .messages import (
@@ -67,31 +67,6 @@ KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(sys.maxsize),
 }
 """Environment of a process whose calls take the same time: freed memory stays with it."""
-
-
-def _variables(threads: int, cache: Path) -> dict[str, str]:
-    """Return the variables that libraries read while being imported, before they are told.
-
-    Args:
-        cache: For what Inductor compiles: a cache of the variant's own, so that no process runs
-            what another one left there.
-    """
-    names = (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "TORCHINDUCTOR_COMPILE_THREADS",
-    )
-    return (
-        dict.fromkeys(names, str(threads))
-        | {"OMP_WAIT_POLICY": "PASSIVE", "TORCHINDUCTOR_CACHE_DIR": str(cache)}
-        | KEPT_MEMORY
-    )
-
-
-def builds(opening: Opening) -> bool:
-    """Return whether TensorRT builds an engine when a model is opened."""
-    return Runtime.TENSORRT in (opening.runtime, opening.provider)
 
 
 def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
@@ -175,7 +150,7 @@ class VariantProcess:
                 _WORKER,
                 workdir,
                 environ=environ,
-                variables=_variables(opening.threads, self._cache),
+                variables=variables(opening, self._cache) | KEPT_MEMORY,
                 stderr=log,
                 watch=memory_share and partial(_watch_memory, memory_share),
                 argv=argv,

@@ -14,12 +14,11 @@ from typing import Any
 from mopt_api.base import ObservedModel
 from mopt_optimizer.data.npy import load_array, save_array
 from mopt_optimizer.errors import RuntimeFailure
+from mopt_optimizer.machine.accelerators import used_memory
 from mopt_optimizer.machine.device_memory import DeviceMeter
 from mopt_optimizer.machine.memory import peak_memory_bytes
-from mopt_optimizer.machine.nvidia import used_memory
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes import BoundCall, Feeds, Runner, open_runner
-from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.sandbox import serve
 from mopt_optimizer.timing.interleave import time_calls
 
@@ -65,7 +64,7 @@ class VariantSession:
     def _answer(self, request: Request) -> ObservedModel:
         match request:
             case Open():
-                self._opened = _open(request.opening)
+                self._opened = open_runner(request.opening)
                 engine = self._opened.engine
                 return Opened(engine=None if engine is None else str(engine))
             case Evaluate():
@@ -100,19 +99,6 @@ class VariantSession:
     def _used(self) -> Used:
         peak = peak_memory_bytes() if self._meter is None else self._meter.peak_bytes
         return Used(peak_bytes=peak, compile_seconds=self._runner.compile_seconds)
-
-
-def _open(opening: Opening) -> Runner:
-    return open_runner(
-        opening.runtime,
-        opening.precision,
-        opening.path,
-        opening.threads,
-        compiled=opening.compiled,
-        gpu=opening.gpu,
-        provider=opening.provider,
-        shapes=opening.shapes,
-    )
 
 
 def _load(paths: Mapping[str, str]) -> Feeds:

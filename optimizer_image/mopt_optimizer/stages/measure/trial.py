@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Protocol
 
 from mopt_api.artifacts import Artifact
 from mopt_api.figures import QualityResult, VariantReason, VariantState
@@ -20,12 +18,12 @@ from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
-from mopt_optimizer.quality import Comparison
+from mopt_optimizer.quality import Array, Comparison
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
 
-Inputs = Mapping[str, NDArray[Any]]
-Outputs = list[NDArray[Any]]
+Inputs = Mapping[str, Array]
+Outputs = list[Array]
 
 
 class Process(Protocol):

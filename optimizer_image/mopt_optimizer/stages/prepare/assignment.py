@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Protocol
 
-from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.auto.unsupported import Lack, lack_of_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.prepare_result import KindArtifacts, SkippedVariant
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
-from mopt_optimizer.forms.form import FP32, SOURCE, form_of
+from mopt_optimizer.forms.form import FP32, SOURCE, Form, form_of
 
 _FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
+
+
+def _nothing_missing(_form: Form) -> Lack | None:
+    return None
 
 
 class MadeForm(Protocol):
@@ -35,6 +39,7 @@ def assign(
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
+    missing: Callable[[Form], Lack | None] = _nothing_missing,
 ) -> dict[TargetKind, KindArtifacts]:
     """Return for each kind of target the artifact that each variant runs, and the variants that
     cannot be built for it.
@@ -43,12 +48,19 @@ def assign(
         calibrated: Whether there was calibration data.
         gates: The plan's.
         kinds: Of the targets.
+        missing: Returns which library a form could not be made without.
     """
     results = {form.name: form for form in made}
     found = {kind: KindArtifacts() for kind in kinds}
     for kind, variant in product(kinds, variants):
         artifact = _artifact_of(
-            variant, model_format, results, kind, calibrated=calibrated, gates=gates
+            variant,
+            model_format,
+            results,
+            kind,
+            calibrated=calibrated,
+            gates=gates,
+            missing=missing,
         )
         if isinstance(artifact, SkippedVariant):
             found[kind].skipped.append(artifact)
@@ -80,6 +92,7 @@ def _artifact_of(
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],
+    missing: Callable[[Form], Lack | None],
 ) -> str | SkippedVariant:
     if (lack := lack_of_kind(variant, kind)) is not None:
         return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
@@ -89,8 +102,10 @@ def _artifact_of(
     if form is None:
         return SOURCE if variant.runtime is Runtime.PYTORCH else FP32
     if form.needs_samples and not calibrated:
-        missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
-        return _not_built(variant, missing, f"static {variant.precision} needs data.calibration")
+        unfed = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
+        return _not_built(variant, unfed, f"static {variant.precision} needs data.calibration")
+    if (lack := missing(form)) is not None:
+        return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
     result = results[form.name(gates)]
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, run_child
 from mopt_optimizer.stages.artifacts import identity
+from mopt_optimizer.stages.missing import installed_libraries, lack_of_maker
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
 from mopt_optimizer.store.blobs import Blobs
@@ -82,11 +84,16 @@ class PrepareStage:
         self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
         self._software = software_versions()
         self._hardware = System().hardware(environ)
+        self._installed = installed_libraries()
         self._samples: Samples | None = None
 
     def run(self) -> tuple[PrepareResult, str]:
         """Return the manifest, and the digest it is stored under."""
-        wanted = wanted_forms(self._plan)
+        wanted = [
+            form
+            for form in wanted_forms(self._plan)
+            if lack_of_maker(form, self._installed) is None
+        ]
         self._samples = self._calibration_data(wanted)
         forms = [form for form in wanted if self._samples or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.from_program])
@@ -238,6 +245,7 @@ class PrepareStage:
             calibrated=samples is not None,
             gates=plan.quality,
             kinds=plan.kinds,
+            missing=partial(lack_of_maker, installed=self._installed),
         )
         result = PrepareResult(
             source=export.source,

@@ -9,11 +9,11 @@ import platform
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from faulty_proxy import FaultyProxy
+from light_cluster import Api
 
 _HEAD = """# A run with faults
 
@@ -46,7 +46,7 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None
 
 
 @pytest.fixture(scope="session")
-def proxy(api: Any) -> Iterator[FaultyProxy]:
+def proxy(api: Api) -> Iterator[FaultyProxy]:
     cluster = api.config["clusters"][0]["cluster"]
     where = urlsplit(cluster["server"])
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
+from job_messages import Messages
+from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator
 
-from mopt_operator.handlers import SILENT_SECONDS
-from mopt_operator.watching import DEAF_SECONDS
+from mopt_operator.loop.watchdog import DEAF_SECONDS
+from mopt_operator.loop.watches import SILENT_SECONDS
 
 pytestmark = pytest.mark.faults
 
@@ -21,13 +23,13 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture
 def operator(
-    make_operator: Callable[..., Any], proxy: FaultyProxy, proxied: Path, namespace: str
+    make_operator: MakeOperator, proxy: FaultyProxy, proxied: Path, namespace: str
 ) -> Iterator[Any]:
     running = make_operator(kubeconfig=proxied, watchNamespaces=[namespace])
     running.start()
@@ -38,11 +40,11 @@ def operator(
 
 
 def test_silent_connections_are_given_up_and_opened_again(
-    operator: Any,
+    operator: Operator,
     proxy: FaultyProxy,
     namespace: str,
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_resource: MakeResource,
+    messages: Messages,
     record: Note,
 ) -> None:
     resource = make_resource(namespace=namespace)
@@ -57,17 +59,18 @@ def test_silent_connections_are_given_up_and_opened_again(
         f"{time.monotonic() - began:.0f} s",
     )
     resource.finish(resource.pod_of("measure"), messages.measure())
-    resource.wait_said(SILENT_SECONDS + PATIENCE, Ready=("True", "Optimized"))
+    optimized = {"Ready": ("True", "Optimized")}
+    resource.wait_for(lambda: resource.said() == optimized, SILENT_SECONDS + PATIENCE)
     assert operator.running
     assert "Traceback (most recent call last)" not in operator.log(), operator.log()
 
 
 def test_watches_that_stay_deaf_end_the_process_and_the_next_one_goes_on(
-    operator: Any,
+    operator: Operator,
     proxy: FaultyProxy,
     namespace: str,
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_resource: MakeResource,
+    messages: Messages,
     record: Note,
 ) -> None:
     def deafen() -> bool:

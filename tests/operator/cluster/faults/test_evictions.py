@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
+from light_cluster import MakeResource, Operator
 
-from mopt_operator.failures import MAX_DISRUPTIONS
+from mopt_operator.decide.failures import MAX_DISRUPTIONS
 
 pytestmark = pytest.mark.faults
 
@@ -24,7 +22,7 @@ EVICTED = {
 
 
 def test_pods_that_are_evicted_again_and_again_end_the_job(
-    operator: Any, make_resource: Callable[..., Any]
+    operator: Operator, make_resource: MakeResource
 ) -> None:
     resource = make_resource(execution={"backoffLimit": 0})
 
@@ -36,5 +34,5 @@ def test_pods_that_are_evicted_again_and_again_end_the_job(
 
     resource.wait_for(evict, PATIENCE)
     assert resource.said() == {"Ready": ("False", "Disrupted"), "Stalled": ("True", "Disrupted")}
-    assert f"{MAX_DISRUPTIONS + 1} Pods were ended from outside" in resource.message()
+    assert f"{MAX_DISRUPTIONS + 1} Pods were evicted or preempted" in resource.message()
     resource.wait_for(lambda: not resource.jobs())

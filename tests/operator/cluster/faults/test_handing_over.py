@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from light_cluster import MakeNamespace, MakeOperator, MakeResource
 
 pytestmark = pytest.mark.faults
 
 
 def test_time_of_a_hand_over_is_noted(
-    make_operator: Callable[..., Any],
-    make_namespace: Callable[..., str],
-    make_resource: Callable[..., Any],
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
     record: Callable[[str, str], None],
 ) -> None:
     namespace = make_namespace()

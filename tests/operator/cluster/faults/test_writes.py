@@ -12,6 +12,8 @@ import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from job_messages import Messages
+from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.faults
 
@@ -29,7 +31,7 @@ FAULTS = st.lists(
 class Harassed:
     """An operator to which faults happen, one after the other; it is started again each time."""
 
-    def __init__(self, operator: Any, proxy: FaultyProxy) -> None:
+    def __init__(self, operator: Operator, proxy: FaultyProxy) -> None:
         self._operator = operator
         self._proxy = proxy
         self._faults: Iterator[tuple[int, When, str]] = iter(())
@@ -70,13 +72,13 @@ class Harassed:
 
 
 @pytest.fixture(scope="module")
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture(scope="module")
 def harassed(
-    make_operator: Callable[..., Any], proxy: FaultyProxy, proxied: Path, namespace: str
+    make_operator: MakeOperator, proxy: FaultyProxy, proxied: Path, namespace: str
 ) -> Iterator[Harassed]:
     operator = make_operator(kubeconfig=proxied, watchNamespaces=[namespace])
     operator.start()
@@ -85,7 +87,7 @@ def harassed(
     assert "Traceback (most recent call last)" not in operator.log(), operator.log()
 
 
-def play(resource: Any, messages: Any, harassed: Harassed) -> None:
+def play(resource: Resource, messages: Messages, harassed: Harassed) -> None:
     """Play the kubelet until the resource is ready."""
 
     def look() -> bool:
@@ -102,8 +104,8 @@ def play(resource: Any, messages: Any, harassed: Harassed) -> None:
 def test_faults_at_writes_leave_one_job_for_each_stage(
     harassed: Harassed,
     namespace: str,
-    make_resource: Callable[..., Any],
-    messages: Any,
+    make_resource: MakeResource,
+    messages: Messages,
     record: Callable[[str, str], None],
 ) -> None:
     count = itertools.count()

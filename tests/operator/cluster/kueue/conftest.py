@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from light_cluster import Api
 
 from devcluster.building import MODULES
 from devcluster.resolving import binaries
@@ -104,7 +105,7 @@ def _is_ready(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def kueue(
-    api: Any,
+    api: Api,
     cluster: Path,
     account_kubeconfig: Callable[[str, str], Path],
     free_port: Callable[[], int],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from job_messages import Messages
+from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.kueue
 
@@ -14,12 +16,12 @@ ROOT = "/apis/kueue.x-k8s.io/v1beta2"
 QUEUED = {"Ready": ("Unknown", "Queued"), "Reconciling": ("True", "Preparing")}
 
 
-def create(api: Any, path: str, kind: str, body: Json) -> None:
+def create(api: Api, path: str, kind: str, body: Json) -> None:
     api.call("POST", path, {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind} | body)
 
 
 @pytest.fixture(scope="session")
-def flavor(kueue: None, api: Any) -> str:
+def flavor(kueue: None, api: Api) -> str:
     create(api, f"{ROOT}/resourceflavors", "ResourceFlavor", {"metadata": {"name": "any"}})
     return "any"
 
@@ -27,7 +29,7 @@ def flavor(kueue: None, api: Any) -> str:
 class Queue:
     """A LocalQueue of a namespace and the ClusterQueue behind it, both of one name."""
 
-    def __init__(self, api: Any, namespace: str, name: str, flavor: str) -> None:
+    def __init__(self, api: Api, namespace: str, name: str, flavor: str) -> None:
         self._api = api
         self._flavor = flavor
         self._path = f"{ROOT}/clusterqueues/{namespace}-{name}"
@@ -50,17 +52,17 @@ class Queue:
 
 
 @pytest.fixture
-def namespace(make_namespace: Callable[..., str]) -> str:
+def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
 
 @pytest.fixture
-def make_queue(api: Any, namespace: str, flavor: str) -> Callable[[str], Queue]:
+def make_queue(api: Api, namespace: str, flavor: str) -> Callable[[str], Queue]:
     return lambda name: Queue(api, namespace, name, flavor)
 
 
 @pytest.fixture(scope="module")
-def everywhere(make_operator: Callable[..., Any], flavor: str) -> Any:
+def everywhere(make_operator: MakeOperator, flavor: str) -> Any:
     operator = make_operator()
     operator.start()
     yield operator
@@ -68,14 +70,18 @@ def everywhere(make_operator: Callable[..., Any], flavor: str) -> Any:
     assert "Traceback (most recent call last)" not in operator.log(), operator.log()
 
 
+class Queued(Protocol):
+    """Makes resources; its arguments are targets with their queues."""
+
+    def __call__(self, queue: str, **targets: str | None) -> Resource: ...
+
+
 @pytest.fixture
-def queued(
-    everywhere: Any, namespace: str, make_resource: Callable[..., Any]
-) -> Callable[..., Any]:
+def queued(everywhere: Operator, namespace: str, make_resource: MakeResource) -> Queued:
     """Return a maker of resources whose Jobs ask for one processor."""
     small = {"limits": {"cpu": 1, "memory": "2Gi"}}
 
-    def make(queue: str, **targets: str | None) -> Any:
+    def make(queue: str, **targets: str | None) -> Resource:
         named = targets or {"default": None}
         return make_resource(
             namespace=namespace,
@@ -90,7 +96,7 @@ def queued(
 
 
 def test_job_waits_for_quota_runs_and_hands_its_place_on(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Any
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages
 ) -> None:
     team = make_queue("team")
     resource = queued("team")
@@ -111,7 +117,7 @@ def test_job_waits_for_quota_runs_and_hands_its_place_on(
 
 
 def test_targets_wait_in_their_own_queues(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Any
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages
 ) -> None:
     make_queue("team").admit(jobs=2)
     starved = make_queue("starved")
@@ -127,7 +133,7 @@ def test_targets_wait_in_their_own_queues(
 
 
 def test_evicted_job_is_queued_again_and_runs_later(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue], messages: Any, api: Any
+    queued: Queued, make_queue: Callable[[str], Queue], messages: Messages, api: Api
 ) -> None:
     team = make_queue("team")
     team.admit(jobs=1)
@@ -146,15 +152,13 @@ def test_evicted_job_is_queued_again_and_runs_later(
     assert len(resource.jobs()) == 2
 
 
-def test_queue_that_does_not_exist_is_named(queued: Callable[..., Any]) -> None:
+def test_queue_that_does_not_exist_is_named(queued: Queued) -> None:
     resource = queued("nowhere")
     resource.wait_said(**QUEUED)
     resource.wait_for(lambda: "LocalQueue nowhere doesn't exist" in resource.message())
 
 
-def test_why_a_job_waits_is_told(
-    queued: Callable[..., Any], make_queue: Callable[[str], Queue]
-) -> None:
+def test_why_a_job_waits_is_told(queued: Queued, make_queue: Callable[[str], Queue]) -> None:
     make_queue("team")
     resource = queued("team")
     resource.wait_said(**QUEUED)

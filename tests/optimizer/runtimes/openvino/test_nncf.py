@@ -12,12 +12,12 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from runners import opened
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.errors import CalibrationError, ModelError, QuantizationError
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.quality import sqnr
-from mopt_optimizer.runtimes import open_runner
 from mopt_optimizer.runtimes.openvino import NncfOptions, quantize_openvino_nncf
 from mopt_optimizer.runtimes.openvino.nncf_int8 import _limited_sessions
 
@@ -27,7 +27,7 @@ Samples = list[dict[str, NDArray[np.float32]]]
 
 
 def run(path: Path, feeds: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    with open_runner(Runtime.OPENVINO, Precision.INT8, path, 1) as runner:
+    with opened(Runtime.OPENVINO, Precision.INT8, path, 1) as runner:
         (output,) = runner.run(feeds).values()
     return output
 

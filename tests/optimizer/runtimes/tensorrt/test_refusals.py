@@ -93,7 +93,9 @@ def test_an_unreadable_file_is_a_bad_model() -> None:
 
 
 def test_a_refusal_without_a_word_is_still_one() -> None:
-    assert isinstance(parser_error("m.onnx", []), ParserRefusal)
+    error = parser_error("m.onnx", [])
+    assert isinstance(error, ParserRefusal)
+    assert "m.onnx: TensorRT's parser refuses it without a reason" in str(error)
 
 
 @pytest.mark.parametrize(

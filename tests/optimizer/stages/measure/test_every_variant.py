@@ -16,8 +16,9 @@ from present import present
 from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import PLAN_VARIABLE, JobPlan, measure_plan, prepare_plan
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary, decode
+from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_api.variants import SUPPORTED, Variant
+from mopt_api.variants import Variant
 from mopt_optimizer.machine.compilers import compiler_version
 from mopt_optimizer.machine.system import System, has_native_bf16
 
@@ -27,8 +28,8 @@ NATIVE_BF16 = has_native_bf16(System().hardware({}).cpu_features)
 COMPILER = compiler_version()
 RUNS_ON_CPUS = [
     variant
-    for runtime, precisions in SUPPORTED.items()
-    for precision in precisions
+    for runtime, info in RUNTIMES.items()
+    for precision in info.precisions
     if not (
         variant := Variant(
             name=f"{runtime}-{precision}".lower(), runtime=runtime, precision=precision

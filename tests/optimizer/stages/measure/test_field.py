@@ -19,12 +19,16 @@ from mopt_api.jobs.prepare_result import (
 )
 from mopt_api.spec import Benchmark, Objective
 from mopt_api.variants import Variant
-from mopt_optimizer.machine.compilers import COMPILER
+from mopt_optimizer.machine.versions import COMPILER
 from mopt_optimizer.stages.measure.field import Field, cannot_run, field_of
+from mopt_optimizer.stages.missing import CUDA_PROVIDER, TENSORRT_PROVIDER
 
 DIGEST = f"sha256:{'0' * 64}"
 MIB = 2**20
 WITH_COMPILER = {COMPILER: "12.2.0"}
+EVERYTHING = frozenset(
+    {"torch", "onnxruntime", "openvino", "tensorrt", CUDA_PROVIDER, TENSORRT_PROVIDER}
+)
 
 
 def plan(*, auto: bool, **facts: Any) -> MeasurePlan:
@@ -78,10 +82,12 @@ def field(
     memory: int = 4096 * MIB,
     software: dict[str, str] = WITH_COMPILER,
     capability: str | None = None,
+    installed: frozenset[str] = EVERYTHING,
 ) -> Field:
     gpu = Gpu(name="GPU", compute_capability=capability) if capability else None
     hardware = Hardware(cpu_features=features, memory_bytes=memory, gpu=gpu)
-    return field_of(told, manifest(told, operators or {"Conv": 3}), hardware, software)
+    made = manifest(told, operators or {"Conv": 3})
+    return field_of(told, made, hardware, software, installed)
 
 
 def tried(found: Field) -> set[str]:
@@ -107,6 +113,25 @@ def test_what_lacks_something_is_a_skipped_row() -> None:
     assert skipped["openvino-bf16"] == (VariantState.SKIPPED, VariantReason.NO_NATIVE_BF16)
     assert skipped["pytorch-compiled"] == (VariantState.SKIPPED, VariantReason.NO_COMPILER)
     assert tried(found) == {"onnxruntime-fp32", "openvino-fp32"}
+
+
+def test_a_runtime_that_is_not_installed_is_a_skipped_row_with_its_name() -> None:
+    found = field(plan(auto=True), ["avx512_bf16"], installed=EVERYTHING - {"openvino"})
+    assert tried(found) == {"onnxruntime-fp32"}
+    skipped = found.known["openvino-fp32"]
+    assert (skipped.state, skipped.reason) == (VariantState.SKIPPED, VariantReason.BUILD_FAILED)
+    assert "openvino is not installed" in (skipped.message or "")
+    # Also where data is missing for it too: data would not help.
+    assert "openvino is not installed" in (found.known["openvino-int8"].message or "")
+
+
+def test_a_gpu_without_its_runtimes_keeps_pytorch() -> None:
+    told = plan(auto=True, kind=TargetKind.GPU)
+    found = field(told, [], capability="9.0", installed=frozenset({"torch", "onnxruntime"}))
+    assert tried(found) == {"pytorch-fp16-compiled", "pytorch-bf16-compiled"}
+    messages = {name: result.message or "" for name, result in found.known.items()}
+    assert "onnxruntime-gpu is not installed" in messages["onnxruntime-fp16"]
+    assert "tensorrt or tensorrt_rtx is not installed" in messages["tensorrt-fp16"]
 
 
 def test_what_cannot_fit_into_memory_is_not_opened() -> None:

@@ -26,8 +26,9 @@ from mopt_optimizer.quality import Comparison, NotAnImage
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.stages.measure.attempts import Attempts
 from mopt_optimizer.stages.measure.gallery import Gallery
+from mopt_optimizer.stages.measure.setup import OnGpu, Sampling, Setup, Timing
 from mopt_optimizer.stages.measure.trial import Trial
-from mopt_optimizer.stages.measure.trials import Setup, Trials
+from mopt_optimizer.stages.measure.trials import Trials
 from mopt_optimizer.store.folder import FileStore
 
 MS = 1_000_000
@@ -195,25 +196,32 @@ def run(
             logged.append((step, fields))
 
     setup = Setup(
-        inputs=[INPUT],
-        samples=[sample(number / 10) for number in range(samples)],
-        points=POINTS,
-        warmup_seconds=0.0,
-        min_duration_seconds=0.1,
+        sampling=Sampling(
+            inputs=[INPUT],
+            samples=[sample(number / 10) for number in range(samples)],
+            workdir=tmp_path,
+            truth=truth,
+        ),
+        timing=Timing(
+            points=POINTS,
+            warmup_seconds=0.0,
+            min_duration_seconds=0.1,
+            counters=lambda: Counters(world.turns * throttled_each_turn, 0.0, 0.0),
+            prunes=prunes,
+        ),
         threads=2,
         memory_budget=budget,
         start=world.start,
         attempts=Attempts(FileStore(tmp_path), "", None, log),
-        counters=lambda: Counters(world.turns * throttled_each_turn, 0.0, 0.0),
-        prunes=prunes,
-        workdir=tmp_path,
         log=log,
-        truth=truth,
         gallery=gallery,
-        gpu=gpu is not None,
-        shapes={"image": ((1, 3, 4, 4), (1, 3, 4, 4), (2, 3, 8, 8))},
-        put_engine=put_engine,
-        throttling=gpu.throttling if gpu else tuple,
+        gpu=None
+        if gpu is None
+        else OnGpu(
+            shapes={"image": ((1, 3, 4, 4), (1, 3, 4, 4), (2, 3, 8, 8))},
+            put_engine=put_engine,
+            throttling=gpu.throttling,
+        ),
     )
     by_truth = truth is not None
     baseline = trial(baseline_variant(ModelFormat.ONNX), Comparison({}), by_truth=by_truth)
@@ -284,7 +292,7 @@ def test_a_failing_variant_leaves_the_others_alone(
 @pytest.mark.parametrize("fails", ["open", "evaluate", "bind", "turn"])
 def test_a_failing_baseline_ends_it_all(tmp_path: Path, fails: str) -> None:
     there = world(Behaviour(fails=fails), good=Behaviour())
-    with pytest.raises(BaselineError, match="as it came"):
+    with pytest.raises(BaselineError, match="the source model fails"):
         run(tmp_path, there)
     assert there.open_now == set()
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mopt_api.enums import QualityMetric
-
-from . import figures
+from mopt_api.metrics import METRICS, decibels
 
 _LOG_FROM = 20.0
 # Nobody sees a difference above this; FP32 runtimes lie there, and would flatten the rest.
@@ -82,7 +81,7 @@ def around(values: list[float]) -> Axis:
 
 def highest_told_apart(metric: QualityMetric, bound: float | None) -> float:
     """Return the value above which a chart tells none apart."""
-    if not figures.is_decibels(metric):
+    if not decibels(metric):
         return math.inf
     return max(_DECIBELS_SHOWN, (bound or 0.0) + _DECIBELS_ABOVE_GATE)
 
@@ -90,7 +89,7 @@ def highest_told_apart(metric: QualityMetric, bound: float | None) -> float:
 def quality_axis(metric: QualityMetric, values: Sequence[float], bound: float | None) -> Axis:
     """Return an axis that holds what is drawn and the gate."""
     everything = [*values, *([] if bound is None else [bound])]
-    if metric is QualityMetric.MAX_ABS_ERROR:
+    if not METRICS[metric].higher_is_better:
         everything.append(0.0)
     return around(everything)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from mopt_api.enums import QualityMetric
-
 NOT_MEASURED = "–"
-_DECIBELS = (QualityMetric.PSNR, QualityMetric.SQNR)
 _UNITS = {2**10: "KiB", 2**20: "MiB", 2**30: "GiB"}
 
 
@@ -37,18 +34,3 @@ def size(value: int | None) -> str:
         return NOT_MEASURED
     unit = max((u for u in _UNITS if value >= u), default=None)
     return f"{value} B" if unit is None else f"{significant(value / unit)} {_UNITS[unit]}"
-
-
-def is_decibels(metric: QualityMetric) -> bool:
-    return metric in _DECIBELS
-
-
-def quality(metric: QualityMetric, value: float, *, exact: bool = False) -> str:
-    """Return a metric's value with its unit."""
-    if exact:
-        return "identical"
-    if is_decibels(metric):
-        return f"{value:.2f} dB"
-    if metric is QualityMetric.TOP1_AGREEMENT:
-        return f"{value:.2%}"
-    return significant(value, 4) if metric is QualityMetric.MAX_ABS_ERROR else f"{value:.5f}"

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.jobs.measure_result import MeasureResult
+from mopt_api.metrics import decibels, metric_in_words
 from mopt_api.spec import QualityGate
 
 from . import figures
 from .axes import Tick, from_zero, highest_told_apart, note_above, quality_axis
-from .verdicts import at_point, gate_bound, was_measured
+from .verdicts import gate_bound, was_measured
 
 _MOST_DOTS = 100
 
@@ -49,9 +50,7 @@ class Strips:
 def latency_strips(result: MeasureResult, point: str) -> Strips | None:
     """Return how the calls at a point spread, or None where nothing was measured there."""
     measured = [
-        (variant, found)
-        for variant in result.everyone
-        if (found := at_point(variant, point)) is not None
+        (variant, found) for variant in result.everyone if (found := variant.at(point)) is not None
     ]
     if not measured:
         return None
@@ -109,13 +108,13 @@ def quality_strips(
                 name=variant.name,
                 chosen=variant.name == result.selected,
                 dots=tuple(axis.percent(min(value, highest)) for value in _thinned(values)),
-                text=f"worst {figures.quality(metric, q.worst, exact=q.exact)}"
+                text=f"worst {metric_in_words(metric, q.worst, exact=q.exact)}"
                 f"{f' ({name})' if name and not q.exact else ''}, "
-                f"mean {figures.quality(metric, q.mean, exact=q.exact)}",
+                f"mean {metric_in_words(metric, q.mean, exact=q.exact)}",
             )
         )
     return Strips(
-        title=f"{metric}{', dB' if figures.is_decibels(metric) else ''}",
+        title=", ".join(filter(None, (metric, decibels(metric)))),
         ticks=axis.ticks(),
         rows=rows,
         gate=None if bound is None else axis.percent(bound),

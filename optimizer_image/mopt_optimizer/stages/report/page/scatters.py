@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from mopt_api.enums import QualityMetric
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
+from mopt_api.jobs.selection import judged_value
+from mopt_api.metrics import METRICS, bound_in_words, decibels, metric_in_words
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
-from .axes import Tick, from_zero, highest_told_apart, note_above, quality_axis
+from .axes import Axis, Tick, from_zero, highest_told_apart, note_above, quality_axis
 from .labels import Box, Label, place, text_width
-from .verdicts import OBJECTIVES, gate_bound, judged_value, was_measured
+from .verdicts import OBJECTIVES, gate_bound, shown_state, was_measured
 
 _FONT = 11.0
 _RADIUS = 5.0
@@ -74,6 +76,45 @@ class Scatter:
         return self.plot.bottom - share * (self.plot.bottom - self.plot.top)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A variant with both figures."""
+
+    variant: VariantResult
+    speedup: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Where figures lie in the plot.
+
+    Attributes:
+        highest: Quality above which the chart tells none apart.
+        falling: Smaller values are better, and lie further up.
+    """
+
+    plot: Box
+    speedups: Axis
+    qualities: Axis
+    highest: float
+    falling: bool
+
+    def x(self, speedup: float) -> float:
+        share = self.speedups.share(speedup)
+        return self.plot.left + share * (self.plot.right - self.plot.left)
+
+    def y(self, quality: float) -> float:
+        share = self._upwards(self.qualities.share(min(quality, self.highest)))
+        return self.plot.bottom - share * (self.plot.bottom - self.plot.top)
+
+    def y_ticks(self) -> list[Tick]:
+        return [Tick(self._upwards(tick.share), tick.text) for tick in self.qualities.ticks(6)]
+
+    def _upwards(self, share: float) -> float:
+        return 1 - share if self.falling else share
+
+
 def scatter(
     result: MeasureResult, gate: QualityGate, *, bounded: bool, objective: Objective, wide: bool
 ) -> Scatter | None:
@@ -84,69 +125,93 @@ def scatter(
         bounded: Whether it is a gate; else only a metric and an aggregate to show.
         wide: With names, for screens that have room; else with numbers.
     """
-    shown = [
-        (variant, variant.speedup, value)
+    shown = _shown(result, gate)
+    if not shown:
+        return None
+    width, height = (760.0, 400.0) if wide else (328.0, 360.0)
+    least, metric = objective.minimum_speedup, gate.metric
+    bound = gate_bound(gate) if bounded else None
+    plane = _plane(shown, Box(64.0, 12.0, width - 10.0, height - 42.0), metric, least, bound)
+    points = [(plane.x(s.speedup), plane.y(s.quality)) for s in shown]
+    marks = [plane.x(1.0), *([plane.x(least)] if least > 1 else [])]
+    gate_line = None if bound is None else _gate_line(metric, bound, plane, points)
+    taken = _lines(plane.plot, marks, gate_line)
+    names = [s.variant.name for s in shown]
+    labels, numbered = _labels(points, names, plane.plot, taken, wide=wide)
+    return Scatter(
+        width=width,
+        height=height,
+        plot=plane.plot,
+        x_ticks=plane.speedups.ticks(6 if wide else 4),
+        y_ticks=plane.y_ticks(),
+        x_title=f"times the baseline, {OBJECTIVES[objective.metric]}",
+        y_title=", ".join(filter(None, (f"{gate.aggregate.lower()} {metric}", decibels(metric)))),
+        gate=gate_line,
+        marks=marks,
+        markers=[
+            _marker(one, point, label, metric, result.selected)
+            for one, point, label in zip(shown, points, labels, strict=True)
+        ],
+        numbered=numbered,
+        note=note_above(plane.highest, [s.quality for s in shown]),
+    )
+
+
+def _shown(result: MeasureResult, gate: QualityGate) -> list[_Shown]:
+    return [
+        _Shown(variant, variant.speedup, value)
         for variant in result.everyone
         if was_measured(variant)
         and variant.speedup is not None
         and (value := judged_value(gate, variant.quality)) is not None
     ]
-    if not shown:
-        return None
-    width, height = (760.0, 400.0) if wide else (328.0, 360.0)
-    plot = Box(64.0, 12.0, width - 10.0, height - 42.0)
-    least = objective.minimum_speedup
-    x_axis = from_zero([1.0, least, *(speed for _, speed, _ in shown)], room=1.08)
-    bound = gate_bound(gate) if bounded else None
-    highest = highest_told_apart(gate.metric, bound)
-    y_axis = quality_axis(gate.metric, [min(value, highest) for *_, value in shown], bound)
-    falling = gate.metric is QualityMetric.MAX_ABS_ERROR
 
-    def x_of(speed: float) -> float:
-        return plot.left + x_axis.share(speed) * (plot.right - plot.left)
 
-    def y_of(value: float) -> float:
-        share = y_axis.share(min(value, highest))
-        share = 1 - share if falling else share
-        return plot.bottom - share * (plot.bottom - plot.top)
-
-    points = [(x_of(speed), y_of(value)) for _, speed, value in shown]
-    marks = [x_of(1.0), *([x_of(least)] if least > 1 else [])]
-    fixed: list[Box] = []
-    gate_line = None
-    markers = [Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in points]
-    if bound is not None:
-        text = f"gate {bound:g}{' dB' if figures.is_decibels(gate.metric) else ''}"
-        box = _beside_horizontal(y_of(bound), text, plot, markers)
-        gate_line = Gate(y_of(bound), text, box)
-        fixed += [box, Box(plot.left, y_of(bound) - 1.5, plot.right, y_of(bound) + 1.5)]
-    fixed += [Box(at - 1.5, plot.top, at + 1.5, plot.bottom) for at in marks]
-    labels, numbered = _labels(points, [v.name for v, *_ in shown], plot, fixed, wide=wide)
-    metric, aggregate = gate.metric, gate.aggregate.lower()
-    return Scatter(
-        width=width,
-        height=height,
+def _plane(
+    shown: Sequence[_Shown], plot: Box, metric: QualityMetric, least: float, bound: float | None
+) -> _Plane:
+    highest = highest_told_apart(metric, bound)
+    return _Plane(
         plot=plot,
-        x_ticks=x_axis.ticks(6 if wide else 4),
-        y_ticks=[Tick(1 - t.share if falling else t.share, t.text) for t in y_axis.ticks(6)],
-        x_title=f"times the baseline, {OBJECTIVES[objective.metric]}",
-        y_title=f"{aggregate} {metric}{', dB' if figures.is_decibels(metric) else ''}",
-        gate=gate_line,
-        marks=marks,
-        markers=[
-            Marker(
-                name=variant.name,
-                shape="Selected" if variant.name == result.selected else variant.state.value,
-                x=x,
-                y=y,
-                label=label,
-                values=f"{figures.ratio(speed)}, "
-                + figures.quality(metric, value, exact=_exact(variant, metric)),
-            )
-            for (variant, speed, value), (x, y), label in zip(shown, points, labels, strict=True)
-        ],
-        numbered=numbered,
-        note=note_above(highest, [value for *_, value in shown]),
+        speedups=from_zero([1.0, least, *(s.speedup for s in shown)], room=1.08),
+        qualities=quality_axis(metric, [min(s.quality, highest) for s in shown], bound),
+        highest=highest,
+        falling=not METRICS[metric].higher_is_better,
+    )
+
+
+def _gate_line(
+    metric: QualityMetric, bound: float, plane: _Plane, points: Sequence[tuple[float, float]]
+) -> Gate:
+    markers = [Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in points]
+    at, text = plane.y(bound), f"gate {bound_in_words(metric, bound)}"
+    return Gate(at, text, _beside_horizontal(at, text, plane.plot, markers))
+
+
+def _lines(plot: Box, marks: Sequence[float], gate: Gate | None) -> list[Box]:
+    """Return what labels must not cover: the gate, its text, and the marks."""
+    taken = [Box(at - 1.5, plot.top, at + 1.5, plot.bottom) for at in marks]
+    if gate is not None:
+        taken += [gate.box, Box(plot.left, gate.at - 1.5, plot.right, gate.at + 1.5)]
+    return taken
+
+
+def _marker(
+    shown: _Shown,
+    point: tuple[float, float],
+    label: Label | None,
+    metric: QualityMetric,
+    selected: str | None,
+) -> Marker:
+    variant = shown.variant
+    quality = metric_in_words(metric, shown.quality, exact=_exact(variant, metric))
+    return Marker(
+        name=variant.name,
+        shape=shown_state(variant, selected),
+        x=point[0],
+        y=point[1],
+        label=label,
+        values=f"{figures.ratio(shown.speedup)}, {quality}",
     )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mopt_api.enums import Aggregate, ObjectiveMetric, Runtime
-from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
+from mopt_api.enums import ObjectiveMetric
+from mopt_api.figures import QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
     QUALITY_OF_ENGINE,
     MeasureResult,
-    PointResult,
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
+from mopt_api.jobs.selection import judged_value
+from mopt_api.metrics import bound_in_words, metric_in_words
+from mopt_api.runtimes import runtime_title
 from mopt_api.spec import Objective, QualityGate
 
 from . import figures
@@ -39,12 +40,6 @@ REASONS = {
     VariantReason.TIMED_OUT: "took too long",
     VariantReason.OUT_OF_MEMORY: "needs more memory than there is",
     VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
-}
-RUNTIMES = {
-    Runtime.PYTORCH: "PyTorch",
-    Runtime.ONNX_RUNTIME: "ONNX Runtime",
-    Runtime.OPENVINO: "OpenVINO",
-    Runtime.TENSORRT: "TensorRT",
 }
 
 
@@ -71,14 +66,9 @@ class GateValue:
     passed: bool | None
 
 
-def at_point(variant: VariantResult, point: str | None) -> PointResult | None:
-    """Return a variant's speed at a benchmark point."""
-    return next((p for p in variant.points if p.point == point), None)
-
-
 def form(variant: VariantResult) -> str:
     """Return what a variant is."""
-    return f"{RUNTIMES.get(variant.runtime, variant.runtime)} {variant.precision}"
+    return f"{runtime_title(variant.runtime)} {variant.precision}"
 
 
 def layers(variant: VariantResult) -> str:
@@ -106,22 +96,14 @@ def shown_state(variant: VariantResult, selected: str | None) -> str:
 
 def gate_text(gate: QualityGate) -> str:
     """Return a gate in words and signs."""
-    sign, bound = ("≤", gate.maximum) if gate.maximum is not None else ("≥", gate.minimum)
-    unit = " dB" if figures.is_decibels(gate.metric) else ""
-    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound:g}{unit}"
+    sign = "≥" if gate.maximum is None else "≤"
+    bound = bound_in_words(gate.metric, gate_bound(gate))
+    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound}"
 
 
 def gate_bound(gate: QualityGate) -> float:
     """Return the smallest, of MaxAbsError the largest, value that passes."""
     return gate.maximum if gate.maximum is not None else gate.minimum or 0.0
-
-
-def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
-    """Return the value that a gate looks at, or None where it was not computed."""
-    found = next((q for q in quality if q.metric is gate.metric), None)
-    if found is None:
-        return None
-    return found.worst if gate.aggregate is Aggregate.WORST else found.mean
 
 
 def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
@@ -130,7 +112,7 @@ def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
     if value is None:
         return GateValue(figures.NOT_MEASURED, None)
     exact = any(q.exact for q in variant.quality if q.metric is gate.metric)
-    return GateValue(figures.quality(gate.metric, value, exact=exact), gate.passes(value))
+    return GateValue(metric_in_words(gate.metric, value, exact=exact), gate.passes(value))
 
 
 def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
@@ -166,7 +148,7 @@ def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     decided = _decided(result, plan)
     if result.baseline is None:
         return decided
-    speed = at_point(result.baseline, result.objective_point)
+    speed = result.baseline.at(result.objective_point)
     if speed is None or not speed.unstable:
         return decided
     warning = f"Unstable: others had the CPU while it was measured ({speed.message})."

@@ -1,0 +1,144 @@
+"""The runtimes: one row each. The CRD's rules, names, versions and keys are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .artifacts import ArtifactFormat
+from .enums import (
+    Calibrator,
+    ExecutionProvider,
+    Precision,
+    QuantizationMethod,
+    Runtime,
+    TargetKind,
+    TorchMode,
+)
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """What is known of a runtime.
+
+    Attributes:
+        title: Its name as people write it.
+        libraries: The modules that execute a variant, each with the distributions that may bring
+            it. The first module says whether the runtime is installed.
+        preparing: Distributions that its files are made with, whose versions are part of what is
+            prepared.
+        precisions: What it computes in, on one kind of target at least.
+        kinds: Targets that run it, or build for it.
+        lacking: Precisions that it does not compute in on a kind of target.
+        quantized: Precisions that spec.quantization shapes.
+        dynamic: Whether it has quantization mode Dynamic.
+        methods: Of static quantization.
+        calibrators: Ways to choose a range; none where it chooses ranges itself.
+        torch_modes: How PyTorch runs a variant; none elsewhere.
+        compiled: Precisions that are compiled unless the variant says otherwise.
+        providers: What it hands the graph to; none where it has no such choice.
+        built: What opening makes of the file, to be served in its place; None where the file
+            itself is.
+        oldest_gpu: Compute capability of the oldest NVIDIA GPUs that it computes on, such as 8.9;
+            None where it is not known to matter.
+    """
+
+    title: str
+    libraries: Mapping[str, tuple[str, ...]]
+    precisions: tuple[Precision, ...]
+    kinds: tuple[TargetKind, ...]
+    preparing: tuple[str, ...] = ()
+    lacking: Mapping[TargetKind, tuple[Precision, ...]] = field(default_factory=dict)
+    quantized: tuple[Precision, ...] = (Precision.INT8,)
+    dynamic: bool = False
+    methods: tuple[QuantizationMethod, ...] = (QuantizationMethod.QDQ,)
+    calibrators: tuple[Calibrator, ...] = tuple(Calibrator)
+    torch_modes: tuple[TorchMode, ...] = ()
+    compiled: tuple[Precision, ...] = ()
+    providers: tuple[ExecutionProvider, ...] = ()
+    built: ArtifactFormat | None = None
+    oldest_gpu: str | None = None
+
+    @property
+    def module(self) -> str:
+        """The module whose presence says that the runtime is installed."""
+        return next(iter(self.libraries))
+
+    @property
+    def baseline_title(self) -> str:
+        """What a speedup is told over, where the runtime runs the source model."""
+        return f"{self.title} FP32{' eager' if TorchMode.EAGER in self.torch_modes else ''}"
+
+    def computes(self, precision: Precision, kind: TargetKind) -> bool:
+        """Return whether it computes in a precision on a kind of target."""
+        lacking = self.lacking.get(kind, ())
+        return kind in self.kinds and precision in self.precisions and precision not in lacking
+
+
+RUNTIMES: dict[Runtime, RuntimeInfo] = {
+    Runtime.PYTORCH: RuntimeInfo(
+        title="PyTorch",
+        libraries={"torch": ("torch",)},
+        preparing=("torch", "torchao"),
+        precisions=tuple(Precision),
+        kinds=(TargetKind.CPU, TargetKind.GPU),
+        # Eager FP16 is some 30 times slower on CPUs, and Inductor has no FP8 kernels for them.
+        lacking={TargetKind.CPU: (Precision.FP16, Precision.FP8)},
+        dynamic=True,
+        calibrators=(),
+        torch_modes=tuple(TorchMode),
+        compiled=(Precision.INT8, Precision.FP8),
+    ),
+    Runtime.ONNX_RUNTIME: RuntimeInfo(
+        title="ONNX Runtime",
+        libraries={"onnxruntime": ("onnxruntime", "onnxruntime-gpu")},
+        preparing=("onnx", "onnxruntime", "onnxscript", "onnx-ir"),
+        precisions=(Precision.FP32, Precision.FP16, Precision.INT8),
+        kinds=(TargetKind.CPU, TargetKind.GPU),
+        dynamic=True,
+        providers=tuple(ExecutionProvider),
+    ),
+    Runtime.OPENVINO: RuntimeInfo(
+        title="OpenVINO",
+        libraries={"openvino": ("openvino",)},
+        preparing=("openvino", "nncf"),
+        # No FP16: it takes the hint on any CPU, and computes in FP32 where there is no FP16
+        # arithmetic, which is on nearly all.
+        precisions=(Precision.FP32, Precision.BF16, Precision.INT8),
+        kinds=(TargetKind.CPU,),
+        methods=(QuantizationMethod.QDQ, QuantizationMethod.NNCF),
+    ),
+    Runtime.TENSORRT: RuntimeInfo(
+        title="TensorRT",
+        libraries={
+            "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+            "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
+        },
+        precisions=tuple(Precision),
+        kinds=(TargetKind.GPU, TargetKind.BUILD_ONLY),
+        quantized=(Precision.INT8, Precision.FP8),
+        built=ArtifactFormat.TENSORRT_ENGINE,
+        oldest_gpu="7.5",
+    ),
+}
+
+
+def runtime_title(runtime: str) -> str:
+    """Return a runtime's name for people; the value itself where no row has it, as in results of a
+    newer version."""
+    return next((info.title for one, info in RUNTIMES.items() if one == runtime), runtime)
+
+
+def runtimes_on(kind: TargetKind) -> dict[Runtime, RuntimeInfo]:
+    """Return the runtimes that a kind of target runs or builds for."""
+    return {runtime: info for runtime, info in RUNTIMES.items() if kind in info.kinds}
+
+
+def runtime_distributions() -> dict[str, tuple[str, ...]]:
+    """Return the modules that execute variants, each with the distributions that may bring it."""
+    return {module: found for info in RUNTIMES.values() for module, found in info.libraries.items()}
+
+
+def preparing_distributions() -> tuple[str, ...]:
+    """Return the distributions that files of variants are made with."""
+    return tuple(name for info in RUNTIMES.values() for name in info.preparing)

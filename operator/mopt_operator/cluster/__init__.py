@@ -1,0 +1,1 @@
+"""The API server: the calls, what the watches have shown, and who of several operators works."""

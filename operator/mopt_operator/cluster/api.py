@@ -1,0 +1,214 @@
+"""The API calls of the operator, all of them.
+
+The permissions it needs, and no others (a ClusterRole, or a Role per watched namespace):
+
+    mopt.dev  modeloptimizations         get list watch
+    mopt.dev  modeloptimizations/status  update
+    batch     jobs                       get list watch create patch delete
+    ""        pods                       get list watch
+    ""        events                     list create
+    kueue.x-k8s.io  workloads            list
+
+The last one only where Kueue is installed: it says why a Job waits in its queue.
+Those on the Lease are in election.py. Secrets are not among them, nor custom resource
+definitions, nor namespaces.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from kubernetes.aio.client import ApiClient
+
+from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from mopt_operator.errors import NotFound, Refused
+from mopt_operator.objects import SELECTOR, Job, Raw, Resource
+
+from .requests import MERGE_PATCH, Requests
+
+# Of the versions that Kueue serves, the one that all releases of the last years know.
+KUEUE_VERSION = "v1beta1"
+
+
+class Cluster:
+    """The calls that the operator makes."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._request = Requests(client)
+
+    async def create_job(self, manifest: Raw) -> Raw:
+        """Create a Job and return it as the API server stored it.
+
+        Raises:
+            Conflict: There is one of this name.
+            Refused: It is rejected.
+        """
+        path = _jobs(manifest["metadata"]["namespace"])
+        return await self._request("POST", path, body=manifest)
+
+    async def try_job(self, manifest: Raw) -> Raw:
+        """Have the API server validate a Job strictly, without creating it.
+
+        Raises:
+            Refused: It is invalid, or rejected.
+            NotFound: There is no such namespace.
+        """
+        path = _jobs(manifest["metadata"]["namespace"])
+        return await self._request(
+            "POST", path, body=manifest, dryRun="All", fieldValidation="Strict"
+        )
+
+    async def read_job(self, namespace: str, name: str) -> Raw:
+        """Return a Job.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return await self._request("GET", _jobs(namespace, name))
+
+    async def delete_job(self, job: Job) -> None:
+        """Delete a Job and, in the background, its Pods; not another one of its name.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another one has its name.
+        """
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": job.uid}}
+        await self._request("DELETE", _jobs(job.namespace, job.name), body=options)
+
+    async def expire_job(self, job: Job, seconds: int) -> Raw:
+        """Let a finished Job be deleted after a while; return it.
+
+        Raises:
+            NotFound: It is gone.
+            Conflict: Another one has its name.
+        """
+        patch = {"metadata": {"uid": job.uid}, "spec": {"ttlSecondsAfterFinished": seconds}}
+        path = _jobs(job.namespace, job.name)
+        return await self._request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+    async def write_status(self, resource: Resource, status: Raw) -> Raw:
+        """Replace a resource's status and return the resource.
+
+        Raises:
+            Conflict: It has changed since it was observed.
+            NotFound: It is gone.
+        """
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                "name": resource.name,
+                "namespace": resource.namespace,
+                "uid": resource.uid,
+                "resourceVersion": resource.version,
+            },
+            "spec": resource.spec,
+            "status": status,
+        }
+        path = f"{_resources(resource.namespace)}/{resource.name}/status"
+        return await self._request("PUT", path, body=body)
+
+    async def failed_creations(self, job: Job) -> list[Raw]:
+        """Return the Events that say why the Job's Pods cannot be created."""
+        selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
+        answer = await self._request(
+            "GET", f"/api/v1/namespaces/{job.namespace}/events", fieldSelector=selector
+        )
+        return list(answer["items"])
+
+    async def pods_of(self, job: Job) -> list[Raw]:
+        """Return the Job's Pods as they are now."""
+        selector = f"{SELECTOR},batch.kubernetes.io/controller-uid={job.uid}"
+        path = _in("/api/v1", job.namespace, "pods")
+        return list((await self._request("GET", path, labelSelector=selector))["items"])
+
+    async def workloads(self, job: Job) -> list[Raw]:
+        """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
+        path = f"/apis/kueue.x-k8s.io/{KUEUE_VERSION}/namespaces/{job.namespace}/workloads"
+        selector = f"kueue.x-k8s.io/job-uid={job.uid}"
+        try:
+            # resourceVersion 0 reads from the API server's memory: a slightly old answer will do.
+            answer = await self._request("GET", path, labelSelector=selector, resourceVersion="0")
+        except (NotFound, Refused):
+            return []
+        return list(answer["items"])
+
+    async def create_event(self, event: Raw) -> None:
+        """Create an Event.
+
+        Raises:
+            Conflict: It exists already.
+        """
+        path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
+        await self._request("POST", path, body=event)
+
+    async def read_lease(self, namespace: str, name: str) -> Raw:
+        """Return a Lease.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return await self._request("GET", _leases(namespace, name))
+
+    async def create_lease(self, lease: Raw) -> Raw:
+        """Create a Lease and return it.
+
+        Raises:
+            Conflict: There is one of this name.
+        """
+        return await self._request("POST", _leases(lease["metadata"]["namespace"]), body=lease)
+
+    async def replace_lease(self, lease: Raw) -> Raw:
+        """Replace a Lease and return it.
+
+        Raises:
+            Conflict: It has changed since it was read.
+        """
+        metadata = lease["metadata"]
+        path = _leases(metadata["namespace"], metadata["name"])
+        return await self._request("PUT", path, body=lease)
+
+    async def check_access(self, namespace: str | None) -> None:
+        """Try what the watches need.
+
+        Raises:
+            NotFound: The CRD is not installed.
+            Refused: A permission is missing.
+        """
+        for path, selector in (
+            (_resources(namespace), ""),
+            (_jobs(namespace), SELECTOR),
+            (_in("/api/v1", namespace, "pods"), SELECTOR),
+        ):
+            await self._request("GET", path, labelSelector=selector, limit="1")
+
+    async def list_resources(self, namespace: str | None) -> Raw:
+        """Return the list of all resources; of one namespace where it is named."""
+        return await self._request("GET", _resources(namespace))
+
+    async def list_jobs(self, namespace: str | None) -> Raw:
+        """Return the list of our Jobs."""
+        return await self._request("GET", _jobs(namespace), labelSelector=SELECTOR)
+
+    async def list_pods(self, namespace: str | None) -> Raw:
+        """Return the list of our Jobs' Pods."""
+        return await self._request("GET", _in("/api/v1", namespace, "pods"), labelSelector=SELECTOR)
+
+
+def _in(root: str, namespace: str | None, plural: str) -> str:
+    return f"{root}/namespaces/{quote(namespace)}/{plural}" if namespace else f"{root}/{plural}"
+
+
+def _resources(namespace: str | None) -> str:
+    return _in(f"/apis/{GROUP}/{VERSION}", namespace, PLURAL)
+
+
+def _jobs(namespace: str | None, name: str | None = None) -> str:
+    path = _in("/apis/batch/v1", namespace, "jobs")
+    return path if name is None else f"{path}/{quote(name)}"
+
+
+def _leases(namespace: str, name: str | None = None) -> str:
+    path = _in("/apis/coordination.k8s.io/v1", namespace, "leases")
+    return path if name is None else f"{path}/{quote(name)}"

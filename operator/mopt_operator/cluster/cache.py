@@ -1,0 +1,194 @@
+"""What the watches have shown so far, in memory, by resource.
+
+Newer versions replace older ones, never the other way round: answers to the operator's writes are
+put here too, and a watch may still lag behind them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from mopt_operator.objects import (
+    Job,
+    Pod,
+    Raw,
+    Resource,
+    Snapshot,
+    observe_job,
+    observe_pod,
+    observe_resource,
+)
+
+from .lag import Awaited, is_older
+
+Key = tuple[str, str]  # namespace, name
+
+# UIDs of deleted objects that are remembered; answers are late by seconds at most.
+MAX_GONE = 1024
+
+
+class _Stored(Protocol):
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+_T = TypeVar("_T", bound=_Stored)
+
+
+class Kind(Generic[_T]):
+    """The objects of one kind, reduced, grouped by the resource they belong to.
+
+    Attributes:
+        touched: When the watch last brought something, on the clock of time.monotonic.
+        awaited: What the watch has yet to bring.
+    """
+
+    def __init__(
+        self,
+        reduce: Callable[[Raw], _T],
+        resource_name: Callable[[_T], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reduce = reduce
+        self._resource_name = resource_name
+        self._objects: dict[Key, _T] = {}
+        self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._clock = clock
+        self.touched = clock()
+        self.awaited = Awaited()
+        # UIDs, oldest first: an answer may come after the watch has shown the deletion.
+        self._gone: OrderedDict[str, None] = OrderedDict()
+
+    def put(self, raw: Raw) -> Key:
+        """Remember an object unless a newer version is known; return its resource's key."""
+        new = self._reduce(raw)
+        key = (new.namespace, new.name)
+        old = self._objects.get(key)
+        if old is None or old.uid != new.uid or not is_older(new.version, old.version):
+            self._objects[key] = new
+            self._groups[self._group(new)].add(key)
+        return self._group(new)
+
+    def put_answer(self, raw: Raw) -> Key:
+        """Remember what the answer to a call holds; the watch must bring it too."""
+        new = self._reduce(raw)
+        if new.uid in self._gone:
+            return self._group(new)
+        old = self._objects.get((new.namespace, new.name))
+        if old is None or old.uid != new.uid or is_older(old.version, new.version):
+            name = f"{new.namespace}/{new.name}"
+            self.awaited.expect(new.uid, name, new.version, self._clock())
+        return self.put(raw)
+
+    def show(self, raw: Raw, *, deleted: bool) -> Key:
+        """Take what the watch brings; return its resource's key."""
+        self.touched = self._clock()
+        metadata = raw["metadata"]
+        self.awaited.shown(metadata["uid"], metadata["resourceVersion"], self.touched)
+        return self.remove(raw) if deleted else self.put(raw)
+
+    def remove(self, raw: Raw) -> Key:
+        """Forget an object, not its successor of the same name; return its resource's key."""
+        gone = self._reduce(raw)
+        self._gone[gone.uid] = None
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
+        self.forget(gone)
+        return self._group(gone)
+
+    def forget(self, gone: _T) -> None:
+        """Forget an object, not its successor of the same name."""
+        self.awaited.gone(gone.uid)
+        known = self._objects.get((gone.namespace, gone.name))
+        if known is not None and known.uid == gone.uid:
+            self._discard(known)
+
+    def replace(self, listed: Iterable[Raw], version: str, namespace: str | None) -> set[Key]:
+        """Take over a list; return the keys of the resources around which something differs.
+
+        Args:
+            version: The list's resourceVersion; objects newer than it are kept.
+            namespace: Where the list is from; None for everywhere.
+        """
+        before = dict(self._objects)
+        seen, changed = set(), set()
+        for raw in listed:
+            key = self.put_answer(raw)
+            metadata = raw["metadata"]
+            old = before.get((metadata["namespace"], metadata["name"]))
+            if old is None or old.version != metadata["resourceVersion"]:
+                changed.add(key)
+            seen.add(metadata["uid"])
+        for known in before.values():
+            outside = namespace is not None and known.namespace != namespace
+            if known.uid in seen or outside or not is_older(known.version, version):
+                continue
+            self.forget(known)
+            changed.add(self._group(known))
+        return changed
+
+    def get(self, key: Key) -> _T | None:
+        return self._objects.get(key)
+
+    def of(self, resource: Key) -> tuple[_T, ...]:
+        """Return the objects that belong to a resource, by name."""
+        return tuple(self._objects[key] for key in sorted(self._groups.get(resource, ())))
+
+    def __iter__(self) -> Iterator[_T]:
+        return iter(tuple(self._objects.values()))
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def _group(self, item: _T) -> Key:
+        return (item.namespace, self._resource_name(item))
+
+    def _discard(self, known: _T) -> None:
+        key, group = (known.namespace, known.name), self._group(known)
+        del self._objects[key]
+        self._groups[group].discard(key)
+        if not self._groups[group]:
+            del self._groups[group]
+
+
+class Store:
+    """Everything that is observed."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name, clock)
+        self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name, clock)
+        self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name, clock)
+
+    def kinds(self) -> dict[str, Kind[Any]]:
+        """Return the kinds by their plural."""
+        return {"modeloptimizations": self.resources, "jobs": self.jobs, "pods": self.pods}
+
+    def snapshot(
+        self,
+        key: Key,
+        *,
+        warnings: Mapping[str, str] | None = None,
+        held: Mapping[str, str] | None = None,
+        refusals: Mapping[str, tuple[int, str]] | None = None,
+    ) -> Snapshot | None:
+        """Return what is known around a resource; None where there is no such resource."""
+        resource = self.resources.get(key)
+        if resource is None:
+            return None
+        return Snapshot(
+            resource,
+            self.jobs.of(key),
+            self.pods.of(key),
+            warnings=warnings or {},
+            held=held or {},
+            refusals=refusals or {},
+        )

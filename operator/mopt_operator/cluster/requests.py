@@ -1,0 +1,68 @@
+"""One request to the API server: JSON in, JSON or a typed error out.
+
+By path and not by the client's generated methods and watch: those make a class of every object,
+which we would reduce again; and a list is taken as it is, resourceVersion included.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+
+from mopt_operator.errors import Unreachable, api_error
+from mopt_operator.objects import Json, Raw
+
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class Requests:
+    """Makes requests as one client."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Raw | None = None,
+        content_type: str = JSON,
+        **query: str,
+    ) -> Raw:
+        """Make one call.
+
+        Raises:
+            ApiError: The answer is an error.
+            Unreachable: There is no answer.
+        """
+        headers = {"Accept": JSON, "Content-Type": content_type}
+        if query:
+            path = f"{path}?{urlencode(query)}"
+        try:
+            call = await self._client.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = await self._client.call_api(*call, _request_timeout=REQUEST_TIMEOUT)
+            content: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.status >= 400:
+            reason, message = _error_of(content, response.reason)
+            raise api_error(response.status, reason, message)
+        answer: Json = json.loads(content)
+        return answer
+
+
+def _error_of(content: bytes, fallback: str) -> tuple[str, str]:
+    """Return reason and message of an error's body, a metav1.Status or a proxy's text."""
+    try:
+        status = json.loads(content)
+        return str(status.get("reason") or fallback), str(status.get("message") or fallback)
+    except (ValueError, AttributeError):
+        return fallback, content[:200].decode(errors="replace")

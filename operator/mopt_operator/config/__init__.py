@@ -1,0 +1,1 @@
+"""The configuration: its model, the file that it is read from, amounts of compute, log lines."""

@@ -1,0 +1,72 @@
+"""Log lines: JSON, one object a line, or text; with the resource that they are about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from mopt_operator.objects import Resource
+
+from .settings import LogFormat
+
+_ATTRIBUTE = "mopt_about"
+
+
+def about(namespace: str, name: str, generation: int | None = None) -> dict[str, Any]:
+    """Return the `extra` of a log call that names a resource."""
+    fields: dict[str, Any] = {"namespace": namespace, "name": name}
+    if generation is not None:
+        fields["generation"] = generation
+    return {_ATTRIBUTE: fields}
+
+
+def about_resource(resource: Resource) -> dict[str, Any]:
+    """Return the `extra` of a log call about a resource."""
+    return about(resource.namespace, resource.name, resource.generation)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the resource's fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, _ATTRIBUTE, {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, resource, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        fields = getattr(record, _ATTRIBUTE, None)
+        if not fields:
+            return line
+        generation = f" generation {fields['generation']}" if "generation" in fields else ""
+        return f"{line} ({fields['namespace']}/{fields['name']}{generation})"
+
+
+def configure_logs(log_format: LogFormat) -> None:
+    """Send all log lines to standard error in one format."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    # kopf logs each handler call.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # The probes, several times a minute.
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

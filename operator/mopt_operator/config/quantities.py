@@ -1,0 +1,132 @@
+"""Quantities of compute: compared, and derived from the model where nobody gave any. Pure."""
+
+from __future__ import annotations
+
+import string
+from fractions import Fraction
+
+from mopt_api.spec import Resources
+
+# kubernetes.utils.parse_quantity is not used: its package reads the environment and the network,
+# which no decision may, and it takes 1K, which the API server refuses.
+_SCALES = {
+    "": Fraction(1),
+    **{letter: Fraction(1, 1000**power) for power, letter in enumerate("mun", 1)},
+    **{letter: Fraction(1000**power) for power, letter in enumerate("kMGTPE", 1)},
+    **{f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTPE", 1)},
+}
+_MIB = 2**20
+# Interpreter, torch and a runtime, before any model is open.
+_FIXED_MIB = 2048
+# The file, its FP32 weights in two runtimes at once, and what a build needs on top.
+_COPIES = 6
+# Assumed where the size is not known yet, as in the prepare stage.
+_UNKNOWN_MODEL_BYTES = 512 * _MIB
+_STEP_MIB = 256
+GPU_DOMAIN = "nvidia.com/"
+"""Of NVIDIA's device plugin: nvidia.com/gpu, or a MIG slice such as nvidia.com/mig-1g.10gb."""
+CPU_REQUEST, CPU_LIMIT = "1", "2"
+
+
+def amount(quantity: int | str) -> Fraction:
+    """Return a quantity as an exact number: "2Gi" is 2147483648, "500m" is 1/2, "1e3" is 1000.
+
+    Args:
+        quantity: As the API's pattern admits it.
+    """
+    text = str(quantity)
+    # What is left may end in an exponent: 1e3. A bare E is the suffix exa.
+    number = text.rstrip(string.ascii_letters)
+    return Fraction(number) * _SCALES[text[len(number) :]]
+
+
+def resources_fault(resources: Resources) -> str | None:
+    """Return why a Pod with these resources is refused, or None."""
+    for name, requested in resources.requests.items():
+        limit = resources.limits.get(name)
+        if limit is not None and amount(requested) > amount(limit):
+            return f"requests.{name} {requested} is more than limits.{name} {limit}"
+    for side, amounts in (("requests", resources.requests), ("limits", resources.limits)):
+        for name, quantity in amounts.items():
+            if "/" in name and amount(quantity) % 1:
+                return f"{side}.{name} {quantity}: devices come in whole numbers"
+    for name, requested in resources.requests.items():
+        if "/" in name and amount(requested) != amount(resources.limits.get(name, 0)):
+            return f"requests.{name} {requested} must equal limits.{name}: devices cannot be shared"
+    return None
+
+
+def _devices(resources: Resources) -> dict[str, int | str]:
+    """Return the devices, DOMAIN/NAME, with their amounts."""
+    return {name: count for name, count in resources.limits.items() if "/" in name}
+
+
+def gpus_of(resources: Resources) -> list[str]:
+    """Return the names of NVIDIA's GPUs and MIG slices among the resources."""
+    asked = {**resources.requests, **resources.limits}
+    return [name for name, count in asked.items() if name.startswith(GPU_DOMAIN) and amount(count)]
+
+
+def target_fault(wanted: Resources, offered: Resources) -> str | None:
+    """Return why a target may not ask for these resources, or None.
+
+    Devices are for the administrator to grant: those of the profile, and no more of them.
+
+    Args:
+        offered: The profile's.
+    """
+    if fault := resources_fault(wanted):
+        return fault
+    devices = _devices(offered)
+    for name, count in _devices(wanted).items():
+        if name not in devices:
+            return f"limits.{name}: the profile offers no such device; name a profile that does"
+        if not amount(count):
+            return f"limits.{name} 0: name a profile without that device"
+        if amount(count) > amount(devices[name]):
+            return f"limits.{name} {count} is more than the profile's {devices[name]}"
+    return None
+
+
+def target_resources(wanted: Resources | None, offered: Resources) -> Resources:
+    """Return what a target's Job asks for: the target's resources, or else the profile's.
+
+    It always has the profile's devices: without them it would be other hardware.
+
+    Args:
+        wanted: The target's; None where it names none.
+    """
+    if wanted is None:
+        return offered
+    return wanted.model_copy(update={"limits": _devices(offered) | wanted.limits})
+
+
+def completed(given: Resources, model_bytes: int | None) -> Resources:
+    """Return resources, filled in by what the model needs where they name no CPU and no memory.
+
+    Args:
+        model_bytes: See default_resources.
+    """
+    if any("/" not in name for name in (*given.requests, *given.limits)):
+        return given
+    derived = default_resources(model_bytes)
+    return Resources(
+        requests=derived.requests | given.requests, limits=derived.limits | given.limits
+    )
+
+
+def default_resources(model_bytes: int | None) -> Resources:
+    """Return what a Job gets where neither the target nor its profile says anything.
+
+    Memory: 2 GiB and six times the model's file; the limit is twice that.
+
+    Args:
+        model_bytes: None where it is not known yet; 512 MiB is taken then.
+    """
+    size = _UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes
+    needed = _FIXED_MIB + _COPIES * -(-size // _MIB)
+    rounded = -(-needed // _STEP_MIB) * _STEP_MIB
+    return Resources(
+        requests={"cpu": CPU_REQUEST, "memory": f"{rounded}Mi"},
+        limits={"cpu": CPU_LIMIT, "memory": f"{2 * rounded}Mi"},
+    )

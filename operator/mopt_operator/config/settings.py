@@ -1,0 +1,232 @@
+"""What the administrator decides: the model of the operator's configuration. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from mopt_api.base import ApiModel, Name, Rule
+from mopt_api.enums import TargetKind
+from mopt_api.inputs import SecretRef
+from mopt_api.spec import Output, Quantity, Resources
+from mopt_operator.errors import SettingsError
+
+from .quantities import gpus_of, resources_fault
+
+DEFAULT_PROFILE = "default"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class PullPolicy(StrEnum):
+    """When the kubelet pulls the optimizer image."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class OnUpgrade(StrEnum):
+    """What happens to results of another optimizer image."""
+
+    KEEP = "Keep"
+    RERUN = "Rerun"
+
+
+LabelKey = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+ComputeCapability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+
+
+class Toleration(ApiModel):
+    """As in a Pod."""
+
+    key: LabelKey | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+    RULES = (
+        Rule(
+            "self.operator != 'Exists' || !has(self.value)",
+            "Exists takes no value",
+            lambda t: t.operator != "Exists" or not t.value,
+        ),
+        Rule(
+            "has(self.key) || self.operator == 'Exists'",
+            "without a key the operator must be Exists",
+            lambda t: bool(t.key) or t.operator == "Exists",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || self.effect == 'NoExecute'",
+            "tolerationSeconds belongs to the effect NoExecute",
+            lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
+        ),
+    )
+
+
+class NodeRequirement(ApiModel):
+    """What a node's label must fulfil, as in a Pod's node affinity."""
+
+    key: LabelKey
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: list[LabelValue] = []
+
+    RULES = (
+        Rule(
+            "!(self.operator in ['In', 'NotIn']) || size(self.values) > 0",
+            "In and NotIn need values",
+            lambda r: r.operator not in ("In", "NotIn") or r.values,
+        ),
+        Rule(
+            "!(self.operator in ['Exists', 'DoesNotExist']) || size(self.values) == 0",
+            "Exists and DoesNotExist take no values",
+            lambda r: r.operator not in ("Exists", "DoesNotExist") or not r.values,
+        ),
+        Rule(
+            "!(self.operator in ['Gt', 'Lt']) || size(self.values) == 1",
+            "Gt and Lt take one whole number",
+            lambda r: (
+                r.operator not in ("Gt", "Lt") or (len(r.values) == 1 and r.values[0].isdigit())
+            ),
+        ),
+    )
+
+
+class Profile(ApiModel):
+    """Hardware that the administrator offers to targets, and the Pod template of its Jobs.
+
+    Checked when the operator starts: a profile that makes no valid Pod ends it with one line.
+    """
+
+    node_selector: dict[LabelKey, LabelValue] = {}
+    node_affinity: list[NodeRequirement] = Field(
+        default=[], max_length=16, description="A node must fulfil them all."
+    )
+    tolerations: list[Toleration] = []
+    resources: Resources = Resources()
+    service_account_name: ObjectName | None = None
+    runtime_class_name: ObjectName | None = None
+    priority_class_name: ObjectName | None = None
+    scratch_size: Quantity = Field(default="8Gi", description="Size limit of the Job's /tmp.")
+    image: Image | None = Field(
+        default=None, description="Image of its Jobs; None is the settings' optimizerImage."
+    )
+    build_only: bool = Field(
+        default=False,
+        description="Its Jobs build TensorRT engines for GPUs that they do not have.",
+    )
+    compute_capabilities: list[ComputeCapability] = Field(
+        default=[], max_length=8, description='Of those GPUs, such as "8.9".'
+    )
+
+    RULES = (
+        Rule(
+            "self.buildOnly == (size(self.computeCapabilities) > 0)",
+            'buildOnly: true and computeCapabilities, such as ["8.6", "8.9"], need each other',
+            lambda p: p.build_only == bool(p.compute_capabilities),
+        ),
+        Rule(
+            "self.computeCapabilities.all(c, self.computeCapabilities.exists_one(d, c == d))",
+            "computeCapabilities names one twice",
+            lambda p: len(set(p.compute_capabilities)) == len(p.compute_capabilities),
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        if fault := resources_fault(self.resources):
+            raise ValueError(f"resources.{fault}")
+        if self.build_only and (gpus := gpus_of(self.resources)):
+            raise ValueError(f"resources: {gpus[0]} with buildOnly, which needs no GPU")
+        return self
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind of hardware that its Jobs run on."""
+        if self.build_only:
+            return TargetKind.BUILD_ONLY
+        return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
+
+
+class LeaderElection(ApiModel):
+    """The Lease that decides which of several operators works."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="The namespace that the operator runs in."
+    )
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        default="mopt-operator", description="Name of the Lease."
+    )
+
+
+class Settings(ApiModel):
+    """What the administrator decides."""
+
+    optimizer_image: Image = Field(
+        description="Image of the Jobs, with tag or digest; a profile may name another."
+    )
+    image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    image_pull_secrets: list[SecretRef] = []
+    default_output: Output | None = Field(
+        default=None, description="Where results of resources without spec.output go."
+    )
+    profiles: dict[Name, Profile] = {DEFAULT_PROFILE: Profile()}
+    watch_namespaces: list[str] = Field(default=[], description="Empty: the whole cluster.")
+    log_format: LogFormat = LogFormat.JSON
+    ttl_seconds_after_finished: int = Field(
+        default=3600, ge=0, description="Life of a finished Job once its result is in status."
+    )
+    health_address: str = Field(
+        default="0.0.0.0:8080",
+        pattern=r"^[^:/\s]+:[0-9]+$",
+        description="HOST:PORT of /healthz, /readyz and /metrics.",
+    )
+    on_upgrade: OnUpgrade = Field(
+        default=OnUpgrade.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+    )
+    leader_election: LeaderElection | None = Field(
+        default=None, description="None: this operator is the only one."
+    )
+
+    RULES = (
+        Rule(
+            "'default' in self.profiles",
+            "profiles must hold one named default",
+            lambda s: DEFAULT_PROFILE in s.profiles,
+        ),
+    )
+
+    def image_of(self, profile: Profile) -> str:
+        """Return the image of a profile's Jobs."""
+        return profile.image or self.optimizer_image
+
+
+def parse_settings(text: str) -> Settings:
+    """Return the settings in a JSON text.
+
+    Raises:
+        SettingsError: One line that names the first wrong field.
+    """
+    try:
+        return Settings.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise SettingsError(f"{field}: {first['msg']}") from error

@@ -1,0 +1,103 @@
+"""The work items that a request may need, each made and named once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mopt_api.figures import SourceInfo
+from mopt_api.spec import Target
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Resource
+
+from .request import Request
+from .work import WorkItem, job_names, measure_work, measurement_key, prepare_work, report_work
+
+
+@dataclass(frozen=True)
+class NamedItem:
+    """A work item and the names of its Jobs, one for each attempt."""
+
+    item: WorkItem
+    names: tuple[str, ...]
+
+
+class Catalog:
+    """Makes the work items of one request.
+
+    A decision asks for the same items again and again, and an item's name is the digest of all
+    that it holds.
+    """
+
+    def __init__(self, request: Request, resource: Resource, settings: Settings) -> None:
+        self._request = request
+        self._resource = resource
+        self._settings = settings
+        self._measurements: dict[tuple[str, str], NamedItem] = {}
+        self._keys: dict[str, str] = {}
+
+    def preparation(self) -> NamedItem:
+        """Return the preparation for all targets."""
+        return self._named(prepare_work(self._request.spec, self._request.output, self._settings))
+
+    def measurement(
+        self, target: Target, prepared: str, source: SourceInfo | None = None
+    ) -> NamedItem:
+        """Return the measurement on a target.
+
+        Args:
+            prepared: Digest of the preparation's manifest.
+            source: See WorkItem; the names do not depend on it.
+        """
+        key = (target.name, prepared)
+        if key not in self._measurements:
+            self._measurements[key] = self._named(
+                measure_work(
+                    self._request.spec,
+                    self._request.output,
+                    self._settings,
+                    target=target,
+                    prepared=prepared,
+                )
+            )
+        known = self._measurements[key]
+        return known if source is None else replace(known, item=replace(known.item, source=source))
+
+    def measurements(self, prepared: str) -> Iterator[NamedItem]:
+        """Yield the measurements of all targets that start from a preparation."""
+        for target in self._request.targets:
+            yield self.measurement(target, prepared)
+
+    def report(self, target: Target, result: str, measured_by: str | None) -> NamedItem:
+        """Return the work that selects again among the figures of a result in the store.
+
+        Args:
+            result: Digest of its result.json.
+            measured_by: Optimizer image that measured.
+        """
+        return self._named(
+            report_work(
+                self._request.spec,
+                self._request.output,
+                self._settings,
+                target=target,
+                result=result,
+                measured_by=measured_by,
+                basis=self.key(target),
+            )
+        )
+
+    def key(self, target: Target) -> str:
+        """Return what a target's figures depend on; see measurement_key."""
+        if target.name not in self._keys:
+            self._keys[target.name] = measurement_key(
+                self._request.spec,
+                self._request.output,
+                self._settings,
+                self._resource,
+                target=target,
+            )
+        return self._keys[target.name]
+
+    def _named(self, item: WorkItem) -> NamedItem:
+        return NamedItem(item, job_names(item, self._resource, self._settings))

@@ -1,0 +1,70 @@
+"""Conditions in kstatus' terms, with transition times that do not flap. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mopt_api.reasons import Reason
+from mopt_api.status import Condition, ConditionType, ModelOptimizationStatus
+from mopt_operator.times import timestamp
+
+MAX_CONDITION_MESSAGE = 2048
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a resource stands.
+
+    Attributes:
+        ready: True, False, or None while it is not known yet.
+        reason: Reason of Ready, and of Stalled where that is True.
+        work: Reason of Reconciling=True; None where nothing more will happen.
+        stalled: Only a change to the resource or the cluster can help.
+    """
+
+    ready: bool | None
+    reason: Reason
+    message: str
+    work: Reason | None = None
+    stalled: bool = False
+
+
+def conditions(
+    verdict: Verdict, previous: Sequence[Condition], *, generation: int, now: datetime
+) -> list[Condition]:
+    """Return the conditions that express a verdict.
+
+    Args:
+        previous: A condition keeps its transition time while its status stays the same.
+        now: In UTC.
+    """
+    known = {condition.type: condition for condition in previous}
+
+    def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
+        before = known.get(kind)
+        unchanged = before is not None and before.status == status
+        return Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=verdict.message[:MAX_CONDITION_MESSAGE],
+            observed_generation=generation,
+            last_transition_time=before.last_transition_time
+            if before is not None and unchanged
+            else timestamp(now),
+        )
+
+    ready = "Unknown" if verdict.ready is None else str(verdict.ready)
+    found = [condition(ConditionType.READY, ready, verdict.reason)]
+    if verdict.work is not None:
+        found.append(condition(ConditionType.RECONCILING, "True", verdict.work))
+    if verdict.stalled:
+        found.append(condition(ConditionType.STALLED, "True", verdict.reason))
+    return found
+
+
+def is_true(status: ModelOptimizationStatus, kind: ConditionType) -> bool:
+    """Tell whether a status has a condition that is True."""
+    return any(c.type is kind and c.status == "True" for c in status.conditions)

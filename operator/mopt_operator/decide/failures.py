@@ -1,0 +1,159 @@
+"""Why a Job makes no progress, from the states of the Job and its Pods. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mopt_api.jobs.plan import CREDENTIAL_KEYS
+from mopt_api.jobs.termination import ErrorSummary, MessageError, decode
+from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
+from mopt_operator.objects import Job, Pod
+
+# Evictions of a Job's Pods after which the Job still goes on.
+MAX_DISRUPTIONS = 5
+QUOTED = 200  # characters of a message from elsewhere
+_PULL_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+_START_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
+# In the scheduler's message where only our rule, one measurement per node, is in the way.
+_ANTI_AFFINITY = "anti-affinity"
+# In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
+_NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason, and a message for people."""
+
+    reason: Reason
+    message: str
+
+
+def problem(reason: Reason, message: str) -> Problem:
+    """Return a problem whose message says what to do about it."""
+    report = ErrorReport(reason=reason, message=message[:MAX_MESSAGE])
+    return Problem(reason, report.sentence())
+
+
+def _quote(text: str) -> str:
+    """Return the start of a message from elsewhere, on one line."""
+    return " ".join(text.split())[:QUOTED]
+
+
+def start_problem(pod: Pod) -> Problem | None:
+    """Return why a Pod has not started, or None where nothing is known to be wrong."""
+    if pod.finished:
+        return None
+    if pod.unschedulable is not None:
+        if _ANTI_AFFINITY in pod.unschedulable:
+            return None
+        message = f"No node can run the Pod: {_quote(pod.unschedulable)}"
+        no_device = _NO_DEVICE.search(pod.unschedulable)
+        reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
+        return problem(reason, message)
+    if pod.waiting is None:
+        return None
+    waiting, message = pod.waiting
+    if waiting in _PULL_REASONS:
+        # The kubelet alternates between this error and "Back-off ...: ErrImagePull: this error".
+        cause = message.rpartition("ErrImagePull: ")[2] or waiting
+        return problem(Reason.IMAGE_PULL_FAILED, f"The image cannot be pulled: {_quote(cause)}")
+    if waiting == "CreateContainerConfigError" and "secret" in message.lower():
+        keys = " and ".join(key for key, required in CREDENTIAL_KEYS.items() if required)
+        return problem(
+            Reason.SECRET_NOT_FOUND,
+            f"{_quote(message)} (namespace {pod.namespace}; required keys: {keys})",
+        )
+    if waiting in _START_REASONS:
+        return problem(Reason.JOB_FAILED, f"The container cannot start: {_quote(message)}")
+    return None
+
+
+def waits_its_turn(pod: Pod) -> bool:
+    """Tell whether a Pod waits only for another measurement to leave the node."""
+    return pod.unschedulable is not None and _ANTI_AFFINITY in pod.unschedulable
+
+
+def end_problem(pod: Pod) -> Problem | None:
+    """Return why a Pod failed, or None where it has not."""
+    if pod.phase != "Failed":
+        return None
+    if pod.reason == "DeadlineExceeded":
+        return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} exceeded its deadline")
+    ended = pod.terminated
+    if ended is None:
+        cause = _quote(pod.message) or pod.reason or "no container state"
+        return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {cause}")
+    # Before the message: an OOM kill leaves log text there.
+    if ended.reason == "OOMKilled":
+        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit")
+    try:
+        summary = decode(ended.message)
+    except MessageError:
+        cause = _quote(ended.message) or ended.reason
+        return problem(
+            Reason.JOB_FAILED, f"Pod {pod.name} exited with code {ended.exit_code}: {cause}"
+        )
+    if isinstance(summary, ErrorSummary):
+        return Problem(summary.error.reason, summary.error.sentence())
+    return problem(
+        Reason.JOB_FAILED,
+        f"Pod {pod.name} exited with code {ended.exit_code} after its result",
+    )
+
+
+def disruption_problem(pods: list[Pod]) -> Problem | None:
+    """Return why a Job whose Pods are evicted again and again is given up; None where it is not.
+
+    The Job controller does not count them (podFailurePolicy), and a node that is short of disk or
+    memory evicts the next one too. Those of a drained node are deleted and not among these.
+
+    Args:
+        pods: The Job's, oldest first.
+    """
+    ended = [pod for pod in pods if pod.phase == "Failed" and pod.disrupted]
+    if len(ended) <= MAX_DISRUPTIONS:
+        return None
+    last = ended[-1]
+    cause = _quote(last.message) or last.reason or "no reason is given"
+    return problem(
+        Reason.DISRUPTED, f"{len(ended)} Pods were evicted or preempted, the last one: {cause}"
+    )
+
+
+def job_problem(job: Job, pods: list[Pod]) -> Problem:
+    """Return why a Job failed permanently.
+
+    Args:
+        job: Its failed is set.
+        pods: The Job's, oldest first.
+    """
+    for pod in reversed(pods):
+        if wrong := end_problem(pod):
+            return wrong
+    reason, message = job.failed or ("", "")
+    return problem(Reason.JOB_FAILED, f"Job {job.name} failed, {reason}: {_quote(message)}")
+
+
+def admission_problem(status: int, message: str) -> Problem:
+    """Return why the API server rejected a Job.
+
+    Args:
+        status: HTTP status; 400 and 422 mean that the Job itself is invalid.
+        message: The API server's.
+    """
+    reason = Reason.POD_FORBIDDEN if status == 403 else Reason.INVALID_SPEC
+    return problem(reason, f"The API server rejects the Job: {_quote(message)}")
+
+
+def creation_problem(job: Job, message: str) -> Problem:
+    """Return why the Job controller may not create a Pod, as the API server says.
+
+    Each try names another Pod, JOB-xxxxx; the suffix is left out, for a message that stays.
+    """
+    stable = re.sub(rf"({re.escape(job.name)})-[a-z0-9]{{5}}\b", r"\1", message)
+    return problem(Reason.POD_FORBIDDEN, _quote(stable))

@@ -1,0 +1,242 @@
+"""The manifests of the Jobs: restricted Pods without Kubernetes credentials. Pure."""
+
+from __future__ import annotations
+
+from mopt_api.base import API_VERSION, KIND
+from mopt_api.enums import TargetKind
+from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
+from mopt_api.reasons import PERMANENT_EXIT_CODES
+from mopt_operator.config.quantities import amount, completed
+from mopt_operator.config.settings import NodeRequirement, Settings
+from mopt_operator.objects import (
+    ANNOTATION_GENERATION,
+    ANNOTATION_MEASURED_BY,
+    ANNOTATION_PREPARED,
+    ANNOTATION_RESULT,
+    ANNOTATION_SOURCE,
+    LABEL_MANAGED_BY,
+    LABEL_QUEUE,
+    MANAGED_BY,
+    Json,
+    Resource,
+)
+
+from .work import WorkItem, job_names
+
+Manifest = Json
+
+# The image's user. The volumes belong to its group.
+USER_ID = 65532
+SHARED_MEMORY = "256Mi"
+# The Job controller sets it on its Pods.
+LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"
+CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
+
+
+def _variable(name: str, value: str) -> Manifest:
+    return {"name": name, "value": value}
+
+
+def _from_field_ref(name: str, path: str) -> Manifest:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
+    """Return the container's variables: the plan, writable folders, the stores' credentials."""
+    variables = [
+        _variable(PLAN_VARIABLE, work.plan_json()),
+        _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
+        _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
+        _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
+        # Shared by the Pods of one Job: each records here what it was doing, for the next one.
+        _from_field_ref("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
+        # The user has no entry in /etc/passwd and the root is read-only: without these, torch
+        # and others fail at import.
+        _variable("HOME", "/tmp"),  # noqa: S108
+        _variable("TMPDIR", "/tmp"),  # noqa: S108
+        _variable("USER", MANAGED_BY),
+        _variable("XDG_CACHE_HOME", CACHE),
+        _variable("TORCH_HOME", f"{CACHE}/torch"),
+        _variable("TORCHINDUCTOR_CACHE_DIR", f"{CACHE}/torchinductor"),
+    ]
+    for role, secret in work.secrets.items():
+        for key, required in CREDENTIAL_KEYS.items():
+            reference = {"name": secret, "key": key, "optional": not required}
+            variables.append({"name": role.variable(key), "valueFrom": {"secretKeyRef": reference}})
+    return variables
+
+
+def _resources(work: WorkItem) -> Manifest:
+    """Return what the target or its profile asks for, or else what the model needs."""
+    size = work.source.size_bytes if work.source else None
+    return completed(work.resources, size).to_api()
+
+
+def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
+    return {
+        "name": CONTAINER,
+        "image": settings.image_of(work.profile),
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": [work.stage.lower()],
+        "env": _environment(work, resource),
+        "resources": _resources(work),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+        ],
+    }
+
+
+def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
+    profile = work.profile
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # On the Pod: a deadline of the Job would count the time that it waits for a node.
+        "activeDeadlineSeconds": work.deadline_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(work, resource, settings)],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"sizeLimit": str(profile.scratch_size)}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+        ],
+    }
+    optional: Manifest = {
+        "nodeSelector": dict(work.node_selector),
+        "tolerations": [toleration.to_api() for toleration in profile.tolerations],
+        "imagePullSecrets": [secret.to_api() for secret in settings.image_pull_secrets],
+        "serviceAccountName": profile.service_account_name,
+        "runtimeClassName": profile.runtime_class_name,
+        "priorityClassName": profile.priority_class_name,
+    }
+    spec |= {key: value for key, value in optional.items() if value}
+    affinity: Manifest = {}
+    if profile.node_affinity:
+        affinity |= _node_affinity(profile.node_affinity)
+    if isinstance(work.plan, MeasurePlan) and work.plan.kind is not TargetKind.BUILD_ONLY:
+        affinity |= _no_other_measurement()
+    if affinity:
+        spec["affinity"] = affinity
+    return spec
+
+
+def _node_affinity(requirements: list[NodeRequirement]) -> Manifest:
+    expressions = [requirement.to_api() for requirement in requirements]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def _no_other_measurement() -> Manifest:
+    """Return the rule that no two measurements, in whatever namespaces, share a node.
+
+    Nor does a measurement share one with a build of engines, which has the label but not the rule.
+    """
+    return {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "namespaceSelector": {},
+                    "labelSelector": {"matchLabels": {LABEL_STAGE: Stage.MEASURE.lower()}},
+                }
+            ]
+        }
+    }
+
+
+def build_job(
+    work: WorkItem, resource: Resource, settings: Settings, *, attempt: int = 0
+) -> Manifest:
+    """Return the manifest of the Job that does a work item.
+
+    Args:
+        attempt: See job_names.
+    """
+    labels = _labels(work, resource)
+    # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it
+    # would make Kueue count them a second time.
+    queued = {LABEL_QUEUE: work.queue} if work.queue else {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_names(work, resource, settings)[attempt],
+            "namespace": resource.namespace,
+            "labels": labels | queued,
+            "annotations": _annotations(work, resource),
+            "ownerReferences": [_owner(resource)],
+        },
+        "spec": {
+            "backoffLimit": work.retries,
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod_spec(work, resource, settings),
+            },
+        },
+    }
+
+
+def _labels(work: WorkItem, resource: Resource) -> dict[str, str]:
+    labels = {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_NAME: resource.name,
+        LABEL_UID: resource.uid,
+        LABEL_STAGE: work.stage.lower(),
+    }
+    if work.target:
+        labels[LABEL_TARGET] = work.target
+    return labels
+
+
+def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
+    source = work.source.model_dump_json(by_alias=True, exclude_none=True) if work.source else None
+    optional = {
+        ANNOTATION_PREPARED: work.prepared,
+        ANNOTATION_RESULT: work.result,
+        ANNOTATION_MEASURED_BY: work.measured_by,
+        ANNOTATION_SOURCE: source,
+    }
+    annotations = {ANNOTATION_GENERATION: str(resource.generation)}
+    return annotations | {key: value for key, value in optional.items() if value}
+
+
+def _owner(resource: Resource) -> Manifest:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": resource.name,
+        "uid": resource.uid,
+        "controller": True,
+        # True would need a permission on the resource's finalizers.
+        "blockOwnerDeletion": False,
+    }
+
+
+def _failure_rules() -> list[Manifest]:
+    """Return which ends of a Pod count: evictions do not, and some faults are final at once."""
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": CONTAINER,
+                "operator": "In",
+                "values": PERMANENT_EXIT_CODES,
+            },
+        },
+    ]

@@ -1,0 +1,62 @@
+"""What to do for a resource, and the status that says how it stands. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mopt_api.status import ModelOptimizationStatus
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Job, Json, Resource
+
+from .conditions import Verdict, conditions
+from .history import extended, with_outdated
+from .jobs import Manifest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        create: Manifests of Jobs.
+        delete: Jobs whose work is no longer asked for.
+        expire: Finished Jobs whose result is recorded; they get a time to live.
+        ttl_seconds: That time.
+        status: The whole new status; None where nothing changes.
+        requeue_after: Seconds after which to decide again without an event; None for never.
+    """
+
+    create: tuple[Manifest, ...] = ()
+    delete: tuple[Job, ...] = ()
+    expire: tuple[Job, ...] = ()
+    ttl_seconds: int = 0
+    status: Json | None = None
+    requeue_after: float | None = None
+
+
+def changed_status(
+    resource: Resource,
+    before: ModelOptimizationStatus,
+    verdict: Verdict,
+    found: ModelOptimizationStatus,
+    settings: Settings,
+    now: datetime,
+) -> Json | None:
+    """Return the whole status, or None where the resource has it already.
+
+    Args:
+        before: What the resource's status says now.
+        found: What the run found; the rest is filled in.
+    """
+    generation = resource.generation
+    said = conditions(verdict, before.conditions, generation=generation, now=now)
+    status = found.model_copy(
+        update={
+            "observed_generation": generation,
+            "last_handled_reconcile_at": resource.requested_at,
+            "conditions": with_outdated(said, found.targets, resource, settings, before, now=now),
+            "history": extended(before.history, found.targets, generation=generation, now=now),
+        }
+    ).to_api()
+    return None if status == resource.status else status

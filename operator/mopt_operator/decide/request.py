@@ -1,0 +1,98 @@
+"""What a resource asks for, with the administrator's defaults filled in. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_api.status import ConditionType, ModelOptimizationStatus
+from mopt_operator.config.quantities import target_fault
+from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
+from mopt_operator.objects import Resource
+
+from .conditions import is_true
+from .work import targets_of
+
+
+class InvalidRequest(ValueError):
+    """The resource asks for something that cannot be carried out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A valid resource."""
+
+    spec: ModelOptimizationSpec
+    output: Output
+    targets: tuple[Target, ...]
+
+
+def read_request(resource: Resource, settings: Settings) -> Request:
+    """Return what a resource asks for.
+
+    Raises:
+        InvalidRequest: A field is wrong; the message names it.
+    """
+    try:
+        spec = ModelOptimizationSpec.model_validate(resource.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in ("spec", *first["loc"]))
+        raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
+    output = spec.output or settings.default_output
+    if output is None:
+        raise InvalidRequest("spec.output is missing, and the administrator set no defaultOutput")
+    targets = targets_of(spec)
+    for target in targets:
+        profile = target.profile or DEFAULT_PROFILE
+        if profile not in settings.profiles:
+            known = ", ".join(sorted(settings.profiles))
+            raise InvalidRequest(
+                f"spec.targets: {target.name} names profile {profile}; available profiles: {known}"
+            )
+        offered = settings.profiles[profile].resources
+        if target.resources and (fault := target_fault(target.resources, offered)):
+            raise InvalidRequest(f"spec.targets: {target.name}: resources.{fault}")
+    return Request(spec, output, tuple(targets))
+
+
+def read_status(resource: Resource) -> ModelOptimizationStatus:
+    """Return the status; an empty one where another version wrote it and it cannot be read."""
+    try:
+        return ModelOptimizationStatus.model_validate(resource.status)
+    except ValidationError:
+        return ModelOptimizationStatus()
+
+
+def is_suspended(resource: Resource) -> bool:
+    """Tell whether the user wants no Jobs now; the spec need not be valid."""
+    execution = resource.spec.get("execution")
+    return isinstance(execution, dict) and execution.get("suspend") is True
+
+
+def speaks_of_this_run(status: ModelOptimizationStatus, resource: Resource) -> bool:
+    """Tell whether a status is about the current spec and the current request to run again."""
+    return (
+        status.observed_generation == resource.generation
+        and status.last_handled_reconcile_at == resource.requested_at
+    )
+
+
+def is_refusal(status: ModelOptimizationStatus) -> bool:
+    """Tell whether the operator or the API server refused the request.
+
+    A refusal has no progress. It is judged anew each time, since the administrator's settings may
+    have changed, and the rest of status is from an earlier run.
+    """
+    return is_true(status, ConditionType.STALLED) and status.progress is None
+
+
+def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
+    """Tell whether the run is over and recorded, so that it needs no Job any more."""
+    if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
+        return False
+    if is_true(status, ConditionType.READY):
+        return True
+    return is_true(status, ConditionType.STALLED) and not is_refusal(status)

@@ -1,0 +1,106 @@
+"""The results of a run: those in status that still hold, and those that Jobs returned. Pure."""
+
+from __future__ import annotations
+
+from mopt_api.figures import SourceInfo
+from mopt_api.jobs.termination import MeasureSummary
+from mopt_api.spec import Target
+from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
+from mopt_operator.config.settings import OnUpgrade, Settings
+from mopt_operator.objects import Resource
+
+from .catalog import Catalog
+from .history import is_outdated
+from .rejudge import measured_ranges, measures_all, rejudged, shows_point
+from .request import Request, is_refusal, speaks_of_this_run
+from .status import target_status
+from .work import judging_key, profile_of
+
+
+class Results:
+    """What is known of a request's targets.
+
+    Attributes:
+        is_this_run: Status speaks of this run. What an earlier run found is this one's only as far
+            as its figures can be judged again.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        catalog: Catalog,
+        status: ModelOptimizationStatus,
+        resource: Resource,
+        settings: Settings,
+    ) -> None:
+        self._request = request
+        self._catalog = catalog
+        self._status = status
+        self._settings = settings
+        self.is_this_run = speaks_of_this_run(status, resource) and not is_refusal(status)
+        rerun = settings.on_upgrade is OnUpgrade.RERUN and not request.spec.execution.suspend
+        self._before = {
+            target.name: target
+            for target in status.targets
+            if not (rerun and is_outdated(target, resource, settings))
+        }
+
+    @property
+    def source(self) -> SourceInfo | None:
+        """What status says of the model file, where it is still the same file."""
+        before = self._status.source
+        return before if before and before.sha256 == self._request.spec.model.sha256 else None
+
+    def recorded(self) -> dict[str, TargetStatus]:
+        """Return the results in status, judged again where gates or objective changed."""
+        spec = self._request.spec
+        recorded = {}
+        for target in self._request.targets:
+            judged = self._before.get(target.name)
+            if judged is not None and not self.is_this_run:
+                usable = self._has_figures(target, judged) and shows_point(judged, spec)
+                judged = rejudged(judged, spec, judging_key(spec)) if usable else None
+            if judged is not None:
+                recorded[target.name] = judged
+        return recorded
+
+    def earlier(self, target: Target) -> TargetStatus | None:
+        """Return an earlier run's result that has all the figures this run asks for."""
+        before = self._before.get(target.name)
+        if self.is_this_run or before is None or not self._has_figures(target, before):
+            return None
+        return before
+
+    def returned(
+        self, summary: MeasureSummary, source: SourceInfo | None, measured_by: str | None
+    ) -> TargetStatus:
+        """Return the result that a Job returned.
+
+        Args:
+            source: The model file; None where it is not known.
+            measured_by: Optimizer image that measured.
+        """
+        request = self._request
+        target = next(t for t in request.targets if t.name == summary.target)
+        return target_status(
+            summary,
+            request.spec,
+            output_uri=request.output.uri,
+            source=source,
+            optimizer=measured_by,
+            measurement=Measurement(
+                key=self._catalog.key(target),
+                data_ranges=measured_ranges(request.spec),
+                judged=judging_key(request.spec),
+            ),
+            compute_capabilities=profile_of(target, self._settings).compute_capabilities,
+        )
+
+    def _has_figures(self, target: Target, before: TargetStatus) -> bool:
+        """Tell whether an earlier run measured all that this one asks for."""
+        known = before.measurement
+        return (
+            known is not None
+            and known.key == self._catalog.key(target)
+            and measures_all(known, self._request.spec)
+        )

@@ -1,0 +1,215 @@
+"""The current run of a valid resource: its Jobs, stage by stage, and what is to be done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mopt_api.figures import SourceInfo
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
+from mopt_api.spec import Target
+from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
+from mopt_operator.config.settings import Settings
+from mopt_operator.objects import Job, Snapshot
+from mopt_operator.times import timestamp
+
+from .catalog import Catalog, NamedItem
+from .conditions import Verdict
+from .jobs import Manifest, build_job
+from .plan import Plan, changed_status
+from .request import Request
+from .results import Results
+from .status import summary_of
+from .track import Track, follow
+from .verdict import PREPARATION, judge
+from .work import WorkItem
+
+
+@dataclass
+class _Stages:
+    """What is known of each stage.
+
+    Attributes:
+        results: Targets with a result, by name.
+        source: The model file, where it is known.
+        stage: The first of the stages that the tracks are in.
+        tracks: Work on the other targets; the preparation's key is PREPARATION.
+        todo: What the tracks do, by the same names.
+        keep: Names of Jobs that are part of this run.
+    """
+
+    results: dict[str, TargetStatus]
+    source: SourceInfo | None
+    stage: Stage = Stage.REPORT
+    tracks: dict[str, Track] = field(default_factory=dict)
+    todo: dict[str, WorkItem] = field(default_factory=dict)
+    keep: set[str] = field(default_factory=set)
+
+    def add(self, name: str, work: NamedItem, track: Track) -> None:
+        """Add work that is not done."""
+        self.tracks[name], self.todo[name] = track, work.item
+
+
+class Run:
+    """What is asked for now, beside what exists."""
+
+    def __init__(
+        self,
+        request: Request,
+        status: ModelOptimizationStatus,
+        snapshot: Snapshot,
+        now: datetime,
+        settings: Settings,
+    ) -> None:
+        self._request = request
+        self._status = status
+        self._snapshot = snapshot
+        self._resource = snapshot.resource
+        self._now = now
+        self._settings = settings
+        self._catalog = Catalog(request, self._resource, settings)
+        self._results = Results(request, self._catalog, status, self._resource, settings)
+
+    def plan(self) -> Plan:
+        """Return what is to be done."""
+        stages = self._stages()
+        results = stages.results
+        targets = [results[t.name] for t in self._request.targets if t.name in results]
+        verdict = judge(self._request, targets, stages.tracks, stages.stage)
+        suspended = verdict.ready is None and verdict.work is None
+        status = ModelOptimizationStatus(
+            source=stages.source,
+            summary=summary_of(targets, len(self._request.targets), self._request.spec.quality),
+            targets=targets,
+            progress=None if suspended else self._progress(verdict, len(targets), stages),
+        )
+        waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
+        return Plan(
+            create=() if suspended else self._to_create(stages),
+            delete=tuple(
+                job
+                for job in self._snapshot.jobs
+                if not job.deleting
+                and (job.name not in stages.keep or (suspended and not job.finished))
+            ),
+            status=changed_status(
+                self._resource, self._status, verdict, status, self._settings, self._now
+            ),
+            requeue_after=None if suspended else min(waits, default=None),
+        )
+
+    def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
+        return tuple(
+            build_job(stages.todo[name], self._resource, self._settings, attempt=track.create)
+            for name, track in stages.tracks.items()
+            if track.create is not None
+        )
+
+    def _stages(self) -> _Stages:
+        """Follow the work of each stage that is needed."""
+        stages = _Stages(self._results.recorded(), self._results.source)
+        self._follow_reports(stages)
+        # A result that cannot be judged again is measured again.
+        rest = [
+            target
+            for target in self._request.targets
+            if target.name not in stages.results and target.name not in stages.tracks
+        ]
+        preparation = self._catalog.preparation()
+        stages.keep.update(preparation.names)
+        if rest:
+            prepared = self._follow_preparation(stages, preparation)
+            if prepared is not None:
+                self._follow_measurements(stages, rest, prepared)
+        for digest in {job.prepared for job in self._snapshot.jobs if job.prepared}:
+            for measurement in self._catalog.measurements(digest):
+                stages.keep.update(measurement.names)
+        return stages
+
+    def _follow_reports(self, stages: _Stages) -> None:
+        for target in self._request.targets:
+            if target.name in stages.results or (report := self._report(target)) is None:
+                continue
+            stages.keep.update(report.names)
+            track = self._follow(report, _measures(target.name))
+            if isinstance(track.outcome, MeasureSummary):
+                self._take(stages, track, track.outcome)
+            elif not track.over:
+                stages.add(target.name, report, track)
+
+    def _report(self, target: Target) -> NamedItem | None:
+        """Return the work that selects again from a result in the store, where there is one."""
+        if before := self._results.earlier(target):
+            return self._catalog.report(target, before.report.digest, before.optimizer)
+        # Once its Job exists, status speaks of this run and no longer holds the result.
+        for job in self._snapshot.jobs:
+            if job.result is not None and not job.deleting:
+                report = self._catalog.report(target, job.result, job.measured_by)
+                if job.name in report.names:
+                    return report
+        return None
+
+    def _follow_preparation(self, stages: _Stages, preparation: NamedItem) -> str | None:
+        """Return the digest that measurements start from; None where it is not known yet."""
+        track = self._follow(preparation, lambda summary: isinstance(summary, PrepareSummary))
+        if isinstance(track.outcome, PrepareSummary):
+            stages.source = track.outcome.source
+            return track.outcome.result
+        if job := self._prepared_before():
+            stages.source = stages.source or job.source
+            return job.prepared
+        stages.stage = Stage.PREPARE
+        stages.add(PREPARATION, preparation, track)
+        return None
+
+    def _prepared_before(self) -> Job | None:
+        """Return a measurement of this run, where the preparation is gone: it knows the result."""
+        for job in self._snapshot.jobs:
+            if job.prepared is None or job.deleting:
+                continue
+            if any(job.name in item.names for item in self._catalog.measurements(job.prepared)):
+                return job
+        return None
+
+    def _follow_measurements(self, stages: _Stages, targets: list[Target], prepared: str) -> None:
+        stages.stage = Stage.MEASURE
+        for target in targets:
+            measurement = self._catalog.measurement(target, prepared, stages.source)
+            track = self._follow(measurement, _measures(target.name))
+            if isinstance(track.outcome, MeasureSummary):
+                self._take(stages, track, track.outcome)
+            else:
+                stages.add(target.name, measurement, track)
+
+    def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
+        measured_by = track.job.measured_by if track.job else None
+        stages.results[summary.target] = self._results.returned(summary, stages.source, measured_by)
+
+    def _follow(self, work: NamedItem, fits: Callable[[object], bool]) -> Track:
+        return follow(work.names, self._snapshot, self._now, fits)
+
+    def _progress(self, verdict: Verdict, done: int, stages: _Stages) -> Progress | None:
+        """Return how far the Jobs are; how far they came, where the run failed."""
+        refused = any(track.over and track.job is None for track in stages.tracks.values())
+        if verdict.ready or (verdict.stalled and refused):
+            return None
+        before = self._status.progress if self._results.is_this_run else None
+        start = None
+        if before is not None and before.stage == stages.stage:
+            start = before.start_time
+        if start is None:
+            jobs = [track.job for track in stages.tracks.values() if track.job is not None]
+            start = timestamp(min(job.created for job in jobs)) if jobs else None
+        return Progress(
+            stage=stages.stage,
+            targets_done=done,
+            targets_total=len(self._request.targets),
+            start_time=start,
+        )
+
+
+def _measures(target: str) -> Callable[[object], bool]:
+    """Return the test of a summary of that target."""
+    return lambda summary: isinstance(summary, MeasureSummary) and summary.target == target

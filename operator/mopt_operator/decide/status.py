@@ -1,0 +1,248 @@
+"""Turns the summaries that Jobs return into what status shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
+from mopt_api.enums import Aggregate, QualityMetric, Runtime
+from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
+from mopt_api.jobs.measure_result import BASELINE
+from mopt_api.jobs.selection import gate_failure
+from mopt_api.jobs.termination import MeasureSummary, VariantSummary
+from mopt_api.spec import ModelOptimizationSpec, QualityGate
+from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_QUALITY_FORMATS = {
+    QualityMetric.PSNR: "{:.1f} dB",
+    QualityMetric.SSIM: "{:.4f}",
+    QualityMetric.SQNR: "{:.1f} dB",
+    QualityMetric.COSINE: "{:.5f}",
+    QualityMetric.MAX_ABS_ERROR: "{:.3g}",
+    QualityMetric.TOP1_AGREEMENT: "{:.2%}",
+}
+_RUNTIME_NAMES = {
+    Runtime.PYTORCH: "PyTorch FP32 eager",
+    Runtime.ONNX_RUNTIME: "ONNX Runtime FP32",
+}
+
+
+def blob_uri(output_uri: str, digest: str) -> str:
+    """Return the address of a blob in the output store."""
+    return f"{output_uri.rstrip('/')}/{blob_key(digest)}"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, in decimal units."""
+    value, unit = float(size), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return (
+        f"{value:.0f} {_UNITS[unit]}"
+        if unit == 0 or value >= 99.95
+        else (f"{value:.1f} {_UNITS[unit]}")
+    )
+
+
+def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate]) -> str | None:
+    """Return the first gate's metric for people; without gates, the first metric measured."""
+    if not quality:
+        return None
+    gate = gates[0] if gates else None
+    shown = next((q for q in quality if gate and q.metric is gate.metric), quality[0])
+    if shown.exact:
+        return f"{shown.metric} exact"
+    mean = gate is not None and gate.aggregate is Aggregate.MEAN
+    value = shown.mean if mean else shown.worst
+    return f"{shown.metric} {_QUALITY_FORMATS[shown.metric].format(value)}"
+
+
+def _variant(
+    variant: VariantSummary, artifact: Artifact | None, baseline_size: int | None
+) -> VariantStatus:
+    size = variant.size_bytes if artifact is None else artifact.size_bytes
+    reduction = None
+    if size is not None and baseline_size:
+        reduction = round(100 * (1 - size / baseline_size), 1)
+    return VariantStatus(
+        name=variant.name,
+        runtime=variant.runtime,
+        precision=variant.precision,
+        state=variant.state,
+        reason=variant.reason,
+        message=variant.message,
+        speedup=variant.speedup,
+        speedup_over_fastest_fp32=variant.speedup_over_fastest_fp32,
+        latency_ms=variant.latency_ms,
+        throughput=variant.throughput,
+        size_bytes=size,
+        size_reduction_percent=reduction,
+        peak_memory_bytes=variant.peak_memory_bytes,
+        quality=variant.quality,
+        artifact=artifact,
+    )
+
+
+def _artifact(variant: VariantSummary, output_uri: str) -> Artifact | None:
+    digest, size, kind = variant.artifact_digest, variant.size_bytes, variant.artifact_format
+    if digest is None or size is None or kind is None:
+        return None
+    return Artifact(
+        digest=digest,
+        size_bytes=size,
+        format=ArtifactFormat(kind),
+        uri=blob_uri(output_uri, digest),
+        external_data=variant.external_data,
+    )
+
+
+def target_status(
+    summary: MeasureSummary,
+    spec: ModelOptimizationSpec,
+    *,
+    output_uri: str,
+    source: SourceInfo | None,
+    optimizer: str | None = None,
+    measurement: Measurement | None = None,
+    compute_capabilities: Sequence[str] = (),
+) -> TargetStatus:
+    """Return the verdict on a target.
+
+    Args:
+        compute_capabilities: GPUs that engines were built for.
+        optimizer: Image that measured.
+        measurement: What was measured.
+        output_uri: The store that the artifacts' digests are in.
+        source: The model file; None where its prepare Job is gone.
+    """
+    size = source.size_bytes if source else None
+    if size is None and summary.baseline is not None:
+        size = summary.baseline.size_bytes
+    served = None
+    if size is not None:
+        # The baseline is the source file itself: nothing is copied.
+        served = Artifact(
+            digest=f"sha256:{spec.model.sha256}",
+            size_bytes=size,
+            format=ArtifactFormat(spec.model.format.value),
+            uri=spec.model.uri,
+        )
+    return TargetStatus(
+        name=summary.target,
+        hardware=summary.hardware,
+        compute_capabilities=list(compute_capabilities),
+        software=summary.software,
+        point=summary.point,
+        reference=summary.reference,
+        baseline=summary.baseline and _variant(summary.baseline, served, size),
+        variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
+        selected=summary.selected,
+        unstable=summary.unstable,
+        report=Report.under(output_uri, summary.result),
+        optimizer=optimizer or None,
+        measurement=measurement,
+    )
+
+
+def winner(target: TargetStatus) -> VariantStatus | None:
+    """Return the selected form of a target; the baseline where it is kept."""
+    if target.selected == BASELINE:
+        return target.baseline
+    return next((v for v in target.variants if v.name == target.selected), None)
+
+
+def summary_of(
+    targets: Sequence[TargetStatus], total: int, gates: Sequence[QualityGate]
+) -> Summary:
+    """Return the columns of `kubectl get`: the winner of the first target that is measured, and
+    how many are done."""
+    done = f"{len(targets)}/{total}"
+    measured = [target for target in targets if target.baseline is not None]
+    chosen = winner(measured[0]) if measured else None
+    if chosen is None:
+        return Summary(targets=done)
+    return Summary(
+        selected=chosen.name,
+        speedup=None if chosen.speedup is None else f"{chosen.speedup:.1f}x",
+        quality=quality_text(chosen.quality, gates),
+        size=None if chosen.size_bytes is None else size_text(chosen.size_bytes),
+        targets=done,
+    )
+
+
+def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    """Return a target's verdict in one sentence."""
+    text = _verdict(target, gates)
+    if not target.unstable:
+        return text
+    return f"{text.rstrip('.')}; unstable: other processes used the CPU"
+
+
+def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    chosen, baseline = winner(target), target.baseline
+    if baseline is None:
+        return _built(target, gates)
+    if chosen is None and baseline.state == VariantState.REJECTED:
+        return _rejected_baseline(target.name, baseline, target.variants, gates)
+    if chosen is None:
+        return f"{target.name}: no variant passed. {_outcomes(target.variants)}"
+    if chosen.name == BASELINE:
+        return f"{target.name}: within the gates no variant beats the baseline; it is kept"
+    over = _RUNTIME_NAMES.get(Runtime(baseline.runtime), baseline.runtime)
+    parts = [f"{target.name}: {chosen.name}"]
+    if chosen.speedup is not None:
+        parts.append(f"{chosen.speedup:.1f}x over {over}")
+    if chosen.speedup_over_fastest_fp32 is not None:
+        parts.append(f"{chosen.speedup_over_fastest_fp32:.1f}x over the fastest FP32")
+    if quality := quality_text(chosen.quality, gates):
+        parts.append(quality + _against(target, baseline, gates))
+    return ", ".join(parts)
+
+
+def _outcomes(variants: Sequence[VariantStatus]) -> str:
+    return "; ".join(
+        f"{v.name}: {v.reason or v.state}{f' ({v.message})' if v.message else ''}" for v in variants
+    )
+
+
+def built_engines(target: TargetStatus) -> list[VariantStatus]:
+    """Return the engines of a target that were built and miss no gate."""
+    return [v for v in target.variants if v.state == VariantState.BUILT]
+
+
+def _built(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+    engines = built_engines(target)
+    if not engines:
+        return f"{target.name}: no engine was built. {_outcomes(target.variants)}"
+    named = ", ".join(
+        f"{v.name}{f' ({quality})' if (quality := quality_text(v.quality, gates)) else ''}"
+        for v in engines
+    )
+    text = f"{target.name}: built {named} for {', '.join(target.compute_capabilities)}; not run"
+    # Skipped variants are those that this target would not build anyway.
+    lost = [v for v in target.variants if v.state in (VariantState.REJECTED, VariantState.FAILED)]
+    return f"{text}. {_outcomes(lost)}" if lost else text
+
+
+def _against(target: TargetStatus, baseline: VariantStatus, gates: Sequence[QualityGate]) -> str:
+    """Return what follows a quality against ground truth: the quality of the baseline."""
+    reference = quality_text(baseline.quality, gates)
+    if target.reference != QualityReference.GROUND_TRUTH or reference is None:
+        return ""
+    return f" against ground truth (baseline: {reference})"
+
+
+def _rejected_baseline(
+    target: str,
+    baseline: VariantStatus,
+    variants: Sequence[VariantStatus],
+    gates: Sequence[QualityGate],
+) -> str:
+    found = (gate_failure(gate, baseline.quality) for gate in gates)
+    # Five digits may round up to the gate; the Job's message is cut where there are many.
+    failures = "; ".join(filter(None, found)) or baseline.message or "see its quality"
+    text = f"{target}: even the baseline misses a gate against ground truth: {failures}."
+    if passed := [v.name for v in variants if v.state == VariantState.PASSED]:
+        text += f" Within the gates, but not fast enough: {', '.join(passed)}."
+    return text

@@ -1,0 +1,286 @@
+"""The work items of a resource, one Job each, and their deterministic names. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mopt_api.figures import SourceInfo
+from mopt_api.jobs.plan import (
+    DEFAULT_TARGET,
+    Credentials,
+    JobPlan,
+    MeasurePlan,
+    ReportPlan,
+    Stage,
+    measure_plan,
+    prepare_plan,
+    report_plan,
+)
+from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
+from mopt_operator.config.quantities import target_resources
+from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
+from mopt_operator.objects import Json, Resource
+
+MAX_NAME = 63  # of a Job: its Pods carry it as a label value
+_NAME_PART = 38
+_DIGITS = 10
+# A report Job reads one JSON file and writes another.
+_REPORT_RESOURCES = Resources(
+    requests={"cpu": "100m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"}
+)
+# Jobs for one piece of work whose results got lost before they were recorded.
+MAX_ATTEMPTS = 4
+_ANY_DIGEST = f"sha256:{'0' * 64}"
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """What one Job does and where, before it has a name.
+
+    Attributes:
+        target: Name of the target; empty for the prepare stage.
+        node_selector: The profile's, with the target's on top.
+        secrets: Name of the Secret behind each role's store credentials.
+        deadline_seconds: Longest time that one Pod may run.
+        retries: How often the Job is tried again after a fault that may pass.
+        queue: Kueue's LocalQueue; None for none.
+        source: The model file, where the preparation has described it. No part of the Job's
+            identity: it sizes resources that nobody gave, and outlives the preparation's Pod.
+        measured_by: Optimizer image behind the figures of a report Job.
+        basis: What those figures depend on, so that no other run takes the Job for one of its own.
+    """
+
+    plan: JobPlan
+    target: str
+    profile: Profile
+    node_selector: Mapping[str, str]
+    resources: Resources
+    secrets: Mapping[Credentials, str]
+    deadline_seconds: int
+    retries: int
+    queue: str | None = None
+    source: SourceInfo | None = None
+    measured_by: str | None = None
+    basis: str = ""
+
+    @property
+    def stage(self) -> Stage:
+        return self.plan.stage
+
+    @property
+    def prepared(self) -> str | None:
+        """Return the digest that a measurement starts from."""
+        return self.plan.prepared if isinstance(self.plan, MeasurePlan) else None
+
+    @property
+    def result(self) -> str | None:
+        """Return the digest of the result.json that a report starts from."""
+        return self.plan.result if isinstance(self.plan, ReportPlan) else None
+
+    def plan_json(self) -> str:
+        """Return what MOPT_PLAN holds: the same bytes for the same plan."""
+        return json.dumps(self.plan.to_api(), sort_keys=True, separators=(",", ":"))
+
+
+def targets_of(spec: ModelOptimizationSpec) -> list[Target]:
+    """Return the targets asked for; one named default where none is named."""
+    return spec.targets or [Target(name=DEFAULT_TARGET)]
+
+
+def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[Credentials, str]:
+    """Return the Secret of each role that a stage needs; the output's is the default."""
+    fallback = output.credentials_secret_ref
+    if stage is Stage.REPORT:
+        return {Credentials.OUTPUT: fallback.name} if fallback else {}
+    named = {Credentials.MODEL: spec.model.credentials_secret_ref}
+    data, role = (
+        (spec.data.calibration, Credentials.CALIBRATION)
+        if stage is Stage.PREPARE
+        else (spec.data.evaluation, Credentials.EVALUATION)
+    )
+    if data is not None:
+        named[role] = data.credentials_secret_ref
+    named[Credentials.OUTPUT] = fallback
+    return {role: chosen.name for role, ref in named.items() if (chosen := ref or fallback)}
+
+
+def profile_of(target: Target, settings: Settings) -> Profile:
+    """Return a target's profile, which is one of the settings'."""
+    return settings.profiles[target.profile or DEFAULT_PROFILE]
+
+
+def _measure_plan(
+    spec: ModelOptimizationSpec, output: Output, target: Target, profile: Profile, prepared: str
+) -> MeasurePlan:
+    return measure_plan(
+        spec,
+        target=target.name,
+        prepared=prepared,
+        output_uri=output.uri,
+        kind=profile.kind,
+        compute_capabilities=profile.compute_capabilities,
+    )
+
+
+def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> WorkItem:
+    """Return the preparation of a resource, for all of its targets."""
+    profile = settings.profiles[DEFAULT_PROFILE]
+    kinds = {profile_of(target, settings).kind for target in targets_of(spec)}
+    return WorkItem(
+        plan=prepare_plan(spec, output.uri, kinds=kinds),
+        target="",
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=profile.resources,
+        secrets=_secrets(spec, output, Stage.PREPARE),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
+    )
+
+
+def measure_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    prepared: str,
+    source: SourceInfo | None = None,
+) -> WorkItem:
+    """Return the measurement on one target.
+
+    Args:
+        target: Its profile is one of settings.profiles.
+        prepared: Digest of the preparation's manifest.
+        source: See WorkItem.
+    """
+    profile = profile_of(target, settings)
+    return WorkItem(
+        plan=_measure_plan(spec, output, target, profile, prepared),
+        target=target.name,
+        profile=profile,
+        node_selector={**profile.node_selector, **target.node_selector},
+        resources=target_resources(target.resources, profile.resources),
+        secrets=_secrets(spec, output, Stage.MEASURE),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=target.queue_name or spec.execution.queue_name,
+        source=source,
+    )
+
+
+def report_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    result: str,
+    measured_by: str | None,
+    basis: str,
+) -> WorkItem:
+    """Return the selection among the figures of a measurement in the store.
+
+    Args:
+        result: Digest of the measurement's result.json.
+        measured_by: See WorkItem.
+        basis: See measurement_key.
+    """
+    profile = settings.profiles[DEFAULT_PROFILE]
+    return WorkItem(
+        plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
+        target=target.name,
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=_REPORT_RESOURCES,
+        secrets=_secrets(spec, output, Stage.REPORT),
+        deadline_seconds=spec.execution.active_deadline_seconds,
+        retries=spec.execution.backoff_limit,
+        queue=spec.execution.queue_name,
+        measured_by=measured_by,
+        basis=basis,
+    )
+
+
+def measurement_key(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    resource: Resource,
+    *,
+    target: Target,
+) -> str:
+    """Return what a target's figures depend on, in 16 hex digits.
+
+    Gates and objective are not among it, since they judge the same figures, except the gates that
+    shape INT8 variants. Neither is the optimizer image: older figures stay until the
+    administrator has them measured again.
+    """
+    profile = profile_of(target, settings)
+    measured = _measure_plan(spec, output, target, profile, _ANY_DIGEST).to_api()
+    for judging in ("prepared", "quality", "objective"):
+        del measured[judging]
+    # The variants of other targets do not matter to this one.
+    prepared = prepare_plan(spec, output.uri, kinds=(profile.kind,)).to_api()
+    identity = {
+        "calibration": prepared.get("calibration"),
+        "shapedBy": prepared["quality"],
+        "measure": measured,
+        "nodeSelector": {**profile.node_selector, **target.node_selector},
+        "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],
+        "runtimeClassName": profile.runtime_class_name,
+        "resources": target_resources(target.resources, profile.resources).to_api(),
+        "requestedAt": resource.requested_at,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def judging_key(spec: ModelOptimizationSpec) -> str:
+    """Return what selects among a target's figures, in 16 hex digits: gates and objective."""
+    gates = [gate.to_api() for gate in spec.quality]
+    text = json.dumps([gates, spec.objective.to_api()], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
+    """Return all that makes a Job another Job, but the attempt."""
+    return {
+        "uid": resource.uid,
+        "stage": work.stage,
+        "target": work.target,
+        "plan": work.plan_json(),
+        "profile": work.profile.to_api(),
+        "nodeSelector": dict(work.node_selector),
+        "resources": work.resources.to_api(),
+        "secrets": dict(work.secrets),
+        "deadline": work.deadline_seconds,
+        "retries": work.retries,
+        "queue": work.queue,
+        "basis": work.basis,
+        "requestedAt": resource.requested_at,
+        "image": settings.image_of(work.profile),
+    }
+
+
+def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[str, ...]:
+    """Return the names of the Jobs of all attempts: DNS labels of at most 63 characters.
+
+    The same work of the same resource has the same name, so that creating it twice is refused
+    by the API server. The attempt is 0, or one more for each Job whose result was lost before it
+    was recorded.
+    """
+    identity = _identity(work, resource, settings)
+    name = resource.name.replace(".", "-")[:_NAME_PART].rstrip("-")
+    room = MAX_NAME - len(name) - _DIGITS - 2
+    part = (work.target or work.stage.lower())[:room].rstrip("-")
+
+    def named(attempt: int) -> str:
+        text = json.dumps(identity | {"attempt": attempt}, sort_keys=True)
+        return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
+
+    return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))

@@ -1,0 +1,153 @@
+"""Carries out what was decided: Jobs, status, Events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.logs import about_resource
+from mopt_operator.decide.events import event, step_event
+from mopt_operator.decide.plan import Plan
+from mopt_operator.errors import Conflict, NotFound, OperatorError, Refused
+from mopt_operator.objects import Job, Raw, Resource
+
+from .metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+class Calls(Protocol):
+    """The API calls of a plan; see cluster.api."""
+
+    async def create_job(self, manifest: Raw) -> Raw: ...
+    async def read_job(self, namespace: str, name: str) -> Raw: ...
+    async def delete_job(self, job: Job) -> None: ...
+    async def expire_job(self, job: Job, seconds: int) -> Raw: ...
+    async def write_status(self, resource: Resource, status: Raw) -> Raw: ...
+    async def create_event(self, event: Raw) -> None: ...
+
+
+class Executor:
+    """Makes the calls of a plan and puts their answers into the store."""
+
+    def __init__(
+        self,
+        cluster: Calls,
+        *,
+        store: Store,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+
+    async def change_jobs(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
+        """Delete and create Jobs; return status and message of those that are refused.
+
+        Raises:
+            OperatorError: A call failed; a retry may help.
+        """
+        for job in plan.delete:
+            await self._delete(resource, job)
+        return await self._create(resource, plan)
+
+    async def record(self, resource: Resource, plan: Plan) -> None:
+        """Write the status; let the Jobs whose results it holds expire.
+
+        Raises:
+            OperatorError: A call failed; a retry may help.
+        """
+        if plan.status is not None:
+            await self._write_status(resource, plan.status)
+        for job in plan.expire:
+            await self._expire(resource, job, plan.ttl_seconds)
+
+    async def _delete(self, resource: Resource, job: Job) -> None:
+        fields = about_resource(resource)
+        try:
+            await self._cluster.delete_job(job)
+        except (NotFound, Conflict) as error:
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
+        else:
+            logger.info("Deleted Job %s", job.name, extra=fields)
+        self._store.jobs.forget(job)
+
+    async def _create(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
+        """Create Jobs; return status and message of those that the API server rejects."""
+        refusals = {}
+        for manifest in plan.create:
+            name = manifest["metadata"]["name"]
+            try:
+                job = await self._create_one(resource, manifest)
+            except Refused as error:
+                refusals[name] = (error.status, error.message)
+                logger.warning(
+                    "Job %s is rejected: %s", name, error, extra=about_resource(resource)
+                )
+            else:
+                self._store.jobs.put_answer(job)
+        return refusals
+
+    async def _create_one(self, resource: Resource, manifest: Raw) -> Raw:
+        """Create a Job, or return the one that exists already."""
+        name = manifest["metadata"]["name"]
+        try:
+            job = await self._cluster.create_job(manifest)
+        except Conflict as error:
+            return await self._existing(resource, name, error)
+        message = f"Created Job {name}"
+        logger.info(message, extra=about_resource(resource))
+        now = self._clock()
+        created = event(resource, reason="JobCreated", message=message, normal=True, now=now)
+        await self._announce(resource, created)
+        return job
+
+    async def _existing(self, resource: Resource, name: str, conflict: Conflict) -> Raw:
+        """Return the Job that exists already, of the same deterministic name.
+
+        Raises:
+            Conflict: It is being deleted.
+            Refused: It does not belong to the resource.
+        """
+        job = await self._cluster.read_job(resource.namespace, name)
+        metadata: Raw = job["metadata"]
+        if "deletionTimestamp" in metadata:
+            raise conflict
+        if not any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ()):
+            message = f"a Job named {name} exists that does not belong to mopt; delete it"
+            raise Refused(403, conflict.reason, message)
+        return job
+
+    async def _write_status(self, resource: Resource, status: Raw) -> None:
+        written = await self._cluster.write_status(resource, status)
+        self._store.resources.put_answer(written)
+        if step := step_event(resource, status, self._clock()):
+            logger.info("%s: %s", step["reason"], step["message"], extra=about_resource(resource))
+            await self._announce(resource, step)
+
+    async def _expire(self, resource: Resource, job: Job, seconds: int) -> None:
+        try:
+            kept = await self._cluster.expire_job(job, seconds)
+        except (NotFound, Conflict) as error:
+            fields = about_resource(resource)
+            logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
+        else:
+            self._store.jobs.put_answer(kept)
+            self._metrics.job_ended(job, self._clock())
+
+    async def _announce(self, resource: Resource, announced: Raw) -> None:
+        """Create an Event. Nothing depends on it: a failure is only logged."""
+        try:
+            await self._cluster.create_event(announced)
+        except Conflict as error:
+            logger.debug("Event exists already: %s", error, extra=about_resource(resource))
+        except OperatorError as error:
+            fields = about_resource(resource)
+            logger.warning(
+                "Cannot create the Event %s: %s", announced["reason"], error, extra=fields
+            )

@@ -1,0 +1,203 @@
+"""Prometheus metrics: counted while working, or read from the store at each scrape."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.settings import Settings
+from mopt_operator.decide.request import read_status
+from mopt_operator.decide.status import winner
+from mopt_operator.objects import Job, Resource, ready_condition
+
+from .queue import WorkQueue
+
+# Resources with series of their own; the gauge mopt_resources_without_series counts the others.
+MAX_RESOURCES = 1000
+_RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
+_JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+_BY_TARGET = ("namespace", "name", "target")
+
+
+def installed_version() -> str:
+    """Return mopt's version; `source` where it runs from a checkout that is not installed."""
+    try:
+        return version("mopt")
+    except PackageNotFoundError:
+        return "source"
+
+
+class _Selected(NamedTuple):
+    """The figures of the form that is selected for a target."""
+
+    target: str
+    speedup: float | None
+    quality: tuple[tuple[str, float], ...]  # metric, worst value
+
+
+def _selected(resource: Resource) -> tuple[_Selected, ...]:
+    """Return the figures of each target for which a form is selected."""
+    return tuple(
+        _Selected(
+            target.name,
+            chosen.speedup,
+            tuple((quality.metric.value, quality.worst) for quality in chosen.quality),
+        )
+        for target in read_status(resource).targets
+        if (chosen := winner(target)) is not None
+    )
+
+
+class _StoreCollector(Collector):
+    """What the resources in the store say, as gauges."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        # By UID: the resource's version and its figures. Parsing every status at each scrape
+        # would hold up the event loop.
+        self._known: dict[str, tuple[str, tuple[_Selected, ...]]] = {}
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        resources = sorted(self._store.resources, key=lambda r: (r.namespace, r.name))
+        states = GaugeMetricFamily(
+            "mopt_resources",
+            "ModelOptimizations by the status and reason of their Ready condition.",
+            labels=("ready", "reason"),
+        )
+        counts = Tally(ready_condition(resource.status)[:2] for resource in resources)
+        for labels, count in sorted(counts.items()):
+            states.add_metric(labels, count)
+        yield states
+        yield from self._selections(resources)
+        yield from self._watches()
+
+    def _watches(self) -> Iterator[GaugeMetricFamily]:
+        ages = GaugeMetricFamily(
+            "mopt_watch_age_seconds",
+            "Time since a watch last showed something; in a quiet cluster it shows nothing.",
+            labels=("kind",),
+        )
+        for kind, known in self._store.kinds().items():
+            ages.add_metric((kind,), self._clock() - known.touched)
+        yield ages
+        behind = GaugeMetricFamily(
+            "mopt_watch_behind_seconds",
+            "Time for which a watch has not shown what is known from elsewhere; normally 0.",
+            labels=("kind",),
+        )
+        for kind, known in self._store.kinds().items():
+            unseen = known.awaited.oldest()
+            behind.add_metric((kind,), self._clock() - unseen.since if unseen else 0.0)
+        yield behind
+
+    def _selections(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
+        speedups = GaugeMetricFamily(
+            "mopt_selected_speedup_ratio",
+            "Speedup of the selected form over the source model.",
+            labels=_BY_TARGET,
+        )
+        qualities = GaugeMetricFamily(
+            "mopt_selected_quality",
+            "Worst value of the selected form's quality, by metric.",
+            labels=(*_BY_TARGET, "metric"),
+        )
+        shown = resources[:MAX_RESOURCES]
+        self._known = {r.uid: (r.version, self._figures(r)) for r in shown}
+        for resource in shown:
+            for selected in self._known[resource.uid][1]:
+                labels = (resource.namespace, resource.name, selected.target)
+                if selected.speedup is not None:
+                    speedups.add_metric(labels, selected.speedup)
+                for metric, worst in selected.quality:
+                    qualities.add_metric((*labels, metric), worst)
+        yield speedups
+        yield qualities
+        yield GaugeMetricFamily(
+            "mopt_resources_without_series",
+            f"Resources beyond the first {MAX_RESOURCES}, whose selection is not shown.",
+            value=max(len(resources) - MAX_RESOURCES, 0),
+        )
+
+    def _figures(self, resource: Resource) -> tuple[_Selected, ...]:
+        version, figures = self._known.get(resource.uid, ("", ()))
+        return figures if version == resource.version else _selected(resource)
+
+
+class Metrics:
+    """All metrics of one operator process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        queue: WorkQueue,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        registry.register(_StoreCollector(store, clock))
+        Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
+            {"version": installed_version(), "optimizer_image": settings.optimizer_image}
+        )
+        Gauge(
+            "mopt_queue_depth", "Resources that wait for a worker.", registry=registry
+        ).set_function(lambda: len(queue))
+        self.leader = Gauge("mopt_leader", "1 while this operator leads.", registry=registry)
+        self.reconciles = Counter(
+            "mopt_reconcile",
+            "Reconciliations by result: done, conflict (a lost race), error or fault (a bug).",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("done", "conflict", "error", "fault"):
+            self.reconciles.labels(result)
+        self.reconcile_seconds = Histogram(
+            "mopt_reconcile_duration_seconds",
+            "Duration of a reconciliation.",
+            buckets=_RECONCILE_BUCKETS,
+            registry=registry,
+        )
+        self._jobs = Histogram(
+            "mopt_job_duration_seconds",
+            "Time from a Job's creation to its end, by stage and outcome.",
+            ("stage", "outcome"),
+            buckets=_JOB_BUCKETS,
+            registry=registry,
+        )
+        self.missed = Counter(
+            "mopt_watch_missed",
+            "Resources for which a comparison with the cluster found what no watch had shown.",
+            registry=registry,
+        )
+
+    def job_ended(self, job: Job, now: datetime) -> None:
+        """Count a finished Job; call it once for each."""
+        outcome = "Complete" if job.completed is not None else "Failed"
+        seconds = ((job.ended or now) - job.created).total_seconds()
+        self._jobs.labels(job.stage, outcome).observe(max(seconds, 0.0))
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

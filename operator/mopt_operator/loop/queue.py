@@ -1,0 +1,93 @@
+"""A work queue of keys: one worker at a time handles a key, and no key is lost.
+
+As in client-go: adding a key that waits changes nothing; adding one that is being handled brings
+it back afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from mopt_operator.cluster.cache import Key
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 60.0
+
+
+class WorkQueue:
+    """Keys that want to be looked at."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Key] = deque()
+        self._wanted: set[Key] = set()
+        self._busy: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def add(self, key: Key) -> None:
+        """Ask for a key to be looked at soon."""
+        if key in self._wanted:
+            return
+        self._wanted.add(key)
+        if key not in self._busy:
+            self._ready.append(key)
+            self._arrived.set()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Ask for a key to be looked at after a while; of two times the earlier one holds."""
+        loop = asyncio.get_running_loop()
+        pending = self._timers.get(key)
+        when = loop.time() + max(seconds, 0)
+        if pending is not None:
+            if pending.when() <= when:
+                return
+            pending.cancel()
+        self._timers[key] = loop.call_at(when, self._due, key)
+
+    def retry(self, key: Key) -> float:
+        """Ask for a key again after a failure; return the seconds until then.
+
+        They double with each failure in a row, up to a minute.
+        """
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        # The exponent is bounded: a float overflows after a thousand failures.
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
+        self.add_after(key, delay)
+        return delay
+
+    def succeeded(self, key: Key) -> None:
+        """Start again with short delays at the next failure."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> Key:
+        """Wait for a key; it stays with the caller until `done`."""
+        while not self._ready:
+            self._arrived.clear()
+            await self._arrived.wait()
+        key = self._ready.popleft()
+        self._wanted.discard(key)
+        self._busy.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """Give a key back."""
+        self._busy.discard(key)
+        if key in self._wanted:
+            self._ready.append(key)
+            self._arrived.set()
+
+    def close(self) -> None:
+        """Cancel the timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _due(self, key: Key) -> None:
+        del self._timers[key]
+        self.add(key)

@@ -1,0 +1,277 @@
+"""The objects of the cluster, reduced to what decisions need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from mopt_api.base import REQUESTED_AT_ANNOTATION
+from mopt_api.figures import SourceInfo
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
+
+from .times import parse_time
+
+# An object of the API as it was read, and one that is made to be sent.
+Raw = Mapping[str, Any]
+Json = dict[str, Any]
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "mopt"
+ANNOTATION_GENERATION = "mopt.dev/generation"
+ANNOTATION_PREPARED = "mopt.dev/prepared"
+ANNOTATION_RESULT = "mopt.dev/result"
+ANNOTATION_SOURCE = "mopt.dev/source"
+ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A ModelOptimization.
+
+    Attributes:
+        requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
+        deleting: Its deletion has begun.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    version: str
+    spec: Json
+    status: Json
+    requested_at: str | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Job that the operator created.
+
+    Attributes:
+        failed: Reason and message of the Failed condition, None while there is none.
+        prepared: Digest that a measure Job starts from.
+        source: The model file, as the preparation before a measure Job described it.
+        result: Digest of the result.json that a report Job starts from.
+        measured_by: Optimizer image behind that result; of other Jobs, the image that they run.
+        expires: It has a ttlSecondsAfterFinished.
+        stage: As its label says, lowercase.
+        ended: When it finished; None where it has not, or does not say.
+        begun: The Job controller has begun it.
+        suspended: It starts no Pods; Kueue suspends a Job while it is queued.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    owner_uid: str
+    owner_name: str
+    created: datetime
+    completed: datetime | None = None
+    failed: tuple[str, str] | None = None
+    prepared: str | None = None
+    source: SourceInfo | None = None
+    result: str | None = None
+    expires: bool = False
+    deleting: bool = False
+    stage: str = ""
+    ended: datetime | None = None
+    measured_by: str = ""
+    begun: bool = False
+    suspended: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.completed is not None or self.failed is not None
+
+
+@dataclass(frozen=True)
+class Termination:
+    """How the container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A Pod of one of those Jobs.
+
+    Attributes:
+        reason: status.reason, such as DeadlineExceeded or Evicted.
+        waiting: Reason and message of the container, where it has not started.
+        unschedulable: The scheduler's message; None where it has not refused the Pod.
+        disrupted: Evicted or preempted (DisruptionTarget).
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    owner_name: str
+    job_uid: str
+    created: datetime
+    phase: str
+    reason: str = ""
+    message: str = ""
+    waiting: tuple[str, str] | None = None
+    unschedulable: str | None = None
+    terminated: Termination | None = None
+    disrupted: bool = False
+    deleting: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is known around one resource."""
+
+    resource: Resource
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    # Why the Job controller could not create a Job's Pod, by the Job's UID.
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    # Why Kueue does not admit a Job, by the Job's UID.
+    held: Mapping[str, str] = field(default_factory=dict)
+    # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
+    refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    def pods_of(self, job: Job) -> list[Pod]:
+        """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""
+        pods = [pod for pod in self.pods if pod.job_uid == job.uid]
+        return sorted(pods, key=lambda pod: (pod.created, pod.name))
+
+
+class Ready(NamedTuple):
+    """What the Ready condition of a ModelOptimization says."""
+
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+
+
+def ready_condition(status: Raw) -> Ready:
+    """Return the Ready condition of a status; Unknown before the first decision."""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Ready":
+            return Ready(condition["status"], condition["reason"], condition["message"])
+    return Ready()
+
+
+def _controller(metadata: Raw) -> Raw:
+    owners = metadata.get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def _condition(raw: Raw, kind: str) -> Raw | None:
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
+
+
+def observe_resource(raw: Raw) -> Resource:
+    """Reduce a ModelOptimization."""
+    metadata = raw["metadata"]
+    requested = (metadata.get("annotations") or {}).get(REQUESTED_AT_ANNOTATION)
+    return Resource(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        version=metadata["resourceVersion"],
+        spec=dict(raw.get("spec") or {}),
+        status=dict(raw.get("status") or {}),
+        requested_at=requested[:MAX_REQUESTED_AT] if requested else None,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def _source(text: str | None) -> SourceInfo | None:
+    """Return what an annotation says of the model; None where it cannot be read."""
+    try:
+        return SourceInfo.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def observe_job(raw: Raw) -> Job:
+    """Reduce a batch/v1 Job."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    status = raw.get("status") or {}
+    complete, failed = _condition(raw, "Complete"), _condition(raw, "Failed")
+    completed = None
+    if complete is not None:
+        time = status.get("completionTime") or complete.get("lastTransitionTime")
+        completed = parse_time(time or metadata["creationTimestamp"])
+    ended = completed
+    if failed is not None and failed.get("lastTransitionTime"):
+        ended = parse_time(failed["lastTransitionTime"])
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    image = next((c.get("image", "") for c in containers if c["name"] == CONTAINER), "")
+    return Job(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        owner_uid=_controller(metadata).get("uid", ""),
+        owner_name=labels.get(LABEL_NAME, ""),
+        created=parse_time(metadata["creationTimestamp"]),
+        completed=completed,
+        failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
+        prepared=annotations.get(ANNOTATION_PREPARED),
+        source=_source(annotations.get(ANNOTATION_SOURCE)),
+        result=annotations.get(ANNOTATION_RESULT),
+        expires=spec.get("ttlSecondsAfterFinished") is not None,
+        deleting="deletionTimestamp" in metadata,
+        stage=labels.get(LABEL_STAGE, ""),
+        ended=ended,
+        measured_by=annotations.get(ANNOTATION_MEASURED_BY) or image,
+        begun=status.get("startTime") is not None,
+        suspended=spec.get("suspend") is True,
+    )
+
+
+def observe_pod(raw: Raw) -> Pod:
+    """Reduce a Pod."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    state = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    scheduled: Raw = next(
+        (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
+    )
+    refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+        job_uid=_controller(metadata).get("uid", ""),
+        created=parse_time(metadata["creationTimestamp"]),
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
+        unschedulable=scheduled.get("message", "") if refused else None,
+        terminated=Termination(
+            exit_code=ended["exitCode"],
+            reason=ended.get("reason", ""),
+            message=ended.get("message", ""),
+        )
+        if ended
+        else None,
+        disrupted=_condition(raw, "DisruptionTarget") is not None,
+        deleting="deletionTimestamp" in metadata,
+    )

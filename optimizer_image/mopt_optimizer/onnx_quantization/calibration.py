@@ -1,0 +1,24 @@
+"""The ways to choose which range of a tensor's values 8 bits cover. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+PERCENTILE = 99.99
+"""Of the magnitudes; the documentation of mopt_api's Calibrator.PERCENTILE names it."""
+
+
+class Calibration(StrEnum):
+    """How a range is chosen from the calibration data's values.
+
+    BEST writes the model with each of the others and keeps the one whose outputs are closest to
+    FP32's on the calibration samples; all three come from the same pass over the samples.
+    """
+
+    MIN_MAX = "MinMax"
+    PERCENTILE = "Percentile"
+    ENTROPY = "Entropy"
+    BEST = "Best"
+
+
+METHODS = (Calibration.MIN_MAX, Calibration.PERCENTILE, Calibration.ENTROPY)

@@ -1,0 +1,73 @@
+"""Which function computes each quality metric: one module each, loaded on first use.
+
+What is known of a metric's values stands in mopt_api.metrics. Shapes must be equal, values finite,
+arrays not empty; all compute in float64.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Protocol
+
+from mopt_api.enums import QualityMetric
+from mopt_api.metrics import METRICS as ROWS
+from mopt_optimizer.errors import ConflictingRange
+from mopt_optimizer.quality.comparable import Array, Options
+
+
+class Compute(Protocol):
+    """What METRICS names: a pure function of two arrays."""
+
+    def __call__(
+        self, reference: Array, output: Array, data_range: float, options: Options, /
+    ) -> float:
+        """Return one metric of two outputs.
+
+        Args:
+            data_range: Span of the output's values; 1 where the metric needs none.
+
+        Raises:
+            ComparisonError: The outputs cannot be compared by it.
+        """
+        ...
+
+
+METRICS: dict[QualityMetric, str] = {
+    QualityMetric.PSNR: f"{__name__}.psnr:compute",
+    QualityMetric.SSIM: f"{__name__}.ssim:compute",
+    QualityMetric.SQNR: f"{__name__}.sqnr:compute",
+    QualityMetric.COSINE: f"{__name__}.cosine:compute",
+    QualityMetric.MAX_ABS_ERROR: f"{__name__}.max_abs_error:compute",
+    QualityMetric.TOP1_AGREEMENT: f"{__name__}.top1_agreement:compute",
+}
+"""Module and function of each metric, as module:function."""
+
+
+@cache
+def _loaded(place: str) -> Compute:
+    module, _, name = place.partition(":")
+    compute: Compute = getattr(import_module(module), name)
+    return compute
+
+
+def score(
+    metric: QualityMetric,
+    reference: Array,
+    output: Array,
+    data_range: float | None = None,
+    options: Options | None = None,
+) -> float:
+    """Return one metric of two outputs.
+
+    Args:
+        data_range: Needed by PSNR and SSIM, not used by the others.
+
+    Raises:
+        ConflictingRange: PSNR or SSIM without a data range.
+        ComparisonError: As the metric's own function.
+    """
+    if ROWS[metric].needs_range and data_range is None:
+        raise ConflictingRange(f"{metric} needs a data range: the span of the output's values")
+    span = 1.0 if data_range is None else data_range
+    return _loaded(METRICS[metric])(reference, output, span, options or Options())

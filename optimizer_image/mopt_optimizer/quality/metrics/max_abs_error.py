@@ -1,0 +1,22 @@
+"""Largest difference of any value."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mopt_optimizer.quality.comparable import Array, Options, as_float64
+
+
+def max_abs_error(reference: Array, output: Array) -> float:
+    """Return the largest difference of any value, in the output's own unit.
+
+    Raises:
+        ShapeMismatch, EmptyOutput, NonFiniteOutput
+    """
+    expected, actual = as_float64(reference, output)
+    return float(np.abs(expected - actual).max())
+
+
+def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:
+    """Return max_abs_error of two outputs."""
+    return max_abs_error(reference, output)

@@ -1,0 +1,32 @@
+"""Peak signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mopt_api.figures import EXACT_PSNR_DB
+from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_range
+
+
+def psnr(reference: Array, output: Array, data_range: float) -> float:
+    """Return the peak signal-to-noise ratio in dB, at most EXACT_PSNR_DB.
+
+    Args:
+        data_range: The peak: span of the values that the output can take, never the data's own.
+
+    Raises:
+        ShapeMismatch, EmptyOutput, NonFiniteOutput, ConflictingRange
+    """
+    check_range(data_range)
+    expected, actual = as_float64(reference, output)
+    mean_square = float(np.mean(np.square(expected - actual)))
+    if mean_square == 0:
+        return EXACT_PSNR_DB
+    return min(EXACT_PSNR_DB, 20 * math.log10(data_range) - 10 * math.log10(mean_square))
+
+
+def compute(reference: Array, output: Array, data_range: float, _options: Options) -> float:
+    """Return psnr of two outputs."""
+    return psnr(reference, output, data_range)

@@ -1,0 +1,29 @@
+"""Signal-to-quantization-noise ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mopt_api.figures import EXACT_PSNR_DB
+from mopt_optimizer.quality.comparable import Array, Options, as_float64, decibels
+
+
+def sqnr(reference: Array, output: Array) -> float:
+    """Return the signal-to-quantization-noise ratio in dB, within +-EXACT_PSNR_DB.
+
+    The reference's own power is the signal. A silent reference with any noise is -EXACT_PSNR_DB.
+
+    Raises:
+        ShapeMismatch, EmptyOutput, NonFiniteOutput
+    """
+    expected, actual = as_float64(reference, output)
+    signal = float(np.sum(np.square(expected)))
+    noise = float(np.sum(np.square(expected - actual)))
+    if noise == 0:
+        return EXACT_PSNR_DB
+    return -EXACT_PSNR_DB if signal == 0 else decibels(signal / noise)
+
+
+def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:
+    """Return sqnr of two outputs."""
+    return sqnr(reference, output)

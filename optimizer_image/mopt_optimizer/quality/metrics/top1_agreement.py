@@ -1,0 +1,50 @@
+"""Share of predictions that stay the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mopt_optimizer.errors import NoClasses
+from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_finite
+
+
+def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> float:
+    """Return the share of predictions, 0 to 1, that name the reference's class.
+
+    Args:
+        reference: Scores of the output's shape; or integer labels, of its shape without the class
+            axis, for accuracy against ground truth.
+        output: Scores; the first of equal largest ones counts.
+
+    Raises:
+        NoClasses: No axis of two classes or more there, or labels of another shape or outside
+            the classes.
+        ShapeMismatch, EmptyOutput, NonFiniteOutput
+    """
+    rank = output.ndim
+    if not -rank <= class_axis < rank or output.shape[class_axis] < 2:
+        raise NoClasses(
+            f"top-1 agreement needs two classes at axis {class_axis}; the output is {output.shape}"
+        )
+    predicted = np.argmax(output, axis=class_axis)
+    if reference.dtype.kind in "iu" and reference.shape != output.shape:
+        check_finite("the output", output)
+        check_finite("the labels", reference)
+        classes = output.shape[class_axis]
+        if reference.shape != predicted.shape:
+            raise NoClasses(f"labels are {reference.shape}; the output's are {predicted.shape}")
+        if int(reference.min()) < 0 or int(reference.max()) >= classes:
+            raise NoClasses(
+                f"labels from {reference.min()} to {reference.max()}; the output has {classes} "
+                "classes, from 0 on"
+            )
+        labels = reference
+    else:
+        expected, _ = as_float64(reference, output)
+        labels = np.argmax(expected, axis=class_axis)
+    return float(np.mean(labels == predicted))
+
+
+def compute(reference: Array, output: Array, _data_range: float, options: Options) -> float:
+    """Return top1_agreement of two outputs, along the class axis of the options."""
+    return top1_agreement(reference, output, options.class_axis)

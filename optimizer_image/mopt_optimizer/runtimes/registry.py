@@ -1,0 +1,83 @@
+"""How each runtime opens a model: one row each. A runtime's library is loaded with its module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from mopt_api.enums import ExecutionProvider, Runtime
+from mopt_api.runtimes import RUNTIMES as ROWS
+
+from .base import Opening, Runner
+
+
+@dataclass(frozen=True)
+class RuntimeSupport:
+    """How a runtime opens a model.
+
+    Attributes:
+        open: MODULE:NAME of what takes an Opening and returns a Runner. It raises RuntimeFailure
+            where the runtime cannot open the file, cannot compute in that precision or has no GPU;
+            OutOfMemory for want of memory; ModelError for a file that is damaged or unsafe.
+        environment: Variables that its libraries read while they are imported.
+        thread_variables: Such variables that hold the number of threads.
+        cache_variable: Such a variable that holds a folder for what is compiled; None where
+            nothing is.
+    """
+
+    open: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    thread_variables: tuple[str, ...] = ()
+    cache_variable: str | None = None
+
+
+RUNTIMES: dict[Runtime, RuntimeSupport] = {
+    Runtime.PYTORCH: RuntimeSupport(
+        open="mopt_optimizer.runtimes.pytorch.runner:open_program",
+        environment={"OMP_WAIT_POLICY": "PASSIVE"},
+        thread_variables=("TORCHINDUCTOR_COMPILE_THREADS",),
+        cache_variable="TORCHINDUCTOR_CACHE_DIR",
+    ),
+    Runtime.ONNX_RUNTIME: RuntimeSupport(
+        open="mopt_optimizer.runtimes.onnx_runtime.runner:OnnxRuntimeRunner"
+    ),
+    Runtime.OPENVINO: RuntimeSupport(open="mopt_optimizer.runtimes.openvino.runner:OpenVinoRunner"),
+    Runtime.TENSORRT: RuntimeSupport(open="mopt_optimizer.runtimes.tensorrt.runner:open_engine"),
+}
+
+# Of numpy's libraries too, which every process has.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def open_runner(opening: Opening) -> Runner:
+    """Return the opened model.
+
+    Raises:
+        RuntimeFailure: The runtime cannot open the file, cannot compute in that precision, or has
+            no GPU; OutOfMemory for want of memory.
+        ModelError: A file that is damaged, or unsafe to open.
+    """
+    module, _, name = RUNTIMES[opening.runtime].open.partition(":")
+    opener: Callable[[Opening], Runner] = getattr(import_module(module), name)
+    return opener(opening)
+
+
+def builds(opening: Opening) -> bool:
+    """Return whether something is built from the file when it is opened, which takes long."""
+    built = ROWS[opening.runtime].built is not None
+    return built or opening.provider is ExecutionProvider.TENSORRT
+
+
+def variables(opening: Opening, cache: Path) -> dict[str, str]:
+    """Return the variables that libraries read while they are imported, before they are told.
+
+    Args:
+        cache: For what is compiled: a folder of this process's own, so that no process runs what
+            another one left there.
+    """
+    support = RUNTIMES[opening.runtime]
+    threads = dict.fromkeys((*_THREAD_VARIABLES, *support.thread_variables), str(opening.threads))
+    compiled = {} if support.cache_variable is None else {support.cache_variable: str(cache)}
+    return {**threads, **support.environment, **compiled}

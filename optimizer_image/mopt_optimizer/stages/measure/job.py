@@ -1,0 +1,116 @@
+"""What one run of the measure stage has at hand, and what its work is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import Hardware, QualityReference
+from mopt_api.jobs.measure_result import VariantResult
+from mopt_api.jobs.plan import Credentials, MeasurePlan
+from mopt_api.jobs.prepare_result import PrepareResult
+from mopt_optimizer.data.references import References
+from mopt_optimizer.data.samples import Samples
+from mopt_optimizer.machine.accelerators import Accelerator, accelerator_of
+from mopt_optimizer.machine.system import System
+from mopt_optimizer.progress import Log, Timings
+from mopt_optimizer.quality import Comparison
+from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
+
+from .attempts import JOB_UID_VARIABLE, Attempts
+from .field import Field
+from .gallery import Gallery
+from .inputs import Files
+
+
+class Job:
+    """One run of the stage: its plan, where it may write, and the machine.
+
+    Attributes:
+        environ: Holds the stores' credentials.
+        workdir: Exists, empty, ours.
+        attempts: Makes the record of what is at work, in case the container is killed.
+    """
+
+    def __init__(
+        self, plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
+    ) -> None:
+        self.plan = plan
+        self.environ = environ
+        self.workdir = workdir
+        self.log = log
+        self.timings = Timings(log)
+        self.system = System()
+        store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
+        self.blobs = Blobs(store, prefix)
+        self.attempts = partial(Attempts, store, prefix, environ.get(JOB_UID_VARIABLE), log)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the target has a GPU, or another accelerator."""
+        return self.accelerator is not None
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """How the target's accelerator is asked; None where it has CPUs alone, or only builds."""
+        return accelerator_of(self.plan.kind)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a measurement depends on, beside the plan.
+
+    Attributes:
+        ranges: Quality metrics to compute, each with its data range.
+        truth: Ground truth of the samples; None where there is none.
+    """
+
+    manifest: PrepareResult
+    hardware: Hardware
+    software: dict[str, str]
+    ranges: Mapping[QualityMetric, float]
+    samples: Samples | None
+    truth: References | None
+
+    @property
+    def reference(self) -> QualityReference | None:
+        """What quality compares with; None where nothing is compared."""
+        if self.samples is None:
+            return None
+        return QualityReference.GROUND_TRUTH if self.truth else QualityReference.BASELINE
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What variants are tried with.
+
+    Attributes:
+        gallery: Collects pictures; None for none.
+    """
+
+    facts: Facts
+    field: Field
+    files: Files
+    gallery: Gallery | None
+    attempts: Attempts
+    gated: bool
+
+    def comparison(self) -> Comparison:
+        """Return an empty comparison in the metrics that are asked for."""
+        return Comparison(self.facts.ranges, required=self.gated)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What became of the variants, in the plan's order.
+
+    Attributes:
+        baseline: None where nothing was measured.
+    """
+
+    baseline: VariantResult | None
+    variants: list[VariantResult]

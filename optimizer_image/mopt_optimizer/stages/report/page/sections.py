@@ -1,0 +1,232 @@
+"""The page's sections, each a dataclass made from what was measured and judged. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+
+from mopt_api.figures import QualityResult, VariantState
+from mopt_api.jobs.crops import Crops
+from mopt_api.jobs.measure_result import (
+    BASELINE,
+    MeasureResult,
+    PointResult,
+    SearchEntry,
+    VariantResult,
+    left_out,
+)
+from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, ReportPlan
+from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, PrepareResult
+from mopt_api.metrics import bound_in_words, metric_in_words
+from mopt_api.spec import Objective
+
+from . import figures, pictures, verdicts
+from .charts import Charts, Times
+
+# Layers beyond this many are counted, not listed.
+_MOST_LAYERS = 64
+
+
+@dataclass(frozen=True)
+class VerdictSection:
+    """What was decided and why.
+
+    Attributes:
+        selected: The winner, or the baseline where it is kept; None where nothing is.
+        speed: The winner's at the objective's point.
+        objective: What the winner is best at, in words.
+        gates: In words, in the plan's order.
+        compared: Each variant that was compared, and how it stands to each gate.
+    """
+
+    headline: str
+    sentences: list[str]
+    selected: VariantResult | None
+    speed: PointResult | None
+    objective: str
+    gates: list[str]
+    compared: list[tuple[str, list[verdicts.GateValue]]]
+
+    @classmethod
+    def of(cls, result: MeasureResult, plan: MeasurePlan | ReportPlan) -> VerdictSection:
+        verdict = verdicts.verdict(result, plan)
+        selected = verdict.selected
+        return cls(
+            headline=verdict.headline,
+            sentences=verdict.sentences,
+            selected=selected,
+            speed=None if selected is None else selected.at(result.objective_point),
+            objective=verdicts.OBJECTIVES[plan.objective.metric],
+            gates=[verdicts.gate_text(gate) for gate in plan.quality],
+            compared=[
+                (v.name, [verdicts.gate_value(gate, v) for gate in plan.quality])
+                for v in result.everyone
+                if v.quality and verdicts.was_measured(v)
+            ],
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A form of the model in the table."""
+
+    variant: VariantResult
+    state: str
+    form: str
+    layers: str
+    why: str
+    measured: bool
+    p50: str
+    p90: str
+    p99: str
+    throughput: str
+    size: str
+    reduction: str
+    quality: list[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, variant: VariantResult, result: MeasureResult, objective: Objective) -> Row:
+        speed = variant.at(result.objective_point)
+        latency = speed.latency_ms if speed else None
+        state = verdicts.shown_state(variant, result.selected)
+        size = variant.artifact.size_bytes if variant.artifact else None
+        passed = variant.name == BASELINE and state == VariantState.PASSED
+        throughput = f"{figures.significant(speed.throughput)} /s" if speed else None
+        return cls(
+            variant=variant,
+            state="Baseline" if passed else state,
+            form=verdicts.form(variant),
+            layers=verdicts.layers(variant),
+            why=verdicts.why(variant, result, objective),
+            measured=speed is not None,
+            p50=figures.milliseconds(latency.p50 if latency else None),
+            p90=figures.milliseconds(latency.p90 if latency else None),
+            p99=figures.milliseconds(latency.p99 if latency else None),
+            throughput=throughput or figures.NOT_MEASURED,
+            size=figures.size(size),
+            reduction=_reduction(variant, size, result.source.size_bytes),
+            quality=[_worst_and_mean(str(q.metric), q) for q in variant.quality]
+            + [_worst_and_mean(f"to FP32 {q.metric}", q) for q in variant.agreement or []],
+        )
+
+
+def _reduction(variant: VariantResult, size: int | None, source: int) -> str:
+    if size is None or not source or variant.name == BASELINE:
+        return ""
+    share = 1 - size / source
+    return f"{100 * abs(share):.1f} % {'smaller' if share >= 0 else 'larger'}"
+
+
+def _worst_and_mean(name: str, quality: QualityResult) -> tuple[str, str, str]:
+    worst, mean = (
+        metric_in_words(quality.metric, value, exact=quality.exact)
+        for value in (quality.worst, quality.mean)
+    )
+    return name, worst, mean
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A search for layers to keep in FP32, its gate in words; layers that are listed, and how many
+    more there are."""
+
+    report: FallbackReport
+    gate: str
+    layers: list[LayerReport]
+    more: int
+
+    @classmethod
+    def of(cls, report: FallbackReport) -> Fallback:
+        sign, bound = ("≤", report.maximum) if report.maximum is not None else ("≥", report.minimum)
+        told = "" if bound is None else bound_in_words(report.metric, bound)
+        return cls(
+            report=report,
+            gate=f"{report.aggregate.lower()} {report.metric} {sign} {told}",
+            layers=report.layers[:_MOST_LAYERS],
+            more=max(0, len(report.layers) - _MOST_LAYERS),
+        )
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A form of reduced precision, layer by layer."""
+
+    name: str
+    quantized_nodes: int
+    fallbacks: list[Fallback]
+
+
+def _precisions(manifest: PrepareResult | None) -> list[Precision]:
+    return [
+        Precision(q.name, q.quantized_nodes, [Fallback.of(report) for report in q.fallbacks])
+        for q in (manifest.quantizations if manifest else ())
+    ]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows: what it is about, then a field per section.
+
+    Attributes:
+        model: Its uri, or its digest where the plan is not known.
+        reference: What quality compares with, in words.
+        left_out: What Auto knows of and did not try.
+        command: The shell command that does the same again.
+    """
+
+    result: MeasureResult
+    objective: Objective
+    digest: str
+    manifest: PrepareResult | None
+    model: str
+    reference: str
+    verdict: VerdictSection
+    rows: list[Row]
+    left_out: list[SearchEntry]
+    charts: Charts
+    samples: list[pictures.Sample]
+    precisions: list[Precision]
+    times: Times
+    command: str
+
+    @classmethod
+    def of(
+        cls,
+        result: MeasureResult,
+        plan: MeasurePlan | ReportPlan,
+        *,
+        digest: str,
+        manifest: PrepareResult | None,
+        crops: Crops | None,
+    ) -> Page:
+        """Return the page of a judged result; see render_page."""
+        return cls(
+            result=result,
+            objective=plan.objective,
+            digest=digest,
+            manifest=manifest,
+            model=_model_name(result),
+            reference=verdicts.reference(result),
+            verdict=VerdictSection.of(result, plan),
+            rows=[Row.of(variant, result, plan.objective) for variant in result.everyone],
+            left_out=left_out(result),
+            charts=Charts.of(result, plan),
+            samples=pictures.samples(result, crops),
+            precisions=_precisions(manifest),
+            times=Times.of(result, manifest),
+            command=_command(result, plan),
+        )
+
+
+def _model_name(result: MeasureResult) -> str:
+    model = (result.plan or {}).get("model")
+    uri = model.get("uri") if isinstance(model, dict) else None
+    return str(uri) if uri else f"sha256:{result.source.sha256}"
+
+
+def _command(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> str:
+    told = result.plan or plan.to_api()
+    text = json.dumps(told, sort_keys=True)
+    stage = str(told.get("stage", plan.stage)).lower()
+    return f"{PLAN_VARIABLE}={shlex.quote(text)} mopt-optimizer {stage}"

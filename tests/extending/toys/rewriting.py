@@ -1,0 +1,31 @@
+"""A graph pass: two Neg in a row are none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mopt_optimizer.passes import PASSES
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+PASSES["eliminate_double_negation"] = f"{__name__}:EliminateDoubleNegation"
+
+
+class EliminateDoubleNegation:
+    """Takes what the first Neg reads for what the second gives, where no output is concerned."""
+
+    name = "eliminate_double_negation"
+
+    def run(self, model: ir.Model) -> bool:
+        """Rewrite the model in place; return whether anything changed."""
+        import onnx_ir as ir
+
+        changed = False
+        for node in list(model.graph):
+            inner = node.inputs[0].producer() if node.op_type == "Neg" and node.inputs[0] else None
+            if inner is None or inner.op_type != "Neg" or node.outputs[0].is_graph_output():
+                continue
+            ir.convenience.replace_all_uses_with(node.outputs[0], inner.inputs[0])
+            changed = True
+        return changed

@@ -1,0 +1,130 @@
+"""What the store keeps when watches, answers and lists disagree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mopt_operator.cluster.cache import Store
+
+
+def job(name: str, version: int, *, uid: str = "", resource: str = "sr") -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "team",
+            "name": name,
+            "uid": uid or f"uid-{name}",
+            "resourceVersion": str(version),
+            "creationTimestamp": "2026-11-01T12:00:00Z",
+            "labels": {"mopt.dev/name": resource},
+        }
+    }
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def names(store: Store, resource: str = "sr") -> list[str]:
+    return [item.name for item in store.jobs.of(("team", resource))]
+
+
+def test_objects_are_found_by_their_resource(store: Store) -> None:
+    assert store.jobs.put(job("b", 1)) == ("team", "sr")
+    store.jobs.put(job("a", 2))
+    store.jobs.put(job("c", 3, resource="other"))
+    assert names(store) == ["a", "b"]
+    assert names(store, "none") == []
+
+
+def test_older_version_does_not_replace_a_newer_one(store: Store) -> None:
+    store.jobs.put(job("a", 10))
+    store.jobs.put(job("a", 9))
+    (kept,) = store.jobs.of(("team", "sr"))
+    assert kept.version == "10"
+
+
+def test_successor_of_the_same_name_replaces_whatever_its_version(store: Store) -> None:
+    store.jobs.put(job("a", 10))
+    store.jobs.put(job("a", 9, uid="new"))
+    (kept,) = store.jobs.of(("team", "sr"))
+    assert kept.uid == "new"
+
+
+def test_late_deletion_spares_the_successor(store: Store) -> None:
+    store.jobs.put(job("a", 10, uid="new"))
+    assert store.jobs.remove(job("a", 11, uid="old")) == ("team", "sr")
+    assert names(store) == ["a"]
+    store.jobs.remove(job("a", 12, uid="new"))
+    assert names(store) == []
+    assert len(store.jobs) == 0
+
+
+def test_list_removes_what_vanished_unnoticed_and_names_its_resource(store: Store) -> None:
+    store.jobs.put(job("gone", 1))
+    store.jobs.put(job("kept", 2, resource="other"))
+    assert store.jobs.replace([job("kept", 2, resource="other")], "5", None) == {("team", "sr")}
+    assert names(store) == []
+    assert names(store, "other") == ["kept"]
+
+
+def test_list_spares_what_is_newer_than_it_and_what_lies_elsewhere(store: Store) -> None:
+    store.jobs.put(job("new", 9))
+    store.jobs.put(job("old", 1))
+    assert store.jobs.replace([], "5", "elsewhere") == set()
+    assert store.jobs.replace([], "5", "team") == {("team", "sr")}
+    assert names(store) == ["new"]
+
+
+def test_list_names_what_it_changed(store: Store) -> None:
+    store.jobs.put(job("a", 1))
+    assert store.jobs.replace([job("a", 1)], "5", None) == set()
+    assert store.jobs.replace([job("a", 4)], "5", None) == {("team", "sr")}
+
+
+def test_no_snapshot_of_an_unknown_resource(store: Store) -> None:
+    store.jobs.put(job("a", 1))
+    assert store.snapshot(("team", "sr")) is None
+
+
+def unseen(store: Store) -> str | None:
+    oldest = store.jobs.awaited.oldest()
+    return None if oldest is None else f"{oldest.name} {oldest.version}"
+
+
+def test_answer_is_to_be_shown_by_the_watch(store: Store) -> None:
+    store.jobs.put_answer(job("a", 5))
+    assert names(store) == ["a"]
+    assert unseen(store) == "team/a 5"
+    store.jobs.show(job("a", 5), deleted=False)
+    assert unseen(store) is None
+
+
+def test_watch_that_was_faster_than_the_answer_owes_nothing(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.put_answer(job("a", 5))
+    assert unseen(store) is None
+
+
+def test_answer_after_the_word_that_the_object_is_gone_is_too_late(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.show(job("a", 7), deleted=True)
+    store.jobs.put_answer(job("a", 6))
+    assert names(store) == []
+    assert unseen(store) is None
+
+
+def test_list_tells_what_the_watch_is_to_show(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=False)
+    store.jobs.replace([job("a", 6), job("b", 4)], "6", None)
+    assert names(store) == ["a", "b"]
+    store.jobs.show(job("a", 6), deleted=False)
+    assert unseen(store) == "team/b 4"
+
+
+def test_nothing_is_awaited_of_an_object_that_a_list_lacks(store: Store) -> None:
+    store.jobs.put_answer(job("a", 5))
+    store.jobs.replace([], "6", None)
+    assert unseen(store) is None

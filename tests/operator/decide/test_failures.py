@@ -1,0 +1,336 @@
+"""States of Jobs and Pods, and the reason that each becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from job_messages import Messages
+from operator_world import MakeWorld, World
+
+from mopt_api.jobs.plan import Stage
+from mopt_api.reasons import REASONS, Reason
+from mopt_operator.decide.failures import MAX_DISRUPTIONS
+
+RETRYING = "Reconciling"
+ENDED = "Stalled"
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {
+        "phase": "Pending",
+        "containerStatuses": [{"name": "optimizer", "state": state}],
+    }
+
+
+def unschedulable(message: str) -> dict[str, Any]:
+    condition = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": message,
+    }
+    return {"phase": "Pending", "conditions": [condition]}
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (
+            waiting("CreateContainerConfigError", 'secret "store" not found'),
+            "SecretNotFound",
+            'secret "store" not found (namespace team; required keys: AWS_ACCESS_KEY_ID and '
+            "AWS_SECRET_ACCESS_KEY)",
+        ),
+        (
+            waiting(
+                "CreateContainerConfigError",
+                "couldn't find key AWS_SECRET_ACCESS_KEY in Secret team/store",
+            ),
+            "SecretNotFound",
+            "couldn't find key AWS_SECRET_ACCESS_KEY in Secret team/store",
+        ),
+        (
+            waiting("CreateContainerConfigError", "container has runAsNonRoot and image is root"),
+            "JobFailed",
+            "cannot start: container has runAsNonRoot",
+        ),
+        (waiting("ErrImagePull", "manifest unknown"), "ImagePullFailed", "manifest unknown"),
+        (waiting("ImagePullBackOff", "back-off pulling"), "ImagePullFailed", "back-off pulling"),
+        (waiting("InvalidImageName", "bad reference"), "ImagePullFailed", "bad reference"),
+        (waiting("ErrImageNeverPull", "not present"), "ImagePullFailed", "not present"),
+        (waiting("RunContainerError", "no such file"), "JobFailed", "no such file"),
+        (
+            unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+            "AcceleratorNotFound",
+            "No node can run the Pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
+        ),
+        (
+            unschedulable("0/3 nodes are available: 3 Insufficient memory."),
+            "Unschedulable",
+            "3 Insufficient memory",
+        ),
+    ],
+)
+def test_pod_that_does_not_start_is_explained_and_waited_for(
+    world: World, pod: dict[str, Any], reason: str, words: str
+) -> None:
+    world.settle()
+    world.pod(world.the_job(Stage.PREPARE), pod)
+    world.settle()
+    assert world.said() == {"Ready": ("False", reason), "Reconciling": ("True", "Preparing")}
+    message = world.condition("Ready")["message"]
+    assert words in message
+    assert REASONS[Reason(reason)].remedy in message
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        waiting("ContainerCreating", ""),
+        waiting("PodInitializing", ""),
+        {"phase": "Pending"},
+        {
+            "phase": "Running",
+            "containerStatuses": [{"name": "optimizer", "state": {"running": {}}}],
+        },
+    ],
+)
+def test_pod_on_its_way_is_no_problem(world: World, pod: dict[str, Any]) -> None:
+    world.settle()
+    world.pod(world.the_job(Stage.PREPARE), pod)
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_measurement_that_waits_for_another_one_is_pending(
+    world: World, messages: Messages
+) -> None:
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    words = "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules."
+    world.pod(world.the_job(Stage.MEASURE, "default"), unschedulable(words))
+    world.settle()
+    assert world.said() == {"Ready": ("Unknown", "Pending"), "Reconciling": ("True", "Measuring")}
+
+
+def test_job_without_a_pod_says_the_api_server_s_words(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    words = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
+    world.warnings = {job["metadata"]["uid"]: words}
+    world.sleep(5)
+    assert world.settle().requeue_after is not None
+    assert world.said() == {
+        "Ready": ("False", "PodForbidden"),
+        "Reconciling": ("True", "Preparing"),
+    }
+    assert words in world.condition("Ready")["message"]
+
+
+def test_each_try_to_create_a_pod_says_the_same(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)["metadata"]
+    world.sleep(5)
+    said = set()
+    for suffix in ("abcde", "z2x9q"):
+        words = f'Error creating: pods "{job["name"]}-{suffix}" is forbidden: exceeded quota'
+        world.warnings = {job["uid"]: words}
+        world.settle()
+        said.add(world.condition("Ready")["message"])
+    (message,) = said
+    assert f'pods "{job["name"]}" is forbidden: exceeded quota' in message
+
+
+def test_kubelet_s_two_words_for_a_missing_image_are_one_message(world: World) -> None:
+    world.settle()
+    pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "i: not found"))
+    world.settle()
+    writes = world.status_writes
+    text = 'Back-off pulling image "i": ErrImagePull: i: not found'
+    pod["status"] = waiting("ImagePullBackOff", text)
+    world.settle()
+    assert world.status_writes == writes
+
+
+def test_pod_that_heals_clears_the_reason(world: World) -> None:
+    world.settle()
+    pod = world.pod(world.the_job(Stage.PREPARE), waiting("ErrImagePull", "manifest unknown"))
+    world.settle()
+    world.sleep(5)
+    pod["status"] = {"phase": "Running"}
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    assert world.condition("Ready")["lastTransitionTime"] == "2026-11-01T12:00:05Z"
+    assert world.condition("Reconciling")["lastTransitionTime"] == "2026-11-01T12:00:00Z"
+
+
+ENDINGS = [
+    ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
+    ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
+    ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
+    ("log text", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
+    (
+        "",
+        143,
+        "Error",
+        {"reason": "DeadlineExceeded"},
+        Reason.DEADLINE_EXCEEDED,
+        "exceeded its deadline",
+    ),
+    ("Traceback: x\n" * 50, 1, "Error", {}, Reason.JOB_FAILED, "code 1: Traceback: x Traceback"),
+    ("mopt1:damaged", 1, "Error", {}, Reason.JOB_FAILED, "code 1: mopt1:damaged"),
+    ("", 128, "StartError", {}, Reason.JOB_FAILED, "code 128: StartError"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "ended", "status", "reason", "words"), ENDINGS)
+@pytest.mark.parametrize("last", [False, True])
+def test_failed_pod_gives_its_reason_while_retried_and_when_it_was_the_last(
+    world: World,
+    messages: Messages,
+    text: str,
+    code: int,
+    ended: str,
+    status: dict[str, Any],
+    reason: Reason,
+    words: str,
+    last: bool,
+) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    message = messages.error(reason, words) if text == "message" else text
+    world.terminated_pod(job, message, exit_code=code, reason=ended, status=status)
+    if last:
+        world.end(job, "Failed", "BackoffLimitExceeded", "too many")
+    world.settle()
+    kind, work = (ENDED, reason) if last else (RETRYING, "Preparing")
+    assert world.said() == {"Ready": ("False", reason), kind: ("True", work)}
+    said = world.condition("Ready")["message"]
+    assert words in said
+    assert said.endswith(REASONS[reason].remedy)
+    assert len(said) < 500
+
+
+def test_failed_run_keeps_where_it_failed_and_is_final(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    world.terminated_pod(job, "x", exit_code=1)
+    world.end(job, "Failed", "BackoffLimitExceeded", "")
+    world.settle()
+    assert world.status["progress"]["stage"] == "Prepare"
+    world.lose_all_jobs()
+    assert world.decide().create == ()
+
+
+def test_retry_at_work_says_what_the_attempt_before_met(world: World, messages: Messages) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    told = messages.error(Reason.STORE_UNREACHABLE, "no answer")
+    world.terminated_pod(job, told, exit_code=80)
+    world.pod(job, {"phase": "Running"})
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    assert "Attempt 2, after: no answer." in world.condition("Ready")["message"]
+
+
+def test_disrupted_pod_is_no_failure(world: World) -> None:
+    world.settle()
+    told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    job = world.the_job(Stage.PREPARE)
+    world.terminated_pod(job, "", exit_code=143, status={"conditions": [told]})
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_job_whose_pods_are_evicted_again_and_again_is_given_up(world: World) -> None:
+    world.settle()
+    told = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+    evicted = {"phase": "Failed", "reason": "Evicted", "conditions": [told]}
+    job = world.the_job(Stage.PREPARE)
+    for _ in range(MAX_DISRUPTIONS):
+        world.pod(job, evicted | {"message": "The node was low on resource: ephemeral-storage."})
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+    world.pod(job, evicted | {"message": "The node was low on resource: memory."})
+    world.settle()
+    assert world.said() == {"Ready": ("False", "Disrupted"), "Stalled": ("True", "Disrupted")}
+    assert "6 Pods" in world.condition("Ready")["message"]
+    assert "low on resource: memory" in world.condition("Ready")["message"]
+    # The Job controller would start the next one.
+    assert world.jobs == {}
+
+
+def test_failed_job_without_pods_says_the_job_s_words(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    world.end(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+    world.settle()
+    assert world.said()["Stalled"] == ("True", "JobFailed")
+    assert "reached the specified backoff limit" in world.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize("message", ["", "no prefix", "of-measure", "of-another-target"])
+def test_success_without_a_fitting_result_is_a_failure(
+    world: World, messages: Messages, message: str
+) -> None:
+    world.settle()
+    text = {"of-measure": messages.measure()}.get(message, message)
+    stage, target = Stage.PREPARE, None
+    if message == "of-another-target":
+        world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+        world.settle()
+        text, stage, target = messages.measure("other"), Stage.MEASURE, "default"
+    world.complete(world.the_job(stage, target), text)
+    world.settle()
+    assert world.said()["Stalled"] == ("True", "JobFailed")
+    assert "completed without a result" in world.condition("Ready")["message"]
+
+
+def test_what_is_wrong_for_good_is_told_before_what_may_pass(
+    make_world: MakeWorld, messages: Messages
+) -> None:
+    world = make_world(targets=[{"name": "a"}, {"name": "b"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    world.pod(world.the_job(Stage.MEASURE, "a"), unschedulable("no node"))
+    job = world.the_job(Stage.MEASURE, "b")
+    world.terminated_pod(job, "", exit_code=137, reason="OOMKilled")
+    world.end(job, "Failed", "BackoffLimitExceeded", "")
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "OutOfMemory"),
+        "Reconciling": ("True", "Measuring"),
+    }
+
+
+def test_job_that_finds_no_gpu_is_tried_again_and_then_stalls(
+    make_world: MakeWorld, messages: Messages
+) -> None:
+    world = make_world(targets=[{"name": "l4"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    job = world.the_job(Stage.MEASURE, "l4")
+    code = REASONS[Reason.ACCELERATOR_NOT_FOUND].exit_code
+    assert code is not None
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert code not in rules[1]["onExitCodes"]["values"]
+    told = messages.error(Reason.ACCELERATOR_NOT_FOUND, "the driver shows no GPU")
+    world.terminated_pod(job, told, exit_code=code)
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "AcceleratorNotFound"),
+        "Reconciling": ("True", "Measuring"),
+    }
+    world.end(job, "Failed", "BackoffLimitExceeded", "too many")
+    world.settle()
+    assert world.said() == {
+        "Ready": ("False", "AcceleratorNotFound"),
+        "Stalled": ("True", "AcceleratorNotFound"),
+    }
+    said = world.condition("Ready")["message"]
+    assert said.startswith("Target l4: the driver shows no GPU. ")

@@ -1,0 +1,162 @@
+"""What a profile makes of its targets: CPU, GPU, or engines that are only built."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mopt_api.enums import TargetKind
+from mopt_api.jobs.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
+from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_operator.config.settings import Settings, parse_settings
+from mopt_operator.decide.jobs import build_job
+from mopt_operator.decide.work import (
+    WorkItem,
+    job_names,
+    measure_work,
+    measurement_key,
+    prepare_work,
+)
+from mopt_operator.objects import Resource
+
+OUTPUT = Output(uri="s3://out/sr")
+RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {})
+PREPARED = f"sha256:{'b' * 64}"
+CAPABILITIES = ["8.6", "8.9", "12.0"]
+PROFILES: dict[str, Any] = {
+    "default": {},
+    "l4": {"resources": {"limits": {"nvidia.com/gpu": 1}}, "image": "mopt/optimizer-gpu:1"},
+    "mig": {"resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}}},
+    "engines": {"buildOnly": True, "computeCapabilities": CAPABILITIES},
+}
+KINDS = {
+    "default": TargetKind.CPU,
+    "l4": TargetKind.GPU,
+    "mig": TargetKind.GPU,
+    "engines": TargetKind.BUILD_ONLY,
+}
+
+
+def make_settings(**profiles: object) -> Settings:
+    document = {"optimizerImage": "mopt/optimizer:1", "profiles": PROFILES | profiles}
+    return parse_settings(json.dumps(document))
+
+
+SETTINGS = make_settings()
+
+
+def spec(*profiles: str, **fields: object) -> ModelOptimizationSpec:
+    return ModelOptimizationSpec.model_validate(
+        {
+            "model": {"uri": "s3://models/m.onnx", "sha256": "a" * 64, "format": "ONNX"},
+            "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
+            "targets": [{"name": name, "profile": name} for name in profiles],
+        }
+        | fields
+    )
+
+
+def measuring(
+    profile: str, asked: ModelOptimizationSpec | None = None, settings: Settings = SETTINGS
+) -> WorkItem:
+    target = Target(name="t", profile=profile)
+    return measure_work(asked or spec(), OUTPUT, settings, target=target, prepared=PREPARED)
+
+
+def pod(work: WorkItem) -> dict[str, Any]:
+    found: dict[str, Any] = build_job(work, RESOURCE, SETTINGS)["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_measurement_is_told_its_kind(profile: str) -> None:
+    plan = measuring(profile).plan
+    assert isinstance(plan, MeasurePlan)
+    assert plan.kind is KINDS[profile]
+    assert plan.compute_capabilities == (CAPABILITIES if profile == "engines" else [])
+    assert plan.search is not None
+    assert plan.search.kind is KINDS[profile]
+
+
+def test_preparation_makes_what_any_target_may_need() -> None:
+    asked = spec("default", "engines", "l4")
+    plan = prepare_work(asked, OUTPUT, SETTINGS).plan
+    assert isinstance(plan, PreparePlan)
+    assert plan.kinds == [TargetKind.CPU, TargetKind.GPU, TargetKind.BUILD_ONLY]
+    assert plan.variants == contenders_on(search_facts(asked), plan.kinds)
+    made = {variant.name for variant in plan.variants}
+    for profile in ("default", "engines", "l4"):
+        told = measuring(profile, asked).plan
+        assert isinstance(told, MeasurePlan)
+        assert {variant.name for variant in told.variants} <= made
+
+
+def test_another_kind_of_target_prepares_anew_and_leaves_what_was_measured() -> None:
+    alone, both = spec("default"), spec("default", "engines")
+    target = alone.targets[0]
+
+    def key(asked: ModelOptimizationSpec) -> str:
+        return measurement_key(asked, OUTPUT, SETTINGS, RESOURCE, target=target)
+
+    assert key(alone) == key(both)
+    names = {
+        job_names(prepare_work(s, OUTPUT, SETTINGS), RESOURCE, SETTINGS) for s in (alone, both)
+    }
+    assert len(names) == 2
+
+
+def test_listed_variants_are_every_target_s() -> None:
+    listed = [{"name": "a", "runtime": "TensorRT", "precision": "FP16"}]
+    asked = spec("default", "engines", variants=listed)
+    prepared = prepare_work(asked, OUTPUT, SETTINGS).plan
+    assert isinstance(prepared, PreparePlan)
+    for profile in PROFILES:
+        told = measuring(profile, asked).plan
+        assert isinstance(told, MeasurePlan)
+        assert told.variants == prepared.variants == asked.variants
+
+
+def test_image_of_a_profile_is_its_jobs_and_part_of_their_name() -> None:
+    assert pod(measuring("l4"))["containers"][0]["image"] == "mopt/optimizer-gpu:1"
+    assert pod(measuring("mig"))["containers"][0]["image"] == "mopt/optimizer:1"
+    assert pod(prepare_work(spec("l4"), OUTPUT, SETTINGS))["containers"][0]["image"] == (
+        "mopt/optimizer:1"
+    )
+    newer = make_settings(l4=PROFILES["l4"] | {"image": "mopt/optimizer-gpu:2"})
+    names = {
+        job_names(measuring("l4", settings=settings), RESOURCE, settings)
+        for settings in (SETTINGS, newer)
+    }
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("profile", ["default", "l4", "mig"])
+def test_measurements_keep_away_from_each_other(profile: str) -> None:
+    assert "podAntiAffinity" in pod(measuring(profile))["affinity"]
+
+
+def test_builds_measure_nothing_and_may_share_a_node() -> None:
+    work = measuring("engines")
+    assert "affinity" not in pod(work)
+    # What measures keeps away from it all the same: a build takes every CPU.
+    job = build_job(work, RESOURCE, SETTINGS)
+    assert job["spec"]["template"]["metadata"]["labels"]["mopt.dev/stage"] == "measure"
+
+
+def test_other_compute_capabilities_build_anew() -> None:
+    more = make_settings(engines=PROFILES["engines"] | {"computeCapabilities": ["8.9"]})
+    target = Target(name="t", profile="engines")
+    keys = {
+        measurement_key(spec(), OUTPUT, settings, RESOURCE, target=target)
+        for settings in (SETTINGS, more)
+    }
+    assert len(keys) == 2
+
+
+def test_objective_and_benchmark_do_not_matter_to_a_build() -> None:
+    points = {"points": [{"name": "p"}], "warmupSeconds": 2}
+    timed = spec(objective={"metric": "Throughput", "point": "p"}, benchmark=points)
+    assert measuring("engines", timed).plan == measuring("engines").plan
+    assert measuring("l4", timed).plan != measuring("l4").plan

@@ -1,0 +1,308 @@
+"""The Jobs' manifests, compared whole."""
+# ruff: noqa: S108 - paths inside the Pod
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mopt_api.enums import ModelFormat
+from mopt_api.figures import SourceInfo
+from mopt_api.jobs.plan import PLAN_ADAPTER, Credentials, MeasurePlan
+from mopt_api.reasons import PERMANENT_EXIT_CODES
+from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_operator.config.settings import Settings, parse_settings
+from mopt_operator.decide.jobs import build_job
+from mopt_operator.decide.work import job_names, measure_work, prepare_work
+from mopt_operator.objects import Resource
+
+RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {}, requested_at="2026-11-01")
+PREPARED = f"sha256:{'b' * 64}"
+SECRET_KEYS = {
+    "AWS_ACCESS_KEY_ID": False,
+    "AWS_SECRET_ACCESS_KEY": False,
+    "AWS_SESSION_TOKEN": True,
+    "AWS_ENDPOINT_URL": True,
+    "AWS_REGION": True,
+    "ca.crt": True,
+}
+
+
+def spec(**fields: object) -> ModelOptimizationSpec:
+    return ModelOptimizationSpec.model_validate(
+        {
+            "model": {"uri": "s3://models/m.onnx", "sha256": "a" * 64, "format": "ONNX"},
+            "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
+            "data": {
+                "calibration": {
+                    "uri": "s3://data/c/",
+                    "credentialsSecretRef": {"name": "calibration"},
+                },
+                "evaluation": {"uri": "s3://data/e/"},
+            },
+        }
+        | fields
+    )
+
+
+def output(named: str | None = "store") -> Output:
+    reference = {"credentialsSecretRef": {"name": named}} if named else {}
+    return Output.model_validate({"uri": "s3://out/sr"} | reference)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    profile = {
+        "nodeSelector": {"kind": "gpu", "zone": "a"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "resources": {"limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": 1}},
+        "serviceAccountName": "jobs",
+        "runtimeClassName": "nvidia",
+        "priorityClassName": "low",
+        "scratchSize": "20Gi",
+    }
+    return parse_settings(
+        json.dumps(
+            {
+                "optimizerImage": "mopt/optimizer:1",
+                "imagePullSecrets": [{"name": "registry"}],
+                "profiles": {"default": {}, "gpu": profile},
+            }
+        )
+    )
+
+
+def variables(job: dict[str, Any]) -> dict[str, Any]:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return {v["name"]: v.get("value", v.get("valueFrom")) for v in container["env"]}
+
+
+def test_measure_job_whole(settings: Settings) -> None:
+    work = measure_work(
+        spec(execution={"activeDeadlineSeconds": 900, "backoffLimit": 1}),
+        output(),
+        settings,
+        target=Target(name="l4", profile="gpu", node_selector={"zone": "b"}),
+        prepared=PREPARED,
+    )
+    job = build_job(work, RESOURCE, settings)
+    environment = variables(job)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    del container["env"]
+    labels = {
+        "app.kubernetes.io/managed-by": "mopt",
+        "mopt.dev/name": "sr",
+        "mopt.dev/uid": "uid-1",
+        "mopt.dev/stage": "measure",
+        "mopt.dev/target": "l4",
+    }
+    assert job == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_names(work, RESOURCE, settings)[0],
+            "namespace": "team",
+            "labels": labels,
+            "annotations": {"mopt.dev/generation": "3", "mopt.dev/prepared": PREPARED},
+            "ownerReferences": [
+                {
+                    "apiVersion": "mopt.dev/v1alpha1",
+                    "kind": "ModelOptimization",
+                    "name": "sr",
+                    "uid": "uid-1",
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 1,
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": "optimizer",
+                            "operator": "In",
+                            "values": PERMANENT_EXIT_CODES,
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "activeDeadlineSeconds": 900,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [
+                        {
+                            "name": "optimizer",
+                            "image": "mopt/optimizer:1",
+                            "imagePullPolicy": "IfNotPresent",
+                            "args": ["measure"],
+                            "resources": {
+                                "requests": {},
+                                "limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": 1},
+                            },
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False,
+                                "capabilities": {"drop": ["ALL"]},
+                                "readOnlyRootFilesystem": True,
+                            },
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "volumeMounts": [
+                                {"name": "tmp", "mountPath": "/tmp"},
+                                {"name": "shm", "mountPath": "/dev/shm"},
+                            ],
+                        }
+                    ],
+                    "volumes": [
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
+                        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
+                    ],
+                    "nodeSelector": {"kind": "gpu", "zone": "b"},
+                    "tolerations": [
+                        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+                    ],
+                    "imagePullSecrets": [{"name": "registry"}],
+                    "serviceAccountName": "jobs",
+                    "runtimeClassName": "nvidia",
+                    "priorityClassName": "low",
+                    "affinity": {
+                        "podAntiAffinity": {
+                            "requiredDuringSchedulingIgnoredDuringExecution": [
+                                {
+                                    "topologyKey": "kubernetes.io/hostname",
+                                    "namespaceSelector": {},
+                                    "labelSelector": {"matchLabels": {"mopt.dev/stage": "measure"}},
+                                }
+                            ]
+                        }
+                    },
+                },
+            },
+        },
+    }
+    plan = PLAN_ADAPTER.validate_json(environment.pop("MOPT_PLAN"))
+    assert isinstance(plan, MeasurePlan)
+    assert (plan.target, plan.prepared, plan.output_uri) == ("l4", PREPARED, "s3://out/sr")
+    secrets = {
+        role.variable(key): {"secretKeyRef": {"name": "store", "key": key, "optional": optional}}
+        for role in (Credentials.MODEL, Credentials.EVALUATION, Credentials.OUTPUT)
+        for key, optional in SECRET_KEYS.items()
+    }
+    assert environment == secrets | {
+        "MOPT_REQUESTED_AT": "2026-11-01",
+        "MOPT_SCRATCH_BYTES": str(20 * 2**30),
+        "MOPT_NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+        "MOPT_JOB_UID": {
+            "fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}
+        },
+        "HOME": "/tmp",
+        "TMPDIR": "/tmp",
+        "USER": "mopt",
+        "XDG_CACHE_HOME": "/tmp/cache",
+        "TORCH_HOME": "/tmp/cache/torch",
+        "TORCHINDUCTOR_CACHE_DIR": "/tmp/cache/torchinductor",
+    }
+
+
+def test_prepare_job_runs_on_the_default_profile_and_reads_calibration_data_only(
+    settings: Settings,
+) -> None:
+    job = build_job(prepare_work(spec(), output(), settings), RESOURCE, settings)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["prepare"]
+    assert "affinity" not in pod
+    assert "nodeSelector" not in pod
+    assert "mopt.dev/target" not in job["metadata"]["labels"]
+    secret = {
+        name: value["secretKeyRef"]["name"]
+        for name, value in variables(job).items()
+        if "secretKeyRef" in value
+    }
+    assert secret["MOPT_CALIBRATION_CA_CRT"] == "calibration"
+    assert secret["MOPT_MODEL_AWS_REGION"] == "store"
+    assert secret["MOPT_OUTPUT_AWS_REGION"] == "store"
+    assert not [name for name in secret if name.startswith("MOPT_EVALUATION")]
+    assert len(secret) == 18
+
+
+def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:
+    job = build_job(prepare_work(spec(data={}), output(None), settings), RESOURCE, settings)
+    assert not [value for value in variables(job).values() if "secretKeyRef" in value]
+
+
+def test_target_s_resources_replace_the_profile_s_but_for_its_gpu(settings: Settings) -> None:
+    target = Target.model_validate(
+        {"name": "a", "profile": "gpu", "resources": {"limits": {"cpu": 1}}}
+    )
+    work = measure_work(spec(), output(), settings, target=target, prepared=PREPARED)
+    job = build_job(work, RESOURCE, settings)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {}, "limits": {"cpu": 1, "nvidia.com/gpu": 1}}
+
+
+def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
+    first = prepare_work(spec(), output(), settings).plan_json()
+    assert first == prepare_work(spec(), output(), settings).plan_json()
+    assert list(json.loads(first)) == sorted(json.loads(first))
+
+
+def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> None:
+    requirement = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}
+    profile = {
+        "nodeAffinity": [requirement],
+        "resources": {"limits": {"nvidia.com/mig-1g.10gb": 1}},
+    }
+    settings = parse_settings(
+        json.dumps({"optimizerImage": "i", "profiles": {"default": {}, "mig": profile}})
+    )
+    work = measure_work(
+        spec(), output(), settings, target=Target(name="t", profile="mig"), prepared=PREPARED
+    )
+    pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
+    assert set(pod["affinity"]) == {"nodeAffinity", "podAntiAffinity"}
+    assert pod["affinity"]["nodeAffinity"] == {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+        }
+    }
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == 1
+
+
+def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:
+    settings = Settings(optimizer_image="i")
+
+    def memory(size: int | None) -> tuple[str, Any]:
+        source = None
+        if size is not None:
+            source = SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=size)
+        work = measure_work(
+            spec(),
+            output(),
+            settings,
+            target=Target(name="t"),
+            prepared=PREPARED,
+            source=source,
+        )
+        job = build_job(work, RESOURCE, settings)
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        return job["metadata"]["name"], container["resources"]["requests"]["memory"]
+
+    small, large, unknown = memory(2**20), memory(2**30), memory(None)
+    assert (small[1], large[1], unknown[1]) == ("2304Mi", "8192Mi", "5120Mi")
+    # The size is found out on the way: it must not make another Job.
+    assert small[0] == large[0] == unknown[0]

@@ -1,0 +1,129 @@
+"""The metrics, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from operator_world import MakeWorld, World
+from prometheus_client.parser import text_string_to_metric_families
+
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.settings import Settings
+from mopt_operator.loop import metrics as metrics_module
+from mopt_operator.loop.metrics import Metrics
+from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.objects import observe_job
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def queue() -> WorkQueue:
+    return WorkQueue()
+
+
+@pytest.fixture
+def metrics(settings: Settings, store: Store, queue: WorkQueue) -> Metrics:
+    return Metrics(settings, store=store, queue=queue)
+
+
+def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+    """Return the values of a series by its labels' values, in the order of the labels' names."""
+    return {
+        tuple(sample.labels[label] for label in sorted(sample.labels)): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def test_selected_form_and_state_of_a_finished_resource(
+    metrics: Metrics, store: Store, world: World
+) -> None:
+    world.run()
+    store.resources.put(world.raw)
+    assert samples(metrics, "mopt_resources") == {("True", "Optimized"): 1}
+    assert samples(metrics, "mopt_selected_speedup_ratio") == {("sr", "team", "default"): 4.9}
+    assert samples(metrics, "mopt_selected_quality") == {("PSNR", "sr", "team", "default"): 58.34}
+
+
+def test_kept_baseline_has_speedup_one(metrics: Metrics, store: Store, world: World) -> None:
+    world.run(selected="baseline")
+    store.resources.put(world.raw)
+    assert samples(metrics, "mopt_selected_speedup_ratio") == {("sr", "team", "default"): 1}
+
+
+def test_resources_that_were_not_looked_at_count_as_unknown(
+    metrics: Metrics, store: Store, world: World
+) -> None:
+    store.resources.put(world.raw)
+    assert samples(metrics, "mopt_resources") == {("Unknown", ""): 1}
+
+
+def test_number_of_series_is_bounded(
+    metrics: Metrics,
+    store: Store,
+    make_world: MakeWorld,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics_module, "MAX_RESOURCES", 2)
+    world = make_world()
+    world.run()
+    for name in "abc":
+        raw = copy.deepcopy(world.raw)
+        raw["metadata"] |= {"name": name, "uid": f"uid-{name}"}
+        store.resources.put(raw)
+    assert len(samples(metrics, "mopt_selected_speedup_ratio")) == 2
+    assert samples(metrics, "mopt_resources_without_series") == {(): 1}
+    assert samples(metrics, "mopt_resources") == {("True", "Optimized"): 3}
+
+
+def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> None:
+    world.settle()
+    (raw,) = world.jobs.values()
+    job = observe_job(raw)
+    ended = job.created + timedelta(seconds=42)
+    metrics.job_ended(replace(job, completed=ended, ended=ended), world.now)
+    metrics.job_ended(replace(job, failed=("", ""), ended=job.created), world.now)
+    assert samples(metrics, "mopt_job_duration_seconds_sum") == {
+        ("Complete", "prepare"): 42,
+        ("Failed", "prepare"): 0,
+    }
+
+
+async def test_queue_depth_build_and_watch_age(
+    metrics: Metrics, queue: WorkQueue, settings: Settings, store: Store
+) -> None:
+    queue.add(("team", "sr"))
+    assert samples(metrics, "mopt_queue_depth") == {(): 1}
+    ((version, image),) = samples(metrics, "mopt_build_info")
+    assert settings.optimizer_image in (version, image)
+    assert {kind for (kind,) in samples(metrics, "mopt_watch_age_seconds")} == set(store.kinds())
+    assert set(samples(metrics, "mopt_watch_behind_seconds").values()) == {0}
+    assert set(samples(metrics, "mopt_reconcile_total")) == {
+        ("done",),
+        ("conflict",),
+        ("error",),
+        ("fault",),
+    }
+
+
+def test_every_metric_is_documented(metrics: Metrics) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operator.md").read_text()
+    ours = {
+        family.name
+        for family in text_string_to_metric_families(metrics.text().decode())
+        if family.name.startswith("mopt_") and not family.name.endswith("_created")
+    }
+    documented = set(re.findall(r"^\| `(mopt_[a-z_]+)", page, re.MULTILINE))
+    suffixes = ("_total", "_info")
+    plain = {name.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for name in documented}
+    assert plain == {n.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for n in ours}

@@ -1,0 +1,160 @@
+"""What Jobs return: termination messages as the optimizer writes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypedDict
+
+from mopt_api.enums import ModelFormat, QualityMetric
+from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
+from mopt_api.jobs.termination import (
+    MeasureSummary,
+    PrepareSummary,
+    VariantSummary,
+    encode,
+    error_summary,
+)
+from mopt_api.reasons import ErrorReport, Reason
+
+MODEL_SHA = hashlib.sha256(b"model").hexdigest()
+MODEL_BYTES = 4_900_000
+
+
+def digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def source() -> SourceInfo:
+    return SourceInfo(
+        sha256=MODEL_SHA,
+        format=ModelFormat.EXPORTED_PROGRAM,
+        size_bytes=MODEL_BYTES,
+        opset=18,
+        parameters=1_200_000,
+    )
+
+
+def measured(
+    name: str, runtime: str, precision: str, speedup: float, psnr: float | None
+) -> VariantSummary:
+    return VariantSummary(
+        name=name,
+        runtime=runtime,
+        precision=precision,
+        state="Passed",
+        artifact_digest=digest(name),
+        artifact_format="ONNX",
+        size_bytes=1_225_000 if precision == "INT8" else 2_450_000,
+        latency_ms=Latency(p50=100 / speedup, p90=110 / speedup, p99=120 / speedup),
+        throughput=10 * speedup,
+        quality=[]
+        if psnr is None
+        else [QualityResult(metric=QualityMetric.PSNR, worst=psnr, mean=psnr + 2)],
+        speedup=speedup,
+        speedup_over_fastest_fp32=round(speedup / 2.5, 4),
+    )
+
+
+def prepare_message() -> str:
+    return encode(PrepareSummary(result=digest("manifest"), source=source()))
+
+
+def measure_message(
+    target: str = "default",
+    *,
+    selected: str | None = "openvino-bf16",
+    result: str = "result",
+    point: str = "opt",
+) -> str:
+    baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
+    return encode(
+        MeasureSummary(
+            target=target,
+            result=digest(result),
+            point=point,
+            hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
+            software={"openvino": "2026.1"},
+            baseline=baseline.model_copy(
+                update={"artifact_digest": None, "artifact_format": None, "size_bytes": None}
+            ),
+            variants=[
+                measured("onnxruntime-fp32", "ONNXRuntime", "FP32", 2.5, 131.2),
+                measured("openvino-bf16", "OpenVINO", "BF16", 4.9, 58.34),
+                VariantSummary(
+                    name="onnxruntime-int8",
+                    runtime="ONNXRuntime",
+                    precision="INT8",
+                    state="Rejected",
+                    reason="QualityGate",
+                    message="worst PSNR 39.50 is below 40",
+                    speedup=5.1,
+                    speedup_over_fastest_fp32=5.1 / 2.5,
+                    artifact_digest=digest("onnxruntime-int8"),
+                    artifact_format="ONNX",
+                    size_bytes=1_225_000,
+                    latency_ms=Latency(p50=100 / 5.1, p90=110 / 5.1, p99=120 / 5.1),
+                    throughput=51.0,
+                    quality=[QualityResult(metric=QualityMetric.PSNR, worst=39.5, mean=41.2)],
+                ),
+            ],
+            selected=selected,
+        )
+    )
+
+
+def built_message(
+    target: str = "default", *, psnr: Mapping[str, float | None], result: str = "built"
+) -> str:
+    """Return the outcome of a target that only builds: each engine's PSNR, None where it failed."""
+
+    def engine(name: str, found: float | None) -> VariantSummary:
+        made = measured(name, "TensorRT", name.rpartition("-")[2].upper(), 1.0, found)
+        untimed = {"latency_ms": None, "throughput": None}
+        untimed |= {"speedup": None, "speedup_over_fastest_fp32": None}
+        if found is None:
+            failed = {"state": "Failed", "reason": "BuildFailed", "message": "TensorRT refuses it"}
+            nothing = {"artifact_digest": None, "artifact_format": None, "size_bytes": None}
+            return made.model_copy(update=untimed | failed | nothing)
+        built = {"state": "Built", "message": QUALITY_OF_ENGINE}
+        return made.model_copy(update=untimed | built | {"artifact_format": "TensorRTEngine"})
+
+    skipped = VariantSummary(
+        name="openvino-fp32",
+        runtime="OpenVINO",
+        precision="FP32",
+        state="Skipped",
+        reason="NoAccelerator",
+        message="engines only",
+    )
+    return encode(
+        MeasureSummary(
+            target=target,
+            result=digest(result),
+            reference=QualityReference.BASELINE,
+            hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
+            variants=[*(engine(name, found) for name, found in psnr.items()), skipped],
+        )
+    )
+
+
+def error_message(reason: Reason, message: str) -> str:
+    return encode(error_summary(ErrorReport(reason=reason, message=message)))
+
+
+class Outcome(TypedDict, total=False):
+    """What a measurement returns; see measure_message."""
+
+    selected: str | None
+    result: str
+    point: str
+
+
+class Messages:
+    """Termination messages of Jobs."""
+
+    prepare = staticmethod(prepare_message)
+    measure = staticmethod(measure_message)
+    built = staticmethod(built_message)
+    error = staticmethod(error_message)
