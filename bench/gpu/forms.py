@@ -128,22 +128,11 @@ _SINCE = {Type.TF32: Precision.BF16, Type.BF16: Precision.BF16, Type.FP8: Precis
 
 
 def _objection(form: Form, facts: Facts) -> str | None:
-<<<<<<< HEAD
-    here = capability(facts.compute_capability)
-    oldest = {
-        Type.TF32: _OLDEST[Precision.BF16],
-        Type.BF16: _OLDEST[Precision.BF16],
-        Type.FP8: _OLDEST[Precision.FP8],
-    }.get(form.type)
-    if oldest is not None and here < capability(oldest):
-        return f"needs compute capability {oldest}; here is {facts.compute_capability}"
-=======
     here = facts.compute_capability
     precision = _SINCE.get(form.type)
     oldest = None if precision is None else KINDS[TargetKind.GPU].oldest[precision]
     if oldest is not None and capability(here) < capability(oldest):
         return f"needs compute capability {oldest}; here is {here}"
->>>>>>> wt-runtimes
     if form.type.of_linear and not facts.linear:
         return "the model has no Linear"
     return None

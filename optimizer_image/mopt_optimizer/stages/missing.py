@@ -19,10 +19,6 @@ from mopt_optimizer.forms.form import Form, FormKind
 CUDA_PROVIDER, TENSORRT_PROVIDER = "onnxruntime-gpu", "onnxruntime-gpu with TensorRT"
 """Stand for ONNX Runtime's libraries of these providers, which its build for CPUs lacks."""
 
-<<<<<<< HEAD
-=======
-_MAKING = ("torchao", "nncf")
->>>>>>> wt-runtimes
 _PROVIDERS = {
     CUDA_PROVIDER: "libonnxruntime_providers_cuda.so",
     TENSORRT_PROVIDER: "libonnxruntime_providers_tensorrt.so",
@@ -48,11 +44,7 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     Args:
         location: Where a module lies; None where it is not installed.
     """
-<<<<<<< HEAD
     modules = (*runtime_distributions(), *(name for names in _MAKERS.values() for name in names))
-=======
-    modules = (*runtime_distributions(), *_MAKING)
->>>>>>> wt-runtimes
     found = {module: place for module in modules if (place := location(module)) is not None}
     runtime = found.get("onnxruntime")
     providers = {
