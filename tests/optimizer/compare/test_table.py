@@ -55,7 +55,7 @@ def test_markdown_has_a_row_for_each_strategy() -> None:
         "| Strategy | Runtime | Size reduction | CPU speedup | p50 ms | PSNR | MaxAbsError |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| PyTorch FP32 | PyTorch | 0.0 % | 1.00x | 10.00 | reference | reference |",
-        "| ONNX INT8 | ONNXRuntime | 74.2 % | 2.50x | 4.00 | 41.2 dB | 0.0123 |",
+        "| ONNX INT8 | ONNXRuntime | 74.2 % | 2.50x | 4.00 | 41.23 dB | 0.01234 |",
         "| FP16 |  | failed: it broke |  |  |  |  |",
         "| TensorRT FP16 |  | not measured: no GPU on this machine |  |  |  |  |",
         "",

@@ -12,6 +12,7 @@ from mopt_api.enums import ModelFormat, Precision, Runtime
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.plan import PlannedModel, PreparePlan
 from mopt_api.jobs.prepare_result import PassOutcome, QuantizationReport
+from mopt_api.runtimes import RUNTIMES
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import ModelError, QuantizationError
 from mopt_optimizer.forms import names
@@ -84,6 +85,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Form:
         tools=("pydantic",),
     )
     monkeypatch.setitem(MAKERS, TOY, maker)
+    monkeypatch.setitem(RUNTIMES, TOY_RUNTIME, RUNTIMES[Runtime.ONNX_RUNTIME])
     monkeypatch.setitem(
         FORM_RULES,
         TOY_RUNTIME,
