@@ -35,7 +35,7 @@ class RuntimeSupport:
 
 RUNTIMES: dict[Runtime, RuntimeSupport] = {
     Runtime.PYTORCH: RuntimeSupport(
-        open="mopt_optimizer.runtimes.pytorch.runner:open_program",
+        open="mopt_optimizer.runtimes.pytorch.opening:open_program",
         environment={"OMP_WAIT_POLICY": "PASSIVE"},
         thread_variables=("TORCHINDUCTOR_COMPILE_THREADS",),
         cache_variable="TORCHINDUCTOR_CACHE_DIR",

@@ -73,11 +73,11 @@ def test_fp32_program_runs_no_integer_convolution(model_files: ModelFiles) -> No
 
 
 def test_compiled_program_agrees_with_eager_at_every_size(model_files: ModelFiles) -> None:
-    opened = [
+    both = [
         opened(Runtime.PYTORCH, Precision.FP32, model_files.program, 1, compiled=compiled)
         for compiled in (False, True)
     ]
-    with opened[0] as eager, opened[1] as compiled:
+    with both[0] as eager, both[1] as compiled:
         for size in ((1, 16, 24), (2, 12, 20)):
             feeds = {"image": image(*size)}
             (expected,), (found,) = (r.run(feeds).values() for r in (eager, compiled))

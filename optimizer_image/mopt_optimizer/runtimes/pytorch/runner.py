@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.opening.loading import (
     SCRIPT_SUFFIX,
@@ -134,12 +133,3 @@ class PyTorchRunner(Runner):
             self._call(tensors)
 
         return call
-
-
-def open_program(opening: Opening) -> PyTorchRunner:
-    """Open a .pt2 or .ts, eager or compiled. Raises as registry.open_runner."""
-    if opening.compiled or opening.precision in (Precision.INT8, Precision.FP8):
-        from .compiled import CompiledRunner
-
-        return CompiledRunner(opening)
-    return PyTorchRunner(opening)
