@@ -206,9 +206,9 @@ def test_what_was_told_follows_the_new_verdict(tmp_path: Path, blobs: Blobs, log
     digest = blobs.put_bytes(json.dumps(told.to_api()).encode())
     gates = [{"metric": "PSNR", "minimum": 37}]
     result, _ = report(plan(tmp_path, digest, quality=gates), {}, log)
-    assert result.plan is not None
-    assert (result.plan["stage"], result.plan["outputUri"]) == ("Measure", "s3://o/p")
-    assert [gate["minimum"] for gate in result.plan["quality"]] == [37]
+    told_anew = result.to_api()["plan"]
+    assert (told_anew["stage"], told_anew["outputUri"]) == ("Measure", "s3://o/p")
+    assert [gate["minimum"] for gate in told_anew["quality"]] == [37]
 
 
 def test_missing_point_is_named(tmp_path: Path, digest: str, log: Log) -> None:
