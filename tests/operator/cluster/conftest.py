@@ -70,17 +70,17 @@ class Api:
         self.config = config
         user = config["users"][0]["user"]
         authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
-        context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        self._context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
         with tempfile.NamedTemporaryFile() as chain:
             for key in ("client-certificate-data", "client-key-data"):
                 chain.write(base64.b64decode(user[key]))
             chain.flush()
-            context.load_cert_chain(chain.name)
+            self._context.load_cert_chain(chain.name)
         # One connection for all: a handshake takes longer than most answers.
         server = urllib3.util.parse_url(config["clusters"][0]["cluster"]["server"])
         assert server.host is not None
         self._pool = urllib3.HTTPSConnectionPool(
-            server.host, server.port, timeout=30, retries=False, ssl_context=context
+            server.host, server.port, timeout=30, retries=False, ssl_context=self._context
         )
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> Json:
