@@ -95,7 +95,7 @@ check: install ## Lint, types, import contracts, generated files.
 
 .PHONY: test
 test: ## Set up and run all tests, cluster included.
-	hack/test check fast optimizer tensorrt operator chart e2e
+	hack/test check+cluster fast optimizer tensorrt e2e
 
 .PHONY: test-fast
 test-fast: ## Tests without a cluster or a model runtime (under 90 s).

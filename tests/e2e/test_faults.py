@@ -134,11 +134,14 @@ def with_expression(name: str, member: bytes) -> bytes:
 
 
 def no_job_is_retried(demo: Demo, name: str) -> None:
-    """Check that a failed Job ran one Pod only and that no other Job follows."""
-    pods = {p["metadata"]["uid"] for p in listed(demo.kubectl, "pods", name)}
-    assert len(pods) <= 1
-    time.sleep(3)
-    assert {p["metadata"]["uid"] for p in listed(demo.kubectl, "pods", name)} == pods
+    """Check that the Job has failed for good after one Pod, and that it is the only one."""
+
+    def failed() -> bool:
+        (job,) = listed(demo.kubectl, "jobs", name)
+        return condition(job, "Failed") is not None
+
+    wait_for(failed, BOUND_SECONDS, "the Job has failed: its controller starts no Pod any more")
+    assert len(listed(demo.kubectl, "pods", name)) == 1
 
 
 def test_wrong_sha256(demo: Demo, submit: Any) -> None:
@@ -152,6 +155,9 @@ def test_wrong_sha256(demo: Demo, submit: Any) -> None:
     assert message is not None
     assert hashlib.sha256(real_model()).hexdigest() in message["message"]
     no_job_is_retried(demo, "wrong-digest")
+    pods = [p["metadata"]["uid"] for p in listed(demo.kubectl, "pods", "wrong-digest")]
+    time.sleep(3)
+    assert [p["metadata"]["uid"] for p in listed(demo.kubectl, "pods", "wrong-digest")] == pods
 
 
 def test_file_that_is_no_model(demo: Demo, minio: Minio, submit: Any) -> None:

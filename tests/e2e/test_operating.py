@@ -1,4 +1,4 @@
-"""Living with a resource: another gate, a leader that dies, a suspended run.
+"""Living with a resource: another gate, a suspended run that is resumed, a leader that dies.
 
 The resource shares the example's output: what the demo made is served from the store.
 """
@@ -82,8 +82,16 @@ def test_a_lower_gate_selects_anew_without_a_job(applied: Demo) -> None:
     assert set(jobs(applied)) <= set(ran)
 
 
-def test_losing_the_leader_mid_run_leaves_one_job_per_stage(applied: Demo) -> None:
-    applied.kubectl.apply(resource())
+def test_a_resumed_run_whose_leader_is_lost_has_one_job_per_stage(applied: Demo) -> None:
+    applied.kubectl.apply(resource(suspend=True))
+
+    def suspended() -> bool:
+        ready = condition(get(applied), "Ready")
+        return ready is not None and ready["reason"] == "Suspended"
+
+    wait_for(suspended, 30, "Suspended")
+    assert not jobs(applied)
+    applied.kubectl.apply(resource(suspend=False))
     wait_for(lambda: bool(jobs(applied)), 30, "the prepare Job")
     lease = applied.kubectl.get("lease", "mopt-leader", "-n", SYSTEM_NAMESPACE)
     leader = lease["spec"]["holderIdentity"]
@@ -94,16 +102,3 @@ def test_losing_the_leader_mid_run_leaves_one_job_per_stage(applied: Demo) -> No
     assert sorted(jobs(applied).values()) == ["measure", "prepare"]
     holder = applied.kubectl.get("lease", "mopt-leader", "-n", SYSTEM_NAMESPACE)
     assert holder["spec"]["holderIdentity"] != leader
-
-
-def test_suspended_runs_no_job_until_resumed(applied: Demo) -> None:
-    applied.kubectl.apply(resource(suspend=True))
-
-    def suspended() -> bool:
-        ready = condition(get(applied), "Ready")
-        return ready is not None and ready["reason"] == "Suspended"
-
-    wait_for(suspended, 30, "Suspended")
-    assert not jobs(applied)
-    applied.kubectl.apply(resource(suspend=False))
-    wait_for(lambda: is_ready(applied), READY_SECONDS, "Ready after resuming")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import light_cluster
 import pytest
+import urllib3
 import yaml
 from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource
@@ -72,7 +72,6 @@ class Api:
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
         self.config = config
-        self._server = config["clusters"][0]["cluster"]["server"]
         user = config["users"][0]["user"]
         authority = config["clusters"][0]["cluster"]["certificate-authority-data"]
         self.context = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
@@ -81,21 +80,24 @@ class Api:
                 chain.write(base64.b64decode(user[key]))
             chain.flush()
             self.context.load_cert_chain(chain.name)
+        # One connection for all: a handshake takes longer than most answers.
+        server = urllib3.util.parse_url(config["clusters"][0]["cluster"]["server"])
+        assert server.host is not None
+        self._pool = urllib3.HTTPSConnectionPool(
+            server.host, server.port, timeout=30, retries=False, ssl_context=self.context
+        )
 
     def call(self, method: str, path: str, body: Any = None, kind: str = "json") -> Json:
-        request = urllib.request.Request(  # noqa: S310 - https by construction
-            self._server + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
+        answer = self._pool.request(
+            method,
+            path,
+            body=None if body is None else json.dumps(body),
             headers={"Content-Type": f"application/{kind}"},
         )
-        try:
-            with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:  # noqa: S310
-                result: Json = json.load(answer)
-                return result
-        except urllib.error.HTTPError as error:
-            with error:
-                raise Refused(error.code, json.load(error)["message"]) from error
+        result: Json = answer.json()
+        if answer.status >= 400:
+            raise Refused(answer.status, result["message"])
+        return result
 
     def create(self, manifest: Json) -> Json:
         return self.call("POST", self.path(manifest, collection=True), manifest)
