@@ -208,8 +208,8 @@ def _output(fields: Fields, base: Path, override: str | None) -> str:
     if uri.startswith("file:"):
         if _path(uri).exists() and not _path(uri).is_dir():
             raise CliError(f"output {_path(uri)} is no folder; give another with --output")
-        if isinstance(declared, str):
-            fields["output"]["uri"] = f"{_STAND_IN}output"
+    if isinstance(declared, str) and uri != declared:
+        fields["output"]["uri"] = f"{_STAND_IN}output"
     return uri
 
 

@@ -30,5 +30,8 @@ class EliminateDoubleNegation:
             source = inner.inputs[0]
             assert source is not None  # Neg has one input
             ir.convenience.replace_all_uses_with(node.outputs[0], source)
+            model.graph.remove(node, safe=True)
+            if not inner.outputs[0].uses() and not inner.outputs[0].is_graph_output():
+                model.graph.remove(inner, safe=True)
             changed = True
         return changed
