@@ -205,9 +205,8 @@ def _output(fields: Fields, base: Path, override: str | None) -> str:
         uri = local_uri(declared, "spec.output.uri", base)
     else:
         uri = local_uri(DEFAULT_OUTPUT, "--output", Path.cwd())
-    if uri.startswith("file:"):
-        if _path(uri).exists() and not _path(uri).is_dir():
-            raise CliError(f"output {_path(uri)} is no folder; give another with --output")
+    if uri.startswith("file:") and _path(uri).exists() and not _path(uri).is_dir():
+        raise CliError(f"output {_path(uri)} is no folder; give another with --output")
     if isinstance(declared, str) and uri != declared:
         fields["output"]["uri"] = f"{_STAND_IN}output"
     return uri
