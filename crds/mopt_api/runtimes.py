@@ -129,6 +129,12 @@ def runtime_title(runtime: str) -> str:
     return next((info.title for one, info in RUNTIMES.items() if one == runtime), runtime)
 
 
+def baseline_title(runtime: str) -> str:
+    """Return what a speedup is told over, where a runtime runs the source model."""
+    titles = {one.value: info.baseline_title for one, info in RUNTIMES.items()}
+    return titles.get(runtime, runtime)
+
+
 def runtimes_on(kind: TargetKind) -> dict[Runtime, RuntimeInfo]:
     """Return the runtimes that a kind of target runs or builds for."""
     return {runtime: info for runtime, info in RUNTIMES.items() if kind in info.kinds}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mopt_api.enums import Precision, Runtime
-from mopt_api.figures import QualityReference, VariantReason, VariantState
+from mopt_api.figures import QualityReference, converted
 from mopt_api.jobs.measure_result import PointResult, VariantResult
 from mopt_api.jobs.plan import objective_point
 from mopt_api.jobs.selection import select, unjudged
@@ -48,18 +47,7 @@ def _result(variant: VariantStatus, point: str | None) -> VariantResult:
                 coefficient_of_variation=0.0,
             )
         )
-    return VariantResult(
-        name=variant.name,
-        runtime=Runtime(variant.runtime),
-        precision=Precision(variant.precision),
-        state=VariantState(variant.state),
-        reason=None if variant.reason is None else VariantReason(variant.reason),
-        message=variant.message,
-        artifact=variant.artifact,
-        peak_memory_bytes=variant.peak_memory_bytes,
-        quality=variant.quality,
-        points=points,
-    )
+    return converted(variant, VariantResult, points=points)
 
 
 def _judged(before: VariantStatus, after: VariantResult) -> VariantStatus:

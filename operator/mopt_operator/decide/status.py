@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
-from mopt_api.enums import Aggregate, QualityMetric, Runtime
-from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
+from mopt_api.enums import Aggregate
+from mopt_api.figures import (
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+    VariantState,
+    converted,
+)
 from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.jobs.selection import gate_failure
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary
+from mopt_api.metrics import metric_in_words
+from mopt_api.runtimes import baseline_title
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_QUALITY_FORMATS = {
-    QualityMetric.PSNR: "{:.1f} dB",
-    QualityMetric.SSIM: "{:.4f}",
-    QualityMetric.SQNR: "{:.1f} dB",
-    QualityMetric.COSINE: "{:.5f}",
-    QualityMetric.MAX_ABS_ERROR: "{:.3g}",
-    QualityMetric.TOP1_AGREEMENT: "{:.2%}",
-}
-_RUNTIME_NAMES = {
-    Runtime.PYTORCH: "PyTorch FP32 eager",
-    Runtime.ONNX_RUNTIME: "ONNX Runtime FP32",
-}
 
 
 def blob_uri(output_uri: str, digest: str) -> str:
@@ -51,11 +47,9 @@ def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate])
         return None
     gate = gates[0] if gates else None
     shown = next((q for q in quality if gate and q.metric is gate.metric), quality[0])
-    if shown.exact:
-        return f"{shown.metric} exact"
     mean = gate is not None and gate.aggregate is Aggregate.MEAN
     value = shown.mean if mean else shown.worst
-    return f"{shown.metric} {_QUALITY_FORMATS[shown.metric].format(value)}"
+    return f"{shown.metric} {metric_in_words(shown.metric, value, exact=shown.exact)}"
 
 
 def _variant(
@@ -65,21 +59,11 @@ def _variant(
     reduction = None
     if size is not None and baseline_size:
         reduction = round(100 * (1 - size / baseline_size), 1)
-    return VariantStatus(
-        name=variant.name,
-        runtime=variant.runtime,
-        precision=variant.precision,
-        state=variant.state,
-        reason=variant.reason,
-        message=variant.message,
-        speedup=variant.speedup,
-        speedup_over_fastest_fp32=variant.speedup_over_fastest_fp32,
-        latency_ms=variant.latency_ms,
-        throughput=variant.throughput,
+    return converted(
+        variant,
+        VariantStatus,
         size_bytes=size,
         size_reduction_percent=reduction,
-        peak_memory_bytes=variant.peak_memory_bytes,
-        quality=variant.quality,
         artifact=artifact,
     )
 
@@ -189,7 +173,7 @@ def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
         return f"{target.name}: no variant passed. {_outcomes(target.variants)}"
     if chosen.name == BASELINE:
         return f"{target.name}: within the gates no variant beats the baseline; it is kept"
-    over = _RUNTIME_NAMES.get(Runtime(baseline.runtime), baseline.runtime)
+    over = baseline_title(baseline.runtime)
     parts = [f"{target.name}: {chosen.name}"]
     if chosen.speedup is not None:
         parts.append(f"{chosen.speedup:.1f}x over {over}")

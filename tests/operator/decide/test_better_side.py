@@ -80,8 +80,8 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
     judged = rejudged(target, spec(0.01), "now")
     assert judged is not None
     assert judged.variants[0].message == "worst MaxAbsError 0.05 is above 0.01"
-    assert summary_of([judged], 1, gates).quality == "MaxAbsError 0.00123"
-    assert sentence(judged, gates).endswith("MaxAbsError 0.00123")
+    assert summary_of([judged], 1, gates).quality == "MaxAbsError 0.001234"
+    assert sentence(judged, gates).endswith("MaxAbsError 0.001234")
 
 
 def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetStatus) -> None:

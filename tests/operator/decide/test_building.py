@@ -57,7 +57,7 @@ def test_built_engines_make_it_ready(build: Build) -> None:
     world = build(psnr=GOOD)
     assert world.said() == {"Ready": ("True", "Built")}
     assert world.condition("Ready")["message"] == (
-        "rtx: built tensorrt-fp16 (PSNR 80.0 dB), tensorrt-int8 (PSNR 41.0 dB) "
+        "rtx: built tensorrt-fp16 (PSNR 80.00 dB), tensorrt-int8 (PSNR 41.00 dB) "
         "for 8.6, 8.9, 12.0; not run"
     )
     (target,) = world.status["targets"]

@@ -139,7 +139,7 @@ def test_lower_gate_keeps_the_baseline_without_a_job(
     assert world.said() == {"Ready": ("True", "BaselineKept")}
     (target,) = world.status["targets"]
     assert (target["selected"], target["baseline"]["state"]) == ("baseline", "Passed")
-    assert world.status["summary"]["quality"] == "PSNR 39.0 dB"
+    assert world.status["summary"]["quality"] == "PSNR 39.00 dB"
 
 
 def test_higher_gate_rejects_the_baseline_without_a_job(
@@ -187,7 +187,7 @@ def test_the_winner_is_told_beside_the_model_as_it_came(
     finish(world, messages.prepare(), default=won)
     assert world.said() == {"Ready": ("True", "Optimized")}
     said = world.condition("Ready")["message"]
-    assert said.endswith("PSNR 58.3 dB against ground truth (baseline: PSNR 39.0 dB)")
+    assert said.endswith("PSNR 58.34 dB against ground truth (baseline: PSNR 39.00 dB)")
 
 
 def test_a_reference_of_a_newer_version_is_judged_by_a_job(

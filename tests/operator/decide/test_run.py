@@ -62,12 +62,12 @@ def test_finished_run_is_ready_with_the_whole_table(world: World) -> None:
     assert world.said() == {"Ready": ("True", "Optimized")}
     assert ready["message"] == (
         "default: openvino-bf16, 4.9x over PyTorch FP32 eager, 2.0x over the fastest FP32, "
-        "PSNR 58.3 dB"
+        "PSNR 58.34 dB"
     )
     assert world.status["summary"] == {
         "selected": "openvino-bf16",
         "speedup": "4.9x",
-        "quality": "PSNR 58.3 dB",
+        "quality": "PSNR 58.34 dB",
         "size": "2.5 MB",
         "targets": "1/1",
     }
