@@ -49,7 +49,8 @@ def run_stage(
         PLAN_VARIABLE: json.dumps(plan.to_api()),
         TERMINATION_VARIABLE: str(told),
     }
-    command = [sys.executable, "-m", "mopt_optimizer.main", stage, "--workdir", str(workdir)]
+    module = ("-P", "-m", "mopt_optimizer.main")
+    command = [sys.executable, *module, stage, "--workdir", str(workdir)]
     # A session of its own: Ctrl-C reaches us only, and we end it in order.
     with subprocess.Popen(
         command,
