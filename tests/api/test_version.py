@@ -62,11 +62,11 @@ def test_what_is_compiled_or_hidden_is_not_of_it(copied: Path) -> None:
 
 
 def test_an_extension_bears_on_it(copied: Path) -> None:
-    (copied.parent / "toy_runtime.py").write_text("A = 1\n")
-    plain, extended = digest_of("copied_api"), digest_of("copied_api", "toy_runtime")
-    assert extended == digest_of("toy_runtime", "copied_api") != plain
-    (copied.parent / "toy_runtime.py").write_text("A = 2\n")
-    assert digest_of("copied_api", "toy_runtime") not in (plain, extended)
+    (copied.parent / "an_extension.py").write_text("A = 1\n")
+    plain, extended = digest_of("copied_api"), digest_of("copied_api", "an_extension")
+    assert extended == digest_of("an_extension", "copied_api") != plain
+    (copied.parent / "an_extension.py").write_text("A = 2\n")
+    assert digest_of("copied_api", "an_extension") not in (plain, extended)
 
 
 def test_a_module_that_is_not_there_is_named() -> None:
