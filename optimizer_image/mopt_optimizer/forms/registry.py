@@ -60,6 +60,7 @@ class Maker:
         samples: What calibration data is to it.
         gated: Gates may leave layers out of it.
         wide_sums: Written for the width of the CPU's sums.
+        modules: What it cannot be made without, of what a machine may lack.
     """
 
     make: str
@@ -70,6 +71,7 @@ class Maker:
     samples: SampleUse = SampleUse.NONE
     gated: bool = False
     wide_sums: bool = False
+    modules: tuple[str, ...] = ()
 
 
 _ONNX = ("onnx", "onnx-ir", "onnxruntime")
@@ -131,6 +133,7 @@ MAKERS: dict[FormKind, Maker] = {
         name=names.excluding("int8", "nncf"),
         tools=("onnx", "onnx-ir", "openvino", "nncf"),
         samples=SampleUse.STATIC,
+        modules=("openvino", "nncf"),
     ),
     FormKind.TENSORRT_INT8: _tensorrt(names.tensorrt_int8),
     FormKind.TENSORRT_FP8: _tensorrt(names.tensorrt_fp8),
@@ -144,6 +147,7 @@ MAKERS: dict[FormKind, Maker] = {
         tools=_TORCHAO,
         samples=SampleUse.STATIC,
         wide_sums=True,
+        modules=("torchao",),
     ),
     FormKind.TORCH_LINEAR_INT8: _torch(
         "make_linear_int8", names.per_scales("torch", "linear", "int8"), ("torch",)

@@ -15,7 +15,7 @@ from mopt_api.figures import VariantReason
 from mopt_api.runtimes import RUNTIMES, runtime_distributions
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import Form
-from mopt_optimizer.forms.registry import FormKind
+from mopt_optimizer.forms.registry import MAKERS
 
 CUDA_PROVIDER, TENSORRT_PROVIDER = "onnxruntime-gpu", "onnxruntime-gpu with TensorRT"
 """Stand for ONNX Runtime's libraries of these providers, which its build for CPUs lacks."""
@@ -23,10 +23,6 @@ CUDA_PROVIDER, TENSORRT_PROVIDER = "onnxruntime-gpu", "onnxruntime-gpu with Tens
 _PROVIDERS = {
     CUDA_PROVIDER: "libonnxruntime_providers_cuda.so",
     TENSORRT_PROVIDER: "libonnxruntime_providers_tensorrt.so",
-}
-_MAKERS = {
-    FormKind.NNCF: ("openvino", "nncf"),
-    FormKind.TORCH_INT8: ("torchao",),
 }
 
 
@@ -45,7 +41,10 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     Args:
         location: Where a module lies; None where it is not installed.
     """
-    modules = (*runtime_distributions(), *(name for names in _MAKERS.values() for name in names))
+    modules = (
+        *runtime_distributions(),
+        *(name for maker in MAKERS.values() for name in maker.modules),
+    )
     found = {module: place for module in modules if (place := location(module)) is not None}
     runtime = found.get("onnxruntime")
     providers = {
@@ -76,7 +75,7 @@ def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[st
 
 def lack_of_maker(form: Form, installed: Collection[str]) -> Lack | None:
     """Return what a form cannot be made without; None where all of it is there. Pure."""
-    missing = [name for name in _MAKERS.get(form.kind, ()) if name not in installed]
+    missing = [name for name in MAKERS[form.kind].modules if name not in installed]
     return _lack("it cannot be made here", " and ".join(missing)) if missing else None
 
 
