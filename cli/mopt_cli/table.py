@@ -155,15 +155,15 @@ def verdict(result: MeasureResult) -> str:
         built = sum(variant.state is VariantState.BUILT for variant in result.variants)
         return f"{built} engines are built; nothing was run"
     if result.selected is None and result.baseline.state is VariantState.REJECTED:
-        return "no variant passed the gates, and by ground truth the model as it came misses them"
+        return "no variant passed the gates, and by ground truth the baseline misses them"
     if result.selected is None:
-        return "no variant passed the gates and beat the model as it came by minimumSpeedup"
+        return "no variant passed the gates and beat the baseline by minimumSpeedup"
     if result.selected == BASELINE:
-        return "the model as it came is kept: within the gates nothing beat it by minimumSpeedup"
+        return "the baseline is kept: within the gates nothing beat it by minimumSpeedup"
     winner = next(v for v in result.variants if v.name == result.selected)
     words = f"{winner.name} wins"
     if winner.speedup is not None:
-        words += f": {winner.speedup:.2f}x over the model as it came"
+        words += f": {winner.speedup:.2f}x over the baseline"
     if winner.speedup_over_fastest_fp32 is not None:
         words += f", {winner.speedup_over_fastest_fp32:.2f}x over the fastest FP32"
     return words

@@ -203,7 +203,7 @@ class EvaluationSource(DataSource):
     references: ReferenceSource | None = Field(
         default=None,
         description="Ground truth. With it gates judge the outputs by it instead of by the FP32 "
-        "output, the model as it came is gated too, and quantization.fallback does nothing. Read "
+        "output, the baseline is gated too, and quantization.fallback does nothing. Read "
         "with the samples' credentials.",
     )
 

@@ -87,7 +87,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.BASELINE_REJECTED: ReasonInfo(
         True,
-        "By data.evaluation.references the model as it came misses a gate, and no variant won",
+        "Judged by data.evaluation.references, the baseline misses a gate, and no variant won",
         "Ask for what the model reaches, train it further, or correct the references.",
     ),
     Reason.NO_ENGINE_BUILT: ReasonInfo(
@@ -152,8 +152,8 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.BASELINE_FAILED: ReasonInfo(
         True,
-        "The model as it came does not run at the sizes asked for",
-        "The model as it came does not run at the named sizes; correct spec.dimensions.",
+        "The source model does not run at the requested sizes",
+        "Correct the named sizes in spec.dimensions.",
         73,
     ),
     Reason.STORE_UNREACHABLE: ReasonInfo(

@@ -130,7 +130,7 @@ class Objective(ApiModel):
     )
     on_no_winner: OnNoWinner = Field(
         default=OnNoWinner.KEEP_BASELINE,
-        description="KeepBaseline: Ready with the model as it came. Fail: Stalled.",
+        description="KeepBaseline: Ready with the baseline selected. Fail: Stalled.",
     )
 
 
@@ -235,7 +235,7 @@ class ModelOptimizationSpec(ApiModel):
         min_length=1,
         max_length=12,
         description="Forms to try. Omitted, those that may win with this model, data and "
-        "hardware (docs/api.md says which). The model as it came is always measured too, as "
+        "hardware (docs/api.md says which). The source model is always measured too, as "
         "baseline.",
         json_schema_extra=_named("name"),
     )
@@ -249,7 +249,7 @@ class ModelOptimizationSpec(ApiModel):
         default=[],
         max_length=4,
         description="Gates a variant must pass, judged against the FP32 output; with "
-        "data.evaluation.references against ground truth, which the model as it came must pass "
+        "data.evaluation.references against ground truth, which the baseline must pass "
         "too.",
         json_schema_extra=_named("metric", "aggregate"),
     )

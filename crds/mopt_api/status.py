@@ -122,7 +122,7 @@ class TargetStatus(ObservedModel):
     )
     baseline: VariantStatus | None = Field(
         default=None,
-        description="The model as it came; absent where nothing was measured (buildOnly).",
+        description="The source model; absent where nothing was measured (buildOnly).",
     )
     variants: list[VariantStatus] = Field(
         default=[],

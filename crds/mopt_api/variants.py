@@ -125,7 +125,7 @@ class Variant(ApiModel):
         precision_rule(),
         Rule(
             "self.name != 'baseline'",
-            "the name baseline is taken by the model as it came",
+            "the name baseline is reserved for the source model",
             lambda v: v.name != "baseline",
         ),
         mode_rule(),

@@ -27,7 +27,7 @@ OptimizerError
 ├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
 │   └── OutOfMemory          OutOfMemory         it gets no memory
 ├── MemoryExceeded       OutOfMemory         the kernel killed the process
-├── BaselineError        BaselineFailed      the model as it came does not run
+├── BaselineError        BaselineFailed      the source model does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
 │   │   └── EmptyOutput      ExportFailed        an output without a value
@@ -99,7 +99,7 @@ class ModelError(OptimizerError):
 
 
 class NonFiniteWeight(ModelError):
-    """A parameter holds NaN or infinity, as it came or in the narrower type asked for."""
+    """A parameter holds NaN or infinity, in the source or in the narrower type asked for."""
 
 
 class UnsafeModelError(ModelError):
@@ -185,7 +185,7 @@ class EngineRunError(OptimizerError):
 
 
 class BaselineError(OptimizerError):
-    """The model as it came does not run at the sizes asked for."""
+    """The source model does not run at the requested sizes."""
 
     reason = Reason.BASELINE_FAILED
 

@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s.update(
             variants=[{"name": "baseline", "runtime": "OpenVINO", "precision": "FP32"}]
         ),
-        "the name baseline is taken",
+        "the name baseline is reserved",
     ),
     "two variants of one name": (
         lambda s: s.update(

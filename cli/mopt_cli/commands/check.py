@@ -56,7 +56,7 @@ def _outlook(file: Path, found: list[Prospect]) -> Group:
     rows = Table(box=None, pad_edge=False)
     for heading in ("VARIANT", "HERE", "WHY"):
         rows.add_column(heading, no_wrap=heading != "WHY")
-    rows.add_row("baseline", Outlook.TRIED, "the model as it came")
+    rows.add_row("baseline", Outlook.TRIED, "the source model")
     for prospect in found:
         why = f"{prospect.reason}: {prospect.message}" if prospect.reason else prospect.message
         style = "" if prospect.outlook is Outlook.TRIED else "dim"

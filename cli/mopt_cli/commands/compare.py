@@ -46,7 +46,7 @@ def compare(
         bool, typer.Option("--verbose", help="Show what the libraries print.")
     ] = False,
 ) -> None:
-    """Measure every optimized form of a PyTorch model next to the model as it came.
+    """Measure every optimized form of a PyTorch model next to the source model.
 
     Forms that this machine cannot run keep their row, with the reason.
     """

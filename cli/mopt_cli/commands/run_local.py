@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Prepare and measure a resource's variants on this machine, without a cluster.
 
-    Exit status: 0 a variant or the model as it came is selected, 3 none (onNoWinner: Fail),
+    Exit status: 0 a variant or the baseline is selected, 3 none (onNoWinner: Fail),
     2 usage or a bad spec, 1 the work failed, 130 interrupted.
     """
     work = local_work(
@@ -124,7 +124,7 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
     where = [("everything", work.output_uri)]
     for variant in status.everyone:
         if variant.name == status.selected and variant.artifact and variant.artifact.uri:
-            what = "the model as it came" if variant.name == BASELINE else variant.name
+            what = "the source model" if variant.name == BASELINE else variant.name
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),

@@ -19,7 +19,7 @@ class Selection:
     """The verdict on one target.
 
     Attributes:
-        selected: Name of the winner; "baseline" where the model as it came is kept; None where
+        selected: Name of the winner; "baseline" where the baseline is kept; None where
             no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself,
             and where engines were only built.
         baseline: The baseline with its speedups filled in; Rejected where it is gated and fails;
@@ -126,7 +126,7 @@ def select(
     What was only built never wins; without a baseline nothing does.
 
     Args:
-        baseline: The model as it came, measured; in state Passed. None where nothing was measured.
+        baseline: The source model, measured; in state Passed. None where nothing was measured.
         variants: Measured, built, skipped or failed variants. A measured one comes in state Passed.
         reference: What the quality figures compare with.
     """

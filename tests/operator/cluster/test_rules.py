@@ -221,7 +221,7 @@ RULES: list[tuple[Json, Json, str]] = [
         variant(runtime="PyTorch", precision="INT8", torchMode="Eager"),
         "PyTorch runs INT8 only Compiled: leave torchMode out",
     ),
-    (variant(name="base"), variant(name="baseline"), "the name baseline is taken by the model"),
+    (variant(name="base"), variant(name="baseline"), "the name baseline is reserved for"),
     (
         {"inputs": [{"name": "x", "shape": ["batch", 3, 64, 64]}]},
         {"inputs": [{"name": "x", "shape": ["n", 3, 64, 64]}]},

@@ -32,7 +32,7 @@ class Files:
     """Verified model files on the local disk, by digest.
 
     Attributes:
-        source: The model as it came.
+        source: The source model.
         source_path: Its file.
         prepared: Each name in the manifest that a variant needs, with artifact and file.
     """

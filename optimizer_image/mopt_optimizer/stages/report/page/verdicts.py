@@ -81,7 +81,7 @@ def reference(result: MeasureResult) -> str:
     """Return what quality compares outputs with."""
     if result.reference is QualityReference.GROUND_TRUTH:
         return "ground truth"
-    return "the FP32 output of the model as it came"
+    return "the FP32 output of the baseline"
 
 
 def was_measured(variant: VariantResult) -> bool:
@@ -120,7 +120,7 @@ def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> 
     if variant.name == result.selected:
         return "selected: the best that passes every gate"
     if variant.name == BASELINE and variant.state is VariantState.PASSED:
-        return "the model as it came; everything is measured beside it"
+        return "the source model; every variant is measured against it"
     if variant.state is not VariantState.PASSED:
         reason = REASONS.get(variant.reason, str(variant.reason)) if variant.reason else ""
         return ": ".join(part for part in (reason, variant.message) if part)
@@ -161,7 +161,7 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
         return _built(result, plan)
     chosen = next((v for v in result.everyone if v.name == result.selected), None)
     needed = (
-        f"no variant passes every gate and is better than the model as it came in "
+        f"no variant passes every gate and is better than the baseline in "
         f"{OBJECTIVES[plan.objective.metric]}"
         + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
     )
@@ -172,16 +172,16 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
             "Nothing is selected",
             [
                 _sentence(needed),
-                *([_sentence(f"the model as it came is no choice either: {own}")] if own else []),
+                *([_sentence(f"the baseline cannot be selected either: {own}")] if own else []),
                 *_faster(result),
             ],
         )
     if chosen.name == BASELINE:
         return Verdict(
-            chosen, "The model as it came is kept", [_sentence(needed), *_faster(result)]
+            chosen, "The baseline is kept", [_sentence(needed), *_faster(result)]
         )
     sentences = [
-        f"{figures.ratio(chosen.speedup)} over the model as it came ({form(baseline)}) in "
+        f"{figures.ratio(chosen.speedup)} over the baseline ({form(baseline)}) in "
         f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."
     ]
     if chosen.speedup_over_fastest_fp32 is not None:

@@ -152,7 +152,7 @@ def test_without_manifest_crops_and_gates_the_rest_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("selected", "headline"),
-    [(BASELINE, "The model as it came is kept"), (None, "Nothing is selected")],
+    [(BASELINE, "The baseline is kept"), (None, "Nothing is selected")],
 )
 def test_where_nothing_wins_it_says_so(selected: str | None, headline: str) -> None:
     result = report_results.result().model_copy(update={"selected": selected})
@@ -202,7 +202,7 @@ def test_by_ground_truth_the_baseline_is_judged_too() -> None:
     assert page.faults == []
     for words in (
         "agreement with ground truth on 6 evaluation samples",
-        "The model as it came is no choice either: worst PSNR 36.26 is below 40.",
+        "The baseline cannot be selected either: worst PSNR 36.26 is below 40.",
         "misses a quality gate: worst PSNR 36.26 is below 40",
         "to FP32 PSNR 36.26 dB",
     ):
