@@ -15,7 +15,7 @@ from mopt_api.enums import TargetKind
 from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import ExitCode
-from mopt_cli.outlook import Outlook, Prospect, prospects
+from mopt_cli.forecast import Forecast, Outlook, forecasts
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.resources import FileArgument, load, problems
 
@@ -39,7 +39,7 @@ def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
     raise typer.Exit(ExitCode.FAILED)
 
 
-def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
+def _here(spec: ModelOptimizationSpec) -> list[Forecast]:
     from mopt_optimizer.machine.compilers import compiler_version
     from mopt_optimizer.machine.system import System
 
@@ -49,16 +49,16 @@ def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
         for runtime, info in runtimes_on(TargetKind.CPU).items()
         if find_spec(info.module) is not None
     ]
-    return prospects(spec, features, installed, compiler_version())
+    return forecasts(spec, features, installed, compiler_version())
 
 
-def _outlook(file: Path, found: list[Prospect]) -> Group:
+def _outlook(file: Path, found: list[Forecast]) -> Group:
     rows = Table(box=None, pad_edge=False)
     for heading in ("VARIANT", "HERE", "WHY"):
         rows.add_column(heading, no_wrap=heading != "WHY")
     rows.add_row("baseline", Outlook.TRIED, "the source model")
-    for prospect in found:
-        why = f"{prospect.reason}: {prospect.message}" if prospect.reason else prospect.message
-        style = "" if prospect.outlook is Outlook.TRIED else "dim"
-        rows.add_row(prospect.variant.name, prospect.outlook, why, style=style)
+    for forecast in found:
+        why = f"{forecast.reason}: {forecast.message}" if forecast.reason else forecast.message
+        style = "" if forecast.outlook is Outlook.TRIED else "dim"
+        rows.add_row(forecast.variant.name, forecast.outlook, why, style=style)
     return Group(Text(f"{file}: valid"), rows)

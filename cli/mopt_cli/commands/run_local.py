@@ -17,7 +17,7 @@ from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.status import Report
 from mopt_cli._errors import CliError, ExitCode, work_failed
 from mopt_cli.extras import require_optimizer
-from mopt_cli.locating import LocalWork, Overrides, local_work, output_path
+from mopt_cli.local_plan import LocalWork, Overrides, local_work, output_path
 from mopt_cli.output import Format, FormatOption, emit, note
 from mopt_cli.resources import FileArgument, load
 from mopt_cli.table import place, render_target, target_status, verdict

@@ -112,8 +112,8 @@ def watch(
 
 
 async def _watch(name: str, access: Access, *, verbose: bool) -> tuple[ExitCode, Raw | None]:
-    from mopt_cli.attending import Attending
     from mopt_cli.cluster import connected
+    from mopt_cli.watch_session import WatchSession
 
     console, following = Console(stderr=True), Following(name)
     live = draws(console)
@@ -125,4 +125,4 @@ async def _watch(name: str, access: Access, *, verbose: bool) -> tuple[ExitCode,
     shown = drawing(console, lambda: following.render(time.time())) if live else nullcontext()
     async with connected(access) as cluster:
         with shown:
-            return await Attending(cluster, name, following, on_line).run()
+            return await WatchSession(cluster, name, following, on_line).run()

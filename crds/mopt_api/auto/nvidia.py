@@ -24,7 +24,7 @@ from .rules import (
     left_out,
     on_gpu,
 )
-from .unsupported import lack_of_kind
+from .unsupported import unsupported_on_kind
 
 
 def _tensorrt(precision: Precision, why: str) -> Entry:
@@ -113,8 +113,8 @@ _UNKNOWN = "nothing is known of it on GPUs; name it in spec.variants to have it 
 def _of_cpus(entry: Entry) -> Entry:
     """Return an entry of CPUs with the reason why it is no contender on a GPU."""
     variant = entry.variant
-    if (lack := lack_of_kind(variant, TargetKind.GPU)) is not None:
-        words = lack.message
+    if (unsupported := unsupported_on_kind(variant, TargetKind.GPU)) is not None:
+        words = unsupported.message
     elif (variant.runtime, variant.precision) == (Runtime.ONNX_RUNTIME, Precision.INT8):
         words = _NO_INT8
     else:

@@ -10,7 +10,7 @@ from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 from .facts import SearchAim, SearchFacts
-from .unsupported import NO_BF16, NO_COMPILER, Lack, lack_of_gpu
+from .unsupported import NO_BF16, NO_COMPILER, Unsupported, unsupported_on_gpu
 
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 """CPU features with which OpenVINO really computes in bf16."""
@@ -21,7 +21,7 @@ _CONVOLUTION = ("Conv", "ConvTranspose")
 
 Rule = Callable[[SearchFacts], str | None]
 """Why a variant is no contender; None where nothing known says so."""
-Need = Callable[[SearchFacts], Lack | None]
+Need = Callable[[SearchFacts], Unsupported | None]
 """What a contender lacks."""
 
 
@@ -119,21 +119,23 @@ def is_mostly_linear(facts: SearchFacts) -> str | None:
     return None
 
 
-def calibration(facts: SearchFacts) -> Lack | None:
+def calibration(facts: SearchFacts) -> Unsupported | None:
     """Tell that calibration data is missing."""
     if facts.calibrated:
         return None
-    return Lack(VariantReason.NO_CALIBRATION_DATA, "static INT8 and FP8 need data.calibration")
+    return Unsupported(
+        VariantReason.NO_CALIBRATION_DATA, "static INT8 and FP8 need data.calibration"
+    )
 
 
-def native_bf16(facts: SearchFacts) -> Lack | None:
+def native_bf16(facts: SearchFacts) -> Unsupported | None:
     """Tell that the CPU has no BF16."""
     if facts.cpu_features is None or NATIVE_BF16 & set(facts.cpu_features):
         return None
     return NO_BF16
 
 
-def compiler(facts: SearchFacts) -> Lack | None:
+def compiler(facts: SearchFacts) -> Unsupported | None:
     """Tell that there is no compiler for PyTorch."""
     if facts.compiler is not False:
         return None
@@ -143,11 +145,11 @@ def compiler(facts: SearchFacts) -> Lack | None:
 def room(name: str) -> Need:
     """Return the need of memory for a variant's weights, which every runtime holds at least."""
 
-    def need(facts: SearchFacts) -> Lack | None:
+    def need(facts: SearchFacts) -> Unsupported | None:
         size = (facts.file_bytes or {}).get(name)
         if size is None or facts.memory_bytes is None or size <= facts.memory_bytes:
             return None
-        return Lack(
+        return Unsupported(
             VariantReason.OUT_OF_MEMORY,
             f"its file alone, {size} bytes, exceeds the memory, {facts.memory_bytes} bytes",
         )
@@ -158,9 +160,9 @@ def room(name: str) -> Need:
 def on_gpu(variant: Variant) -> Need:
     """Return the need of a GPU that computes a variant's precision."""
 
-    def need(facts: SearchFacts) -> Lack | None:
+    def need(facts: SearchFacts) -> Unsupported | None:
         if not facts.compute_capabilities:
             return None
-        return lack_of_gpu(variant, facts.compute_capabilities, facts.kind)
+        return unsupported_on_gpu(variant, facts.compute_capabilities, facts.kind)
 
     return need

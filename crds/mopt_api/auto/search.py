@@ -52,8 +52,8 @@ def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
         if (objection := rule(facts)) is not None:
             return Candidate(entry.variant, taken=False, reason=objection)
     for need in (*entry.needs, room(entry.variant.name)):
-        if (lack := need(facts)) is not None:
-            return Candidate(entry.variant, taken=False, reason=lack.message, lacks=lack.reason)
+        if (unmet := need(facts)) is not None:
+            return Candidate(entry.variant, taken=False, reason=unmet.message, lacks=unmet.reason)
     return Candidate(entry.variant, taken=True, reason=entry.why)
 
 

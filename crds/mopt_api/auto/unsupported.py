@@ -15,18 +15,18 @@ Capability = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Lack:
+class Unsupported:
     """Something that a variant needs and a target has not."""
 
     reason: VariantReason
     message: str
 
 
-NO_BF16 = Lack(
+NO_BF16 = Unsupported(
     VariantReason.NO_NATIVE_BF16,
     "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
 )
-NO_COMPILER = Lack(
+NO_COMPILER = Unsupported(
     VariantReason.NO_COMPILER,
     "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
 )
@@ -42,7 +42,7 @@ def capability(text: str) -> Capability:
     return int(major), int(minor)
 
 
-def lack_of_kind(variant: Variant, kind: TargetKind) -> Lack | None:
+def unsupported_on_kind(variant: Variant, kind: TargetKind) -> Unsupported | None:
     """Return why a variant is nothing for a kind of target; None where it is something."""
     if variant.runs_on(kind):
         return None
@@ -54,12 +54,12 @@ def lack_of_kind(variant: Variant, kind: TargetKind) -> Lack | None:
         )
     else:
         message = target.unsupported.format(runtime=info.title)
-    return Lack(VariantReason.NO_ACCELERATOR, message)
+    return Unsupported(VariantReason.NO_ACCELERATOR, message)
 
 
-def lack_of_gpu(
+def unsupported_on_gpu(
     variant: Variant, capabilities: Sequence[str], kind: TargetKind = TargetKind.GPU
-) -> Lack | None:
+) -> Unsupported | None:
     """Return what a GPU lacks for a variant, or each of several GPUs; None where one has it.
 
     Args:
@@ -70,14 +70,14 @@ def lack_of_gpu(
     runtime = _library(variant)
     oldest = RUNTIMES[runtime].oldest_gpu
     if oldest is not None and _all_older(capabilities, oldest):
-        return Lack(
+        return Unsupported(
             VariantReason.NO_ACCELERATOR,
             f"{RUNTIMES[runtime].title} needs compute capability {oldest} or newer; here is {here}",
         )
     oldest = KINDS[kind].oldest.get(variant.precision)
     if oldest is None or not _all_older(capabilities, oldest):
         return None
-    return Lack(
+    return Unsupported(
         _NO_ARITHMETIC.get(variant.precision, VariantReason.NO_ACCELERATOR),
         f"GPUs compute {variant.precision} from compute capability {oldest} on; here is {here}",
     )

@@ -148,7 +148,7 @@ PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 
 def baseline_variant(model_format: ModelFormat) -> Variant:
-    """Return the baseline, the source model unchanged: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
+    """Return the baseline: ONNX in ONNX Runtime, what torch wrote in PyTorch eager."""
     # The name is refused in spec.variants, hence no validation here.
     return Variant.model_construct(
         name="baseline",

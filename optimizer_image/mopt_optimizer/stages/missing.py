@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from mopt_api.auto.unsupported import Lack
+from mopt_api.auto.unsupported import Unsupported
 from mopt_api.enums import ExecutionProvider, Runtime, TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.runtimes import RUNTIMES, runtime_distributions
@@ -55,7 +55,9 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     return frozenset(found) | providers
 
 
-def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[str]) -> Lack | None:
+def missing_runtime(
+    variant: Variant, kind: TargetKind, installed: Collection[str]
+) -> Unsupported | None:
     """Return what a variant's runtime is missing here; None where it is there. Pure.
 
     Args:
@@ -70,14 +72,14 @@ def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[st
         wanted = (TENSORRT_PROVIDER if by_tensorrt else CUDA_PROVIDER,)
     if any(name in installed for name in wanted):
         return None
-    return _lack(f"{variant.runtime} cannot run here", " or ".join(wanted))
+    return _not_installed(f"{variant.runtime} cannot run here", " or ".join(wanted))
 
 
-def lack_of_maker(form: Form, installed: Collection[str]) -> Lack | None:
+def missing_maker(form: Form, installed: Collection[str]) -> Unsupported | None:
     """Return what a form cannot be made without; None where all of it is there. Pure."""
     missing = [name for name in _MAKERS.get(form.kind, ()) if name not in installed]
-    return _lack("it cannot be made here", " and ".join(missing)) if missing else None
+    return _not_installed("it cannot be made here", " and ".join(missing)) if missing else None
 
 
-def _lack(what: str, names: str) -> Lack:
-    return Lack(VariantReason.BUILD_FAILED, f"{what}: {names} is not installed")
+def _not_installed(what: str, names: str) -> Unsupported:
+    return Unsupported(VariantReason.BUILD_FAILED, f"{what}: {names} is not installed")

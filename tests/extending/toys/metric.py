@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+
+from mopt_api.enums import QualityMetric
 from mopt_api.metrics import METRICS as ROWS
 from mopt_api.metrics import MetricInfo, Scale
 from mopt_optimizer.quality.comparable import Array, Options, as_float64
-
-from mopt_api.enums import QualityMetric
 from mopt_optimizer.quality.metrics import METRICS
 
 MEAN = QualityMetric.add("MeanAbsError")

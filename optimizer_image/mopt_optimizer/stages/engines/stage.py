@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mopt_api.auto.unsupported import lack_of_gpu
+from mopt_api.auto.unsupported import unsupported_on_gpu
 from mopt_api.enums import ExecutionProvider, Runtime
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
@@ -90,10 +90,12 @@ class Engines:
     def results(self, bench: Bench) -> Results:
         targets = {v.name: self._targets(v) for v in bench.field.variants}
         beyond = {
-            v.name: without_figures(v, VariantState.SKIPPED, lack.reason, lack.message)
+            v.name: without_figures(
+                v, VariantState.SKIPPED, unsupported.reason, unsupported.message
+            )
             for v in bench.field.variants
             if not targets[v.name]
-            and (lack := lack_of_gpu(v, self._plan.compute_capabilities)) is not None
+            and (unsupported := unsupported_on_gpu(v, self._plan.compute_capabilities)) is not None
         }
         field = replace(bench.field, known=bench.field.known | beyond)
         lineup = Lineup(self._job, replace(bench, field=field))
@@ -110,7 +112,7 @@ class Engines:
     def _targets(self, variant: Variant) -> list[str]:
         """Return those of the plan's compute capabilities that have a variant's precision."""
         wanted = self._plan.compute_capabilities
-        return [one for one in wanted if lack_of_gpu(variant, [one]) is None]
+        return [one for one in wanted if unsupported_on_gpu(variant, [one]) is None]
 
     def _built(
         self, variant: Variant, trial: Trial, targets: list[str], bench: Bench

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from mopt_api.auto.search import Candidate, SearchAim, search
-from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, Lack, lack_of_gpu, lack_of_kind
+from mopt_api.auto.unsupported import (
+    NO_BF16,
+    NO_COMPILER,
+    Unsupported,
+    unsupported_on_gpu,
+    unsupported_on_kind,
+)
 from mopt_api.enums import Precision, TargetKind
 from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
 from mopt_api.jobs.measure_result import SearchEntry, VariantResult
@@ -16,7 +22,7 @@ from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
 from mopt_optimizer.machine.system import has_native_bf16
 from mopt_optimizer.machine.versions import COMPILER
-from mopt_optimizer.stages.missing import installed_libraries, lack_of_runtime
+from mopt_optimizer.stages.missing import installed_libraries, missing_runtime
 
 
 @dataclass(frozen=True)
@@ -67,19 +73,22 @@ def cannot_run(
         kind: Of the target.
         gpu: Its GPU.
     """
-    lack = _lack(variant, features, compiler, kind, gpu)
-    if lack is None:
+    unsupported = _unsupported_here(variant, features, compiler, kind, gpu)
+    if unsupported is None:
         return None
-    return without_figures(variant, VariantState.SKIPPED, lack.reason, lack.message)
+    return without_figures(variant, VariantState.SKIPPED, unsupported.reason, unsupported.message)
 
 
-def _lack(
+def _unsupported_here(
     variant: Variant, features: list[str], compiler: str | None, kind: TargetKind, gpu: Gpu | None
-) -> Lack | None:
-    if (lack := lack_of_kind(variant, kind)) is not None:
-        return lack
-    if gpu is not None and (lack := lack_of_gpu(variant, [gpu.compute_capability])) is not None:
-        return lack
+) -> Unsupported | None:
+    if (unsupported := unsupported_on_kind(variant, kind)) is not None:
+        return unsupported
+    if (
+        gpu is not None
+        and (unsupported := unsupported_on_gpu(variant, [gpu.compute_capability])) is not None
+    ):
+        return unsupported
     on_cpu = kind is TargetKind.CPU and variant.precision is Precision.BF16
     if on_cpu and not has_native_bf16(features):
         return NO_BF16
@@ -148,11 +157,11 @@ def field_of(
     for variant in shown:
         candidate = by_name.get(variant.name)
         if (
-            lack_of_kind(variant, plan.kind) is None
-            and (lack := lack_of_runtime(variant, plan.kind, installed)) is not None
+            unsupported_on_kind(variant, plan.kind) is None
+            and (unsupported := missing_runtime(variant, plan.kind, installed)) is not None
         ):
             known[variant.name] = without_figures(
-                variant, VariantState.SKIPPED, lack.reason, lack.message
+                variant, VariantState.SKIPPED, unsupported.reason, unsupported.message
             )
         elif (entry := unmade.get(variant.name)) is not None:
             known[variant.name] = without_figures(variant, entry.state, entry.reason, entry.message)

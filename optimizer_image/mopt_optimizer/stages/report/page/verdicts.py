@@ -177,9 +177,7 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
             ],
         )
     if chosen.name == BASELINE:
-        return Verdict(
-            chosen, "The baseline is kept", [_sentence(needed), *_faster(result)]
-        )
+        return Verdict(chosen, "The baseline is kept", [_sentence(needed), *_faster(result)])
     sentences = [
         f"{figures.ratio(chosen.speedup)} over the baseline ({form(baseline)}) in "
         f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."

@@ -11,7 +11,7 @@ import pytest
 from mopt_api.jobs.plan import measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
-from mopt_cli.locating import LocalWork, Overrides, local_work
+from mopt_cli.local_plan import LocalWork, Overrides, local_work
 
 PREPARED = f"sha256:{'1' * 64}"
 SHA = "0" * 64
