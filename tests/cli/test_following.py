@@ -1,4 +1,4 @@
-"""What the events around a watched resource add up to."""
+"""The state of a watched resource, built up from events."""
 
 from __future__ import annotations
 
