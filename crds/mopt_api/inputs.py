@@ -161,9 +161,9 @@ class DataSource(ApiModel):
 
     uri: StoreUri = Field(
         description="Prefix of the samples, s3://BUCKET/PREFIX/; they are used in the order of "
-        "their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one float32 input, or "
-        "arrays: an .npz holds one array per input, named after the input; an .npy holds the only "
-        "input. Arrays have the input's dtype and shape, including the batch axis."
+        "their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one float32 input, "
+        "or arrays: an .npz holds one array per input, named after the input; an .npy holds the "
+        "only input. Arrays have the input's dtype and shape, including the batch axis."
     )
     samples: int = Field(
         default=64, ge=1, le=4096, description="Maximum number of files to use, from the first on."
@@ -181,10 +181,10 @@ class ReferenceSource(ApiModel):
 
     uri: StoreUri = Field(
         description="Prefix of the references, s3://BUCKET/PREFIX/. Each sample needs a reference "
-        "of the same name except for the suffix (a/1.png and a/1.npy), and each reference a sample. "
-        "Either images, for a model with one output, or arrays of the outputs' shapes: an .npy for "
-        "one output, an .npz with one array per output, in the model's order. For Top1Agreement, "
-        "integer labels are enough, of the output's shape without its last axis."
+        "of the same name except for the suffix (a/1.png and a/1.npy), and each reference a "
+        "sample. Either images, for a model with one output, or arrays of the outputs' shapes: an "
+        ".npy for one output, an .npz with one array per output, in the model's order. For "
+        "Top1Agreement, integer labels are enough, of the output's shape without its last axis."
     )
     images: ImageTransform = Field(
         default=ImageTransform(), description="How an image becomes the expected output."

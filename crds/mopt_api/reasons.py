@@ -173,7 +173,8 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.ACCELERATOR_NOT_FOUND: ReasonInfo(
         False,
-        "The Job finds no usable GPU; or no node has the GPU that the Pod requests, or none is free",
+        "The Job finds no usable GPU; or no node has the GPU that the Pod requests, or none is "
+        "free",
         "Wait until a GPU is free, add a node with one, or correct the profile's resources and "
         "runtimeClassName or the node's driver.",
         83,

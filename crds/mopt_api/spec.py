@@ -89,7 +89,8 @@ class QualityGate(ApiModel):
         default=None,
         ge=0,
         le=1e12,
-        description=f"Largest value that passes; for {metric_rules.LOWER}, where smaller is better.",
+        description=f"Largest value that passes; for {metric_rules.LOWER}, where smaller is "
+        f"better.",
     )
 
     RULES = (
@@ -228,8 +229,8 @@ class ModelOptimizationSpec(ApiModel):
     dimensions: dict[str, DimensionRange] = Field(
         default={},
         max_length=16,
-        description="Ranges of the dimensions named in inputs. Every named dimension stays dynamic in "
-        "the artifacts.",
+        description="Ranges of the dimensions named in inputs. Every named dimension stays dynamic "
+        "in the artifacts.",
     )
     data: DataSpec = Field(default=DataSpec(), description="Real calibration and evaluation data.")
     variants: list[Variant] | None = Field(

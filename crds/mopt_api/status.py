@@ -138,8 +138,8 @@ class TargetStatus(ObservedModel):
     )
     unstable: bool | None = Field(
         default=None,
-        description="True where throttling, steal or other processes took CPU time in every repetition "
-        "of the measurement; absent otherwise.",
+        description="True where throttling, steal or other processes took CPU time in every "
+        "repetition of the measurement; absent otherwise.",
     )
     report: Report = Field(description="The full result.")
     optimizer: str | None = Field(

@@ -65,11 +65,11 @@ class Quantization(ApiModel):
     )
     fallback: Fallback = Field(
         default=Fallback.AUTO,
-        description="Auto: with quality gates, static INT8 keeps as few layers in FP32 as the gates "
-        "need to hold on the calibration data; changed gates then quantize and measure again. "
-        "Off: every layer becomes INT8, as always with method NNCF, in PyTorch, and with "
-        "data.evaluation.references, since gates then compare with ground truth, which "
-        "calibration data lacks.",
+        description="Auto: with quality gates, static INT8 keeps as few layers in FP32 as the "
+        "gates need to hold on the calibration data; changed gates then quantize and measure "
+        "again. Off: every layer becomes INT8, as always with method NNCF, in PyTorch, and with "
+        "data.evaluation.references, since gates then compare with ground truth, which calibration "
+        "data lacks.",
     )
 
     RULES = (
