@@ -23,9 +23,12 @@ class EliminateDoubleNegation:
 
         changed = False
         for node in list(model.graph):
-            inner = node.inputs[0].producer() if node.op_type == "Neg" and node.inputs[0] else None
+            read = node.inputs[0] if node.op_type == "Neg" else None
+            inner = None if read is None else read.producer()
             if inner is None or inner.op_type != "Neg" or node.outputs[0].is_graph_output():
                 continue
-            ir.convenience.replace_all_uses_with(node.outputs[0], inner.inputs[0])
+            source = inner.inputs[0]
+            assert source is not None  # noqa: S101 - Neg has one input
+            ir.convenience.replace_all_uses_with(node.outputs[0], source)
             changed = True
         return changed
