@@ -1,4 +1,4 @@
-"""Which variants would be tried on this machine, and which skipped; offline, nothing is opened."""
+"""Which variants this machine would try, and which it would skip; offline, opens nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mopt_optimizer.stages.measure.field import cannot_run
 
 
 class Outlook(StrEnum):
-    """What would become of a variant."""
+    """What would happen to a variant."""
 
     TRIED = "Tried"
     SKIPPED = "Skipped"
@@ -28,7 +28,7 @@ class Outlook(StrEnum):
 
 @dataclass(frozen=True)
 class Forecast:
-    """One variant and its outlook, with why; message is empty where a spec's would be tried."""
+    """A variant, its outlook and the reason; no message for a listed one that is tried."""
 
     variant: Variant
     outlook: Outlook
@@ -53,14 +53,14 @@ def forecasts(
     installed: Collection[Runtime],
     compiler: str | None,
 ) -> list[Forecast]:
-    """Return the variants of a spec, or all that Auto knows of, in their order.
+    """Return the variants of a spec, or all that Auto knows, in their order.
 
     The model is not opened: Auto may leave out more once it knows the operators.
 
     Args:
         features: Instruction sets, as hardware.cpu_features.
-        installed: Runtimes whose library is there.
-        compiler: Version of the C++ compiler; None where there is none.
+        installed: Runtimes whose library is installed.
+        compiler: Version of the C++ compiler; None without one.
     """
     facts = search_facts(spec).model_copy(
         update={"cpu_features": features, "compiler": compiler is not None}

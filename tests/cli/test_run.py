@@ -178,7 +178,7 @@ def test_interrupt_leaves_no_process_and_no_half_written_file(
     started.send_signal(number)
     output, errors = started.communicate(timeout=120)
     assert (started.returncode, output) == (130, "")
-    assert errors.splitlines()[-1] == "mopt: interrupted; nothing half-written is left"
+    assert errors.splitlines()[-1] == "mopt: interrupted; no partial files are left"
     assert "Traceback" not in errors
     assert processes_below(tmp_path) == []
     assert not list((tmp_path / "work").iterdir())

@@ -28,7 +28,7 @@ class EliminateDoubleNegation:
             if inner is None or inner.op_type != "Neg" or node.outputs[0].is_graph_output():
                 continue
             source = inner.inputs[0]
-            assert source is not None  # noqa: S101 - Neg has one input
+            assert source is not None  # Neg has one input
             ir.convenience.replace_all_uses_with(node.outputs[0], source)
             changed = True
         return changed

@@ -176,7 +176,7 @@ def test_ctrl_c_ends_it_in_order(resource: Resource, watch: Callable[..., Watch]
     watching.until("Preparing")
     watching.process.send_signal(signal.SIGINT)
     assert watching.end(130) == ""
-    assert watching.lines()[-1] == "mopt: interrupted; the resource goes on"
+    assert watching.lines()[-1] == "mopt: interrupted; the work in the cluster continues"
 
 
 def test_no_such_resource_is_told(resource: Resource, cluster: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_engines_that_were_only_built_are_told_without_figures_of_speed(
     assert page.faults == []
     for words in (
         "1 engine is built",
-        "For compute capability 8.9, 12.0: built without the GPU, and never run.",
+        "For compute capability 8.9, 12.0: built without the GPU, never run.",
         "layers read 18 INT8, 19 FP16",
         "ONNX Runtime, from the ONNX file that the engine is built from",
         gate_text(report_results.GATES[0]),
@@ -233,7 +233,7 @@ def test_an_unstable_measurement_says_so(result: MeasureResult) -> None:
         for p in present(result.baseline).points
     ]
     baseline = present(result.baseline).model_copy(update={"points": points})
-    assert f"Unstable: others had the CPU while it was measured ({figure})." in told(
+    assert f"Unstable: the measurement was disturbed ({figure})." in told(
         result.model_copy(update={"baseline": baseline})
     )
     assert "Unstable" not in told(result)
