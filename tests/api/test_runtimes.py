@@ -237,7 +237,7 @@ def test_a_further_kind_of_target_is_a_row(monkeypatch: pytest.MonkeyPatch) -> N
         Variant.model_validate(wire | {"executionProvider": "CUDA"}), kind
     )
     assert unsupported is not None
-    assert unsupported.message.endswith("leave it out, or take TensorRT")
+    assert unsupported.message.endswith("omit it, or use TensorRT")
     unsupported = unsupported_on_kind(Variant.model_validate(wire | {"runtime": "PyTorch"}), kind)
     assert unsupported is not None
     assert unsupported.message == "PyTorch is not for toys"

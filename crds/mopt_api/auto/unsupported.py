@@ -1,4 +1,4 @@
-"""Which variants a kind of target can run or build at all, and on which GPUs. Pure."""
+"""Which variants a kind of target can run or build, and on which GPUs. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Capability = tuple[int, int]
 
 @dataclass(frozen=True)
 class Unsupported:
-    """Something that a variant needs and a target has not."""
+    """Why a target does not support a variant."""
 
     reason: VariantReason
     message: str
@@ -24,11 +24,11 @@ class Unsupported:
 
 NO_BF16 = Unsupported(
     VariantReason.NO_NATIVE_BF16,
-    "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+    "the CPU has neither avx512_bf16 nor amx_bf16; it would compute in FP32",
 )
 NO_COMPILER = Unsupported(
     VariantReason.NO_COMPILER,
-    "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
+    "PyTorch needs a C++ compiler to compile; neither g++ nor the one that CXX names is here",
 )
 _NO_ARITHMETIC = {
     Precision.BF16: VariantReason.NO_NATIVE_BF16,
@@ -37,21 +37,19 @@ _NO_ARITHMETIC = {
 
 
 def capability(text: str) -> Capability:
-    """Return a compute capability, such as 8.9, as numbers that compare."""
+    """Return a compute capability, such as 8.9, as comparable numbers."""
     major, minor = text.split(".")
     return int(major), int(minor)
 
 
 def unsupported_on_kind(variant: Variant, kind: TargetKind) -> Unsupported | None:
-    """Return why a variant is nothing for a kind of target; None where it is something."""
+    """Return why a kind of target does not support a variant; None where it does."""
     if variant.runs_on(kind):
         return None
     info, target = RUNTIMES[variant.runtime], KINDS[kind]
     if target.device is not None and info.computes(variant.precision, kind):
-        message = (
-            f"executionProvider {variant.execution_provider} does not use the target's GPU; leave "
-            f"it out, or take {target.providers[0]}"
-        )
+        message = f"executionProvider {variant.execution_provider} does not use the target's GPU; "
+            f"omit it, or use {target.providers[0]}"
     else:
         message = target.unsupported.format(runtime=info.title)
     return Unsupported(VariantReason.NO_ACCELERATOR, message)
@@ -60,7 +58,7 @@ def unsupported_on_kind(variant: Variant, kind: TargetKind) -> Unsupported | Non
 def unsupported_on_gpu(
     variant: Variant, capabilities: Sequence[str], kind: TargetKind = TargetKind.GPU
 ) -> Unsupported | None:
-    """Return what a GPU lacks for a variant, or each of several GPUs; None where one has it.
+    """Return why a GPU, or each of several, does not support a variant; None where one does.
 
     Args:
         capabilities: Compute capabilities; at least one.
