@@ -48,8 +48,10 @@ def unsupported_on_kind(variant: Variant, kind: TargetKind) -> Unsupported | Non
         return None
     info, target = RUNTIMES[variant.runtime], KINDS[kind]
     if target.device is not None and info.computes(variant.precision, kind):
-        message = f"executionProvider {variant.execution_provider} does not use the target's GPU; "
-            f"omit it, or use {target.providers[0]}"
+        message = (
+            f"executionProvider {variant.execution_provider} does not use the target's GPU; omit "
+            f"it, or use {target.providers[0]}"
+        )
     else:
         message = target.unsupported.format(runtime=info.title)
     return Unsupported(VariantReason.NO_ACCELERATOR, message)
