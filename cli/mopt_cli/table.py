@@ -80,7 +80,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
             f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
             f"{hardware.threads or '?'} threads, {_what_was_done(target)}"
             + (", quality against ground truth" if by_truth else "")
-            + (", unstable: the measurement was disturbed" if target.unstable else "")
+            + (", unstable: calls were disturbed" if target.unstable else "")
         ),
         title_justify="left",
         title_style="bold",

@@ -127,7 +127,7 @@ def test_what_only_a_cluster_knows_is_told(tmp_path: Path) -> None:
     local = work(document(targets=targets), tmp_path, target="large")
     assert local.measure(PREPARED).target == "large"
     assert local.notes == (
-        "of 2 targets large is run; see --target",
+        "of 2 targets, large is run; see --target",
         "target large is this machine: profile, nodeSelector ignored",
     )
 
