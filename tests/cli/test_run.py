@@ -91,7 +91,7 @@ def test_other_objective_judges_without_measuring(
     )
     again = mopt(*arguments, "-o", "json")
     assert again.returncode == 0, again.stderr
-    assert "judged anew by other gates or objective" in again.stderr
+    assert "judged again by other gates or objective" in again.stderr
     assert "measure trials" not in again.stderr
     results = [json.loads(done.stdout)["result"] for done in (first, again)]
     assert results[0]["measuredAt"] == results[1]["measuredAt"]

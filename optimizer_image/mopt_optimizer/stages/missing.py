@@ -1,4 +1,4 @@
-"""Which libraries are not on this machine, and what cannot be made or run without them.
+"""Which libraries are not installed, and what cannot be made or run without them.
 
 Only what a variant cannot do without counts, and only whether it is there: nothing is imported.
 """
@@ -39,7 +39,7 @@ def _location(module: str) -> Path | None:
 
 
 def installed_libraries(location: Callable[[str], Path | None] = _location) -> frozenset[str]:
-    """Return the libraries that are here, of those that not every variant needs.
+    """Return the installed libraries, of those that not every variant needs.
 
     Args:
         location: Where a module lies; None where it is not installed.
@@ -58,7 +58,7 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
 def missing_runtime(
     variant: Variant, kind: TargetKind, installed: Collection[str]
 ) -> Unsupported | None:
-    """Return what a variant's runtime is missing here; None where it is there. Pure.
+    """Return why a variant's runtime is missing here; None where it is installed. Pure.
 
     Args:
         kind: Of the target. One that only builds says itself that it has no TensorRT.
@@ -76,7 +76,7 @@ def missing_runtime(
 
 
 def missing_maker(form: Form, installed: Collection[str]) -> Unsupported | None:
-    """Return what a form cannot be made without; None where all of it is there. Pure."""
+    """Return which libraries for making a form are missing; None where all are installed. Pure."""
     missing = [name for name in _MAKERS.get(form.kind, ()) if name not in installed]
     return _not_installed("it cannot be made here", " and ".join(missing)) if missing else None
 

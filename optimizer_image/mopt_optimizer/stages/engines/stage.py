@@ -1,4 +1,4 @@
-"""The measure stage of a BuildOnly target: TensorRT engines for GPUs that are elsewhere.
+"""The measure stage of a BuildOnly target: TensorRT engines for GPUs elsewhere.
 
 Nothing is timed, and no engine is run. Its quality is known all the same: ONNX Runtime computes on
 the CPU what the engine computes, from the typed ONNX file that it is built from, so gates are
@@ -117,7 +117,7 @@ class Engines:
     def _built(
         self, variant: Variant, trial: Trial, targets: list[str], bench: Bench
     ) -> VariantResult:
-        """Return what became of a variant whose outputs are compared already."""
+        """Return the outcome of a variant whose outputs have been compared."""
         computed = trial.result([], self._plan.inputs).model_copy(
             update={"runtime": variant.runtime, "artifact": None, "peak_memory_bytes": None}
         )
@@ -142,14 +142,14 @@ class Engines:
         )
 
     def _message(self, bench: Bench, failure: VariantFailure | None, targets: list[str]) -> str:
-        words = QUALITY_OF_ENGINE
+        message = QUALITY_OF_ENGINE
         if bench.facts.samples is None:
-            words = "its quality is not known: there is no data.evaluation"
+            message = "its quality is not known: there is no data.evaluation"
         elif failure is not None:
-            words = f"its quality is not known, ONNX Runtime does not run its file: {failure}"
+            message = f"its quality is not known, ONNX Runtime does not run its file: {failure}"
         if targets != self._plan.compute_capabilities:
-            words = f"for {', '.join(targets)} only; {words}"
-        return words[:1024]
+            message = f"for {', '.join(targets)} only; {message}"
+        return message[:1024]
 
     def _engine(
         self, variant: Variant, trial: Trial, targets: list[str], bench: Bench

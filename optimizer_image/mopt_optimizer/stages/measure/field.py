@@ -1,4 +1,4 @@
-"""Which of a plan's variants are tried on the hardware at hand, and why not the others. Pure."""
+"""Which variants of a plan are tried on this hardware, and why the others are not. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mopt_optimizer.stages.missing import installed_libraries, missing_runtime
 
 @dataclass(frozen=True)
 class Field:
-    """Who takes part in a measurement.
+    """The variants that take part in a measurement.
 
     Attributes:
         variants: Rows of the result, in their order.
@@ -98,7 +98,7 @@ def _unsupported_here(
 
 
 def entries(candidates: list[Candidate]) -> list[SearchEntry]:
-    """Return candidates as result.json tells them."""
+    """Return candidates as in result.json."""
     return [SearchEntry(variant=c.variant.name, taken=c.taken, reason=c.reason) for c in candidates]
 
 
@@ -134,7 +134,7 @@ def field_of(
     software: Mapping[str, str],
     installed: Collection[str] | None = None,
 ) -> Field:
-    """Return who takes part.
+    """Return the variants that take part.
 
     Args:
         software: As measure_keys.runtime_versions.

@@ -1,4 +1,4 @@
-"""What a measure Job starts from: manifest, model files, data; fetched and verified."""
+"""The inputs of a measure Job: manifest, model files, data; fetched and verified."""
 
 from __future__ import annotations
 
