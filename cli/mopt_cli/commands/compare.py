@@ -62,7 +62,7 @@ def compare(
     shapes = shapes_of(shape)
     require_optimizer("compare")
     if evaluation is None:
-        note("without --evaluation, quality is measured on random inputs: no guide to real ones")
+        note("without --evaluation, quality is measured on random inputs: not representative")
     answer = _measured(
         {
             "path": str(model.absolute()),
