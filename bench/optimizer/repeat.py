@@ -29,7 +29,7 @@ from mopt_api.jobs.measure_result import BASELINE, MeasureResult
 from mopt_api.jobs.plan import Credentials, JobPlan
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary, is_unstable
 from mopt_api.log_lines import LogLine
-from mopt_cli.locating import LocalWork, Overrides, local_work
+from mopt_cli.local_plan import LocalWork, Overrides, local_work
 from mopt_cli.resources import load
 from mopt_cli.running import run_stage
 from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE

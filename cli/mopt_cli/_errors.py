@@ -25,10 +25,10 @@ class CliError(Exception):
         super().__init__(message)
 
 
-# Where the remedy in mopt_api.reasons speaks of the cluster.
+# Where the remedy in mopt_api.reasons is about the cluster.
 _LOCAL_REMEDIES = {
-    Reason.INVALID_MODEL: "Give a complete file of the right format.",
-    Reason.DIGEST_MISMATCH: "Set spec.model.sha256 to that of the file that is meant.",
+    Reason.INVALID_MODEL: "Give a complete file in the right format.",
+    Reason.DIGEST_MISMATCH: "Set spec.model.sha256 to that of the intended file.",
     Reason.OBJECT_NOT_FOUND: "Correct its uri, or name local files with --model, --calibration, "
     "--evaluation.",
     Reason.STORE_ACCESS_DENIED: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use local "
@@ -37,21 +37,21 @@ _LOCAL_REMEDIES = {
     "--calibration, --evaluation, --output.",
     Reason.OUT_OF_DISK: "Make room, or name a larger disk with --workdir.",
     Reason.OUT_OF_MEMORY: "Free memory on this machine, or lower spec.dimensions.",
-    Reason.INTERNAL_ERROR: "This is a fault of mopt: report it with the output of --verbose.",
+    Reason.INTERNAL_ERROR: "This is a bug in mopt: report it with the output of --verbose.",
 }
 _USER_SPEC = (Reason.INVALID_SPEC, Reason.INVALID_DIMENSION)
 _NO_WINNER = (Reason.NO_VARIANT_PASSED, Reason.BASELINE_REJECTED)
 
 
 def exit_code_of(reason: str) -> ExitCode:
-    """Return the exit status of work that ended for a reason, one that we may not know."""
+    """Return the exit status of work that ended for a reason, which may be unknown here."""
     if reason in _NO_WINNER:
         return ExitCode.NO_WINNER
     return ExitCode.USAGE if reason in _USER_SPEC else ExitCode.FAILED
 
 
 def work_failed(report: ErrorReport) -> CliError:
-    """Return the error of work that ended with a reason: 2 where the spec is to blame, else 1."""
+    """Return the error for work that failed with a reason: status 2 for a wrong spec, else 1."""
     remedy = _LOCAL_REMEDIES.get(report.reason)
     said = report.sentence() if remedy is None else f"{report.message.rstrip('.')}. {remedy}"
     return CliError(f"{report.reason}: {said}", exit_code_of(report.reason))

@@ -1,4 +1,4 @@
-"""The API server, with the user's own rights: what `mopt watch` reads, and nothing else.
+"""The API server, with the user's permissions: what `mopt watch` reads, and nothing else.
 
 mopt.dev  modeloptimizations  list watch
 ""        pods                list watch
@@ -35,8 +35,8 @@ _ANSWER = aiohttp.ClientTimeout(total=30, sock_connect=_CONNECT_SECONDS)
 # Bookmarks come every minute: a watch that is silent for longer is dead.
 _WATCH = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=150)
 _WATCH_SECONDS = 300
-_PAUSE_SECONDS = 1.0  # Before a watch that ended is opened again: none may end at once.
-# A log may be silent for long, a dead connection too: asked again, it goes on where it was.
+_PAUSE_SECONDS = 1.0  # Before an ended watch is reopened, even if it ends at once.
+# A log may be silent for long, a dead connection too: on a new request it continues where it was.
 _LOG = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=120)
 _MAX_LINE_BYTES = 4 * 1024 * 1024
 _DEFAULT_KUBECONFIG = "~/.kube/config"
@@ -46,7 +46,7 @@ class Refused(Exception):
     """The API server answered with an error.
 
     Attributes:
-        status: HTTP's.
+        status: HTTP status code.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -55,12 +55,12 @@ class Refused(Exception):
 
 
 class NoAnswer(Exception):
-    """The API server did not answer, or broke off."""
+    """The API server did not answer, or the connection broke."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Which cluster, as kubectl's options name it; None is what the kubeconfig says."""
+    """Which cluster, as in kubectl's options; None is the kubeconfig's default."""
 
     kubeconfig: Path | None = None
     context: str | None = None
@@ -76,7 +76,7 @@ class Cluster:
         self.namespace = namespace
 
     async def renew(self) -> None:
-        """Take the credentials anew: a plugin's are good for minutes only.
+        """Load the credentials again: those of a plugin expire within minutes.
 
         Raises:
             CliError: There are none.
@@ -84,10 +84,10 @@ class Cluster:
         await _load(self._access, self._client.configuration)
 
     def resources(self, name: str | None = None) -> AsyncGenerator[tuple[Raw, ...]]:
-        """Yield all ModelOptimizations, or that of a name, at first and after each change.
+        """Yield all ModelOptimizations, or the named one, now and after each change.
 
         Raises:
-            Refused: Or it ends, when the server wants to be asked anew (410: with a list).
+            Refused: The server ended the watch; 410: list again.
             NoAnswer: The connection broke.
         """
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(self.namespace)}/{PLURAL}"
@@ -108,11 +108,10 @@ class Cluster:
 
         Args:
             since: Nanoseconds since the epoch; lines of that very second come again. 0 is all.
-            ended: Nothing will be added: what follows the last line break is a line too. Else it
-                may be the start of one.
+            ended: The log is complete, so text after the last line break is a line too.
 
         Raises:
-            Refused: No such Pod, no log yet, no right to read it.
+            Refused: No such Pod, no log yet, or no permission to read it.
             NoAnswer: The connection broke.
         """
         path = f"/api/v1/namespaces/{quote(self.namespace)}/pods/{quote(pod)}/log"
@@ -164,10 +163,10 @@ class Cluster:
         *,
         remainder: bool = True,
     ) -> AsyncGenerator[bytes]:
-        """Yield the lines of an answer as they come; a very long one is cut.
+        """Yield the lines of a response as they arrive; a very long one is truncated.
 
         Args:
-            remainder: What follows the last line break is a line too.
+            remainder: Text after the last line break is a line too.
         """
         headers = {"Accept": "application/json"}
         try:

@@ -1,4 +1,4 @@
-"""TensorRT engines for `mopt inspect`: told by their manifest, never loaded."""
+"""TensorRT engines for `mopt inspect`: described by their manifest, never loaded."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def inspected(engine: Path) -> EngineInspection:
 
 
 def shown(found: EngineInspection) -> RenderableType:
-    """Return what a terminal shows of an engine."""
+    """Return an engine's description for a terminal."""
     facts = Table.grid(padding=(0, 2))
-    for heading, words in _rows(found):
-        facts.add_row(Text(heading, style="bold"), Text(plain(words)))
+    for heading, text in _rows(found):
+        facts.add_row(Text(heading, style="bold"), Text(plain(text)))
     return facts
 
 
@@ -79,7 +79,10 @@ def _rows(found: EngineInspection) -> list[tuple[str, str]]:
     return [
         ("format", f"TensorRT engine, {manifest.precision}{' with TF32' if manifest.tf32 else ''}"),
         ("size", f"{manifest.size_bytes / 2**20:.2f} MiB"),
-        ("digest", f"{manifest.digest} {'verified' if found.intact else 'NOT that of the file'}"),
+        (
+            "digest",
+            f"{manifest.digest} {'verified' if found.intact else 'does NOT match the file'}",
+        ),
         ("source", manifest.source_digest),
         ("built by", f"{manifest.backend} {version}"),
         ("built on", _machine(manifest)),

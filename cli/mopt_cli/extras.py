@@ -1,4 +1,4 @@
-"""Whether what a command runs is installed; `mopt check` and `mopt table` need neither."""
+"""Whether the libraries of a command are installed; `mopt check` and `mopt table` need none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the events around a watched resource add up to. Pure: neither clock nor cluster."""
+"""The state of a watched resource, built up from events. Pure: neither clock nor cluster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.text import Text
 from mopt_api.log_lines import parse_line
 
 from ._errors import ExitCode
+from .observed import ObservedPod, ObservedResource, observe_pod, observe_resource
 from .output import plain
 from .progress import Progress, picture
-from .seen import SeenPod, SeenResource, observe_pod, observe_resource
 
 Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ResourceSeen:
-    """The resource as it is; None where there is none any more."""
+    """The resource as it is; None where it was deleted."""
 
     raw: Raw | None
 
@@ -49,15 +49,16 @@ class LogSaid:
 
 @dataclass(frozen=True)
 class Troubled:
-    """Something does not work; the rest goes on.
+    """Something does not work; everything else continues.
 
     Attributes:
-        what: One thing, whoever needs it: it is told once.
-        words: None where it works again, for whom it did not.
+        what: What fails; reported once, however many need it.
+        message: What went wrong; None where it works again.
+        who: The task that reports it.
     """
 
     what: str
-    words: str | None
+    message: str | None
     who: str = ""
 
 
@@ -78,9 +79,9 @@ class Line:
 
 @dataclass
 class _Work:
-    """What one stage does for one target: its newest Pod and what that told."""
+    """What one stage does for one target: its newest Pod and what it reported."""
 
-    pod: SeenPod
+    pod: ObservedPod
     progress: Progress
     said: set[str] = field(default_factory=set)
 
@@ -106,11 +107,11 @@ def parse_said(pod: str, line: bytes) -> LogSaid | None:
 
 
 class Following:
-    """A watched resource: give it each event, and it says what is new."""
+    """A watched resource: give it each event, and it returns what is new."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._resource: SeenResource | None = None
+        self._resource: ObservedResource | None = None
         self._headline = ""
         self._pods: Sequence[Raw] = ()
         self._works: dict[tuple[str, str], _Work] = {}
@@ -120,7 +121,7 @@ class Following:
         """How it came out; None while there is something to wait for."""
 
     def update(self, event: Event) -> list[Line]:
-        """Take in an event; return what it tells that was not told before."""
+        """Take in an event; return the lines that are new."""
         match event:
             case LogSaid():
                 return self._hear(event)
@@ -137,27 +138,27 @@ class Following:
     def _see_resource(self, raw: Raw | None) -> list[Line]:
         if raw is None:
             self.ended = ExitCode.FAILED
-            self._headline = "deleted before it was done"
+            self._headline = "deleted before it finished"
             return [Line(f"{self._name}: {self._headline}")]
-        before, found = self._resource, observe_resource(raw)
-        self._resource, self.ended = found, found.ended
-        if before is None or (before.uid, before.generation) != (found.uid, found.generation):
+        before, now = self._resource, observe_resource(raw)
+        self._resource, self.ended = now, now.ended
+        if before is None or (before.uid, before.generation) != (now.uid, now.generation):
             self._works.clear()
         lines = []
-        if before is not None and before.uid != found.uid:
-            lines.append(Line(f"{self._name}: deleted and created anew"))
-        if found.headline != self._headline:
-            self._headline = found.headline
-            lines.append(Line(f"{self._name}: {found.headline}"))
+        if before is not None and before.uid != now.uid:
+            lines.append(Line(f"{self._name}: deleted and created again"))
+        if now.headline != self._headline:
+            self._headline = now.headline
+            lines.append(Line(f"{self._name}: {now.headline}"))
         return lines + self._see_pods()
 
     def _see_pods(self) -> list[Line]:
         """Find each stage's newest Pod, by target."""
         if self._resource is None:
             return []
-        found = [observe_pod(raw) for raw in self._pods]
-        own = [pod for pod in found if pod.owner_uid == self._resource.uid]
-        newest = {(p.stage, p.target): p for p in sorted(own, key=lambda p: (p.created, p.name))}
+        observed = [observe_pod(raw) for raw in self._pods]
+        owned = [pod for pod in observed if pod.owner_uid == self._resource.uid]
+        newest = {(p.stage, p.target): p for p in sorted(owned, key=lambda p: (p.created, p.name))}
         lines = []
         for key in [k for k in self._works if k not in newest]:
             if not self._works[key].pod.succeeded:
@@ -171,9 +172,9 @@ class Following:
                 self._works[key] = work = _Work(pod, Progress(pod.target))
             work.pod = pod
             # The kubelet alternates between an error and waiting before it tries again.
-            if pod.words not in work.said:
-                work.said.add(pod.words)
-                lines.append(Line(f"{pod.work}: Pod {pod.name}: {pod.words}"))
+            if pod.state not in work.said:
+                work.said.add(pod.state)
+                lines.append(Line(f"{pod.work}: Pod {pod.name}: {pod.state}"))
         return lines
 
     def _hear(self, event: LogSaid) -> list[Line]:
@@ -188,26 +189,26 @@ class Following:
         return [Line(work.progress.update(work.pod.stage, line, event.stamp / 1e9))]
 
     def _note_trouble(self, event: Troubled) -> list[Line]:
-        """Tell the first that goes wrong with a thing, and the end of the last."""
+        """Return a line for the first failure of a thing, and for the end of the last."""
         key = (event.what, event.who)
         known = self._troubles.pop(key, None) is not None
         others = any(what == event.what for what, _ in self._troubles)
-        if event.words is not None:
-            self._troubles[key] = event.words
-        if known == (event.words is not None) or others:
+        if event.message is not None:
+            self._troubles[key] = event.message
+        if known == (event.message is not None) or others:
             return []
-        return [Line(event.words or f"{event.what}: works again")]
+        return [Line(event.message or f"{event.what}: works again")]
 
     def heard(self, pod: str) -> int:
         """Return the stamp of the last line of a Pod's log, by its uid; 0 before the first."""
         return self._stamps.get(pod, 0)
 
-    def speaking(self) -> list[SeenPod]:
+    def speaking(self) -> list[ObservedPod]:
         """Return the Pods whose logs are to be read: the newest of each stage and target."""
         return [work.pod for work in self._works.values() if work.pod.started]
 
-    def pod(self, uid: str) -> SeenPod | None:
-        """Return such a Pod as it is now; None where it has been replaced or is gone."""
+    def pod(self, uid: str) -> ObservedPod | None:
+        """Return the current state of a Pod; None where it has been replaced or is gone."""
         return next((w.pod for w in self._works.values() if w.pod.uid == uid), None)
 
     def render(self, now: float) -> RenderableType:
@@ -219,7 +220,7 @@ class Following:
         wrong = self._resource is not None and self._resource.wrong
         works = list(self._works.values())
         waiting = [
-            Text(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.words}", style="yellow")
+            Text(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.state}", style="yellow")
             for w in works
             if not w.pod.at_work and not w.pod.succeeded
         ]
@@ -228,7 +229,7 @@ class Following:
             *waiting,
             picture([work.progress for work in works], now),
             *(
-                Text(words, style="yellow")
-                for words in dict.fromkeys(self._troubles.copy().values())
+                Text(message, style="yellow")
+                for message in dict.fromkeys(self._troubles.copy().values())
             ),
         )

@@ -1,4 +1,4 @@
-"""A ModelOptimization written from what a model file says of itself. Pure."""
+"""A ModelOptimization generated from the description of a model file. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._errors import CliError
 PLACEHOLDER = "CHANGE ME"
 _LARGEST = 65536  # Of base.DimensionSize.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
-# What torch and exporters call a size that nobody named: s0, s77, unk__3, 2*s1.
+# Names that torch and exporters give to unnamed sizes: s0, s77, unk__3, 2*s1.
 _NAMELESS = re.compile(r"s\d+|u\d+|unk__\d+|.*[^A-Za-z0-9_].*")
 _BATCH = (1, 1, 8)
 _SIDE = (32, 128, 512)
@@ -28,13 +28,13 @@ _IMAGE_CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class Range:
-    """Sizes of a dimension; told is whether the file bounds them."""
+    """Sizes of a dimension; bounded is whether the file has an upper bound."""
 
     minimum: int
     opt: int
     maximum: int
     multiple_of: int | None
-    told: bool
+    bounded: bool
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def resource_text(
         shapes: Sizes of inputs that the file does not tell, as TorchScript; float32.
 
     Raises:
-        CliError: An input that mopt does not take, or whose sizes nobody told.
+        CliError: An input that mopt does not support, or whose sizes are unknown.
     """
     inputs, ranges = _inputs(description, shapes or {})
     images = _is_image(inputs)
     lines = [
         f"# Written by mopt init from {_quoted(file_name)}. Lines marked {PLACEHOLDER}",
-        "# name your stores; mopt run takes local files in their place: --model, --calibration,",
+        "# name your stores; mopt run can use local files instead: --model, --calibration,",
         "# --evaluation, --output.",
         f"apiVersion: {API_VERSION}",
         f"kind: {KIND}",
@@ -92,8 +92,8 @@ def resource_text(
     lines += [
         "  objective:",
         "    metric: LatencyP50  # or LatencyP99, Throughput, SizeBytes, PeakMemory",
-        "    minimumSpeedup: 1.1  # less than this is not worth another file",
-        "    onNoWinner: KeepBaseline  # Fail: the resource is not Ready then",
+        "    minimumSpeedup: 1.1  # a smaller speedup is not worth another file",
+        "    onNoWinner: KeepBaseline  # with Fail the resource is not Ready",
         "  output:",
         f"    uri: s3://optimized/{name}  # {PLACEHOLDER}",
         "    credentialsSecretRef:",
@@ -140,11 +140,11 @@ def _inputs(
             dtype = DType.FLOAT32
         if axes is None or dtype is None:
             raise CliError(
-                f"the file does not tell the shape of input {value.name}: give "
+                f"the file has no shape for input {value.name}: give "
                 f"--input {value.name}:1x3x128x128 with its sizes"
             )
         if dtype not in list(DType):
-            raise CliError(f"input {value.name} is {dtype}; mopt takes {', '.join(DType)}")
+            raise CliError(f"input {value.name} is {dtype}; mopt supports {', '.join(DType)}")
         shape: list[int | str] = []
         for number, axis in enumerate(axes):
             if axis.size is not None:
@@ -156,7 +156,7 @@ def _inputs(
                 ranges[names[key]] = range_of(axis, names[key])
             shape.append(names[key])
         if not shape:
-            raise CliError(f"input {value.name} is a single number; mopt takes tensors")
+            raise CliError(f"input {value.name} is a scalar; mopt supports tensors")
         inputs.append(_Input(value.name, dtype, tuple(shape)))
     if not inputs:
         raise CliError("the model has no inputs")
@@ -170,8 +170,8 @@ def _dimension_name(
     axes: Sequence[DescribedAxis],
     taken: set[str],
 ) -> str:
-    """Return the model's own name of a size, or what such an axis usually is."""
-    own = axis.symbol or ""
+    """Return the model's name of a size, or the usual name of such an axis."""
+    symbol = axis.symbol or ""
     usual = f"axis{number}"
     if number == 0:
         usual = "batch"
@@ -179,7 +179,7 @@ def _dimension_name(
         usual = {2: "height", 3: "width"}.get(number, usual)
     elif number == 1:
         usual = "length"
-    wanted = own if _IDENTIFIER.fullmatch(own) and not _NAMELESS.fullmatch(own) else usual
+    wanted = symbol if _IDENTIFIER.fullmatch(symbol) and not _NAMELESS.fullmatch(symbol) else usual
     if wanted in taken:
         prefix = re.sub(r"[^A-Za-z0-9_]", "_", value.name)[:16]
         wanted = f"d_{prefix}_{number}"
@@ -190,35 +190,35 @@ def _dimension_name(
 
 def range_of(axis: DescribedAxis, name: str) -> Range:
     """Return the sizes of a free axis: the file's bounds, usual ones where it has none."""
-    words = name.lower()
+    lowered = name.lower()
     low, opt, high = _OTHER
-    if words in ("batch", "n", "batch_size"):
+    if lowered in ("batch", "n", "batch_size"):
         low, opt, high = _BATCH
-    elif words in ("height", "width", "h", "w"):
+    elif lowered in ("height", "width", "h", "w"):
         low, opt, high = _SIDE
     step = axis.multiple_of or 1
     if axis.minimum is not None:
         low, opt, high = axis.minimum, max(opt, axis.minimum), max(high, axis.minimum)
-    told = axis.maximum is not None and axis.maximum <= _LARGEST
-    if told and axis.maximum is not None:
+    bounded = axis.maximum is not None and axis.maximum <= _LARGEST
+    if bounded and axis.maximum is not None:
         high = axis.maximum
         low, opt = min(low, high), min(opt, high)
     high = max(high // step, 1) * step
     low = min(-(-low // step) * step, high)
     opt = min(max(opt // step * step, low), high)
-    return Range(low, opt, high, axis.multiple_of, told)
+    return Range(low, opt, high, axis.multiple_of, bounded)
 
 
 def _dimension_lines(ranges: Mapping[str, Range]) -> list[str]:
     if not ranges:
         return []
     lines = [
-        "  # Sizes in serving; opt matters most. Narrow them to what you really serve.",
+        "  # Sizes in serving; opt matters most. Narrow them to those that you serve.",
         "  dimensions:",
     ]
     for name, size in ranges.items():
         multiple = f", multipleOf: {size.multiple_of}" if size.multiple_of else ""
-        guess = "" if size.told else "  # the file has no upper bound: adapt"
+        guess = "" if size.bounded else "  # the file has no upper bound: adapt"
         lines.append(
             f"    {_size(name)}: {{min: {size.minimum}, opt: {size.opt}, "
             f"max: {size.maximum}{multiple}}}{guess}"
@@ -239,9 +239,9 @@ def _is_image(inputs: Sequence[_Input]) -> bool:
 def _data_lines(name: str, *, images: bool) -> list[str]:
     kind = "images (.png, .jpg, .webp)" if images else "arrays (.npz, one array per input; .npy)"
     lines = [
-        f"  # Folders of real {kind}; no sample in both.",
+        f"  # Folders of real {kind}; disjoint samples.",
         "  data:",
-        "    calibration:  # INT8 ranges are found on these; without them static INT8 is skipped",
+        "    calibration:  # for INT8 ranges; without them static INT8 is skipped",
         f"      uri: s3://data/{name}/calibration/  # {PLACEHOLDER}",
         "    evaluation:  # quality is measured on these",
         f"      uri: s3://data/{name}/evaluation/  # {PLACEHOLDER}",
@@ -263,10 +263,12 @@ def _gate_lines(description: ModelDescription, *, images: bool) -> list[str]:
         ]
     else:
         gates = [("Cosine", "0.99", "of the worst sample")]
-    lines = ["  # A form that misses one is Rejected, however fast. Against the FP32 output."]
+    lines = [
+        "  # Compared with the FP32 output. A variant that misses a gate is Rejected, however fast."
+    ]
     lines.append("  quality:")
-    for metric, minimum, words in gates:
-        lines += [f"    - metric: {metric}", f"      minimum: {minimum}  # {words}"]
+    for metric, minimum, comment in gates:
+        lines += [f"    - metric: {metric}", f"      minimum: {minimum}  # {comment}"]
         if metric == "PSNR":
             lines.append("      dataRange: 1.0")
         if metric == "Top1Agreement":

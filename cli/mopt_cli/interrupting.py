@@ -1,4 +1,4 @@
-"""Ctrl-C and its like end a command in order."""
+"""Ctrl-C and similar signals end a command in order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ._errors import CliError, ExitCode
 
 
 @contextmanager
-def interruptible(consequence: str = "nothing half-written is left") -> Iterator[None]:
+def interruptible(consequence: str = "no partial files are left") -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into the end of the command, children first.
 
     Args:
-        consequence: What the user is told of it.
+        consequence: What it means, for the user.
 
     Raises:
-        CliError: One of them came.
+        CliError: One of them was received.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

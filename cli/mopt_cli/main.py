@@ -1,4 +1,4 @@
-"""`mopt`: what one does with a ModelOptimization besides kubectl, and without a cluster."""
+"""`mopt`: works with ModelOptimizations beside kubectl, and without a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     # Plain help and errors: they read the same in a log, and start faster.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Optimize models here, check ModelOptimizations, read their results.",
+    help="Optimize models locally, check ModelOptimizations, show their results.",
 )
 app.command("run")(run_local.run)
 app.command("compare")(compare.compare)

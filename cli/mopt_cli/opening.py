@@ -35,12 +35,12 @@ def answer_of(
     environ: Mapping[str, str] = os.environ,
     verbose: bool = False,
 ) -> dict[str, Any]:
-    """Return what a child answers to a request.
+    """Return a child process's answer to a request.
 
     Args:
         module: DESCRIBE or COMPARE.
-        stage: What its events are called.
-        on_event: Gets its progress.
+        stage: Stage of its events.
+        on_event: Called with its progress.
         workdir: Where temporary files go.
 
     Raises:

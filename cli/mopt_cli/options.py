@@ -14,7 +14,7 @@ from ._errors import CliError
 ModelArgument = Annotated[Path, typer.Argument(help="Model file: ONNX, .pt2 or TorchScript.")]
 FormatHint = Annotated[
     ModelFormat | None,
-    typer.Option(help="Format of the model file. Omitted, told by its content."),
+    typer.Option(help="Format of the model file. Omitted, detected from its content."),
 ]
 
 
@@ -22,7 +22,7 @@ def dimensions_of(given: list[str] | None) -> dict[str, int]:
     """Return --dimension NAME=SIZE as a mapping.
 
     Raises:
-        CliError: No such pair, or no positive size.
+        CliError: Not such a pair, or the size is not positive.
     """
     found = {}
     for text in given or []:
@@ -37,7 +37,7 @@ def shapes_of(given: list[str] | None) -> dict[str, list[int]]:
     """Return --input NAME:SHAPE, such as image:1x3x128x128, as a mapping.
 
     Raises:
-        CliError: No such pair, or sizes that are no positive numbers.
+        CliError: Not such a pair, or sizes that are not positive numbers.
     """
     found = {}
     for text in given or []:

@@ -48,10 +48,10 @@ def emit(data: object, table: RenderableType, form: Format) -> None:
 
 
 def note(message: str) -> None:
-    """Tell the user something that is no result."""
+    """Print a note for the user that is not part of the result."""
     print(f"mopt: {message}", file=sys.stderr, flush=True)
 
 
 def plain(text: str) -> str:
-    """Return text of an untrusted file with its control characters shown, not obeyed."""
+    """Return text of an untrusted file with its control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""What the stages' log lines tell, and how a terminal shows it."""
+"""The progress in the stages' log lines, and its display on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .output import plain
 
 OnEvent = Callable[[str, LogLine], None]
 
-# Said once, between steps: nothing tells their end. So is what a stage says in its own name.
+# Logged once, between steps, without an end. So are lines under the name of the stage.
 _UNTIMED = frozenset({"failed", "page"})
 # One for all: it turns with the time since it was first drawn.
 _SPINNER = Spinner("dots")
@@ -32,15 +32,15 @@ class Step:
     """One timed step of a stage.
 
     Attributes:
-        stage: And target, where several are worked on.
-        words: What it does.
+        stage: Its stage and target.
+        title: What it does.
         seconds: None while it runs.
-        detail: The newest thing said within it.
+        detail: The latest message within it.
     """
 
     stage: str
     name: str
-    words: str
+    title: str
     started: float
     seconds: float | None = None
     detail: str = ""
@@ -48,12 +48,12 @@ class Step:
 
 @dataclass
 class Progress:
-    """Everything told so far by stages that run one after the other.
+    """The events so far of stages that run one after the other.
 
     Attributes:
-        target: What they work for; empty where there is one only.
-        variants: The newest thing said of each.
-        notes: What stages said between steps, such as being served from the store.
+        target: Their target; empty where there is only one.
+        variants: The latest message about each.
+        notes: Messages between steps, such as a result served from the store.
     """
 
     target: str = ""
@@ -65,8 +65,8 @@ class Progress:
         """Take in one event and return it as a line of text.
 
         Args:
-            stage: Which process said it.
-            now: Seconds of the clock that render is told.
+            stage: The process that logged it.
+            now: Seconds, of the same clock as in render.
         """
         name, message = plain(event.step), plain(event.message)
         label = f"{stage} {self.target}".rstrip()
@@ -96,28 +96,28 @@ class Progress:
         return picture([self], now)
 
 
-def picture(told: Iterable[Progress], now: float) -> RenderableType:
-    """Return what a terminal shows of work that goes on side by side.
+def picture(stages: Iterable[Progress], now: float) -> RenderableType:
+    """Return a display of work that runs side by side.
 
-    Another thread may draw while something new is told: hence the copies.
+    Another thread may draw while an event is added: hence the copies.
     """
     rows, variants = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
     notes: list[str] = []
-    for progress in list(told):
+    for progress in list(stages):
         for step in list(progress.steps):
             seconds, detail = step.seconds, step.detail
             mark = _SPINNER if seconds is None else _DONE
-            words = f"{step.words}: {detail}" if detail else step.words
+            text = f"{step.title}: {detail}" if detail else step.title
             shown = max(0.0, now - step.started) if seconds is None else seconds
-            rows.add_row(mark, step.stage, Text(words), f"{shown:.1f} s")
-        for name, words in list(progress.variants.items()):
-            variants.add_row("", Text(progress.target), Text(name, style="bold"), Text(words))
+            rows.add_row(mark, step.stage, Text(text), f"{shown:.1f} s")
+        for name, message in list(progress.variants.items()):
+            variants.add_row("", Text(progress.target), Text(name, style="bold"), Text(message))
         notes += progress.notes
     return Group(rows, variants, *map(Text, notes))
 
 
 def draws(console: Console) -> bool:
-    """Tell whether a picture may be drawn over and over, or lines are wanted."""
+    """Return whether a live display may be drawn; else lines are printed."""
     return (
         console.is_terminal
         and not console.is_dumb_terminal
@@ -127,7 +127,7 @@ def draws(console: Console) -> bool:
 
 
 class _Shown:
-    """Draws anew at each refresh, so that seconds go on between events."""
+    """Draws again at each refresh, so that the seconds advance between events."""
 
     def __init__(self, render: Callable[[], RenderableType]) -> None:
         self._render = render

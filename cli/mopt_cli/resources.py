@@ -39,7 +39,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def problems(spec: Any) -> list[str]:
-    """Return what the API server would refuse in a spec, each with its field's path."""
+    """Return what the API server would reject in a spec, each with its field's path."""
     try:
         ModelOptimizationSpec.model_validate(spec)
     except ValidationError as error:

@@ -42,16 +42,16 @@ def run_stage(
         CliError: It failed; the message says why and what to do.
     """
     stage = plan.stage.value.lower()
-    told = workdir / f"{stage}.termination"
-    told.unlink(missing_ok=True)
+    message = workdir / f"{stage}.termination"
+    message.unlink(missing_ok=True)
     values = {
         **environ,
         PLAN_VARIABLE: json.dumps(plan.to_api()),
-        TERMINATION_VARIABLE: str(told),
+        TERMINATION_VARIABLE: str(message),
     }
     module = ("-P", "-m", "mopt_optimizer.main")
     command = [sys.executable, *module, stage, "--workdir", str(workdir)]
-    # A session of its own: Ctrl-C reaches us only, and we end it in order.
+    # In a new session: Ctrl-C reaches this process only, which ends the stage in order.
     with subprocess.Popen(
         command,
         env=values,
@@ -66,7 +66,7 @@ def run_stage(
             process.wait()
         finally:
             _stop(process)
-    return _summary(told, process.returncode)
+    return _summary(message, process.returncode)
 
 
 def _events(process: subprocess.Popen[bytes]) -> Iterator[LogLine]:
@@ -77,9 +77,9 @@ def _events(process: subprocess.Popen[bytes]) -> Iterator[LogLine]:
             yield event
 
 
-def _summary(told: Path, returncode: int) -> Summary:
+def _summary(message: Path, returncode: int) -> Summary:
     try:
-        summary = decode(told.read_text())
+        summary = decode(message.read_text())
     except (OSError, MessageError) as error:
         raise work_failed(_death(returncode)) from error
     if isinstance(summary, ErrorSummary):
@@ -88,7 +88,7 @@ def _summary(told: Path, returncode: int) -> Summary:
 
 
 def _death(returncode: int) -> ErrorReport:
-    """Return why a stage that said nothing ended."""
+    """Return why a stage that wrote no message ended."""
     if returncode == -signal.SIGKILL:
         return ErrorReport(reason=Reason.OUT_OF_MEMORY, message="the stage was killed")
     how = f"by {signal.Signals(-returncode).name}" if returncode < 0 else f"with {returncode}"

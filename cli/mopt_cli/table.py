@@ -68,10 +68,10 @@ def _what_was_done(target: TargetStatus) -> str:
 
 
 def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -> RenderableType:
-    """Return what a terminal shows of one target.
+    """Return one target for a terminal.
 
     Args:
-        not_tried: What Auto left out, see result.left_out; status does not hold it.
+        not_tried: What Auto left out, see left_out; not part of status.
     """
     hardware = target.hardware
     by_truth = target.reference == QualityReference.GROUND_TRUTH
@@ -80,7 +80,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
             f"target {target.name}: {hardware.cpu or 'unknown CPU'}, "
             f"{hardware.threads or '?'} threads, {_what_was_done(target)}"
             + (", quality against ground truth" if by_truth else "")
-            + (", unstable: others had the CPU" if target.unstable else "")
+            + (", unstable: calls were disturbed" if target.unstable else "")
         ),
         title_justify="left",
         title_style="bold",
@@ -110,12 +110,12 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
 
 
 def place(what: str, where: str) -> Text:
-    """Return a line that says where something lies; it is never wrapped."""
+    """Return a line with the location of something; it is never wrapped."""
     return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
 
 
 def render(resource: Mapping[str, object]) -> RenderableType:
-    """Return what a terminal shows of a resource's status.
+    """Return the status of a resource for a terminal.
 
     Args:
         resource: A ModelOptimization as the API server returns it.
@@ -129,7 +129,7 @@ def render(resource: Mapping[str, object]) -> RenderableType:
 
 
 def target_status(result: MeasureResult, report: Report) -> TargetStatus:
-    """Return a result.json as a target's status, which the operator makes from its summary."""
+    """Return a result.json as a target's status, as the operator derives it from the summary."""
     return TargetStatus(
         name=result.target,
         hardware=result.hardware,
@@ -150,20 +150,22 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
 
 
 def verdict(result: MeasureResult) -> str:
-    """Return in one sentence what was selected and why."""
+    """Return the selection and its reason in one sentence."""
     if result.baseline is None:
         built = sum(variant.state is VariantState.BUILT for variant in result.variants)
-        return f"{built} engines are built; nothing was run"
+        return f"{built} engines were built; none was run"
     if result.selected is None and result.baseline.state is VariantState.REJECTED:
-        return "no variant passed the gates, and by ground truth the model as it came misses them"
+        return (
+            "no variant passed the gates, and the baseline misses them too, judged by ground truth"
+        )
     if result.selected is None:
-        return "no variant passed the gates and beat the model as it came by minimumSpeedup"
+        return "no variant passed the gates with a speedup of minimumSpeedup over the baseline"
     if result.selected == BASELINE:
-        return "the model as it came is kept: within the gates nothing beat it by minimumSpeedup"
+        return "the baseline is kept: no variant within the gates reached minimumSpeedup"
     winner = next(v for v in result.variants if v.name == result.selected)
-    words = f"{winner.name} wins"
+    sentence = f"{winner.name} wins"
     if winner.speedup is not None:
-        words += f": {winner.speedup:.2f}x over the model as it came"
+        sentence += f": {winner.speedup:.2f}x over the baseline"
     if winner.speedup_over_fastest_fp32 is not None:
-        words += f", {winner.speedup_over_fastest_fp32:.2f}x over the fastest FP32"
-    return words
+        sentence += f", {winner.speedup_over_fastest_fp32:.2f}x over the fastest FP32"
+    return sentence

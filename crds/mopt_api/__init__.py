@@ -1,4 +1,4 @@
-"""The mopt API: what the user asks for, what Jobs are told and return, how a winner is chosen.
+"""The mopt API: what the user requests, the plans and results of Jobs, how a winner is chosen.
 
 Pure: pydantic only, no I/O.
 """

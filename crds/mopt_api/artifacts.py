@@ -23,7 +23,7 @@ class ExternalData(ObservedModel):
     path: str = Field(
         max_length=64,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="Name that the artifact knows it by: keep it beside that file.",
+        description="File name that the artifact refers to: keep it beside the artifact.",
     )
     digest: Digest = Field(description="Digest of the object's bytes.")
     size_bytes: int = Field(ge=0, description="Size of the object.")
@@ -35,13 +35,11 @@ class Artifact(ObservedModel):
     digest: Digest = Field(description="Digest of the object's bytes.")
     size_bytes: int = Field(ge=0, description="Size of the object, and of externalData's.")
     format: ArtifactFormat = Field(description="File format.")
-    uri: str | None = Field(
-        default=None, max_length=1200, description="Where it lies, s3://BUCKET/KEY."
-    )
+    uri: str | None = Field(default=None, max_length=1200, description="Location, s3://BUCKET/KEY.")
     external_data: list[ExternalData] | None = Field(
         default=None,
         max_length=4,
-        description="Weights that do not fit into an ONNX file, which ends at 2 GB; the manifest "
+        description="Weights that do not fit into an ONNX file, limited to 2 GB; the manifest "
         "of a TensorRT engine.",
     )
 
@@ -52,12 +50,12 @@ class Artifact(ObservedModel):
 
 
 def blob_key(digest: str) -> str:
-    """Return where an object of the output store lies, relative to output.uri."""
+    """Return the location of an object in the output store, relative to output.uri."""
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
 def page_key(result_digest: str) -> str:
-    """Return where a result's page for people lies, relative to output.uri.
+    """Return the location of a result's HTML page, relative to output.uri.
 
     It follows from the digest of result.json, so nothing else needs to name it.
     """

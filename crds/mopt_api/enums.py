@@ -8,7 +8,7 @@ from .extensible import ExtensibleEnum
 
 
 class ModelFormat(ExtensibleEnum):
-    """How the model file is to be read."""
+    """Format of the model file."""
 
     ONNX = "ONNX"
     EXPORTED_PROGRAM = "ExportedProgram"
@@ -46,7 +46,7 @@ class ImageColor(StrEnum):
 
 
 class Runtime(ExtensibleEnum):
-    """What executes a variant."""
+    """Runtime that executes a variant."""
 
     PYTORCH = "PyTorch"
     ONNX_RUNTIME = "ONNXRuntime"
@@ -55,7 +55,7 @@ class Runtime(ExtensibleEnum):
 
 
 class Precision(StrEnum):
-    """Arithmetic a variant computes in."""
+    """Precision a variant computes in."""
 
     FP32 = "FP32"
     FP16 = "FP16"
@@ -65,8 +65,8 @@ class Precision(StrEnum):
 
 
 class TargetKind(ExtensibleEnum):
-    """What the Jobs of a target have: CPUs alone; an NVIDIA GPU; or, BuildOnly, none, and engines
-    are built for GPUs that are elsewhere."""
+    """Hardware of a target's Jobs: only CPUs; an NVIDIA GPU; or, BuildOnly, no GPU, and engines are
+    built for GPUs elsewhere."""
 
     CPU = "CPU"
     GPU = "GPU"
@@ -74,7 +74,7 @@ class TargetKind(ExtensibleEnum):
 
 
 class ExecutionProvider(StrEnum):
-    """What ONNX Runtime hands the graph to."""
+    """Execution provider of ONNX Runtime."""
 
     CPU = "CPU"
     CUDA = "CUDA"
@@ -82,16 +82,16 @@ class ExecutionProvider(StrEnum):
 
 
 class QuantizationMode(StrEnum):
-    """When activation ranges are found: Static, from calibration data, before serving; Dynamic,
-    anew in each run."""
+    """When activation ranges are determined: Static, before serving, from calibration data;
+    Dynamic, in each run."""
 
     STATIC = "Static"
     DYNAMIC = "Dynamic"
 
 
 class QuantizationMethod(StrEnum):
-    """Who makes static INT8 for OpenVINO: QDQ, mopt's own quantizer, whose file serves ONNX Runtime
-    too; NNCF, OpenVINO's."""
+    """The quantizer of static INT8 for OpenVINO: QDQ, that of mopt, whose file also serves ONNX
+    Runtime; NNCF, that of OpenVINO."""
 
     QDQ = "QDQ"
     NNCF = "NNCF"
@@ -131,14 +131,14 @@ class QualityMetric(ExtensibleEnum):
 
 
 class Aggregate(StrEnum):
-    """Which value over the evaluation samples a gate looks at."""
+    """Which value over the evaluation samples a gate judges."""
 
     WORST = "Worst"
     MEAN = "Mean"
 
 
 class ObjectiveMetric(StrEnum):
-    """What the winner is best at."""
+    """Figure that the winner is chosen by."""
 
     LATENCY_P50 = "LatencyP50"
     LATENCY_P99 = "LatencyP99"

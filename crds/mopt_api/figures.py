@@ -1,4 +1,4 @@
-"""What is reported of a variant wherever it is reported: states, quality, speed, hardware."""
+"""What every report of a variant holds: state, quality, speed, hardware."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class VariantState(StrEnum):
     FAILED = "Failed"
     SKIPPED = "Skipped"
     BUILT = "Built"
-    """An engine for a GPU that is not here: never run, so never a winner."""
+    """An engine for a GPU that is not present: never run, so never a winner."""
 
 
 class VariantReason(StrEnum):
@@ -44,14 +44,14 @@ class VariantReason(StrEnum):
 
 
 class QualityReference(StrEnum):
-    """What quality figures compare outputs with."""
+    """What outputs are compared with for quality."""
 
     BASELINE = "Baseline"
     GROUND_TRUTH = "GroundTruth"
 
 
 class SourceInfo(ObservedModel):
-    """What the model file was found to be."""
+    """Facts about the model file."""
 
     sha256: str = Field(max_length=64, description="SHA-256 of the file, verified.")
     format: ModelFormat = Field(description="Format it was read as.")
@@ -71,7 +71,7 @@ class Latency(ObservedModel):
 class QualityResult(ObservedModel):
     """Agreement with the reference's outputs over the evaluation samples."""
 
-    metric: QualityMetric = Field(description="What was computed.")
+    metric: QualityMetric = Field(description="Metric that was computed.")
     worst: float = Field(
         description="Value of the worst sample: the smallest, of "
         f"{listed(names(higher_is_better=False))} the largest."
@@ -90,15 +90,15 @@ class JudgedVariant(ObservedModel):
     """What a variant is, and how it ended. Closed sets are open here: a reader may be older."""
 
     name: str = Field(max_length=40, description="The variant's name.")
-    runtime: str = Field(max_length=32, description="What executed it.")
-    precision: str = Field(max_length=16, description="Arithmetic it computed in.")
+    runtime: str = Field(max_length=32, description="Runtime that executed it.")
+    precision: str = Field(max_length=16, description="Precision it computed in.")
     state: str = Field(
         max_length=16,
         description="Passed, Rejected (a gate), Failed, Skipped (cannot run here), or Built (an "
-        "engine for a GPU that is not here: nobody has run it).",
+        "engine for a GPU that is not present: it has not been run).",
     )
     reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
-    message: str | None = Field(default=None, max_length=1024, description="The reason in words.")
+    message: str | None = Field(default=None, max_length=1024, description="Details of the reason.")
     speedup: float | None = Field(
         default=None, description="Over the baseline, in the objective's metric."
     )
@@ -149,15 +149,15 @@ def converted(source: ObservedModel, kind: type[Kind], **changed: object) -> Kin
 class Gpu(ObservedModel):
     """The NVIDIA GPU, or the MIG slice of one, that the Job was given."""
 
-    name: str = Field(max_length=64, description="As the driver calls it.")
+    name: str = Field(max_length=64, description="Name that the driver reports.")
     compute_capability: str = Field(max_length=8, description="Such as 8.9.")
-    memory_bytes: int | None = Field(default=None, description="Its memory.")
+    memory_bytes: int | None = Field(default=None, description="Its memory in bytes.")
     driver: str | None = Field(default=None, max_length=32, description="Version of the driver.")
     mig: bool | None = Field(default=None, description="True for a MIG slice; absent otherwise.")
 
 
 class Hardware(ObservedModel):
-    """What was measured on."""
+    """Hardware that was measured on."""
 
     cpu: str | None = Field(default=None, max_length=128, description="CPU model.")
     architecture: str | None = Field(default=None, max_length=32, description="As uname -m.")
@@ -167,4 +167,4 @@ class Hardware(ObservedModel):
     threads: int | None = Field(default=None, description="Threads each runtime used.")
     memory_bytes: int | None = Field(default=None, description="Memory limit or size.")
     node: str | None = Field(default=None, max_length=253, description="Node's name.")
-    gpu: Gpu | None = Field(default=None, description="The GPU; absent where it is a CPU target.")
+    gpu: Gpu | None = Field(default=None, description="The GPU; absent on a CPU target.")

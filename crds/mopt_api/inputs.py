@@ -1,4 +1,4 @@
-"""What `spec` says of the model: its file, inputs and sizes, and the data it is judged on."""
+"""The parts of `spec` about the model: its file, inputs and sizes, and its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .enums import DType, ImageColor, ImageLayout, ModelFormat
 
 
 class SecretRef(ApiModel):
-    """A Secret in the resource's own namespace. The operator never reads it: the kubelet hands
+    """A Secret in the resource's namespace. The operator never reads it: the kubelet passes
     its keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where present, AWS_SESSION_TOKEN,
     AWS_ENDPOINT_URL, AWS_REGION and ca.crt to the Jobs."""
 
@@ -28,7 +28,7 @@ class ModelSource(ApiModel):
 
     uri: StoreUri = Field(description="Object that holds the model, s3://BUCKET/KEY.")
     sha256: Sha256Hex = Field(
-        description="SHA-256 of the object's bytes, in hex. The Job refuses anything else."
+        description="SHA-256 of the object's bytes, in hex. The Job refuses any other content."
     )
     format: ModelFormat = Field(
         description="ONNX, or a tar of an ONNX file and of its weights; ExportedProgram for a .pt2 "
@@ -42,9 +42,7 @@ class ModelSource(ApiModel):
 class InputSpec(ApiModel):
     """One input of the model."""
 
-    name: str = Field(
-        min_length=1, max_length=128, description="Name of the input, as the model has it."
-    )
+    name: str = Field(min_length=1, max_length=128, description="Name of the input in the model.")
     dtype: DType = Field(default=DType.FLOAT32, description="Element type.")
     shape: list[
         Annotated[
@@ -60,13 +58,13 @@ class InputSpec(ApiModel):
 
 
 class DimensionRange(ApiModel):
-    """Sizes that a named dimension takes in serving."""
+    """Range of sizes that a named dimension takes in serving."""
 
     min: DimensionSize = Field(description="Smallest size.")
     opt: DimensionSize = Field(description="Size that matters most; benchmarks default to it.")
     max: DimensionSize = Field(description="Largest size.")
     multiple_of: DimensionSize | None = Field(
-        default=None, description="The model takes only multiples of this size."
+        default=None, description="The model accepts only multiples of this size."
     )
 
     RULES = (
@@ -136,13 +134,13 @@ class ImageTransform(ApiModel):
         Rule(
             "!has(self.mean) || size(self.mean) == 0 || "
             "size(self.mean) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
-            "mean needs no value or three, one per channel; with color Gray none or one",
+            "mean must be empty or have three values, one per channel; with color Gray one",
             lambda t: len(t.mean) in (0, t.color.channels),
         ),
         Rule(
             "!has(self.std) || size(self.std) == 0 || "
             "size(self.std) == (has(self.color) && self.color == 'Gray' ? 1 : 3)",
-            "std needs no value or three, one per channel; with color Gray none or one",
+            "std must be empty or have three values, one per channel; with color Gray one",
             lambda t: len(t.std) in (0, t.color.channels),
         ),
         Rule(
@@ -162,13 +160,13 @@ class DataSource(ApiModel):
     """A folder of samples in a store: images, or arrays as .npz or .npy files."""
 
     uri: StoreUri = Field(
-        description="Prefix that the samples lie under, s3://BUCKET/PREFIX/; they are used in "
-        "the order of their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one "
-        "float32 input, or arrays: an .npz holds one array per input, under the input's name, an "
-        ".npy the one input. Arrays have the input's dtype and shape, batch axis included."
+        description="Prefix of the samples, s3://BUCKET/PREFIX/; they are used in the order of "
+        "their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one float32 input, "
+        "or arrays: an .npz holds one array per input, named after the input; an .npy holds the "
+        "only input. Arrays have the input's dtype and shape, including the batch axis."
     )
     samples: int = Field(
-        default=64, ge=1, le=4096, description="How many files to use at most, from the first on."
+        default=64, ge=1, le=4096, description="Maximum number of files to use, from the first on."
     )
     images: ImageTransform = Field(
         default=ImageTransform(), description="How an image becomes an input."
@@ -179,17 +177,17 @@ class DataSource(ApiModel):
 
 
 class ReferenceSource(ApiModel):
-    """A folder of ground truth: for each evaluation sample what the model's outputs should be."""
+    """A folder of ground truth: the expected outputs for each evaluation sample."""
 
     uri: StoreUri = Field(
-        description="Prefix that the references lie under, s3://BUCKET/PREFIX/. Each sample has "
-        "one of the same name but for the suffix (a/1.png and a/1.npy), and each reference a "
+        description="Prefix of the references, s3://BUCKET/PREFIX/. Each sample needs a reference "
+        "of the same name except for the suffix (a/1.png and a/1.npy), and each reference a "
         "sample. Either images, for a model with one output, or arrays of the outputs' shapes: an "
         ".npy for one output, an .npz with one array per output, in the model's order. For "
-        "Top1Agreement integer labels will do, of the output's shape without its last axis."
+        "Top1Agreement, integer labels are enough, of the output's shape without its last axis."
     )
     images: ImageTransform = Field(
-        default=ImageTransform(), description="How an image becomes what the output should be."
+        default=ImageTransform(), description="How an image becomes the expected output."
     )
 
 
@@ -198,13 +196,13 @@ def _folder(uri: str) -> str:
 
 
 class EvaluationSource(DataSource):
-    """A folder of samples, and where there is one the ground truth for them."""
+    """A folder of samples, optionally with ground truth."""
 
     references: ReferenceSource | None = Field(
         default=None,
-        description="Ground truth. With it gates judge the outputs by it instead of by the FP32 "
-        "output, the model as it came is gated too, and quantization.fallback does nothing. Read "
-        "with the samples' credentials.",
+        description="Ground truth. With it, gates compare outputs with it instead of with the FP32 "
+        "output, the baseline is gated too, and quantization.fallback has no effect. Read with "
+        "the samples' credentials.",
     )
 
     RULES = (
@@ -213,7 +211,7 @@ class EvaluationSource(DataSource):
             "self.references.uri.endsWith('/') ? self.references.uri : self.references.uri + '/')"
             " && !(self.references.uri + '/').startsWith("
             "self.uri.endsWith('/') ? self.uri : self.uri + '/'))",
-            "references.uri and uri must be folders apart, neither inside the other",
+            "references.uri and uri must be separate folders, neither inside the other",
             lambda d: (
                 d.references is None
                 or not (
@@ -230,7 +228,7 @@ class DataSpec(ApiModel):
 
     calibration: DataSource | None = Field(
         default=None,
-        description="Samples that static INT8 ranges are found on. "
+        description="Samples that static INT8 ranges are calibrated on. "
         "Without them static INT8 variants are Skipped.",
     )
     evaluation: EvaluationSource | None = Field(

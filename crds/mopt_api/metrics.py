@@ -1,4 +1,4 @@
-"""What is known of each quality metric: one row each. Rules, texts and tables are made from it.
+"""The quality metrics: one row each. Rules, texts and tables are derived from it.
 
 A metric's row says what its values mean; mopt_optimizer.quality.metrics computes them.
 """
@@ -165,9 +165,9 @@ def names(
     ]
 
 
-def listed(words: Iterable[str], last: str = "and") -> str:
-    """Return words as a list in a sentence: A, B and C."""
-    *some, final = words
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """Return items as a list in a sentence: A, B and C."""
+    *some, final = items
     return f"{', '.join(some)} {last} {final}" if some else final
 
 

@@ -25,7 +25,7 @@ class Reason(StrEnum):
     MEASURING = "Measuring"
     SELECTING = "Selecting"
     QUEUED = "Queued"
-    # Ready=Unknown, and nothing is going to happen
+    # Ready=Unknown, and no work is pending
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
@@ -47,7 +47,7 @@ class Reason(StrEnum):
     BASELINE_FAILED = "BaselineFailed"
     OUT_OF_DISK = "OutOfDisk"
     INTERNAL_ERROR = "InternalError"
-    # Found by a Job, and by the operator in the scheduler's words
+    # Found by a Job, and by the operator in the scheduler's message
     ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     # Found by the operator in Job and Pod states
     SECRET_NOT_FOUND = "SecretNotFound"
@@ -66,7 +66,7 @@ class ReasonInfo:
 
     Attributes:
         permanent: The same inputs fail again; only a change helps (Stalled=True).
-        cause: What happened, in words.
+        cause: What happened.
         remedy: What the user should do, one sentence.
         exit_code: Exit status of a Job's container that ends for this reason; None where the
             operator, not the Job, finds it. Permanent codes fail the Job at once
@@ -87,23 +87,23 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.BASELINE_REJECTED: ReasonInfo(
         True,
-        "By data.evaluation.references the model as it came misses a gate, and no variant won",
-        "Ask for what the model reaches, train it further, or correct the references.",
+        "Judged by data.evaluation.references, the baseline misses a gate, and no variant won",
+        "Lower the gates to what the model reaches, train it further, or correct the references.",
     ),
     Reason.NO_ENGINE_BUILT: ReasonInfo(
         True,
         "No engine of a buildOnly target was built, or all of them miss a gate",
-        "Lower the gates, or change the variants by what is said of each.",
+        "Lower the gates, or change the variants as each one's message says.",
     ),
     Reason.INVALID_SPEC: ReasonInfo(
         True,
-        "A field cannot be carried out, for example an unknown profile or no output",
+        "A field asks for what is not there, for example an unknown profile or no output",
         "Correct the named field of spec.",
         64,
     ),
     Reason.INVALID_MODEL: ReasonInfo(
         True,
-        "The file is damaged or not of the named format",
+        "The file is damaged or not in the named format",
         "Check that spec.model.format is right and upload a complete file.",
         65,
     ),
@@ -115,8 +115,8 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.DIGEST_MISMATCH: ReasonInfo(
         True,
-        "The object's bytes are not those of spec.model.sha256",
-        "Set the sha256 of the object that is meant, or upload that object again.",
+        "The object's SHA-256 is not spec.model.sha256",
+        "Set spec.model.sha256 to that of the intended object, or upload that object again.",
         67,
     ),
     Reason.INVALID_DIMENSION: ReasonInfo(
@@ -127,7 +127,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.INVALID_DATA: ReasonInfo(
         True,
-        "A sample is damaged, of the wrong kind, or there is none",
+        "A sample is damaged or of the wrong kind, or there are none",
         "Replace or remove the named file of spec.data.",
         69,
     ),
@@ -139,7 +139,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.STORE_ACCESS_DENIED: ReasonInfo(
         True,
-        "The store refuses the credentials",
+        "The store rejects the credentials",
         "Correct the keys in the Secret or the bucket's policy, then set the "
         "mopt.dev/requestedAt annotation.",
         71,
@@ -152,14 +152,14 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.BASELINE_FAILED: ReasonInfo(
         True,
-        "The model as it came does not run at the sizes asked for",
-        "The model as it came does not run at the named sizes; correct spec.dimensions.",
+        "The source model does not run at the requested sizes",
+        "Correct the named sizes in spec.dimensions.",
         73,
     ),
     Reason.STORE_UNREACHABLE: ReasonInfo(
         False,
         "The store does not answer",
-        "Check AWS_ENDPOINT_URL in the Secret and that Pods may reach it.",
+        "Check AWS_ENDPOINT_URL in the Secret and that Pods can reach it.",
         80,
     ),
     Reason.OUT_OF_DISK: ReasonInfo(
@@ -169,12 +169,12 @@ REASONS: dict[Reason, ReasonInfo] = {
         81,
     ),
     Reason.INTERNAL_ERROR: ReasonInfo(
-        False, "A fault of mopt's", "This is a fault of mopt: report it with the Pod's log.", 82
+        False, "A bug in mopt", "This is a bug in mopt: report it with the Pod's log.", 82
     ),
     Reason.ACCELERATOR_NOT_FOUND: ReasonInfo(
         False,
-        "The Job finds no GPU that it can use; or no node has what the Pod asks for, or none of "
-        "them is free",
+        "The Job finds no usable GPU; or no node has the GPU that the Pod requests, or none is "
+        "free",
         "Wait until a GPU is free, add a node with one, or correct the profile's resources and "
         "runtimeClassName or the node's driver.",
         83,
@@ -186,7 +186,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.POD_FORBIDDEN: ReasonInfo(
         False,
-        "Quota, Pod Security or an admission policy refuses the Pod",
+        "Quota, Pod Security or an admission policy rejects the Pod",
         "Adjust the namespace's policy or quota, or the target's profile.",
     ),
     Reason.IMAGE_PULL_FAILED: ReasonInfo(
@@ -196,7 +196,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.UNSCHEDULABLE: ReasonInfo(
         False,
-        "No node has room for the Pod or the labels it asks for",
+        "No node has the room or the labels that the Pod requires",
         "Add a node that fits, or lower the target's resources and nodeSelector.",
     ),
     Reason.OUT_OF_MEMORY: ReasonInfo(
@@ -209,7 +209,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.DISRUPTED: ReasonInfo(
         True,
-        "The Pod was evicted or preempted again and again",
+        "The Pod was evicted or preempted repeatedly",
         "Give it more room or a priorityClassName, then set the mopt.dev/requestedAt annotation.",
     ),
     Reason.JOB_FAILED: ReasonInfo(True, "The Job failed without saying why", "See the Pod's log."),

@@ -1,4 +1,4 @@
-"""The runtimes: one row each. The CRD's rules, names, versions and keys are made from it."""
+"""The runtimes: one row each. The CRD's rules, names, versions and keys are derived from it."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from .enums import (
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """What is known of a runtime.
+    """One runtime.
 
     Attributes:
-        title: Its name as people write it.
-        libraries: The modules that execute a variant, each with the distributions that may bring
+        title: Its display name.
+        libraries: The modules that execute a variant, each with the distributions that may provide
             it. The first module says whether the runtime is installed.
-        preparing: Distributions that its files are made with, whose versions are part of what is
-            prepared.
-        precisions: What it computes in, on one kind of target at least.
-        kinds: Targets that run it, or build for it.
+        preparing: Distributions that its files are made with; their versions are part of cache
+            keys.
+        precisions: Precisions it computes in, on at least one kind of target.
+        kinds: Kinds of targets that run it, or build for it.
         lacking: Precisions that it does not compute in on a kind of target.
-        quantized: Precisions that spec.quantization shapes.
+        quantized: Precisions that take spec.quantization.
         dynamic: Whether it has quantization mode Dynamic.
-        methods: Of static quantization.
+        methods: Methods of static quantization.
         calibrators: Ways to choose a range; none where it chooses ranges itself.
         torch_modes: How PyTorch runs a variant; none elsewhere.
         compiled: Precisions that are compiled unless the variant says otherwise.
-        providers: What it hands the graph to; none where it has no such choice.
-        built: What opening makes of the file, to be served in its place; None where the file
-            itself is.
+        providers: Its execution providers; none where there is no such choice.
+        built: Format that is built from the file when it is opened, and served instead; None where
+            the file itself is served.
         oldest_gpu: Compute capability of the oldest NVIDIA GPUs that it computes on, such as 8.9;
-            None where it is not known to matter.
+            None where there is no known limit.
     """
 
     title: str
@@ -66,7 +66,7 @@ class RuntimeInfo:
 
     @property
     def baseline_title(self) -> str:
-        """What a speedup is told over, where the runtime runs the source model."""
+        """Name of the baseline in messages, where the runtime runs the source model."""
         return f"{self.title} FP32{' eager' if TorchMode.EAGER in self.torch_modes else ''}"
 
     def computes(self, precision: Precision, kind: TargetKind) -> bool:
@@ -141,10 +141,10 @@ def runtimes_on(kind: TargetKind) -> dict[Runtime, RuntimeInfo]:
 
 
 def runtime_distributions() -> dict[str, tuple[str, ...]]:
-    """Return the modules that execute variants, each with the distributions that may bring it."""
+    """Return the modules that execute variants, each with the distributions that may provide it."""
     return {module: found for info in RUNTIMES.values() for module, found in info.libraries.items()}
 
 
 def preparing_distributions() -> tuple[str, ...]:
-    """Return the distributions that files of variants are made with."""
+    """Return the distributions that make the files of variants."""
     return tuple(name for info in RUNTIMES.values() for name in info.preparing)

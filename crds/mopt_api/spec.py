@@ -49,15 +49,17 @@ class Target(ApiModel):
     name: Name = Field(description="Unique name, shown in status.")
     profile: Name | None = Field(
         default=None,
-        description="Profile of the administrator's (Helm values, profiles). "
+        description="A profile that the administrator defines (Helm values, profiles). "
         "Omitted, the profile named default.",
     )
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
-        default={}, max_length=8, description="Labels a node must have, on top of the profile's."
+        default={},
+        max_length=8,
+        description="Labels a node must have, in addition to the profile's.",
     )
     queue_name: QueueName | None = Field(
         default=None,
-        description="Kueue's LocalQueue for this target's Job. Omitted, execution.queueName.",
+        description="Kueue LocalQueue for this target's Job. Omitted, execution.queueName.",
     )
     resources: Resources | None = Field(
         default=None, description="Compute resources. Omitted, the profile's."
@@ -72,22 +74,23 @@ class QualityGate(ApiModel):
         default=None,
         ge=-200,
         le=200,
-        description=f"Smallest value that passes; of every metric but {metric_rules.LOWER}.",
+        description=f"Smallest value that passes; for all metrics except {metric_rules.LOWER}.",
     )
     aggregate: Aggregate = Field(
-        default=Aggregate.WORST, description="Judge the worst sample or the mean over all."
+        default=Aggregate.WORST, description="Judge the worst sample or the mean of all."
     )
     data_range: float = Field(
         default=1.0,
         gt=0,
         description="Span of the output's values (peak of PSNR): 1 for images in 0 to 1. "
-        f"Never taken from the data. Only {listed(names(needs_range=True))} depend on it.",
+        f"Never derived from the data. Only {listed(names(needs_range=True))} depend on it.",
     )
     maximum: float | None = Field(
         default=None,
         ge=0,
         le=1e12,
-        description=f"Largest value that passes; of {metric_rules.LOWER}, where smaller is better.",
+        description=f"Largest value that passes; for {metric_rules.LOWER}, where smaller is "
+        f"better.",
     )
 
     RULES = (
@@ -114,10 +117,10 @@ class QualityGate(ApiModel):
 
 
 class Objective(ApiModel):
-    """What the winner is best at, and what it must beat."""
+    """How the winner is chosen, and what it must reach."""
 
     metric: ObjectiveMetric = Field(
-        default=ObjectiveMetric.LATENCY_P50, description="What to compare."
+        default=ObjectiveMetric.LATENCY_P50, description="Figure to compare."
     )
     point: Name | None = Field(
         default=None, description="Benchmark point to compare at. Omitted, the first."
@@ -130,7 +133,7 @@ class Objective(ApiModel):
     )
     on_no_winner: OnNoWinner = Field(
         default=OnNoWinner.KEEP_BASELINE,
-        description="KeepBaseline: Ready with the model as it came. Fail: Stalled.",
+        description="KeepBaseline: Ready with the baseline selected. Fail: Stalled.",
     )
 
 
@@ -149,10 +152,10 @@ class Benchmark(ApiModel):
     """How speed is measured."""
 
     warmup_seconds: float = Field(
-        default=0.5, ge=0, le=60, description="Time to run before measuring, per variant."
+        default=0.5, ge=0, le=60, description="Warm-up time before measuring, per variant."
     )
     min_duration_seconds: float = Field(
-        default=3.0, ge=0.1, le=600, description="Time to measure at least, per variant and point."
+        default=3.0, ge=0.1, le=600, description="Minimum time to measure, per variant and point."
     )
     points: list[BenchmarkPoint] = Field(
         default=[],
@@ -181,26 +184,26 @@ class Execution(ApiModel):
     """How the Jobs run."""
 
     active_deadline_seconds: int = Field(
-        default=3600, ge=10, le=86400, description="Longest run of one Pod once it has started."
+        default=3600, ge=10, le=86400, description="Maximum run time of a Pod once it has started."
     )
     backoff_limit: int = Field(
-        default=2, ge=0, le=6, description="Retries of a Job after a fault that a retry may cure."
+        default=2, ge=0, le=6, description="Retries of a Job after a failure that may be transient."
     )
     suspend: bool = Field(
         default=False,
-        description="Run no Jobs: those at work are deleted, results are kept. False resumes.",
+        description="Run no Jobs: running ones are deleted, results are kept. False resumes.",
     )
     queue_name: QueueName | None = Field(
         default=None,
-        description="Kueue's LocalQueue in the resource's namespace: the label "
-        "kueue.x-k8s.io/queue-name of the Jobs.",
+        description="Kueue LocalQueue in the resource's namespace, set as the Jobs' label "
+        "kueue.x-k8s.io/queue-name.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
         le=2147483647,
-        description="Life of a finished Job once its result is in status. Omitted, the "
-        "administrator's (Helm values, ttlSecondsAfterFinished).",
+        description="How long a finished Job is kept once its result is in status. Omitted, the "
+        "administrator's default (Helm values, ttlSecondsAfterFinished).",
     )
 
 
@@ -214,7 +217,7 @@ def _named(key: str, *more: str) -> JsonDict:
 
 
 class ModelOptimizationSpec(ApiModel):
-    """The model, its inputs, real data, the hardware, what counts as good enough and as best."""
+    """The model, its inputs, real data, the hardware, the quality gates and the objective."""
 
     model: ModelSource = Field(description="The trained model to optimize.")
     inputs: list[InputSpec] = Field(
@@ -226,16 +229,16 @@ class ModelOptimizationSpec(ApiModel):
     dimensions: dict[str, DimensionRange] = Field(
         default={},
         max_length=16,
-        description="Ranges of the dimensions that inputs name. Every named dimension stays "
-        "dynamic in what mopt produces.",
+        description="Ranges of the dimensions named in inputs. Every named dimension stays dynamic "
+        "in the artifacts.",
     )
     data: DataSpec = Field(default=DataSpec(), description="Real calibration and evaluation data.")
     variants: list[Variant] | None = Field(
         default=None,
         min_length=1,
         max_length=12,
-        description="Forms to try. Omitted, those that may win with this model, data and "
-        "hardware (docs/api.md says which). The model as it came is always measured too, as "
+        description="Variants to try. Omitted, those that may win with this model, data and "
+        "hardware (listed in docs/api.md). The source model is always measured too, as "
         "baseline.",
         json_schema_extra=_named("name"),
     )
@@ -249,11 +252,11 @@ class ModelOptimizationSpec(ApiModel):
         default=[],
         max_length=4,
         description="Gates a variant must pass, judged against the FP32 output; with "
-        "data.evaluation.references against ground truth, which the model as it came must pass "
+        "data.evaluation.references against ground truth, which the baseline must pass "
         "too.",
         json_schema_extra=_named("metric", "aggregate"),
     )
-    objective: Objective = Field(default=Objective(), description="What the winner is best at.")
+    objective: Objective = Field(default=Objective(), description="How the winner is chosen.")
     benchmark: Benchmark = Field(default=Benchmark(), description="How speed is measured.")
     output: Output | None = Field(
         default=None,

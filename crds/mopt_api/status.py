@@ -1,4 +1,4 @@
-"""`status` of a ModelOptimization: what was found, in kstatus' terms."""
+"""`status` of a ModelOptimization: results, and the conditions of kstatus."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Condition(ObservedModel):
     type: ConditionType = Field(description="Ready, Reconciling, Stalled or Outdated.")
     status: str = Field(max_length=7, description="True, False or Unknown.")
     reason: str = Field(max_length=64, description="Stable, CamelCase; see docs/api.md.")
-    message: str = Field(max_length=2048, description="For people: what and what to do.")
-    observed_generation: int = Field(description="Generation of spec that this speaks of.")
+    message: str = Field(max_length=2048, description="For people: what happened and what to do.")
+    observed_generation: int = Field(description="Generation of spec that this describes.")
     last_transition_time: str = Field(
         description="When status last changed.", json_schema_extra={"format": "date-time"}
     )
 
 
 class Progress(ObservedModel):
-    """How far the Jobs are."""
+    """Progress of the Jobs."""
 
     stage: str = Field(max_length=16, description="Prepare, Measure or Report.")
-    targets_done: int = Field(description="Targets with a result.")
-    targets_total: int = Field(description="Targets asked for.")
+    targets_done: int = Field(description="Number of targets with a result.")
+    targets_total: int = Field(description="Number of targets.")
     start_time: str | None = Field(
         default=None,
         description="When the stage's first Job was created.",
@@ -64,11 +64,11 @@ class Report(ObservedModel):
     """result.json in the output store."""
 
     digest: str = Field(max_length=71, description="Digest of the object's bytes.")
-    uri: str = Field(max_length=1200, description="Where it lies, s3://BUCKET/KEY.")
+    uri: str = Field(max_length=1200, description="Location, s3://BUCKET/KEY.")
     page: str | None = Field(
         default=None,
         max_length=1200,
-        description="The same for people: an HTML file, s3://BUCKET/KEY.",
+        description="The same for people: an HTML page, s3://BUCKET/KEY.",
     )
 
     @classmethod
@@ -83,29 +83,29 @@ class Report(ObservedModel):
 
 
 class Measurement(ObservedModel):
-    """What the figures were measured for: a new selection from the same figures is possible
-    as long as it is the same."""
+    """What the figures were measured for: while it is unchanged, a new selection can be made
+    from the same figures."""
 
     key: str = Field(
-        max_length=16, description="Of model, inputs, data, variants, benchmark and hardware."
+        max_length=16, description="Key of model, inputs, data, variants, benchmark and hardware."
     )
     data_ranges: dict[str, float] = Field(
         default={}, description="Quality metrics computed, each with its dataRange."
     )
     judged: str | None = Field(
-        default=None, max_length=16, description="Of the gates and objective that judged them."
+        default=None, max_length=16, description="Key of the gates and objective that judged them."
     )
 
 
 class TargetStatus(ObservedModel):
-    """The verdict on one target."""
+    """The result for one target."""
 
     name: str = Field(max_length=40, description="The target's name.")
-    hardware: Hardware = Field(description="What was measured on, or built on.")
+    hardware: Hardware = Field(description="Hardware that was measured or built on.")
     compute_capabilities: list[str] = Field(
         default=[],
         max_length=8,
-        description="GPUs that engines were built for; only of a profile with buildOnly.",
+        description="GPUs that engines were built for; only with a buildOnly profile.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     software: dict[str, str] = Field(default={}, description="Versions of the runtimes.")
@@ -117,17 +117,17 @@ class TargetStatus(ObservedModel):
     reference: str | None = Field(
         default=None,
         max_length=16,
-        description="What quality compares with: Baseline, its FP32 output, or GroundTruth, "
+        description="What quality is compared with: Baseline, its FP32 output, or GroundTruth, "
         "data.evaluation.references. Absent where nothing was compared.",
     )
     baseline: VariantStatus | None = Field(
         default=None,
-        description="The model as it came; absent where nothing was measured (buildOnly).",
+        description="The source model; absent where nothing was measured (buildOnly).",
     )
     variants: list[VariantStatus] = Field(
         default=[],
         max_length=12,
-        description="The forms tried.",
+        description="The variants tried.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
@@ -138,12 +138,12 @@ class TargetStatus(ObservedModel):
     )
     unstable: bool | None = Field(
         default=None,
-        description="True where others had the CPU while the figures were measured, in every "
-        "repetition; absent otherwise.",
+        description="True where throttling, steal or other processes took CPU time in every "
+        "repetition of the measurement; absent otherwise.",
     )
-    report: Report = Field(description="Everything else that is known.")
+    report: Report = Field(description="The full result.")
     optimizer: str | None = Field(
-        default=None, max_length=512, description="Optimizer image that measured."
+        default=None, max_length=512, description="Optimizer image that measured it."
     )
     measurement: Measurement | None = Field(
         default=None, description="What the figures were measured for."
@@ -156,17 +156,17 @@ class TargetStatus(ObservedModel):
 
 
 class Summary(ObservedModel):
-    """The first measured target in words, for `kubectl get`; machines read targets."""
+    """The first measured target as text, for `kubectl get`; programs read targets."""
 
     selected: str | None = Field(default=None, max_length=40, description="Winner.")
     speedup: str | None = Field(default=None, max_length=16, description="Over the baseline.")
     quality: str | None = Field(default=None, max_length=32, description="First gate's metric.")
     size: str | None = Field(default=None, max_length=16, description="Size of the artifact.")
-    targets: str | None = Field(default=None, max_length=8, description="Done of asked for.")
+    targets: str | None = Field(default=None, max_length=8, description="Targets done, of all.")
 
 
 class SelectionRecord(ObservedModel):
-    """What was selected once: what to serve to go back to it."""
+    """One selection: what to serve to roll back to it."""
 
     target: str = Field(max_length=40, description="The target's name.")
     selected: str = Field(max_length=40, description="Name of the winner.")
@@ -181,10 +181,10 @@ class SelectionRecord(ObservedModel):
 
 
 class ModelOptimizationStatus(ObservedModel):
-    """What was found, and how the work stands."""
+    """The results, and the state of the work."""
 
     observed_generation: int = Field(
-        default=-1, description="Generation of spec that status speaks of; -1 before the first."
+        default=-1, description="Generation of spec that status describes; -1 before the first."
     )
     last_handled_reconcile_at: str | None = Field(
         default=None,
@@ -200,7 +200,7 @@ class ModelOptimizationStatus(ObservedModel):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    progress: Progress | None = Field(default=None, description="While Jobs run.")
+    progress: Progress | None = Field(default=None, description="Present while Jobs run.")
     source: SourceInfo | None = Field(default=None, description="The model file, verified.")
     summary: Summary | None = Field(
         default=None, description="The first measured target, for people."
@@ -208,7 +208,7 @@ class ModelOptimizationStatus(ObservedModel):
     targets: list[TargetStatus] = Field(
         default=[],
         max_length=8,
-        description="The verdict on each target.",
+        description="The result for each target.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],

@@ -1,4 +1,4 @@
-"""The kinds of targets: one row each, with what their Jobs ask for, and what they compute."""
+"""The kinds of targets: one row each, with the devices of their Jobs and what they compute."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ GPU_DEVICE = "nvidia.com/"
 
 @dataclass(frozen=True)
 class KindInfo:
-    """What is known of a kind of target.
+    """One kind of target.
 
     Attributes:
-        pool: MODULE:NAME of the entries that Auto knows of, a tuple of mopt_api.auto.rules.Entry.
-        unsupported: Why a variant is nothing for it, {runtime} being the title of its runtime.
-        device: Prefix of the resources that a Pod asks for its accelerator with; None where its
+        pool: MODULE:NAME of the entries that Auto knows, a tuple of mopt_api.auto.rules.Entry.
+        unsupported: Why it does not support a variant; {runtime} is the title of the variant's
+            runtime.
+        device: Prefix of the resources with which a Pod requests its accelerator; None where its
             Jobs have none.
-        providers: What ONNX Runtime may hand the graph to; the first where a variant names none.
+        providers: Execution providers of ONNX Runtime; the first is the default.
         oldest: The compute capability, such as 8.9, from which on its GPUs compute in a precision;
-            all do in one that is not here.
-        runs: Whether variants run there; else they are built alone.
+            all do in a precision that is not listed.
+        runs: Whether variants run there; else they are only built.
     """
 
     pool: str
@@ -39,7 +40,7 @@ _NVIDIA = {Precision.BF16: "8.0", Precision.FP8: "8.9"}
 KINDS: dict[TargetKind, KindInfo] = {
     TargetKind.CPU: KindInfo(
         pool="mopt_api.auto.cpu:CPU_POOL",
-        unsupported="it needs a target with an NVIDIA GPU, and this one has CPUs alone",
+        unsupported="it needs a target with an NVIDIA GPU; this one has only CPUs",
         providers=(ExecutionProvider.CPU,),
     ),
     TargetKind.GPU: KindInfo(
@@ -51,7 +52,7 @@ KINDS: dict[TargetKind, KindInfo] = {
     ),
     TargetKind.BUILD_ONLY: KindInfo(
         pool="mopt_api.auto.build:BUILD_POOL",
-        unsupported="a BuildOnly target builds TensorRT engines, and runs nothing",
+        unsupported="a BuildOnly target builds TensorRT engines and runs nothing",
         oldest=_NVIDIA,
         runs=False,
     ),

@@ -36,21 +36,21 @@ class Quantization(ApiModel):
 
     mode: QuantizationMode = Field(
         default=QuantizationMode.STATIC,
-        description="When activation ranges are found. Dynamic needs no calibration data; it is "
-        "for MatMul and Gemm, and for Conv only where the model has neither. In PyTorch it is for "
-        "Linear; the weights of Conv2d become smaller, its arithmetic stays FP32.",
+        description="When activation ranges are determined. Dynamic needs no calibration data; it "
+        "quantizes MatMul and Gemm, and Conv only where the model has neither. In PyTorch it "
+        "quantizes Linear; of Conv2d only the weights, which still computes in FP32.",
     )
     method: QuantizationMethod = Field(
         default=QuantizationMethod.QDQ,
-        description="Of runtime OpenVINO: QDQ, the file that ONNX Runtime's INT8 is too; or NNCF, "
-        "OpenVINO's own quantizer, which chooses ranges and scales itself and corrects biases. "
-        "PyTorch's INT8 is always torchao's.",
+        description="For runtime OpenVINO: QDQ, the same file as ONNX Runtime's INT8; or NNCF, "
+        "OpenVINO's quantizer, which chooses ranges and scales itself and corrects biases. "
+        "PyTorch's INT8 always uses torchao.",
     )
     calibrator: Calibrator = Field(
         default=Calibrator.MIN_MAX,
         description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %), "
-        "Entropy cuts where least information is lost. Of mode Static and method QDQ; PyTorch has "
-        "its own.",
+        "Entropy clips where least information is lost. For mode Static and method QDQ; PyTorch "
+        "has its own.",
     )
     per_channel: bool = Field(
         default=True, description="One weight scale per output channel instead of per tensor."
@@ -59,16 +59,16 @@ class Quantization(ApiModel):
         default=[],
         max_length=12,
         description="What stays FP32: names of nodes of the prepared FP32 model, or operator "
-        "types such as Conv; of runtime PyTorch names of modules, such as body.0, with all they "
-        "contain. One that matches nothing fails the variant.",
+        "types such as Conv; for runtime PyTorch, names of modules such as body.0, with all they "
+        "contain. A name that matches nothing fails the variant.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     fallback: Fallback = Field(
         default=Fallback.AUTO,
-        description="Auto: with quality gates, static INT8 leaves as few layers in FP32 as make "
-        "the gates hold on the calibration data; other gates then quantize and measure anew. "
-        "Off: every layer becomes INT8; so it does with method NNCF, in PyTorch, and with "
-        "data.evaluation.references, since gates then speak of ground truth, which calibration "
+        description="Auto: with quality gates, static INT8 keeps as few layers in FP32 as the "
+        "gates need to hold on the calibration data; changed gates then quantize and measure "
+        "again. Off: every layer becomes INT8, as always with method NNCF, in PyTorch, and with "
+        "data.evaluation.references, since gates then compare with ground truth, which calibration "
         "data lacks.",
     )
 
@@ -102,21 +102,21 @@ class Variant(ApiModel):
     """One form of the model to build and measure."""
 
     name: Name = Field(description="Unique name, shown in status.")
-    runtime: Runtime = Field(description="What executes it.")
-    precision: Precision = Field(description="Arithmetic it computes in.")
+    runtime: Runtime = Field(description="Runtime that executes it.")
+    precision: Precision = Field(description="Precision it computes in.")
     quantization: Quantization | None = Field(
         default=None,
-        description="How INT8 or FP8 is reached; only with these. PyTorch's FP8 takes none.",
+        description="How INT8 or FP8 is produced; only with these. PyTorch's FP8 takes none.",
     )
     torch_mode: TorchMode | None = Field(
         default=None,
         description="How PyTorch runs it: Eager, operator by operator, or Compiled, by "
         "torch.compile at the first call, which needs a C++ compiler where it runs. Omitted, "
-        "Compiled for INT8 and FP8, whose fast kernels exist only so, else Eager.",
+        "Compiled for INT8 and FP8, whose fast kernels need it, else Eager.",
     )
     execution_provider: ExecutionProvider | None = Field(
         default=None,
-        description="What ONNX Runtime hands the graph to. CUDA and TensorRT need a target with an "
+        description="Execution provider of ONNX Runtime. CUDA and TensorRT need a target with an "
         "NVIDIA GPU. Omitted, CUDA where the target has one, else CPU.",
     )
 
@@ -125,7 +125,7 @@ class Variant(ApiModel):
         precision_rule(),
         Rule(
             "self.name != 'baseline'",
-            "the name baseline is taken by the model as it came",
+            "the name baseline is reserved for the source model",
             lambda v: v.name != "baseline",
         ),
         mode_rule(),

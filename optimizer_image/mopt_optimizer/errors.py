@@ -27,7 +27,7 @@ OptimizerError
 ├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
 │   └── OutOfMemory          OutOfMemory         it gets no memory
 ├── MemoryExceeded       OutOfMemory         the kernel killed the process
-├── BaselineError        BaselineFailed      the model as it came does not run
+├── BaselineError        BaselineFailed      the source model does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
 │   │   └── EmptyOutput      ExportFailed        an output without a value
@@ -69,17 +69,17 @@ class OptimizerError(Exception):
 
 
 class SpecError(OptimizerError):
-    """A field of the plan cannot be carried out."""
+    """A field of the plan asks for what is not possible."""
 
     reason = Reason.INVALID_SPEC
 
 
 class BackendError(SpecError):
-    """A quantization backend that PyTorch was built without; the message lists those there."""
+    """A quantization backend that PyTorch was built without; the message lists the others."""
 
 
 class TensorRTNotInstalled(SpecError):
-    """No usable TensorRT: says what was looked for, and how to install it."""
+    """No usable TensorRT; the message says what was looked for, and how to install it."""
 
 
 class DimensionError(OptimizerError):
@@ -99,7 +99,7 @@ class ModelError(OptimizerError):
 
 
 class NonFiniteWeight(ModelError):
-    """A parameter holds NaN or infinity, as it came or in the narrower type asked for."""
+    """A parameter holds NaN or infinity, in the source or in the narrower type asked for."""
 
 
 class UnsafeModelError(ModelError):
@@ -109,19 +109,19 @@ class UnsafeModelError(ModelError):
 
 
 class NoUsableForm(ModelError):
-    """No registered form of a model runs on this machine; says why for each."""
+    """No registered form of a model runs on this machine; the message says why for each."""
 
 
 class UnusableEngine(ModelError):
-    """A TensorRT engine that cannot be loaded here: says why, and what to do."""
+    """A TensorRT engine that cannot be loaded here; the message says why, and what to do."""
 
 
 class DamagedEngine(UnusableEngine):
-    """An engine that is not whole, or lacks its manifest."""
+    """An engine that is incomplete, or lacks its manifest."""
 
 
 class EngineVersionMismatch(UnusableEngine):
-    """An engine that another TensorRT built than the one installed."""
+    """An engine that was built by another TensorRT than the installed one."""
 
 
 class DataError(OptimizerError):
@@ -145,15 +145,15 @@ class ExportError(OptimizerError):
 
 
 class OpsetError(ExportError):
-    """The model cannot be written in the opset asked for; says which one is possible."""
+    """The model cannot be written in the requested opset; the message names a possible one."""
 
 
 class EngineBuildError(ExportError):
-    """TensorRT builds no engine from the model; quotes its words."""
+    """TensorRT cannot build an engine from the model; quotes its message."""
 
 
 class ParserRefusal(EngineBuildError):
-    """A node that TensorRT's parser does not take.
+    """A node that TensorRT's parser does not support.
 
     Attributes:
         node: Its name in the ONNX file, empty where TensorRT names none.
@@ -181,11 +181,11 @@ class WrongGpu(GpuNotFound):
 
 
 class EngineRunError(OptimizerError):
-    """TensorRT failed while it ran an engine; quotes its words."""
+    """TensorRT failed while it ran an engine; quotes its message."""
 
 
 class BaselineError(OptimizerError):
-    """The model as it came does not run at the sizes asked for."""
+    """The source model does not run at the requested sizes."""
 
     reason = Reason.BASELINE_FAILED
 
@@ -197,11 +197,11 @@ class ComparisonError(OptimizerError):
 
 
 class ShapeMismatch(ComparisonError):
-    """Another number of outputs, or another shape, than the reference's."""
+    """The number or shape of outputs differs from the reference's."""
 
 
 class EmptyOutput(ShapeMismatch):
-    """An output without a single value: nothing can be said of its quality."""
+    """An empty output, whose quality is undefined."""
 
 
 class NonFiniteOutput(ComparisonError):
@@ -209,7 +209,7 @@ class NonFiniteOutput(ComparisonError):
 
 
 class NotAnImage(ComparisonError):
-    """SSIM is asked for, and the output is no image of at least 3 x 3 pixels."""
+    """SSIM is requested, but the output is not an image of at least 3 x 3 pixels."""
 
     reason = Reason.INVALID_SPEC
 
@@ -250,7 +250,7 @@ class StoreUnreachable(StoreError):
 
 
 class DigestMismatch(StoreError):
-    """The bytes are not those that were asked for."""
+    """The bytes do not match the requested digest."""
 
     reason = Reason.DIGEST_MISMATCH
 
@@ -262,11 +262,11 @@ class DiskError(OptimizerError):
 
 
 class RuntimeFailure(OptimizerError):
-    """A runtime refuses a model or its inputs, or fails in computing; quotes the runtime."""
+    """A runtime rejects a model or its inputs, or fails to compute; quotes the runtime."""
 
 
 class OutOfMemory(RuntimeFailure):
-    """A runtime that gets no memory of the device or the host."""
+    """A runtime runs out of memory of the device or the host."""
 
     reason = Reason.OUT_OF_MEMORY
 
@@ -278,7 +278,7 @@ class MemoryExceeded(OptimizerError):
 
 
 class VariantFailure(Exception):
-    """A variant ended without a result; the others go on.
+    """A variant ended without a result; the others continue.
 
     Attributes:
         reason: What the result says.
@@ -290,7 +290,7 @@ class VariantFailure(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message that says something; else its class."""
+    """Return the first line of an error's message that is not empty; else its class."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
 

@@ -187,7 +187,7 @@ def test_pytorchs_8_bits_are_for_models_of_matrices() -> None:
     assert "1 MatMul and Gemm beside 20 convolutions" in found["pytorch-int8"].reason
     assert found["pytorch-int8"].reason == found["pytorch-fp8"].reason
     assert not found["pytorch-fp8"].shown
-    assert "Linear alone" in verdicts(**GPU, operators={"Conv": 1})["pytorch-fp8"].reason
+    assert "Linear only" in verdicts(**GPU, operators={"Conv": 1})["pytorch-fp8"].reason
 
 
 def test_every_variant_of_cpus_has_a_reason_on_a_gpu() -> None:

@@ -11,7 +11,7 @@ from cel import evaluate
 from pydantic import ValidationError
 
 from mopt_api.auto.search import pool
-from mopt_api.auto.unsupported import lack_of_gpu, lack_of_kind
+from mopt_api.auto.unsupported import unsupported_on_gpu, unsupported_on_kind
 from mopt_api.base import Rule
 from mopt_api.enums import (
     Calibrator,
@@ -147,9 +147,9 @@ def test_a_further_runtimes_variants_are_held_to_its_row(toy: Runtime) -> None:
     assert not made.compiled
     with pytest.raises(ValidationError, match="supported: "):
         Variant(name="v", runtime=toy, precision=Precision.INT8)
-    lack = lack_of_kind(made, TargetKind.GPU)
-    assert lack is not None
-    assert lack.message.startswith("Toy Engine does not use the target's GPU")
+    unsupported = unsupported_on_kind(made, TargetKind.GPU)
+    assert unsupported is not None
+    assert unsupported.message.startswith("Toy Engine does not use the target's GPU")
 
 
 def test_every_runtime_and_kind_has_a_row() -> None:
@@ -209,7 +209,7 @@ def test_every_variant_that_auto_takes_runs_on_its_kind(kind: TargetKind) -> Non
     for entry in entries:
         if not entry.variant.runs_on(kind):
             # Listed to say why it is left out.
-            assert lack_of_kind(entry.variant, kind) is not None
+            assert unsupported_on_kind(entry.variant, kind) is not None
             assert not entry.needs
 
 
@@ -232,16 +232,18 @@ def test_a_further_kind_of_target_is_a_row(monkeypatch: pytest.MonkeyPatch) -> N
     )
     wire = {"name": "v", "runtime": "ONNXRuntime", "precision": "FP16"}
     half = Variant.model_validate(wire)
-    assert lack_of_kind(half, kind) is None
-    lack = lack_of_kind(Variant.model_validate(wire | {"executionProvider": "CUDA"}), kind)
-    assert lack is not None
-    assert lack.message.endswith("leave it out, or take TensorRT")
-    lack = lack_of_kind(Variant.model_validate(wire | {"runtime": "PyTorch"}), kind)
-    assert lack is not None
-    assert lack.message == "PyTorch is not for toys"
-    assert lack_of_gpu(half, ["2.1"], kind) is None
-    assert lack_of_gpu(half, ["1.9"], kind) is not None
-    assert lack_of_gpu(half, ["7.5"]) is None
+    assert unsupported_on_kind(half, kind) is None
+    unsupported = unsupported_on_kind(
+        Variant.model_validate(wire | {"executionProvider": "CUDA"}), kind
+    )
+    assert unsupported is not None
+    assert unsupported.message.endswith("omit it, or use TensorRT")
+    unsupported = unsupported_on_kind(Variant.model_validate(wire | {"runtime": "PyTorch"}), kind)
+    assert unsupported is not None
+    assert unsupported.message == "PyTorch is not for toys"
+    assert unsupported_on_gpu(half, ["2.1"], kind) is None
+    assert unsupported_on_gpu(half, ["1.9"], kind) is not None
+    assert unsupported_on_gpu(half, ["7.5"]) is None
     assert next(entry.variant.name for entry in pool(kind)) == "tensorrt-fp16"
 
 

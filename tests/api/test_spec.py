@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "references among the samples": (
         lambda s: s["data"]["evaluation"].update(references={"uri": "s3://data/evaluation/truth"}),
-        "references.uri and uri must be folders apart, neither inside the other",
+        "references.uri and uri must be separate folders, neither inside the other",
     ),
     "gate without data": (
         lambda s: s["data"].pop("evaluation"),
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s.update(
             variants=[{"name": "baseline", "runtime": "OpenVINO", "precision": "FP32"}]
         ),
-        "the name baseline is taken",
+        "the name baseline is reserved",
     ),
     "two variants of one name": (
         lambda s: s.update(
@@ -152,15 +152,15 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "two mean values": (
         lambda s: s["data"]["evaluation"].update(images={"mean": [0.5, 0.5]}),
-        "mean needs no value or three",
+        "mean must be empty or have three values",
     ),
     "two std values": (
         lambda s: s["data"]["evaluation"].update(images={"std": [0.5, 0.5]}),
-        "std needs no value or three",
+        "std must be empty or have three values",
     ),
     "three mean values of Gray": (
         lambda s: s["data"]["evaluation"].update(images={"mean": [0.5] * 3, "color": "Gray"}),
-        "with color Gray none or one",
+        "with color Gray one",
     ),
     "crop larger than resize": (
         lambda s: s["data"]["evaluation"].update(images={"resize": [64, 64], "crop": [32, 65]}),

@@ -13,7 +13,7 @@ from cli_process import Mopt
 from mopt_api.enums import Runtime
 from mopt_api.figures import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_cli.outlook import Outlook, prospects
+from mopt_cli.forecast import Outlook, forecasts
 
 MODEL = {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
 BASE: dict[str, Any] = {"model": MODEL, "inputs": [{"name": "x", "shape": [1, 3]}]}
@@ -27,7 +27,7 @@ def outlooks(
     **fields: Any,
 ) -> dict[str, tuple[Outlook, VariantReason | None]]:
     spec = ModelOptimizationSpec.model_validate(BASE | fields)
-    found = prospects(spec, features, installed, compiler)
+    found = forecasts(spec, features, installed, compiler)
     return {p.variant.name: (p.outlook, p.reason) for p in found}
 
 
@@ -40,7 +40,7 @@ def test_auto_tries_what_may_win_here_and_leaves_the_rest_out() -> None:
 
 def test_auto_gives_a_reason_for_each() -> None:
     spec = ModelOptimizationSpec.model_validate(BASE)
-    found = prospects(spec, ["avx2"], tuple(Runtime), None)
+    found = forecasts(spec, ["avx2"], tuple(Runtime), None)
     assert len(found) > 5
     assert [p.variant.name for p in found if not p.message] == []
 

@@ -88,7 +88,7 @@ def test_a_changed_engine_is_told(mopt: Mopt, engine: Path) -> None:
     engine.write_bytes(b"AN ENGINE")
     done = mopt("inspect", engine)
     assert done.returncode == 0
-    assert "NOT that of the file" in done.stdout
+    assert "does NOT match the file" in done.stdout
     assert "DigestMismatch: model.engine is sha256:" in " ".join(done.stdout.split())
 
 

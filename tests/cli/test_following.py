@@ -1,4 +1,4 @@
-"""What the events around a watched resource add up to."""
+"""The state of a watched resource, built up from events."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_headlines_are_told_when_they_change() -> None:
 def test_deleted_is_told_once_and_ends_it() -> None:
     following = Following(NAME)
     seen = texts(following, ResourceSeen(resource()), ResourceSeen(None), ResourceSeen(None))
-    assert seen[1:] == ["sr: deleted before it was done"]
+    assert seen[1:] == ["sr: deleted before it finished"]
     assert following.ended is ExitCode.FAILED
 
 
@@ -154,7 +154,7 @@ def test_a_resource_created_anew_is_followed_from_its_start() -> None:
     following = Following(NAME)
     texts(following, ResourceSeen(resource()), PodsSeen([pod("a")]), *logged("prepare", "a"))
     seen = texts(following, ResourceSeen(resource(None, uid="other")))
-    assert seen == ["sr: deleted and created anew", "sr: waiting for the operator"]
+    assert seen == ["sr: deleted and created again", "sr: waiting for the operator"]
     assert following.speaking() == []
     assert "exporting" not in picture(following)
 

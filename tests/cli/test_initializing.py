@@ -91,9 +91,9 @@ def test_ranges_follow_the_file(
 
 
 def test_bounds_of_the_file_are_not_marked_as_guesses() -> None:
-    told = range_of(DescribedAxis(symbol="s", maximum=100), "height")
+    bounded = range_of(DescribedAxis(symbol="s", maximum=100), "height")
     guessed = range_of(DescribedAxis(symbol="s"), "height")
-    assert (told.told, guessed.told) == (True, False)
+    assert (bounded.bounded, guessed.bounded) == (True, False)
 
 
 def test_hostile_names_stay_text() -> None:
@@ -114,8 +114,8 @@ def test_shape_that_the_file_does_not_tell_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ([value("x", 1, dtype="uint8")], "input x is uint8; mopt takes float32"),
-        ([value("x")], "input x is a single number"),
+        ([value("x", 1, dtype="uint8")], "input x is uint8; mopt supports float32"),
+        ([value("x")], "input x is a scalar"),
         ([], "the model has no inputs"),
     ],
 )

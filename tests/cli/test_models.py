@@ -136,7 +136,7 @@ def test_compare_on_random_inputs_says_so(mopt: Mopt, small_pt2: Path) -> None:
     assert "give --input image:1x3x128x128" in asked.stderr
     done = mopt(*arguments, "--input", "image:1x3x32x32", "--samples", 2)
     assert done.returncode == 0, done.stderr
-    assert "quality is told on random inputs" in done.stderr
+    assert "quality is measured on random inputs" in done.stderr
     assert "image 1x3x32x32" in done.stdout
 
 

@@ -16,7 +16,7 @@ def test_steps_open_tell_details_and_close() -> None:
     progress.update("prepare", LogLine(step="passes", message="optimizing"), 10.0)
     progress.update("prepare", LogLine(step="passes", message="fuse: Kept"), 11.0)
     assert progress.running is not None
-    assert (progress.running.words, progress.running.detail) == ("optimizing", "fuse: Kept")
+    assert (progress.running.title, progress.running.detail) == ("optimizing", "fuse: Kept")
     progress.update("prepare", LogLine(step="passes", message="done", seconds=2.5), 12.5)
     assert progress.running is None
     (step,) = progress.steps

@@ -52,8 +52,8 @@ RESULT: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("selected", "words"),
     [
-        ("fast", "fast wins: 2.00x over the model as it came, 1.50x over the fastest FP32"),
-        ("baseline", "the model as it came is kept"),
+        ("fast", "fast wins: 2.00x over the baseline, 1.50x over the fastest FP32"),
+        ("baseline", "the baseline is kept"),
         (None, "no variant passed"),
     ],
 )
@@ -64,7 +64,7 @@ def test_verdict_says_what_was_selected(selected: str | None, words: str) -> Non
 def test_verdict_says_where_the_model_itself_misses_the_gates() -> None:
     rejected = RESULT["baseline"] | {"state": "Rejected", "reason": "QualityGate"}
     result = RESULT | {"selected": None, "baseline": rejected, "reference": "GroundTruth"}
-    assert "the model as it came misses them" in verdict(MeasureResult.model_validate(result))
+    assert "the baseline misses them too" in verdict(MeasureResult.model_validate(result))
 
 
 def test_result_json_is_shown_as_a_table(mopt: Mopt, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_other_json_is_no_result(mopt: Mopt, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"a": 1}')
     done = mopt("inspect", "other.json")
     assert done.returncode == 2
-    assert done.stderr.startswith("mopt: other.json is no result.json: target: Field required")
+    assert done.stderr.startswith("mopt: other.json is not a result.json: target: Field required")
 
 
 def test_resource_without_status_says_so(mopt: Mopt) -> None:

@@ -91,7 +91,7 @@ def test_other_objective_judges_without_measuring(
     )
     again = mopt(*arguments, "-o", "json")
     assert again.returncode == 0, again.stderr
-    assert "judged anew by other gates or objective" in again.stderr
+    assert "judged again by other gates or objective" in again.stderr
     assert "measure trials" not in again.stderr
     results = [json.loads(done.stdout)["result"] for done in (first, again)]
     assert results[0]["measuredAt"] == results[1]["measuredAt"]
@@ -178,7 +178,7 @@ def test_interrupt_leaves_no_process_and_no_half_written_file(
     started.send_signal(number)
     output, errors = started.communicate(timeout=120)
     assert (started.returncode, output) == (130, "")
-    assert errors.splitlines()[-1] == "mopt: interrupted; nothing half-written is left"
+    assert errors.splitlines()[-1] == "mopt: interrupted; no partial files are left"
     assert "Traceback" not in errors
     assert processes_below(tmp_path) == []
     assert not list((tmp_path / "work").iterdir())

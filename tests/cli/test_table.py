@@ -76,7 +76,7 @@ def test_the_page_is_named_beside_the_result() -> None:
 
 def test_an_unstable_measurement_is_told() -> None:
     baseline = variant("baseline", 31)
-    assert "point opt, unstable: others had the CPU" in shown(baseline=baseline, unstable=True)
+    assert "point opt, unstable: calls were disturbed" in shown(baseline=baseline, unstable=True)
     assert "unstable" not in shown(baseline=baseline)
 
 

@@ -15,31 +15,31 @@ from mopt_api.enums import TargetKind
 from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import ExitCode
-from mopt_cli.outlook import Outlook, Prospect, prospects
+from mopt_cli.forecast import Forecast, Outlook, forecasts
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.resources import FileArgument, load, problems
 
 
 def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
-    """Apply the CRD's own rules to a resource, offline, and say what would be tried here.
+    """Validate a resource with the CRD's rules, offline, and show what would be tried here.
 
-    Exit status 1 where a rule is broken.
+    Exit status: 1 if a rule is violated.
     """
     document = load(file)
-    found = problems(document.get("spec"))
-    here = [] if found else _here(ModelOptimizationSpec.model_validate(document["spec"]))
-    data = {"valid": not found, "problems": found, "variants": [p.to_api() for p in here]}
-    if not found:
-        emit(data, _outlook(file, here), form)
+    broken = problems(document.get("spec"))
+    here = [] if broken else _here(ModelOptimizationSpec.model_validate(document["spec"]))
+    data = {"valid": not broken, "problems": broken, "variants": [p.to_api() for p in here]}
+    if not broken:
+        emit(data, _shown(file, here), form)
         return
     if form is not Format.TABLE:
         emit(data, "", form)
-    for problem in found:
+    for problem in broken:
         typer.echo(problem, err=True)
     raise typer.Exit(ExitCode.FAILED)
 
 
-def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
+def _here(spec: ModelOptimizationSpec) -> list[Forecast]:
     from mopt_optimizer.machine.compilers import compiler_version
     from mopt_optimizer.machine.system import System
 
@@ -49,16 +49,16 @@ def _here(spec: ModelOptimizationSpec) -> list[Prospect]:
         for runtime, info in runtimes_on(TargetKind.CPU).items()
         if find_spec(info.module) is not None
     ]
-    return prospects(spec, features, installed, compiler_version())
+    return forecasts(spec, features, installed, compiler_version())
 
 
-def _outlook(file: Path, found: list[Prospect]) -> Group:
+def _shown(file: Path, here: list[Forecast]) -> Group:
     rows = Table(box=None, pad_edge=False)
     for heading in ("VARIANT", "HERE", "WHY"):
         rows.add_column(heading, no_wrap=heading != "WHY")
-    rows.add_row("baseline", Outlook.TRIED, "the model as it came")
-    for prospect in found:
-        why = f"{prospect.reason}: {prospect.message}" if prospect.reason else prospect.message
-        style = "" if prospect.outlook is Outlook.TRIED else "dim"
-        rows.add_row(prospect.variant.name, prospect.outlook, why, style=style)
+    rows.add_row("baseline", Outlook.TRIED, "the source model")
+    for forecast in here:
+        why = f"{forecast.reason}: {forecast.message}" if forecast.reason else forecast.message
+        style = "" if forecast.outlook is Outlook.TRIED else "dim"
+        rows.add_row(forecast.variant.name, forecast.outlook, why, style=style)
     return Group(Text(f"{file}: valid"), rows)

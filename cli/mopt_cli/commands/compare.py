@@ -24,41 +24,45 @@ def compare(
         typer.Option("--input", help="NAME:SHAPE of random samples, such as image:1x3x128x128."),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of samples that INT8 ranges are found on.")
+        Path | None, typer.Option(help="Folder of samples to calibrate INT8 ranges on.")
     ] = None,
     evaluation: Annotated[
-        Path | None, typer.Option(help="Folder of samples that quality is told on.")
+        Path | None, typer.Option(help="Folder of samples to measure quality on.")
     ] = None,
     strategy: Annotated[
-        list[str] | None, typer.Option(help="A row, such as onnxruntime-int8; omitted, all.")
+        list[str] | None, typer.Option(help="A row, such as onnxruntime-int8. Omitted, all rows.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many of a folder's at most.")] = 8,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Maximum number of samples from a folder.")
+    ] = 8,
     data_range: Annotated[
-        float, typer.Option(min=1e-12, help="Span of the output's values, for PSNR.")
+        float, typer.Option(min=1e-12, help="Span of the output values, for PSNR.")
     ] = 1.0,
     seconds: Annotated[
-        float, typer.Option(min=0, max=600, help="Time to measure each form at least.")
+        float, typer.Option(min=0, max=600, help="Minimum time to measure each form.")
     ] = 3.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Omitted, this machine's.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use. Omitted, those of this machine.")
+    ] = None,
     model_format: FormatHint = None,
     form: FormatOption = Format.TABLE,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show what the libraries print.")
     ] = False,
 ) -> None:
-    """Measure every optimized form of a PyTorch model next to the model as it came.
+    """Measure every optimized form of a PyTorch model against the source model.
 
-    Forms that this machine cannot run keep their row, with the reason.
+    Forms that this machine cannot run are listed with the reason.
     """
     if not model.is_file():
-        raise CliError(f"{model} is no file")
+        raise CliError(f"{model} is not a file")
     for option, folder in (("--calibration", calibration), ("--evaluation", evaluation)):
         if folder is not None and not folder.is_dir():
-            raise CliError(f"{option} {folder} is no folder")
+            raise CliError(f"{option} {folder} is not a folder")
     shapes = shapes_of(shape)
     require_optimizer("compare")
     if evaluation is None:
-        note("without --evaluation quality is told on random inputs: it says little of real ones")
+        note("without --evaluation, quality is measured on random inputs: not representative")
     answer = _measured(
         {
             "path": str(model.absolute()),

@@ -24,7 +24,9 @@ def init(
     ] = None,
     shape: Annotated[
         list[str] | None,
-        typer.Option("--input", help="NAME:SHAPE where the file tells none, as image:1x3x128x128."),
+        typer.Option(
+            "--input", help="NAME:SHAPE where the file has none, such as image:1x3x128x128."
+        ),
     ] = None,
     model_format: FormatHint = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
@@ -32,9 +34,9 @@ def init(
         bool, typer.Option("--verbose", help="Show what the libraries print.")
     ] = False,
 ) -> None:
-    """Write a commented ModelOptimization from what a model file says of itself."""
+    """Write a commented ModelOptimization for a model file."""
     if not model.is_file():
-        raise CliError(f"{model} is no file")
+        raise CliError(f"{model} is not a file")
     if output is not None and output.exists() and not force:
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
@@ -61,4 +63,4 @@ def init(
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CliError(f"{output} cannot be written: {error}", ExitCode.FAILED) from error
-    note(f"wrote {output}; look at the lines marked {PLACEHOLDER}, then: mopt check {output}")
+    note(f"wrote {output}; edit the lines marked {PLACEHOLDER}, then run: mopt check {output}")

@@ -31,7 +31,7 @@ def inspect(
     file: ModelArgument,
     dimension: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=SIZE to count FLOPs at, once per dynamic dimension."),
+        typer.Option(help="NAME=SIZE to count FLOPs at; repeat for each dynamic dimension."),
     ] = None,
     model_format: FormatHint = None,
     form: FormatOption = Format.TABLE,
@@ -39,16 +39,16 @@ def inspect(
         bool, typer.Option("--verbose", help="Show what the libraries print.")
     ] = False,
 ) -> None:
-    """Say what a model file, a result.json or a TensorRT engine holds.
+    """Describe a model file, a result.json or a TensorRT engine.
 
-    A model is opened in a process of its own; an engine is not opened, its manifest tells.
+    A model is opened in a separate process; for an engine only its manifest is read.
     """
     if not file.is_file():
-        raise CliError(f"{file} is no file")
+        raise CliError(f"{file} is not a file")
     engine = engine_of(file) if model_format is None else None
     if engine is not None:
-        found = inspected(engine)
-        emit(found.to_api(), shown(found), form)
+        inspection = inspected(engine)
+        emit(inspection.to_api(), shown(inspection), form)
         return
     if model_format is None and _is_json(file):
         result = _result(file)
@@ -70,7 +70,7 @@ def describe(
     """Return what a model file holds.
 
     Raises:
-        CliError: It is no model, is unsafe or damaged; or the optimizer is not installed.
+        CliError: It is not a model, is unsafe or damaged; or the optimizer is not installed.
     """
     require_optimizer("inspect")
     from mopt_cli.opening import DESCRIBE, answer_of
@@ -96,43 +96,43 @@ def _result(file: Path) -> MeasureResult:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise CliError(f"{file} is no result.json: {where}: {first['msg']}") from error
+        raise CliError(f"{file} is not a result.json: {where}: {first['msg']}") from error
 
 
-def _shown(found: ModelDescription) -> RenderableType:
+def _shown(model: ModelDescription) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
-    operators = sorted(found.operators.items(), key=lambda item: (-item[1], item[0]))
+    operators = sorted(model.operators.items(), key=lambda item: (-item[1], item[0]))
     flops = "unknown: give --dimension NAME=SIZE for each dynamic dimension"
-    if found.format is ModelFormat.TORCH_SCRIPT:
+    if model.format is ModelFormat.TORCH_SCRIPT:
         flops = "not counted for TorchScript"
-    if found.flops is not None:
-        sizes = ", ".join(f"{n}={s}" for n, s in found.dimensions.items())
-        flops = f"{found.flops:,}" + (f" at {sizes}" if sizes else "")
+    if model.flops is not None:
+        sizes = ", ".join(f"{n}={s}" for n, s in model.dimensions.items())
+        flops = f"{model.flops:,}" + (f" at {sizes}" if sizes else "")
     rows = [
-        ("format", found.format.value),
-        ("size", f"{found.size_bytes / 2**20:.2f} MiB"),
-        ("opset", str(found.opset) if found.opset else "-"),
-        ("parameters", f"{found.parameters:,}"),
+        ("format", model.format.value),
+        ("size", f"{model.size_bytes / 2**20:.2f} MiB"),
+        ("opset", str(model.opset) if model.opset else "-"),
+        ("parameters", f"{model.parameters:,}"),
         ("FLOPs", flops),
-        *(("input", _value(value)) for value in found.inputs),
-        *(("output", _value(value)) for value in found.outputs),
-        ("operators", f"{found.nodes}: " + ", ".join(f"{n} {c}" for n, c in operators)),
-        *(("external data", name) for name in found.external_data),
+        *(("input", _value(value)) for value in model.inputs),
+        *(("output", _value(value)) for value in model.outputs),
+        ("operators", f"{model.nodes}: " + ", ".join(f"{n} {c}" for n, c in operators)),
+        *(("external data", name) for name in model.external_data),
     ]
-    for heading, words in rows:
-        facts.add_row(Text(heading, style="bold"), Text(plain(words)))
+    for heading, text in rows:
+        facts.add_row(Text(heading, style="bold"), Text(plain(text)))
     return facts
 
 
 def _value(value: DescribedValue) -> str:
-    shape = "shape not told" if value.axes is None else f"[{', '.join(map(_axis, value.axes))}]"
+    shape = "unknown shape" if value.axes is None else f"[{', '.join(map(_axis, value.axes))}]"
     return " ".join(filter(None, (value.name, value.dtype, shape)))
 
 
 def _axis(axis: DescribedAxis) -> str:
     if axis.size is not None:
         return str(axis.size)
-    words = axis.symbol or "?"
+    text = axis.symbol or "?"
     if axis.minimum is not None or axis.maximum is not None:
-        words += f" {axis.minimum or ''}..{axis.maximum or ''}"
-    return words
+        text += f" {axis.minimum or ''}..{axis.maximum or ''}"
+    return text

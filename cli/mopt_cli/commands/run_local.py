@@ -17,7 +17,7 @@ from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.status import Report
 from mopt_cli._errors import CliError, ExitCode, work_failed
 from mopt_cli.extras import require_optimizer
-from mopt_cli.locating import LocalWork, Overrides, local_work, output_path
+from mopt_cli.local_plan import LocalWork, Overrides, local_work, output_path
 from mopt_cli.output import Format, FormatOption, emit, note
 from mopt_cli.resources import FileArgument, load
 from mopt_cli.table import place, render_target, target_status, verdict
@@ -30,7 +30,7 @@ def run(
         typer.Option(help="Folder or s3://BUCKET/PREFIX. Omitted, spec.output, else mopt-output."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Model file in place of spec.model; its digest is taken.")
+        Path | None, typer.Option(help="Model file in place of spec.model; its digest is used.")
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Folder in place of spec.data.calibration.uri.")
@@ -42,7 +42,7 @@ def run(
         Path | None, typer.Option(help="Folder in place of spec.data.evaluation.references.uri.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Which of spec.targets this machine stands for.")
+        str | None, typer.Option(help="Which of spec.targets this machine represents.")
     ] = None,
     workdir: Annotated[
         Path | None,
@@ -55,14 +55,14 @@ def run(
 ) -> None:
     """Prepare and measure a resource's variants on this machine, without a cluster.
 
-    Exit status: 0 a variant or the model as it came is selected, 3 none (onNoWinner: Fail),
-    2 usage or a bad spec, 1 the work failed, 130 interrupted.
+    Exit status: 0 a variant or the baseline is selected, 3 nothing is (onNoWinner: Fail),
+    2 wrong usage or spec, 1 the work failed, 130 interrupted.
     """
     work = local_work(
         load(file), file, Overrides(model, calibration, evaluation, references, output, target)
     )
     if workdir is not None and not workdir.is_dir():
-        raise CliError(f"--workdir {workdir} is no folder")
+        raise CliError(f"--workdir {workdir} is not a folder")
     require_optimizer("run")
     for line in work.notes:
         note(line)
@@ -124,7 +124,7 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
     where = [("everything", work.output_uri)]
     for variant in status.everyone:
         if variant.name == status.selected and variant.artifact and variant.artifact.uri:
-            what = "the model as it came" if variant.name == BASELINE else variant.name
+            what = "the source model" if variant.name == BASELINE else variant.name
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),

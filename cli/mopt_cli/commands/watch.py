@@ -54,7 +54,7 @@ def _completed(
     incomplete: str,
     ask: Callable[[Cluster], Coroutine[Any, Any, list[str]]],
 ) -> list[str]:
-    """Return what a cluster has that begins so; nothing where it cannot be asked."""
+    """Return the names in a cluster with a prefix; none where it cannot be reached."""
     require_cluster("watch")
     from mopt_cli.cluster import Access, NoAnswer, Refused, connected
 
@@ -78,15 +78,20 @@ def watch(
     namespace: Annotated[
         str | None,
         typer.Option(
-            "--namespace", "-n", help="Omitted, the context's.", autocompletion=_namespaces
+            "--namespace",
+            "-n",
+            help="Namespace. Omitted, that of the context.",
+            autocompletion=_namespaces,
         ),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(help="Context of the kubeconfig. Omitted, its own.", autocompletion=_contexts),
+        typer.Option(
+            help="Context in the kubeconfig. Omitted, the current one.", autocompletion=_contexts
+        ),
     ] = None,
     kubeconfig: Annotated[
-        Path | None, typer.Option(help="Omitted, KUBECONFIG, else ~/.kube/config.")
+        Path | None, typer.Option(help="Kubeconfig file. Omitted, KUBECONFIG, else ~/.kube/config.")
     ] = None,
     form: FormatOption = Format.TABLE,
     verbose: Annotated[
@@ -95,13 +100,13 @@ def watch(
 ) -> None:
     """Follow a resource in a cluster until it is Ready or Stalled, and print its result.
 
-    Exit status: 0 Ready, 3 no variant passed, 2 a bad spec, 1 the work failed or the resource was
+    Exit status: 0 Ready, 3 no variant passed, 2 wrong spec, 1 the work failed or the resource was
     deleted, 130 interrupted.
     """
     require_cluster("watch")
     from mopt_cli.cluster import Access
 
-    with interruptible("the resource goes on"):
+    with interruptible("the work in the cluster continues"):
         code, raw = asyncio.run(
             _watch(name, Access(kubeconfig, context, namespace), verbose=verbose)
         )
@@ -112,8 +117,8 @@ def watch(
 
 
 async def _watch(name: str, access: Access, *, verbose: bool) -> tuple[ExitCode, Raw | None]:
-    from mopt_cli.attending import Attending
     from mopt_cli.cluster import connected
+    from mopt_cli.watch_session import WatchSession
 
     console, following = Console(stderr=True), Following(name)
     live = draws(console)
@@ -125,4 +130,4 @@ async def _watch(name: str, access: Access, *, verbose: bool) -> tuple[ExitCode,
     shown = drawing(console, lambda: following.render(time.time())) if live else nullcontext()
     async with connected(access) as cluster:
         with shown:
-            return await Attending(cluster, name, following, on_line).run()
+            return await WatchSession(cluster, name, following, on_line).run()

@@ -1,1 +1,1 @@
-"""What Auto knows of and chooses, a pure function of the facts at hand."""
+"""The variants that Auto knows and chooses, as a pure function of the known facts."""

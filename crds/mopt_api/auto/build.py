@@ -1,4 +1,4 @@
-"""What Auto knows of for targets that only build engines. Pure."""
+"""The variants that Auto knows for targets that only build engines. Pure."""
 
 from __future__ import annotations
 

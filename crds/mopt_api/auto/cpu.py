@@ -1,4 +1,4 @@
-"""What Auto knows of for targets with CPUs alone. Pure."""
+"""The variants that Auto knows for targets with CPUs only. Pure."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .rules import (
 
 _STATIC_RULES, _STATIC_NEEDS = (has_weighted_layers,), (calibration,)
 _BEHIND = left_out(
-    "OpenVINO computes this precision faster, without compiling; name it in spec.variants where "
-    "PyTorch is to serve"
+    "OpenVINO computes this precision faster, without compiling; list it in spec.variants to serve "
+    "with PyTorch"
 )
 
 
@@ -53,21 +53,23 @@ def _openvino_int8(name: str, why: str, quantization: Quantization) -> Entry:
     return Entry(variant, why, _STATIC_RULES, _STATIC_NEEDS)
 
 
-# Of equals the first wins.
+# In order of preference: of variants that are equally good the first is selected.
 CPU_POOL = (
     Entry(
         Variant(name="onnxruntime-fp32", runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32),
         "FP32 without loss, its graph optimized",
     ),
-    _onnxruntime("onnxruntime-int8", "INT8 with the whole range seen", Quantization()),
+    _onnxruntime(
+        "onnxruntime-int8", "INT8 over the full range of the calibration data", Quantization()
+    ),
     _onnxruntime(
         "onnxruntime-int8-percentile",
-        "INT8 without outliers: finer steps where a few values are far out",
+        "INT8 without outliers: finer steps where a few values are extreme",
         Quantization(calibrator=Calibrator.PERCENTILE),
     ),
     _onnxruntime(
         "onnxruntime-int8-dynamic",
-        "INT8 with ranges found at run time, which suits MatMul and Gemm and needs no data",
+        "INT8 with ranges determined at run time; suits MatMul and Gemm, needs no data",
         Quantization(mode=QuantizationMode.DYNAMIC),
     ),
     Entry(
@@ -87,7 +89,7 @@ CPU_POOL = (
     _openvino_int8("openvino-int8", "ONNX Runtime's INT8 file, OpenVINO's kernels", Quantization()),
     _openvino_int8(
         "openvino-int8-nncf",
-        "INT8 by OpenVINO's own quantizer",
+        "INT8 by OpenVINO's quantizer",
         Quantization(method=QuantizationMethod.NNCF),
     ),
     Entry(
@@ -97,7 +99,7 @@ CPU_POOL = (
             precision=Precision.FP32,
             torch_mode=TorchMode.COMPILED,
         ),
-        "neither INT8 nor BF16 can be had here, and among FP32 runtimes it is sometimes fastest",
+        "INT8 and BF16 are not available here, and it is sometimes the fastest FP32 runtime",
         (is_exported_program, is_for_speed, has_no_reduced_rival),
         (compiler,),
     ),

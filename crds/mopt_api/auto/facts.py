@@ -1,4 +1,4 @@
-"""What Auto's search looks for and what it knows. Pure."""
+"""The aim of Auto's search, and the facts that it knows. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mopt_api.enums import ModelFormat, ObjectiveMetric, TargetKind
 
 
 class SearchAim(StrEnum):
-    """What a search looks for."""
+    """The aim of a search."""
 
     SPEED = "Speed"
     SIZE = "Size"
@@ -23,7 +23,7 @@ class SearchAim(StrEnum):
 
 
 class SearchFacts(ApiModel):
-    """What a search knows; None is not known yet.
+    """Known facts; None where a fact is not known yet.
 
     Attributes:
         calibrated: Whether there is calibration data.

@@ -1,7 +1,7 @@
-"""What Auto knows of for targets with an NVIDIA GPU. Pure.
+"""The variants that Auto knows for targets with an NVIDIA GPU. Pure.
 
-None of the reasons rests on a measurement of ours: no GPU was at hand. They say what the libraries
-have kernels for; what is fastest, the measurement on the target finds.
+None of the reasons is based on a measurement: no GPU was available. They follow from the kernels of
+the libraries; the measurement on the target finds the fastest variant.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .rules import (
     left_out,
     on_gpu,
 )
-from .unsupported import lack_of_kind
+from .unsupported import unsupported_on_kind
 
 
 def _tensorrt(precision: Precision, why: str) -> Entry:
@@ -63,13 +63,13 @@ def _onnxruntime(
 
 TENSORRT_FP16 = _tensorrt(Precision.FP16, "half the bits, on tensor cores")
 TENSORRT_INT8 = _tensorrt(
-    Precision.INT8, "a quarter of the bits, FP16 beside it; the calibrator that is most exact"
+    Precision.INT8, "a quarter of the bits, with FP16 beside it; uses the most accurate calibrator"
 )
 TENSORRT_FP8 = _tensorrt(
-    Precision.FP8, "a quarter of the bits with FP8's range, FP16 beside it, on GPUs since Ada"
+    Precision.FP8, "a quarter of the bits with FP8's range, with FP16 beside it, on GPUs since Ada"
 )
 
-# Of equals the first wins.
+# In order of preference: of variants that are equally good the first is selected.
 _OWN = (
     _onnxruntime("onnxruntime-fp32", Precision.FP32, "FP32 by the CUDA provider, TF32 inside"),
     _onnxruntime(
@@ -78,11 +78,11 @@ _OWN = (
     _onnxruntime(
         "onnxruntime-tensorrt-fp16",
         Precision.FP16,
-        "TensorRT's kernels inside ONNX Runtime: one file for every GPU, and engines are built "
-        "where it is served",
+        "TensorRT's kernels inside ONNX Runtime: one file for every GPU; engines are built where "
+        "it is served",
         ExecutionProvider.TENSORRT,
     ),
-    _tensorrt(Precision.FP32, "FP32 with TF32 inside, each kernel chosen by measuring"),
+    _tensorrt(Precision.FP32, "FP32 with TF32 inside, each kernel chosen by timing"),
     TENSORRT_FP16,
     _tensorrt(Precision.BF16, "half the bits, FP32's range: nothing overflows"),
     TENSORRT_INT8,
@@ -100,26 +100,26 @@ _OWN = (
 )
 
 _CPU_RULES = {
-    "pytorch-compiled": "compiled FP32 is left to spec.variants: FP16 and BF16 are compiled here",
+    "pytorch-compiled": "FP16 and BF16 are compiled here; list compiled FP32 to try it",
     "pytorch-bf16": "it is compiled here: pytorch-bf16-compiled",
 }
 _NO_INT8 = (
     "ONNX Runtime's CUDA provider has no INT8 kernels: it would compute in FP32, with casts; "
     "TensorRT has them"
 )
-_UNKNOWN = "nothing is known of it on GPUs; name it in spec.variants to have it measured"
+_UNKNOWN = "unknown on GPUs; list it in spec.variants to measure it"
 
 
 def _of_cpus(entry: Entry) -> Entry:
-    """Return an entry of CPUs with the reason why it is no contender on a GPU."""
+    """Return an entry of the CPU pool with the reason why it is no contender on a GPU."""
     variant = entry.variant
-    if (lack := lack_of_kind(variant, TargetKind.GPU)) is not None:
-        words = lack.message
+    if (unsupported := unsupported_on_kind(variant, TargetKind.GPU)) is not None:
+        reason = unsupported.message
     elif (variant.runtime, variant.precision) == (Runtime.ONNX_RUNTIME, Precision.INT8):
-        words = _NO_INT8
+        reason = _NO_INT8
     else:
-        words = _CPU_RULES.get(variant.name, _UNKNOWN)
-    return replace(entry, rules=(left_out(words),), needs=())
+        reason = _CPU_RULES.get(variant.name, _UNKNOWN)
+    return replace(entry, rules=(left_out(reason),), needs=())
 
 
 _NAMES = {entry.variant.name for entry in _OWN}

@@ -1,4 +1,4 @@
-"""Why a variant is no contender of Auto's, and what a contender may lack. Pure."""
+"""Why Auto rules out a variant, and what a contender may be missing. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
 
 from .facts import SearchAim, SearchFacts
-from .unsupported import NO_BF16, NO_COMPILER, Lack, lack_of_gpu
+from .unsupported import NO_BF16, NO_COMPILER, Unsupported, unsupported_on_gpu
 
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 """CPU features with which OpenVINO really computes in bf16."""
@@ -20,14 +20,14 @@ _MATRIX = ("MatMul", "Gemm")
 _CONVOLUTION = ("Conv", "ConvTranspose")
 
 Rule = Callable[[SearchFacts], str | None]
-"""Why a variant is no contender; None where nothing known says so."""
-Need = Callable[[SearchFacts], Lack | None]
-"""What a contender lacks."""
+"""Why a variant is ruled out; None where no known fact rules it out."""
+Need = Callable[[SearchFacts], Unsupported | None]
+"""What a contender is missing."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A variant, why it may win, and what speaks against it: the first rule that does counts."""
+    """A variant, why it may win, and what rules it out: the first rule that does counts."""
 
     variant: Variant
     why: str
@@ -35,11 +35,11 @@ class Entry:
     needs: tuple[Need, ...] = ()
 
 
-def left_out(words: str) -> Rule:
-    """Return the rule that a variant is no contender, whatever is known."""
+def left_out(reason: str) -> Rule:
+    """Return a rule that always rules a variant out."""
 
     def rule(_facts: SearchFacts) -> str:
-        return words
+        return reason
 
     return rule
 
@@ -49,14 +49,14 @@ def _nodes(facts: SearchFacts, kinds: tuple[str, ...]) -> int:
 
 
 def has_weighted_layers(facts: SearchFacts) -> str | None:
-    """Speak against static INT8 and FP8 where no layer has weights."""
+    """Rule out static INT8 and FP8 where no layer has weights."""
     if facts.operators is None or _nodes(facts, _MATRIX + _CONVOLUTION):
         return None
     return "the model has no Conv, ConvTranspose, MatMul or Gemm to compute in INT8"
 
 
 def is_mostly_matrices(facts: SearchFacts) -> str | None:
-    """Speak against dynamic INT8 where convolutions prevail."""
+    """Rule out dynamic INT8 where convolutions prevail."""
     if facts.operators is None:
         return None
     matrices, convolutions = _nodes(facts, _MATRIX), _nodes(facts, _CONVOLUTION)
@@ -75,28 +75,28 @@ def is_mostly_matrices(facts: SearchFacts) -> str | None:
 
 
 def is_for_size(facts: SearchFacts) -> str | None:
-    """Speak against what only saves bytes."""
+    """Rule out what only saves bytes, unless size is the objective."""
     if facts.aim is SearchAim.SIZE:
         return None
     return "CPUs compute FP16 in FP32, with casts; it is tried where the objective is SizeBytes"
 
 
 def is_exported_program(facts: SearchFacts) -> str | None:
-    """Speak against PyTorch's forms of other formats."""
+    """Rule out PyTorch's forms for other source formats."""
     if facts.model_format is ModelFormat.EXPORTED_PROGRAM:
         return None
     return f"PyTorch's forms are made from an ExportedProgram; the model is {facts.model_format}"
 
 
 def is_for_speed(facts: SearchFacts) -> str | None:
-    """Speak against compiling where speed does not count."""
+    """Rule out compiling where speed is not the objective."""
     if facts.aim is SearchAim.SPEED:
         return None
     return "compiling saves time, neither bytes nor memory"
 
 
 def has_no_reduced_rival(facts: SearchFacts) -> str | None:
-    """Speak against compiled FP32 where OpenVINO has fewer bits."""
+    """Rule out compiled FP32 where OpenVINO has a lower precision."""
     if facts.calibrated:
         return "with calibration data OpenVINO's INT8 is faster than what PyTorch compiles"
     if facts.cpu_features is not None and NATIVE_BF16 & set(facts.cpu_features):
@@ -105,49 +105,51 @@ def has_no_reduced_rival(facts: SearchFacts) -> str | None:
 
 
 def is_mostly_linear(facts: SearchFacts) -> str | None:
-    """Speak against what makes Linear alone faster, where convolutions prevail."""
+    """Rule out what only makes Linear faster, where convolutions prevail."""
     if facts.operators is None:
         return None
     matrices, convolutions = _nodes(facts, _MATRIX), _nodes(facts, _CONVOLUTION)
     if not matrices:
-        return "the model has no MatMul or Gemm, and PyTorch's 8 bits are for Linear alone"
+        return "the model has no MatMul or Gemm, and PyTorch's 8 bits are for Linear only"
     if matrices < convolutions:
         return (
             f"{matrices} MatMul and Gemm beside {convolutions} convolutions, which PyTorch's 8 "
-            "bits leave as they are"
+            "bits do not convert"
         )
     return None
 
 
-def calibration(facts: SearchFacts) -> Lack | None:
-    """Tell that calibration data is missing."""
+def calibration(facts: SearchFacts) -> Unsupported | None:
+    """Require calibration data."""
     if facts.calibrated:
         return None
-    return Lack(VariantReason.NO_CALIBRATION_DATA, "static INT8 and FP8 need data.calibration")
+    return Unsupported(
+        VariantReason.NO_CALIBRATION_DATA, "static INT8 and FP8 need data.calibration"
+    )
 
 
-def native_bf16(facts: SearchFacts) -> Lack | None:
-    """Tell that the CPU has no BF16."""
+def native_bf16(facts: SearchFacts) -> Unsupported | None:
+    """Require a CPU with BF16."""
     if facts.cpu_features is None or NATIVE_BF16 & set(facts.cpu_features):
         return None
     return NO_BF16
 
 
-def compiler(facts: SearchFacts) -> Lack | None:
-    """Tell that there is no compiler for PyTorch."""
+def compiler(facts: SearchFacts) -> Unsupported | None:
+    """Require a compiler for PyTorch."""
     if facts.compiler is not False:
         return None
     return NO_COMPILER
 
 
 def room(name: str) -> Need:
-    """Return the need of memory for a variant's weights, which every runtime holds at least."""
+    """Return the requirement that memory holds a variant's weights, as every runtime needs."""
 
-    def need(facts: SearchFacts) -> Lack | None:
+    def need(facts: SearchFacts) -> Unsupported | None:
         size = (facts.file_bytes or {}).get(name)
         if size is None or facts.memory_bytes is None or size <= facts.memory_bytes:
             return None
-        return Lack(
+        return Unsupported(
             VariantReason.OUT_OF_MEMORY,
             f"its file alone, {size} bytes, exceeds the memory, {facts.memory_bytes} bytes",
         )
@@ -156,11 +158,11 @@ def room(name: str) -> Need:
 
 
 def on_gpu(variant: Variant) -> Need:
-    """Return the need of a GPU that computes a variant's precision."""
+    """Return the requirement of a GPU that computes in a variant's precision."""
 
-    def need(facts: SearchFacts) -> Lack | None:
+    def need(facts: SearchFacts) -> Unsupported | None:
         if not facts.compute_capabilities:
             return None
-        return lack_of_gpu(variant, facts.compute_capabilities, facts.kind)
+        return unsupported_on_gpu(variant, facts.compute_capabilities, facts.kind)
 
     return need

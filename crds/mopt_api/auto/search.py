@@ -1,10 +1,9 @@
-"""What Auto tries where spec.variants is omitted, and why. Pure.
+"""Which variants Auto tries where spec.variants is omitted, and why. Pure.
 
-The same function answers at every stage, from what is known there: format, data and objective when
-the plan is made, the operators once the model is exported, the hardware where it is measured. What
-is not known yet decides nothing, and what is known later only ever takes candidates away, so every
-variant that is measured was prepared. Each kind of target has its own variants; those of one name
-are one variant.
+The same function is used at every stage, with the facts known there: format, data and objective
+when the plan is made, the operators once the model is exported, the hardware where it is measured.
+Unknown facts rule nothing out, and later facts only remove candidates, so every variant that is
+measured was prepared. Each kind of target has its own variants; those of one name are the same.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ __all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders",
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant that Auto knows of.
+    """A variant that Auto knows.
 
     Attributes:
         taken: Whether it is tried.
-        reason: Why, or why not, in a sentence.
-        lacks: Set where it would be a contender, but for something that can be supplied. It is
-            then part of the result, as Skipped for this reason; a candidate that is no contender
-            is not.
+        reason: Why it is tried, or why not.
+        lacks: Set for a contender that is only missing something that can be supplied. It is
+            then part of the result, Skipped for this reason; a candidate that is ruled out is
+            not.
     """
 
     variant: Variant
@@ -47,25 +46,25 @@ class Candidate:
 
 
 def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
-    # Rules before needs: what lacks something stays ruled out once it is no contender.
+    # Rules before needs: a variant that is ruled out stays so, whatever it is missing.
     for rule in entry.rules:
         if (objection := rule(facts)) is not None:
             return Candidate(entry.variant, taken=False, reason=objection)
     for need in (*entry.needs, room(entry.variant.name)):
-        if (lack := need(facts)) is not None:
-            return Candidate(entry.variant, taken=False, reason=lack.message, lacks=lack.reason)
+        if (unmet := need(facts)) is not None:
+            return Candidate(entry.variant, taken=False, reason=unmet.message, lacks=unmet.reason)
     return Candidate(entry.variant, taken=True, reason=entry.why)
 
 
 def pool(kind: TargetKind) -> tuple[Entry, ...]:
-    """Return what Auto knows of for a kind of target, in the order of the result."""
+    """Return the entries that Auto knows for a kind of target, in the order of the result."""
     module, _, name = KINDS[kind].pool.partition(":")
     entries: tuple[Entry, ...] = getattr(import_module(module), name)
     return entries
 
 
 def search(facts: SearchFacts) -> list[Candidate]:
-    """Return what Auto knows of for a kind of target, in the order of the result, with verdicts.
+    """Return the verdict on each variant that Auto knows for a kind of target, in that order.
 
     At most 12 are shown, as many as spec.variants may hold.
     """
@@ -73,5 +72,5 @@ def search(facts: SearchFacts) -> list[Candidate]:
 
 
 def contenders(facts: SearchFacts) -> list[Variant]:
-    """Return the variants of an Auto plan: what is taken, and what only lacks something."""
+    """Return the variants of an Auto plan: those tried, and those only missing something."""
     return [candidate.variant for candidate in search(facts) if candidate.shown]

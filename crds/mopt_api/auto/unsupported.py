@@ -1,4 +1,4 @@
-"""Which variants a kind of target can run or build at all, and on which GPUs. Pure."""
+"""Which variants a kind of target can run or build, and on which GPUs. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Capability = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Lack:
-    """Something that a variant needs and a target has not."""
+class Unsupported:
+    """Why a target does not support a variant."""
 
     reason: VariantReason
     message: str
 
 
-NO_BF16 = Lack(
+NO_BF16 = Unsupported(
     VariantReason.NO_NATIVE_BF16,
-    "the CPU has neither avx512_bf16 nor amx_bf16; FP32 would run under that name",
+    "the CPU has neither avx512_bf16 nor amx_bf16; it would compute in FP32",
 )
-NO_COMPILER = Lack(
+NO_COMPILER = Unsupported(
     VariantReason.NO_COMPILER,
-    "PyTorch compiles with a C++ compiler: neither g++ nor what CXX names is here",
+    "PyTorch needs a C++ compiler to compile; neither g++ nor the one that CXX names is here",
 )
 _NO_ARITHMETIC = {
     Precision.BF16: VariantReason.NO_NATIVE_BF16,
@@ -37,30 +37,30 @@ _NO_ARITHMETIC = {
 
 
 def capability(text: str) -> Capability:
-    """Return a compute capability, such as 8.9, as numbers that compare."""
+    """Return a compute capability, such as 8.9, as comparable numbers."""
     major, minor = text.split(".")
     return int(major), int(minor)
 
 
-def lack_of_kind(variant: Variant, kind: TargetKind) -> Lack | None:
-    """Return why a variant is nothing for a kind of target; None where it is something."""
+def unsupported_on_kind(variant: Variant, kind: TargetKind) -> Unsupported | None:
+    """Return why a kind of target does not support a variant; None where it does."""
     if variant.runs_on(kind):
         return None
     info, target = RUNTIMES[variant.runtime], KINDS[kind]
     if target.device is not None and info.computes(variant.precision, kind):
         message = (
-            f"executionProvider {variant.execution_provider} does not use the target's GPU; leave "
-            f"it out, or take {target.providers[0]}"
+            f"executionProvider {variant.execution_provider} does not use the target's GPU; omit "
+            f"it, or use {target.providers[0]}"
         )
     else:
         message = target.unsupported.format(runtime=info.title)
-    return Lack(VariantReason.NO_ACCELERATOR, message)
+    return Unsupported(VariantReason.NO_ACCELERATOR, message)
 
 
-def lack_of_gpu(
+def unsupported_on_gpu(
     variant: Variant, capabilities: Sequence[str], kind: TargetKind = TargetKind.GPU
-) -> Lack | None:
-    """Return what a GPU lacks for a variant, or each of several GPUs; None where one has it.
+) -> Unsupported | None:
+    """Return why a GPU, or each of several, does not support a variant; None where one does.
 
     Args:
         capabilities: Compute capabilities; at least one.
@@ -70,14 +70,14 @@ def lack_of_gpu(
     runtime = _library(variant)
     oldest = RUNTIMES[runtime].oldest_gpu
     if oldest is not None and _all_older(capabilities, oldest):
-        return Lack(
+        return Unsupported(
             VariantReason.NO_ACCELERATOR,
             f"{RUNTIMES[runtime].title} needs compute capability {oldest} or newer; here is {here}",
         )
     oldest = KINDS[kind].oldest.get(variant.precision)
     if oldest is None or not _all_older(capabilities, oldest):
         return None
-    return Lack(
+    return Unsupported(
         _NO_ARITHMETIC.get(variant.precision, VariantReason.NO_ACCELERATOR),
         f"GPUs compute {variant.precision} from compute capability {oldest} on; here is {here}",
     )

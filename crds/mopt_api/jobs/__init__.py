@@ -1,1 +1,1 @@
-"""What the Jobs are told and what they return."""
+"""Plans and results of the Jobs."""

@@ -1,4 +1,4 @@
-"""Pictures of a measurement, for its page: an object of their own in the store."""
+"""Pictures of a measurement, for its page: a separate object in the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SampleCrops(PictureModel):
 
 
 class Crops(PictureModel):
-    """Pictures of a measurement, for its page: an object of its own, so that result.json stays
+    """Pictures of a measurement, for its page: a separate object, so that result.json stays
     small."""
 
     samples: list[SampleCrops]

@@ -46,25 +46,26 @@ class PointResult(ObservedModel):
     )
     unstable: bool = Field(
         default=False,
-        description="Others had the CPU for part of the time, in every repetition.",
+        description="Disturbed in every repetition, see message.",
     )
     message: str | None = Field(
-        default=None, max_length=256, description="What disturbed it, with figures."
+        default=None, max_length=256, description="The disturbance, with figures."
     )
 
 
 class VariantResult(VariantFigures, JudgedVariant):
     """One form of the model, built, compared and measured."""
 
-    runtime: Runtime = Field(description="What executed it.")
-    precision: Precision = Field(description="Arithmetic it computed in.")
+    runtime: Runtime = Field(description="Runtime that executed it.")
+    precision: Precision = Field(description="Precision it computed in.")
     torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
     state: VariantState = Field(description="How it ended.")
     reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
     artifact: Artifact | None = Field(default=None, description="The file to serve.")
     agreement: list[QualityResult] | None = Field(
         default=None,
-        description="Agreement with the baseline's FP32 output, where quality is by ground truth.",
+        description="Agreement with the baseline's FP32 output, where quality is compared with "
+        "ground truth.",
     )
     points: list[PointResult] = Field(default=[], description="Speed at each point.")
     layer_datatypes: dict[str, int] | None = Field(
@@ -73,7 +74,7 @@ class VariantResult(VariantFigures, JudgedVariant):
     )
     seconds: float | None = Field(default=None, description="Time spent on this variant.")
     compile_seconds: float | None = Field(
-        default=None, description="Of these, PyTorch's for compiling; part of no latency."
+        default=None, description="Of these, the time PyTorch compiled; part of no latency."
     )
 
     def at(self, point: str | None) -> PointResult | None:
@@ -85,19 +86,19 @@ class Disturbance(ObservedModel):
     """Signs that something else ran during a measurement."""
 
     throttled_periods: int | None = Field(
-        default=None, description="CPU quota periods in which the container was held back."
+        default=None, description="CPU quota periods in which the container was throttled."
     )
     steal_seconds: float | None = Field(
-        default=None, description="CPU time the hypervisor gave to others."
+        default=None, description="CPU time taken by the hypervisor."
     )
     waited_seconds: float | None = Field(
         default=None,
-        description="Time that the variants' threads were ready and others had their CPUs.",
+        description="Time for which the variants' threads were runnable without a CPU.",
     )
 
 
 class SearchEntry(ObservedModel):
-    """What Auto made of one variant that it knows of."""
+    """Auto's decision on one variant."""
 
     variant: str = Field(max_length=40, description="The variant's name.")
     taken: bool = Field(description="Whether it was tried.")
@@ -121,13 +122,13 @@ class MeasureResult(ObservedModel):
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
     reference: QualityReference | None = Field(
-        default=None, description="What quality compares with; null where nothing was compared."
+        default=None, description="What quality is compared with; null where nothing was compared."
     )
     references_digest: str | None = Field(
         default=None, description="Over names and contents of the ground truth."
     )
     search: list[SearchEntry] = Field(
-        default=[], description="Where Auto chose the variants: all that it knows of."
+        default=[], description="Where Auto chose the variants: all that it knows."
     )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
@@ -135,11 +136,11 @@ class MeasureResult(ObservedModel):
         default=[], description="Name of each evaluation sample, in the data's order."
     )
     crops: Digest | None = Field(
-        default=None, description="Digest of the Crops; None where outputs are no images."
+        default=None, description="Digest of the Crops; null where outputs are not images."
     )
     measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
     plan: dict[str, JsonValue] | None = Field(
-        default=None, description="What the Job was told, as JSON; gates as last judged."
+        default=None, description="The plan of the Job, as JSON; gates as last judged."
     )
 
     @property
@@ -149,6 +150,6 @@ class MeasureResult(ObservedModel):
 
 
 def left_out(result: MeasureResult) -> list[SearchEntry]:
-    """Return what Auto knows of and made no row of the result: it is no contender."""
+    """Return the variants that Auto knows but ruled out, which have no row in the result."""
     rows = {variant.name for variant in result.variants}
     return [entry for entry in result.search if entry.variant not in rows]

@@ -1,4 +1,4 @@
-"""What a Job is told to do: JSON in its environment variable MOPT_PLAN."""
+"""The plan of a Job: JSON in its environment variable MOPT_PLAN."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Stage(StrEnum):
 
 
 class Credentials(StrEnum):
-    """Whose store credentials apply; each has its own environment prefix in the Job."""
+    """Roles of store credentials; each has an environment prefix in the Job."""
 
     MODEL = "MODEL"
     CALIBRATION = "CALIBRATION"
@@ -54,7 +54,7 @@ class Credentials(StrEnum):
 
 
 CREDENTIAL_KEYS = credential_keys()
-"""Keys of a store Secret, and whether each must be there."""
+"""Keys of a store Secret, and whether each is required."""
 
 
 class PlannedModel(ApiModel):
@@ -91,22 +91,22 @@ class PreparePlan(ApiModel):
     variants: list[Variant]
     output_uri: str
     quality: list[QualityGate] = Field(
-        default=[], description="Gates that INT8 variants are made to hold; see Fallback."
+        default=[], description="Gates that INT8 variants must hold; see Fallback."
     )
     search: SearchFacts | None = Field(
         default=None,
-        description="Where Auto chose the variants: what it knew. They are chosen anew among "
-        "these once more is known.",
+        description="Where Auto chose the variants: the facts it knew. It chooses again among them "
+        "once more is known.",
     )
     kinds: list[TargetKind] = Field(
         default=[TargetKind.CPU],
-        description="Of the targets: forms are made for all of them, and Auto's variants are the "
-        "contenders on any.",
+        description="Kinds of the targets: forms are made for all of them, and Auto's variants are "
+        "the contenders on any.",
     )
 
 
 class MeasurePlan(ApiModel):
-    """Build, evaluate, benchmark and select on the hardware at hand."""
+    """Build, evaluate, benchmark and select on the hardware of the Job."""
 
     stage: Literal[Stage.MEASURE] = Stage.MEASURE
     target: Name
@@ -131,7 +131,7 @@ class MeasurePlan(ApiModel):
 
 
 class ReportPlan(ApiModel):
-    """Judge a measurement that is in the store anew: other gates, another objective."""
+    """Judge a stored measurement again: with other gates, or another objective."""
 
     stage: Literal[Stage.REPORT] = Stage.REPORT
     target: Name
@@ -148,7 +148,7 @@ PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
 
 def baseline_variant(model_format: ModelFormat) -> Variant:
-    """Return the model as it came: ONNX Runtime for ONNX, PyTorch eager for what torch wrote."""
+    """Return the baseline: ONNX in ONNX Runtime, what torch wrote in PyTorch eager."""
     # The name is refused in spec.variants, hence no validation here.
     return Variant.model_construct(
         name="baseline",
@@ -169,7 +169,7 @@ def effective_torch_mode(variant: Variant) -> TorchMode | None:
 def benchmark_points(
     benchmark: Benchmark, dimensions: dict[str, DimensionRange]
 ) -> list[BenchmarkPoint]:
-    """Return the points with every dimension given a size; one point at opt where none is named."""
+    """Return the points with a size for every dimension; one point at opt where none is named."""
     opt = {name: size.opt for name, size in dimensions.items()}
     points = benchmark.points or [BenchmarkPoint(name=DEFAULT_POINT)]
     return [BenchmarkPoint(name=p.name, dimensions=opt | p.dimensions) for p in points]
@@ -195,16 +195,16 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates that these options, not PyTorch's, leave layers in FP32 for."""
+    """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
     static = quantization.mode is QuantizationMode.STATIC
     searched = static and quantization.method is QuantizationMethod.QDQ
     return gates if searched and quantization.fallback is Fallback.AUTO else []
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
-    """Return the gates, where what prepare makes depends on them.
+    """Return the gates that the prepared files depend on.
 
-    Gates by ground truth say nothing of how closely INT8 must follow FP32 on calibration data.
+    Gates on ground truth say nothing about how closely INT8 must follow FP32 on calibration data.
     """
     if spec.data.calibration is None or _planned_references(spec.data.evaluation) is not None:
         return []
@@ -236,7 +236,7 @@ def prepare_plan(
     *,
     kinds: Collection[TargetKind] = (TargetKind.CPU,),
 ) -> PreparePlan:
-    """Return what the prepare Job of a spec is told; only what bears on its result.
+    """Return the plan of a spec's prepare Job; only what affects its result.
 
     Args:
         kinds: Of the targets.
@@ -274,7 +274,7 @@ def measure_plan(
     kind: TargetKind = TargetKind.CPU,
     compute_capabilities: Collection[str] = (),
 ) -> MeasurePlan:
-    """Return what a target's measure Job is told.
+    """Return the plan of a target's measure Job.
 
     Args:
         prepared: Digest of the prepare Job's manifest.
@@ -306,7 +306,7 @@ def measure_plan(
 def report_plan(
     spec: ModelOptimizationSpec, *, target: str, result: str, output_uri: str
 ) -> ReportPlan:
-    """Return what a target's report Job is told.
+    """Return the plan of a target's report Job.
 
     Args:
         result: Digest of the measurement's result.json.

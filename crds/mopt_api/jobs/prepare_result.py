@@ -53,7 +53,7 @@ class LayerReport(ObservedModel):
     op: str = Field(description="Its operator.")
     macs: int = Field(description="Multiply-accumulates at the first calibration sample's size.")
     quality_alone: float = Field(description="With only this layer in INT8, in the gate's metric.")
-    noise_share: float = Field(description="Its part of all layers' noise, 0 to 1.")
+    noise_share: float = Field(description="Its share of all layers' noise, 0 to 1.")
     excluded: bool = Field(description="It stays FP32.")
 
 
@@ -65,7 +65,7 @@ class FallbackReport(ObservedModel):
     minimum: float | None = Field(default=None, description="The gate's.")
     maximum: float | None = Field(default=None, description="The gate's, of MaxAbsError.")
     required: float | None = Field(
-        default=None, description="What the search aimed at: the gate's bound and a margin."
+        default=None, description="Aim of the search: the gate's bound and a margin."
     )
     quality_all_int8: float = Field(description="With every layer in INT8.")
     quality: float = Field(description="As chosen.")
@@ -78,7 +78,7 @@ class FallbackReport(ObservedModel):
 
 
 class QuantizationReport(ObservedModel):
-    """How a prepared artifact of reduced precision came about."""
+    """How a prepared artifact of reduced precision was made."""
 
     name: str = Field(description="The artifact's.")
     quantized_nodes: int = Field(description="Nodes in that precision; of PyTorch's, modules.")
@@ -141,7 +141,7 @@ class PrepareResult(ObservedModel):
     quantizations: list[QuantizationReport] = []
     software: dict[str, str] = {}
     steps: list[PrepareStep] = Field(
-        default=[], description="What this manifest was put together from."
+        default=[], description="Steps that this manifest was assembled from."
     )
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 

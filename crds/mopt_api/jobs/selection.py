@@ -19,7 +19,7 @@ class Selection:
     """The verdict on one target.
 
     Attributes:
-        selected: Name of the winner; "baseline" where the model as it came is kept; None where
+        selected: Name of the winner; "baseline" where the baseline is kept; None where
             no variant won and objective.onNoWinner is Fail or the baseline is Rejected itself,
             and where engines were only built.
         baseline: The baseline with its speedups filled in; Rejected where it is gated and fails;
@@ -33,7 +33,7 @@ class Selection:
 
 
 def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
-    """Return the value that a gate looks at, or None where it was not computed."""
+    """Return the value that a gate judges, or None where it was not computed."""
     found = next((q for q in quality if q.metric is gate.metric), None)
     if found is None:
         return None
@@ -81,7 +81,7 @@ def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResu
     if variant.state not in (VariantState.PASSED, VariantState.BUILT):
         return variant
     if variant.state is VariantState.BUILT and not variant.quality:
-        # Nothing here computes what the engine does: its message says that nobody judged it.
+        # Nothing here can compute its outputs: its message says that it was not judged.
         return variant
     failures = [failure for gate in gates if (failure := gate_failure(gate, variant.quality))]
     if not failures:
@@ -99,7 +99,7 @@ def unjudged(variant: VariantResult, *, built: bool = False) -> VariantResult:
     """Return a variant as it was measured, before any gate.
 
     Args:
-        built: It is an engine that nobody has run: the target has no baseline.
+        built: It is an engine that was only built: the target has no baseline.
     """
     if variant.state is not VariantState.REJECTED:
         return variant
@@ -120,13 +120,14 @@ def select(
 ) -> Selection:
     """Judge the variants and pick the winner.
 
-    A winner passed every gate and is better than the baseline by at least minimumSpeedup; of
-    several the best, of equals the first. A variant that is merely as good as the baseline does
-    not replace it. By ground truth the baseline is gated too: where it fails it is not kept.
+    A winner passed every gate and is better than the baseline by at least minimumSpeedup; the
+    best of several, and the first of equally good ones. A variant that is only as good as the
+    baseline does not replace it. With ground truth the baseline is gated too: where it fails it is
+    not kept.
     What was only built never wins; without a baseline nothing does.
 
     Args:
-        baseline: The model as it came, measured; in state Passed. None where nothing was measured.
+        baseline: The source model, measured; in state Passed. None where nothing was measured.
         variants: Measured, built, skipped or failed variants. A measured one comes in state Passed.
         reference: What the quality figures compare with.
     """
@@ -145,7 +146,7 @@ def select(
 
 
 def _fastest(judged: Sequence[VariantResult], objective: Objective) -> str | None:
-    """Return who passed and is best by enough, the first of several; None where nobody is."""
+    """Return the best variant that passed and is better by enough; None where there is none."""
     contenders = [
         (v.speedup, v.name)
         for v in judged
@@ -159,7 +160,7 @@ def _fastest(judged: Sequence[VariantResult], objective: Objective) -> str | Non
 
 @dataclass(frozen=True)
 class _Costs:
-    """What each form costs by the objective, see objective_cost, and what it is compared with."""
+    """The cost of each variant by the objective, see objective_cost, and of its references."""
 
     of_each: dict[str, float | None]
     baseline: float | None

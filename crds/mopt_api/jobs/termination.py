@@ -1,4 +1,4 @@
-"""The termination message: how a Job's container hands its outcome to the operator.
+"""The termination message: how a Job's container reports its outcome to the operator.
 
 `mopt1:` + base64(zlib(JSON)), at most 4,096 bytes, the container runtime's limit. Kubernetes'
 FallbackToLogsOnError may put log text in the same place, hence the prefix.
@@ -35,7 +35,7 @@ PREFIX = "mopt1:"
 MAX_BYTES = 4096
 # A message inflates to a few KiB; the bound keeps a hostile one from filling memory.
 MAX_INFLATED = 256 * 1024
-# How much is told, as far as it fits; see _bounded.
+# How much is reported, as far as it fits; see _bounded.
 _BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0))
 _TEXT_LENGTH = 48
 _MOST_DETAILS = 8
@@ -67,10 +67,10 @@ class MeasureSummary(ObservedModel):
     reference: QualityReference | None = None
     hardware: Hardware
     software: dict[str, str] = {}
-    baseline: VariantSummary | None = None  # Of what was only built.
+    baseline: VariantSummary | None = None  # None where engines were only built.
     variants: list[VariantSummary]
     selected: str | None = None
-    unstable: Literal[True] | None = None  # Left out otherwise: there is hardly a byte to spare.
+    unstable: Literal[True] | None = None  # Omitted otherwise: there is hardly a byte to spare.
 
 
 class ErrorSummary(ObservedModel):
@@ -85,11 +85,11 @@ _ADAPTER: TypeAdapter[Summary] = TypeAdapter(Summary)
 
 
 class MessageError(ValueError):
-    """The text is not a termination message of mopt's."""
+    """The text is not a termination message of mopt."""
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Return the value with that many significant digits: what status shows."""
+    """Return the value rounded to significant digits, as status shows it."""
     return None if value is None else float(f"{value:.{digits}g}")
 
 
@@ -213,10 +213,10 @@ def encode(summary: Summary) -> str:
         MessageError: The summary is larger than any that the API's bounds allow.
     """
     for length, details in _BOUNDS:
-        told = summary
+        shown = summary
         if isinstance(summary, MeasureSummary):
-            told = _bounded(summary, length, details)
-        message = _pack(told)
+            shown = _bounded(summary, length, details)
+        message = _pack(shown)
         if len(message.encode()) <= MAX_BYTES:
             return message
     raise MessageError(f"the summary needs more than {MAX_BYTES} bytes")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mopt_api.auto.cpu import CPU_POOL
-from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, lack_of_kind
+from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, unsupported_on_kind
 from mopt_api.enums import Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import QualityResult
 from mopt_api.jobs.measure_result import PointResult
@@ -97,7 +97,7 @@ class Options:
 
 def unmeasurable(variant: Variant, machine: Machine) -> str | None:
     """Return why a variant cannot be measured on a machine's CPU; None where it can."""
-    if (lack := lack_of_kind(variant, TargetKind.CPU)) is not None:
+    if (lack := unsupported_on_kind(variant, TargetKind.CPU)) is not None:
         return f"this table is measured on the CPU: {lack.message}"
     if variant.runtime.value not in machine.runtimes:
         return f"{variant.runtime} is not installed"

@@ -104,7 +104,7 @@ def local_arrays(
         limit: How many files to use at most.
 
     Raises:
-        DataError: No such folder, or no such file in it. A wrong file is told when it is read.
+        DataError: No such folder, or no such file in it. A wrong file is reported when it is read.
     """
     names, files = local_files(folder, SUFFIXES, limit)
     return ArrayFiles(names, files, inputs)

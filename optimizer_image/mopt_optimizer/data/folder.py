@@ -1,4 +1,4 @@
-"""A folder of data for a Job: images or arrays, told apart by the files' suffixes."""
+"""A folder of data for a Job: images or arrays, distinguished by the files' suffixes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def hold_arrays(uri: str, keys: Sequence[str], transform: ImageTransform) -> boo
         image = next(k for k in keys if not _is_array(k))
         raise SpecError(
             f"{uri} holds both arrays and images, such as {arrays[0]} and {image}; "
-            "keep them under prefixes of their own"
+            "keep them under separate prefixes"
         )
     if transform != ImageTransform():
         raise SpecError(f"{uri} holds arrays, which are taken as they are; leave images out")

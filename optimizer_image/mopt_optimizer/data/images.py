@@ -191,7 +191,7 @@ def local_images(
         limit: How many to use at most.
 
     Raises:
-        DataError: No such folder, or no image in it. A damaged image is told when it is read.
+        DataError: No such folder, or no image in it. A damaged image is reported when it is read.
     """
     names, files = local_files(folder, SUFFIXES, limit)
     return DecodedImages(input_name, names, files, transform or Preprocessing())

@@ -28,7 +28,7 @@ class Onnx:
     """ONNX files, and archives of one with the files that its weights lie in. See SourceFormat."""
 
     def recognizes(self, path: Path) -> bool:
-        return path.is_file()  # It has no magic number; the others are told apart before it.
+        return path.is_file()  # It has no magic number; the others are recognized before it.
 
     def cases(self, source: Source) -> list[Case]:
         unpacked = _unpacked(source)

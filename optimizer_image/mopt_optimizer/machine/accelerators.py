@@ -29,7 +29,7 @@ class Accelerator(Protocol):
         ...
 
     def used_memory(self) -> int | None:
-        """Return the bytes in use on the device, by all processes; None where it is not told."""
+        """Return the bytes in use on the device, by all processes; None where it is unknown."""
         ...
 
     def serious_throttling(self) -> tuple[str, ...]:
@@ -45,5 +45,5 @@ def accelerator_of(kind: TargetKind) -> Accelerator | None:
 
 def used_memory() -> int | None:
     """Return the bytes in use on the accelerator that this process sees; None where none tells."""
-    told = (found.used_memory() for kind in ACCELERATORS if (found := accelerator_of(kind)))
-    return next((used for used in told if used is not None), None)
+    readings = (found.used_memory() for kind in ACCELERATORS if (found := accelerator_of(kind)))
+    return next((used for used in readings if used is not None), None)

@@ -2,7 +2,7 @@
 
 A driver tells a container what is in use on the GPU, and nothing of single processes: their numbers
 are another namespace's. But variants' processes work one at a time, each while the others wait, so
-what changes during a process's own work is its own.
+what changes while a process works belongs to it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Machine:
     """Facts that decide which forms fit.
 
     Attributes:
-        cpu: Model of the CPU, None where not told.
+        cpu: Model of the CPU, None where unknown.
         cpu_features: As hardware.cpu_features.
         architecture: As uname -m.
         runtimes: Names of the runtimes whose library is installed.
@@ -41,7 +41,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Return the facts of the machine at hand."""
+    """Return the facts of this machine."""
     hardware = System().hardware(os.environ)
     return Machine(
         cpu=hardware.cpu,

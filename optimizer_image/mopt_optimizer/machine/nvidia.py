@@ -51,13 +51,17 @@ def required_gpu(target: str, environ: Mapping[str, str], library: str = "libcud
 
 
 def without_gpu(target: str, environ: Mapping[str, str], *, driver: bool) -> str:
-    """Return what a target without its GPU is told. Pure.
+    """Return the message for a target without its GPU. Pure.
 
     Args:
         driver: Whether the driver's library is there.
     """
-    told = environ.get(VISIBLE_VARIABLE)
-    visible = f"{VISIBLE_VARIABLE} is {told}" if told else f"{VISIBLE_VARIABLE} is not set"
+    visible_devices = environ.get(VISIBLE_VARIABLE)
+    visible = (
+        f"{VISIBLE_VARIABLE} is {visible_devices}"
+        if visible_devices
+        else f"{VISIBLE_VARIABLE} is not set"
+    )
     if driver:
         what = f"NVIDIA's driver is here and shows none ({visible})"
         remedy = (
@@ -92,7 +96,7 @@ def used_memory() -> int | None:
 
 
 def serious_throttling() -> tuple[str, ...]:
-    """Return what slows the GPU down now, but for its own power limit, which is how it is sold."""
+    """Return what slows the GPU down now, except for its power limit, which is by design."""
     sample = clocks.gpu_clocks()
     found = () if sample is None else sample.throttling
     return tuple(reason for reason in found if reason != _POWER_CAP)

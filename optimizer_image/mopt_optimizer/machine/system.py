@@ -49,13 +49,13 @@ _UNLIMITED = 2**60
 
 @dataclass(frozen=True)
 class Counters:
-    """Running totals that tell whether others had the CPU.
+    """Running totals that show disturbances of a measurement.
 
     Attributes:
         throttled_periods: Quota periods in which the cgroup was held back; None without a cgroup.
-        steal_seconds: CPU time the hypervisor gave to others, over all CPUs; None if not told.
-        busy_seconds: CPU time that was computed with, over all CPUs; None if not told.
-        turns: Of our child processes' threads, what they ran and waited; None if not told.
+        steal_seconds: CPU time taken by the hypervisor, over all CPUs; None if unknown.
+        busy_seconds: CPU time used, over all CPUs; None if unknown.
+        turns: Run and wait time of the threads of child processes; None if unknown.
     """
 
     throttled_periods: int | None
@@ -274,7 +274,7 @@ class System:
 
 
 def disturbance(before: Counters, after: Counters) -> Disturbance:
-    """Return what happened between two readings; None where a counter is not told."""
+    """Return the difference of two readings; None where a counter is unknown."""
     throttled = (
         after.throttled_periods - before.throttled_periods
         if before.throttled_periods is not None and after.throttled_periods is not None

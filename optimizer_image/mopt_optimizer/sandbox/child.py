@@ -1,4 +1,4 @@
-"""The parent's side: starts a child, asks it, bounds and watches it, and ends it."""
+"""The parent's side: starts a child, sends requests, limits and watches it, and ends it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ChildDied(Exception):
         return self.ended == TOO_LONG
 
     def how(self) -> str:
-        """Return in words how it ended."""
+        """Return a description of how it ended."""
         if self.ended:
             return f"{self.ended} and was ended"
         if self.returncode < 0:
@@ -71,7 +71,7 @@ class _LogLine(ObservedModel):
 
 
 class _Reply(ObservedModel):
-    """One line of a child's; exactly one field is there."""
+    """One line of output of a child; exactly one field is set."""
 
     log: _LogLine | None = None
     answer: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""What of the environment a child may see, and what of ours it may read."""
+"""The environment of a child, and the protection of this process from it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PR_SET_DUMPABLE = 4
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the plan and without anything of a store's credentials.
+    """Return the environment without the plan and without store credentials.
 
-    ONNX Runtime's official builds report to their makers unless told not to.
+    ONNX Runtime's official builds send telemetry unless it is switched off.
     """
     secret = _secret()
     kept = {name: value for name, value in environ.items() if not secret.search(name)}

@@ -1,5 +1,5 @@
-"""Errors on their way between processes: an error keeps its class, and one that is not ours is told
-as InternalError."""
+"""Errors between processes: an error keeps its class, and one of another library becomes
+InternalError."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mopt_optimizer.errors import OptimizerError, OutOfMemory
 
 
 class ChildError(ObservedModel):
-    """An error as a child answers with it.
+    """An error in the answer of a child.
 
     Attributes:
-        kind: Name of the class; one that the parent does not know is told by its reason alone.
+        kind: Name of the class; for one that the parent does not know only the reason counts.
     """
 
     kind: str
@@ -22,7 +22,7 @@ class ChildError(ObservedModel):
 
 
 def report_of(error: BaseException) -> ErrorReport:
-    """Return how an error is told to the user; one that is not ours is InternalError."""
+    """Return the report of an error for the user; one of another library is InternalError."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, message = Reason.OUT_OF_DISK, f"no space left on the scratch volume: {error}"
     elif isinstance(error, MemoryError):

@@ -13,8 +13,8 @@ from mopt_optimizer.store.blobs import Blobs
 
 ONNX_FILE = "model.onnx"
 DATA_SUFFIX = ".data"
-"""What an artifact's ONNX file is called on the local disk; its weights, where one file cannot
-hold them, lie in model.onnx.data beside it."""
+"""Name of an artifact's ONNX file on the local disk; weights that do not fit into it are in
+model.onnx.data beside it."""
 
 
 def made_file(folder: Path, name: str) -> Path:
@@ -124,7 +124,7 @@ def fetch_onnx(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
 
 
 def identity(artifact: Artifact) -> str:
-    """Return what tells an artifact from all others: its digest, and those of its weights."""
+    """Return what identifies an artifact: its digest, and those of its weights."""
     return ",".join([artifact.digest, *(data.digest for data in artifact.external_data or ())])
 
 

@@ -1,4 +1,4 @@
-"""Which libraries are not on this machine, and what cannot be made or run without them.
+"""Which libraries are not installed, and what cannot be made or run without them.
 
 Only what a variant cannot do without counts, and only whether it is there: nothing is imported.
 """
@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from mopt_api.auto.unsupported import Lack
+from mopt_api.auto.unsupported import Unsupported
 from mopt_api.enums import ExecutionProvider, Runtime, TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.runtimes import RUNTIMES, runtime_distributions
@@ -36,7 +36,7 @@ def _location(module: str) -> Path | None:
 
 
 def installed_libraries(location: Callable[[str], Path | None] = _location) -> frozenset[str]:
-    """Return the libraries that are here, of those that not every variant needs.
+    """Return the installed libraries, of those that not every variant needs.
 
     Args:
         location: Where a module lies; None where it is not installed.
@@ -55,8 +55,10 @@ def installed_libraries(location: Callable[[str], Path | None] = _location) -> f
     return frozenset(found) | providers
 
 
-def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[str]) -> Lack | None:
-    """Return what a variant's runtime is missing here; None where it is there. Pure.
+def missing_runtime(
+    variant: Variant, kind: TargetKind, installed: Collection[str]
+) -> Unsupported | None:
+    """Return why a variant's runtime is missing here; None where it is installed. Pure.
 
     Args:
         kind: Of the target. One that only builds says itself that it has no TensorRT.
@@ -70,14 +72,14 @@ def lack_of_runtime(variant: Variant, kind: TargetKind, installed: Collection[st
         wanted = (TENSORRT_PROVIDER if by_tensorrt else CUDA_PROVIDER,)
     if any(name in installed for name in wanted):
         return None
-    return _lack(f"{variant.runtime} cannot run here", " or ".join(wanted))
+    return _not_installed(f"{variant.runtime} cannot run here", " or ".join(wanted))
 
 
-def lack_of_maker(form: Form, installed: Collection[str]) -> Lack | None:
+def missing_maker(form: Form, installed: Collection[str]) -> Unsupported | None:
     """Return what a form cannot be made without; None where all of it is there. Pure."""
     missing = [name for name in MAKERS[form.kind].modules if name not in installed]
-    return _lack("it cannot be made here", " and ".join(missing)) if missing else None
+    return _not_installed("it cannot be made here", " and ".join(missing)) if missing else None
 
 
-def _lack(what: str, names: str) -> Lack:
-    return Lack(VariantReason.BUILD_FAILED, f"{what}: {names} is not installed")
+def _not_installed(what: str, names: str) -> Unsupported:
+    return Unsupported(VariantReason.BUILD_FAILED, f"{what}: {names} is not installed")

@@ -1,5 +1,4 @@
-"""What each step of prepare, and each engine, depends on: the name that its result is found again
-under. Pure."""
+"""The keys of the steps of prepare and of engines: what each result depends on. Pure."""
 
 from __future__ import annotations
 
@@ -123,7 +122,7 @@ def engine_key(
 
 
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates that shape a form: other gates would give another file."""
+    """Return the gates that affect a form: other gates would give another file."""
     return fallback_gates(form.quantization, gates) if form.gated else []
 
 

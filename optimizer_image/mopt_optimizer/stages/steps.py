@@ -1,4 +1,4 @@
-"""Results of the steps of prepare, and engines, in the output store: found again by their keys.
+"""Results of the steps of prepare, and engines, cached in the output store by their keys.
 
 An entry is an object in JSON, which names its key and artifacts by digest, and an index from the
 key to it. Artifacts are stored first and the index last, so that whoever finds an entry finds all
@@ -32,7 +32,7 @@ from .artifacts import intact
 
 
 class Entry(ObservedModel):
-    """Base of what a step leaves.
+    """Base of the result of a step.
 
     Attributes:
         key: What it was made from, see step_keys.
@@ -48,7 +48,7 @@ class Entry(ObservedModel):
 
 
 class ExportEntry(Entry):
-    """The FP32 file, and how it came about."""
+    """The FP32 file, and how it was made."""
 
     name: str = FP32
     artifact: Artifact
@@ -135,10 +135,10 @@ class StepCache:
         self._note(entry, StepOutcome.SERVED, "served from the store")
         return entry
 
-    def _note(self, entry: Entry, outcome: StepOutcome, words: str) -> None:
+    def _note(self, entry: Entry, outcome: StepOutcome, message: str) -> None:
         step = PrepareStep(name=entry.name, outcome=outcome, seconds=entry.seconds)
         self.steps.append(step)
-        self._log(self._stage, f"{entry.name}: {words}", name=entry.name, outcome=outcome.value)
+        self._log(self._stage, f"{entry.name}: {message}", name=entry.name, outcome=outcome.value)
 
 
 def prepared_artifacts(entries: Sequence[Entry]) -> list[PreparedArtifact]:

@@ -10,7 +10,7 @@ from mopt_api.jobs.selection import select, unjudged
 from mopt_optimizer.errors import DataError
 
 
-def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
+def rejudged(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
     """Return a measurement with the verdict of a plan's gates and objective.
 
     Raises:
@@ -33,14 +33,14 @@ def judged_anew(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
         benchmark=plan.benchmark,
         reference=result.reference,
     )
-    told = {name: plan.to_api()[name] for name in ("quality", "objective", "benchmark")}
+    judging = {name: plan.to_api()[name] for name in ("quality", "objective", "benchmark")}
     return result.model_copy(
         update={
             "baseline": selection.baseline,
             "variants": selection.variants,
             "selected": selection.selected,
             "objective_point": point,
-            "plan": result.plan and result.plan | told,
+            "plan": result.plan and result.plan | judging,
         }
     )
 

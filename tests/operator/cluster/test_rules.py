@@ -75,17 +75,17 @@ RULES: list[tuple[Json, Json, str]] = [
         dimension(multipleOf=48),
         "min, opt and max must be multiples of multipleOf",
     ),
-    (images(mean=[0, 0, 0]), images(mean=[0]), "mean needs no value or three, one per channel"),
-    (images(std=[1, 1, 1]), images(std=[1, 1]), "std needs no value or three, one per channel"),
+    (images(mean=[0, 0, 0]), images(mean=[0]), "mean must be empty or have three values"),
+    (images(std=[1, 1, 1]), images(std=[1, 1]), "std must be empty or have three values"),
     (
         images(mean=[0.5], std=[0.5], color="Gray"),
         images(mean=[0.5] * 3, color="Gray"),
-        "mean needs no value or three, one per channel; with color Gray none or one",
+        "mean must be empty or have three values, one per channel; with color Gray one",
     ),
     (
         images(std=[1, 1, 1], color="BGR"),
         images(std=[1, 1, 1], color="Gray"),
-        "std needs no value or three, one per channel; with color Gray none or one",
+        "std must be empty or have three values, one per channel; with color Gray one",
     ),
     (
         images(resize=[64, 96], crop=[64, 96]),
@@ -96,17 +96,17 @@ RULES: list[tuple[Json, Json, str]] = [
         # One name begins with the other; the folder does not.
         references("s3://data/images-truth/"),
         references("s3://data/images/"),
-        "references.uri and uri must be folders apart, neither inside the other",
+        "references.uri and uri must be separate folders, neither inside the other",
     ),
     (
         references("s3://data/images-truth", "s3://data/images"),
         references("s3://data/images/truth/", "s3://data/images"),
-        "references.uri and uri must be folders apart, neither inside the other",
+        "references.uri and uri must be separate folders, neither inside the other",
     ),
     (
         references("s3://truth"),
         references("s3://data"),
-        "references.uri and uri must be folders apart, neither inside the other",
+        "references.uri and uri must be separate folders, neither inside the other",
     ),
     (gate("PSNR", minimum=40), gate("PSNR"), "a gate needs either minimum or maximum"),
     (
@@ -221,7 +221,7 @@ RULES: list[tuple[Json, Json, str]] = [
         variant(runtime="PyTorch", precision="INT8", torchMode="Eager"),
         "PyTorch runs INT8 only Compiled: leave torchMode out",
     ),
-    (variant(name="base"), variant(name="baseline"), "the name baseline is taken by the model"),
+    (variant(name="base"), variant(name="baseline"), "the name baseline is reserved for"),
     (
         {"inputs": [{"name": "x", "shape": ["batch", 3, 64, 64]}]},
         {"inputs": [{"name": "x", "shape": ["n", 3, 64, 64]}]},

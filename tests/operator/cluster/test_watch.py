@@ -103,7 +103,7 @@ def test_a_pod_that_cannot_start_is_explained_until_the_resource_is_deleted(
     watching.until("ImagePullFailed (0 of 1 targets): The image cannot be pulled: manifest unknown")
     resource.delete()
     assert watching.end(1) == ""
-    assert watching.lines()[-1] == f"{resource.name}: deleted before it was done"
+    assert watching.lines()[-1] == f"{resource.name}: deleted before it finished"
 
 
 def test_a_terminal_gets_a_picture(resource: Resource, messages: Messages, cluster: Path) -> None:
@@ -176,7 +176,7 @@ def test_ctrl_c_ends_it_in_order(resource: Resource, watch: Callable[..., Watch]
     watching.until("Preparing")
     watching.process.send_signal(signal.SIGINT)
     assert watching.end(130) == ""
-    assert watching.lines()[-1] == "mopt: interrupted; the resource goes on"
+    assert watching.lines()[-1] == "mopt: interrupted; the work in the cluster continues"
 
 
 def test_no_such_resource_is_told(resource: Resource, cluster: Path, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_without_the_right_to_see_pods_status_is_followed(
     api.call("POST", f"{root}/roles", metadata | {"rules": rules})
     api.call("POST", f"{root}/rolebindings", metadata | {"roleRef": role, "subjects": [subject]})
     watching = watch(resource, kubeconfig=account_kubeconfig(namespace, name))
-    watching.until("going on with status alone")
+    watching.until("continuing with status alone")
     resource.run(messages)
     assert "Ready=True Optimized" in watching.end(0)
     assert len([line for line in watching.lines() if "status alone" in line]) == 1

@@ -94,7 +94,7 @@ def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetSt
     assert "unstable" not in sentence(target, spec(0.1).quality)
 
 
-def test_only_metrics_that_were_measured_are_judged_anew() -> None:
+def test_only_metrics_that_were_measured_are_rejudged() -> None:
     assert measures_all(MEASUREMENT, spec(0.01))
     assert not measures_all(Measurement(key="k", data_ranges={"PSNR": 1.0}), spec(0.01))
 

@@ -92,7 +92,7 @@ def test_without_an_engine_it_stalls_and_says_why(build: Build) -> None:
     }
     message = world.condition("Ready")["message"]
     assert message.startswith("rtx: no engine was built. tensorrt-int8: BuildFailed (TensorRT")
-    assert message.endswith("by what is said of each.")
+    assert message.endswith("as each one's message says.")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders
-from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.prepare_result import KindArtifacts, PrepareResult
@@ -234,5 +234,5 @@ def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:
                 facts = SearchFacts(
                     model_format=model_format, calibrated=calibrated, aim=aim, kind=kind
                 )
-                assert [v.name for v in contenders(facts) if lack_of_kind(v, kind)] == []
+                assert [v.name for v in contenders(facts) if unsupported_on_kind(v, kind)] == []
                 assert [v.name for v in contenders(facts) if unfit(v, model_format)] == []

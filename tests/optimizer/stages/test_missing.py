@@ -19,8 +19,8 @@ from mopt_optimizer.stages.missing import (
     CUDA_PROVIDER,
     TENSORRT_PROVIDER,
     installed_libraries,
-    lack_of_maker,
-    lack_of_runtime,
+    missing_maker,
+    missing_runtime,
 )
 from mopt_optimizer.store.registry import open_store
 
@@ -86,20 +86,20 @@ def test_providers_are_seen_by_their_libraries(tmp_path: Path) -> None:
 def test_a_runtime_that_is_missing_is_named(
     one: Variant, kind: TargetKind, without: set[str], named: str
 ) -> None:
-    lack = lack_of_runtime(one, kind, ALL - without)
-    assert lack is not None
-    assert f"{named} is not installed" in lack.message
-    assert lack.reason is VariantReason.BUILD_FAILED
+    absent = missing_runtime(one, kind, ALL - without)
+    assert absent is not None
+    assert f"{named} is not installed" in absent.message
+    assert absent.reason is VariantReason.BUILD_FAILED
 
 
 @pytest.mark.parametrize("kind", [TargetKind.CPU, TargetKind.GPU])
 @pytest.mark.parametrize("runtime", list(Runtime))
 def test_nothing_is_lacking_where_all_is_there(runtime: Runtime, kind: TargetKind) -> None:
-    assert lack_of_runtime(variant(runtime), kind, ALL | {CUDA_PROVIDER}) is None
+    assert missing_runtime(variant(runtime), kind, ALL | {CUDA_PROVIDER}) is None
 
 
 def test_a_target_that_builds_says_itself_that_it_has_no_tensorrt() -> None:
-    assert lack_of_runtime(variant(Runtime.TENSORRT), TargetKind.BUILD_ONLY, set()) is None
+    assert missing_runtime(variant(Runtime.TENSORRT), TargetKind.BUILD_ONLY, set()) is None
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_target_that_builds_says_itself_that_it_has_no_tensorrt() -> None:
     ],
 )
 def test_what_a_form_is_made_with(kind: FormKind, installed: set[str], named: str | None) -> None:
-    lack = lack_of_maker(Form(kind=kind, quantization=Quantization()), installed)
-    assert (lack and lack.message.partition(": ")[2]) == named
+    absent = missing_maker(Form(kind=kind, quantization=Quantization()), installed)
+    assert (absent and absent.message.partition(": ")[2]) == named
 
 
 @pytest.mark.usefixtures("absent")

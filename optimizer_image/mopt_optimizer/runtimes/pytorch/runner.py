@@ -1,4 +1,4 @@
-"""PyTorch eager: the model as it came, an ExportedProgram or TorchScript, or one in 16 bits.
+"""PyTorch eager: the source model, an ExportedProgram or TorchScript, or one in 16 bits.
 
 On a GPU as PyTorch is by itself: convolutions in TF32, products of matrices in FP32.
 """

@@ -85,7 +85,7 @@ class EngineManifest(ObservedModel):
     layer_datatypes: dict[str, int] = Field(
         default={}, description="How many layers read each type, as the builder listed them."
     )
-    source_digest: Digest = Field(description="Of the ONNX file as it came.")
+    source_digest: Digest = Field(description="Of the source ONNX file.")
 
 
 def manifest_path(engine: Path) -> Path:

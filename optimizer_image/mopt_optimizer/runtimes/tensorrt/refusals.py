@@ -74,7 +74,7 @@ def parser_error(file: str, complaints: Sequence[ParserComplaint]) -> OptimizerE
 
     Args:
         file: The model's name.
-        complaints: As they came; those that name a node count first.
+        complaints: In the order reported; those that name a node count first.
     """
     if not complaints:
         return ParserRefusal(f"{file}: TensorRT's parser refuses it without a reason")

@@ -1,4 +1,4 @@
-"""The measure stage of a BuildOnly target: TensorRT engines for GPUs that are elsewhere.
+"""The measure stage of a BuildOnly target: TensorRT engines for GPUs elsewhere.
 
 Nothing is timed, and no engine is run. Its quality is known all the same: ONNX Runtime computes on
 the CPU what the engine computes, from the typed ONNX file that it is built from, so gates are
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mopt_api.auto.unsupported import lack_of_gpu
+from mopt_api.auto.unsupported import unsupported_on_gpu
 from mopt_api.enums import ExecutionProvider, Runtime
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
@@ -90,10 +90,12 @@ class Engines:
     def results(self, bench: Bench) -> Results:
         targets = {v.name: self._targets(v) for v in bench.field.variants}
         beyond = {
-            v.name: without_figures(v, VariantState.SKIPPED, lack.reason, lack.message)
+            v.name: without_figures(
+                v, VariantState.SKIPPED, unsupported.reason, unsupported.message
+            )
             for v in bench.field.variants
             if not targets[v.name]
-            and (lack := lack_of_gpu(v, self._plan.compute_capabilities)) is not None
+            and (unsupported := unsupported_on_gpu(v, self._plan.compute_capabilities)) is not None
         }
         field = replace(bench.field, known=bench.field.known | beyond)
         lineup = Lineup(self._job, replace(bench, field=field))
@@ -110,12 +112,12 @@ class Engines:
     def _targets(self, variant: Variant) -> list[str]:
         """Return those of the plan's compute capabilities that have a variant's precision."""
         wanted = self._plan.compute_capabilities
-        return [one for one in wanted if lack_of_gpu(variant, [one]) is None]
+        return [one for one in wanted if unsupported_on_gpu(variant, [one]) is None]
 
     def _built(
         self, variant: Variant, trial: Trial, targets: list[str], bench: Bench
     ) -> VariantResult:
-        """Return what became of a variant whose outputs are compared already."""
+        """Return the outcome of a variant whose outputs have been compared."""
         computed = trial.result([], self._plan.inputs).model_copy(
             update={"runtime": variant.runtime, "artifact": None, "peak_memory_bytes": None}
         )
@@ -140,14 +142,14 @@ class Engines:
         )
 
     def _message(self, bench: Bench, failure: VariantFailure | None, targets: list[str]) -> str:
-        words = QUALITY_OF_ENGINE
+        message = QUALITY_OF_ENGINE
         if bench.facts.samples is None:
-            words = "its quality is not known: there is no data.evaluation"
+            message = "its quality is not known: there is no data.evaluation"
         elif failure is not None:
-            words = f"its quality is not known, ONNX Runtime does not run its file: {failure}"
+            message = f"its quality is not known, ONNX Runtime does not run its file: {failure}"
         if targets != self._plan.compute_capabilities:
-            words = f"for {', '.join(targets)} only; {words}"
-        return words[:1024]
+            message = f"for {', '.join(targets)} only; {message}"
+        return message[:1024]
 
     def _engine(
         self, variant: Variant, trial: Trial, targets: list[str], bench: Bench

@@ -1,1 +1,1 @@
-"""The measure stage: every variant compared and timed on the hardware at hand."""
+"""The measure stage: every variant compared and timed on this hardware."""

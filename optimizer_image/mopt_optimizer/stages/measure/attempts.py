@@ -58,7 +58,7 @@ class Record(ObservedModel):
 
 
 def after_death(record: Record) -> Record:
-    """Return the record with its conclusions drawn from a Pod that did not end in order.
+    """Return the record, updated with the conclusions from a Pod that did not end in order.
 
     A record of a Pod that did, with nobody at work, comes back as it is.
     """
@@ -90,7 +90,7 @@ class Attempts:
     """The record of one Job, in the store. One Pod of a Job runs at a time, so one writes."""
 
     def __init__(self, store: Store, prefix: str, job_uid: str | None, log: Log) -> None:
-        """Read the record and draw the conclusions from the last Pod's end.
+        """Read the record and conclude why the last Pod ended.
 
         Args:
             prefix: Of keys in the store.
@@ -118,12 +118,12 @@ class Attempts:
             self._write(self._record)
 
     def failure(self, variant: str) -> VariantFailure | None:
-        """Return why a variant is not to be opened again; None where it is."""
+        """Return why a variant must not be opened again; None where it may."""
         blame = self._record.failed.get(variant)
         return None if blame is None else VariantFailure(blame.reason, blame.message)
 
     def alone(self, variant: str) -> bool:
-        """Tell whether no other variant is to be open beside this one."""
+        """Return whether no other variant may be open beside this one."""
         return variant in self._record.alone
 
     @contextmanager
@@ -144,7 +144,7 @@ class Attempts:
                 raise
 
     def _rest(self) -> None:
-        """Record that nobody is at work."""
+        """Record that no variant is at work."""
         self._join()
         self._record = self._record.model_copy(update={"working": [], "memory_share": 0.0})
         self._write(self._record)

@@ -54,17 +54,17 @@ class Evaluation:
 
     def _truth_of(self, index: int, outputs: Outputs) -> Reference | None:
         """Return a sample's ground truth; the first group's also compares the baseline with it."""
-        own = self._all.baseline.truth
-        if self._setup.sampling.truth is None or own is None:
+        compared = self._all.baseline.truth
+        if self._setup.sampling.truth is None or compared is None:
             return None
         truth = self._setup.sampling.truth(index)
-        check_reference(truth, outputs, own.ranges)
+        check_reference(truth, outputs, compared.ranges)
         if not self._baseline_compared:
-            own.add_truth(truth.outputs, outputs)
+            compared.add_truth(truth.outputs, outputs)
         return truth
 
     def _take_pictures(self, gallery: Gallery, group: Sequence[Trial]) -> None:
-        """Run the few samples that are worth showing once more."""
+        """Run the few samples that are shown again."""
         for number in gallery.chosen():
             sample = self._setup.sampling.samples[number]
             files = save_arrays(sample, self._setup.sampling.workdir / "sample")

@@ -1,4 +1,4 @@
-"""Which of a plan's variants are tried on the hardware at hand, and why not the others. Pure."""
+"""Which variants of a plan are tried on this hardware, and why the others are not. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from mopt_api.auto.search import Candidate, SearchAim, search
-from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, Lack, lack_of_gpu, lack_of_kind
+from mopt_api.auto.unsupported import (
+    NO_BF16,
+    NO_COMPILER,
+    Unsupported,
+    unsupported_on_gpu,
+    unsupported_on_kind,
+)
 from mopt_api.enums import Precision, TargetKind
 from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
 from mopt_api.jobs.measure_result import SearchEntry, VariantResult
@@ -16,12 +22,12 @@ from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
 from mopt_optimizer.machine.system import has_native_bf16
 from mopt_optimizer.machine.versions import COMPILER
-from mopt_optimizer.stages.missing import installed_libraries, lack_of_runtime
+from mopt_optimizer.stages.missing import installed_libraries, missing_runtime
 
 
 @dataclass(frozen=True)
 class Field:
-    """Who takes part in a measurement.
+    """The variants that take part in a measurement.
 
     Attributes:
         variants: Rows of the result, in their order.
@@ -67,19 +73,22 @@ def cannot_run(
         kind: Of the target.
         gpu: Its GPU.
     """
-    lack = _lack(variant, features, compiler, kind, gpu)
-    if lack is None:
+    unsupported = _unsupported_here(variant, features, compiler, kind, gpu)
+    if unsupported is None:
         return None
-    return without_figures(variant, VariantState.SKIPPED, lack.reason, lack.message)
+    return without_figures(variant, VariantState.SKIPPED, unsupported.reason, unsupported.message)
 
 
-def _lack(
+def _unsupported_here(
     variant: Variant, features: list[str], compiler: str | None, kind: TargetKind, gpu: Gpu | None
-) -> Lack | None:
-    if (lack := lack_of_kind(variant, kind)) is not None:
-        return lack
-    if gpu is not None and (lack := lack_of_gpu(variant, [gpu.compute_capability])) is not None:
-        return lack
+) -> Unsupported | None:
+    if (unsupported := unsupported_on_kind(variant, kind)) is not None:
+        return unsupported
+    if (
+        gpu is not None
+        and (unsupported := unsupported_on_gpu(variant, [gpu.compute_capability])) is not None
+    ):
+        return unsupported
     on_cpu = kind is TargetKind.CPU and variant.precision is Precision.BF16
     if on_cpu and not has_native_bf16(features):
         return NO_BF16
@@ -89,7 +98,7 @@ def _lack(
 
 
 def entries(candidates: list[Candidate]) -> list[SearchEntry]:
-    """Return candidates as result.json tells them."""
+    """Return candidates as in result.json."""
     return [SearchEntry(variant=c.variant.name, taken=c.taken, reason=c.reason) for c in candidates]
 
 
@@ -125,7 +134,7 @@ def field_of(
     software: Mapping[str, str],
     installed: Collection[str] | None = None,
 ) -> Field:
-    """Return who takes part.
+    """Return the variants that take part.
 
     Args:
         software: As measure_keys.runtime_versions.
@@ -148,11 +157,11 @@ def field_of(
     for variant in shown:
         candidate = by_name.get(variant.name)
         if (
-            lack_of_kind(variant, plan.kind) is None
-            and (lack := lack_of_runtime(variant, plan.kind, installed)) is not None
+            unsupported_on_kind(variant, plan.kind) is None
+            and (unsupported := missing_runtime(variant, plan.kind, installed)) is not None
         ):
             known[variant.name] = without_figures(
-                variant, VariantState.SKIPPED, lack.reason, lack.message
+                variant, VariantState.SKIPPED, unsupported.reason, unsupported.message
             )
         elif (entry := unmade.get(variant.name)) is not None:
             known[variant.name] = without_figures(variant, entry.state, entry.reason, entry.message)

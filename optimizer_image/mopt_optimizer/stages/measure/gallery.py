@@ -75,7 +75,7 @@ class _Kept:
 
 
 class Gallery:
-    """Collects the pictures of one measurement. Outputs that are no images give none."""
+    """Collects the pictures of one measurement. Outputs that are not images give none."""
 
     def __init__(self, data_range: float, transform: ImageTransform | None = None) -> None:
         """
@@ -97,7 +97,7 @@ class Gallery:
         reference: Sequence[Array],
         outputs: Sequence[Array],
     ) -> None:
-        """Take note of how a variant's outputs of a sample differ from FP32's."""
+        """Record how a variant's outputs for a sample differ from FP32's."""
         index = _picture_index(reference)
         if index is None or self._input(inputs) is None:
             return
@@ -130,7 +130,7 @@ class Gallery:
     def keep_reference(
         self, sample: int, inputs: Mapping[str, Array], reference: Sequence[Array]
     ) -> None:
-        """Cut out what a chosen sample is and what FP32 makes of it."""
+        """Crop a chosen sample and its FP32 output."""
         index = _picture_index(reference)
         region = self._regions[sample]
         picture = self._input(inputs, region.image)
@@ -147,7 +147,7 @@ class Gallery:
         )
 
     def keep(self, sample: int, variant: str, outputs: Sequence[Array]) -> None:
-        """Cut out what a variant makes of a chosen sample."""
+        """Crop a variant's output for a chosen sample."""
         kept, index = self._kept.get(sample), _picture_index(outputs)
         if kept is not None and index is not None:
             image = image_batch(outputs[index])[kept.region.image]
@@ -191,7 +191,7 @@ class Gallery:
         )
 
     def _ordered(self, pixels: Array) -> Array:
-        """Outputs are taken to have the input's order of colours."""
+        """Outputs are assumed to have the input's channel order."""
         bgr = self._transform.color is ImageColor.BGR and pixels.shape[2] == 3
         return pixels[..., ::-1] if bgr else pixels
 

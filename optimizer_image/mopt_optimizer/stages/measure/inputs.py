@@ -1,4 +1,4 @@
-"""What a measure Job starts from: manifest, model files, data; fetched and verified."""
+"""The inputs of a measure Job: manifest, model files, data; fetched and verified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Files:
     """Verified model files on the local disk, by digest.
 
     Attributes:
-        source: The model as it came.
+        source: The source model.
         source_path: Its file.
         prepared: Each name in the manifest that a variant needs, with artifact and file.
     """

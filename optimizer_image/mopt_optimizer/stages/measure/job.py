@@ -1,4 +1,4 @@
-"""What one run of the measure stage has at hand, and what its work is made of."""
+"""The inputs and parts of one run of the measure stage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a measurement depends on, beside the plan.
+    """The data that a measurement depends on, beside the plan.
 
     Attributes:
         ranges: Quality metrics to compute, each with its data range.
@@ -78,7 +78,7 @@ class Facts:
 
     @property
     def reference(self) -> QualityReference | None:
-        """What quality compares with; None where nothing is compared."""
+        """What quality is compared with; None where nothing is compared."""
         if self.samples is None:
             return None
         return QualityReference.GROUND_TRUTH if self.truth else QualityReference.BASELINE
@@ -86,7 +86,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Bench:
-    """What variants are tried with.
+    """The settings that variants are tried with.
 
     Attributes:
         gallery: Collects pictures; None for none.
@@ -100,13 +100,13 @@ class Bench:
     gated: bool
 
     def comparison(self) -> Comparison:
-        """Return an empty comparison in the metrics that are asked for."""
+        """Return an empty comparison in the requested metrics."""
         return Comparison(self.facts.ranges, required=self.gated)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What became of the variants, in the plan's order.
+    """The outcomes of the variants, in the plan's order.
 
     Attributes:
         baseline: None where nothing was measured.

@@ -1,4 +1,4 @@
-"""What a measurement depends on, and the name under which an equal one is found again."""
+"""What a measurement depends on, and the key under which an equal one is cached."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SOFTWARE = {"mopt": ("mopt",), **runtime_distributions(), "numpy": ("numpy",)}
 
 
 def runtime_versions() -> dict[str, str]:
-    """Return the versions that bear on a measurement; imports none of the libraries."""
+    """Return the versions that affect a measurement; imports none of the libraries."""
     found = {"python": platform.python_version()}
     for name, distributions in _SOFTWARE.items():
-        # What is not part of this image: its variants fail with their own words.
+        # What is not part of this image: its variants fail with their own messages.
         if (version := installed_version(*distributions)) is not None:
             found[name] = version
     if (version := compiler_version()) is not None:
@@ -37,15 +37,15 @@ def content_key(
     software: Mapping[str, str],
     requested_at: str | None,
 ) -> str:
-    """Return the index name under which an equal measurement is found again.
+    """Return the index name under which an equal measurement is cached.
 
     The node's name is no part of it: an equal machine measures the same. Nor are gates and
     objective, which judge what was measured.
     """
-    told = plan.to_api()
-    del told["quality"], told["objective"]
+    document = plan.to_api()
+    del document["quality"], document["objective"]
     parts = {
-        "plan": told,
+        "plan": document,
         "evaluation": evaluation_digest,
         "references": references_digest,
         "hardware": hardware.model_copy(update={"node": None}).to_api(),

@@ -1,4 +1,4 @@
-"""Finds a measurement in the store that a plan may be answered with, and judges it by the plan."""
+"""Finds a stored measurement that answers a plan, and judges it by the plan."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.progress import Log
 from mopt_optimizer.stages.artifacts import identity, intact
 from mopt_optimizer.stages.report.page import publish
-from mopt_optimizer.stages.verdict import judged_anew, result_bytes
+from mopt_optimizer.stages.verdict import rejudged, result_bytes
 from mopt_optimizer.store.blobs import Blobs
 
 
 def computed(measured: Sequence[QualityGate], wanted: Sequence[QualityGate]) -> bool:
     """Return whether a measurement by some gates has the metrics of others, over the same ranges.
 
-    The operator asks the same before it judges anew by itself.
+    The operator checks the same before it judges again by itself.
     """
     known = {(gate.metric, gate.data_range) for gate in measured}
     return all((gate.metric, gate.data_range) in known for gate in wanted)
@@ -48,22 +48,22 @@ def measured_before(
     digest, data = found
     try:
         known = MeasureResult.model_validate_json(data)
-        told = MeasurePlan.model_validate(known.plan)
+        planned = MeasurePlan.model_validate(known.plan)
     except ValidationError:
         return None
     judging = {"quality": plan.quality, "objective": plan.objective}
-    if told.model_copy(update=judging) != plan or not computed(told.quality, plan.quality):
+    if planned.model_copy(update=judging) != plan or not computed(planned.quality, plan.quality):
         return None
     if not _whole(blobs, known):
         return None
-    if told == plan:
+    if planned == plan:
         log("measure", "served from the store: measured before", digest=digest)
     else:
-        known = judged_anew(known, _report_plan(plan, digest))
+        known = rejudged(known, _report_plan(plan, digest))
         digest = blobs.put_bytes(result_bytes(known))
         log(
             "measure",
-            "served from the store: measured before, judged anew by other gates or objective",
+            "served from the store: measured before, judged again by other gates or objective",
             digest=digest,
         )
     if not blobs.has_page(digest):
@@ -83,7 +83,7 @@ def _report_plan(plan: MeasurePlan, result: str) -> ReportPlan:
 
 
 def _whole(blobs: Blobs, result: MeasureResult) -> bool:
-    """Return whether what a result names is in the store, undamaged."""
+    """Return whether everything that a result names is in the store, undamaged."""
     named: dict[str, Artifact] = {}
     for variant in result.everyone:
         if variant.artifact is not None:

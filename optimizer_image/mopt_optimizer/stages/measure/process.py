@@ -1,4 +1,4 @@
-"""Each variant in a process of its own, so that a crash, a hang or its memory stays its own.
+"""Each variant in its own process, so that a crash, a hang or its memory affects no other.
 
 On cgroup v2 the kernel kills the whole container when it is out of memory, not one process. So
 while a variant works its parent watches the container's memory, and ends the variant before that.
@@ -44,7 +44,7 @@ _MEMORY_END = 0.92
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Longest waits for an answer, in seconds; beyond, the process is taken for hung.
+    """Longest waits for an answer, in seconds; after that the process counts as hung.
 
     Attributes:
         open: Importing the runtime, reading and compiling the model.
@@ -66,7 +66,7 @@ KEPT_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(sys.maxsize),
 }
-"""Environment of a process whose calls take the same time: freed memory stays with it."""
+"""Environment of a process with stable call times: freed memory stays with it."""
 
 
 def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
@@ -90,7 +90,7 @@ def exit_failure(returncode: int, log_tail: str) -> VariantFailure:
 
 
 def memory_failure(share: float | None) -> VariantFailure | None:
-    """Return why a variant is ended before the kernel ends the container; None while it need not.
+    """Return why a variant must end before the kernel kills the container; None while it need not.
 
     Args:
         share: Of the container's memory limit that is in use; None where it is not known.
@@ -187,7 +187,7 @@ class VariantProcess:
         return self._ask(Usage(), Used, self._timeouts.call).peak_bytes
 
     def compile_seconds(self) -> float:
-        """Return the time that calls so far spent on compiling."""
+        """Return the time that calls have spent on compiling so far."""
         return self._ask(Usage(), Used, self._timeouts.call).compile_seconds
 
     def _ask(self, request: ObservedModel, kind: type[AnswerT], timeout: float) -> AnswerT:
@@ -212,7 +212,7 @@ class VariantProcess:
             return log.read().decode(errors="replace")
 
     def close(self) -> None:
-        """End the process and all it started; it holds nothing that would be lost."""
+        """End the process and all it started; nothing is lost with it."""
         self._child.close()
         shutil.rmtree(self._cache, ignore_errors=True)
 
@@ -229,7 +229,7 @@ class VariantProcess:
 
 
 def refusal(error: OptimizerError) -> VariantFailure:
-    """Return what an error that a variant's process answers with means for the variant."""
+    """Return the failure of a variant for an error that its process answered with."""
     if isinstance(error, OutOfMemory):
         return VariantFailure(VariantReason.OUT_OF_MEMORY, str(error))
     if type(error) is OptimizerError:  # No refusal of ours: something in the process is wrong.

@@ -1,4 +1,4 @@
-"""The measure stage: build, compare, time and judge on the hardware at hand.
+"""The measure stage: build, compare, time and judge on this hardware.
 
 The baseline's FP32 outputs on the evaluation data are the reference of every comparison. With
 ground truth, gates are judged by that instead, and the baseline too. Without evaluation data
@@ -38,15 +38,15 @@ REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
 
 class Work(Protocol):
-    """What is done with the variants of a target."""
+    """The work on the variants of a target."""
 
     @property
     def software(self) -> Mapping[str, str]:
-        """What it rests on, beside the runtimes: names and versions."""
+        """Software that it uses beside the runtimes: names and versions."""
         ...
 
     def results(self, bench: Bench) -> Results:
-        """Return what became of the variants.
+        """Return the outcomes of the variants.
 
         Raises:
             BaselineError: The source model does not run at the sizes asked for.
@@ -55,7 +55,7 @@ class Work(Protocol):
         ...
 
     def outcome(self, result: MeasureResult) -> str:
-        """Return the sentence that the stage ends with."""
+        """Return the last log message of the stage."""
         ...
 
 
@@ -134,7 +134,7 @@ class MeasureStage:
         )
 
     def _hardware(self) -> Hardware:
-        """Return what is measured on; at once, since without a GPU all else is for nothing.
+        """Return the hardware; this comes first, since nothing else works without the GPU.
 
         Raises:
             GpuNotFound: The target is of kind GPU, and there is none.

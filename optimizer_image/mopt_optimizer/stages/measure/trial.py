@@ -1,4 +1,4 @@
-"""One form of the model on its way from a file to a result."""
+"""One variant, from its file to its result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Start = Callable[[str, Opening], Process]
 
 @dataclass
 class Trial:
-    """One form of the model on its way to a result.
+    """One variant, from its file to its result.
 
     Attributes:
         variant: What is tried.
@@ -135,7 +135,7 @@ class Trial:
     def result(
         self, points: Sequence[BenchmarkPoint], inputs: Sequence[InputSpec]
     ) -> VariantResult:
-        """Return what was found; a measured variant is Passed until gates judge it."""
+        """Return the result; a measured variant is Passed until gates judge it."""
         measured: list[PointResult] = []
         if self.failure is None:
             measured = [self._measured(p, inputs) for p in points]
@@ -159,8 +159,8 @@ class Trial:
     def _measured(self, point: BenchmarkPoint, inputs: Sequence[InputSpec]) -> PointResult:
         batch = batch_size(inputs, point.dimensions)
         found = point_result(point, self.times_ns[point.name], batch)
-        words = self.disturbed.get(point.name)
-        return found.model_copy(update={"unstable": words is not None, "message": words})
+        cause = self.disturbed.get(point.name)
+        return found.model_copy(update={"unstable": cause is not None, "message": cause})
 
     def _state(self) -> VariantState:
         if self.failure is None:

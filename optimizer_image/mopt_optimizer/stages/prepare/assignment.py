@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Protocol
 
-from mopt_api.auto.unsupported import Lack, lack_of_kind
+from mopt_api.auto.unsupported import Unsupported, unsupported_on_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.jobs.prepare_result import KindArtifacts, SkippedVariant
@@ -17,7 +17,7 @@ from mopt_optimizer.forms.form import FP32, SOURCE, Form, form_of
 _FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
 
 
-def _nothing_missing(_form: Form) -> Lack | None:
+def _nothing_missing(_form: Form) -> Unsupported | None:
     return None
 
 
@@ -39,7 +39,7 @@ def assign(
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
-    missing: Callable[[Form], Lack | None] = _nothing_missing,
+    missing: Callable[[Form], Unsupported | None] = _nothing_missing,
 ) -> dict[TargetKind, KindArtifacts]:
     """Return for each kind of target the artifact that each variant runs, and the variants that
     cannot be built for it.
@@ -92,9 +92,9 @@ def _artifact_of(
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],
-    missing: Callable[[Form], Lack | None],
+    missing: Callable[[Form], Unsupported | None],
 ) -> str | SkippedVariant:
-    if (lack := lack_of_kind(variant, kind)) is not None:
+    if (lack := unsupported_on_kind(variant, kind)) is not None:
         return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
     if (message := unfit(variant, model_format)) is not None:
         return _not_built(variant, _FAILED, message)
@@ -104,8 +104,8 @@ def _artifact_of(
     if form.needs_samples and not calibrated:
         unfed = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
         return _not_built(variant, unfed, f"static {variant.precision} needs data.calibration")
-    if (lack := missing(form)) is not None:
-        return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
+    if (unsupported := missing(form)) is not None:
+        return _not_built(variant, (VariantState.SKIPPED, unsupported.reason), unsupported.message)
     result = results[form.name(gates)]
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mopt_api.artifacts import Artifact
-from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
@@ -27,7 +27,7 @@ from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, run_child
 from mopt_optimizer.stages.artifacts import identity
-from mopt_optimizer.stages.missing import installed_libraries, lack_of_maker
+from mopt_optimizer.stages.missing import installed_libraries, missing_maker
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
 from mopt_optimizer.store.blobs import Blobs
@@ -92,7 +92,7 @@ class PrepareStage:
         wanted = [
             form
             for form in wanted_forms(self._plan)
-            if lack_of_maker(form, self._installed) is None
+            if missing_maker(form, self._installed) is None
         ]
         self._samples = self._calibration_data(wanted)
         forms = [form for form in wanted if self._samples or not form.needs_samples]
@@ -245,7 +245,7 @@ class PrepareStage:
             calibrated=samples is not None,
             gates=plan.quality,
             kinds=plan.kinds,
-            missing=partial(lack_of_maker, installed=self._installed),
+            missing=partial(missing_maker, installed=self._installed),
         )
         result = PrepareResult(
             source=export.source,
@@ -271,7 +271,7 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
         form_of(variant, kind)
         for variant in plan.variants
         for kind in plan.kinds
-        if lack_of_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
+        if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
     )
     return list({form.name(plan.quality): form for form in wanted if form}.values())
 

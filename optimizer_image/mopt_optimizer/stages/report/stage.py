@@ -1,7 +1,7 @@
 """The report stage: judge a measurement that is in the store by other gates or objective.
 
 Nothing is measured and no model is opened: result.json is read by its digest, judged, and written
-under a digest of its own, with its page. The earlier one stays.
+under its own digest, with its page. The earlier one stays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials, ReportPlan
 from mopt_optimizer.errors import DataError
 from mopt_optimizer.progress import Log
-from mopt_optimizer.stages.verdict import judged_anew, result_bytes
+from mopt_optimizer.stages.verdict import rejudged, result_bytes
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
@@ -22,7 +22,7 @@ from .page import publish
 
 
 def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[MeasureResult, str]:
-    """Judge a stored measurement anew and store the new result.json.
+    """Judge a stored measurement again and store the new result.json.
 
     Args:
         environ: Holds the output store's credentials.
@@ -41,7 +41,7 @@ def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[Meas
         measured = MeasureResult.model_validate_json(blobs.read(plan.result))
     except ValidationError as error:
         raise DataError(f"{blobs.uri(plan.result)} is no result.json: {error}") from error
-    result = judged_anew(measured, plan)
+    result = rejudged(measured, plan)
     digest = blobs.put_bytes(result_bytes(result))
     publish(blobs, digest, plan, log)
     log("report", f"selected {result.selected}", digest=digest)

@@ -84,7 +84,7 @@ class Bench:
 def bench(model_files: ModelFiles, photographs: Path, tmp_path: Path) -> Bench:
     output = f"file://{tmp_path}/out"
     blobs = Blobs(*open_store(output, Credentials.OUTPUT, {}))
-    # INT8 stands in as the model as it came: what differs from it is not identical.
+    # INT8 stands in as the baseline: what differs from it is not identical.
     source, fp32 = model_files.int8, model_files.onnx
     sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     artifact = Artifact(

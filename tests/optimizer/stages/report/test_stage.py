@@ -139,7 +139,7 @@ def test_other_point_has_other_speedups(tmp_path: Path, digest: str, log: Log) -
     assert result.variants[0].speedup == 5
 
 
-def test_gate_is_judged_anew(tmp_path: Path, digest: str, log: Log) -> None:
+def test_gate_is_rejudged(tmp_path: Path, digest: str, log: Log) -> None:
     gates = [{"metric": "PSNR", "minimum": 38.5, "aggregate": "Mean"}]
     result, _ = report(plan(tmp_path, digest, quality=gates), {}, log)
     assert result.selected == "int8"

@@ -35,8 +35,8 @@ class VerdictSection:
     Attributes:
         selected: The winner, or the baseline where it is kept; None where nothing is.
         speed: The winner's at the objective's point.
-        objective: What the winner is best at, in words.
-        gates: In words, in the plan's order.
+        objective: Figure that the winner is chosen by, as text.
+        gates: As text, in the plan's order.
         compared: Each variant that was compared, and how it stands to each gate.
     """
 
@@ -128,8 +128,8 @@ def _worst_and_mean(name: str, quality: QualityResult) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Fallback:
-    """A search for layers to keep in FP32, its gate in words; layers that are listed, and how many
-    more there are."""
+    """A search for layers to keep in FP32, its gate as text, the listed layers and the number
+    of others."""
 
     report: FallbackReport
     gate: str
@@ -139,10 +139,10 @@ class Fallback:
     @classmethod
     def of(cls, report: FallbackReport) -> Fallback:
         sign, bound = ("≤", report.maximum) if report.maximum is not None else ("≥", report.minimum)
-        told = "" if bound is None else bound_in_words(report.metric, bound)
+        shown = "" if bound is None else bound_in_words(report.metric, bound)
         return cls(
             report=report,
-            gate=f"{report.aggregate.lower()} {report.metric} {sign} {told}",
+            gate=f"{report.aggregate.lower()} {report.metric} {sign} {shown}",
             layers=report.layers[:_MOST_LAYERS],
             more=max(0, len(report.layers) - _MOST_LAYERS),
         )
@@ -170,7 +170,7 @@ class Page:
 
     Attributes:
         model: Its uri, or its digest where the plan is not known.
-        reference: What quality compares with, in words.
+        reference: What quality is compared with, as text.
         left_out: What Auto knows of and did not try.
         command: The shell command that does the same again.
     """
@@ -226,7 +226,7 @@ def _model_name(result: MeasureResult) -> str:
 
 
 def _command(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> str:
-    told = result.plan or plan.to_api()
-    text = json.dumps(told, sort_keys=True)
-    stage = str(told.get("stage", plan.stage)).lower()
+    document = result.plan or plan.to_api()
+    text = json.dumps(document, sort_keys=True)
+    stage = str(document.get("stage", plan.stage)).lower()
     return f"{PLAN_VARIABLE}={shlex.quote(text)} mopt-optimizer {stage}"

@@ -1,4 +1,4 @@
-"""What was decided and why, in words. Pure."""
+"""The verdict and its reasons as text. Pure."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ OBJECTIVES = {
 }
 REASONS = {
     VariantReason.QUALITY_GATE: "misses a quality gate",
-    VariantReason.NO_CALIBRATION_DATA: "needs calibration data, and there is none",
+    VariantReason.NO_CALIBRATION_DATA: "needs calibration data, but there is none",
     VariantReason.NO_NATIVE_BF16: "this hardware does not compute in BF16",
-    VariantReason.NO_COMPILER: "needs a C++ compiler, and there is none",
-    VariantReason.NO_ACCELERATOR: "this target does not have what it runs on",
+    VariantReason.NO_COMPILER: "needs a C++ compiler, but there is none",
+    VariantReason.NO_ACCELERATOR: "this target does not have the hardware that it needs",
     VariantReason.NO_NATIVE_FP8: "this GPU does not compute in FP8",
-    VariantReason.TOO_SLOW: "a few calls showed that it cannot win",
+    VariantReason.TOO_SLOW: "too slow to win, as a few calls showed",
     VariantReason.BUILD_FAILED: "could not be built or opened",
     VariantReason.CRASHED: "its process ended unexpectedly",
     VariantReason.TIMED_OUT: "took too long",
-    VariantReason.OUT_OF_MEMORY: "needs more memory than there is",
+    VariantReason.OUT_OF_MEMORY: "needs more memory than is available",
     VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The page's beginning.
+    """The first section of the page.
 
     Attributes:
-        selected: The winner, or the baseline where it is kept; None where nothing is.
-        headline: In a few words.
-        sentences: Why, and what else is worth knowing.
+        selected: The winner, or the baseline where it is kept; None where nothing is selected.
+        headline: The verdict in brief.
+        sentences: The reasons and other notes.
     """
 
     selected: VariantResult | None
@@ -60,14 +60,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class GateValue:
-    """How a variant stands to a gate; passed is None where it was not compared."""
+    """A variant's value for a gate; passed is None where it was not compared."""
 
     text: str
     passed: bool | None
 
 
 def form(variant: VariantResult) -> str:
-    """Return what a variant is."""
+    """Return a variant's runtime and precision."""
     return f"{runtime_title(variant.runtime)} {variant.precision}"
 
 
@@ -78,10 +78,10 @@ def layers(variant: VariantResult) -> str:
 
 
 def reference(result: MeasureResult) -> str:
-    """Return what quality compares outputs with."""
+    """Return what outputs are compared with for quality."""
     if result.reference is QualityReference.GROUND_TRUTH:
         return "ground truth"
-    return "the FP32 output of the model as it came"
+    return "the FP32 output of the baseline"
 
 
 def was_measured(variant: VariantResult) -> bool:
@@ -95,7 +95,7 @@ def shown_state(variant: VariantResult, selected: str | None) -> str:
 
 
 def gate_text(gate: QualityGate) -> str:
-    """Return a gate in words and signs."""
+    """Return a gate as text."""
     sign = "≥" if gate.maximum is None else "≤"
     bound = bound_in_words(gate.metric, gate_bound(gate))
     return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound}"
@@ -107,7 +107,7 @@ def gate_bound(gate: QualityGate) -> float:
 
 
 def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
-    """Return how a variant stands to a gate."""
+    """Return a variant's value for a gate."""
     value = judged_value(gate, variant.quality)
     if value is None:
         return GateValue(figures.NOT_MEASURED, None)
@@ -120,7 +120,7 @@ def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> 
     if variant.name == result.selected:
         return "selected: the best that passes every gate"
     if variant.name == BASELINE and variant.state is VariantState.PASSED:
-        return "the model as it came; everything is measured beside it"
+        return "the source model; every variant is measured against it"
     if variant.state is not VariantState.PASSED:
         reason = REASONS.get(variant.reason, str(variant.reason)) if variant.reason else ""
         return ": ".join(part for part in (reason, variant.message) if part)
@@ -144,14 +144,14 @@ def _sentence(text: str) -> str:
 
 
 def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
-    """Return what was decided on a target."""
+    """Return the verdict on a target."""
     decided = _decided(result, plan)
     if result.baseline is None:
         return decided
     speed = result.baseline.at(result.objective_point)
     if speed is None or not speed.unstable:
         return decided
-    warning = f"Unstable: others had the CPU while it was measured ({speed.message})."
+    warning = f"Unstable: the measurement was disturbed ({speed.message})."
     return replace(decided, sentences=[*decided.sentences, warning])
 
 
@@ -161,27 +161,29 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
         return _built(result, plan)
     chosen = next((v for v in result.everyone if v.name == result.selected), None)
     needed = (
-        f"no variant passes every gate and is better than the model as it came in "
+        f"no variant passes every gate and is better than the baseline in "
         f"{OBJECTIVES[plan.objective.metric]}"
         + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
     )
     if chosen is None:
-        own = baseline.message
+        missed = baseline.message
         return Verdict(
             None,
             "Nothing is selected",
             [
                 _sentence(needed),
-                *([_sentence(f"the model as it came is no choice either: {own}")] if own else []),
+                *(
+                    [_sentence(f"the baseline cannot be selected either: {missed}")]
+                    if missed
+                    else []
+                ),
                 *_faster(result),
             ],
         )
     if chosen.name == BASELINE:
-        return Verdict(
-            chosen, "The model as it came is kept", [_sentence(needed), *_faster(result)]
-        )
+        return Verdict(chosen, "The baseline is kept", [_sentence(needed), *_faster(result)])
     sentences = [
-        f"{figures.ratio(chosen.speedup)} over the model as it came ({form(baseline)}) in "
+        f"{figures.ratio(chosen.speedup)} over the baseline ({form(baseline)}) in "
         f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."
     ]
     if chosen.speedup_over_fastest_fp32 is not None:
@@ -199,11 +201,11 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
 
 
 def _built(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
-    """Return what became of engines that nobody runs here."""
+    """Return the verdict on engines that are only built."""
     engines = [v for v in result.variants if v.state is VariantState.BUILT]
-    told = MeasurePlan.model_validate(result.plan) if result.plan else None
-    targets = ", ".join(told.compute_capabilities) if told else "the GPUs asked for"
-    sentences = [f"For compute capability {targets}: built without the GPU, and never run."]
+    planned = MeasurePlan.model_validate(result.plan) if result.plan else None
+    targets = ", ".join(planned.compute_capabilities) if planned else "the requested GPUs"
+    sentences = [f"For compute capability {targets}: built without the GPU, never run."]
     if result.reference is not None:
         sentences.append(_sentence(QUALITY_OF_ENGINE))
     for gate in plan.quality:

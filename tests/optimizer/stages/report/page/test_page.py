@@ -107,7 +107,7 @@ def test_engines_that_were_only_built_are_told_without_figures_of_speed(
     assert page.faults == []
     for words in (
         "1 engine is built",
-        "For compute capability 8.9, 12.0: built without the GPU, and never run.",
+        "For compute capability 8.9, 12.0: built without the GPU, never run.",
         "layers read 18 INT8, 19 FP16",
         "ONNX Runtime, from the ONNX file that the engine is built from",
         gate_text(report_results.GATES[0]),
@@ -152,7 +152,7 @@ def test_without_manifest_crops_and_gates_the_rest_is_there() -> None:
 
 @pytest.mark.parametrize(
     ("selected", "headline"),
-    [(BASELINE, "The model as it came is kept"), (None, "Nothing is selected")],
+    [(BASELINE, "The baseline is kept"), (None, "Nothing is selected")],
 )
 def test_where_nothing_wins_it_says_so(selected: str | None, headline: str) -> None:
     result = report_results.result().model_copy(update={"selected": selected})
@@ -202,7 +202,7 @@ def test_by_ground_truth_the_baseline_is_judged_too() -> None:
     assert page.faults == []
     for words in (
         "agreement with ground truth on 6 evaluation samples",
-        "The model as it came is no choice either: worst PSNR 36.26 is below 40.",
+        "The baseline cannot be selected either: worst PSNR 36.26 is below 40.",
         "misses a quality gate: worst PSNR 36.26 is below 40",
         "to FP32 PSNR 36.26 dB",
     ):
@@ -233,7 +233,7 @@ def test_an_unstable_measurement_says_so(result: MeasureResult) -> None:
         for p in present(result.baseline).points
     ]
     baseline = present(result.baseline).model_copy(update={"points": points})
-    assert f"Unstable: others had the CPU while it was measured ({figure})." in told(
+    assert f"Unstable: the measurement was disturbed ({figure})." in told(
         result.model_copy(update={"baseline": baseline})
     )
     assert "Unstable" not in told(result)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mopt_api.auto.unsupported import capability, lack_of_gpu, lack_of_kind
+from mopt_api.auto.unsupported import capability, unsupported_on_gpu, unsupported_on_kind
 from mopt_api.enums import TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.variants import Variant
@@ -42,14 +42,14 @@ ON_CPUS = [
 )
 def test_what_a_target_runs(kind: TargetKind, suited: list[Variant]) -> None:
     for one in EVERYWHERE + ON_GPUS + ON_CPUS:
-        lack = lack_of_kind(one, kind)
-        assert (lack is None) == (one in suited), one
-        assert lack is None or lack.reason is VariantReason.NO_ACCELERATOR
+        unsupported = unsupported_on_kind(one, kind)
+        assert (unsupported is None) == (one in suited), one
+        assert unsupported is None or unsupported.reason is VariantReason.NO_ACCELERATOR
 
 
 def test_what_only_builds_takes_tensorrt_alone() -> None:
     everything = EVERYWHERE + ON_GPUS + ON_CPUS
-    built = [one for one in everything if lack_of_kind(one, TargetKind.BUILD_ONLY) is None]
+    built = [one for one in everything if unsupported_on_kind(one, TargetKind.BUILD_ONLY) is None]
     assert built == [variant("TensorRT", "FP32")]
 
 
@@ -66,16 +66,19 @@ def test_what_only_builds_takes_tensorrt_alone() -> None:
 def test_the_oldest_gpu_that_computes_it(
     one: Variant, oldest: str, older: str, reason: VariantReason
 ) -> None:
-    assert lack_of_gpu(one, [oldest]) is None
-    assert lack_of_gpu(one, [older, oldest]) is None
-    lack = lack_of_gpu(one, [older])
-    assert lack is not None
-    assert lack.reason is reason
-    assert lack.message.endswith(f"here is {older}")
+    assert unsupported_on_gpu(one, [oldest]) is None
+    assert unsupported_on_gpu(one, [older, oldest]) is None
+    unsupported = unsupported_on_gpu(one, [older])
+    assert unsupported is not None
+    assert unsupported.reason is reason
+    assert unsupported.message.endswith(f"here is {older}")
 
 
 def test_cuda_alone_asks_for_no_capability() -> None:
-    assert lack_of_gpu(variant("ONNXRuntime", "FP16", executionProvider="CUDA"), ["6.1"]) is None
+    assert (
+        unsupported_on_gpu(variant("ONNXRuntime", "FP16", executionProvider="CUDA"), ["6.1"])
+        is None
+    )
 
 
 def test_capabilities_compare_as_numbers() -> None:

@@ -1,4 +1,4 @@
-"""Attends to a resource in a cluster: watches and logs become events, whatever breaks meanwhile."""
+"""Watches a resource in a cluster: watches and logs become events, and reopen on failure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from ._errors import CliError, ExitCode
 from .cluster import Cluster, NoAnswer, Raw, Refused
 from .following import Event, Following, Line, LogSaid, PodsSeen, ResourceSeen, Troubled, parse_said
-from .seen import SeenPod
+from .observed import ObservedPod
 
 OnLine = Callable[[Line], None]
 
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
-# What a Pod said last may still be on its way when status knows its result.
+# A Pod's last lines may still be in transit when status has its result.
 _DRAIN_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
 _NO_RIGHT = (401, 403)
 _SERVER = "the API server"
 
 
-class Attending:
+class WatchSession:
     """One run of `mopt watch`."""
 
     def __init__(self, cluster: Cluster, name: str, following: Following, on_line: OnLine) -> None:
@@ -38,10 +38,10 @@ class Attending:
         self._raw: Raw | None = None
 
     async def run(self) -> tuple[ExitCode, Raw | None]:
-        """Return how the resource came out, and the resource; None where it was deleted.
+        """Return how the resource ended, and the resource; None where it was deleted.
 
         Raises:
-            CliError: There is no such resource, or no right to read it.
+            CliError: There is no such resource, or reading it is forbidden.
         """
         self._take(await self._first())
         try:
@@ -62,23 +62,23 @@ class Attending:
         return self._following.ended, self._raw
 
     async def _first(self) -> ResourceSeen:
-        """Return the resource as it is; here, what does not work ends the command."""
+        """Return the resource as it is now; a failure here ends the command."""
         where = f"namespace {self._cluster.namespace}"
         try:
             async with aclosing(self._cluster.resources(self._name)) as watch:
-                found = await anext(watch)
+                listed = await anext(watch)
         except Refused as error:
             if error.status == 404:
                 raise CliError(
                     "the cluster has no ModelOptimizations: mopt is not installed there",
                     ExitCode.FAILED,
                 ) from error
-            raise CliError(f"{_SERVER} refuses: {error}", ExitCode.FAILED) from error
+            raise CliError(f"{_SERVER} refuses the request: {error}", ExitCode.FAILED) from error
         except NoAnswer as error:
             raise CliError(f"{_SERVER} does not answer: {error}", ExitCode.FAILED) from error
-        if not found:
+        if not listed:
             raise CliError(f"there is no ModelOptimization {self._name} in {where}")
-        return ResourceSeen(found[0])
+        return ResourceSeen(listed[0])
 
     def _take(self, event: Event) -> None:
         if isinstance(event, ResourceSeen) and self._following.ended is None:
@@ -107,18 +107,18 @@ class Attending:
         try:
             await self._keep_watching(lambda: self._cluster.pods(self._name), PodsSeen)
         except CliError as error:
-            words = f"going on with status alone: {error}"
-            self._queue.put_nowait(Troubled("the Pods", words))
+            message = f"continuing with status alone: {error}"
+            self._queue.put_nowait(Troubled("the Pods", message))
 
     async def _keep_watching(
         self,
         watch: Callable[[], AsyncGenerator[tuple[Raw, ...]]],
         event: Callable[[tuple[Raw, ...]], Event],
     ) -> None:
-        """Put what a watch shows into the queue, and open it again whenever it breaks.
+        """Put what a watch shows into the queue, and reopen it whenever it breaks.
 
         Raises:
-            CliError: There is no right to watch it, or none any more.
+            CliError: Watching it is forbidden, from the start or later.
         """
         pause, renewed, who = _FIRST_PAUSE, False, str(id(watch))
         while True:
@@ -132,28 +132,30 @@ class Attending:
                     renewed = True
                     await self._cluster.renew()
                 elif error.status in _NO_RIGHT:
-                    raise CliError(f"{_SERVER} refuses: {error}", ExitCode.FAILED) from error
-                elif error.status == 404:  # The kind is gone, and all that was of it.
+                    raise CliError(
+                        f"{_SERVER} refuses the request: {error}", ExitCode.FAILED
+                    ) from error
+                elif error.status == 404:  # The CRD is gone, and all its resources.
                     self._queue.put_nowait(event(()))
-                elif error.status != 410:  # 410: away for too long; it is listed anew.
-                    words = f"{_SERVER} refuses: {error}; trying on"
-                    self._queue.put_nowait(Troubled(_SERVER, words, who))
+                elif error.status != 410:  # 410: the version expired; it is listed again.
+                    message = f"{_SERVER} refuses the request: {error}; retrying"
+                    self._queue.put_nowait(Troubled(_SERVER, message, who))
             except NoAnswer as error:
-                words = f"{_SERVER} does not answer: {error}; trying on"
-                self._queue.put_nowait(Troubled(_SERVER, words, who))
+                message = f"{_SERVER} does not answer: {error}; retrying"
+                self._queue.put_nowait(Troubled(_SERVER, message, who))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
     def _read_logs(self) -> None:
-        """Have the logs read that are to be read now, each by one task."""
+        """Start a task for each log that is to be read and is not yet."""
         if not self._may_read_logs:
             return
         for pod in self._following.speaking():
             if pod.uid not in self._logs:
                 self._logs[pod.uid] = self._start(self._read_log(pod))
 
-    async def _read_log(self, pod: SeenPod) -> None:
-        """Put a log's lines into the queue; where it breaks off, go on after the last one."""
+    async def _read_log(self, pod: ObservedPod) -> None:
+        """Put a log's lines into the queue; after a break, continue behind the last one."""
         pause = _FIRST_PAUSE
         while (now := self._following.pod(pod.uid)) is not None:
             heard = self._following.heard(pod.uid)
@@ -168,24 +170,24 @@ class Attending:
             except Refused as error:
                 if error.status == 403:
                     self._may_read_logs = False
-                    words = f"no right to read logs; going on with status alone: {error}"
-                    self._queue.put_nowait(Troubled("the logs", words))
+                    message = f"no right to read logs; continuing with status alone: {error}"
+                    self._queue.put_nowait(Troubled("the logs", message))
                     return
                 if error.status == 401:
                     await self._cluster.renew()
-                if error.status != 404:  # Gone: the watch is about to tell.
+                if error.status != 404:  # Gone: the watch will report it.
                     self._log_trouble(pod, str(error))
             except NoAnswer as error:
                 self._log_trouble(pod, str(error))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    def _log_trouble(self, pod: SeenPod, words: str) -> None:
-        words = f"{_log_of(pod)} cannot be read: {words}; trying on"
-        self._queue.put_nowait(Troubled(_log_of(pod), words))
+    def _log_trouble(self, pod: ObservedPod, message: str) -> None:
+        message = f"{_log_of(pod)} cannot be read: {message}; retrying"
+        self._queue.put_nowait(Troubled(_log_of(pod), message))
 
     async def _drain(self) -> None:
-        """Read the logs to their ends, for a while."""
+        """Read the logs to their ends, within a time limit."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while any(not task.done() for task in self._logs.values()):
@@ -199,5 +201,5 @@ class Attending:
                 self._take(item)
 
 
-def _log_of(pod: SeenPod) -> str:
+def _log_of(pod: ObservedPod) -> str:
     return f"the log of Pod {pod.name}"

@@ -14,11 +14,11 @@ import yaml
 from aiohttp import web
 from watched import NAME, finished, pod, recorded, resource
 
-from mopt_cli import attending, cluster
+from mopt_cli import cluster, watch_session
 from mopt_cli._errors import CliError, ExitCode
-from mopt_cli.attending import Attending
 from mopt_cli.cluster import Access, connected
 from mopt_cli.following import Following
+from mopt_cli.watch_session import WatchSession
 
 READY = resource("True", "Optimized", "fast", progress=None)
 OLD = "too old resource version"
@@ -148,7 +148,7 @@ async def server() -> Server:
 @pytest.fixture
 def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """Return what starts the server and the command."""
-    for module, name in ((attending, "_FIRST_PAUSE"), (cluster, "_PAUSE_SECONDS")):
+    for module, name in ((watch_session, "_FIRST_PAUSE"), (cluster, "_PAUSE_SECONDS")):
         monkeypatch.setattr(module, name, 0.02)
 
     @asynccontextmanager
@@ -165,7 +165,9 @@ def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         access = Access(kubeconfig(tmp_path, f"http://127.0.0.1:{port}"))
         try:
             async with connected(access) as there:
-                run = Attending(there, NAME, Following(NAME), lambda line: lines.append(line.text))
+                run = WatchSession(
+                    there, NAME, Following(NAME), lambda line: lines.append(line.text)
+                )
                 task = asyncio.create_task(run.run())
                 try:
                     yield Watching(server, task, lines)
@@ -222,7 +224,7 @@ async def test_a_log_that_ends_early_goes_on_where_it_was(start: Start, server: 
         assert server.since[0] is None
         assert server.since[1] == "2026-11-25T17:26:59Z"
         trouble = [line for line in watching.lines if "cannot be read" in line]
-        assert trouble == ["the log of Pod p cannot be read: no log for you; trying on"]
+        assert trouble == ["the log of Pod p cannot be read: no log for you; retrying"]
 
 
 async def test_last_words_without_a_line_break_are_told(start: Start, server: Server) -> None:
@@ -257,7 +259,7 @@ async def test_without_the_right_to_read_logs_status_is_followed(
         await watching.until("Pod n: Running")
         await server.set("modeloptimizations", READY)
         assert await watching.end() is ExitCode.DONE
-        words = "no right to read logs; going on with status alone: no log for you"
+        words = "no right to read logs; continuing with status alone: no log for you"
         assert watching.lines.count(words) == 1
         assert len(server.since) <= 2
 
@@ -267,7 +269,9 @@ async def test_without_the_right_to_see_pods_status_is_followed(
 ) -> None:
     server.refuses["pods"] = 403
     async with start() as watching:
-        await watching.until("going on with status alone: the API server refuses: pods are not for")
+        await watching.until(
+            "continuing with status alone: the API server refuses the request: pods are not for"
+        )
         await server.set("modeloptimizations", READY)
         assert await watching.end() is ExitCode.DONE
 
@@ -300,7 +304,7 @@ async def test_a_server_that_is_ill_for_a_while_is_told_once(start: Start, serve
         await watching.until("the API server: works again")
         await server.set("modeloptimizations", READY)
         assert await watching.end() is ExitCode.DONE
-        assert len([line for line in watching.lines if "trying on" in line]) == 1
+        assert len([line for line in watching.lines if "retrying" in line]) == 1
 
 
 async def test_a_resource_deleted_meanwhile_ends_it(start: Start, server: Server) -> None:
@@ -308,7 +312,7 @@ async def test_a_resource_deleted_meanwhile_ends_it(start: Start, server: Server
         await watching.until("Preparing")
         await server.set("modeloptimizations")
         assert await watching.end() is ExitCode.FAILED
-        assert watching.lines[-1] == "sr: deleted before it was done"
+        assert watching.lines[-1] == "sr: deleted before it finished"
 
 
 async def test_a_resource_deleted_while_nobody_looked_ends_it_too(
@@ -334,7 +338,11 @@ async def test_what_is_over_at_first_sight_ends_at_once(start: Start, server: Se
 @pytest.mark.parametrize(
     ("status", "words", "code"),
     [
-        (403, "the API server refuses: modeloptimizations are not for you", ExitCode.FAILED),
+        (
+            403,
+            "the API server refuses the request: modeloptimizations are not for you",
+            ExitCode.FAILED,
+        ),
         (404, "mopt is not installed there", ExitCode.FAILED),
     ],
 )
@@ -359,7 +367,7 @@ async def test_nobody_at_home_is_an_error(tmp_path: Path) -> None:
     access = Access(kubeconfig(tmp_path, "http://127.0.0.1:9"))
     async with connected(access) as there:
         with pytest.raises(CliError, match="the API server does not answer"):
-            await Attending(there, NAME, Following(NAME), print).run()
+            await WatchSession(there, NAME, Following(NAME), print).run()
 
 
 @pytest.mark.parametrize(

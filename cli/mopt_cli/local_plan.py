@@ -1,4 +1,4 @@
-"""Makes a resource's plans runnable here: uris may be local, options stand in for fields."""
+"""Plans to run a resource on this machine: uris may be local, options replace fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Overrides:
-    """Options of `mopt run` that stand in for fields of spec.
+    """Options of `mopt run` that replace fields of spec.
 
     Attributes:
         output: A folder or s3://BUCKET/PREFIX.
@@ -56,13 +56,13 @@ class Overrides:
 
 @dataclass(frozen=True)
 class LocalWork:
-    """What is to be run here.
+    """The work to run here.
 
     Attributes:
-        uris: Of model, calibration, evaluation, references, those that there are: s3:// or
+        uris: Of model, calibration, evaluation and references, where given: s3:// or
             file://.
         output_uri: s3:// or file://.
-        notes: What of the resource does not apply here.
+        notes: Parts of the resource that do not apply here.
     """
 
     spec: ModelOptimizationSpec
@@ -72,7 +72,7 @@ class LocalWork:
     notes: tuple[str, ...] = ()
 
     def prepare(self) -> PreparePlan:
-        """Return what the prepare stage is told: the operator's plan, with these uris."""
+        """Return the plan of the prepare stage: the operator's, with these uris."""
         plan = prepare_plan(self.spec, self.output_uri)
         return plan.model_copy(
             update={
@@ -82,7 +82,7 @@ class LocalWork:
         )
 
     def measure(self, prepared: str) -> MeasurePlan:
-        """Return what the measure stage is told.
+        """Return the plan of the measure stage.
 
         Args:
             prepared: Digest of the prepare stage's manifest.
@@ -104,17 +104,17 @@ class LocalWork:
 
 
 def local_work(document: Fields, file: Path, overrides: Overrides) -> LocalWork:
-    """Return what a resource asks for, with its uris as this machine reaches them.
+    """Return the work of a resource, with its uris as this machine reaches them.
 
     Args:
         document: A ModelOptimization; relative paths in it start at `file`'s folder.
 
     Raises:
-        CliError: A path that is not there, a target that the spec lacks, or a broken rule.
+        CliError: A missing path, a target that the spec does not have, or a violated rule.
     """
     fields = copy.deepcopy(document.get("spec"))
     if not isinstance(fields, dict):
-        raise CliError(f"{file}: spec: a mapping is needed; see mopt check")
+        raise CliError(f"{file}: spec: must be a mapping; see mopt check")
     base = Path.cwd() if str(file) == "-" else file.parent
     notes: list[str] = []
     uris: dict[str, str] = {}
@@ -153,11 +153,11 @@ def _mapping(fields: Fields, name: str) -> Fields:
 
 
 def _override_model(fields: Fields, path: Path) -> list[str]:
-    """Name a local file as the model, with its digest; return what the user should know."""
+    """Set a local file as the model, with its digest; return notes for the user."""
     from mopt_optimizer.store.blobs import file_digest
 
     if not path.is_file():
-        raise CliError(f"--model {path} is no file")
+        raise CliError(f"--model {path} is not a file")
     model = _mapping(fields, "model")
     digest = file_digest(path).removeprefix("sha256:")
     declared = model.get("sha256")
@@ -166,13 +166,13 @@ def _override_model(fields: Fields, path: Path) -> list[str]:
     if "format" not in model and path.suffix.lower() in known:
         model["format"] = known[path.suffix.lower()].value
     if declared not in (None, digest):
-        return [f"--model has sha256 {digest}, not spec.model.sha256 {declared}: the file counts"]
+        return [f"--model has sha256 {digest}, not spec.model.sha256 {declared}: the file is used"]
     return []
 
 
 def _check_kind(where: str, path: Path, *, folder: bool) -> None:
     if not (path.is_dir() if folder else path.is_file()):
-        raise CliError(f"{where}: {path} is no {'folder' if folder else 'file'}")
+        raise CliError(f"{where}: {path} is not a {'folder' if folder else 'file'}")
 
 
 def local_uri(text: str, where: str, base: Path) -> str:
@@ -206,7 +206,7 @@ def _output(fields: Fields, base: Path, override: str | None) -> str:
     else:
         uri = local_uri(DEFAULT_OUTPUT, "--output", Path.cwd())
     if uri.startswith("file:") and _path(uri).exists() and not _path(uri).is_dir():
-        raise CliError(f"output {_path(uri)} is no folder; give another with --output")
+        raise CliError(f"output {_path(uri)} is not a folder; choose another with --output")
     if isinstance(declared, str) and uri != declared:
         fields["output"]["uri"] = f"{_STAND_IN}output"
     return uri
@@ -220,10 +220,10 @@ def _target(spec: ModelOptimizationSpec, name: str | None) -> str:
 
 
 def _ignored(spec: ModelOptimizationSpec, target: str) -> list[str]:
-    """Return what of the targets counts in a cluster only."""
+    """Return notes on what applies in a cluster only."""
     notes = []
     if len(spec.targets) > 1:
-        notes.append(f"of {len(spec.targets)} targets {target} is run; see --target")
+        notes.append(f"of {len(spec.targets)} targets, {target} is run; see --target")
     chosen = next((t for t in spec.targets if t.name == target), None)
     given = chosen.to_api() if chosen else {}
     if fields := [name for name in _CLUSTER_ONLY if given.get(name)]:
@@ -232,5 +232,5 @@ def _ignored(spec: ModelOptimizationSpec, target: str) -> list[str]:
 
 
 def output_path(uri: str) -> str:
-    """Return a uri for people: a path where it is local."""
+    """Return a uri for display: a path where it is local."""
     return str(_path(uri)) if uri.startswith("file:") else uri

@@ -1,4 +1,4 @@
-"""Which variants would be tried on this machine, and which skipped; offline, nothing is opened."""
+"""Which variants this machine would try, and which it would skip; offline, opens nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mopt_api.auto.search import Candidate, SearchFacts, search
-from mopt_api.auto.unsupported import lack_of_kind
+from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.enums import Precision, QuantizationMode, Runtime, TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import search_facts
@@ -18,7 +18,7 @@ from mopt_optimizer.stages.measure.field import cannot_run
 
 
 class Outlook(StrEnum):
-    """What would become of a variant."""
+    """What would happen to a variant."""
 
     TRIED = "Tried"
     SKIPPED = "Skipped"
@@ -27,8 +27,8 @@ class Outlook(StrEnum):
 
 
 @dataclass(frozen=True)
-class Prospect:
-    """One variant and its outlook, with why; message is empty where a spec's would be tried."""
+class Forecast:
+    """A variant, its outlook and the reason; no message for a listed one that is tried."""
 
     variant: Variant
     outlook: Outlook
@@ -47,20 +47,20 @@ class Prospect:
         }
 
 
-def prospects(
+def forecasts(
     spec: ModelOptimizationSpec,
     features: list[str],
     installed: Collection[Runtime],
     compiler: str | None,
-) -> list[Prospect]:
-    """Return the variants of a spec, or all that Auto knows of, in their order.
+) -> list[Forecast]:
+    """Return the variants of a spec, or all that Auto knows, in their order.
 
     The model is not opened: Auto may leave out more once it knows the operators.
 
     Args:
         features: Instruction sets, as hardware.cpu_features.
-        installed: Runtimes whose library is there.
-        compiler: Version of the C++ compiler; None where there is none.
+        installed: Runtimes whose library is installed.
+        compiler: Version of the C++ compiler; None without one.
     """
     facts = search_facts(spec).model_copy(
         update={"cpu_features": features, "compiler": compiler is not None}
@@ -69,39 +69,39 @@ def prospects(
         found = [_of_auto(candidate) for candidate in search(facts)]
     else:
         found = [_listed(v, facts, compiler) for v in spec.variants]
-    return [_where_installed(prospect, installed) for prospect in found]
+    return [_where_installed(forecast, installed) for forecast in found]
 
 
-def _of_auto(candidate: Candidate) -> Prospect:
+def _of_auto(candidate: Candidate) -> Forecast:
     if candidate.taken:
-        return Prospect(candidate.variant, Outlook.TRIED, message=candidate.reason)
+        return Forecast(candidate.variant, Outlook.TRIED, message=candidate.reason)
     outlook = Outlook.SKIPPED if candidate.lacks else Outlook.LEFT_OUT
-    return Prospect(candidate.variant, outlook, candidate.lacks, candidate.reason)
+    return Forecast(candidate.variant, outlook, candidate.lacks, candidate.reason)
 
 
-def _listed(variant: Variant, facts: SearchFacts, compiler: str | None) -> Prospect:
-    if (lack := lack_of_kind(variant, TargetKind.CPU)) is not None:
-        return Prospect(variant, Outlook.SKIPPED, lack.reason, lack.message)
+def _listed(variant: Variant, facts: SearchFacts, compiler: str | None) -> Forecast:
+    if (unsupported := unsupported_on_kind(variant, TargetKind.CPU)) is not None:
+        return Forecast(variant, Outlook.SKIPPED, unsupported.reason, unsupported.message)
     mode = (variant.quantization or Quantization()).mode
     static = variant.precision is Precision.INT8 and mode is QuantizationMode.STATIC
     if static and not facts.calibrated:
-        return Prospect(
+        return Forecast(
             variant,
             Outlook.SKIPPED,
             VariantReason.NO_CALIBRATION_DATA,
             "static INT8 needs data.calibration",
         )
     if (result := cannot_run(variant, facts.cpu_features or [], compiler)) is not None:
-        return Prospect(variant, Outlook.SKIPPED, result.reason, result.message or "")
-    return Prospect(variant, Outlook.TRIED)
+        return Forecast(variant, Outlook.SKIPPED, result.reason, result.message or "")
+    return Forecast(variant, Outlook.TRIED)
 
 
-def _where_installed(prospect: Prospect, installed: Collection[Runtime]) -> Prospect:
-    runtime = prospect.variant.runtime
-    if prospect.outlook is not Outlook.TRIED or runtime in installed:
-        return prospect
+def _where_installed(forecast: Forecast, installed: Collection[Runtime]) -> Forecast:
+    runtime = forecast.variant.runtime
+    if forecast.outlook is not Outlook.TRIED or runtime in installed:
+        return forecast
     return replace(
-        prospect,
+        forecast,
         outlook=Outlook.NOT_INSTALLED,
         message=f"{RUNTIMES[runtime].module} is not installed here",
     )

@@ -11,7 +11,7 @@ import pytest
 from mopt_api.jobs.plan import measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
-from mopt_cli.locating import LocalWork, Overrides, local_work
+from mopt_cli.local_plan import LocalWork, Overrides, local_work
 
 PREPARED = f"sha256:{'1' * 64}"
 SHA = "0" * 64
@@ -127,7 +127,7 @@ def test_what_only_a_cluster_knows_is_told(tmp_path: Path) -> None:
     local = work(document(targets=targets), tmp_path, target="large")
     assert local.measure(PREPARED).target == "large"
     assert local.notes == (
-        "of 2 targets large is run; see --target",
+        "of 2 targets, large is run; see --target",
         "target large is this machine: profile, nodeSelector ignored",
     )
 
@@ -136,10 +136,14 @@ def test_what_only_a_cluster_knows_is_told(tmp_path: Path) -> None:
     ("spec", "overrides", "message"),
     [
         ({}, {"target": "gpu"}, "--target gpu: spec.targets has default"),
-        ({}, {"model": Path("nowhere.onnx")}, "--model nowhere.onnx is no file"),
-        ({}, {"calibration": Path("/nowhere")}, "spec.data.calibration.uri: /nowhere is no folder"),
+        ({}, {"model": Path("nowhere.onnx")}, "--model nowhere.onnx is not a file"),
+        (
+            {},
+            {"calibration": Path("/nowhere")},
+            "spec.data.calibration.uri: /nowhere is not a folder",
+        ),
         ({"output": {"uri": "https://x/y"}}, {}, "spec.output.uri: https://x/y is neither s3://"),
-        ({"model": {"uri": "no.onnx", "format": "ONNX"}}, {}, "no.onnx is no file"),
+        ({"model": {"uri": "no.onnx", "format": "ONNX"}}, {}, "no.onnx is not a file"),
         ({"inputs": []}, {}, "spec.inputs: List should have at least 1 item"),
         ({"model": 3}, {}, "spec.model: "),
     ],
@@ -154,5 +158,5 @@ def test_what_cannot_be_run_is_told_with_its_field(
 
 def test_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(CliError, match="is no folder"):
+    with pytest.raises(CliError, match="is not a folder"):
         work(document(), tmp_path, output=str(tmp_path / "out"))

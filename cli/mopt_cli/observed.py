@@ -1,4 +1,4 @@
-"""A ModelOptimization and its Pods, reduced to what watching shows. Pure."""
+"""A ModelOptimization and its Pods, reduced to what `mopt watch` shows. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class SeenResource:
+class ObservedResource:
     """A ModelOptimization.
 
     Attributes:
-        headline: How it stands, in words.
-        wrong: Ready is False, for now or for good.
+        headline: Its state, for people.
+        wrong: Ready is False, temporarily or finally.
         ended: None while there is something to wait for.
     """
 
@@ -34,15 +34,15 @@ class SeenResource:
 
 
 @dataclass(frozen=True)
-class SeenPod:
+class ObservedPod:
     """A Pod of one of its Jobs.
 
     Attributes:
-        target: Empty where the stage works for all.
-        words: How it stands.
-        started: It has a log.
-        finished: Nothing will be added to its log.
-        at_work: It computes.
+        target: Empty where the stage serves all targets.
+        state: Its phase and reason, for people.
+        started: Its log exists.
+        finished: Its log is complete.
+        at_work: Its container is running.
     """
 
     uid: str
@@ -51,7 +51,7 @@ class SeenPod:
     stage: str
     target: str
     created: str
-    words: str
+    state: str
     started: bool = False
     finished: bool = False
     at_work: bool = False
@@ -59,11 +59,11 @@ class SeenPod:
 
     @property
     def work(self) -> str:
-        """What it is for."""
+        """Its stage and target."""
         return f"{self.stage} {self.target}".rstrip()
 
 
-def observe_resource(raw: Raw) -> SeenResource:
+def observe_resource(raw: Raw) -> ObservedResource:
     """Reduce a ModelOptimization as the API server returns it."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     uid, generation = metadata["uid"], metadata["generation"]
@@ -73,7 +73,7 @@ def observe_resource(raw: Raw) -> SeenResource:
     asked = asked and asked[:MAX_REQUESTED_AT]
     current = status.get("observedGeneration") == generation
     if ready is None or not current or status.get("lastHandledReconcileAt") != asked:
-        return SeenResource(uid, generation, "waiting for the operator")
+        return ObservedResource(uid, generation, "waiting for the operator")
     progress = status.get("progress")
     done = f" ({progress['targetsDone']} of {progress['targetsTotal']} targets)" if progress else ""
     headline = plain(f"{ready['reason']}{done}: {ready['message']}")
@@ -82,10 +82,10 @@ def observe_resource(raw: Raw) -> SeenResource:
         ended = ExitCode.DONE
     elif ConditionType.STALLED in conditions:
         ended = exit_code_of(ready["reason"])
-    return SeenResource(uid, generation, headline, ready["status"] == "False", ended)
+    return ObservedResource(uid, generation, headline, ready["status"] == "False", ended)
 
 
-def observe_pod(raw: Raw) -> SeenPod:
+def observe_pod(raw: Raw) -> ObservedPod:
     """Reduce a Pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     labels = metadata.get("labels") or {}
@@ -93,14 +93,14 @@ def observe_pod(raw: Raw) -> SeenPod:
     state: Raw = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
     ended = state.get("terminated")
     phase = status.get("phase", "Pending")
-    return SeenPod(
+    return ObservedPod(
         uid=metadata["uid"],
         name=metadata["name"],
         owner_uid=labels.get(LABEL_UID, ""),
         stage=labels.get(LABEL_STAGE, ""),
         target=labels.get(LABEL_TARGET, ""),
         created=metadata["creationTimestamp"],
-        words=plain(_words(status, state, phase)),
+        state=plain(_state_text(status, state, phase)),
         started=ended is not None or "running" in state,
         finished=ended is not None or phase in ("Succeeded", "Failed"),
         at_work="running" in state,
@@ -108,7 +108,7 @@ def observe_pod(raw: Raw) -> SeenPod:
     )
 
 
-def _words(status: Raw, state: Raw, phase: str) -> str:
+def _state_text(status: Raw, state: Raw, phase: str) -> str:
     """Return why a Pod has not started or how it ended, after its phase where they differ."""
     parts = [phase]
     if waiting := state.get("waiting"):
@@ -123,7 +123,7 @@ def _words(status: Raw, state: Raw, phase: str) -> str:
 
 
 def _how(ended: Raw) -> str:
-    """Return how a container ended; its message is the operator's to read."""
+    """Return how a container ended; its message is left to the operator."""
     if not ended:
         return ""
     reason = ended.get("reason", "")
