@@ -146,13 +146,13 @@ def trace_module(
         reference({leaf.name: leaf.tensor.numpy() for leaf in signature.leaves})
     except Refused as error:
         raise BaselineError(f"the model fails on dummy_input: {error}") from error
-    enlarged = {leaf.name: enlarged(leaf) for leaf in signature.leaves}
-    program = _export(model, signature, enlarged)
+    examples = {leaf.name: enlarged(leaf) for leaf in signature.leaves}
+    program = _export(model, signature, examples)
     user_inputs = list(program.graph_signature.user_inputs)
     if len(user_inputs) != len(own):
         raise ExportError(f"torch.export keeps the inputs {user_inputs} of {own}")
     plain = len(args) == len(signature.leaves) and not kwargs
-    positional = tuple(enlarged.values()) if plain else None
+    positional = tuple(examples.values()) if plain else None
     return _traced_program(program, signature.leaves, reference, model, positional)
 
 

@@ -28,6 +28,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 WATCH_SECONDS = 0.05
 TOO_LONG = "took too long"
 NO_ANSWER = "answered what is no answer"
+_START = "mopt_optimizer.start_child"
 _READ_BYTES = 65536
 _STOP_SECONDS = 5.0
 
@@ -116,7 +117,7 @@ class Child:
         self._watch = watch
         self._buffer = b""
         self._process = subprocess.Popen(
-            argv or (sys.executable, "-P", "-m", module, str(workdir)),
+            argv or (sys.executable, "-P", "-m", _START, str(os.getpid()), module, str(workdir)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import re
-import signal
 import sys
 from collections.abc import Mapping
 
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials
 from mopt_api.stores import SCHEMES
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
 
@@ -39,9 +37,3 @@ def hide_environment() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, also where that is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -17,7 +17,6 @@ from mopt_api.extensible import load_extensions
 from mopt_optimizer.errors import OptimizerError
 from mopt_optimizer.progress import Log
 
-from .environ import end_with_parent
 from .reports import child_error
 
 Handler = Callable[[dict[str, Any], Path, Log], dict[str, Any]]
@@ -30,7 +29,6 @@ def serve(handler: Handler) -> int:
     The folder is the first argument. Libraries print as they like: all of it goes to standard
     error, since standard output is for answers.
     """
-    end_with_parent()
     load_extensions(os.environ)
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
