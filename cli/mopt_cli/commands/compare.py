@@ -54,11 +54,7 @@ def compare(
 
     Forms that this machine cannot run are listed with the reason.
     """
-    if not model.is_file():
-        raise CliError(f"{model} is not a file")
-    for option, folder in (("--calibration", calibration), ("--evaluation", evaluation)):
-        if folder is not None and not folder.is_dir():
-            raise CliError(f"{option} {folder} is not a folder")
+    _check_paths(model, calibration, evaluation)
     shapes = shapes_of(shape)
     require_optimizer("compare")
     if evaluation is None:
@@ -79,6 +75,14 @@ def compare(
         verbose=verbose,
     )
     emit(answer, _table(answer), form)
+
+
+def _check_paths(model: Path, calibration: Path | None, evaluation: Path | None) -> None:
+    if not model.is_file():
+        raise CliError(f"{model} is not a file")
+    for option, folder in (("--calibration", calibration), ("--evaluation", evaluation)):
+        if folder is not None and not folder.is_dir():
+            raise CliError(f"{option} {folder} is not a folder")
 
 
 def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
