@@ -9,7 +9,7 @@ measured was prepared. Each kind of target has its own variants; those of one na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 from mopt_api.enums import TargetKind
 from mopt_api.figures import VariantReason
@@ -58,8 +58,7 @@ def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
 
 def pool(kind: TargetKind) -> tuple[Entry, ...]:
     """Return the entries that Auto knows for a kind of target, in the order of the result."""
-    module, _, name = KINDS[kind].pool.partition(":")
-    entries: tuple[Entry, ...] = getattr(import_module(module), name)
+    entries: tuple[Entry, ...] = resolve_name(KINDS[kind].pool)
     return entries
 
 

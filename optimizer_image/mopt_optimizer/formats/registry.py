@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from mopt_api.enums import ModelFormat
 from mopt_optimizer.errors import ModelError
@@ -20,8 +20,7 @@ FORMATS: dict[ModelFormat, str] = {
 
 def source_format(kind: ModelFormat) -> SourceFormat:
     """Return what opens files of a format."""
-    module, _, name = FORMATS[kind].partition(":")
-    found: SourceFormat = getattr(import_module(module), name)()
+    found: SourceFormat = resolve_name(FORMATS[kind])()
     return found
 
 

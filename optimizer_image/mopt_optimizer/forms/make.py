@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from mopt_api.jobs.prepare_result import QuantizationReport
 from mopt_optimizer.errors import (
@@ -28,8 +28,7 @@ def make(form: Form, material: Material, target: Path) -> QuantizationReport:
         SpecError: A gate that does not fit the model's outputs.
         DiskError: No space left.
     """
-    module, _, function = form.maker.make.partition(":")
-    write = getattr(import_module(module), function)
+    write = resolve_name(form.maker.make)
     try:
         report: QuantizationReport = write(form.name(material.gates), form, material, target)
     except (CalibrationError, ComparisonError, ModelError, ExportError) as error:

@@ -6,7 +6,7 @@ What a pass needs is loaded when named_passes is called.
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import SpecError
@@ -80,6 +80,5 @@ def named_passes(
 
 
 def _loaded(where: str) -> Pass:
-    module, _, name = where.partition(":")
-    found: Pass = getattr(import_module(module), name)()
+    found: Pass = resolve_name(where)()
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from mopt_api.enums import ExecutionProvider, Runtime
 from mopt_api.runtimes import RUNTIMES as ROWS
@@ -59,8 +59,7 @@ def open_runner(opening: Opening) -> Runner:
             no GPU; OutOfMemory for want of memory.
         ModelError: A file that is damaged, or unsafe to open.
     """
-    module, _, name = RUNTIMES[opening.runtime].open.partition(":")
-    opener: Callable[[Opening], Runner] = getattr(import_module(module), name)
+    opener: Callable[[Opening], Runner] = resolve_name(RUNTIMES[opening.runtime].open)
     return opener(opening)
 
 

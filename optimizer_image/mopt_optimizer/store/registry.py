@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -43,9 +43,8 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
     """
     parts = urlsplit(uri)
     if (place := STORES.get(parts.scheme)) is not None:
-        module, _, name = place.partition(":")
         try:
-            opens: OpenUri = getattr(import_module(module), name)
+            opens: OpenUri = resolve_name(place)
         except ModuleNotFoundError as error:
             raise SpecError(
                 f"uri {uri!r} needs {error.name}, which is not installed here: install it, or use "

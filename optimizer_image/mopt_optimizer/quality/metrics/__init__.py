@@ -7,7 +7,7 @@ arrays not empty; all compute in float64.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Protocol
 
 from mopt_api.enums import QualityMetric
@@ -46,8 +46,7 @@ METRICS: dict[QualityMetric, str] = {
 
 @cache
 def _loaded(place: str) -> Compute:
-    module, _, name = place.partition(":")
-    compute: Compute = getattr(import_module(module), name)
+    compute: Compute = resolve_name(place)
     return compute
 
 
