@@ -90,7 +90,7 @@ def test_columns_fit_a_terminal(resource: Resource, messages: Messages, kubectl:
 def test_explain_tells_of_fields_at_every_depth(kubectl: Kubectl) -> None:
     for field, words in (
         ("spec.execution.suspend", "Run no Jobs"),
-        ("spec.targets.queueName", "Kueue's LocalQueue"),
+        ("spec.targets.queueName", "Kueue LocalQueue"),
         ("status.history.artifact", "Digest of the file to serve"),
         ("status.targets.variants.quality.worst", "Value of the worst sample"),
     ):

@@ -21,4 +21,4 @@ def test_examples() -> None:
     exec(program, names)  # noqa: S102
     assert names["static"].compiled
     assert names["static"].report.quantized == ("0", "5", "7")
-    assert names["result"]["size_reduction_percent"] != 0
+    assert names["result"].size_reduction_percent != 0
