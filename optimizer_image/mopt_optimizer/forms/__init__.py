@@ -1,1 +1,1 @@
-"""What prepare makes beside the FP32 model."""
+"""The forms that prepare makes beside the FP32 model."""

@@ -1,4 +1,4 @@
-"""A prepared model in FP16 or BF16, as ONNX."""
+"""Converts a prepared model to FP16 or BF16, as ONNX."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .form import Form
 from .material import Material
 
 OBSERVED_SAMPLES = 8
-"""Samples that FP16's ranges are seen on; its headroom is for what these do not show."""
+"""Samples that FP16's ranges are observed on; the headroom covers what they do not show."""
 
 
 def make_fp16(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001

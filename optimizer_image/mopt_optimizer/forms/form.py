@@ -1,4 +1,4 @@
-"""What prepare makes beside the FP32 model: which variant runs which form, and its name. Pure."""
+"""The forms that prepare makes beside the FP32 model: names, and which variant runs which. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .registry import MAKERS, FormKind, MadeFrom, Maker, SampleUse
 
 FP32 = "fp32"
 SOURCE = "source"
-"""Name that a variant which runs the model file itself is mapped to; no artifact of its own."""
+"""Name that variants which run the source model itself map to; it has no artifact of its own."""
 
 
 class Form(ObservedModel):
-    """A file of reduced precision; variants that need the same one share it.
+    """A file of reduced precision, shared by all variants that need it.
 
     Attributes:
-        best: Of TensorRT's: the calibrator is the one whose outputs are closest to FP32's, not
-            quantization's. Engines from either are equally fast, so quality alone decides.
+        best: TensorRT only: ignore quantization's calibrator and use the one whose outputs are
+            closest to FP32's. Engines are equally fast with either, so quality alone decides.
     """
 
     kind: FormKind
@@ -36,31 +36,31 @@ class Form(ObservedModel):
 
     @property
     def from_program(self) -> bool:
-        """Whether it is made from the program, not from the ONNX model."""
+        """Whether it is made from the source model's program, not from the ONNX model."""
         return self.maker.made_from is MadeFrom.PROGRAM
 
     @property
     def needs_samples(self) -> bool:
-        """Whether it cannot be made without calibration data."""
+        """Whether it requires calibration data."""
         return self.maker.samples is SampleUse.STATIC and needs_samples(self.quantization)
 
     @property
     def uses_samples(self) -> bool:
-        """Whether calibration data bears on it: 16 bits of ONNX look for what would overflow."""
+        """Whether calibration data affects it: 16-bit ONNX forms observe what would overflow."""
         return self.needs_samples or self.maker.samples is SampleUse.OPTIONAL
 
     @property
     def gated(self) -> bool:
-        """Whether gates may leave layers out of it."""
+        """Whether gates may exclude layers from it."""
         return self.maker.gated
 
     @property
     def suffix(self) -> str:
-        """How its file's name ends."""
+        """Suffix of its file's name."""
         return self.maker.suffix
 
     def name(self, gates: Sequence[QualityGate] = ()) -> str:
-        """Return what names its artifact: the same for the same file.
+        """Return the name of its artifact: the same for the same file.
 
         Args:
             gates: The plan's, the same for all forms.
@@ -72,7 +72,7 @@ def form_of(variant: Variant, kind: TargetKind = TargetKind.CPU) -> Form | None:
     """Return the form that a variant runs; None for the FP32 model or the source model.
 
     Args:
-        kind: Of the target: PyTorch's INT8 is another one on a GPU.
+        kind: Of the target: on a GPU, PyTorch has another INT8 form.
     """
     if variant.precision is Precision.FP32:
         return None
@@ -112,7 +112,7 @@ def _tensorrt(variant: Variant, kind: TargetKind) -> Form:  # noqa: ARG001 - of 
 
 
 def _onnx(variant: Variant, kind: TargetKind) -> Form | None:
-    """Return the form for what opens ONNX files: ONNX Runtime, OpenVINO."""
+    """Return the form for runtimes that open ONNX files: ONNX Runtime, OpenVINO."""
     if variant.precision is Precision.FP16:
         return Form(kind=FormKind.ONNX_FP16)
     if variant.precision is Precision.BF16:
@@ -125,4 +125,4 @@ def _onnx(variant: Variant, kind: TargetKind) -> Form | None:
 
 
 FORM_RULES: dict[Runtime, FormRule] = {Runtime.PYTORCH: _torch, Runtime.TENSORRT: _tensorrt}
-"""Which form a runtime's variant of reduced precision runs; a runtime without a row opens ONNX."""
+"""Form of a runtime's reduced-precision variants; a runtime without a row opens ONNX files."""

@@ -1,4 +1,4 @@
-"""Makes one form of a prepared model; a form that cannot be made is that form's error alone."""
+"""Makes one form of a prepared model; a failure affects that form alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make(form: Form, material: Material, target: Path) -> QuantizationReport:
     The same material gives the same bytes.
 
     Raises:
-        QuantizationError: It cannot be made of this model; says why.
+        QuantizationError: It cannot be made from this model; the message says why.
         SpecError: A gate that does not fit the model's outputs.
         DiskError: No space left.
     """

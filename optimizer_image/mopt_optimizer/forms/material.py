@@ -17,7 +17,7 @@ class Material:
 
     Attributes:
         fp32: The prepared ONNX model.
-        source: The model file as it came.
+        source: The source model's file.
         samples: Calibration data; may be empty.
         cases: Inputs at each verified size.
     """

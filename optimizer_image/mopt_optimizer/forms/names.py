@@ -1,4 +1,4 @@
-"""What artifacts of reduced precision are called: the same for the same file. Pure."""
+"""Names of reduced-precision artifacts: the same for the same file. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 
 Naming = Callable[[Quantization, Sequence[QualityGate], bool], str]
-"""From the options, the plan's gates and Form.best to a name."""
+"""Maps the options, the plan's gates and Form.best to a name."""
 
 
 def needs_samples(quantization: Quantization) -> bool:
@@ -21,9 +21,9 @@ def needs_samples(quantization: Quantization) -> bool:
 
 
 def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ()) -> str:
-    """Return what names the prepared artifact of these options, such as int8-minmax-perchannel.
+    """Return the name of these options' artifact, such as int8-minmax-perchannel.
 
-    Options that make the same file have the same name, others another.
+    Options have the same name if and only if they make the same file.
 
     Args:
         gates: The plan's, the same for all options.
@@ -38,12 +38,12 @@ def fixed(*parts: str) -> Naming:
 
 
 def excluding(*parts: str) -> Naming:
-    """Return the naming of a form that only exclusions change."""
+    """Return the naming of a form that depends on exclusions only."""
     return lambda quantization, gates, best: _joined(quantization, *parts)  # noqa: ARG005
 
 
 def per_scales(*parts: str) -> Naming:
-    """Return the naming of a form that exclusions and the weights' scales change."""
+    """Return the naming of a form that depends on exclusions and per_channel."""
     return lambda quantization, gates, best: _joined(  # noqa: ARG005
         quantization, *parts, _scales(quantization)
     )
@@ -55,7 +55,7 @@ def qdq(quantization: Quantization, gates: Sequence[QualityGate], best: bool) ->
 
 
 def torch_int8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
-    """Return the name of PyTorch's INT8: its ranges are static or dynamic."""
+    """Return the name of PyTorch's INT8, whose ranges are static or dynamic."""
     return _joined(quantization, "torch", "int8", quantization.mode.lower(), _scales(quantization))
 
 
@@ -66,7 +66,7 @@ def tensorrt_int8(quantization: Quantization, gates: Sequence[QualityGate], best
 
 
 def tensorrt_fp8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:
-    """Return the name of TensorRT's FP8, which has one scale for a weight in any case."""
+    """Return the name of TensorRT's FP8, whose weights always have one scale per tensor."""
     calibrator = _calibrator(quantization, best=best)
     return _joined(quantization, "tensorrt", "fp8", calibrator, *_gated(quantization, gates))
 
@@ -84,7 +84,7 @@ def _gated(quantization: Quantization, gates: Sequence[QualityGate]) -> list[str
 
 
 def _joined(quantization: Quantization, *parts: str) -> str:
-    """Return the parts as one name; exclusions, where there are any, by a digest of them."""
+    """Return the parts as one name; exclusions, if any, add a digest."""
     if not quantization.exclude:
         return "-".join(parts)
     excluded = json.dumps(sorted(set(quantization.exclude)))

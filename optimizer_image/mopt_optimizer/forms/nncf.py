@@ -1,4 +1,4 @@
-"""A prepared model in INT8 by NNCF, OpenVINO's own quantizer."""
+"""Quantizes a prepared model to INT8 with NNCF, OpenVINO's own quantizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .material import Material
 
 
 def make_nncf(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
-    """Write a model in INT8 with FakeQuantize's ranges as Q/DQ nodes.
+    """Write a model in INT8; FakeQuantize ranges become Q/DQ nodes.
 
     Raises:
         QuantizationError: NNCF cannot quantize it.

@@ -1,4 +1,4 @@
-"""Q/DQ INT8 of a prepared model, as a variant's options say."""
+"""Quantizes a prepared model to Q/DQ INT8 with a variant's options."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from .material import Material
 from .names import artifact_name, needs_samples
 
 _MAX_LAYERS = 512
-# The search writes and runs one model per layer. Half a minute on 2 cores for SRVGG x4, and some 2
-# minutes for a larger model, which then is tried on fewer samples.
+# The search writes and runs one model per layer: half a minute on 2 cores for SRVGG x4, about 2
+# minutes for a larger model, which is then tried on fewer samples.
 _SEARCH_SAMPLES = 8
 _SEARCH_MACS = 20_000_000_000_000
 
 
 def make_qdq(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001
-    """Write a model in INT8 as quantize does; name is what quantize calls it, too.
+    """Write a model in INT8 with quantize, which derives the same name itself.
 
     Raises:
         As quantize.
@@ -62,19 +62,19 @@ def quantize(
     samples: Sequence[Inputs] = (),
     gates: Sequence[QualityGate] = (),
 ) -> QuantizationReport:
-    """Write a model with activations and weights in 8 bits.
+    """Write a model with 8-bit activations and weights.
 
     The same model, samples and gates give the same bytes. Samples are run one at a time.
-    Activations are unsigned on x86, where the kernels for that are the fast ones, and signed
-    elsewhere: whatever x86 prepares the file, since it serves them all.
+    Activations are unsigned on x86, where those kernels are the fast ones, and signed elsewhere.
+    They do not depend on which x86 CPU prepares the file, since it serves all of them.
 
     Args:
         samples: At least one for mode Static; each runs through the FP32 model once.
-        gates: Layers stay FP32 until each holds on samples, unless the options say Off.
+        gates: Layers stay FP32 until all gates hold on samples, unless the options say Off.
 
     Raises:
-        QuantizationError: The quantizer fails on this model, its samples do not fit it, its
-            result does not run, the gates hold in FP32 only, or exclude names what is not there.
+        QuantizationError: The quantizer fails on this model, the samples do not fit it, the
+            result does not run, the gates hold in FP32 only, or exclude names missing nodes.
         SpecError: A gate that does not fit the model's outputs.
         DiskError: No space left.
     """
@@ -100,7 +100,7 @@ def _dynamic(
 
 
 def _has_products(model: Path, exclude: Sequence[str]) -> bool:
-    """Return whether a MatMul or Gemm may be quantized."""
+    """Return whether any MatMul or Gemm may be quantized."""
     nodes = open_float_model(model).graph.node
     return any(n.op_type in ("MatMul", "Gemm") and n.name not in set(exclude) for n in nodes)
 
@@ -134,10 +134,10 @@ def quantize_gated(
     options: StaticOptions,
     gates: Sequence[QualityGate],
 ) -> tuple[StaticReport, list[FallbackReport]]:
-    """Write a Q/DQ form; for several gates one after the other, each leaving out more.
+    """Write a Q/DQ form. Gates apply one after the other; each excludes more layers.
 
     Args:
-        gates: That layers are left out for; empty quantizes all.
+        gates: Those that layers are excluded for; empty quantizes all layers.
 
     Raises:
         As quantize_onnx_static.
@@ -156,7 +156,7 @@ def quantize_gated(
 
 def _fallback(gate: QualityGate, found: SensitivityReport) -> FallbackReport:
     noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
-    # The search negates what is better when smaller; a report has the metric's own values.
+    # The search negates metrics where lower is better; a report has their own values.
     sign = 1.0 if METRICS[gate.metric].higher_is_better else -1.0
     return FallbackReport(
         metric=gate.metric,

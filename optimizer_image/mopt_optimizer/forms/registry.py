@@ -1,6 +1,6 @@
-"""The kinds of forms: one row each says what makes it and what it depends on. Pure.
+"""The kinds of forms: each has a row with its maker and what it depends on. Pure.
 
-What makes a form is loaded when one is made.
+A maker is imported only when a form is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .names import Naming
 
 
 class FormKind(ExtensibleEnum):
-    """Who makes a form, and of what."""
+    """How a form is made, and from what."""
 
     ONNX_FP16 = "OnnxFP16"
     ONNX_BF16 = "OnnxBF16"
@@ -38,8 +38,7 @@ class MadeFrom(StrEnum):
 
 
 class SampleUse(StrEnum):
-    """What calibration data is to a form: nothing; used where there is some; or, in mode Static,
-    what it cannot be made without."""
+    """How a form uses calibration data: not at all; if there is any; required in mode Static."""
 
     NONE = "None"
     OPTIONAL = "Optional"
@@ -54,13 +53,13 @@ class Maker:
         make: MODULE:FUNCTION, called with the form's name, the Form, the Material and the path to
             write. Returns a QuantizationReport; raises as forms.make.make.
         made_from: FP32 or the program.
-        suffix: How the file's name ends.
-        name: What its artifact is called.
-        tools: Distributions whose version changes the file: part of its key.
-        samples: What calibration data is to it.
-        gated: Gates may leave layers out of it.
-        wide_sums: Written for the width of the CPU's sums.
-        modules: What it cannot be made without, of what a machine may lack.
+        suffix: Suffix of the file's name.
+        name: Gives the name of its artifact.
+        tools: Distributions whose versions affect the file: part of its cache key.
+        samples: How it uses calibration data.
+        gated: Gates may exclude layers from it.
+        wide_sums: The file depends on the CPU's accumulator width; see system.WIDE_SUMS.
+        modules: Required modules that a machine may lack.
     """
 
     make: str
@@ -75,9 +74,9 @@ class Maker:
 
 
 _ONNX = ("onnx", "onnx-ir", "onnxruntime")
-# A file that ONNX Runtime has no kernels for is tried in OpenVINO.
+# If ONNX Runtime lacks kernels for a file, OpenVINO tries it.
 _ONNX_FLOAT = (*_ONNX, "openvino")
-# torchao folds batch norms for 16 bits too.
+# torchao folds batch norms for 16-bit forms too.
 _TORCHAO = ("torch", "torchao")
 
 
@@ -156,4 +155,4 @@ MAKERS: dict[FormKind, Maker] = {
         "make_linear_fp8", names.per_scales("torch", "linear", "fp8"), ("torch",)
     ),
 }
-"""A kind and its row are all that a further form takes, beside what makes it and who runs it."""
+"""A new form takes a kind and a row here, beside its maker and the variants that run it."""

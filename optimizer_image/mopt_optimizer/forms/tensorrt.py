@@ -1,8 +1,8 @@
-"""The typed ONNX file that an engine in INT8 or FP8 is built from: TensorRT adds no types.
+"""Writes the typed ONNX file that an INT8 or FP8 engine is built from: TensorRT adds no types.
 
-What is not in 8 bits computes in FP16 where that is safe, not in FP32: beside layers in FP32 an
-engine in 8 bits is often slower than one in FP16 alone, as users report. Layers that gates leave
-out of 8 bits become FP16 too; those that a user excludes stay FP32, as the API says.
+What is not in 8 bits computes in FP16 where that is safe, not in FP32: users report that 8-bit
+engines with FP32 layers are often slower than pure FP16 ones. Layers that gates exclude from 8 bits
+become FP16 too; those that a user excludes stay FP32, as the API says.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from .registry import FormKind
 
 
 def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
-    """Write a model in 8 bits with FP16 beside it, with Q/DQ nodes where TensorRT fuses them.
+    """Write a model in 8 bits and FP16, with Q/DQ nodes where TensorRT fuses them.
 
     Raises:
-        QuantizationError: It cannot be quantized, or a gate holds only with all of it in FP32.
+        QuantizationError: It cannot be quantized, or a gate holds only if all of it is FP32.
         SpecError: A gate that does not fit the model's outputs.
         CalibrationError, ModelError, ExportError, DiskError.
     """
@@ -60,7 +60,7 @@ def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> Qu
 
 
 def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions:
-    """Return how Q/DQ nodes are placed; FP8's weights have one scale in any case."""
+    """Return how Q/DQ nodes are placed; FP8 weights always have one scale per tensor."""
     quantization = form.quantization
     own = Calibration(quantization.calibrator.value)
     fp8 = form.kind is FormKind.TENSORRT_FP8

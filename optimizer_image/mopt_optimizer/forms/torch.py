@@ -1,4 +1,4 @@
-"""Forms of a program in reduced precision, as .pt2: torch's own format, without pickles."""
+"""Makes reduced-precision forms of a program, as .pt2: torch's own format, without pickles."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def make_fp16(name: str, form: Form, material: Material, target: Path) -> Quanti
     """Write a program in FP16.
 
     Raises:
-        QuantizationError: It cannot be made, or loses a size that the model takes.
+        QuantizationError: It cannot be made, or does not accept a size that the model does.
         CalibrationError, ExportError, ModelError, DiskError.
     """
 
     def narrow(program: ExportedProgram) -> Made:
-        # In FP16 a CPU takes minutes for what it computes in FP32 in seconds.
+        # In FP16 a CPU takes minutes for what takes seconds in FP32.
         example = smallest_example(material.cases)
         return _quantized(name, _config(QuantizationType.FP16), program, [example.inputs])
 
@@ -74,7 +74,7 @@ def make_int8(name: str, form: Form, material: Material, target: Path) -> Quanti
 
 
 def make_linear_int8(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
-    """Write a program with Linear in INT8, its activations scaled on each call: for GPUs.
+    """Write a program for GPUs with Linear in INT8; its activations are scaled on each call.
 
     Raises as make_fp16.
     """
@@ -97,7 +97,7 @@ def _make(
     *,
     computed: bool = True,
 ) -> QuantizationReport:
-    """Write what narrow makes of the source program, at every size that the program takes.
+    """Write what narrow returns for the source program; check it at each verified size.
 
     Args:
         computed: See _check_sizes.
@@ -114,12 +114,12 @@ def _make(
 
 
 def _config(kind: QuantizationType) -> QuantizationConfig:
-    # Nothing is timed here; compiling belongs where it runs.
+    # Nothing is timed here; it is compiled where it runs.
     return QuantizationConfig(quantization_type=kind, execution=Execution.EAGER)
 
 
 def _example(material: Material) -> Case:
-    """Return the case that sizes are captured from: the last is the one at opt."""
+    """Return the case that sizes are captured from: the last one, at opt."""
     return material.cases[-1]
 
 
@@ -156,9 +156,9 @@ def _quantized(
 
 
 def smallest_example(cases: Sequence[Case]) -> Case:
-    """Return the case with least to compute that leaves every free axis free.
+    """Return the smallest case that leaves every free axis free.
 
-    torch fixes an axis of 1 to that, but for the first, which is doubled for it.
+    torch fixes axes of size 1. The first axis is exempt: ModelQuantizer doubles it before export.
     """
 
     def fixes(case: Case) -> bool:
@@ -173,10 +173,10 @@ def smallest_example(cases: Sequence[Case]) -> Case:
 
 
 def _check_sizes(program: ExportedProgram, cases: Sequence[Case], *, computed: bool) -> None:
-    """Raise where a size that the model takes is none of the new graph's.
+    """Raise QuantizationError if the new graph does not accept a size that the model does.
 
     Args:
-        computed: False follows shapes alone.
+        computed: False propagates shapes only.
     """
     with quiet():
         module = program.module()

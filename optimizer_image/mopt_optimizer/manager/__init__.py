@@ -1,4 +1,4 @@
-"""Keeps several forms of a model and loads what fits the machine at hand."""
+"""Keeps several forms of a model and loads the one that fits this machine."""
 
 from __future__ import annotations
 

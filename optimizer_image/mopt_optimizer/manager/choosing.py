@@ -1,12 +1,12 @@
-"""Which form of a model to try, in which order, and why the others are passed over. Pure.
+"""Orders the forms of a model to try, and says why the others are passed over. Pure.
 
-What is asked for is a step; where no form of it can be used, the steps after it are taken:
+A request is a sequence of steps. If no form of a step can be used, the next step is taken:
 
-    auto      what measurement chose, else the fastest form whose quality is known, else none
-    quantize  INT8, FP16, BF16, FP8, else onnx, else none
+    auto      the form selected by measurement, else the fastest of known quality, else none
+    quantize  INT8, FP16, BF16 or FP8, else onnx, else none
     onnx      an ONNX file in FP32, else none
     tensorrt  a TensorRT engine, else onnx, else none
-    none      the model as it came
+    none      the source model
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .manifest import Form, Manifest, Verdict
 
 
 class Optimization(StrEnum):
-    """What a caller asks for."""
+    """What a caller requests."""
 
     AUTO = "auto"
     QUANTIZE = "quantize"
@@ -43,13 +43,13 @@ FALLBACKS = {
     Optimization.TENSORRT: (Optimization.TENSORRT, Optimization.ONNX, Optimization.NONE),
     Optimization.NONE: (Optimization.NONE,),
 }
-"""The steps of each request, in the order they are taken."""
+"""The steps of each request, in order."""
 
 _RUNTIME_ORDER = (Runtime.OPENVINO, Runtime.ONNX_RUNTIME, Runtime.PYTORCH)
 
 
 class Outcome(StrEnum):
-    """What became of a form."""
+    """The outcome for a form."""
 
     USED = "Used"
     PASSED_OVER = "PassedOver"
@@ -58,11 +58,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One line of the record of a choice.
+    """One entry in the record of a selection.
 
     Attributes:
         step: The step of the fallback order.
-        form: The form's name; None where a step has no form at all.
+        form: The form's name; None if the step has no form.
     """
 
     step: Optimization
@@ -73,7 +73,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A form that fits the machine, and why it is its turn."""
+    """A form that fits the machine, and why it is tried."""
 
     step: Optimization
     form: Form
@@ -81,10 +81,10 @@ class Candidate:
 
 
 def parse_optimization(value: str) -> Optimization:
-    """Return the request of a name.
+    """Return the optimization of a name.
 
     Raises:
-        SpecError: No such request; lists them.
+        SpecError: Unknown name; the message lists the known ones.
     """
     try:
         return Optimization(value)
@@ -93,7 +93,7 @@ def parse_optimization(value: str) -> Optimization:
 
 
 def _opened(runtime: str) -> list[Precision]:
-    """Return what a runtime computes in on CPUs, where forms are opened; none where it does not."""
+    """Return a runtime's precisions on CPUs, where forms are opened; empty if it has none."""
     info = next((info for one, info in RUNTIMES.items() if one == runtime), None)
     if info is None:
         return []
@@ -101,7 +101,7 @@ def _opened(runtime: str) -> list[Precision]:
 
 
 def misfit(form: Form, machine: Machine) -> str | None:
-    """Return why a form cannot run on a machine, or None where it can."""
+    """Return why a form cannot run on a machine, or None if it can."""
     if form.needs.gpu and not machine.gpus:
         return "needs a GPU, and this machine has none"
     if form.runtime not in machine.runtimes:
@@ -123,7 +123,7 @@ def misfit(form: Form, machine: Machine) -> str | None:
 
 
 def _is_compiled(form: Form) -> bool:
-    """Whether it runs compiled or not at all; what ModelQuantizer saved may run eager."""
+    """Return whether a form runs only compiled; what ModelQuantizer saved may run eager."""
     int8 = form.runtime == Runtime.PYTORCH and form.precision == Precision.INT8
     return form.compiled or (int8 and not form.is_quantized_program)
 
@@ -131,7 +131,7 @@ def _is_compiled(form: Form) -> bool:
 def candidates(
     manifest: Manifest, optimization: Optimization, machine: Machine
 ) -> Iterator[Candidate | Attempt]:
-    """Yield forms to try, in order, between the reasons why others are passed over."""
+    """Yield, in order, the forms to try and the reasons why others are passed over."""
     seen: set[str] = set()
     for step in FALLBACKS[optimization]:
         found = _step_forms(manifest, step)
@@ -150,11 +150,11 @@ def candidates(
 
 def _nothing(step: Optimization) -> str:
     return {
-        Optimization.AUTO: "no form but the model as it came is registered",
+        Optimization.AUTO: "no form but the source model is registered",
         Optimization.QUANTIZE: "no form of reduced precision is registered",
         Optimization.ONNX: "no ONNX form in FP32 is registered",
         Optimization.TENSORRT: "no TensorRT form is registered",
-        Optimization.NONE: "the model as it came is not registered",
+        Optimization.NONE: "the source model is not registered",
     }[step]
 
 
@@ -174,12 +174,12 @@ def _step_forms(manifest: Manifest, step: Optimization) -> list[Form]:
 
 
 def _worth_it(form: Form) -> bool:
-    """Whether auto may prefer a form to the model as it came: not where it was found slower."""
+    """Return whether auto may prefer a form to the baseline: not if it was measured slower."""
     return form.speedup is None or form.speedup > 1
 
 
 def _preference(form: Form) -> tuple[float, ...]:
-    """Sort key: quality known first, then measured speed, then the runtime that usually wins."""
+    """Sort key: known quality, then measured speed, then the runtime that is usually fastest."""
     runtimes = [runtime.value for runtime in _RUNTIME_ORDER]
     rank = runtimes.index(form.runtime) if form.runtime in runtimes else len(runtimes)
     known = form.verdict is not Verdict.PASSED and not form.exact_precision
@@ -200,7 +200,7 @@ def _unproven(form: Form, step: Optimization) -> str | None:
 
 def _why(form: Form, step: Optimization, manifest: Manifest, machine: Machine) -> str:
     if step is Optimization.NONE:
-        return "the model as it came"
+        return "the source model"
     words = []
     if form.name == manifest.selected:
         words.append("chosen by measurement")

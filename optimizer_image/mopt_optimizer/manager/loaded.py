@@ -1,4 +1,4 @@
-"""A loaded form: called with numpy arrays or torch tensors, at once or from async code."""
+"""A loaded form: called with numpy arrays or torch tensors, from plain or async code."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .manifest import Form
 
 
 class LoadedModel:
-    """A form of a model, ready to compute. A context manager; close() frees the runtime.
+    """A form of a model, ready for inference. A context manager; close() frees the runtime.
 
-    Calls may come from several threads; they compute one after the other.
+    Thread-safe: calls from several threads are serialized.
 
     Attributes:
-        form: What was loaded.
-        requested: What was asked for.
-        step: The step of the fallback order that it was found at.
-        reason: Why this form, in words; what stood before it included.
-        tried: Every form that was looked at, in order, with what became of it.
+        form: The loaded form.
+        requested: The requested optimization.
+        step: The step of the fallback order at which the form was found.
+        reason: Why this form was selected, and why those before it were not.
+        tried: Every form considered, in order, with its outcome.
         inputs: The model's inputs, in order.
     """
 
@@ -57,26 +57,26 @@ class LoadedModel:
 
     @property
     def fell_back(self) -> bool:
-        """Whether something else than what was asked for had to do."""
+        """Whether a fallback was loaded in place of what was requested."""
         return self.step is not self.requested
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the outputs by name, in the model's order.
 
         Args:
-            feeds: One array per input, by name; types as the model has them.
+            feeds: One array per input, by name, in the model's dtypes and shapes.
 
         Raises:
-            DataError: An input is missing, unknown, or of another type or rank.
-            DimensionError: A size that the model does not take.
-            ModelError: The runtime fails in computing.
-            SpecError: The model was closed.
+            DataError: An input is missing, unknown, empty, or of the wrong dtype or rank.
+            DimensionError: A size that the model does not accept.
+            ModelError: The runtime fails to compute.
+            SpecError: The model is closed.
         """
         arrays = {name: np.asarray(array) for name, array in feeds.items()}
         names = [i.name for i in self.inputs]
         if set(arrays) != set(names):
             raise DataError(f"fed {', '.join(arrays) or 'nothing'}; the inputs are {names}")
-        # Values are the model's business, and looking at each would cost time in every call.
+        # NaN and infinity are up to the model; checking every value would slow down each call.
         check_arrays("call", arrays, self.inputs, values=False)
         with self._lock:
             if self._runner is None:
@@ -87,11 +87,11 @@ class LoadedModel:
                 raise ModelError(f"{self.form}: {error}") from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute: inputs in order or by name; torch tensors in, torch tensors out.
+        """Run on inputs given in order or by name; torch tensors in, torch tensors out.
 
         Returns:
-            The output, or a tuple of them where the model has several: numpy arrays, or tensors
-            on the CPU where any input was a tensor.
+            The output, or a tuple of outputs if the model has several: numpy arrays, or CPU
+            tensors if any input was a tensor.
 
         Raises:
             As run.
@@ -103,7 +103,7 @@ class LoadedModel:
         if twice := sorted(given.keys() & kwargs.keys()):
             raise DataError(f"input {twice[0]} is given twice, by position and by name")
         given |= kwargs
-        # Without torch loaded nothing can be its tensor.
+        # If torch is not imported, no input can be a tensor.
         torch = sys.modules.get("torch")
         tensors = torch is not None and any(isinstance(v, torch.Tensor) for v in given.values())
         feeds = {
@@ -118,11 +118,11 @@ class LoadedModel:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute in a worker thread, so that the event loop goes on; as a plain call."""
+        """Call in a worker thread, without blocking the event loop; otherwise as __call__."""
         return await asyncio.to_thread(self, *args, **kwargs)
 
     def close(self) -> None:
-        """Free the runtime's resources; harmless when done twice."""
+        """Free the runtime's resources. Idempotent."""
         with self._lock:
             if self._runner is not None:
                 self._runner.__exit__(None, None, None)

@@ -1,12 +1,12 @@
-"""ModelManager: keeps several forms of each model, and loads the one that fits this machine.
+"""ModelManager: keeps several forms of each model and loads the one that fits this machine.
 
-A registry is a folder or an s3:// prefix:
+A registry is a folder, or an s3:// or file:// prefix:
 
     NAME/manifest.json              the forms of the model NAME
-    NAME/blobs/sha256/HEX           their files, under their digests
+    NAME/blobs/sha256/HEX           their files, stored by digest
 
-The manifest is written last, and whole; one writer per model at a time. Whoever may write to the
-registry is trusted with what it holds; damage and exchange of files are found by their digests.
+The manifest is written last and atomically; one writer per model at a time. Everyone with write
+access to the registry is trusted; damaged or exchanged files are detected by their digests.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
 
 class ModelManager:
-    """Registers forms of models and loads what fits.
+    """Registers forms of models and loads the one that fits.
 
     Args:
-        registry: A folder, made where it is missing, or an s3:// or file:// prefix.
-        cache: Where files are fetched to; default_cache without it. Checked at every load.
-        environ: Holds the store's AWS_* variables; os.environ without it.
-        machine: What forms must fit; this machine without it.
+        registry: A folder, created if missing, or an s3:// or file:// prefix.
+        cache: Folder that files are fetched to, default_cache by default. Verified at every load.
+        environ: Holds the store's AWS_* variables; os.environ by default.
+        machine: The machine that forms must fit; this one by default.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class ModelManager:
         return self._registry.names()
 
     def manifest(self, name: str) -> Manifest:
-        """Return what is registered under a name.
+        """Return the manifest of a model.
 
         Raises:
-            ObjectNotFound: No model of that name; lists those there are.
-            ModelError: A damaged manifest, or one of a newer version.
+            ObjectNotFound: No model of that name; the message lists the registered ones.
+            ModelError: The manifest is damaged, or of a newer version.
         """
         return self._registry.manifest(name)
 
@@ -91,17 +91,18 @@ class ModelManager:
         example: Any = None,
         dynamic_shapes: Any = None,
     ) -> Form:
-        """Register a model as it came: the baseline, and what every request falls back to.
+        """Register a source model: the baseline, which every request falls back to.
 
-        Registering a name again starts it anew, without its other forms.
+        Registering a name again discards its other forms.
 
         Args:
-            model: A .pt2 or .onnx file; or a torch module or ExportedProgram.
-            example, dynamic_shapes: For a module, as torch.export.export takes them.
+            model: A .pt2 or .onnx file, a torch module, or an ExportedProgram.
+            example, dynamic_shapes: For a module, as in torch.export.export.
 
         Raises:
-            SpecError: A name or file of another kind; a module without example.
-            ModelError, UnsafeModelError, ExportError: A model that cannot be taken.
+            SpecError: An invalid name or suffix, or a module without example.
+            ModelError, UnsafeModelError, ExportError: The model is not accepted.
+            ObjectNotFound: No such file.
             StoreError, DiskError.
         """
         self._registry.folder(name)
@@ -131,27 +132,27 @@ class ModelManager:
         quality: Mapping[str, float] | None = None,
         selected: bool = False,
     ) -> Form:
-        """Add a form to a registered model, or replace the one of that name.
+        """Add a form to a registered model, or replace the form of that name.
 
         Args:
-            form: Its name, a DNS label such as int8-openvino; not baseline.
-            files: What is opened, then its external data, if any, under their own names.
-            runtime, precision: As in the resource: PyTorch, ONNXRuntime or OpenVINO; FP32,
+            form: Its name, a DNS label such as int8-openvino; baseline is reserved.
+            files: The file to open, then its external data, if any; file names are kept.
+            runtime, precision: As in a ModelOptimization: PyTorch, ONNXRuntime or OpenVINO; FP32,
                 FP16, BF16 or INT8.
-            verdict: Passed where its quality was measured and found good: only then may "auto"
-                take a form of reduced precision.
+            verdict: Passed if its quality was measured and is good: only then may "auto" select a
+                form of reduced precision.
             speedup: Over the baseline, above 0.
-            quality: Metric to worst value, for people.
-            selected: Whether "auto" is to prefer it.
+            quality: Worst value of each metric, for information only.
+            selected: Whether "auto" prefers it.
 
         Raises:
-            SpecError: A value that is not legal; names it.
-            ModelError, UnsafeModelError: A file that cannot be taken.
+            SpecError: An invalid value, which the message names.
+            ModelError, UnsafeModelError: A file is not accepted.
             ObjectNotFound: No model of that name, or no such file.
         """
         manifest = self.manifest(name)
         if form == BASELINE:
-            raise SpecError(f"the name {BASELINE} is taken by the model as it came")
+            raise SpecError(f"the name {BASELINE} is taken by the source model")
         given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         paths = [_existing(Path(file)) for file in given]
         stored = self._registry.put_form(
@@ -176,18 +177,19 @@ class ModelManager:
     ) -> LoadedModel:
         """Load the form of a model that fits this machine and the request.
 
-        Falls back as manager.choosing says; why is logged and stands in the result's `reason`
-        and `tried`.
+        Falls back as described in manager.choosing. The reason is logged, and is in the result's
+        `reason` and `tried`.
 
         Args:
             optimization: auto, quantize, onnx, tensorrt or none.
-            strict: Raise instead of falling back: where what was asked for cannot be used, or
-                where a form that fits cannot be opened.
+            strict: Raise instead of falling back, if the request cannot be met or a form that
+                fits cannot be opened.
 
         Raises:
             SpecError: An unknown optimization.
             ObjectNotFound: No model of that name.
-            NoUsableForm: Nothing could be loaded; says why for each form.
+            NoUsableForm: Nothing could be loaded; the message says why for each form.
+            RuntimeFailure, ModelError: With strict, a form cannot be opened.
             StoreError, DiskError.
         """
         blobs = self._registry.blobs(name)
@@ -196,7 +198,7 @@ class ModelManager:
     async def aload_optimized_model(
         self, name: str, optimization: str = "auto", *, strict: bool = False
     ) -> LoadedModel:
-        """Load in a worker thread, so that the event loop goes on."""
+        """Load in a worker thread, without blocking the event loop."""
         return await asyncio.to_thread(self.load_optimized_model, name, optimization, strict=strict)
 
     def load_from_output(
@@ -207,14 +209,14 @@ class ModelManager:
         *,
         strict: bool = False,
     ) -> LoadedModel:
-        """Load straight from where a ModelOptimization's Jobs put their results.
+        """Load directly from the output of a ModelOptimization's Jobs.
 
         Args:
             output_uri: The resource's output.uri, s3:// or file://.
             result: The target's result.json, or its digest (status.targets[].report.digest).
 
         Raises:
-            DataError: What the digest names is no result.json, or is of a target that runs nothing.
+            DataError: The digest is not that of a result.json, or the target only built engines.
             As load_optimized_model.
         """
         store, prefix = open_store(output_uri, Credentials.OUTPUT, self._environ)
@@ -244,5 +246,5 @@ def _existing(path: Path) -> Path:
 def load_optimized_model(
     registry: str | os.PathLike[str], name: str, optimization: str = "auto"
 ) -> LoadedModel:
-    """Load a model of a registry in one line; see ModelManager.load_optimized_model."""
+    """Load a model of a registry in one call; see ModelManager.load_optimized_model."""
     return ModelManager(registry).load_optimized_model(name, optimization)

@@ -1,4 +1,4 @@
-"""What a registry says of one model: its forms, their files, and what each needs to run."""
+"""The manifest of a model in a registry: its forms, their files, and what each needs to run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SUFFIXES = {
     ArtifactFormat.TORCH_SCRIPT: SCRIPT_SUFFIX,
 }
 
-# A plain name: what it names stays in the folder it is fetched to.
+# A plain name, so that the file stays in the folder it is fetched to.
 FileName = Annotated[
     str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
 ]
 
 
 class Verdict(StrEnum):
-    """What is known of a form's quality."""
+    """What is known about a form's quality."""
 
     PASSED = "Passed"
     REJECTED = "Rejected"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
 
 class FormPrecision(StrEnum):
-    """What a form may be registered in: what the runtimes compute in, and torch's FP16."""
+    """Precisions of registered forms: those the runtimes compute in, and torch's FP16."""
 
     FP32 = "FP32"
     FP16 = "FP16"
@@ -57,7 +57,7 @@ class FormFile(ObservedModel):
 
 
 class Needs(ObservedModel):
-    """What a form asks of a machine, beyond its runtime."""
+    """What a form requires of a machine, beyond its runtime."""
 
     cpu_features: list[str] = Field(default=[], description="All of these, as in /proc/cpuinfo.")
     architecture: str | None = Field(default=None, description="As uname -m; None is any.")
@@ -65,7 +65,7 @@ class Needs(ObservedModel):
 
 
 class AxisEntry(ApiModel):
-    """An axis of an input, as dimensions.Axis."""
+    """An axis of an input, as opening.inputs.Axis."""
 
     size: int | None = None
     symbol: str | None = None
@@ -75,7 +75,7 @@ class AxisEntry(ApiModel):
 
 
 class InputEntry(ApiModel):
-    """An input of the model, as dimensions.ModelInput."""
+    """An input of the model, as opening.inputs.ModelInput."""
 
     name: str
     dtype: str
@@ -83,26 +83,26 @@ class InputEntry(ApiModel):
 
     @classmethod
     def of(cls, value: ModelInput) -> InputEntry:
-        """Return a model's input as an entry."""
+        """Return the entry of a ModelInput."""
         axes = [AxisEntry.model_validate(vars(axis)) for axis in value.axes]
         return cls(name=value.name, dtype=value.dtype, axes=axes)
 
     def model_input(self) -> ModelInput:
-        """Return the entry as a model's input."""
+        """Return the entry as a ModelInput."""
         axes = tuple(Axis(**axis.model_dump()) for axis in self.axes)
         return ModelInput(self.name, self.dtype, axes)
 
 
 def is_quantized_program(names: Sequence[str]) -> bool:
-    """Return whether files are what ModelQuantizer saves: NAME.pt2, then NAME.pt2.json."""
+    """Return whether these are the files ModelQuantizer saves: NAME.pt2, then NAME.pt2.json."""
     return len(names) == 2 and names[0].endswith(PROGRAM_SUFFIX) and names[1] == f"{names[0]}.json"
 
 
 class Form(ObservedModel):
     """One form of a model.
 
-    `runtime` and `precision` are text, so that a registry written by a newer version, with
-    runtimes that this one does not know, can still be read.
+    `runtime` and `precision` are strings, so that a registry written by a newer version, with
+    runtimes unknown to this one, can still be read.
     """
 
     name: Name
@@ -119,17 +119,17 @@ class Form(ObservedModel):
 
     @property
     def exact_precision(self) -> bool:
-        """Whether it computes in the precision that the model came in."""
+        """Whether it computes in the precision of the source model, FP32."""
         return self.precision == Precision.FP32
 
     @property
     def is_onnx(self) -> bool:
-        """Whether an ONNX file is what is opened."""
+        """Whether the file to open is ONNX."""
         return self.files[0].name.endswith(ONNX_SUFFIX)
 
     @property
     def is_quantized_program(self) -> bool:
-        """Whether it is what ModelQuantizer saved."""
+        """Whether ModelQuantizer saved it."""
         return is_quantized_program([file.name for file in self.files])
 
     def __str__(self) -> str:
@@ -146,7 +146,7 @@ class Manifest(ObservedModel):
 
     @property
     def baseline(self) -> Form:
-        """The model as it came."""
+        """The form of the source model."""
         return next(form for form in self.forms if form.name == BASELINE)
 
     def form(self, name: str) -> Form | None:
@@ -154,13 +154,13 @@ class Manifest(ObservedModel):
         return next((form for form in self.forms if form.name == name), None)
 
     def with_form(self, form: Form) -> Manifest:
-        """Return the manifest with a form added, or replaced where the name is taken."""
+        """Return the manifest with a form added; it replaces a form of the same name."""
         others = [other for other in self.forms if other.name != form.name]
         return self.model_copy(update={"forms": [*others, form]})
 
 
 def from_result(result: MeasureResult) -> Manifest:
-    """Return a measured target's forms; those that were never built have none."""
+    """Return the manifest of a measured target; variants that were never built have no form."""
     forms = [
         _form(entry, entry.artifact) for entry in result.everyone if entry.artifact is not None
     ]

@@ -1,4 +1,4 @@
-"""Opens the form of a model that fits: fetched to a cache, digests checked, why it was taken."""
+"""Opens a form that fits: fetches it to a cache, verifies its digests, says why it is used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOG = logging.getLogger("mopt_optimizer.manager")
 
 
 def default_cache(environ: Mapping[str, str]) -> Path:
-    """Return where fetched forms are kept: mopt/models in the user's cache folder."""
+    """Return the folder for fetched forms: mopt/models in the user's cache folder."""
     base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache"
     return Path(base) / "mopt" / "models"
 
@@ -33,7 +33,7 @@ class Opener:
     """Opens forms on a machine.
 
     Args:
-        cache: Where files are fetched to.
+        cache: Folder that files are fetched to.
     """
 
     def __init__(self, cache: Path, machine: Machine) -> None:
@@ -43,6 +43,7 @@ class Opener:
     def load(
         self, name: str, manifest: Manifest, blobs: Blobs, optimization: str, *, strict: bool
     ) -> LoadedModel:
+        """Load a form; see ModelManager.load_optimized_model."""
         requested = parse_optimization(optimization)
         tried: list[Attempt] = []
         for entry in candidates(manifest, requested, self._machine):
@@ -77,14 +78,14 @@ class Opener:
         )
 
     def _open(self, form: Form, blobs: Blobs) -> tuple[Runner, Sequence[ModelInput]]:
-        """Fetch a form's files unless the cache has them, check their digests, open the first."""
+        """Fetch the files that the cache lacks, verify their digests, open the first."""
         key = hashlib.sha256("\n".join(f"{f.name} {f.digest}" for f in form.files).encode())
         folder = self._cache / key.hexdigest()[:32]
         folder.mkdir(parents=True, exist_ok=True)
         for file in form.files:
             path = folder / file.name
             if not path.is_file() or file_digest(path) != file.digest:
-                # Aside first: another process may be fetching the same.
+                # To a temporary folder first: another process may fetch the same file.
                 with tempfile.TemporaryDirectory(dir=self._cache) as aside:
                     blobs.fetch(file.digest, Path(aside) / file.name)
                     (Path(aside) / file.name).replace(path)
@@ -116,7 +117,7 @@ def _attempt(entry: Candidate, outcome: Outcome, reason: str) -> Attempt:
 
 
 def _words(requested: str, entry: Candidate, tried: Sequence[Attempt]) -> str:
-    """Return why a form is used, after why those before it are not."""
+    """Return why a form is used, and why those before it are not."""
     chosen = f"{entry.form}: {entry.reason}"
     if not tried:
         return chosen

@@ -1,4 +1,4 @@
-"""What ModelQuantizer saved, as a runner: a .pt2 and the .pt2.json beside it."""
+"""Runs what ModelQuantizer saved: a .pt2 and the .pt2.json beside it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def saved_inputs(path: Path) -> list[ModelInput]:
 
 
 class QuantizedRunner(PyTorchRunner):
-    """A quantized torch model; compiled by Inductor at its first call where that works."""
+    """A quantized torch model; Inductor compiles it at the first call, if it can."""
 
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         model = QuantizedModel.load(path)
         self._inputs = [entry.name for entry in model.report.inputs]
-        # Called with tensors in order, as a program's module is.
+        # Called with tensors in order, like a program's module.
         self._module = model  # type: ignore[assignment]

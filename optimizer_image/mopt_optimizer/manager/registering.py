@@ -1,4 +1,4 @@
-"""Reads the model files that are registered: their kind and their inputs, checked."""
+"""Checks model files before they are registered: their kind and their inputs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def file_inputs(path: Path, data: Sequence[str] = ()) -> list[ModelInput]:
-    """Return the inputs of a model file, by its suffix; the file is checked as when prepared.
+    """Return the inputs of a model file, by its suffix; the file is checked as in prepare.
 
     Args:
-        data: Names of the files that lie beside it: external data of an ONNX file, or the report
-            that ModelQuantizer writes.
+        data: Names of the files beside it: external data of an ONNX file, or ModelQuantizer's
+            report.
 
     Raises:
-        ModelError, UnsafeModelError: Damaged, not a model, or needs files that are not named.
-        SpecError: Another suffix.
+        ModelError, UnsafeModelError: Damaged, not a model, or needs files that are not in data.
+        SpecError: Unknown suffix, or data for a .pt2 that needs none.
     """
     if is_quantized_program([path.name, *data]):
         from .quantized import saved_inputs
@@ -57,7 +57,7 @@ def file_inputs(path: Path, data: Sequence[str] = ()) -> list[ModelInput]:
 
 
 def _with_data(path: Path, names: Sequence[str]) -> onnx.ModelProto:
-    """Return an ONNX model without its external data, which must be in the named files."""
+    """Return an ONNX model without loading its external data, which must be in these files."""
     from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
 
     model = open_onnx(path)
@@ -73,7 +73,7 @@ def _with_data(path: Path, names: Sequence[str]) -> onnx.ModelProto:
 
 
 def default_runtime(path: Path) -> Runtime:
-    """Return what executes a file as it came: PyTorch a .pt2, ONNX Runtime an .onnx."""
+    """Return the runtime of a source model: PyTorch for a .pt2, ONNX Runtime for an .onnx."""
     return Runtime.PYTORCH if path.suffix == PROGRAM_SUFFIX else Runtime.ONNX_RUNTIME
 
 
@@ -86,8 +86,8 @@ def write_program(
     """Write a module or program as a .pt2.
 
     Args:
-        example: A tensor or a tuple of them, for a module.
-        dynamic_shapes: As torch.export.export takes it; None keeps the example's sizes.
+        example: A tensor or a tuple of tensors, for a module.
+        dynamic_shapes: As in torch.export.export; None fixes the example's sizes.
 
     Raises:
         SpecError: A module without an example.
@@ -100,7 +100,7 @@ def write_program(
             raise SpecError("a torch module is exported with example inputs: give example=")
         inputs = tuple(example) if isinstance(example, (tuple, list)) else (example,)
         with warnings.catch_warnings():
-            # torch warns of its own deprecations while it exports; they are not about the model.
+            # torch's own deprecation warnings during export are not about the model.
             warnings.simplefilter("ignore")
             try:
                 program = torch.export.export(model.eval(), inputs, dynamic_shapes=dynamic_shapes)

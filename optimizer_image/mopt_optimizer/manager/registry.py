@@ -1,4 +1,4 @@
-"""The models of a registry in their store: manifests, and files under their digests."""
+"""Models in a registry's store: manifests, and files stored by digest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANIFEST = "manifest.json"
 
 
 class Registry:
-    """A folder, made where it is missing, or an s3:// or file:// prefix.
+    """A folder, created if missing, or an s3:// or file:// prefix.
 
     Args:
         environ: Holds the store's credentials.
@@ -44,11 +44,11 @@ class Registry:
         return sorted(p[0] for p in parts if len(p) == 2 and p[1] == _MANIFEST)
 
     def manifest(self, name: str) -> Manifest:
-        """Return what is registered under a name.
+        """Return the manifest of a model.
 
         Raises:
-            ObjectNotFound: No model of that name; lists those there are.
-            ModelError: A damaged manifest, or one of a newer version.
+            ObjectNotFound: No model of that name; the message lists the registered ones.
+            ModelError: The manifest is damaged, or of a newer version.
         """
         key = f"{self.folder(name)}/{_MANIFEST}"
         try:
@@ -68,19 +68,19 @@ class Registry:
         return manifest
 
     def write(self, name: str, manifest: Manifest) -> None:
-        """Store what is registered under a name, whole."""
+        """Store the manifest of a model, atomically."""
         text = manifest.model_dump_json(by_alias=True, exclude_none=True, indent=2)
         self._store.put_bytes(f"{self.folder(name)}/{_MANIFEST}", text.encode())
 
     def blobs(self, name: str) -> Blobs:
-        """Return where the files of a model's forms lie."""
+        """Return the blobs that hold the files of a model's forms."""
         return Blobs(self._store, self.folder(name))
 
     def folder(self, name: str) -> str:
-        """Return what the keys of a model begin with.
+        """Return the key prefix of a model.
 
         Raises:
-            SpecError: It cannot name a model.
+            SpecError: The name is invalid.
         """
         if not _NAME.fullmatch(name):
             raise SpecError(f"{name!r} cannot name a model: letters, digits, '.', '_' and '-'")
@@ -95,7 +95,11 @@ class Registry:
         precision: str,
         **fields: Any,
     ) -> Form:
-        """Check and store files; return the form they make, not yet in the manifest."""
+        """Check and store files; return their form, not yet in the manifest.
+
+        Raises:
+            As ModelManager.add_form.
+        """
         if not paths:
             raise SpecError(f"form {form}: give one file at least")
         inputs = [InputEntry.of(i) for i in file_inputs(paths[0], [p.name for p in paths[1:]])]
@@ -112,7 +116,7 @@ class Registry:
                 inputs=inputs,
                 **fields,
             )
-        except ValueError as error:  # pydantic's errors are ValueErrors too
+        except ValueError as error:  # includes pydantic's ValidationError
             raise SpecError(f"form {form}: {error}") from error
         for path in paths:
             blobs.put_file(path)
