@@ -1,4 +1,4 @@
-"""Rewrites a graph so that some of its nodes compute in a narrower floating-point type."""
+"""Rewrites a graph so that some nodes compute in a narrower floating-point type."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class Narrowing:
-    """One rewriting of a model.
+    """One rewrite of a model.
 
-    Every float tensor has the type of the node that computes it; where a node needs the other
-    one, a Cast is put in between, one per tensor and type. A weight is stored in the types its
-    readers want.
+    Each float tensor has the type of the node that computes it. Where a reader needs the other
+    type, a Cast is inserted, one per tensor and type. A weight is stored in each type its readers
+    need.
 
     Attributes:
-        casts: Cast nodes in the result, after apply().
-        flushed: Share of the narrowed weights' values that became 0 without being 0.
+        casts: Cast nodes inserted by apply().
+        flushed: Share of the narrowed weight values that were nonzero and became 0.
     """
 
     def __init__(
         self, model: onnx.ModelProto, narrow: int, kept: Collection[str], *, keep_io: bool
     ) -> None:
-        """Prepare.
+        """Prepare the rewrite.
 
         Args:
-            model: FP32, opset 13 at least, all nodes named; not changed.
+            model: FP32, opset 13 or later, all nodes named; not modified.
             narrow: onnx.TensorProto.FLOAT16 or BFLOAT16.
             kept: Names of the nodes that stay FP32.
         """
@@ -50,7 +50,7 @@ class Narrowing:
             name for name, kind in element_types(model).items() if kind == onnx.TensorProto.FLOAT
         }
         self._weights = {t.name: t for t in self._model.graph.initializer}
-        # Type in which each float tensor exists under its own name, and copies in the other one.
+        # Type of each float tensor under its own name; name of its copy in the other type.
         self._types: dict[str, int] = {}
         self._copies: dict[str, str] = {}
         self._nodes: list[onnx.NodeProto] = []
@@ -91,7 +91,7 @@ class Narrowing:
             if name in self._floats:
                 node.input[index] = self._in_type(name, target)
         for name in self._captured(node):
-            # Subgraphs read outer tensors by name: they get them in FP32 under that name.
+            # Subgraphs read outer tensors by name: that name must hold the FP32 tensor.
             if name in self._floats and self._types.get(name, self._wide) != self._wide:
                 self._widen_in_place(name)
         if node.op_type == "Cast" and target == self._narrow:
@@ -109,7 +109,7 @@ class Narrowing:
                 attribute.t.CopyFrom(self._narrow_tensor(attribute.t, attribute.t.name))
 
     def _in_type(self, name: str, target: int) -> str:
-        """Return the name under which a tensor exists in a type; makes it if need be."""
+        """Return the name of a tensor in a type; create the copy if needed."""
         if self._types.get(name, self._wide) == target:
             return name
         if name not in self._copies:
@@ -144,14 +144,14 @@ class Narrowing:
         return numpy_helper.from_array(narrowed, name)
 
     def _widen_in_place(self, name: str) -> None:
-        """Rename what computed a tensor and give its name to the FP32 form."""
+        """Rename the narrow tensor and give its name to an FP32 cast of it."""
         renamed = self._renamed(name)
         self._cast(renamed, name, self._wide)
         self._types[name] = self._wide
         self._copies[name] = renamed
 
     def _renamed(self, name: str) -> str:
-        """Give a tensor another name wherever it is computed and read so far; return that."""
+        """Rename a tensor in all nodes rewritten so far; return the new name."""
         renamed = self._fresh(name)
         for node in self._nodes:
             for names in (node.output, node.input):
@@ -174,7 +174,7 @@ class Narrowing:
             value.type.tensor_type.elem_type = wanted
 
     def _captured(self, node: onnx.NodeProto) -> set[str]:
-        """Return the names that a node's subgraphs read, those of their own included."""
+        """Return the names that a node's subgraphs read, including their own tensors."""
         names: set[str] = set()
         nodes = [node]
         while nodes:

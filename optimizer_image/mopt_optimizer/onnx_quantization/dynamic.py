@@ -1,4 +1,4 @@
-"""Dynamic INT8: weights in 8 bits, activations quantized anew in each run. Needs no samples."""
+"""Dynamic INT8: 8-bit weights, activations quantized at run time. Needs no samples."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OPERATORS = (*_MATRIX, "Conv", "Gather", "Attention", "LSTM", "EmbedLayerNormal
 
 @dataclass(frozen=True)
 class DynamicOptions:
-    """How to quantize.
+    """Quantization options.
 
     Attributes:
-        per_channel: A scale for each output channel of a weight.
-        convolutions: Quantize Conv as well. ONNX Runtime computes those several times slower than
-            in FP32, so only for size.
+        per_channel: One scale per output channel of a weight.
+        convolutions: Also quantize Conv. ONNX Runtime runs these several times slower than FP32
+            ones, so this helps only size.
         exclude: Names of nodes that stay FP32.
     """
 
@@ -38,13 +38,13 @@ class DynamicOptions:
 
 @dataclass(frozen=True)
 class DynamicReport:
-    """What was written.
+    """Result of a dynamic quantization.
 
     Attributes:
-        path: The file.
-        weight_type: QInt8; QUInt8 where a Conv is quantized: ONNX Runtime has no kernel for it
-            with signed weights.
-        quantized_nodes: Nodes that became integer ones.
+        path: The output file.
+        weight_type: QInt8, or QUInt8 if a Conv is quantized: ONNX Runtime has no Conv kernel for
+            signed weights.
+        quantized_nodes: Number of nodes that became integer nodes.
     """
 
     path: Path
@@ -55,12 +55,12 @@ class DynamicReport:
 def quantize_onnx_dynamic(
     model_path: Path, out_path: Path, options: DynamicOptions | None = None
 ) -> DynamicReport:
-    """Write a model with weights in 8 bits and activations quantized at run time.
+    """Write a model with 8-bit weights and activations quantized at run time.
 
     Raises:
         ModelError, ExportError: As open_float_model.
-        QuantizationError: Nothing in it can be quantized, or the result does not load.
-        DiskError: No space left; out_path is as it was.
+        QuantizationError: Nothing can be quantized, or the result does not load.
+        DiskError: No space left; out_path is unchanged.
     """
     options = options or DynamicOptions()
     model = open_float_model(model_path)

@@ -1,4 +1,4 @@
-"""Which nodes a user's exclusions mean."""
+"""Resolves a user's exclusions to node names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SHOWN = 8
 
 
 def matching_nodes(model_path: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the nodes of a model that are named, by their own name or by their operator's.
+    """Return the names of the nodes that match one of names, by node name or operator type.
 
     Raises:
-        QuantizationError: A name that matches nothing; says which there are.
+        QuantizationError: A name matches nothing; the message lists what there is.
         ModelError, ExportError: As open_float_model.
     """
     if not names:

@@ -1,4 +1,4 @@
-"""FP16 and BF16 ONNX files, with FP32 kept where the narrower type would overflow or is unknown."""
+"""FP16 and BF16 ONNX models; FP32 stays where the narrower type overflows or is unsupported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class FloatType(StrEnum):
-    """The narrower type."""
+    """Target type of the conversion."""
 
     FP16 = "FP16"
     BF16 = "BF16"
@@ -63,19 +63,19 @@ _FP16_UNSAFE = frozenset(
         "TopK",
     }
 )
-# Of what values may reach: evaluation data may exceed the calibration data.
+# Over the observed values: evaluation data may exceed the calibration data.
 DEFAULT_HEADROOM = 4.0
 _BF16_OPSET = 22
 
 
 @dataclass(frozen=True)
 class FloatOptions:
-    """How to convert.
+    """Conversion options.
 
     Attributes:
-        keep_io: Inputs and outputs stay FP32; casts are put inside.
+        keep_io: Inputs and outputs stay FP32; casts are inserted inside.
         keep: Names of nodes that stay FP32.
-        headroom: A node stays FP32 where a value seen times this exceeds the type's largest.
+        headroom: A node stays FP32 if a known value times this exceeds the type's maximum.
     """
 
     keep_io: bool = True
@@ -89,17 +89,17 @@ class FloatOptions:
 
 @dataclass(frozen=True)
 class FloatReport:
-    """What was written.
+    """Result of a conversion.
 
     Attributes:
-        path: The file.
-        converted: Nodes that compute in the narrower type.
-        kept: Nodes that stay FP32, each with the reason.
-        casts: Cast nodes put in between.
-        flushed: Share of the converted weights' values that became 0 without being 0.
-        sqnr_db: Of the first sample's outputs against FP32's, at most 200; None without samples.
-        verified_with: The runtime that computed them: ONNX Runtime, or OpenVINO where ONNX Runtime
-            lacks a kernel, as it does for most of BF16 on a CPU; None without samples.
+        path: The output file.
+        converted: Number of nodes that compute in the narrower type.
+        kept: Nodes that stay FP32, with the reason for each.
+        casts: Number of Cast nodes inserted.
+        flushed: Share of the converted weight values that were nonzero and became 0.
+        sqnr_db: Of the first sample's outputs against FP32, at most 200; None without samples.
+        verified_with: Runtime that computed those outputs: ONNX Runtime, or OpenVINO where ONNX
+            Runtime lacks a kernel, as for most of BF16 on a CPU; None without samples.
     """
 
     path: Path
@@ -120,17 +120,18 @@ def convert_float(
 ) -> FloatReport:
     """Write a model that computes in FP16 or BF16 where that is safe.
 
-    A node stays FP32 if its operator has no such type in the model's opset, holds a subgraph, is
-    known to be unsafe in FP16, or reads, writes or holds values near the type's largest. Which
-    values flow is observed on the samples; without any only the weights' are known, and the result
-    is not run. For BF16 the model is raised to opset 22, the first in which Conv takes it.
+    A node stays FP32 if its operator does not support the type in the model's opset, contains a
+    subgraph, is known to be unsafe in FP16, or reads, writes or holds values near the type's
+    maximum. Activation values are observed on the samples; without samples only the weights' are
+    known, and the result is not run. For BF16 the model is converted to opset 22, the first in
+    which Conv supports it.
 
     Raises:
         ModelError, ExportError: As open_float_model.
-        CalibrationError: Samples that do not fit or are not finite in the FP32 model.
-        QuantizationError: No node can be converted, or the FP32 model or the result does not run,
-            or the result's outputs are not finite.
-        DiskError: No space left; out_path is as it was.
+        CalibrationError: Samples do not match the inputs, or are not finite in the FP32 model.
+        QuantizationError: No node can be converted, the FP32 model or the result does not run, or
+            the result's outputs are not finite.
+        DiskError: No space left; out_path is unchanged.
     """
     options = options or FloatOptions()
     model = open_float_model(model_path)
@@ -155,13 +156,13 @@ def narrowed_report(
     converted: int,
     kept: Mapping[str, str],
 ) -> FloatReport:
-    """Narrow, compare with the FP32 model on the first sample, and write.
+    """Apply the rewrite, compare with the FP32 model on the first sample, and write the file.
 
     Args:
         model: The FP32 model.
-        samples: None compares nothing.
-        converted: Nodes that become narrow.
-        kept: Nodes that do not, with the reason.
+        samples: None skips the comparison.
+        converted: Number of nodes that become narrow.
+        kept: Nodes that stay FP32, with the reason for each.
 
     Raises:
         QuantizationError, DiskError: As convert_float.
@@ -177,7 +178,7 @@ def narrowed_report(
 
 
 def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model in an opset with BF16, or as it is where onnx cannot convert it."""
+    """Return the model in an opset with BF16, or unchanged if onnx cannot convert it."""
     import onnx
 
     if opset(model) >= _BF16_OPSET:
@@ -186,7 +187,7 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         raised = onnx.version_converter.convert_version(model, _BF16_OPSET)
         return onnx.shape_inference.infer_shapes(raised, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        return model  # Its nodes without BF16 stay FP32, and the report says so.
+        return model  # Nodes without BF16 stay FP32; the report says so.
 
 
 def _element_type(precision: FloatType) -> int:
@@ -196,7 +197,11 @@ def _element_type(precision: FloatType) -> int:
 
 
 def peaks_of(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[str, float]:
-    """Return the largest magnitude of each weight, and of each activation that was observed."""
+    """Return the largest magnitude of each weight and each observed activation.
+
+    Raises:
+        CalibrationError, QuantizationError: As convert_float.
+    """
     peaks = {name: float(np.abs(w).max()) for name, w in float_weights(model) if w.size}
     if samples is not None:
         try:
@@ -213,7 +218,7 @@ def why_kept(
     peaks: Mapping[str, float],
     options: FloatOptions,
 ) -> dict[str, str]:
-    """Return the nodes that stay FP32, each with the reason."""
+    """Return the nodes that stay FP32, with the reason for each."""
     kept: dict[str, str] = {}
     opsets = {o.domain: o.version for o in model.opset_import}
     for node in float_nodes(model):
@@ -253,16 +258,16 @@ def _why_fp32(
 
 
 def _has_type(node: onnx.NodeProto, precision: FloatType, opsets: Mapping[str, int]) -> bool:
-    """Return whether the node takes the type wherever it takes float."""
+    """Return whether the node accepts the type wherever it accepts float."""
     import onnx
 
     wanted = "tensor(float16)" if precision is FloatType.FP16 else "tensor(bfloat16)"
     if any(a.name == "dtype" or a.name.startswith("value_float") for a in node.attribute):
-        return False  # names its output's type, which is float
+        return False  # the attribute fixes the output type to float
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     except onnx.defs.SchemaError:
-        return False  # of another domain: nothing is known of it
+        return False  # custom domain: no schema to check
     constraints = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
     for parameter in (*schema.inputs, *schema.outputs):
         allowed = constraints.get(parameter.type_str, [parameter.type_str])

@@ -1,4 +1,4 @@
-"""FP8 (E4M3FN) in place of INT8 in a Q/DQ model that is symmetric, with the same placement."""
+"""FP8 (E4M3FN) instead of INT8 in a symmetric Q/DQ model, with the same placement."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import onnx
 
 FP8_OPSET = 19
-"""The first whose Q/DQ nodes take FP8."""
+"""First opset whose Q/DQ nodes accept FP8."""
 LARGEST = 448.0
-"""Of E4M3FN, which has no infinity: larger values saturate."""
+"""Largest E4M3FN value. The type has no infinity: larger values saturate."""
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _SUFFIX = "_quantized"
 
 
 def fp8_scale(peaks: NDArray[Any]) -> NDArray[np.float32]:
-    """Return what FP8 values are multiplied by, so that the largest one stands for the peak.
+    """Return the scales, in the shape of peaks, that map the largest FP8 value to each peak.
 
     Args:
-        peaks: Largest magnitudes, of any shape; those of zeros, or so small that the division
-            underflows, get 1.
+        peaks: Largest magnitudes, any shape. A peak that is 0, or so small that the division
+            underflows, gets scale 1.
     """
     scales = np.asarray(peaks, np.float32) / np.float32(LARGEST)
     return np.where(scales > 0, scales, np.float32(1)).astype(np.float32)
@@ -36,10 +36,11 @@ def to_fp8(
     source: onnx.ModelProto,
     ranges: Mapping[str, tuple[float, float]],
 ) -> None:
-    """Turn INT8 into FP8, in place: activations by their ranges, weights from their own values.
+    """Convert INT8 to FP8 in place: activations by their ranges, weights by their values.
 
     Args:
-        quantized: As ONNX Runtime's writer leaves it: symmetric, scales and weights initializers.
+        quantized: As ONNX Runtime's quantizer writes it: symmetric, scales and weights as
+            initializers.
         source: The FP32 model it was made from, with its weights.
         ranges: (low, high) of the activations.
     """
@@ -74,7 +75,7 @@ def _weight_scale(weight: NDArray[Any], axis: int | None) -> NDArray[np.float32]
 def _stored(
     name: str, weight: NDArray[Any], scale: NDArray[np.float32], axis: int
 ) -> onnx.TensorProto:
-    """Return a weight in FP8, rounded to the nearest as QuantizeLinear does."""
+    """Return a weight in FP8, rounded to nearest as QuantizeLinear does."""
     import ml_dtypes
     from onnx import TensorProto
 

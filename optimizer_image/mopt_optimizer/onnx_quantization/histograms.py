@@ -1,8 +1,8 @@
-"""A histogram of magnitudes that takes values as they come, in constant memory, exactly.
+"""An exact streaming histogram of magnitudes, in constant memory.
 
-Bins are multiples of a power of two, so that two neighbours of one width are precisely one bin of
-twice the width: widening loses nothing. What results depends on the values alone, not on their
-order or on how they were split into batches, to the last count.
+Bin edges are multiples of a power of two, so two adjacent bins are exactly one bin of twice the
+width: widening loses nothing. The result depends only on the values, not on their order or
+batching, to the last count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 CAPACITY = 16384
 """Bins held. At least half of them are in use, so a bin is at most 1/8192 of the largest value."""
 
-# Below it the reciprocal of the width would leave float32's range.
+# Below it the reciprocal of the width would exceed float32's range.
 _SMALLEST_EXPONENT = -120
 # Values counted at a time: bounds the temporary arrays to a few MiB.
 _CHUNK = 1 << 20
@@ -25,19 +25,19 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Magnitudes:
-    """How often each magnitude occurred.
+    """Histogram of magnitudes.
 
     Attributes:
-        counts: Bin k holds the values with k * width <= |value| < (k + 1) * width; the last bin
+        counts: Bin k counts the values with k * width <= |value| < (k + 1) * width; the last bin
             is not empty.
-        width: Of a bin, in the tensor's units; a power of two.
+        width: Bin width in the tensor's units; a power of two.
     """
 
     counts: NDArray[np.int64]
     width: float
 
     def coarsened(self, bins: int) -> Magnitudes:
-        """Return them in more than bins / 2 and at most `bins` bins, or as they are if fewer."""
+        """Return it with more than bins / 2 and at most `bins` bins; unchanged if it has fewer."""
         factor = 1
         while math.ceil(len(self.counts) / factor) > bins:
             factor *= 2
@@ -46,11 +46,11 @@ class Magnitudes:
 
 
 class RangeObserver:
-    """Smallest and largest value of a tensor, and its histogram of magnitudes.
+    """Minimum, maximum and magnitude histogram of a tensor's values.
 
     Attributes:
-        lowest, highest: Of all values seen; inf and -inf before any.
-        count: Values seen.
+        lowest, highest: Of all values added; inf and -inf before any.
+        count: Number of values added.
     """
 
     def __init__(self) -> None:
@@ -61,10 +61,10 @@ class RangeObserver:
         self._counts = np.zeros(CAPACITY, np.int64)
 
     def add(self, values: NDArray[Any]) -> bool:
-        """Take the values in, all or none; False where one is NaN or infinite.
+        """Add the values, all or none; return False if one is NaN or infinite.
 
         Args:
-            values: Any shape, also empty; floating point.
+            values: Any shape, may be empty; floating point.
         """
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
         if not flat.size:
@@ -84,7 +84,7 @@ class RangeObserver:
         return True
 
     def _widen(self, largest: float) -> None:
-        """Make the bins cover a magnitude: merge pairs as often as it takes."""
+        """Merge pairs of bins until they cover a magnitude."""
         needed = max(_SMALLEST_EXPONENT, exponent_for(largest))
         while self._exponent < needed:
             if not self.count:
@@ -95,10 +95,10 @@ class RangeObserver:
             self._exponent += 1
 
     def magnitudes(self) -> Magnitudes:
-        """Return the histogram up to its last bin in use.
+        """Return the histogram up to its last non-empty bin.
 
         Raises:
-            ValueError: No value was added.
+            ValueError: No values were added.
         """
         if not self.count:
             raise ValueError("no values were observed")

@@ -1,4 +1,4 @@
-"""How far a rewritten model's outputs are from the FP32 model's, judged as a gate does."""
+"""Quality of a rewritten model's outputs against the FP32 model, measured as a gate does."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def noise_of(quality: float, metric: QualityMetric) -> float:
-    """Return a quality as a power of noise, which adds up over layers: 0 is identical.
+    """Return a quality as noise power, which adds up over layers; 0 means identical.
 
-    PSNR and SQNR are turned back into a mean square error (of a signal of peak or power 1); the
-    maximum error is squared; of SSIM, cosine and agreement it is the distance to 1.
+    PSNR and SQNR become a mean square error (for a signal of peak or power 1), the maximum error
+    is squared; for SSIM, cosine and agreement it is the distance to 1.
 
     Args:
-        quality: As Judge.quality has it.
+        quality: As Judge.quality returns it.
     """
     match METRICS[metric].scale:
         case Scale.UP_TO_ONE:
@@ -44,11 +44,11 @@ def noise_of(quality: float, metric: QualityMetric) -> float:
 
 
 def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
-    """Return what must be reached on known samples so that unknown ones pass too.
+    """Return the quality to reach on known samples so that unseen ones pass too.
 
-    The noise allowed is lowered by margin_db decibels: the minimum of PSNR and SQNR rises by so
-    much, the distance to 1 of SSIM, cosine and agreement shrinks by that factor, the maximum error
-    by its root. As Judge.quality, the maximum error is negated.
+    The allowed noise is lowered by margin_db decibels: the minimum of PSNR and SQNR rises by that
+    much; the distance to 1 of SSIM, cosine and agreement shrinks by that factor, the maximum error
+    by its square root. As in Judge.quality, the maximum error is negated.
     """
     if gate.maximum is not None:
         return -gate.maximum * math.pow(10.0, -margin_db / 20.0)
@@ -59,12 +59,12 @@ def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
 
 
 class Judge:
-    """The FP32 outputs of a few samples, which stay in memory, to compare others with.
+    """Judges models against the FP32 outputs of a few samples, which stay in memory.
 
-    Without a gate the PSNR of the worst sample is judged, its peak the largest FP32 value.
+    Without a gate, the metric is the worst sample's PSNR; its peak is the largest FP32 magnitude.
 
     Args:
-        folder: See verifying.new_session.
+        folder: See verify.new_session.
 
     Raises:
         QuantizationError: The FP32 model does not run.
@@ -92,9 +92,9 @@ class Judge:
             raise QuantizationError(f"the model does not run: {error}") from error
 
     def quality(self, model: onnx.ModelProto) -> float:
-        """Return the gate's metric over the samples, aggregated as the gate says.
+        """Return the gate's metric over the samples, aggregated as the gate specifies.
 
-        The maximum error is negated: a higher quality is always the better one.
+        The maximum error is negated: higher is always better.
 
         Raises:
             QuantizationError: The model does not run, or its outputs cannot be compared.
@@ -114,12 +114,12 @@ def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:
 
 
 def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) -> tuple[float, str]:
-    """Return the worst output's SQNR in dB against a model's, and the runtime that ran the other.
+    """Return the SQNR in dB of other's worst output against model's, and the runtime of other.
 
-    ONNX Runtime, or OpenVINO in f32 where ONNX Runtime lacks a kernel.
+    That is ONNX Runtime, or OpenVINO in f32 where ONNX Runtime lacks a kernel.
 
     Raises:
-        QuantizationError: Neither runs it, or an output is not finite or of another shape.
+        QuantizationError: A model does not run, or an output is not finite or differs in shape.
     """
     try:
         expected = OnnxSession(serialized(model)).run(dict(sample))

@@ -1,6 +1,6 @@
-"""INT8, or FP8, and FP16 in one file: what did not become 8 bits computes in FP16, not FP32.
+"""INT8 or FP8 mixed with FP16 in one file: nodes not in 8 bits compute in FP16, not FP32.
 
-Q/DQ nodes then quantize from FP16 and dequantize to it, which ONNX has from opset 19 on.
+Q/DQ nodes then quantize from and dequantize to FP16, which ONNX supports from opset 19 on.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     import onnx
 
 MIXED_OPSET = 21
-# Below it FP16 loses bits of a scale, and so of all that is multiplied by it.
+# Below it FP16 loses bits of a scale, and so of everything multiplied by it.
 _SMALLEST_SCALE = float(np.finfo(np.float16).smallest_normal)
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
 def raise_opset(model_path: Path, out_path: Path) -> None:
-    """Write an FP32 model in an opset whose Q/DQ nodes take FP16.
+    """Write an FP32 model in an opset whose Q/DQ nodes accept FP16.
 
     Raises:
         ModelError, ExportError: As open_float_model.
-        QuantizationError: onnx cannot convert it.
+        QuantizationError: onnx cannot convert the model.
     """
     model = open_float_model(model_path)
     what = f"{model_path.name}, for FP16 beside 8 bits"
@@ -56,8 +56,8 @@ def narrow_quantized(
     """Write a Q/DQ model whose other nodes compute in FP16 where that is safe.
 
     Args:
-        float_path: The FP32 model, in opset 21 at least, as raise_opset writes it.
-        quantized_path: Its Q/DQ form, with the names of its nodes.
+        float_path: The FP32 model in opset 21 or later, as raise_opset writes it.
+        quantized_path: Its Q/DQ form, with the same node names.
         samples: As convert_float.
 
     Raises:
@@ -78,7 +78,7 @@ def narrow_quantized(
 
 
 def _coarse(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the Q/DQ nodes that stay FP32, since FP16 does not hold their scales."""
+    """Return the Q/DQ nodes that stay FP32, each with why FP16 cannot hold its scale."""
     from onnx import numpy_helper
 
     arrays = {tensor.name: tensor for tensor in model.graph.initializer}

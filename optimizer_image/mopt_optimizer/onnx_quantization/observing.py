@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 Sample = Mapping[str, NDArray[Any]]
 
-# Intermediate values that one run may return, in bytes; where a sample's are more, the tensors are
-# split and the sample is run once for each part.
+# Bytes of intermediate values that one run may return. Above it, the tensors are split and the
+# sample runs once per part.
 _BYTES_PER_RUN = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What the samples showed.
+    """Values observed on the calibration samples.
 
     Attributes:
-        observers: Of each observed tensor.
-        shapes: Of each observed tensor at the first sample.
-        samples: How many there were.
+        observers: By tensor name.
+        shapes: By tensor name, for the first sample.
+        samples: Number of samples.
     """
 
     observers: Mapping[str, RangeObserver]
@@ -42,10 +42,10 @@ class Observations:
 
 
 def float_activations(model: onnx.ModelProto, operators: Iterable[str] | None) -> list[str]:
-    """Return the FP32 tensors, weights apart, that such nodes read or write; in graph order.
+    """Return the FP32 tensors, except weights, that nodes read or write, in graph order.
 
     Args:
-        operators: Types of the nodes; None for all.
+        operators: Operator types of the nodes; None for all.
     """
     import onnx
 
@@ -67,15 +67,16 @@ def observe(
     samples: Iterable[Sample],
     folder: Path | None = None,
 ) -> Observations:
-    """Run each sample once through the FP32 model and take in the tensors' values.
+    """Run each sample through the FP32 model once and record the tensors' values.
 
-    One sample and its intermediate values are in memory at a time, whatever their number.
+    Only one sample and its intermediate values are in memory at a time.
 
     Args:
-        folder: See verifying.new_session.
+        folder: See verify.new_session.
 
     Raises:
-        CalibrationError: No sample; one that the model does not take; NaN or infinity in a tensor.
+        CalibrationError: No samples, one the model does not accept, or a tensor that holds NaN or
+            infinity, or is empty in all samples.
         RuntimeFailure: ONNX Runtime cannot run the model.
     """
     session = _AugmentedSession(model, tensors, folder)
@@ -101,7 +102,7 @@ def observe(
 
 @dataclass(frozen=True)
 class ModelInput:
-    """An input as the model declares it; sizes that are not fixed are None."""
+    """An input as the model declares it; dynamic dimensions are None."""
 
     name: str
     dtype: np.dtype[Any]
@@ -109,10 +110,10 @@ class ModelInput:
 
 
 def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> None:
-    """Check that a sample feeds the model's inputs.
+    """Check that a sample matches the model's inputs.
 
     Raises:
-        CalibrationError: Another name, element type, rank or fixed size.
+        CalibrationError: A name, element type, rank or fixed dimension differs.
     """
     names = [i.name for i in inputs]
     if set(names) != set(sample):
@@ -138,7 +139,7 @@ def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> Non
 
 
 def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
-    """Return the inputs of a model that are fed, weights apart."""
+    """Return the inputs of a model that are fed, without weights."""
     from onnx import helper
 
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -157,7 +158,7 @@ def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
 
 
 class KeptSamples(Iterable[Sample]):
-    """Passes samples on, and holds on to the first few of a source that gives them only once."""
+    """Passes samples through, and keeps the first few if the source can be read only once."""
 
     def __init__(self, source: Iterable[Sample], count: int) -> None:
         self._source, self._count = source, count
@@ -171,7 +172,7 @@ class KeptSamples(Iterable[Sample]):
             yield sample
 
     def some(self) -> list[Sample]:
-        """Return `count` samples, spread over a sequence; the first ones of anything else."""
+        """Return up to `count` samples: spread over a sequence, the first of any other source."""
         if not isinstance(self._source, Sequence):
             return self._first
         total = len(self._source)
@@ -204,7 +205,7 @@ class _AugmentedSession:
             raise RuntimeFailure(first_line(error)) from error
 
     def run(self, sample: Sample, what: str) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Yield each observed tensor's values."""
+        """Yield each observed tensor's name and values."""
         computed = []
         for name in self._tensors:
             if name in self._fed:
@@ -225,7 +226,7 @@ class _AugmentedSession:
 
 
 def split_by_bytes(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Return the names in runs of at most `limit` bytes; a larger one has a run of its own."""
+    """Group the names into parts of at most `limit` bytes; a larger tensor has its own part."""
     parts: list[list[str]] = []
     room = 0
     for name, size in sizes.items():

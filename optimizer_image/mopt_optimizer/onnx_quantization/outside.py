@@ -1,9 +1,9 @@
-"""Weights that lie outside an ONNX file: models that do not fit into memory, or a file, twice.
+"""External weights of an ONNX file: models that do not fit twice into memory, or into one file.
 
-ONNX Runtime's writer wants every weight in memory, in FP32 and in INT8, in one protobuf message of
-at most 2 GiB. All that it takes from a weight is its smallest and largest value, of each channel or
-altogether. So it is given stand-ins: weights of those two values. What it wrote then gets the real
-ones back, made 8 bits wide one at a time, in a scratch file that all forms of the model share.
+ONNX Runtime's quantizer needs every weight in memory, in FP32 and in INT8, in one protobuf message
+of at most 2 GiB. All it uses of a weight is the minimum and maximum, per channel or overall. It
+therefore gets stand-ins: weights that hold only those two values. The real weights then replace
+them in its output, quantized one at a time into a scratch file that all forms of the model share.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from mopt_optimizer.store.writing import disk_errors
 if TYPE_CHECKING:
     import onnx
 
-# Values made 8 bits wide at a time.
+# Values quantized at a time.
 _CHUNK = 16 * 1024 * 1024
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}
 
 
 @contextmanager
 def outside_weights(path: Path, model: onnx.ModelProto) -> Iterator[OutsideWeights | None]:
-    """Give the weights of a model that lie in other files; None where there are none.
+    """Yield the external weights of a model, or None if it has none.
 
-    While the block lasts, a folder beside the model holds their INT8 forms.
+    Inside the context, a scratch folder beside the model holds their INT8 forms.
 
     Args:
-        path: The file that the model was read from by sources.open_onnx.
+        path: The file that loading.open_onnx read the model from.
 
     Raises:
-        QuantizationError: The model's folder cannot be written, or weights are too large to be held
-            in memory in any case.
+        QuantizationError: The model's folder is not writable, or weights that have to be held in
+            memory are too large.
     """
     outside = {t.name: t for t in model.graph.initializer if needs_external_data(t)}
     if not outside:
@@ -59,10 +59,10 @@ def outside_weights(path: Path, model: onnx.ModelProto) -> Iterator[OutsideWeigh
 
 
 class OutsideWeights:
-    """Weights in other files.
+    """External weights of a model, and their stand-ins.
 
     Attributes:
-        folder: Where sessions find the files that models refer to.
+        folder: Where sessions find the weight files that models refer to.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class OutsideWeights:
         self._int8: dict[tuple[str, bytes], onnx.TensorProto] = {}
 
     def _stand_in(self, name: str) -> onnx.TensorProto:
-        """Return a weight's smallest and largest value of each channel; all of it for a small one
-        whose channels are not known."""
+        """Return a weight's minimum and maximum per channel; all of a small weight whose channel
+        axis is unknown."""
         from onnx import numpy_helper
 
         values = outside_values(self._outside[name], self.folder)
@@ -99,7 +99,7 @@ class OutsideWeights:
         return numpy_helper.from_array(np.concatenate(bounds, axis=1 - kept), name)
 
     def slim(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """Return a copy of the model with stand-ins for its outside weights."""
+        """Return a copy of the model with stand-ins for its external weights."""
         import onnx
         from onnxruntime.quantization.quant_utils import add_infer_metadata
 
@@ -108,12 +108,12 @@ class OutsideWeights:
         for tensor in copied.graph.initializer:
             if tensor.name in self._stand_ins:
                 tensor.CopyFrom(self._stand_ins[tensor.name])
-        # Its shapes are inferred: once more, from stand-ins, they would be wrong.
+        # Shapes are already inferred; inferred again from stand-ins, they would be wrong.
         add_infer_metadata(copied)
         return copied
 
     def restored(self, written: onnx.ModelProto) -> onnx.ModelProto:
-        """Put the real weights, in FP32 and INT8, where stand-ins are, in place; return the model.
+        """Replace stand-ins with the real FP32 and INT8 weights, in place; return the model.
 
         Raises:
             DiskError: No space left.
@@ -133,7 +133,7 @@ class OutsideWeights:
     def _in_int8(
         self, name: str, kind: int, scales: NDArray[Any], zeros: NDArray[Any]
     ) -> onnx.TensorProto:
-        """Return a weight as integers; they are written once for each set of scales."""
+        """Return a weight as external integers, written once per set of scales."""
         import onnx
 
         key = (name, scales.tobytes() + zeros.tobytes())
@@ -178,7 +178,7 @@ class OutsideWeights:
 
 
 def _channel_axes(model: onnx.ModelProto) -> dict[str, int]:
-    """Return, of each weight that only such nodes read in this way, the axis of the outputs."""
+    """Return the output-channel axis of each weight that all readers use with the same axis."""
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     found: dict[str, set[int | None]] = {}
     for node in model.graph.node:

@@ -1,11 +1,12 @@
-"""Which nodes read INT8, as TensorRT fuses it: layers, and what is added to a layer's output.
+"""Which nodes read INT8, as TensorRT fuses them: layers, and what is added to their output.
 
-ONNX Runtime's writer has every reader of a quantized tensor read its dequantized form. Pools,
-Concats and what else TensorRT moves a Q/DQ pair across, or computes in float anyway, then get
-steps of their own in between, and outputs lose what a network adds to its unchanged input.
+ONNX Runtime's quantizer makes every reader of a quantized tensor read its dequantized form. Pools,
+Concats and other nodes that TensorRT moves a Q/DQ pair across, or computes in float anyway, then
+get extra quantization steps in between, and outputs lose what a network adds to its unchanged
+input.
 
-TensorRT computes Conv, Add and the activation behind it in one INT8 kernel if the other summand
-is INT8 too, and the layer's own output is not quantized before the Add.
+TensorRT runs Conv, Add and the following activation in one INT8 kernel if the other summand is
+INT8 too and the layer's own output is not quantized before the Add.
 
 Source: TensorRT developer guide, "Q/DQ placement recommendations": quantize the residual input in
 skip connections.
@@ -39,14 +40,14 @@ def place_for_layers(
 ) -> None:
     """Let only layers read INT8, and one input of each Add that follows a quantized layer.
 
-    Where both inputs come from such layers it is the second one's. Adds of constants, of graphs'
-    subgraphs and of layers whose output others read too stay as they are.
+    If both inputs come from such layers, it is the second one. Adds of constants, Adds in
+    subgraphs, and Adds of layers whose output has other readers are left unchanged.
 
     Args:
-        model: With Q/DQ nodes before its layers; changed in place, not sorted.
-        ranges: (low, high) of the tensors.
+        model: With Q/DQ nodes before its layers; modified in place, not sorted.
+        ranges: (low, high) by tensor name.
         exclude: Names of nodes that stay FP32.
-        residuals: False leaves Adds as they are.
+        residuals: False leaves Adds unchanged.
     """
     graph = model.graph
     _restore_float_readers(graph, exclude)
@@ -69,7 +70,7 @@ def place_for_layers(
 
 
 def _restore_float_readers(graph: onnx.GraphProto, exclude: Collection[str]) -> None:
-    """Have nodes that are no quantized layers read tensors as they were computed."""
+    """Make nodes other than quantized layers read the original float tensors."""
     makers = {name: node for node in graph.node for name in node.output}
     sources = {}
     for node in graph.node:
@@ -86,7 +87,7 @@ def _restore_float_readers(graph: onnx.GraphProto, exclude: Collection[str]) -> 
 def _is_fusable(
     name: str, makers: Mapping[str, onnx.NodeProto], readers: Mapping[str, int]
 ) -> bool:
-    """Return whether a tensor is what a quantized layer computes for one reader only."""
+    """Return whether a tensor is the output of a quantized layer with exactly one reader."""
     node = makers.get(name)
     if node is None or node.op_type not in WEIGHTED or readers[name] != 1:
         return False
@@ -99,7 +100,7 @@ def _is_input(graph: onnx.GraphProto, name: str) -> bool:
 
 
 def _dequantized(graph: onnx.GraphProto, name: str, bounds: tuple[float, float]) -> str:
-    """Return a tensor's INT8 form as float: one that is there, else a new one."""
+    """Return the name of a tensor's dequantized INT8 form: an existing one, else a new one."""
     quantized = {n.output[0] for n in graph.node if _is(n, _QUANTIZE, name)}
     for node in graph.node:
         if node.op_type == _DEQUANTIZE and node.input[0] in quantized:
@@ -107,7 +108,7 @@ def _dequantized(graph: onnx.GraphProto, name: str, bounds: tuple[float, float])
     from onnx import helper, numpy_helper
 
     peak = max(-bounds[0], bounds[1])
-    # As ONNX Runtime's writer: a tensor of zeros gets a step that divides nothing by 0.
+    # As in ONNX Runtime's quantizer: an all-zero tensor gets scale 1, not a division by 0.
     step = np.float32(peak / _PEAK) if peak > 0 else np.float32(1)
     stem = f"{name}{_SUFFIX}"
     scale, point = f"{stem}_scale", f"{stem}_zero_point"

@@ -1,4 +1,4 @@
-"""Explicit Q/DQ nodes: which integer types, and the model they are written into."""
+"""Explicit Q/DQ nodes: their types, and the writer that puts them into a model."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ X86 = ("x86_64", "AMD64", "i386", "i686")
 class Scheme(StrEnum):
     """Types of activations and weights.
 
-    U8S8 is what x86 has fast kernels for. Without VNNI those add pairs of products in 16 bits and
-    saturate, hence U8S8_REDUCED: weights of 7 bits. S8S8 is symmetric, as ARM, TensorRT and NPUs
-    want it. FP8 is symmetric too, in E4M3FN floats instead of integers, for TensorRT. AUTO takes
-    the one for the CPU it runs on.
+    x86 has fast kernels for U8S8. Without VNNI they add pairs of products in 16 bits and saturate,
+    hence U8S8_REDUCED with 7-bit weights. S8S8 is symmetric, as ARM, TensorRT and NPUs expect. FP8
+    is symmetric too, with E4M3FN floats instead of integers, for TensorRT. AUTO picks the scheme
+    for the CPU it runs on.
     """
 
     AUTO = "Auto"
@@ -50,8 +50,8 @@ def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
     """Return the scheme that suits a CPU.
 
     Args:
-        architecture: As platform.machine() names it.
-        features: As hardware.cpu_features returns them.
+        architecture: As platform.machine() returns it.
+        features: As system.cpu_features returns them.
     """
     if architecture not in X86:
         return Scheme.S8S8
@@ -59,14 +59,14 @@ def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
 
 
 def resolved(scheme: Scheme) -> Scheme:
-    """Return the scheme, AUTO replaced by the one for this machine."""
+    """Return the scheme, with AUTO resolved for this machine."""
     if scheme is not Scheme.AUTO:
         return scheme
     return scheme_for(platform.machine(), System().hardware({}).cpu_features)
 
 
 def quantizable_operators() -> list[str]:
-    """Return the operators that are quantized, always in the same order."""
+    """Return the operators ONNX Runtime can quantize, sorted."""
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     return sorted({*QDQRegistry, *QLinearOpsRegistry})
@@ -74,18 +74,18 @@ def quantizable_operators() -> list[str]:
 
 @dataclass(frozen=True)
 class QdqWriter:
-    """Writes Q/DQ forms of one model, from the same ranges, with nodes left out as asked.
+    """Writes Q/DQ forms of one model, with a given set of nodes excluded.
 
     Attributes:
-        model: FP32, with inferred shapes and named nodes; not changed.
-        operators: Types of the nodes that are quantized.
+        model: FP32, with inferred shapes and named nodes; not modified.
+        operators: Operator types to quantize.
         scheme: Not AUTO.
-        per_channel: A scale for each of a weight's output channels instead of one.
+        per_channel: One scale per output channel of a weight instead of one per weight.
         fixed: Names of nodes that stay FP32 in every form.
-        layer_outputs: Quantize what a Conv, ConvTranspose, Gemm or MatMul computes, too.
-        biases: Write a layer's bias in 32-bit integers; False leaves it float.
-        layers_only: No other nodes read INT8, residual inputs apart; see placement.
-        weights: Those of the model that lie in other files.
+        layer_outputs: Also quantize the output of a Conv, ConvTranspose, Gemm or MatMul.
+        biases: Write a layer's bias as 32-bit integers; False leaves it float.
+        layers_only: No other nodes read INT8, except residual inputs; see placement.
+        weights: The model's external weights; None if it has none.
     """
 
     model: onnx.ModelProto
@@ -100,20 +100,20 @@ class QdqWriter:
 
     @property
     def folder(self) -> Path | None:
-        """Where the files of weights lie that the models refer to; None where they do not."""
+        """Folder of the weight files that the models refer to; None if there are none."""
         return self.weights.folder if self.weights else None
 
     def quantized(
         self, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str] = ()
     ) -> onnx.ModelProto:
-        """Return the model with Q/DQ nodes; the same ranges give the same bytes.
+        """Return the model with Q/DQ nodes; the same ranges give identical bytes.
 
         Args:
             ranges: (low, high) of every float activation of the quantized operators.
-            exclude: Names of further nodes that stay FP32.
+            exclude: Names of additional nodes that stay FP32.
 
         Raises:
-            QuantizationError: ONNX Runtime's writer fails on it.
+            QuantizationError: ONNX Runtime's quantizer fails.
         """
         if self.weights:
             copied = self.weights.slim(self.model)
@@ -135,7 +135,7 @@ class QdqWriter:
         ranges: Mapping[str, tuple[float, float]],
         excluded: Collection[str],
     ) -> onnx.ModelProto:
-        """Return a copy of the model with Q/DQ nodes; raises what ONNX Runtime's writer raises."""
+        """Return the copy with Q/DQ nodes; raises whatever ONNX Runtime's quantizer raises."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -161,7 +161,7 @@ class QdqWriter:
         quantizer.quantize_model()
         written: onnx.ModelProto = quantizer.model.model
         if self.layers_only:
-            # TensorRT adds to an FP8 layer's output in a kernel of its own: nothing is gained.
+            # TensorRT runs the Add after an FP8 layer in a separate kernel: nothing is gained.
             residuals = self.scheme is not Scheme.FP8
             place_for_layers(written, ranges, {*excluded}, residuals=residuals)
         if self.scheme is Scheme.FP8:
@@ -171,12 +171,12 @@ class QdqWriter:
 
 
 def _tensors_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
-    """Return ranges as ONNX Runtime's quantizer takes them."""
+    """Return ranges in the form ONNX Runtime's quantizer expects."""
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import TensorsData
 
     return TensorsData(
-        # Only says that the values are ranges.
+        # Only marks the values as ranges.
         CalibrationMethod.MinMax,
         {
             name: (np.array(low, np.float32), np.array(high, np.float32))

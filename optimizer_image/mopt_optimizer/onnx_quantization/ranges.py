@@ -11,23 +11,25 @@ from .calibration import PERCENTILE, Calibration
 from .histograms import Magnitudes, RangeObserver
 
 ENTROPY_BINS = 2048
-"""Bins, at least, that entropy calibration searches (at most twice as many)."""
+"""Minimum number of bins that entropy calibration searches (at most twice as many)."""
 
 LEVELS = 128
-"""Magnitudes that 8 bits tell apart in a tensor of both signs."""
+"""Distinct magnitudes that 8 bits hold for a tensor of both signs."""
 
 
 def tensor_range(
     observer: RangeObserver, method: Calibration, *, percentile: float = PERCENTILE
 ) -> tuple[float, float]:
-    """Return the (low, high) that INT8 is to cover; values beyond it saturate.
+    """Return the (low, high) that INT8 covers; values beyond it saturate.
 
-    Percentile and Entropy bound the magnitude: the range is -t to t, cut at the values that
-    occurred, so that unsigned activations waste no levels. 0 is always within.
+    Percentile and Entropy bound the magnitude: the range is -t to t, clipped to the observed
+    values so that unsigned activations waste no levels. It always includes 0.
 
     Args:
         observer: Holds at least one value.
-        method: Not BEST, which is a choice among files.
+
+    Raises:
+        ValueError: The method is BEST, which chooses among files.
     """
     low, high = observer.lowest, observer.highest
     if method is Calibration.MIN_MAX:
@@ -44,7 +46,7 @@ def tensor_range(
 
 
 def percentile_threshold(magnitudes: Magnitudes, percentile: float) -> float:
-    """Return the upper edge of the first bin up to which that share of the values lies.
+    """Return the upper edge of the first bin at which the cumulative share reaches percentile.
 
     Args:
         percentile: Above 0, at most 100.
@@ -55,13 +57,13 @@ def percentile_threshold(magnitudes: Magnitudes, percentile: float) -> float:
 
 
 def entropy_threshold(magnitudes: Magnitudes, *, levels: int = LEVELS) -> float:
-    """Return the threshold whose INT8 form loses least information (Kullback-Leibler).
+    """Return the threshold whose INT8 form loses the least information (Kullback-Leibler).
 
     Args:
-        levels: Into which the magnitudes below the threshold are quantized.
+        levels: Number of levels for the magnitudes below the threshold.
 
-    Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017; the definition of NVIDIA's
-    pytorch-quantization (calib/histogram.py), whose largest of equally good candidates is taken.
+    Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017, as defined in NVIDIA's
+    pytorch-quantization (calib/histogram.py); on a tie the largest candidate wins, as there.
     """
     coarse = magnitudes.coarsened(2 * ENTROPY_BINS)
     if len(coarse.counts) <= levels:
@@ -72,15 +74,15 @@ def entropy_threshold(magnitudes: Magnitudes, *, levels: int = LEVELS) -> float:
 
 
 def kl_divergences(counts: NDArray[np.int64], levels: int) -> NDArray[np.float64]:
-    """Return the divergence of each candidate threshold of levels, levels + 1, ... len bins.
+    """Return the divergence of each candidate threshold: levels, levels + 1, ... len(counts) bins.
 
-    For a candidate of i bins, the reference P is the first i counts with all that lies beyond
-    added to the last of them. Q replaces, in each of the levels (bin b lies in level
-    b * levels // i), every count that is not 0 by the level's mean of those, before the addition.
-    Both are normalized; the value is the sum of P * log(P / Q), infinite where Q is 0 and P is
-    not. The first bin takes the second one's count: a spike at 0 would decide everything.
+    For a candidate of i bins, the reference P is the first i counts, with everything beyond added
+    to the last. Q replaces each nonzero count of a level (bin b is in level b * levels // i) with
+    the mean of the level's nonzero counts before that addition. Both are normalized; the value is
+    the sum of P * log(P / Q), infinite where Q is 0 and P is not. The first bin gets the second
+    one's count: a spike at 0 would dominate.
 
-    By sums over prefixes: levels * candidates terms instead of candidates * bins.
+    Prefix sums take levels * candidates terms instead of candidates * bins.
     """
     bins = counts.astype(np.float64)
     bins[0] = bins[1]

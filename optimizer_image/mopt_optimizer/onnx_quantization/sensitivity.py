@@ -1,4 +1,4 @@
-"""Which layers cost INT8 its quality, and the fewest to leave in FP32 so that a gate holds."""
+"""Which layers lose quality in INT8, and the fewest to keep in FP32 so that a gate holds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Ranges = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What one layer in INT8 costs.
+    """Quality cost of one layer in INT8.
 
     Attributes:
-        name, op, macs: As Layer has them; MACs at the first calibration sample's size.
-        quality_alone: Of the model in which only this layer is INT8.
-        noise_share: Its part of the sum of all layers' noise, 0 to 1.
-        excluded: It stays FP32 in the model that was chosen.
+        name, op, macs: As in Layer; MACs for the first calibration sample's shapes.
+        quality_alone: Quality of the model with only this layer in INT8.
+        noise_share: Its share of the summed noise of all layers, 0 to 1.
+        excluded: Whether it stays FP32 in the chosen model.
     """
 
     name: str
@@ -36,17 +36,17 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class SensitivityReport:
-    """The layers, and what was chosen.
+    """Sensitivity of the layers, and the chosen model.
 
     Attributes:
-        metric: In which qualities are given; dB for PSNR, negated for MaxAbsError.
-        layers: In graph order; empty where the gate held with every layer in INT8.
-        quality_all_int8: Of the model with every layer in INT8.
-        quality: Of the chosen one, over the samples that were searched with.
-        required: What the search aimed at: the gate's minimum and the margin; None without a gate.
+        metric: Metric of the qualities; dB for PSNR, negated for MaxAbsError.
+        layers: In graph order; empty if the gate held with every layer in INT8.
+        quality_all_int8: Quality with every layer in INT8.
+        quality: Quality of the chosen model on the search samples.
+        required: Target of the search: the gate's minimum plus the margin; None without a gate.
         exclude: Names of the nodes that stay FP32.
-        int8_mac_share: Part of the layers' multiply-accumulates that is INT8, 0 to 1.
-        trials: Models that were written and judged.
+        int8_mac_share: Share of the layers' multiply-accumulates in INT8, 0 to 1.
+        trials: Number of models written and judged.
     """
 
     metric: QualityMetric
@@ -59,7 +59,7 @@ class SensitivityReport:
     trials: int
 
     def table(self) -> str:
-        """Return the layers as text, the noisiest first."""
+        """Return the layers as a text table, noisiest first."""
         rows = [f"{'layer':40} {'op':14} {'MACs':>14} {'alone':>8} {'noise':>7}  stays FP32"]
         rows += [
             f"{layer.name[:40]:40} {layer.op:14} {layer.macs:14d} {layer.quality_alone:8.2f} "
@@ -70,7 +70,7 @@ class SensitivityReport:
 
 
 class _Trials:
-    """Writes and judges models, each set of FP32 nodes once."""
+    """Writes and judges models, once per set of FP32 nodes."""
 
     def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge) -> None:
         self._writer, self._ranges, self._judge = writer, ranges, judge
@@ -88,7 +88,7 @@ class _Trials:
 
 
 def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
-    """Return the names of all nodes of some layers, in order."""
+    """Return the names of all nodes of the given layers, in order."""
     return [name for index in sorted(indices) for name in layers[index].nodes]
 
 
@@ -103,16 +103,16 @@ def search(
 ) -> SensitivityReport:
     """Measure each layer and choose which stay FP32.
 
-    Where everything in INT8 is not good enough, the nodes that hold no multiply-accumulates
-    (additions, activation functions, normalizations) are left out first, if that helps: it costs
-    next to no speed. Then each layer is judged alone in INT8: noises of layers nearly add up.
-    Layers are left out in the order of noise removed per INT8 MAC lost, as few as make the gate
-    hold, and at last each, the most expensive first, is put back if the gate holds without. Every
-    step is a model that was written and run, not an estimate.
+    If all-INT8 is not good enough, the nodes without multiply-accumulates (additions, activation
+    functions, normalizations) are excluded first, if that helps: it costs almost no speed. Then
+    each layer is judged alone in INT8, since the noise of layers nearly adds up. Layers are
+    excluded in order of noise removed per INT8 MAC lost, as few as the gate needs. Last, each
+    excluded layer, most expensive first, goes back to INT8 if the gate still holds. Every step
+    writes and runs a model; nothing is estimated.
 
     Args:
-        required: The quality to reach; None only analyzes, nothing is excluded.
-        always: Analyze the layers also where no layer has to be excluded.
+        required: Quality to reach; None only analyzes and excludes nothing.
+        always: Analyze the layers even if none has to be excluded.
     """
     trials = _Trials(writer, ranges, judge)
     everything = reached = trials.quality(())
@@ -149,7 +149,7 @@ def search(
 
 
 def _alone(layers: Sequence[Layer], base: Sequence[str], trials: _Trials) -> list[float]:
-    """Return for each layer the quality of the model in which it alone is INT8."""
+    """Return, for each layer, the quality of the model with only that layer in INT8."""
     everyone = frozenset(range(len(layers)))
     return [
         trials.quality((*base, *node_names(layers, everyone - {index})))
@@ -163,7 +163,7 @@ def _sensitivities(
     noises: Sequence[float],
     excluded: frozenset[int],
 ) -> tuple[LayerSensitivity, ...]:
-    """Return what each layer costs; nothing where none was judged alone."""
+    """Return the cost of each layer; empty if none was judged alone."""
     total = math.fsum(noises)
     return tuple(
         LayerSensitivity(
@@ -182,7 +182,7 @@ def _sensitivities(
 def _lighter(
     layers: Sequence[Layer], trials: _Trials, everything: float
 ) -> tuple[list[Layer], tuple[str, ...]]:
-    """Return the layers without their nodes that hold no MACs, and those nodes, if that helps."""
+    """Return the layers without their nodes that have no MACs, and those nodes, if that helps."""
     light = tuple(name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes))
     heavy = [replace(layer, nodes=layer.nodes[:1]) for layer in layers if layer.macs]
     if not light or not heavy or trials.quality(light) <= everything:
@@ -191,11 +191,11 @@ def _lighter(
 
 
 def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:
-    """Return the layers by noise removed per multiply-accumulate that INT8 loses, most first.
+    """Return the layer indices by noise removed per INT8 multiply-accumulate lost, highest first.
 
-    Layers without MACs cost least; ties keep the graph's order.
+    Layers without MACs cost least; ties keep graph order.
     """
-    # One MAC instead of none keeps layers without any comparable by their noise.
+    # At least one MAC, so that layers without any stay comparable by noise.
     return sorted(range(len(noises)), key=lambda index: -noises[index] / max(macs[index], 1))
 
 
@@ -205,9 +205,9 @@ def fewest_exclusions(
     """Return a small set of layers whose exclusion makes the gate hold.
 
     Args:
-        order: All layers, the one to exclude first at the front.
-        macs: Of each layer.
-        holds: Whether the gate holds when these are excluded; taken to hold for all of them.
+        order: All layer indices, first to exclude at the front.
+        macs: Per layer.
+        holds: Whether the gate holds with these excluded; assumed true for all of them.
     """
     failing, passing = 0, len(order)
     while passing - failing > 1:

@@ -1,6 +1,6 @@
 """Static INT8 and FP8: ranges from calibration samples, written as explicit Q/DQ nodes.
 
-The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8) take it as it is.
+The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8) load it unchanged.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ _FEWEST_SEARCHED = 2
 
 @dataclass(frozen=True)
 class StaticOptions:
-    """How to quantize.
+    """Quantization options.
 
     Attributes:
         calibration: How ranges are chosen from the observed values.
         percentile: Of the magnitudes, for Calibration.PERCENTILE; above 0, at most 100.
-        scheme: AUTO suits the CPU this runs on. FP8 raises the opset to 19 where it is older.
-        per_channel: A scale for each output channel of a weight.
-        exclude: Names of nodes that stay FP32 in any case.
-        layer_outputs: Quantize also what a Conv, ConvTranspose, Gemm or MatMul computes before it
-            reaches its activation function. ONNX Runtime has INT8 convolutions only so; OpenVINO
-            and TensorRT fuse the activation and are faster and more exact without.
-        biases: Write a layer's bias in 32-bit integers. TensorRT wants it as it is.
-        layers_only: Nothing but Conv, ConvTranspose, Gemm and MatMul reads INT8, and what is added
-            to their output, as TensorRT fuses it; only with Scheme.S8S8 or FP8.
-        operators: Types of the nodes to quantize; None for all that ONNX Runtime's writer knows.
-        gate: Quality to hold: layers stay FP32 until it does. None quantizes all.
-        margin_db: Decibels of noise below what the gate allows, for data the search did not see.
-        search_samples: Calibration samples, spread evenly, whose outputs the gate is tried on.
-        search_macs: Fewer of them, 2 at least, where judging every layer once would take more
-            multiply-accumulates than this; None for no bound.
+        scheme: AUTO picks the one for this CPU. FP8 raises an older opset to 19.
+        per_channel: One scale per output channel of a weight.
+        exclude: Names of nodes that always stay FP32.
+        layer_outputs: Also quantize the output of a Conv, ConvTranspose, Gemm or MatMul before its
+            activation function. ONNX Runtime runs INT8 convolutions only this way; OpenVINO and
+            TensorRT fuse the activation and are faster and more accurate without.
+        biases: Write a layer's bias as 32-bit integers. TensorRT expects it in float.
+        layers_only: Only Conv, ConvTranspose, Gemm and MatMul read INT8, plus what is added to
+            their output, as TensorRT fuses it; requires Scheme.S8S8 or FP8.
+        operators: Operator types to quantize; None for all that ONNX Runtime's quantizer supports.
+        gate: Quality gate: layers stay FP32 until it holds. None quantizes everything.
+        margin_db: Noise margin in dB below the gate's limit, for data the search did not see.
+        search_samples: Number of calibration samples, spread evenly, that the gate is tried on.
+        search_macs: Use fewer of them, at least 2, if judging every layer once would take more
+            multiply-accumulates than this; None for no limit.
     """
 
     calibration: Calibration = Calibration.MIN_MAX
@@ -89,18 +89,18 @@ class StaticOptions:
 
 @dataclass(frozen=True)
 class StaticReport:
-    """What was written.
+    """Result of a static quantization.
 
     Attributes:
-        path: The file.
-        calibration: Of the ranges that were used; never BEST.
+        path: The output file.
+        calibration: Method of the ranges used; never BEST.
         scheme: Never AUTO.
-        samples: Calibration samples seen.
-        quantized_nodes: Nodes of the FP32 model that became INT8 or FP8.
-        sensitivity: The search for the gate; None without one.
+        samples: Number of calibration samples.
+        quantized_nodes: Number of FP32 nodes that became INT8 or FP8.
+        sensitivity: The search for the gate; None without a gate.
         evaluation_quality: By the gate's metric on the evaluation samples; None without them.
-        gate_holds: On the evaluation samples, without margin; on the samples of the search where
-            there are none; None without a gate.
+        gate_holds: Without margin, on the evaluation samples or, without them, on the search
+            samples; None without a gate.
     """
 
     path: Path
@@ -115,7 +115,7 @@ class StaticReport:
 
 @dataclass(frozen=True)
 class _Calibrated:
-    """A model with all that its Q/DQ forms are written from."""
+    """A model with everything its Q/DQ forms are written from."""
 
     writer: QdqWriter
     observations: Observations
@@ -123,7 +123,7 @@ class _Calibrated:
     some: list[Sample]
 
     def searched(self, macs: int | None) -> list[Sample]:
-        """Return the samples that the gate is tried on; see StaticOptions.search_macs."""
+        """Return the samples to try the gate on; see StaticOptions.search_macs."""
         each = len(self.layers) * sum(layer.macs for layer in self.layers)
         if macs is None or each * len(self.some) <= macs:
             return self.some
@@ -160,7 +160,7 @@ def _calibrated(
         replace(
             layer,
             nodes=tuple(name for name in layer.nodes if name not in fixed),
-            # Led by a node that stays FP32, it has nothing for INT8 to speed up.
+            # If its leading node stays FP32, INT8 has nothing to speed up.
             macs=0 if layer.nodes[0] in fixed else layer.macs,
         )
         for layer in layers
@@ -170,11 +170,11 @@ def _calibrated(
 
 
 def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProto:
-    """Return a float model, in an opset that has the scheme's types.
+    """Return a float model in an opset that supports the scheme's types.
 
     Raises:
         ModelError, ExportError: As open_float_model.
-        QuantizationError: Likewise; FP8 takes no weights in other files.
+        QuantizationError: Likewise, or FP8 with external weights.
     """
     if options.scheme is not Scheme.FP8:
         return open_float_model(model_path, external=True)
@@ -182,10 +182,10 @@ def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProt
 
 
 def operators_of(model: onnx.ModelProto, name: str, options: StaticOptions) -> list[str]:
-    """Return the types of the nodes to quantize.
+    """Return the operator types to quantize.
 
     Raises:
-        QuantizationError: exclude names no node, or nothing is left to quantize.
+        QuantizationError: exclude names an unknown node, or nothing is left to quantize.
     """
     operators = list(options.operators or quantizable_operators())
     unknown = set(options.exclude) - {node.name for node in model.graph.node}
@@ -204,7 +204,7 @@ def writer_for(
     options: StaticOptions,
     weights: OutsideWeights | None,
 ) -> QdqWriter:
-    """Return what writes the Q/DQ forms of a model."""
+    """Return the writer of a model's Q/DQ forms."""
     return QdqWriter(
         model,
         operators,
@@ -226,23 +226,25 @@ def quantize_onnx_static(
     *,
     evaluation: Iterable[Sample] | None = None,
 ) -> StaticReport:
-    """Write a model with activations and weights in 8 bits.
+    """Write a model with 8-bit activations and weights.
 
     Each sample runs through the FP32 model once, one at a time; memory does not grow with their
-    number. The same model, samples and options give the same bytes. Weights that lie in other
-    files are made 8 bits wide one at a time; they go into out_path, or into OUT_PATH.data where one
-    file cannot hold them.
+    number. The same model, samples and options give identical bytes. External weights are
+    quantized one at a time and go into out_path, or into OUT_PATH.data if one file cannot hold
+    them.
 
     Args:
-        samples: At least one dict per sample: input name to an array of the model's type. With a
-            gate, or Calibration.BEST, options.search_samples of them stay in memory.
-        evaluation: Other samples, to tell what the gate says on data the search did not see.
+        samples: One dict per sample, at least one: input name to array of the declared type and
+            shape. With a gate or Calibration.BEST, options.search_samples of them stay in memory.
+        evaluation: Other samples, to check the gate on data the search did not see.
 
     Raises:
-        CalibrationError: No samples, or samples that do not fit or are not finite in the model.
+        CalibrationError: No samples, or some do not match the inputs or are not finite in the
+            model.
         ModelError, ExportError: As open_float_model.
-        QuantizationError: It cannot be quantized, or the gate holds only with all of it in FP32.
-        DiskError: No space left; out_path is as it was.
+        QuantizationError: The model cannot be quantized, or the gate holds only with all of it
+            in FP32.
+        DiskError: No space left; out_path is unchanged.
     """
     options = options or StaticOptions()
     with ExitStack() as stack:
@@ -297,10 +299,10 @@ def _quantize(
 def analyze_sensitivity(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions | None = None
 ) -> SensitivityReport:
-    """Measure what each layer in INT8 costs, and which would stay FP32 for options.gate.
+    """Measure the quality cost of each layer in INT8, and which must stay FP32 for options.gate.
 
-    Writes no model. One is written in memory and run on options.search_samples samples for
-    each layer, and a few more where the gate needs exclusions.
+    Writes no file. For each layer, one model is built in memory and run on options.search_samples
+    samples; a gate that needs exclusions takes a few more.
 
     Raises:
         As quantize_onnx_static.
@@ -331,7 +333,7 @@ def _analyze(
 
 
 def _best(calibrated: _Calibrated, judge: Judge, options: StaticOptions) -> Calibration:
-    """Return the method with the best quality, the first of equals."""
+    """Return the method with the best quality; the first on a tie."""
     qualities = {
         method: judge.quality(
             calibrated.writer.quantized(calibrated.ranges(method, options.percentile))
@@ -355,7 +357,7 @@ def _verdict(
     options: StaticOptions,
     sensitivity: SensitivityReport | None,
 ) -> tuple[float | None, bool | None]:
-    """Return the quality on evaluation samples, and whether the gate holds."""
+    """Return the quality on the evaluation samples, and whether the gate holds."""
     gate = options.gate
     quality = None
     if evaluation is not None:

@@ -1,4 +1,4 @@
-"""Weights in 8 bits, one at a time: for models that do not fit into memory twice."""
+"""Weight-only INT8, one weight at a time: for models that do not fit into memory twice."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from mopt_optimizer.passes._graph import nodes_of
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Smaller weights, and what has them, gain nothing.
+# Smaller weights, and the nodes that read them, gain nothing.
 MIN_WEIGHT_VALUES = 4096
 _PEAK = 127
-# Axis of the weight that is one output each.
+# Output-channel axis of the weight.
 _CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
 
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What was quantized; sizes in bytes, of all weights together."""
+    """Number of quantized weights, and their total size in bytes before and after."""
 
     weights: int
     bytes_before: int
@@ -38,14 +38,14 @@ class WeightReport:
 def quantize_weights(source: str | Path, target: str | Path) -> WeightReport:
     """Write a model whose Conv, Gemm and MatMul weights are stored in 8 bits.
 
-    Each is followed by a DequantizeLinear, one scale per output channel: activations and
-    arithmetic stay in FP32, so no calibration is needed. Weights are read and written one at a
-    time, whatever the size of the model.
+    Each is followed by a DequantizeLinear with one scale per output channel. Activations and
+    arithmetic stay FP32, so no calibration is needed. Weights are read and written one at a time,
+    whatever the model size.
 
     Raises:
         NonFiniteWeight: A weight holds NaN or infinity.
-        ModelError: It is no ONNX model.
-        ExportError: Its opset is too old to have scales per channel.
+        ModelError: The source is not an ONNX model.
+        ExportError: Its opset is too old for per-channel scales.
         DiskError: The disk is full.
     """
     import onnx_ir as ir
@@ -75,7 +75,7 @@ def _lies_outside(path: Path) -> bool:
 
 
 def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, int]]:
-    """Yield the weights of the main graph that only such nodes read, and their channels' axis."""
+    """Yield each main-graph weight whose only reader is such a node, and its channel axis."""
     found: dict[str, tuple[ir.Value, int]] = {}
     for node in nodes_of(model, "Conv", "Gemm", "MatMul"):
         value = node.inputs[1]
@@ -96,7 +96,7 @@ def _weights(model: ir.Model) -> Iterator[tuple[ir.Value, int]]:
 
 
 def channel_scales(weight: NDArray[np.float32], axis: int, name: str) -> NDArray[np.float32]:
-    """Return the step that maps each channel onto [-127, 127]; 1 for channels of zeros.
+    """Return the scale that maps each channel onto [-127, 127]; 1 for all-zero channels.
 
     Raises:
         NonFiniteWeight: The weight holds NaN or infinity.
@@ -110,7 +110,7 @@ def channel_scales(weight: NDArray[np.float32], axis: int, name: str) -> NDArray
 
 
 def _quantize(model: ir.Model, value: ir.Value, axis: int) -> int:
-    """Put int8 values and a DequantizeLinear where a weight was; return the bytes they take."""
+    """Replace a weight with int8 values and a DequantizeLinear; return their size in bytes."""
     import onnx_ir as ir
 
     tensor, name = value.const_value, str(value.name)
@@ -120,7 +120,7 @@ def _quantize(model: ir.Model, value: ir.Value, axis: int) -> int:
     shape[axis] = -1
 
     def stored() -> ir.TensorProtocol:
-        """Compute when it is written, and forget it then."""
+        """Compute the values when they are written; keep nothing."""
         steps = np.rint(tensor.numpy() / scales.reshape(shape))
         return ir.Tensor(np.clip(steps, -_PEAK, _PEAK).astype(np.int8), name=f"{name}_int8")
 

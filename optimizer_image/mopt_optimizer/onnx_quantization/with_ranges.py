@@ -1,4 +1,4 @@
-"""Static INT8 from ranges that are known already, without samples."""
+"""Static INT8 from known ranges, without samples."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def quantize_onnx_with_ranges(
     ranges: Ranges,
     options: StaticOptions | None = None,
 ) -> int:
-    """Write a model in 8 bits from ranges that are known; return how many nodes became INT8.
+    """Write a static 8-bit model from known ranges; return the number of quantized nodes.
 
     Args:
-        ranges: (low, high) of tensors by name; those of tensors that stay FP32 are ignored.
-        options: gate and calibration, and what belongs to them, do not apply.
+        ranges: (low, high) by tensor name; entries of tensors that stay FP32 are ignored.
+        options: gate, calibration and their related options are ignored.
 
     Raises:
-        CalibrationError: A tensor that is to be quantized has no range.
+        CalibrationError: A tensor to be quantized has no range.
         ModelError, ExportError: As open_float_model.
-        QuantizationError: It cannot be quantized.
-        DiskError: No space left; out_path is as it was.
+        QuantizationError: The model cannot be quantized.
+        DiskError: No space left; out_path is unchanged.
     """
     options = options or StaticOptions()
     model = open_to_quantize(model_path, options)
@@ -57,7 +57,7 @@ def quantize_onnx_with_ranges(
 
 
 def _needed(model: onnx.ModelProto, nodes: list[onnx.NodeProto], *, outputs: bool) -> list[str]:
-    """Return the float activations that the nodes read, and write where outputs are quantized."""
+    """Return the float activations that the nodes read and, with outputs, those they write."""
     floats = set(float_activations(model, None))
     weights = {tensor.name for tensor in model.graph.initializer}
     names: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""How closely a variant's outputs follow the FP32 outputs, or ground truth. Pure."""
+"""Quality of a variant's outputs against the FP32 outputs or ground truth. Pure."""
 
 from __future__ import annotations
 

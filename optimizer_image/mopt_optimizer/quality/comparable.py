@@ -1,4 +1,4 @@
-"""What every metric asks of two arrays: equal shapes, finite values, something to compare."""
+"""Checks that all metrics share: equal shapes, finite values, non-empty arrays."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Options:
-    """How outputs are read.
+    """How outputs are interpreted.
 
     Attributes:
-        layout: Of image outputs, for SSIM; None takes (N, C, H, W), or (N, H, W, C) where only
-            the last axis can be channels (1, 3 or 4).
-        class_axis: Axis whose largest value is the prediction, for top-1 agreement: the last of
-            a classifier's (N, classes), 1 of a segmentation's (N, classes, H, W).
+        layout: Of image outputs, for SSIM; None means (N, C, H, W), or (N, H, W, C) if only the
+            last axis can be channels (1, 3 or 4).
+        class_axis: Axis whose largest value is the prediction, for top-1 agreement: the last for
+            a classifier's (N, classes), 1 for a segmentation's (N, classes, H, W).
     """
 
     layout: ImageLayout | None = None
@@ -33,7 +33,7 @@ class Options:
 
 
 def check_comparable(reference: Sequence[Array], outputs: Sequence[Array]) -> None:
-    """Raise where the outputs differ in number or shape, are empty or are not finite.
+    """Raise if the outputs differ in number or shape, are empty or are not finite.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput: The message names the output.
@@ -47,7 +47,7 @@ def check_comparable(reference: Sequence[Array], outputs: Sequence[Array]) -> No
 
 
 def check_finite(what: str, array: Array) -> None:
-    """Raise where an array holds nothing, NaN or infinity.
+    """Raise if an array is empty or holds NaN or infinity.
 
     Raises:
         EmptyOutput, NonFiniteOutput
@@ -60,7 +60,7 @@ def check_finite(what: str, array: Array) -> None:
 
 
 def as_float64(reference: Array, output: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both arrays in float64, which all metrics compute in.
+    """Return both arrays as float64, the type all metrics compute in.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput
@@ -71,7 +71,7 @@ def as_float64(reference: Array, output: Array) -> tuple[NDArray[np.float64], ND
 
 
 def check_range(data_range: float) -> None:
-    """Raise where a data range is no span of values.
+    """Raise if a data range is not positive and finite.
 
     Raises:
         ConflictingRange

@@ -1,4 +1,4 @@
-"""Compares outputs sample by sample, in the metrics of the gates."""
+"""Compares outputs sample by sample with the gates' metrics."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .metrics import score
 
 @dataclass
 class Comparison:
-    """Collects how outputs agree with references, a sample at a time: none need be kept.
+    """Accumulates metrics of outputs against references, sample by sample; keeps no samples.
 
     Attributes:
         ranges: Metrics to compute; PSNR and SSIM with their data range, others may have None.
-        required: False leaves SSIM out where the outputs are no images, instead of raising.
-        options: How outputs are read.
+        required: False drops SSIM if the outputs are not images, instead of raising.
+        options: How outputs are interpreted.
     """
 
     ranges: Mapping[QualityMetric, float | None]
@@ -37,19 +37,21 @@ class Comparison:
         self._values = {metric: [] for metric in self.ranges}
 
     def add(self, reference: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Compare the outputs of the next sample with the reference model's.
+        """Compare the next sample's outputs with the reference model's.
 
         Raises:
-            ComparisonError: Of another shape, empty, not finite, or not what a metric needs.
+            ComparisonError: The outputs differ in shape, are empty or not finite, or do not fit a
+                metric.
         """
         check_comparable(reference, outputs)
         self.add_truth(reference, outputs)
 
     def add_truth(self, truth: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Compare the outputs of the next sample with ground truth, which may be class labels.
+        """Compare the next sample's outputs with ground truth, which may be class labels.
 
         Raises:
-            ComparisonError: As add; labels may have another shape where the metric takes them.
+            ComparisonError: As add; labels may differ in shape if the metric accepts them.
+            DataError: The number of arrays differs.
         """
         if len(truth) != len(outputs):
             raise DataError(f"{len(truth)} ground-truth arrays for {len(outputs)} outputs")
@@ -63,13 +65,13 @@ class Comparison:
                 if self.required:
                     raise
                 del self._values[metric]
-        # Nothing is kept of a sample that fails in one metric.
+        # A sample that fails in one metric is recorded in none.
         for metric, value in scores.items():
             self._values[metric].append(value)
         self._exact &= all(np.array_equal(expected, actual) for expected, actual in pairs)
 
     def results(self) -> list[QualityResult]:
-        """Return worst, mean and each sample's value per metric; empty before any sample."""
+        """Return the worst, mean and per-sample values of each metric; empty before any sample."""
         return [
             QualityResult(
                 metric=metric,

@@ -1,7 +1,7 @@
-"""Quality over many samples: worst, mean and each sample's value, against FP32 and ground truth.
+"""Quality over many samples: worst, mean and per-sample values, against FP32 and ground truth.
 
 Outputs are compared by position. A sample's value is that of its worst output and, for SSIM, of
-the worst image in its batch.
+the worst image in the batch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Evaluation:
     """A candidate's quality.
 
     Attributes:
-        samples: How many were compared.
+        samples: Number of samples compared.
         against_fp32: The candidate's outputs against the reference model's.
         against_truth: The candidate's outputs against ground truth; empty without it.
-        reference_against_truth: The reference model's own, to tell what quantization cost.
+        reference_against_truth: The reference model's against it, to show what quantization cost.
     """
 
     samples: int
@@ -46,7 +46,7 @@ class Evaluation:
             truth: Against ground truth instead of FP32.
 
         Raises:
-            SpecError: It was not computed, or no such aggregate exists.
+            SpecError: The metric was not computed, or the aggregate is unknown.
         """
         wanted = parse_metric(metric)
         if aggregate not in ("Worst", "Mean"):
@@ -61,10 +61,10 @@ class Evaluation:
 
 
 def parse_metric(name: str) -> QualityMetric:
-    """Return the metric of a name.
+    """Return the metric with this name.
 
     Raises:
-        SpecError: No such metric; lists them.
+        SpecError: Unknown metric; the message lists the known ones.
     """
     try:
         return QualityMetric(name)
@@ -89,11 +89,12 @@ def evaluate(
         samples: Input name to array.
         metrics: Names of QualityMetric; duplicates count once.
         data_range: Span of the outputs' values, for PSNR and SSIM.
-        truth: For each sample what the outputs should be; exactly as many.
+        truth: Expected outputs, exactly one entry per sample.
 
     Raises:
-        DataError: No samples, or ground truth of another number; ground truth that is not finite.
-        ComparisonError: An output cannot be compared; names the sample's number.
+        DataError: No samples, or ground truth that differs in number.
+        ComparisonError: An output cannot be compared, or ground truth is not finite; the message
+            names the sample's number.
         SpecError: An unknown metric, or none.
     """
     chosen = list(dict.fromkeys(parse_metric(metric) for metric in metrics))

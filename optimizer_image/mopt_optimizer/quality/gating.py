@@ -1,4 +1,4 @@
-"""The resource's quality gates: which metrics they need, and their results."""
+"""The resource's quality gates: which metrics they need, and gates that do not fit a model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _WITHOUT_GATES = (QualityMetric.PSNR, QualityMetric.SSIM)
 
 
 def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
-    """Return which metrics to compute, each with the span of the output's values.
+    """Return the metrics to compute, each with the span of the output's values.
 
-    Without gates PSNR and SSIM are computed, for outputs from 0 to 1.
+    The default without gates is PSNR and SSIM, for outputs from 0 to 1.
 
     Raises:
-        ConflictingRange: One metric with two ranges: a result holds one value per metric.
+        ConflictingRange: A metric has two ranges; a result holds one value per metric.
     """
     if not gates:
         return dict.fromkeys(_WITHOUT_GATES, 1.0)
@@ -35,10 +35,10 @@ def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
 
 @contextmanager
 def fitting_gates() -> Iterator[None]:
-    """Tell a gate that does not fit the model's outputs as a fault of the spec.
+    """Report a gate that does not fit the model's outputs as a spec error.
 
     Raises:
-        SpecError: Says which metric to leave out.
+        SpecError: The message says which metrics to leave out.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which axes of an output are an image's."""
+"""Image axes of an output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _CHANNELS = (1, 3, 4)
 
 
 def image_batch(array: Array, layout: ImageLayout | None = None) -> list[Array]:
-    """Return the batch's images, each (height, width, channels).
+    """Return the images of a batch, each (height, width, channels).
 
     Raises:
-        NotAnImage: Another rank.
+        NotAnImage: The rank is not 4, or 3 without a layout.
     """
     if array.ndim == 3 and layout is None:
         return list(array[..., np.newaxis])

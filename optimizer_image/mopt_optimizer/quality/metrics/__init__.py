@@ -1,7 +1,7 @@
-"""Which function computes each quality metric: one module each, loaded on first use.
+"""Registry of the quality metrics: one module each, loaded on first use.
 
-What is known of a metric's values stands in mopt_api.metrics. Shapes must be equal, values finite,
-arrays not empty; all compute in float64.
+Properties of a metric's values are in mopt_api.metrics. Shapes must be equal, values finite and
+arrays not empty; all metrics compute in float64.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mopt_optimizer.quality.comparable import Array, Options
 
 
 class Compute(Protocol):
-    """What METRICS names: a pure function of two arrays."""
+    """Signature of the functions in METRICS: pure, of two arrays."""
 
     def __call__(
         self, reference: Array, output: Array, data_range: float, options: Options, /
@@ -28,7 +28,7 @@ class Compute(Protocol):
             data_range: Span of the output's values; 1 where the metric needs none.
 
         Raises:
-            ComparisonError: The outputs cannot be compared by it.
+            ComparisonError: The metric cannot compare the outputs.
         """
         ...
 
@@ -60,7 +60,7 @@ def score(
     """Return one metric of two outputs.
 
     Args:
-        data_range: Needed by PSNR and SSIM, not used by the others.
+        data_range: Required by PSNR and SSIM, ignored by the others.
 
     Raises:
         ConflictingRange: PSNR or SSIM without a data range.

@@ -8,15 +8,15 @@ from mopt_optimizer.quality.comparable import Array, Options, as_float64
 
 
 def cosine(reference: Array, output: Array) -> float:
-    """Return the cosine of the angle between the outputs, each taken as one long vector.
+    """Return the cosine of the angle between the outputs, each flattened to one vector.
 
-    Two zero vectors agree (1); one zero vector has no direction to share (0).
+    Two zero vectors give 1; one zero vector has no direction and gives 0.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput
     """
     expected, actual = (array.ravel() for array in as_float64(reference, output))
-    # Divided by their peaks first: squares of small or large values would under- or overflow.
+    # Divide by the peaks first: squares of small or large values would under- or overflow.
     peaks = float(np.abs(expected).max()), float(np.abs(actual).max())
     if 0 in peaks:
         return 1.0 if peaks == (0, 0) else 0.0
@@ -26,5 +26,5 @@ def cosine(reference: Array, output: Array) -> float:
 
 
 def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:
-    """Return cosine of two outputs."""
+    """Return the cosine of two outputs."""
     return cosine(reference, output)

@@ -1,4 +1,4 @@
-"""Largest difference of any value."""
+"""Largest absolute difference of any value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mopt_optimizer.quality.comparable import Array, Options, as_float64
 
 
 def max_abs_error(reference: Array, output: Array) -> float:
-    """Return the largest difference of any value, in the output's own unit.
+    """Return the largest absolute difference of any value, in the output's own unit.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput
@@ -18,5 +18,5 @@ def max_abs_error(reference: Array, output: Array) -> float:
 
 
 def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:
-    """Return max_abs_error of two outputs."""
+    """Return the max_abs_error of two outputs."""
     return max_abs_error(reference, output)

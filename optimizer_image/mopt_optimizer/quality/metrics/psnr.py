@@ -14,7 +14,7 @@ def psnr(reference: Array, output: Array, data_range: float) -> float:
     """Return the peak signal-to-noise ratio in dB, at most EXACT_PSNR_DB.
 
     Args:
-        data_range: The peak: span of the values that the output can take, never the data's own.
+        data_range: The peak: span of the values the output can take, not of the data itself.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput, ConflictingRange
@@ -28,5 +28,5 @@ def psnr(reference: Array, output: Array, data_range: float) -> float:
 
 
 def compute(reference: Array, output: Array, data_range: float, _options: Options) -> float:
-    """Return psnr of two outputs."""
+    """Return the psnr of two outputs."""
     return psnr(reference, output, data_range)

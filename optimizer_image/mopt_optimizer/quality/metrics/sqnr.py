@@ -11,7 +11,8 @@ from mopt_optimizer.quality.comparable import Array, Options, as_float64, decibe
 def sqnr(reference: Array, output: Array) -> float:
     """Return the signal-to-quantization-noise ratio in dB, within +-EXACT_PSNR_DB.
 
-    The reference's own power is the signal. A silent reference with any noise is -EXACT_PSNR_DB.
+    The signal is the reference's power. An all-zero reference with any noise gives
+    -EXACT_PSNR_DB.
 
     Raises:
         ShapeMismatch, EmptyOutput, NonFiniteOutput
@@ -25,5 +26,5 @@ def sqnr(reference: Array, output: Array) -> float:
 
 
 def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:
-    """Return sqnr of two outputs."""
+    """Return the sqnr of two outputs."""
     return sqnr(reference, output)

@@ -7,7 +7,7 @@ from mopt_optimizer.errors import NotAnImage
 from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_range
 from mopt_optimizer.quality.images import image_batch
 
-# Side of SSIM's window; smaller images use the largest odd one that fits.
+# Side of SSIM's window; smaller images use the largest odd side that fits.
 _SSIM_WINDOW = 7
 _SSIM_SMALLEST = 3
 
@@ -15,17 +15,17 @@ _SSIM_SMALLEST = 3
 def ssim_per_image(
     reference: Array, output: Array, data_range: float, layout: ImageLayout | None = None
 ) -> list[float]:
-    """Return each image's structural similarity, channels averaged.
+    """Return each image's structural similarity, averaged over channels.
 
-    Uniform 7 x 7 window and sample covariance, as scikit-image's default.
+    Uniform 7 x 7 window and sample covariance, the scikit-image defaults.
 
     Args:
         reference, output: (N, C, H, W), (N, H, W, C), or (N, H, W) without a layout.
         data_range: Span of the values that the output can take.
-        layout: Of four axes; None infers it (see Options).
+        layout: Of 4-D outputs; None infers it (see Options).
 
     Raises:
-        NotAnImage: Another rank, or a side below 3 pixels.
+        NotAnImage: Wrong rank, or a side below 3 pixels.
         ShapeMismatch, EmptyOutput, NonFiniteOutput, ConflictingRange
 
     Source: Wang et al. 2004, doi 10.1109/TIP.2003.819861, equation 13.
@@ -61,5 +61,5 @@ def ssim(
 
 
 def compute(reference: Array, output: Array, data_range: float, options: Options) -> float:
-    """Return ssim of two outputs, in the layout of the options."""
+    """Return the ssim of two outputs, in the layout of the options."""
     return ssim(reference, output, data_range, options.layout)

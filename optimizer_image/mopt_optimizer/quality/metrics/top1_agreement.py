@@ -1,4 +1,4 @@
-"""Share of predictions that stay the same."""
+"""Share of predictions that match the reference."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_
 
 
 def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> float:
-    """Return the share of predictions, 0 to 1, that name the reference's class.
+    """Return the share of predictions, 0 to 1, that match the reference's class.
 
     Args:
-        reference: Scores of the output's shape; or integer labels, of its shape without the class
+        reference: Scores in the output's shape; or integer labels, in its shape without the class
             axis, for accuracy against ground truth.
-        output: Scores; the first of equal largest ones counts.
+        output: Scores; on a tie the first counts.
 
     Raises:
-        NoClasses: No axis of two classes or more there, or labels of another shape or outside
-            the classes.
+        NoClasses: class_axis is missing or has fewer than two classes, or labels have another
+            shape or are out of range.
         ShapeMismatch, EmptyOutput, NonFiniteOutput
     """
     rank = output.ndim
@@ -46,5 +46,5 @@ def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> flo
 
 
 def compute(reference: Array, output: Array, _data_range: float, options: Options) -> float:
-    """Return top1_agreement of two outputs, along the class axis of the options."""
+    """Return the top1_agreement of two outputs, along the class axis of the options."""
     return top1_agreement(reference, output, options.class_axis)
