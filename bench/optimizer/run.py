@@ -138,7 +138,7 @@ def printed(facts: dict[str, Any]) -> None:
 def _base(facts: dict[str, Any]) -> str:
     source = facts["source"]
     return (
-        f"{REFERENCE_NAME}, file as it came: {source['latency_ms']:.1f} ms, "
+        f"{REFERENCE_NAME}, source file: {source['latency_ms']:.1f} ms, "
         f"{source['size_bytes'] / 2**20:.2f} MiB, {source['nodes']} nodes; "
         f"{facts['calibration_samples']} calibration and {facts['evaluation_samples']} other "
         f"photographs of 128 x 128, {facts['rounds']} rounds; its slowest turn took "

@@ -1,4 +1,4 @@
-"""PyTorch models as ONNX files, verified; and what there is to know about such files."""
+"""Export of PyTorch models to verified ONNX files, and facts about such files."""
 
 from __future__ import annotations
 

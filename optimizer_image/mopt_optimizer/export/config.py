@@ -1,4 +1,4 @@
-"""What an export does, checked when it is written down."""
+"""Export options, validated on construction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.onnx_files.opsets import OPSET
 
-# Below 7 ONNX had other rules of broadcasting; no exporter or runtime of ours writes it.
+# Below 7 ONNX has other broadcasting rules; none of our exporters or runtimes writes it.
 MIN_OPSET = 7
 
 
@@ -16,19 +16,19 @@ class ONNXExportConfig:
     """Options of ONNXExporter.
 
     Attributes:
-        opset_version: Of ONNX's own operators. torch writes 18 and newer; an older one is
-            converted, and verified after that.
-        optimize: Run the graph passes; each is verified whatever verify_export says.
+        opset_version: Of the default ONNX domain. torch writes 18 and newer; an older one is
+            converted, then verified.
+        optimize: Run the graph passes; each is verified regardless of verify_export.
         verify_export: Compare the written file with PyTorch at several sizes.
-        passes: Names of the passes to run, in the order of available_passes(); None is all.
-        exclude_passes: Names of passes to leave out.
+        passes: Names of the passes to run, in the order of available_passes(); None runs all.
+        exclude_passes: Names of passes to skip.
         input_names, output_names: Names in the ONNX file, one per tensor; None keeps those of
             forward's parameters, and gives "output", or "output_0" and so on.
-        external_data: Weights in a second file, PATH.data; None does so where one file cannot
+        external_data: Store weights in a second file, PATH.data; None does so if one file cannot
             hold them.
 
     Raises:
-        SpecError: An opset, a pass or a name that cannot be.
+        SpecError: Invalid opset, pass or name.
     """
 
     opset_version: int = OPSET
@@ -41,7 +41,7 @@ class ONNXExportConfig:
     external_data: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no export could carry out."""
+        """Reject invalid options."""
         from onnx.defs import onnx_opset_version
 
         newest = onnx_opset_version()

@@ -1,4 +1,4 @@
-"""Where a graph first computes something else than its reference."""
+"""Finds where a graph first diverges from its reference."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mopt_optimizer.onnx_files.verify import Arrays, Case, OnnxSession, compare,
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-# Intermediate values held at a time; each group costs one session and one run.
+# Intermediate values held at once; each group costs one session and one run.
 _GROUP = 32
 
 Values = Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]
-"""Returns those of the named intermediate values that the reference has."""
+"""Returns the named intermediate values, as far as the reference has them."""
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first node, in the order of the graph, whose result is not the reference's."""
+    """The first node in graph order whose result differs from the reference."""
 
     node: str
     op_type: str
@@ -39,8 +39,8 @@ class Divergence:
 def first_divergence(path: str | Path, inputs: Arrays, reference: Values) -> Divergence | None:
     """Return the first node of the main graph whose output differs from the reference's.
 
-    Values are matched by their names, which passes and torch's exporter keep; nodes whose
-    outputs the reference does not know are passed over.
+    Values are matched by name, which passes and torch's exporter keep; nodes whose outputs the
+    reference lacks are skipped.
 
     Raises:
         RuntimeFailure: The model does not run.
@@ -73,7 +73,7 @@ def first_divergence(path: str | Path, inputs: Arrays, reference: Values) -> Div
 def intermediate_values(
     path: Path, names: Sequence[str], inputs: Arrays
 ) -> dict[str, NDArray[Any]]:
-    """Return values inside a graph, computed without ONNX Runtime's own optimizations.
+    """Return intermediate values of a graph, computed without ONNX Runtime's optimizations.
 
     Raises:
         RuntimeFailure: The model does not run.
@@ -87,7 +87,7 @@ def intermediate_values(
     for name in names:
         if name not in had:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    # Beside the model: weights in other files are found from there.
+    # Next to the model, where its external data is found.
     with TemporaryDirectory(dir=path.parent) as folder:
         shown = Path(folder) / "shown.onnx"
         for tensor in model.graph.initializer:
@@ -119,8 +119,8 @@ def onnx_values(path: str | Path, inputs: Arrays) -> Values:
 def program_values(program: ExportedProgram, inputs: Arrays) -> Values:
     """Return the intermediate values of PyTorch eager as the reference.
 
-    torch's exporter names values as the program's nodes. The program is run anew for each group,
-    so that only that group's values are held.
+    torch's exporter names values after the program's nodes. The program is rerun for each group, so
+    that only that group's values are held.
 
     Args:
         inputs: In the program's order.
@@ -149,7 +149,7 @@ def program_values(program: ExportedProgram, inputs: Arrays) -> Values:
 
 
 def explain(path: Path, cases: Sequence[Case], model: Any) -> str:
-    """Return which node an export first differs at, as the end of a message; "" if unknown."""
+    """Return the node where an export first diverges, as the end of a message; "" if unknown."""
     import torch
 
     if not isinstance(model, torch.export.ExportedProgram):

@@ -1,4 +1,4 @@
-"""ONNXExporter: a PyTorch model as an ONNX file that computes the same at every size."""
+"""ONNXExporter: exports a PyTorch model to an ONNX file with the same results at every size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class OutputError(TypedDict):
-    """Difference of one output from PyTorch, over all verified sizes."""
+    """Largest difference of one output from PyTorch, over all verified sizes."""
 
     output: str
     max_abs_error: float
@@ -39,10 +39,10 @@ class OutputError(TypedDict):
 
 
 class ExportMetadata(TypedDict):
-    """What an export made.
+    """Result of an export.
 
-    verified says whether the file was compared with PyTorch (False only where verify_export is
-    off: a difference is an error). Sizes in bytes, nodes with those of subgraphs.
+    verified says whether the file was compared with PyTorch (False only if verify_export is off: a
+    difference is an error). Sizes are in bytes; node counts include subgraphs.
     """
 
     path: str
@@ -74,7 +74,7 @@ class ONNXExporter:
     """Exports a module, an ExportedProgram or a TorchScript module.
 
     Args:
-        log: Told of each step and pass; nothing by default.
+        log: Called for each step and pass; silent by default.
     """
 
     def __init__(self, config: ONNXExportConfig | None = None, log: Log = _silent) -> None:
@@ -91,22 +91,22 @@ class ONNXExporter:
         dynamic_shapes: Any = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> ExportMetadata:
-        """Write a model as ONNX; the file appears whole, verified, or not at all.
+        """Export a model to ONNX; the file appears only once it is complete and verified.
 
         Args:
-            dummy_input: A tensor; a tuple of arguments; or a dict of keywords. Any sizes: one of
-                1 is enlarged where its axis is dynamic, so that nothing specializes on it. None
-                for an ExportedProgram that has its own.
+            dummy_input: A tensor, a tuple of arguments, or a dict of keyword arguments. Any sizes:
+                a dynamic axis of size 1 is enlarged, so that nothing specializes on it. None uses
+                the example inputs of an ExportedProgram.
             dynamic_axes: {input: {axis: name}} or {input: [axis]}.
-            dynamic_shapes: As torch.export takes them, instead; strings name sizes too.
+            dynamic_shapes: The alternative, as in torch.export; strings also name sizes.
             kwargs: More arguments of forward.
 
         Raises:
-            SpecError: Arguments that do not fit each other.
-            DimensionError: An axis that is not there, or that the model takes at one size only.
+            SpecError: Arguments that contradict each other.
+            DimensionError: An axis that does not exist, or that the model accepts at one size only.
             BaselineError: The model does not run on dummy_input.
-            ExportError: ONNX cannot express it, or the result computes something else; names the
-                output, the error, and the first node that differs.
+            ExportError: ONNX cannot express it, or the results differ; names the output, the error,
+                and the first node that differs.
             DiskError: The disk is full.
         """
         import torch
@@ -174,7 +174,7 @@ class ONNXExporter:
         )
 
     def _output_names(self, dynamic_axes: DynamicAxes | None) -> tuple[str, ...]:
-        """Return the names that dynamic_axes may give beside the inputs'."""
+        """Return the output names that dynamic_axes may use."""
         if self.config.output_names is not None:
             return self.config.output_names
         return tuple(n for n in dynamic_axes or {} if n == "output" or n.startswith("output_"))
@@ -230,7 +230,7 @@ def export_onnx(
     dynamic_axes: DynamicAxes | None = None,
     **options: Any,
 ) -> ExportMetadata:
-    """Write a model as ONNX in one line: `ONNXExporter(ONNXExportConfig(**options)).export(...)`.
+    """Export a model in one call: `ONNXExporter(ONNXExportConfig(**options)).export(...)`.
 
     Raises:
         TypeError: An option that ONNXExportConfig lacks.
@@ -241,7 +241,7 @@ def export_onnx(
 
 
 def _with_names(case: Case, names: Mapping[str, str]) -> Case:
-    """Return a case with its sizes under the caller's names."""
+    """Return a case with the caller's names of its sizes."""
     return replace(case, sizes={names.get(key, key): size for key, size in case.sizes.items()})
 
 

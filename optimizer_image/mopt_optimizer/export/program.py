@@ -1,4 +1,4 @@
-"""An ExportedProgram as ONNX, its dimensions named as in the spec, verified against eager."""
+"""Converts an ExportedProgram to ONNX."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx.ONNXProgram:
-    """Return a program as ONNX, in memory, its weights shared with the program's.
+    """Convert a program to ONNX in memory, sharing its weights.
 
     Raises:
-        ExportError: An operator that ONNX or the exporter does not have, or an opset that it
-            cannot write.
+        ExportError: ONNX or the exporter lacks an operator, or cannot write the opset.
     """
     import torch
     from torch.onnx.errors import OnnxExporterError
@@ -29,7 +28,7 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         try:
-            # Its optimizer is left out: our passes do the same, each verified.
+            # Without its optimizer: our passes do the same, each verified.
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=opset_version, optimize=False, verbose=False
             )
@@ -37,7 +36,7 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
             raise ExportError(f"the model cannot be exported: {root_message(error)}") from error
     if exported is None:
         raise ExportError("the model cannot be exported: the exporter gave no model")
-    # Where it cannot convert its own form it leaves another opset, and only logs that.
+    # If it cannot convert the opset, it keeps another one and only logs that.
     written = exported.model.opset_imports.get("")
     if written != opset_version:
         raise ExportError(f"torch.onnx wrote opset {written}, and cannot write {opset_version}")

@@ -1,4 +1,4 @@
-"""A TorchScript module, traced and ready to be written as ONNX."""
+"""Prepares a TorchScript module for export."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def trace_script(
     input_names: Sequence[str] | None,
     output_names: Sequence[str],
 ) -> Traced:
-    """Take a TorchScript module; which axes are dynamic is for the exporter to say.
+    """Prepare a TorchScript module; its dynamic axes are declared to the exporter.
 
     Raises:
-        SpecError: The arguments do not fit forward, or are not tensors.
-        DimensionError: An input or axis that is not there.
+        SpecError: The arguments do not match forward, or are not tensors.
+        DimensionError: An input or axis that does not exist.
         BaselineError: It does not run on the example.
     """
     import sympy  # type: ignore[import-untyped]

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     import torch
 
 DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
-"""As torch.onnx had it: {"image": {0: "batch", 2: "height"}} or {"image": [0, 2]}."""
+"""torch.onnx's legacy form: {"image": {0: "batch", 2: "height"}} or {"image": [0, 2]}."""
 
 
 @dataclass
 class DynamicAxis:
-    """One axis that is to be dynamic.
+    """One dynamic axis.
 
     Attributes:
-        hint: What torch.export is told: a Dim, or Dim.DYNAMIC.
-        name: The caller's name of the size; None where there is none.
-        required: Whether a model that fixes the axis is an error; not for Dim.AUTO.
+        hint: Passed to torch.export: a Dim, or Dim.DYNAMIC.
+        name: The caller's name of the size; None if it has none.
+        required: Whether it is an error if the model fixes the axis; not for Dim.AUTO.
     """
 
     hint: Any
@@ -45,8 +45,8 @@ class Signature:
     """forward's arguments, and the tensors in them by name, in order.
 
     Attributes:
-        arguments: By parameter; tensors in lists, tuples and dicts too.
-        args, kwargs: As forward is called.
+        arguments: By parameter; tensors may be nested in lists, tuples and dicts.
+        args, kwargs: As passed to forward.
     """
 
     leaves: list[Leaf]
@@ -55,7 +55,7 @@ class Signature:
     kwargs: dict[str, Any]
 
     def call_with(self, tensors: Mapping[str, torch.Tensor]) -> tuple[tuple[Any, ...], dict]:  # type: ignore[type-arg]
-        """Return args and kwargs with the tensors replaced by others of the same names."""
+        """Return args and kwargs with the tensors replaced, by name."""
         by_id = {id(leaf.tensor): tensors[leaf.name] for leaf in self.leaves}
 
         def replaced(value: Any) -> Any:
@@ -64,7 +64,7 @@ class Signature:
         return replaced(self.args), replaced(self.kwargs)
 
     def dynamic_shapes(self) -> dict[str, Any]:
-        """Return the dynamic axes as torch.export takes them."""
+        """Return the dynamic axes in torch.export's form."""
         axes = {id(leaf.tensor): leaf.axes for leaf in self.leaves}
 
         def shape(tensor: torch.Tensor) -> dict[int, Any] | None:
@@ -77,7 +77,7 @@ _KEEP = object()
 
 
 def _mapped(value: Any, change: Callable[[torch.Tensor], Any], other: Any = _KEEP) -> Any:
-    """Return nested containers with every tensor changed, and the rest kept or replaced."""
+    """Map every tensor in nested containers; keep or replace the rest."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -92,10 +92,10 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], Any], other: Any = _KEE
 def bind(
     forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Signature:
-    """Return the tensors that forward is called with.
+    """Return the signature of a call to forward.
 
     Raises:
-        SpecError: forward cannot be called so, or there is no tensor.
+        SpecError: forward does not accept the arguments, or none is a tensor.
     """
     try:
         bound = inspect.signature(forward).bind(*args, **kwargs)
@@ -103,7 +103,7 @@ def bind(
         raise SpecError(f"dummy_input does not fit forward: {error}") from error
     except ValueError as error:  # a built-in without a signature
         raise SpecError(f"forward has no readable signature: {error}") from error
-    # Each tensor its own object, so that it can be told from the others.
+    # Each tensor becomes its own object, since tensors are looked up by id.
     args = _mapped(args, lambda tensor: tensor.detach().view_as(tensor))
     keywords = _mapped(dict(kwargs), lambda tensor: tensor.detach().view_as(tensor))
     bound = inspect.signature(forward).bind(*args, **keywords)
@@ -136,13 +136,13 @@ def _collect(name: str, value: Any, leaves: list[Leaf]) -> None:
 
 
 def apply_dynamic_axes(leaves: Sequence[Leaf], axes: DynamicAxes, outputs: Sequence[str]) -> None:
-    """Mark axes given in torch.onnx's old form.
+    """Mark axes given in torch.onnx's legacy form.
 
     Args:
-        outputs: Names whose axes may be given too; they follow from the inputs'.
+        outputs: Names whose axes may also be given; they follow from the inputs'.
 
     Raises:
-        DimensionError: An input or axis that is not there.
+        DimensionError: An input or axis that does not exist.
     """
     from torch.export import Dim
 
@@ -162,10 +162,10 @@ def apply_dynamic_axes(leaves: Sequence[Leaf], axes: DynamicAxes, outputs: Seque
 
 
 def checked_axis(leaf: Leaf, axis: object) -> int:
-    """Return an axis counted from the front.
+    """Return an axis as a non-negative index.
 
     Raises:
-        DimensionError: The tensor does not have it.
+        DimensionError: The tensor lacks it.
     """
     rank = leaf.tensor.dim()
     if not isinstance(axis, int) or not -rank <= axis < rank:
@@ -174,7 +174,7 @@ def checked_axis(leaf: Leaf, axis: object) -> int:
 
 
 def apply_dynamic_shapes(signature: Signature, shapes: Any) -> None:
-    """Mark axes given as torch.export's dynamic_shapes; sizes may be named by strings too.
+    """Mark axes given as torch.export's dynamic_shapes; strings may also name sizes.
 
     Raises:
         DimensionError: It does not match forward's arguments.

@@ -1,4 +1,4 @@
-"""The sizes that an export is verified at: every dynamic one at two or more."""
+"""Input sizes that an export is verified at: each dynamic one at two or more."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from numpy.typing import NDArray
 from mopt_optimizer.errors import DimensionError
 from mopt_optimizer.onnx_files.verify import Arrays, Case
 
-# How far from the example's size the others are, in the order they are tried: some models take
-# multiples only.
+# Offsets from the example's size, in the order they are tried: some models accept only multiples.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 Reference = Callable[[Arrays], tuple[NDArray[Any], ...]]
-Expression = Any  # a sympy expression over symbols of sizes
+Expression = Any  # a sympy expression over size symbols
 
 
 class Refused(Exception):
-    """The model does not take these sizes; says why in its own words."""
+    """The model rejects these sizes; quotes its message."""
 
 
 @dataclass(frozen=True)
 class TracedInput:
-    """An input as it was traced.
+    """A traced input.
 
     Attributes:
-        shape: Numbers, and expressions over the symbols for dynamic sizes.
+        shape: Integers, and expressions over size symbols for dynamic axes.
         example: The caller's values.
     """
 
@@ -41,7 +40,7 @@ class TracedInput:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Sizes that a symbol takes: both ends are included."""
+    """Range of a size symbol, both ends included."""
 
     low: int
     high: int | None = None
@@ -66,16 +65,16 @@ def example_sizes(inputs: Sequence[TracedInput]) -> dict[str, int]:
 def verification_cases(
     inputs: Sequence[TracedInput], bounds: Mapping[str, Bounds], reference: Reference
 ) -> list[Case]:
-    """Return inputs with what the model makes of them: the example, then other sizes.
+    """Return inputs with their reference outputs: the example, then other sizes.
 
-    Every dynamic size differs from the example's in at least one case; sizes that the model
-    refuses are passed over.
+    Every dynamic size differs from the example's in at least one case; sizes that the model rejects
+    are skipped.
 
     Args:
-        reference: Raises Refused where the model does not take the inputs' sizes.
+        reference: Raises Refused if the model rejects the inputs' sizes.
 
     Raises:
-        DimensionError: A size that the model takes at one value only.
+        DimensionError: A dynamic size that the model accepts at one value only.
         Refused: It does not run on the example.
     """
     sizes = example_sizes(inputs)
@@ -111,7 +110,7 @@ def verification_cases(
 def _stepped(
     sizes: Mapping[str, int], group: Sequence[str], bounds: Mapping[str, Bounds], step: int
 ) -> dict[str, int] | None:
-    """Return sizes with each of a group moved by another amount; None where bounds forbid it."""
+    """Return sizes with each of a group shifted by its own amount; None if out of bounds."""
     changed = dict(sizes)
     for number, name in enumerate(group):
         amount = step * (1 + number % 3)
@@ -126,10 +125,10 @@ def _stepped(
 
 
 def resized(inputs: Sequence[TracedInput], sizes: Mapping[str, int]) -> Arrays:
-    """Return values of other shapes, always the same ones, drawn from the example's own values.
+    """Return inputs at other sizes, sampled from the example's values with a fixed seed.
 
-    So that token ids stay in the vocabulary and masks stay masks. Examples of one value only, such
-    as zeros, would verify nothing: floating-point ones become noise in 0 to 1.
+    So token ids stay in the vocabulary and masks stay masks. A constant example, such as zeros,
+    would verify nothing: a floating-point one becomes noise in 0 to 1.
     """
     generator = np.random.default_rng(0)
     arrays: Arrays = {}
@@ -146,7 +145,7 @@ def resized(inputs: Sequence[TracedInput], sizes: Mapping[str, int]) -> Arrays:
 
 
 def size_of(expression: int | Expression, sizes: Mapping[str, int]) -> int:
-    """Return an expression's value at given sizes of the symbols."""
+    """Return an expression's value at given symbol values."""
     if isinstance(expression, int):
         return expression
     return int(expression.subs({s: sizes[str(s)] for s in expression.free_symbols}))

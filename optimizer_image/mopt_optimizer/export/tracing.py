@@ -1,4 +1,4 @@
-"""A module or a program, traced and ready to be written as ONNX."""
+"""Traces a module or a program for export."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Traced:
 
     Attributes:
         model: An ExportedProgram, or a TorchScript module.
-        names: The caller's name of each symbol of a size.
+        names: Size symbol to the caller's name.
         module: What eager runs.
-        args: Example tensors by position, none of their dynamic sizes 1; None where forward takes
-            other arguments too.
+        args: Positional example tensors, no dynamic size 1; None if forward takes other arguments
+            too.
         reference: The model in PyTorch.
     """
 
@@ -55,7 +55,7 @@ class Traced:
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a module into eval mode, and each of its modules back as it was."""
+    """Put a module in eval mode; on exit, restore the mode of each submodule."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -66,10 +66,10 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def arrays_of(result: Any) -> tuple[NDArray[Any], ...]:
-    """Return a model's tensors, in order, without None.
+    """Return a model's output tensors in order, skipping None.
 
     Raises:
-        ExportError: It returns something else than tensors.
+        ExportError: The model returns something other than tensors.
     """
     import torch
 
@@ -86,7 +86,8 @@ def arrays_of(result: Any) -> tuple[NDArray[Any], ...]:
 def flat_arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict]:  # type: ignore[type-arg]
     """Return a dummy input as forward's args and kwargs.
 
-    A tuple is the positional arguments, a tensor or a list the only one, and a dict keywords.
+    A tuple holds the positional arguments, a dict the keyword arguments; a tensor or a list is the
+    only argument.
     """
     if isinstance(args, dict):
         return (), {**args, **(kwargs or {})}
@@ -94,9 +95,9 @@ def flat_arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[A
 
 
 def enlarged(leaf: Leaf) -> torch.Tensor:
-    """Return the example with no dynamic size of 1 or 0, which torch.export would make fixed.
+    """Return the example without dynamic sizes of 0 or 1, which torch.export would make static.
 
-    Sizes of dynamic axes become 2 then; values are drawn from the example's.
+    Such sizes become 2; values are sampled from the example's.
     """
     import torch
 
@@ -121,10 +122,10 @@ def trace_module(
     input_names: Sequence[str] | None,
     output_names: Sequence[str],
 ) -> Traced:
-    """Trace a module with torch.export; nothing is specialized on the example.
+    """Trace a module with torch.export, without specializing on the example.
 
     Raises:
-        SpecError: The arguments do not fit forward.
+        SpecError: The arguments do not match forward.
         DimensionError: An axis that cannot be dynamic.
         BaselineError: It does not run on the example.
         ExportError: torch.export cannot trace it.
@@ -161,10 +162,10 @@ def rename_inputs(
 ) -> None:
     """Give inputs the caller's names.
 
-    Without names, a model with one input takes the usual name "input" where dynamic_axes does.
+    Without names, a single input is called "input" if dynamic_axes calls it so.
 
     Raises:
-        SpecError: Another number of names than of inputs.
+        SpecError: The number of names is not the number of inputs.
     """
     if names is not None:
         if len(names) != len(leaves):
@@ -185,7 +186,7 @@ def _export(
 
     args, kwargs = signature.call_with(tensors)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of its own deprecations while it traces
+        warnings.simplefilter("ignore")  # torch's own deprecation warnings
         try:
             return torch.export.export(
                 model, args, kwargs, dynamic_shapes=signature.dynamic_shapes()
@@ -195,7 +196,7 @@ def _export(
                 raise DimensionError(_dimension_message(error)) from error
             raise ExportError(f"torch.export cannot trace it: {first_line(error)}") from error
         except ValueError as error:
-            # Conflicts between what was asked for and what the model takes.
+            # The requested axes conflict with what the model accepts.
             raise DimensionError(_dimension_message(error)) from error
         except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
             raise ExportError(f"torch.export cannot trace it: {first_line(error)}") from error
@@ -230,14 +231,14 @@ def trace_program(
     input_names: Sequence[str] | None,
     output_names: Sequence[str],
 ) -> Traced:
-    """Take a program as it was exported: what is dynamic was decided then.
+    """Prepare an ExportedProgram; its dynamic axes were decided when it was exported.
 
     Args:
         args: None takes the inputs that the program was exported with.
 
     Raises:
-        SpecError: No example inputs, or such that do not fit.
-        DimensionError: An axis is to be dynamic that the program fixes.
+        SpecError: No example inputs, or they do not match.
+        DimensionError: The program fixes an axis that should be dynamic.
         BaselineError: It does not run on the example.
     """
     import torch
@@ -278,7 +279,7 @@ def _traced_program(
     module: torch.nn.Module,
     args: tuple[torch.Tensor, ...] | None,
 ) -> Traced:
-    """Return what a program says of its inputs, dynamic sizes under the caller's names."""
+    """Return a traced program, its dynamic sizes under the caller's names."""
     import torch
 
     placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
@@ -336,7 +337,7 @@ def _bounds(program: ExportedProgram) -> dict[str, Bounds]:
 
 
 def _guarded(program: ExportedProgram, names: Sequence[str], reference: Reference) -> Reference:
-    """Return a reference that refuses sizes which the trace does not hold for."""
+    """Return a reference that rejects sizes for which the trace is not valid."""
     import torch
 
     guards = getattr(program.module(), "_guards_fn", None)

@@ -1,4 +1,4 @@
-"""Traced models as ONNX files, and opsets."""
+"""Writes traced models as ONNX files, and converts opsets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def scripted(traced: Traced) -> Traced | None:
-    """Return a model as TorchScript, whose exporter writes older opsets; None where it cannot be.
+    """Return a model as TorchScript, whose exporter writes older opsets; None if that fails.
 
-    Tracing specializes more than torch.export does: what it writes must be verified.
+    Its tracing specializes more than torch.export's: the output must be verified.
     """
     import sympy  # type: ignore[import-untyped]
     import torch
@@ -32,7 +32,7 @@ def scripted(traced: Traced) -> Traced | None:
     if traced.args is None or isinstance(traced.model, torch.jit.ScriptModule):
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated, and says so; of sizes taken as constants too
+        warnings.simplefilter("ignore")  # of deprecation, and of sizes traced as constants
         try:
             script = torch.jit.trace(  # type: ignore[no-untyped-call]
                 traced.module, traced.args, check_trace=False
@@ -55,11 +55,11 @@ def scripted(traced: Traced) -> Traced | None:
 def write_traced(
     traced: Traced, path: Path, output_names: Sequence[str] | None, opset_version: int
 ) -> None:
-    """Write a traced model as ONNX, of the opset asked for or of OPSET where that is newer.
+    """Write a traced model as ONNX, in the requested opset or in OPSET if that is newer.
 
     Raises:
-        ExportError: An operator that ONNX or the exporter does not have.
-        SpecError: Another number of output names than of outputs.
+        ExportError: ONNX or the exporter lacks an operator.
+        SpecError: The number of output names is not the number of outputs.
     """
     import torch
 
@@ -74,7 +74,7 @@ def write_traced(
 
 
 def _rename_value(model: ir.Model, value: ir.Value, name: str) -> None:
-    """Give a value a name, and whatever had it another."""
+    """Rename a value, and any other value that has the name."""
     import onnx_ir as ir
 
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
@@ -88,7 +88,7 @@ def _rename_value(model: ir.Model, value: ir.Value, name: str) -> None:
 
 
 def _name(path: Path, traced: Traced, output_names: Sequence[str] | None) -> None:
-    """Write the caller's names of outputs and sizes; drop what tells of this machine."""
+    """Apply the caller's names of outputs and sizes; strip metadata about this machine."""
     import onnx
     import onnx_ir as ir
 
@@ -106,7 +106,7 @@ def _name(path: Path, traced: Traced, output_names: Sequence[str] | None) -> Non
     proto = onnx.load(path, load_external_data=False)
     rename_dimensions(proto, traced.names)
     for node in proto.graph.node:
-        del node.metadata_props[:]  # stack traces: paths of whoever exported the model
+        del node.metadata_props[:]  # stack traces: paths on the exporting machine
         node.doc_string = ""
     onnx.save(proto, path)
 
@@ -114,7 +114,7 @@ def _name(path: Path, traced: Traced, output_names: Sequence[str] | None) -> Non
 def _write_script(traced: Traced, path: Path, opset_version: int) -> None:
     import torch
 
-    assert traced.args is not None  # noqa: S101 - trace_script and scripted() see to it
+    assert traced.args is not None  # noqa: S101 - trace_script and scripted() set it
 
     axes = {
         value.name: {
@@ -123,7 +123,7 @@ def _write_script(traced: Traced, path: Path, opset_version: int) -> None:
         for value in traced.inputs
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated, and says so
+        warnings.simplefilter("ignore")  # the TorchScript exporter's deprecation
         try:
             torch.onnx.export(
                 traced.model,
@@ -133,7 +133,7 @@ def _write_script(traced: Traced, path: Path, opset_version: int) -> None:
                 opset_version=opset_version,
                 input_names=[value.name for value in traced.inputs],
                 dynamic_axes={name: sizes for name, sizes in axes.items() if sizes},
-                # Our passes fold constants, verified.
+                # Our verified passes fold constants.
                 do_constant_folding=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
@@ -143,10 +143,10 @@ def _write_script(traced: Traced, path: Path, opset_version: int) -> None:
 
 
 def convert_opset(path: Path, wanted: int) -> bool:
-    """Write a model in another opset; return whether it had to be.
+    """Convert a model file to another opset; return whether that was necessary.
 
     Raises:
-        OpsetError: onnx has no conversion for one of the operators; says which opset is possible.
+        OpsetError: onnx cannot convert one of the operators; says which opset is possible.
     """
     import onnx
 

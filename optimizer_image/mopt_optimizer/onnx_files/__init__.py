@@ -1,1 +1,1 @@
-"""ONNX files: written, described, verified; weights inside or beside them."""
+"""ONNX files, with or without external data: writing, inspection, verification."""

@@ -1,4 +1,4 @@
-"""ONNX files whose weights lie in the file itself, or beside it where one cannot hold them."""
+"""ONNX files with inline weights, or with external data if one file cannot hold them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 MAX_INLINE_VARIABLE = "MOPT_MAX_INLINE_BYTES"
-# protobuf's limit is 2 GiB; what surrounds the weights, and copies passes make, stays below it.
-# The variable lowers it, for tests of what becomes of large models on small ones.
+# protobuf's limit is 2 GiB; this leaves room for the graph and for copies that passes make.
+# The variable lowers it, so that tests exercise large models' paths on small ones.
 MAX_INLINE_BYTES = int(os.environ.get(MAX_INLINE_VARIABLE, 1536 * 1024 * 1024))
 
 
 def needs_external_data(tensor: onnx.TensorProto) -> bool:
-    """Return whether a weight lies in another file."""
+    """Return whether a weight is stored as external data."""
     import onnx
 
     return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the other files that an ONNX file's weights lie in, sorted by name."""
+    """Return the external data files of an ONNX file, sorted by name."""
     import onnx_ir as ir
 
     tensors = _tensors(ir.load(path))
@@ -40,8 +40,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def count_operators(path: Path) -> dict[str, int]:
-    """Return the operator types of an ONNX file, subgraphs included, each with its nodes' number,
-    in the order of their names; reads no weights."""
+    """Return the node count per operator type, subgraphs included, by name; reads no weights."""
     import onnx_ir as ir
 
     nodes = ir.traversal.RecursiveGraphIterator(ir.load(path).graph)
@@ -49,10 +48,10 @@ def count_operators(path: Path) -> dict[str, int]:
 
 
 def outside_values(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
-    """Return the values of a weight that lies in another file, mapped into memory, not read.
+    """Return the values of an external weight, memory-mapped, not read.
 
     Args:
-        tensor: Was checked by sources.check_external_data.
+        tensor: Already checked by sources.check_external_data.
         folder: The model's.
     """
     import onnx
@@ -74,7 +73,7 @@ def _tensors(model: ir.Model) -> list[ir.TensorProtocol]:
 
 
 def weight_bytes(model: ir.Model) -> tuple[int, int]:
-    """Return the bytes of all weights, and of those that lie in other files."""
+    """Return the bytes of all weights, and of the external ones."""
     import onnx_ir as ir
 
     tensors = _tensors(model)
@@ -83,18 +82,18 @@ def weight_bytes(model: ir.Model) -> tuple[int, int]:
 
 
 def needs_other_file(model: ir.Model) -> bool:
-    """Return whether a model's weights are too large for the ONNX file itself."""
+    """Return whether a model's weights are too large to be stored inline."""
     return weight_bytes(model)[0] > MAX_INLINE_BYTES
 
 
 def save_graph(model: ir.Model, path: Path, *, external: bool | None = None) -> None:
-    """Write a graph; weights in PATH.data where one file cannot hold them.
+    """Write a graph; weights go to PATH.data if one file cannot hold them.
 
-    Weights that lie in another file already are not copied where those in memory fit into the
-    file itself: only what refers to them is written.
+    Existing external data is not copied if the weights in memory fit into the file itself: only the
+    references are written.
 
     Args:
-        external: True moves all weights into PATH.data; None only where it must.
+        external: True moves all weights into PATH.data; None only if necessary.
 
     Raises:
         DiskError: The disk is full.
@@ -108,7 +107,7 @@ def save_graph(model: ir.Model, path: Path, *, external: bool | None = None) -> 
 
 
 def place_model(source: Path, target: Path, *, external: bool | None = None) -> None:
-    """Write a finished model to its place; weights are streamed from the source.
+    """Write a finished model to its target; weights are streamed from the source.
 
     Raises:
         DiskError: The disk is full.
@@ -119,13 +118,13 @@ def place_model(source: Path, target: Path, *, external: bool | None = None) -> 
 
 
 def place_graph(model: ir.Model, target: Path, *, external: bool | None = None) -> None:
-    """Write a graph to its place, with all its weights in one file or in one more.
+    """Write a graph to its target, with all its weights inline or in one external file.
 
-    Both files are complete before either gets its name; the weights get theirs first.
+    Both files are complete before either is moved into place; the weights are moved first.
 
     Args:
-        external: Whether weights go to TARGET.data; None where they lie outside already, or one
-            file cannot hold them.
+        external: Whether weights go to TARGET.data; None does so if some are external already, or
+            one file cannot hold them.
 
     Raises:
         DiskError: The disk is full.
@@ -143,10 +142,10 @@ def place_graph(model: ir.Model, target: Path, *, external: bool | None = None) 
 
 
 def place_whole(proto: onnx.ModelProto, folder: Path, target: Path) -> None:
-    """Write a finished model to its place, in one file if that can hold it, else in two.
+    """Write a finished model to its target, in one file if possible, else in two.
 
     Args:
-        folder: Where the files lie that its weights refer to.
+        folder: Folder of its external data.
 
     Raises:
         DiskError: The disk is full.
@@ -162,9 +161,9 @@ def place_whole(proto: onnx.ModelProto, folder: Path, target: Path) -> None:
 
 
 def gather_weights(path: Path) -> None:
-    """Put the weights of a model that lie in other files into one, without what nothing reads.
+    """Merge a model's external data into one file, without unused data.
 
-    A model in one file is left as it is.
+    A model without external data is left unchanged.
 
     Raises:
         DiskError: The disk is full.
@@ -177,7 +176,7 @@ def gather_weights(path: Path) -> None:
 
 
 def model_bytes(path: Path) -> int:
-    """Return the bytes of a model's file and of its weights in other files."""
+    """Return the bytes of a model's file and of its external data."""
     import onnx_ir as ir
 
     return path.stat().st_size + weight_bytes(ir.load(path))[1]

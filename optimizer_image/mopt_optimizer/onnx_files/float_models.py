@@ -1,4 +1,4 @@
-"""Reading, checking and writing the models that are quantized here."""
+"""Reads, checks and writes FP32 models for quantization."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
     """Return a model of FP32 weights, ready to be rewritten.
 
-    Its opset is 13 at least, every node has a name of its own, and the shapes and types of inner
+    Its opset is at least 13, every node has a unique name, and the shapes and types of intermediate
     tensors are inferred as far as onnx can.
 
     Args:
-        external: Weights may lie in other files; they are checked, and stay there.
+        external: Allow external data; it is checked, and stays external.
 
     Raises:
         ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
-        QuantizationError: It is quantized already, holds float16 or bfloat16, or keeps weights in
-            other files without external.
+        QuantizationError: It is already quantized, holds float16 or bfloat16, or has external data
+            without `external`.
         ExportError: Its opset is older and cannot be converted.
     """
     import onnx
@@ -87,7 +87,7 @@ def float_weights(
     """Yield the name and values of each FP32 initializer of the main graph, one at a time.
 
     Args:
-        folder: The model's, where weights may lie in other files.
+        folder: The model's, if it may have external data.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -101,7 +101,7 @@ def float_weights(
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give each node of the main graph a name that no other has; existing ones stay."""
+    """Give each node of the main graph a unique name; existing unique names stay."""
     taken: set[str] = set()
     for number, node in enumerate(model.graph.node):
         name = node.name or f"{node.op_type}_{number}"
@@ -112,10 +112,10 @@ def name_nodes(model: onnx.ModelProto) -> None:
 
 
 def at_opset(model: onnx.ModelProto, version: int, what: str) -> onnx.ModelProto:
-    """Return a model in an opset of at least this version, with inferred shapes.
+    """Return a model in at least this opset version, with inferred shapes.
 
     Args:
-        what: The model and what it is raised for, for messages.
+        what: The model and the reason for the conversion, for messages.
 
     Raises:
         QuantizationError: onnx cannot convert it.
@@ -146,15 +146,15 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def save_model(model: onnx.ModelProto, path: Path, folder: Path | None = None) -> None:
-    """Write a model; the path holds all of it or what it held before.
+    """Write a model atomically.
 
     Args:
-        folder: Where weights of the model lie in other files: they go into the file, or into
-            PATH.data where it is too small.
+        folder: Of the model's external data, which goes into the file, or into PATH.data if it does
+            not fit.
 
     Raises:
         DiskError: No space left.
-        QuantizationError: It is larger than a protobuf message can be.
+        QuantizationError: It exceeds protobuf's size limit.
     """
     import onnx
 
@@ -172,7 +172,7 @@ def serialized(model: onnx.ModelProto) -> bytes:
     """Return a model's bytes.
 
     Raises:
-        QuantizationError: They exceed what a protobuf message can hold.
+        QuantizationError: They exceed protobuf's size limit.
     """
     try:
         data: bytes = model.SerializeToString()

@@ -1,4 +1,4 @@
-"""What an ONNX file holds: parameters, operators, inputs, multiply-adds at given sizes."""
+"""Inspects ONNX files: parameters, operators, inputs, and MACs at given sizes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Shape = list[int | str]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What an ONNX file holds.
+    """Summary of an ONNX file.
 
     Attributes:
-        inputs, outputs: Name to shape; dynamic sizes by their names.
-        parameters: Floating-point weights.
-        operators: How many of each, those of subgraphs included.
-        macs: Multiply-adds of Conv, ConvTranspose, Gemm, MatMul at `dimensions`.
-        flops: Twice macs; None where a shape is not known at those sizes.
-        uncounted: Nodes of these operators whose shapes are not known.
-        size_bytes: Of the file, and of its weights in other files.
-        external_data: Files beside it that hold weights.
+        inputs, outputs: Name to shape; dynamic sizes by name.
+        parameters: Number of floating-point weight elements.
+        operators: Node count per operator type, subgraphs included.
+        macs: Multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul at `dimensions`.
+        flops: Twice macs; None if a shape is unknown at those sizes.
+        uncounted: Nodes of these operators with unknown shapes.
+        size_bytes: Of the file and its external data.
+        external_data: Its external data files.
     """
 
     opset: int
@@ -50,13 +50,13 @@ class ModelInfo:
 
 
 def model_info(path: str | Path, dimensions: Mapping[str, int] | None = None) -> ModelInfo:
-    """Return what an ONNX file holds; weights in other files are not read.
+    """Return a summary of an ONNX file; external data is not read.
 
     Args:
-        dimensions: Sizes that the multiply-adds are counted at.
+        dimensions: Sizes at which MACs are counted.
 
     Raises:
-        ModelError: It is not an ONNX model, or its weights are missing.
+        ModelError: Not an ONNX model, or its weights are missing.
         DimensionError: A dimension that the model does not have.
     """
     path = Path(path)
@@ -95,7 +95,7 @@ def model_info(path: str | Path, dimensions: Mapping[str, int] | None = None) ->
 
 
 def shape_of(value: onnx.ValueInfoProto) -> Shape:
-    """Return a shape; "?" is a size without a name."""
+    """Return a shape; "?" is an unnamed dynamic size."""
     return [
         d.dim_value if d.HasField("dim_value") else d.dim_param or "?"
         for d in value.type.tensor_type.shape.dim
@@ -114,7 +114,7 @@ def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def count_macs(model: onnx.ModelProto, sizes: Mapping[str, int]) -> tuple[int, list[str]]:
-    """Return the multiply-adds of the main graph, and the nodes whose shapes are not known."""
+    """Return the MACs of the main graph, and the nodes with unknown shapes."""
     shapes = inferred_shapes(model, sizes)
     known = {
         name: tuple(int(size) for size in shape)
@@ -136,7 +136,7 @@ def inferred_shapes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> dict[st
     """Return the shape of every value whose shape onnx can infer, at given sizes.
 
     Raises:
-        ModelError: onnx refuses the graph.
+        ModelError: onnx rejects the graph.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""The layers of a model that INT8 can speed up, and what each costs to compute. Pure."""
+"""Layers that INT8 can speed up, and their compute cost. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that multiplies and adds, with the quantized nodes that follow it.
+    """A multiply-accumulate node with the quantized nodes that follow it.
 
     Attributes:
-        name: Of the node that leads it.
+        name: The leading node's name.
         op: Its operator.
         nodes: Names of all its nodes, the leading one first.
         macs: Multiply-accumulate operations of one run at the first calibration sample's size.
@@ -37,12 +37,12 @@ def find_layers(
 ) -> list[Layer]:
     """Return the layers in graph order.
 
-    A Conv, ConvTranspose, Gemm or MatMul leads a layer; a quantized node of another kind belongs
-    to the last layer before it, and to one of its own where there is none.
+    A Conv, ConvTranspose, Gemm or MatMul leads a layer; any other quantized node belongs to the
+    last layer before it, or to its own if there is none.
 
     Args:
         operators: Types of the quantized nodes.
-        shapes: Of the activations; layers whose shapes are not known have 0 MACs.
+        shapes: Of the activations; layers with unknown shapes have 0 MACs.
     """
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     known = {**shapes, **weights}
@@ -72,7 +72,7 @@ def multiply_accumulates(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> i
     """Return the multiply-accumulate operations of a node; 0 for other kinds, or unknown shapes.
 
     Args:
-        shapes: Of its inputs, weights included, and outputs.
+        shapes: Of its inputs, including weights, and outputs.
     """
     if node.op_type not in WEIGHTED:
         return 0
@@ -82,7 +82,7 @@ def multiply_accumulates(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> i
     if second is None:
         return 0
     if node.op_type == "ConvTranspose":
-        # Each input value meets the kernels of all output channels of its group.
+        # Each input value is multiplied by the kernels of all output channels of its group.
         return math.prod(first) * math.prod(second[1:]) if first else 0
     if not output:
         return 0
@@ -92,7 +92,7 @@ def multiply_accumulates(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> i
 
 
 def _inner_size(node: onnx.NodeProto, second: Sequence[int]) -> int:
-    """Return over how many products each output of a Gemm or MatMul is summed up."""
+    """Return the number of products summed per output of a Gemm or MatMul."""
     if len(second) < 2:
         return second[0] if second else 0
     transposed = any(a.name == "transB" and a.i for a in node.attribute)

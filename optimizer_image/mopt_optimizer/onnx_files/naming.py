@@ -1,4 +1,4 @@
-"""Names of dimensions in ONNX files."""
+"""Dimension names in ONNX files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 
 
 def rename_dimensions(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
-    """Give symbolic sizes the spec's names, in expressions such as 4*s53 too."""
+    """Rename symbolic dimensions as in the spec, also in expressions such as 4*s53."""
     graph = model.graph
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:
@@ -27,7 +27,7 @@ def rename_dimensions(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
 
 
 def name_onnx_inputs(model: onnx.ModelProto, inputs: Sequence[InputSpec]) -> None:
-    """Write the spec's names to the dynamic sizes of the inputs."""
+    """Name the dynamic dimensions of the inputs as in the spec."""
     by_name = {i.name: i for i in inputs}
     for value in model.graph.input:
         if spec := by_name.get(value.name):

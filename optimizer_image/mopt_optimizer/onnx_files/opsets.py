@@ -1,4 +1,4 @@
-"""Opsets of ONNX files: which one they have, and newer ones."""
+"""Opsets of ONNX files: lookup and upgrade."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ if TYPE_CHECKING:
     import onnx
 
 
-# torch's exporter is written for 18; every runtime of ours takes it.
+# torch's exporter targets 18; all our runtimes support it.
 OPSET = 18
 
 
-# The first in which QuantizeLinear has an axis.
+# The first opset in which QuantizeLinear has an axis.
 OLDEST_OPSET = 13
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return an ONNX model in an opset that Q/DQ per channel can be written in.
+    """Return an ONNX model in an opset that supports per-channel Q/DQ.
 
     Raises:
-        ExportError: onnx has no conversion for one of its operators, or for any where weights lie
-            in other files.
+        ExportError: onnx cannot convert one of its operators, or the model has external data.
     """
     import onnx
 
@@ -47,7 +46,7 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def opset(model: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operators that a model uses."""
+    """Return the version of the default ONNX opset that a model uses."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
 

@@ -1,4 +1,4 @@
-"""Numerical comparison: does an ONNX file compute what it should, at several sizes."""
+"""Numerical verification of ONNX files against a reference, at several sizes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-# Of the largest reference value; FP32 of two runtimes differs by about 1e-6 per layer.
+# Of the largest reference value; FP32 differs by about 1e-6 per layer between runtimes.
 RELATIVE_TOLERANCE = 1e-3
 ABSOLUTE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs at given sizes, and the outputs that are expected of them, in order."""
+    """Inputs at given sizes, and their expected outputs, in order."""
 
     sizes: dict[str, int]
     inputs: Arrays
@@ -39,7 +39,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an output is from what was expected."""
+    """Deviation of an output from the expected one."""
 
     output: str
     max_abs_error: float
@@ -48,19 +48,19 @@ class Difference:
 
     @property
     def passed(self) -> bool:
-        """Whether it is close enough; never true for NaN."""
+        """Whether the error is within tolerance; never true for NaN."""
         return self.max_abs_error <= self.tolerance
 
 
 def sizes_in_words(sizes: Mapping[str, int]) -> str:
-    """Return sizes as messages have them, such as batch 1, height 64."""
+    """Return sizes formatted for messages, such as batch 1, height 64."""
     return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "its fixed sizes"
 
 
 def random_inputs(
     inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
 ) -> list[tuple[dict[str, int], Arrays]]:
-    """Return seeded noise, always the same, at each size that is verified at."""
+    """Return noise with a fixed seed, at each verified size."""
     generator = np.random.default_rng(0)
     return [
         (
@@ -72,20 +72,20 @@ def random_inputs(
 
 
 WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
-"""ONNX Runtime's rewrites that take out a Relu or Clip whose result is quantized, since zero points
-bound it in integers. In FP8 they do so too, where zero points bound nothing (1.32)."""
+"""ONNX Runtime rewrites that remove a Relu or Clip whose result is quantized, since integer zero
+points bound it. They do so in FP8 too, where zero points bound nothing (1.32)."""
 
 
 def new_session(
     path: Path | bytes, *, optimized: bool, folder: Path | None = None
 ) -> InferenceSession:
-    """Open a model, a file or its bytes, on the CPU with the threads that OMP_NUM_THREADS grants.
+    """Open a model, a file or its bytes, on the CPU with OMP_NUM_THREADS threads.
 
-    By default ONNX Runtime takes one per core of the machine, also where the container may use
-    two of them. torch reads the same variable.
+    By default ONNX Runtime takes one per core of the machine, even if the container may use only
+    two. torch reads the same variable.
 
     Args:
-        folder: Where the files of weights lie that a model's bytes refer to.
+        folder: Folder of the external data that a model's bytes refer to.
     """
     import onnxruntime
 
@@ -94,7 +94,7 @@ def new_session(
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
-    # Patterns of memory help only runs of one shape.
+    # Memory patterns help only runs at one shape.
     options.enable_mem_pattern = False
     if folder is not None:
         options.add_session_config_entry(
@@ -113,14 +113,14 @@ def _holds_fp8(path: Path | bytes) -> bool:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if isinstance(path, bytes) and b"QuantizeLinear" not in path:
-        return False  # Parsing takes a second for each GB.
+        return False  # Parsing takes 1 s per GB.
     try:
         if isinstance(path, bytes):
             model = onnx.load_model_from_string(path)
         else:
             model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError):
-        return False  # The session says what is wrong with it.
+        return False  # The session reports the error.
     kind = onnx.TensorProto.FLOAT8E4M3FN
     return any(tensor.data_type == kind for tensor in model.graph.initializer)
 
@@ -154,7 +154,7 @@ class OnnxSession:
 
 
 def ort_errors() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises: its classes have no base but Exception."""
+    """Return ONNX Runtime's exceptions: they share no base class but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (
@@ -169,13 +169,13 @@ def ort_errors() -> tuple[type[Exception], ...]:
         state.NoSuchFile,
         state.NotImplemented,
         state.RuntimeException,
-        # Its message quotes a damaged name of the model's.
+        # Its message quotes a corrupt name in the model.
         UnicodeDecodeError,
     )
 
 
 def compare(session: OnnxSession, case: Case) -> list[Difference]:
-    """Return the difference of each output at one case.
+    """Return the difference of each output in one case.
 
     Raises:
         RuntimeFailure: The model fails at these sizes.
@@ -188,9 +188,9 @@ def compare(session: OnnxSession, case: Case) -> list[Difference]:
 
 
 def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Difference:
-    """Return how far one output is from what was expected; another shape is infinitely far.
+    """Return the deviation of one output; a wrong shape is infinitely far.
 
-    Integers and truth values must be equal: a wrong index is no rounding error.
+    Integers and booleans must be equal: a wrong index is not a rounding error.
     """
     if found.shape != expected.shape:
         return Difference(
@@ -210,7 +210,7 @@ def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Differ
 
 
 def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str | None]:
-    """Return the comparison at each case, and the first failure in words.
+    """Return the result of each case, and the message of the first failure.
 
     Raises:
         RuntimeFailure: The model cannot be loaded, or fails at a case's sizes.
@@ -224,7 +224,7 @@ def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str |
         verifications.append(
             Verification(
                 dimensions=case.sizes,
-                # JSON has no infinity; passed says that it is no measured error.
+                # JSON has no infinity; passed marks it as not a measured error.
                 max_abs_error=worst if np.isfinite(worst) else float(np.finfo(np.float32).max),
                 passed=bad is None,
             )
@@ -236,10 +236,10 @@ def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str |
 
 
 def verify_export(path: Path, cases: Sequence[Case]) -> list[Verification]:
-    """Compare an exported model with eager at every case.
+    """Compare an exported model with eager in every case.
 
     Raises:
-        ExportError: It does not run, or an output is not the same; names the output and the error.
+        ExportError: It does not run, or an output differs; names the output and the error.
     """
     try:
         verifications, failure = verify(path, cases)

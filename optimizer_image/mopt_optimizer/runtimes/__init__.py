@@ -1,13 +1,13 @@
-"""The runtimes, one package each; a runtime's library is imported only when it is opened.
+"""The runtimes, one package each; a runtime's library is imported only when it opens a model.
 
-All get the same number of threads, one request at a time, no pinning to cores, and threads that
-wait asleep instead of spinning (OpenVINO's own way; OMP_WAIT_POLICY for PyTorch, set where its
-process starts). Spinning burns CPU quota, and where a neighbour takes a core it makes PyTorch some
-2.3 times slower, which would flatter every variant; on an idle machine it gains PyTorch and FP32
-ONNX Runtime nothing, INT8 ONNX Runtime up to 9 %.
+All runtimes get the same thread count and one request at a time, without core pinning, and their
+threads sleep instead of spinning (OpenVINO's default; OMP_WAIT_POLICY for PyTorch, set at process
+start). Spinning burns CPU quota, and if another process takes a core it makes PyTorch about 2.3
+times slower, which would flatter every variant. On an idle machine it gains PyTorch and FP32 ONNX
+Runtime nothing, and INT8 ONNX Runtime up to 9 %.
 
-On a GPU all have the same path too: inputs from pageable memory of the host, outputs back to it,
-and a call ends when they are there.
+On a GPU all runtimes use the same path: inputs come from pageable host memory, outputs are copied
+back to it, and a call ends when they have arrived.
 """
 
 from __future__ import annotations

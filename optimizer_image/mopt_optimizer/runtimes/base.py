@@ -1,4 +1,4 @@
-"""What every runtime offers: evaluation with named arrays, and a bound call for timing."""
+"""The interface of every runtime: inference on named arrays, and a bound call for timing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 BoundCall = Callable[[], None]
 
-# PyTorch's, CUDA's and TensorRT's words, and those of ONNX Runtime's arena.
+# From messages of PyTorch, CUDA, TensorRT and ONNX Runtime's arena.
 _MEMORY_WORDS = ("out of memory", "outofmemory", "failed to allocate memory")
 
 
 def failure(message: str) -> RuntimeFailure:
-    """Return a runtime's refusal, as OutOfMemory by its words: libraries share no class for it."""
+    """Return a RuntimeFailure, or OutOfMemory by its message: libraries share no class for it."""
     words = message.lower()
     kind = OutOfMemory if any(word in words for word in _MEMORY_WORDS) else RuntimeFailure
     return kind(message)
@@ -36,15 +36,14 @@ class Opening(ObservedModel):
     """A model file, and how a runtime opens it.
 
     Attributes:
-        runtime: One with a row in runtimes.registry.
-        precision: One other than FP32 is the file's own, but for OpenVINO's BF16.
+        runtime: Must have an entry in runtimes.registry.
+        precision: Anything but FP32 is stored in the file, except OpenVINO's BF16.
         path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file.
-        threads: How many the runtime may compute with, 1 at least.
-        compiled: PyTorch compiles the program for the sizes of each call; INT8 and FP8 it always
-            does.
-        gpu: Inputs come from the host and outputs go back to it, and the rest is on the GPU.
-        provider: Of ONNX Runtime; None is CUDA on the GPU, else the CPU.
-        shapes: Of TensorRT: the smallest, most frequent and largest of each input.
+        threads: Number of compute threads, at least 1.
+        compiled: PyTorch compiles the program for the sizes of each call; always for INT8 and FP8.
+        gpu: Run on the GPU; inputs come from the host and outputs go back to it.
+        provider: ONNX Runtime's execution provider; None is CUDA on a GPU, otherwise CPU.
+        shapes: TensorRT's (smallest, most frequent, largest) shape of each input.
     """
 
     runtime: Runtime
@@ -58,12 +57,12 @@ class Opening(ObservedModel):
 
 
 class Runner(ABC):
-    """An opened model. A context manager: it is closed on exit.
+    """An opened model. As a context manager, it closes on exit.
 
     Attributes:
-        compile_seconds: Spent so far on compiling after the model was opened.
-        engine: What was built from the file when it was opened, to be served in its place; None
-            where the file itself is served.
+        compile_seconds: Total spent compiling since the model was opened.
+        engine: Engine built when the file was opened, to be served in its place; None if the file
+            itself is served.
     """
 
     compile_seconds: float = 0.0
@@ -71,26 +70,26 @@ class Runner(ABC):
 
     @abstractmethod
     def run(self, feeds: Feeds) -> Outputs:
-        """Return the outputs in the model's order; arrays of the caller's own.
+        """Return the outputs in the model's order, as arrays that the caller owns.
 
         Raises:
-            RuntimeFailure: The runtime refuses the inputs or fails in computing.
+            RuntimeFailure: The runtime rejects the inputs or fails to compute.
         """
 
     @abstractmethod
     def bind(self, feeds: Feeds) -> BoundCall:
-        """Return a call that computes these inputs again and again, host to host.
+        """Return a call that repeats inference on these inputs, host to host.
 
-        Inputs are taken from, and outputs left in, memory that was reserved here, so that a call
-        does the arithmetic and nothing else. The feeds must outlive the call.
+        Inputs are read from, and outputs written to, preallocated memory, so that a call does
+        nothing but inference. The feeds must outlive the call.
 
         Raises:
             RuntimeFailure: As run; also from the returned call.
         """
 
     def close(self) -> None:
-        """Let go of all that it holds, which frees the runtime's resources. It is of no use after;
-        closing it again does nothing."""
+        """Release the runtime's resources. The runner is unusable afterwards; closing it again does
+        nothing."""
         vars(self).clear()
 
     def __enter__(self) -> Self:
@@ -106,10 +105,10 @@ class Runner(ABC):
 
 
 def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[Any]]:
-    """Return the feeds in the model's order, contiguous.
+    """Return the feeds as contiguous arrays, in the model's input order.
 
     Raises:
-        RuntimeFailure: The model has an input that is not fed, or none by that name.
+        RuntimeFailure: An input is not fed, or a feed names no input.
     """
     if set(names) != set(feeds):
         raise RuntimeFailure(

@@ -1,4 +1,4 @@
-"""How each runtime opens a model: one row each. A runtime's library is loaded with its module."""
+"""Registry: how each runtime opens a model. A runtime's library is loaded with its module."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class RuntimeSupport:
     """How a runtime opens a model.
 
     Attributes:
-        open: MODULE:NAME of what takes an Opening and returns a Runner. It raises RuntimeFailure
-            where the runtime cannot open the file, cannot compute in that precision or has no GPU;
-            OutOfMemory for want of memory; ModelError for a file that is damaged or unsafe.
-        environment: Variables that its libraries read while they are imported.
-        thread_variables: Such variables that hold the number of threads.
-        cache_variable: Such a variable that holds a folder for what is compiled; None where
-            nothing is.
+        open: MODULE:NAME of a callable that takes an Opening and returns a Runner. It raises
+            RuntimeFailure if the runtime cannot open the file, does not support the precision or
+            finds no GPU; OutOfMemory if memory runs out; ModelError if the file is corrupt or
+            unsafe.
+        environment: Environment variables that its libraries read on import.
+        thread_variables: Such variables that hold the thread count.
+        cache_variable: Such a variable that holds the folder for compiled code; None if nothing is
+            compiled.
     """
 
     open: str
@@ -47,7 +48,7 @@ RUNTIMES: dict[Runtime, RuntimeSupport] = {
     Runtime.TENSORRT: RuntimeSupport(open="mopt_optimizer.runtimes.tensorrt.runner:open_engine"),
 }
 
-# Of numpy's libraries too, which every process has.
+# numpy's libraries read these too, in every process.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -55,26 +56,26 @@ def open_runner(opening: Opening) -> Runner:
     """Return the opened model.
 
     Raises:
-        RuntimeFailure: The runtime cannot open the file, cannot compute in that precision, or has
-            no GPU; OutOfMemory for want of memory.
-        ModelError: A file that is damaged, or unsafe to open.
+        RuntimeFailure: The runtime cannot open the file, does not support the precision, or finds
+            no GPU; OutOfMemory if memory runs out.
+        ModelError: The file is corrupt, or unsafe to open.
     """
     opener: Callable[[Opening], Runner] = resolve_name(RUNTIMES[opening.runtime].open)
     return opener(opening)
 
 
 def builds(opening: Opening) -> bool:
-    """Return whether something is built from the file when it is opened, which takes long."""
+    """Return whether opening the file builds an engine, which is slow."""
     built = ROWS[opening.runtime].built is not None
     return built or opening.provider is ExecutionProvider.TENSORRT
 
 
 def variables(opening: Opening, cache: Path) -> dict[str, str]:
-    """Return the variables that libraries read while they are imported, before they are told.
+    """Return the environment variables that libraries read on import, before any API call.
 
     Args:
-        cache: For what is compiled: a folder of this process's own, so that no process runs what
-            another one left there.
+        cache: Folder for compiled code, private to this process, so that no process runs code that
+            another one left.
     """
     support = RUNTIMES[opening.runtime]
     threads = dict.fromkeys((*_THREAD_VARIABLES, *support.thread_variables), str(opening.threads))

@@ -1,4 +1,4 @@
-"""How fast ONNX Runtime runs a file, with inputs and outputs in memory that stays."""
+"""Latency of a file in ONNX Runtime, with inputs and outputs in preallocated memory."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def benchmark_onnx(
     min_seconds: float = 0.0,
     threads: int | None = None,
 ) -> PointResult:
-    """Return the latency of one call, host to host, by ONNX Runtime's IOBinding.
+    """Return the latency of one call, host to host, with ONNX Runtime's IOBinding.
 
-    One uncounted second of calls, or one call where that takes longer, comes first.
+    A warm-up of 1 s, or of one call if that takes longer, is not counted.
 
     Args:
-        num_iterations: Calls counted at least, 1 or more.
-        min_seconds: Time counted at least.
+        num_iterations: Minimum number of counted calls, at least 1.
+        min_seconds: Minimum counted time.
         threads: None takes OMP_NUM_THREADS, or one per core.
 
     Returns:
         p50, p90, p99 in ms; throughput in samples (of the first input's first axis) per second.
 
     Raises:
-        ModelError: It is no ONNX model.
+        ModelError: Not an ONNX model.
         BaselineError: ONNX Runtime cannot run it on these inputs.
     """
     from .runner import OnnxRuntimeRunner
@@ -55,7 +55,7 @@ def benchmark_onnx(
     path = Path(path)
     open_onnx(path)
     granted = threads or int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
-    # A point without dimensions: the sizes are those of the arrays.
+    # A point without dimensions: the arrays give the sizes.
     point = BenchmarkPoint.model_construct(name="given", dimensions={})
     opening = Opening(
         runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32, path=path, threads=granted
@@ -77,5 +77,5 @@ def benchmark_onnx(
 
 
 def _refuse(calls: Calls, error: RuntimeFailure) -> None:  # noqa: ARG001 - there is but one
-    """End the benchmark with its only participant's failure."""
+    """Raise the failure of the only participant."""
     raise error

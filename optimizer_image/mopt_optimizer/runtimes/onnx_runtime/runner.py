@@ -1,7 +1,7 @@
-"""ONNX Runtime: FP32, INT8 where the file holds Q/DQ nodes, FP16 where it holds FP16.
+"""ONNX Runtime: FP32, INT8 if the file has Q/DQ nodes, FP16 if the file is in FP16.
 
-Of most operators the CPU has no FP16 kernel: ONNX Runtime then computes them in FP32, casting. On a
-GPU it is as it is by itself: FP32 in TF32, and copies to the device and back within each call.
+Most operators have no FP16 kernel on the CPU: ONNX Runtime casts and computes them in FP32. On a
+GPU its defaults apply: FP32 in TF32, and copies to the device and back within each call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mopt_optimizer.runtimes.base import (
 from mopt_optimizer.runtimes.shapes import ShapeRange
 
 _NAME = "ONNX Runtime"
-# Its exceptions have no common base of their own.
+# Its exceptions share no base class of their own.
 _ERRORS = (
     ort_state.EPFail,
     ort_state.Fail,
@@ -50,22 +50,22 @@ _ONLY_ERRORS = 3
 _PROVIDERS = {
     ExecutionProvider.CPU: ("CPUExecutionProvider",),
     ExecutionProvider.CUDA: ("CUDAExecutionProvider",),
-    # What TensorRT does not take, CUDA computes.
+    # CUDA is the fallback for what TensorRT does not support.
     ExecutionProvider.TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
 _CPU = "CPUExecutionProvider"
-# What computes. ONNX Runtime puts sizes and indices on the CPU on purpose, since they are needed
-# there; such an operator with weights is one that the GPU was to have.
+# Compute nodes. ONNX Runtime places sizes and indices on the CPU on purpose, since they are needed
+# there; these operators belong on the GPU.
 _HEAVY = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN")
 
 
 class OnnxRuntimeRunner(Runner):
-    """A session of one execution provider, all graph optimizations on."""
+    """A session on one execution provider, with all graph optimizations."""
 
     def __init__(self, opening: Opening) -> None:
         provider = _provider(opening)
         try:
-            # Weights are in memory, or mapped, once the session is there.
+            # Once the session exists, weights are in memory or mapped.
             with tempfile.TemporaryDirectory(dir=opening.path.parent) as folder:
                 file = onnx_file(opening.path, Path(folder) / "unpacked")
                 self._session = _session(file, provider, opening)
@@ -85,7 +85,7 @@ class OnnxRuntimeRunner(Runner):
         return dict(zip(self._outputs, values, strict=True))
 
     def bind(self, feeds: Feeds) -> BoundCall:
-        # One plain run tells the outputs' shapes; they are then computed into fixed memory.
+        # One plain run gives the output shapes; outputs then go to preallocated memory.
         outputs = self.run(feeds)
         binding = self._session.io_binding()
         held: list[Any] = []
@@ -113,7 +113,7 @@ def _provider(opening: Opening) -> ExecutionProvider:
 
 def _session(path: Path, provider: ExecutionProvider, opening: Opening) -> Any:
     if provider is not ExecutionProvider.CPU:
-        # CUDA's libraries come with torch's wheels.
+        # The CUDA libraries come with torch's wheels.
         ort.preload_dlls()
         if missing := [p for p in _PROVIDERS[provider] if p not in _available()]:
             raise RuntimeFailure(
@@ -152,7 +152,7 @@ def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> 
     """Return the TensorRT provider's options: one engine for all sizes, in the file's types. Pure.
 
     Args:
-        shapes: Each three: the smallest, the most frequent and the largest.
+        shapes: (smallest, most frequent, largest) shape of each input.
     """
     half = precision in (Precision.FP16, Precision.INT8)
     found = {
@@ -169,7 +169,7 @@ def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> 
 
 
 def _check_on_gpu(session: Any, wanted: str) -> None:
-    """Refuse what ONNX Runtime computes on the CPU without a word.
+    """Reject a silent fallback to the CPU.
 
     Raises:
         RuntimeFailure
@@ -193,10 +193,10 @@ def _check_on_gpu(session: Any, wanted: str) -> None:
 
 
 def left_on_cpu(assigned: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Return the nodes that compute and are on the CPU, each with its operator. Pure.
+    """Return the compute nodes assigned to the CPU, each with its operator. Pure.
 
     Args:
-        assigned: Of each node its provider, operator and name.
+        assigned: Provider, operator and name of each node.
     """
     return [
         f"{name} ({operator})"

@@ -1,4 +1,4 @@
-"""OpenVINO's own forms of a model: INT8 through NNCF.
+"""OpenVINO model formats: INT8 through NNCF.
 
 Importing the package loads neither openvino nor nncf; the functions do.
 """

@@ -1,6 +1,6 @@
-"""INT8 through NNCF, OpenVINO's own quantizer, from the same samples.
+"""INT8 through NNCF, OpenVINO's quantizer, from the same calibration samples.
 
-Written as OpenVINO's .xml and .bin, or as one .onnx with Q/DQ nodes.
+Writes OpenVINO's .xml and .bin, or one .onnx with Q/DQ nodes.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _FULL_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class NncfOptions:
-    """How to quantize.
+    """Quantization options.
 
     Attributes:
-        symmetric: Activations symmetric around 0 throughout; otherwise only those after which
-            NNCF expects both signs.
-        bias_correction: Shift each layer's bias by the mean error that quantization makes.
-        transformer: NNCF's own rules for transformers. They include SmoothQuant, which helps some
+        symmetric: All activations are symmetric around 0; otherwise only those where NNCF expects
+            both signs.
+        bias_correction: Shift each layer's bias by the mean quantization error.
+        transformer: Use NNCF's rules for transformers. They include SmoothQuant, which helps some
             encoders and ruins others: compare the quality.
         exclude: Names of ONNX nodes that stay FP32.
     """
@@ -68,9 +68,9 @@ class NncfReport:
     """What was written.
 
     Attributes:
-        path: The .onnx; or the .xml, whose weights lie beside it as .bin.
-        samples: Calibration samples seen.
-        fake_quantizers: Activations that are quantized (FakeQuantize or QuantizeLinear).
+        path: The .onnx, or the .xml with its weights next to it as .bin.
+        samples: Number of calibration samples.
+        fake_quantizers: Number of quantized activations (FakeQuantize or QuantizeLinear).
     """
 
     path: Path
@@ -84,19 +84,19 @@ def quantize_openvino_nncf(
     samples: Iterable[Sample],
     options: NncfOptions | None = None,
 ) -> NncfReport:
-    """Write an ONNX model in INT8 for OpenVINO; dynamic sizes stay dynamic.
+    """Quantize an ONNX model to INT8 for OpenVINO; dynamic dimensions stay dynamic.
 
-    The same model and samples give the same bytes. Of IR the weights are written first and the
-    .xml is put in place last, so that an .xml never lacks them.
+    The same model and samples give the same bytes. For IR, the weights are moved into place first,
+    so that an .xml never lacks them.
 
     Args:
         model_path: FP32 ONNX.
         out_path: Ends in .xml for IR, or in .onnx for one file.
-        samples: At least one; all are held, NNCF goes through them several times.
+        samples: At least one; all are held in memory, since NNCF iterates over them several times.
 
     Raises:
-        ModelError, ExportError, QuantizationError: A model that NNCF or OpenVINO cannot take.
-        CalibrationError: No samples, or samples that do not fit or make a tensor infinite.
+        ModelError, ExportError, QuantizationError: NNCF or OpenVINO does not support the model.
+        CalibrationError: No samples, or they do not match the inputs or make a tensor infinite.
         DiskError: No space left.
     """
     options = options or NncfOptions()
@@ -150,7 +150,7 @@ def _opened(model: onnx.ModelProto, name: str) -> ov.Model:
 
 
 def _number_operations(model: ov.Model) -> None:
-    """Number the operations that OpenVINO named itself: its own numbers grow with each model."""
+    """Renumber the operations that OpenVINO named: its counter grows with each model."""
     for index, operation in enumerate(model.get_ordered_ops()):
         kind = operation.get_type_name()
         if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
@@ -158,7 +158,7 @@ def _number_operations(model: ov.Model) -> None:
 
 
 def _operations(model: ov.Model, onnx_model: onnx.ModelProto, name: str) -> list[str]:
-    """Return the names of the operations that an ONNX node became."""
+    """Return the names of the OpenVINO operations that an ONNX node became."""
     node = next((node for node in onnx_model.graph.node if node.name == name), None)
     if node is None:
         raise _unknown_node(name)
@@ -173,7 +173,7 @@ def _operations(model: ov.Model, onnx_model: onnx.ModelProto, name: str) -> list
     while pending:
         operation = pending.pop()
         found[operation.get_friendly_name()] = None
-        # A Conv with bias became a Convolution and an Add: up to what feeds the node.
+        # A Conv with bias became a Convolution and an Add: walk up to the node's inputs.
         pending += [
             source.get_node()
             for source in (value.get_source_output() for value in operation.inputs())
@@ -191,7 +191,7 @@ def _quantized(
     nncf = _nncf()
     preset = nncf.QuantizationPreset
     try:
-        # It draws progress bars to standard output.
+        # NNCF draws progress bars on standard output.
         with contextlib.redirect_stdout(io.StringIO()), _limited_sessions():
             result: AnyModel = nncf.quantize(
                 model,
@@ -220,10 +220,10 @@ def _quantized(
 
 @contextmanager
 def _limited_sessions() -> Iterator[None]:
-    """Give the ONNX Runtime sessions that NNCF opens the threads that are granted.
+    """Limit the ONNX Runtime sessions that NNCF opens to the granted thread count.
 
-    It makes their options itself and has none for threads; ONNX Runtime then takes one per core of
-    the machine, and the container is throttled.
+    NNCF has no option for threads; ONNX Runtime then takes one per core of the machine, and the
+    container is throttled.
     """
     import onnxruntime
 
@@ -244,7 +244,7 @@ def _limited_sessions() -> Iterator[None]:
 def _nncf() -> ModuleType:
     os.environ.setdefault(_NO_TELEMETRY, "1")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, which NNCF imports where it is installed
+        warnings.simplefilter("ignore")  # from torch, which NNCF imports if installed
         import nncf  # type: ignore[import-untyped]
     logging.getLogger("nncf").setLevel(logging.ERROR)
     module: ModuleType = nncf
@@ -264,7 +264,7 @@ def _save(model: ov.Model, out_path: Path) -> None:
     ):
         written = Path(folder) / "model.xml"
         try:
-            # Not save_model, which shrinks FP32 weights to FP16 by default.
+            # Not save_model, which compresses FP32 weights to FP16 by default.
             ov.serialize(model, str(written))
         except RuntimeError as error:
             # OpenVINO does not say why a write fails.

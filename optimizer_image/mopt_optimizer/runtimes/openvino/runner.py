@@ -1,7 +1,7 @@
-"""OpenVINO on the CPU, reading ONNX itself.
+"""OpenVINO on the CPU; it reads ONNX directly.
 
-FP32 and INT8 ask for f32: OpenVINO's own default would silently compute in bf16 where the CPU has
-it. An INT8 file's Q/DQ nodes decide what runs in int8; everything else then stays FP32.
+FP32 and INT8 request f32: OpenVINO's default silently computes in bf16 if the CPU supports it. In
+an INT8 file the Q/DQ nodes decide what runs in int8; the rest stays FP32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HINTS = {
 
 
 def _words(error: RuntimeError) -> str:
-    """Return what OpenVINO says, without the lines that only name its source files."""
+    """Return OpenVINO's message, without lines that only name its source files."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith("Exception from ")]
     return " ".join(said) or type(error).__name__

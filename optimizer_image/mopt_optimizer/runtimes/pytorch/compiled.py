@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-# Registers the operators quantize_per_tensor and its like, which INT8 programs call.
+# Registers quantize_per_tensor and related operators, which INT8 programs call.
 import torch.ao.quantization.fx._decomposed
 
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
@@ -18,9 +18,9 @@ from .runner import NAME, PyTorchRunner
 
 
 class CompiledRunner(PyTorchRunner):
-    """A program whose calls are compiled for their sizes: at the first call, and in bind.
+    """A program that is compiled for the sizes of each call: at the first call, and in bind.
 
-    Never eager: where compiling fails the call does.
+    There is no fallback to eager: if compilation fails, so does the call.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -58,7 +58,7 @@ class CompiledRunner(PyTorchRunner):
 
     def bind(self, feeds: Feeds) -> BoundCall:
         tensors = self._feed(feeds)
-        # Its own: of many sizes that were evaluated, only the first few are compiled for.
+        # Its own executor: a shared one compiles only for the first few of many evaluated sizes.
         executor = self._new_executor()
         self._compiled_call(executor, tensors)
 

@@ -1,4 +1,4 @@
-"""Which of PyTorch's runners opens a model."""
+"""Selects the PyTorch runner that opens a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mopt_optimizer.runtimes.base import Opening, Runner
 def open_program(opening: Opening) -> Runner:
     """Open a .pt2 or .ts, eager or compiled. Raises as registry.open_runner."""
     if opening.compiled or opening.precision in (Precision.INT8, Precision.FP8):
-        # Only here: it registers the operators that quantized programs call.
+        # Imported only here: it registers the operators that quantized programs call.
         from .compiled import CompiledRunner
 
         return CompiledRunner(opening)

@@ -1,6 +1,6 @@
-"""PyTorch eager: the source model, an ExportedProgram or TorchScript, or one in 16 bits.
+"""PyTorch eager: the source model (ExportedProgram or TorchScript), or a 16-bit variant.
 
-On a GPU as PyTorch is by itself: convolutions in TF32, products of matrices in FP32.
+On a GPU PyTorch's defaults apply: convolutions in TF32, matrix products in FP32.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _check_cuda() -> None:
 
 
 def placed(program: ExportedProgram, device: torch.device) -> ExportedProgram:
-    """Return a program with its weights on a device, and its graph's own tensors made there."""
+    """Return a program moved to a device, with the tensors that its graph creates."""
     if device.type == "cpu":
         return program
     from torch.export.passes import move_to_device_pass
@@ -67,9 +67,9 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 class PyTorchRunner(Runner):
-    """The program's or script's module, called under inference_mode.
+    """The program's or script's module, called in inference_mode.
 
-    Eager PyTorch allocates each output anew; that is its own way and part of its latency.
+    Eager PyTorch allocates each output anew; that is part of its latency.
     """
 
     _module: torch.nn.Module
@@ -99,11 +99,11 @@ class PyTorchRunner(Runner):
                 self._module = placed(program, self._device).module()
 
     def _call(self, tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-        """Return the outputs on the host; the copies there and back are part of the call."""
+        """Return the outputs on the host; copies in both directions are part of the call."""
         try:
             with torch.inference_mode():
                 return self._on_host(self._computed(self._on_device(tensors)))
-        # A guard on shapes raises AssertionError, an operator RuntimeError or a kind of it.
+        # Shape guards raise AssertionError, operators RuntimeError or a subclass.
         except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
             raise failure(f"{NAME} cannot run the model: {first_line(error)}") from error
 
@@ -114,7 +114,7 @@ class PyTorchRunner(Runner):
         return {name: tensor.to(self._device) for name, tensor in tensors.items()}
 
     def _on_host(self, outputs: Any) -> list[torch.Tensor]:
-        # A copy to the host waits for what computes it.
+        # A copy to the host waits for the computation.
         return [tensor.cpu() for tensor in _tensors(outputs)]
 
     def _feed(self, feeds: Feeds) -> dict[str, torch.Tensor]:

@@ -5,8 +5,8 @@
     optimizer = TensorRTOptimizer(TensorRTConfig(fp16_mode=True))
     optimizer.optimize_from_onnx("model.onnx", "model.engine", {"image": (1, 3, 128, 128)})
 
-Both `tensorrt` and `tensorrt_rtx` will do, and neither is loaded before it is needed. The names
-are imported on first use.
+Works with either `tensorrt` or `tensorrt_rtx`; neither is loaded before it is needed. Names are
+imported on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which TensorRT is here: `tensorrt` (10 or newer), or `tensorrt_rtx`, which has the same API.
+"""Finds the installed TensorRT: `tensorrt` (10 or newer), or `tensorrt_rtx` with the same API.
 
-Only what both have is used: strongly typed networks, where the ONNX file says each type. What RTX
-alone has is looked for on its module, never assumed.
+Only what both have is used: strongly typed networks, where the ONNX file sets each type. RTX-only
+features are looked up on its module, never assumed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from mopt_optimizer.errors import SpecError, TensorRTNotInstalled
 
 
 class BackendName(StrEnum):
-    """Modules that a backend can be, in the order in which they are looked for."""
+    """Backend modules, in lookup order."""
 
     TENSORRT = "tensorrt"
     TENSORRT_RTX = "tensorrt_rtx"
 
 
 OLDEST_TENSORRT = 10
-"""Major version: strongly typed networks are complete from here on."""
+"""Oldest supported major version: strongly typed networks are complete since then."""
 
 _INSTALL = (
     "install `mopt[tensorrt]` for TensorRT for RTX (builds for RTX GPUs, also without one), or "
@@ -36,8 +36,8 @@ class Backend:
     """An installed TensorRT.
 
     Attributes:
-        name: Of its module.
-        version: As the module says, for example 10.13.3.9; RTX counts its own.
+        name: Its module's name.
+        version: Its module's, for example 10.13.3.9; RTX has its own numbering.
         api: The module.
     """
 
@@ -47,7 +47,7 @@ class Backend:
 
     @property
     def targets(self) -> dict[str, Any]:
-        """GPUs that it can build for without having them: "8.9" to the module's value."""
+        """Compute capabilities it can build for without the GPU: "8.9" to the module's value."""
         kinds = getattr(self.api, "ComputeCapability", None)
         members = kinds.__members__ if kinds is not None else {}
         numbers = {name.removeprefix("SM"): value for name, value in members.items()}
@@ -64,12 +64,12 @@ def find_backend(
     """Return the TensorRT to use.
 
     Args:
-        name: Of one of BackendName; None takes the first that is installed.
+        name: A BackendName; None takes the first that is installed.
         load: Imports a module.
 
     Raises:
-        SpecError: No such name.
-        TensorRTNotInstalled: None is there that can be used; says what each lacks.
+        SpecError: Unknown name.
+        TensorRTNotInstalled: None is usable; says what each lacks.
     """
     if name is not None and name not in list(BackendName):
         raise SpecError(f"backend {name!r} is none of {', '.join(BackendName)}")

@@ -1,4 +1,4 @@
-"""From an ONNX file to a serialized engine, by TensorRT's parser and builder."""
+"""Builds a serialized engine from an ONNX file with TensorRT's parser and builder."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialized engine and what is known of it.
+    """A serialized engine and its metadata.
 
     Attributes:
         data: For Runtime.deserialize_cuda_engine.
-        inputs, outputs: Of the network, in its order.
-        profiles: Of every input.
+        inputs, outputs: The network's, in its order.
+        profiles: By input name.
         layers: As the builder listed them.
-        warnings: As the builder gave them.
-        seconds: Parsing and building took.
+        warnings: The builder's.
+        seconds: For parsing and building.
     """
 
     data: bytes
@@ -63,7 +63,7 @@ class BuiltEngine:
 
 
 class Messages:
-    """What TensorRT logs, kept by severity; `logger` is what it wants to be given."""
+    """TensorRT's log messages by severity; TensorRT is given `logger`."""
 
     def __init__(self, api: Any) -> None:
         self.errors: list[str] = []
@@ -72,9 +72,9 @@ class Messages:
         self.logger = _logger(api, self)
 
 
-# TensorRT keeps the first logger it is given until the process is gone, and logs while its own
-# statics are destroyed: into Python that is an exit that hangs now and then. So the first one is
-# TensorRT's own, which needs no interpreter, and never goes.
+# TensorRT keeps the first logger it is given until the process exits, and logs while its own
+# statics are destroyed: a Python logger then sometimes hangs the exit. So the first one is
+# TensorRT's own, which needs no interpreter, and is never freed.
 _FIRST_LOGGERS: dict[str, tuple[Any, Any]] = {}
 
 
@@ -84,10 +84,10 @@ def _give_first_logger(api: Any) -> None:
     logger = api.Logger(api.ILogger.Severity.INTERNAL_ERROR)
     try:
         holder = api.Runtime(logger)
-    except (TypeError, RuntimeError):  # No driver: nothing is going to be built either.
+    except (TypeError, RuntimeError):  # No driver: no build will succeed either.
         holder = None
     for kept in (logger, holder):
-        # Not even the end of the interpreter frees it.
+        # Never freed, not even at interpreter exit.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
     _FIRST_LOGGERS[api.__name__] = (logger, holder)
 
@@ -117,17 +117,17 @@ def build_engine(
     config: TensorRTConfig,
     backend: Backend,
 ) -> BuiltEngine:
-    """Build an engine that computes in the types that the ONNX file names.
+    """Build an engine that computes in the data types of the ONNX file.
 
     Args:
-        model_path: ONNX; its FP16, BF16 and Q/DQ nodes decide, config's modes do not.
-        shapes: Of each input with free axes: one shape, or (smallest, most frequent, largest).
+        model_path: ONNX; its FP16, BF16 and Q/DQ nodes decide the types, config's modes do not.
+        shapes: For each input with dynamic axes: one shape, or (smallest, most frequent, largest).
 
     Raises:
         SpecError: An option that this TensorRT lacks.
-        DimensionError: Shapes that do not fit the model's inputs.
+        DimensionError: Shapes that do not match the model's inputs.
         ModelError: The parser cannot read the file.
-        ParserRefusal, EngineBuildError, EngineOutOfMemory: What TensorRT says, and what to do.
+        ParserRefusal, EngineBuildError, EngineOutOfMemory: TensorRT's error, and what to do.
         GpuNotFound: This TensorRT builds only on a GPU, and finds none.
         DiskError: No space left for the timing cache.
     """
@@ -168,10 +168,10 @@ def build_engine(
 
 
 def check_options(config: TensorRTConfig, backend: Backend, gpus: Sequence[Gpu] = ()) -> None:
-    """Refuse what a backend or GPU lacks, before any work.
+    """Reject options that a backend or GPU lacks, before any work.
 
     Args:
-        gpus: This machine's; the first is built for where no compute capability is named.
+        gpus: This machine's; the first is the target if no compute capability is named.
 
     Raises:
         SpecError: Names the field and what the backend has instead.
@@ -219,7 +219,7 @@ def _check_fp8(config: TensorRTConfig, targets: Collection[str], gpus: Sequence[
 def _parse(api: Any, network: Any, messages: Messages, path: Path) -> None:
     parser = api.OnnxParser(network, messages.logger)
     if parser.parse_from_file(str(path)):
-        # An empty file is an empty graph to it.
+        # The parser reads an empty file as an empty graph.
         if not network.num_outputs:
             raise ModelError(f"{path.name} is not an ONNX model: it has no output")
         return
@@ -245,7 +245,7 @@ def _tensor(tensor: Any) -> Tensor:
 
 
 def _refuse_shape_inputs(network: Any, name: str) -> None:
-    """Refuse inputs whose values are sizes: their profile is one of values, not of shapes."""
+    """Reject shape tensors as inputs: their profile is one of values, not of shapes."""
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         if tensor.is_shape_tensor:
@@ -258,7 +258,7 @@ def _refuse_shape_inputs(network: Any, name: str) -> None:
 def _settings(builder: Any, config: TensorRTConfig, backend: Backend) -> Any:
     api = backend.api
     settings = builder.create_builder_config()
-    # The listing of layers, with their types, comes with it.
+    # The builder then lists layers with their types.
     settings.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     if config.tf32:
         settings.set_flag(api.BuilderFlag.TF32)

@@ -1,8 +1,8 @@
-"""What TensorRT remembers from one build, or run, to the next.
+"""TensorRT's caches, kept between builds and runs.
 
-`tensorrt` times kernels while it builds, and keeps the times in a timing cache. TensorRT for RTX
-compiles kernels while it runs, and keeps them in a runtime cache; its timing cache is deprecated.
-Each file is for one TensorRT, one kind of GPU and one CUDA, which its name holds.
+`tensorrt` times kernels during a build and keeps the times in a timing cache. TensorRT for RTX
+compiles kernels at run time and keeps them in a runtime cache; its timing cache is deprecated. Each
+file is for one TensorRT version, GPU model and CUDA version, which its name holds.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ TIMING, RUNTIME = "timing", "runtime"
 def cache_path(
     folder: Path, kind: str, backend: Backend, gpus: Sequence[Gpu], cuda: str | None
 ) -> Path:
-    """Return where a cache lies: no two of different versions or GPUs are the same.
+    """Return the path of a cache, unique per TensorRT version, GPU and CUDA version.
 
     Args:
         kind: TIMING or RUNTIME.
         gpus: This machine's; the first is used.
-        cuda: Of the driver.
+        cuda: The driver's CUDA version.
 
     Raises:
-        GpuNotFound: None is there to name it after.
+        GpuNotFound: No GPU to name it after.
     """
     if not gpus:
         raise GpuNotFound(
@@ -50,7 +50,7 @@ def cache_path(
 
 
 def check_timing_cache(backend: Backend) -> None:
-    """Raise SpecError where a TensorRT takes no timing cache."""
+    """Raise SpecError if a TensorRT does not support timing caches."""
     if backend.name is BackendName.TENSORRT_RTX:
         raise SpecError(
             f"timing_cache: {backend} times nothing while it builds; give EngineRunner a "
@@ -59,7 +59,7 @@ def check_timing_cache(backend: Backend) -> None:
 
 
 def check_runtime_cache(backend: Backend) -> None:
-    """Raise SpecError where a TensorRT has no runtime cache."""
+    """Raise SpecError if a TensorRT has no runtime cache."""
     if backend.name is not BackendName.TENSORRT_RTX:
         raise SpecError(
             f"runtime_cache: {backend} compiles nothing while it runs; give TensorRTConfig a "
@@ -74,7 +74,7 @@ class TimingCache:
         self._path = path
 
     def attach(self, settings: Any) -> str | None:
-        """Give a builder's configuration the cache; return what is to be told, if anything.
+        """Attach the cache to a builder config; return a warning, if any.
 
         Args:
             settings: IBuilderConfig.
@@ -86,25 +86,25 @@ class TimingCache:
         return f"timing cache {self._path.name} is not taken by this TensorRT: it is written anew"
 
     def save(self, settings: Any) -> None:
-        """Write what the build has added.
+        """Write the cache with what the build added.
 
         Raises:
-            DiskError: No space left; the file is as it was.
+            DiskError: No space left; the file is unchanged.
         """
         _write(self._path, settings.get_timing_cache().serialize())
 
 
 def _set(settings: Any, data: bytes) -> bool:
     cache = settings.create_timing_cache(data)
-    # Never with ignore_mismatch: times of another GPU choose slow kernels.
+    # Never with ignore_mismatch: timings of another GPU select slow kernels.
     return cache is not None and bool(settings.set_timing_cache(cache, ignore_mismatch=False))
 
 
 class RuntimeCache:
-    """The kernels that TensorRT for RTX has compiled, in a file.
+    """Kernels compiled by TensorRT for RTX, in a file.
 
     Attributes:
-        note: Why what was kept is not used; None where it is, or where there was nothing.
+        note: Why the cached kernels are not used; None if they are, or there were none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +113,7 @@ class RuntimeCache:
         self.note: str | None = None
 
     def attach(self, runtime_config: Any) -> None:
-        """Give a context's configuration the cache.
+        """Attach the cache to a context's config.
 
         Args:
             runtime_config: IRuntimeConfig.
@@ -124,10 +124,10 @@ class RuntimeCache:
         runtime_config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
-        """Write what runs have added.
+        """Write the cache with what runs added.
 
         Raises:
-            DiskError: No space left; the file is as it was.
+            DiskError: No space left; the file is unchanged.
         """
         if self._cache is not None:
             _write(self._path, self._cache.serialize())

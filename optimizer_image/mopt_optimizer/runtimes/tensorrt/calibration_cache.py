@@ -1,7 +1,7 @@
-"""Calibration caches that TensorRT's own calibrators wrote, before version 11 took them out.
+"""Calibration caches of TensorRT's own calibrators, which version 11 removed.
 
 Text: a first line such as `TRT-8601-EntropyCalibration2`, then `TENSOR: HEX`, where HEX is the
-tensor's step as a big-endian float32: the range is 127 steps to both sides.
+tensor's step as a big-endian float32. The range is 127 steps in both directions.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from mopt_optimizer.errors import CalibrationError
 _HEADER = re.compile(r"TRT-(?P<version>\d+)-(?P<method>\w+)")
 _LINE = re.compile(r"(?P<name>.+): (?P<step>[0-9a-fA-F]{1,8})")
 _LEVELS = 127
-# 1 MiB is some 20,000 tensors.
+# 1 MiB is about 20,000 tensors.
 _MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class CalibrationCache:
-    """Steps of a network's tensors.
+    """Quantization steps of a network's tensors.
 
     Attributes:
-        version: Of the TensorRT that wrote it, for example 8601.
-        method: Of its calibrator, for example EntropyCalibration2.
-        steps: Tensor to its step, 0 for one that was always 0, in the tensor's unit per integer.
+        version: TensorRT version that wrote it, for example 8601.
+        method: Its calibrator, for example EntropyCalibration2.
+        steps: Tensor name to step, in the tensor's unit per integer; 0 for a tensor that was all 0.
     """
 
     version: str
@@ -38,15 +38,15 @@ class CalibrationCache:
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the (low, high) that the steps cover."""
+        """The (low, high) range of each tensor's steps."""
         return {name: (-_LEVELS * step, _LEVELS * step) for name, step in self.steps.items()}
 
 
 def read_calibration_cache(path: Path) -> CalibrationCache:
-    """Return a cache file's steps.
+    """Read a calibration cache file.
 
     Raises:
-        CalibrationError: No such file, or not what TensorRT writes; names the line.
+        CalibrationError: No such file, or not TensorRT's format; names the line.
     """
     if not path.is_file():
         raise CalibrationError(f"calibration cache {path} does not exist")
@@ -59,10 +59,10 @@ def read_calibration_cache(path: Path) -> CalibrationCache:
 
 
 def parse_calibration_cache(text: str, name: str = "calibration cache") -> CalibrationCache:
-    """Return the steps in a cache's text. Pure.
+    """Parse the text of a calibration cache. Pure.
 
     Args:
-        name: Of the file, for messages.
+        name: File name, for messages.
 
     Raises:
         CalibrationError: See read_calibration_cache.

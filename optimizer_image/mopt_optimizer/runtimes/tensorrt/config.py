@@ -1,4 +1,4 @@
-"""What engine to build. Pure: importing it loads neither TensorRT nor a runtime."""
+"""Engine build options. Pure: importing this loads neither TensorRT nor a runtime."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "fp8": ("fp8_mode",),
     "fp8+fp16": ("fp8_mode", "fp16_mode"),
 }
-"""What optimize_tensorrt calls each combination of modes."""
+"""optimize_tensorrt's precision names, and the modes that each sets."""
 
 
 class HardwareCompatibility(StrEnum):
-    """GPUs that an engine of `tensorrt` runs on; RTX has compute_capabilities instead."""
+    """GPUs that a `tensorrt` engine runs on; RTX has compute_capabilities instead."""
 
     NONE = "None"
     """The GPU it was built on."""
     SAME_COMPUTE_CAPABILITY = "SameComputeCapability"
-    """All of that compute capability."""
+    """All GPUs of that compute capability."""
     AMPERE_PLUS = "AmperePlus"
     """Compute capability 8.0 and newer; costs speed."""
 
@@ -41,33 +41,33 @@ class HardwareCompatibility(StrEnum):
 class TensorRTConfig:
     """How to build an engine.
 
-    Of fp16_mode, bf16_mode, int8_mode and fp8_mode one, or none for FP32; int8_mode and fp8_mode
-    may go with fp16_mode: what does not become 8 bits is then FP16 instead of FP32.
+    Set one of fp16_mode, bf16_mode, int8_mode and fp8_mode, or none for FP32. int8_mode and
+    fp8_mode can be combined with fp16_mode: what stays out of 8 bits is then FP16 instead of FP32.
 
     Attributes:
         fp16_mode: Compute in FP16 where that is safe; see onnx_quantization.convert_float.
         bf16_mode: Likewise in BF16.
         int8_mode: Explicit Q/DQ nodes, with ranges from calibration data.
-        fp8_mode: Likewise in E4M3FN floats, where TensorRT has them; see fp8.why_not_fp8. Only for
-            compute capability 8.9 and newer.
-        tf32: Let FP32 layers multiply in TF32 (10 bits of mantissa), as TensorRT does by default.
-        workspace_bytes: Most scratch memory of a layer; None is the GPU's.
-        optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's own.
-        timing_cache: Folder in which `tensorrt` keeps how long kernels took, which makes the next
-            build faster; one file for each version, kind of GPU and CUDA. Not with RTX.
+        fp8_mode: Likewise in E4M3FN, where TensorRT supports it; see fp8.why_not_fp8. Requires
+            compute capability 8.9 or newer.
+        tf32: Let FP32 layers multiply in TF32 (10-bit mantissa), as TensorRT does by default.
+        workspace_bytes: Limit on a layer's scratch memory; None is the GPU's memory.
+        optimization_level: 0 builds fastest, 5 searches longest; None is TensorRT's default.
+        timing_cache: Folder in which `tensorrt` keeps kernel timings, to speed up the next build;
+            one file per version, GPU model and CUDA version. Not with RTX.
         version_compatible: The engine runs on newer TensorRT of the same major version. Not with
             RTX.
         hardware_compatibility: See HardwareCompatibility. Not with RTX.
-        compute_capabilities: GPUs to build for without having them, such as "8.9". Only with
-            RTX; empty leaves it to RTX.
+        compute_capabilities: Target GPUs, which need not be present, such as "8.9". Only with RTX;
+            empty leaves it to RTX.
         backend: "tensorrt" or "tensorrt_rtx"; None takes the first that is installed.
-        calibration: How the ranges of INT8 and FP8 are chosen. BEST tries each method and keeps the
-            one whose outputs are closest to FP32's.
+        calibration: How INT8 and FP8 ranges are chosen. BEST tries each method and keeps the one
+            whose outputs are closest to FP32's.
         percentile: For Calibration.PERCENTILE.
-        per_channel: A scale for each output channel of a weight in INT8 and FP8, or one for all of
-            it; None is the first for INT8 and the second for FP8.
+        per_channel: In INT8 and FP8, one weight scale per output channel, or one per tensor; None
+            is the first for INT8 and the second for FP8.
         exclude: Names of nodes that INT8, FP8, FP16 or BF16 leave in FP32.
-        gate: Layers stay out of INT8 or FP8 until it holds; None quantizes all.
+        gate: Layers are kept out of INT8 or FP8 until it holds; None quantizes all.
     """
 
     fp16_mode: bool = False
@@ -90,13 +90,13 @@ class TensorRTConfig:
 
     @classmethod
     def of(cls, precision: str, **options: Any) -> Self:
-        """Return a config from a precision and other options by name.
+        """Return a config for a precision name and further options.
 
         Args:
             precision: A key of PRECISIONS.
 
         Raises:
-            SpecError: No such precision or option, or a wrong value.
+            SpecError: Unknown precision or option, or an invalid value.
         """
         modes = PRECISIONS.get(precision)
         if modes is None:
@@ -108,7 +108,7 @@ class TensorRTConfig:
         return cls(**chosen)
 
     def __post_init__(self) -> None:
-        """Check the values.
+        """Validate the values.
 
         Raises:
             SpecError: Names the field, the value and what is allowed.
@@ -143,7 +143,7 @@ class TensorRTConfig:
 
     @property
     def precision(self) -> Precision:
-        """What the fastest layers compute in."""
+        """The precision of the fastest layers."""
         if self.int8_mode:
             return Precision.INT8
         if self.fp8_mode:

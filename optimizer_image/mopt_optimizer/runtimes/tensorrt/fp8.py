@@ -1,7 +1,7 @@
-"""What TensorRT computes in FP8: on which GPUs, which layers, and why not the others. Pure.
+"""TensorRT's FP8 support: on which GPUs, for which layers, and why not for others. Pure.
 
-Found by building with TensorRT for RTX 1.7 for compute capabilities 8.9 and 12.0; NVIDIA's guide
-names the same limit of kernels for TensorRT itself.
+Observed by building with TensorRT for RTX 1.7 for compute capabilities 8.9 and 12.0; NVIDIA's guide
+states the same kernel limit for TensorRT.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 LARGEST_KERNEL = 32
-"""Weights of a Conv's kernel per pair of channels: 5x6 and 4x8 have FP8, 6x6 and 7x7 have not."""
+"""Most weights per channel pair in an FP8 Conv kernel: 5x6 and 4x8 work, 6x6 and 7x7 do not."""
 OLDEST = (8, 9)
-"""Compute capability: Ada."""
+"""Oldest compute capability with FP8: Ada."""
 
 _DEQUANTIZE = "DequantizeLinear"
 _LEFT = "no Q/DQ nodes stand before it: excluded, or left out by the gate"
@@ -31,18 +31,18 @@ _NOT_TAKEN = "TensorRT computes it in another type all the same"
 
 
 def has_fp8(capability: str) -> bool:
-    """Return whether GPUs of a compute capability, such as 8.9, multiply FP8."""
+    """Return whether GPUs of a compute capability, such as 8.9, support FP8."""
     return tuple(int(part) for part in capability.split(".")) >= OLDEST
 
 
 def why_not_fp8(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the layers that TensorRT has no FP8 for, each with the reason.
+    """Return the layers that TensorRT cannot compute in FP8, each with the reason.
 
     Args:
-        model: With named nodes and known shapes of its weights.
+        model: With named nodes and known weight shapes.
     """
     dims = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    # A file that is quantized already holds its weights before DequantizeLinear.
+    # In a quantized file, weights are the input of DequantizeLinear.
     dims |= {
         node.output[0]: dims[node.input[0]]
         for node in model.graph.node
@@ -62,15 +62,14 @@ def why_not_fp8(model: onnx.ModelProto) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Fp8Report:
-    """How far FP8 reaches in an engine.
+    """Which layers of an engine compute in FP8.
 
     Attributes:
-        layers: Nodes that layers reading FP8 compute: Conv, Gemm and MatMul; None where the builder
+        layers: Conv, Gemm and MatMul nodes that layers reading FP8 compute; None if the builder
             listed no layers.
-        missed: The other ones and ConvTranspose, each with the reason; of those that the builder's
-            listing would show only where there is one.
-        quantized: How the file was quantized; None from a calibration cache, or where it was so
-            already.
+        missed: The other such nodes and ConvTranspose, each with the reason; without a layer list,
+            nodes with FP8 Q/DQ are assumed to compute in FP8.
+        quantized: How the file was quantized; None from a calibration cache, or if it already was.
     """
 
     layers: tuple[str, ...] | None
@@ -79,11 +78,11 @@ class Fp8Report:
 
 
 def fp8_report(model: onnx.ModelProto, layers: Sequence[EngineLayer]) -> Fp8Report:
-    """Return how far FP8 reaches.
+    """Return which layers of an engine compute in FP8.
 
     Args:
         model: The file that the engine was built from.
-        layers: Of the engine, as the builder listed them.
+        layers: The engine's, as the builder listed them.
     """
     placed, impossible = _reading_fp8(model.graph), why_not_fp8(model)
     names = [node.name for node in model.graph.node if node.op_type in WEIGHTED]

@@ -1,4 +1,4 @@
-"""CUDA graphs: an inference at sizes that stay is queued in one call instead of one per kernel."""
+"""CUDA graphs: an inference at unchanged shapes is one launch instead of one per kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .memory import DeviceMemory, GraphRefused
 
 
 class ReplayedInference:
-    """Queues an inference: as TensorRT does the first time, from a graph afterwards.
+    """Queues an inference: through TensorRT the first time, from a CUDA graph afterwards.
 
     Attributes:
-        refused: Why there is no graph, and will be none; None where nothing spoke against it.
+        refused: Why there is no graph, and never will be; None if capture has not failed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ReplayedInference:
         if self._replay is not None:
             self._replay()
             return
-        # TensorRT wants one run at new sizes before it is captured; it gives the results, too.
+        # TensorRT needs one run at new shapes before capture; it also gives the results.
         self._queue()
         if self.refused is None:
             try:

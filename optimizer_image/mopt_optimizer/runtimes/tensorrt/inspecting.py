@@ -1,4 +1,4 @@
-"""What lies beside an engine, and whether it can run here: without TensorRT, and without a GPU."""
+"""An engine's manifest, and whether it can run here. Needs neither TensorRT nor a GPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Obstacle(ObservedModel):
 
 
 class EngineInspection(ObservedModel):
-    """An engine, as its manifest and this machine tell."""
+    """An engine's manifest, checked against its file and this machine."""
 
     engine: str
     manifest: EngineManifest
@@ -39,11 +39,11 @@ def inspect_engine(
     find: Callable[[str], Backend] = find_backend,
     gpus: Callable[[], Sequence[Gpu]] = visible_gpus,
 ) -> EngineInspection:
-    """Return what is known of an engine without loading it.
+    """Inspect an engine without loading it.
 
     Args:
-        find: Returns the TensorRT of a name.
-        gpus: This machine's.
+        find: Returns the backend of a name.
+        gpus: Returns this machine's GPUs.
 
     Raises:
         DamagedEngine, UnusableEngine: As read_manifest.
@@ -65,7 +65,7 @@ def inspect_engine(
 
 
 def _obstacles(*checks: Callable[[], None]) -> list[Obstacle]:
-    """Return what each check says; none where all hold."""
+    """Return an obstacle for each check that fails."""
     found = []
     for check in checks:
         try:

@@ -1,7 +1,7 @@
-"""What an engine's layers compute in, read from what TensorRT prints of them. Pure.
+"""The data types that an engine's layers compute in, parsed from TensorRT's output. Pure.
 
-Two sources say the same: the builder's verbose log, which there is without a GPU, and the engine
-inspector, which needs the engine loaded on one.
+Two sources agree: the builder's verbose log, available without a GPU, and the engine inspector,
+which needs the engine loaded on one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 _HEADING = "Layers:\n"
 _LINE = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>[^,]*)", re.M)
-# An own pattern for each list: tensors' names may hold anything but these words.
+# A separate pattern for each list: tensor names may contain anything but these words.
 _LIST = (
     r"{key}: \[(?P<items>.*?)\](?=, (?:Constants|Outputs|TacticName|StreamId|ParameterType)\b|$)"
 )
 _DATATYPE = re.compile(r"(?:Format/)?Datatype: ([^,}]*)")
 _METADATA = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-# How TensorRT has named types over its versions. The first that a text holds counts.
+# Type names across TensorRT versions. The first match counts.
 _TYPES = (
     ("FP8", re.compile(r"\bFP8|E4M3", re.I)),
     ("INT8", re.compile(r"\bInt8\b", re.I)),
@@ -37,11 +37,11 @@ _TYPES = (
 
 @dataclass(frozen=True)
 class EngineLayer:
-    """One layer, after TensorRT fused what it could.
+    """One layer, after TensorRT's fusion.
 
     Attributes:
-        name: TensorRT's.
-        kind: TensorRT's, for example kgen or correlation.
+        name: TensorRT's name.
+        kind: TensorRT's layer type, for example kgen or correlation.
         inputs, constants, outputs: Types of its tensors, such as FP16.
         nodes: Names of the ONNX nodes that it computes.
     """
@@ -55,24 +55,24 @@ class EngineLayer:
 
     @property
     def datatype(self) -> str | None:
-        """The type it reads; None for one that reads no tensor."""
+        """The type it reads (of its outputs if it reads none); None without tensors."""
         types = self.inputs or self.constants or self.outputs
         return types[0] if types else None
 
 
 def datatype_counts(layers: Iterable[EngineLayer]) -> dict[str, int]:
-    """Return how many layers read each type, most frequent first."""
+    """Return the number of layers that read each type, most frequent first."""
     counts = Counter(layer.datatype for layer in layers if layer.datatype)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def nodes_in(layers: Iterable[EngineLayer], datatype: str) -> set[str]:
-    """Return the ONNX nodes that are computed by layers which read a type."""
+    """Return the ONNX nodes computed by layers that read a type."""
     return {node for layer in layers if layer.datatype == datatype for node in layer.nodes}
 
 
 def listed_layers(messages: Iterable[str]) -> tuple[EngineLayer, ...]:
-    """Return the layers that a builder's verbose messages list; none where they list none.
+    """Return the layers listed in a builder's verbose messages; empty if they list none.
 
     The builder lists them with ProfilingVerbosity.DETAILED only.
     """
@@ -85,13 +85,13 @@ def listed_layers(messages: Iterable[str]) -> tuple[EngineLayer, ...]:
 
 
 def inspected_layers(information: str) -> tuple[EngineLayer, ...]:
-    """Return the layers in an engine inspector's answer.
+    """Return the layers in an engine inspector's output.
 
     Args:
         information: get_engine_information(LayerInformationFormat.JSON).
     """
     entries = json.loads(information).get("Layers", [])
-    # Without DETAILED a layer is its name alone.
+    # Without DETAILED a layer is only its name.
     return tuple(_of_entry(e) if isinstance(e, dict) else _unknown(str(e)) for e in entries)
 
 

@@ -1,4 +1,4 @@
-"""A serialized engine, checked and deserialized."""
+"""Checks and deserializes engines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .building import Messages
 from .layers import EngineLayer, inspected_layers
 from .manifest import EngineManifest, check_bytes, check_fits, read_manifest
 
-# Bits of RTX's EngineInvalidityDiagnostics, what each is an error of, and what to do.
+# Flags of RTX's EngineInvalidityDiagnostics, with the error and remedy of each.
 _DIAGNOSES: tuple[tuple[str, type[OptimizerError], str], ...] = (
     ("MALFORMED_ENGINE", DamagedEngine, "is damaged; build it again"),
     ("VERSION_MISMATCH", EngineVersionMismatch, "is of another version; build it again"),
@@ -41,7 +41,7 @@ class LoadedEngine:
     Attributes:
         engine: TensorRT's ICudaEngine.
         manifest: As it was written.
-        messages: What TensorRT logged; the engine goes on logging into it.
+        messages: TensorRT's log; the engine keeps logging to it.
     """
 
     engine: Any
@@ -50,25 +50,25 @@ class LoadedEngine:
     messages: Messages = dataclasses.field(repr=False)
 
     def layers(self) -> tuple[EngineLayer, ...]:
-        """Return the layers as the engine inspector has them."""
+        """Return the layers from the engine inspector."""
         inspector = self.engine.create_engine_inspector()
         kind = self.backend.api.LayerInformationFormat.JSON
         return inspected_layers(inspector.get_engine_information(kind))
 
 
 def load_engine(path: Path | str, backend: Backend | None = None) -> LoadedEngine:
-    """Check an engine, then put it on the GPU.
+    """Check an engine, then load it onto the GPU.
 
-    Checked in this order, nothing of the engine being read before: its manifest, its size and
-    digest, the TensorRT installed, the GPU, and what TensorRT itself says of it.
+    Checks, in this order and before the engine is parsed: its manifest, its size and digest, the
+    installed TensorRT, the GPU, and TensorRT's own validity check.
 
     Args:
-        backend: None takes the one that built it.
+        backend: None takes the one that built the engine.
 
     Raises:
-        TensorRTNotInstalled: The backend is not there.
-        DamagedEngine, DigestMismatch, EngineVersionMismatch, WrongGpu, GpuNotFound,
-        UnusableEngine: Why it cannot run here, and what to do.
+        TensorRTNotInstalled: The backend is not installed.
+        DamagedEngine, DigestMismatch, EngineVersionMismatch, WrongGpu, GpuNotFound, UnusableEngine:
+            Why it cannot run here, and what to do.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -87,7 +87,7 @@ def load_engine(path: Path | str, backend: Backend | None = None) -> LoadedEngin
 
 
 def check_validity(name: str, backend: Backend, runtime: Any, data: bytes) -> None:
-    """Ask TensorRT whether an engine is one it can load; only RTX can be asked.
+    """Ask TensorRT whether it can load an engine; only RTX supports this.
 
     Raises:
         As load_engine.
@@ -102,5 +102,5 @@ def check_validity(name: str, backend: Backend, runtime: Any, data: bytes) -> No
     for flag, kind, words in _DIAGNOSES:
         if flag in flags and int(bits) & int(flags[flag]):
             raise kind(f"{name} {words} ({backend} says {flag})")
-    # Without a GPU RTX says that it is invalid, and not why.
+    # Without a GPU RTX reports it as invalid, but not why.
     raise UnusableEngine(f"{name}: {backend} says that it cannot be loaded here, and not why")

@@ -1,4 +1,4 @@
-"""ENGINE.json beside an engine: what it is, and what it needs. Reading it loads no TensorRT."""
+"""ENGINE.json next to an engine: what it is and needs. Reading it loads no TensorRT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AMPERE = (8, 0)
 
 
 class TensorEntry(ObservedModel):
-    """An input or output; profiles are of inputs only."""
+    """An input or output; only inputs have profiles."""
 
     name: str
     dtype: str = Field(description="As numpy names it.")
@@ -44,7 +44,7 @@ class TensorEntry(ObservedModel):
 
     @classmethod
     def of(cls, tensor: Tensor, profile: ShapeProfile | None = None) -> TensorEntry:
-        """Return a network's tensor as an entry."""
+        """Return the entry of a network's tensor."""
         shapes = (
             {key: list(getattr(profile, key)) for key in ("minimum", "optimum", "maximum")}
             if profile
@@ -56,14 +56,14 @@ class TensorEntry(ObservedModel):
 
     @property
     def profile(self) -> ShapeProfile | None:
-        """What an input may measure; None for an output."""
+        """The shapes that an input may have; None for an output."""
         if self.minimum is None or self.optimum is None or self.maximum is None:
             return None
         return ShapeProfile(tuple(self.minimum), tuple(self.optimum), tuple(self.maximum))
 
 
 class EngineManifest(ObservedModel):
-    """What is known of an engine when it is written."""
+    """Metadata of an engine, recorded when it is written."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=1)
     digest: Digest
@@ -89,12 +89,12 @@ class EngineManifest(ObservedModel):
 
 
 def manifest_path(engine: Path) -> Path:
-    """Return where an engine's manifest lies."""
+    """Return the path of an engine's manifest."""
     return engine.with_name(engine.name + MANIFEST_SUFFIX)
 
 
 def write_engine(path: Path, data: bytes, manifest: EngineManifest) -> None:
-    """Write an engine and its manifest; the engine comes last, and is whole where it is there.
+    """Write an engine and its manifest, each atomically, the engine last.
 
     Raises:
         DiskError: No space left.
@@ -108,10 +108,10 @@ def write_engine(path: Path, data: bytes, manifest: EngineManifest) -> None:
 
 
 def read_manifest(engine: Path) -> EngineManifest:
-    """Return the manifest beside an engine.
+    """Return an engine's manifest.
 
     Raises:
-        DamagedEngine: None is there, or it is damaged.
+        DamagedEngine: It is missing or damaged.
         UnusableEngine: A newer mopt wrote it.
     """
     path = manifest_path(engine)
@@ -136,12 +136,12 @@ def read_manifest(engine: Path) -> EngineManifest:
 
 
 def check_bytes(engine: Path, manifest: EngineManifest) -> None:
-    """Hold an engine's bytes to its manifest, before anything reads them.
+    """Check an engine's bytes against its manifest, before anything loads them.
 
-    An engine is code: TensorRT runs what it holds.
+    An engine is code: TensorRT executes it.
 
     Raises:
-        DamagedEngine: Not there, or of another size.
+        DamagedEngine: Missing, or of another size.
         DigestMismatch: Other bytes.
     """
     if not engine.is_file():
@@ -162,7 +162,7 @@ def check_bytes(engine: Path, manifest: EngineManifest) -> None:
 
 
 def check_fits(name: str, manifest: EngineManifest, backend: Backend, gpus: Sequence[Gpu]) -> None:
-    """Say why an engine cannot run here, as far as its manifest tells.
+    """Check from its manifest whether an engine can run here.
 
     Args:
         name: The engine's, for messages.
@@ -177,10 +177,10 @@ def check_fits(name: str, manifest: EngineManifest, backend: Backend, gpus: Sequ
 
 
 def check_version(name: str, manifest: EngineManifest, backend: Backend) -> None:
-    """Hold the TensorRT that is here to the one that built an engine.
+    """Check the installed TensorRT against the one that built an engine.
 
     Raises:
-        EngineVersionMismatch: Another one.
+        EngineVersionMismatch: They are not compatible.
     """
     built, here = manifest.tensorrt_version, backend.version
     if manifest.backend is not backend.name:
@@ -196,7 +196,7 @@ def check_version(name: str, manifest: EngineManifest, backend: Backend) -> None
 
 
 def check_gpu(name: str, manifest: EngineManifest, gpus: Sequence[Gpu]) -> None:
-    """Hold this machine's first GPU to what an engine was built for.
+    """Check this machine's first GPU against those an engine was built for.
 
     Raises:
         GpuNotFound, WrongGpu.
@@ -212,7 +212,7 @@ def check_gpu(name: str, manifest: EngineManifest, gpus: Sequence[Gpu]) -> None:
 
 
 def _newer(here: str, built: str) -> bool:
-    """Return whether a version-compatible engine's TensorRT is the same major one or newer."""
+    """Return whether `here` has the same major version as `built` and is not older."""
     ours, theirs = _numbers(here), _numbers(built)
     return ours[:1] == theirs[:1] and ours >= theirs
 
@@ -224,7 +224,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _suits(manifest: EngineManifest, gpu: Gpu) -> bool:
     if manifest.hardware_compatibility is HardwareCompatibility.AMPERE_PLUS:
         return _numbers(gpu.compute_capability) >= _AMPERE
-    # Of one capability but another name: TensorRT loads it and warns that it may be slower.
+    # Same capability, other GPU model: TensorRT loads it and warns that it may be slower.
     return not manifest.compute_capabilities or (
         gpu.compute_capability in manifest.compute_capabilities
     )

@@ -1,4 +1,4 @@
-"""Device memory and one stream, behind a protocol: all that running an engine needs of CUDA."""
+"""Device memory and one stream behind a protocol: all the CUDA that running an engine needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GraphRefused(Exception):
-    """An inference that cannot be captured into a CUDA graph: says why. It runs without."""
+    """An inference cannot be captured in a CUDA graph; says why. It runs without one."""
 
 
 class Buffer(Protocol):
@@ -27,21 +27,21 @@ class Buffer(Protocol):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
 
 
 Held = TypeVar("Held", bound=Buffer)
 
 
 class DeviceMemory(Protocol[Held]):
-    """Buffers, and the stream on which everything happens, in order."""
+    """Buffers, and the one stream that runs all work in order."""
 
     @property
     def stream(self) -> int:
         """Handle of the CUDA stream."""
 
     def allocate(self, size: int) -> Held:
-        """Return a buffer of this many bytes; freed with its last reference."""
+        """Return a buffer of `size` bytes; freed with its last reference."""
 
     def upload(self, array: NDArray[Any], buffer: Held) -> None:
         """Queue a copy to the device; the array may be reused after synchronize()."""
@@ -50,16 +50,16 @@ class DeviceMemory(Protocol[Held]):
         """Queue a copy to the host, complete after synchronize()."""
 
     def synchronize(self) -> None:
-        """Wait until all that was queued is done."""
+        """Wait until all queued work is done."""
 
     def mark(self) -> Any:
-        """Queue a point in time and return it."""
+        """Queue a timing event and return it."""
 
     def milliseconds(self, start: Any, end: Any) -> float:
-        """Return the device's time between two marks; after synchronize()."""
+        """Return the device time between two marks, in ms; after synchronize()."""
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
-        """Record what is queued instead of running it; return what queues it again, at once.
+        """Record what is queued instead of running it; return a call that queues all of it at once.
 
         Raises:
             GraphRefused: It cannot be recorded; nothing was run.
@@ -67,7 +67,7 @@ class DeviceMemory(Protocol[Held]):
 
 
 class TorchBuffer:
-    """Bytes that torch holds."""
+    """Device memory held by torch."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
@@ -79,12 +79,12 @@ class TorchBuffer:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return int(self.tensor.numel())
 
 
 class TorchMemory:
-    """DeviceMemory by torch, on its current CUDA device.
+    """DeviceMemory on torch, on its current CUDA device.
 
     Raises:
         GpuNotFound: torch has no CUDA, or finds no GPU.
@@ -109,10 +109,10 @@ class TorchMemory:
         return int(self._stream.cuda_stream)
 
     def allocate(self, size: int) -> TorchBuffer:
-        """Return a buffer of this many bytes.
+        """Return a buffer of `size` bytes.
 
         Raises:
-            EngineRunError: The GPU's memory is used up.
+            EngineRunError: GPU memory runs out.
         """
         try:
             with self._torch.cuda.stream(self._stream):
@@ -135,28 +135,28 @@ class TorchMemory:
             self._bytes_of(array).copy_(buffer.tensor, non_blocking=True)
 
     def synchronize(self) -> None:
-        """Wait until all that was queued is done."""
+        """Wait until all queued work is done."""
         self._stream.synchronize()
 
     def mark(self) -> Any:
-        """Queue a point in time and return it."""
+        """Queue a timing event and return it."""
         event = self._torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(self._stream)
         return event
 
     def milliseconds(self, start: Any, end: Any) -> float:
-        """Return the device's time between two marks."""
+        """Return the device time between two marks, in ms."""
         return float(start.elapsed_time(end))
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
-        """Record what is queued; return what queues it again.
+        """Record what is queued; return a call that replays it.
 
         Raises:
             GraphRefused: CUDA or TensorRT does not allow it.
         """
         graph = self._torch.cuda.CUDAGraph()
         try:
-            # Other threads may go on allocating.
+            # Other threads may keep allocating.
             with self._torch.cuda.graph(
                 graph, stream=self._stream, capture_error_mode="thread_local"
             ):
@@ -172,5 +172,5 @@ class TorchMemory:
         return replay
 
     def _bytes_of(self, array: NDArray[Any]) -> torch.Tensor:
-        # A view: numpy's bfloat16 and float8 are none of torch.from_numpy's types.
+        # A byte view: torch.from_numpy does not support numpy's bfloat16 and float8.
         return self._torch.from_numpy(array.reshape(-1).view(np.uint8))

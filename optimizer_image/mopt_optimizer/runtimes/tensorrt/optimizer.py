@@ -1,4 +1,4 @@
-"""TensorRTOptimizer: from an ONNX file to an engine beside its manifest."""
+"""TensorRTOptimizer: from an ONNX file to an engine and its manifest."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class EngineReport:
     """What was built.
 
     Attributes:
-        path: The engine; its manifest lies beside it, as PATH.json.
-        manifest: Likewise.
+        path: The engine; its manifest is PATH.json.
+        manifest: Content of PATH.json.
         layers: As the builder listed them, with the types they compute in.
-        int8: How it was quantized; None where it was not, or from a calibration cache.
-        half: What became FP16 or BF16, and what stayed FP32 and why; None where nothing did.
+        int8: How it was quantized; None if it was not, or from a calibration cache.
+        half: What became FP16 or BF16, and what stayed FP32 and why; None if nothing was converted.
         fp8: Which layers compute in FP8, and why others do not; None in other precisions.
-        warnings: As the builder gave them.
+        warnings: The builder's.
         seconds: From the ONNX file to the engine, calibration included.
     """
 
@@ -69,7 +69,7 @@ class TensorRTOptimizer:
         self.config = config or TensorRTConfig()
 
     def backend(self) -> Backend:
-        """Return the TensorRT that is used.
+        """Return the TensorRT in use.
 
         Raises:
             TensorRTNotInstalled: There is none.
@@ -86,28 +86,28 @@ class TensorRTOptimizer:
         calibration_cache: Path | str | None = None,
         typed_onnx: Path | str | None = None,
     ) -> EngineReport:
-        """Build an engine and write it, with its manifest.
+        """Build an engine and write it with its manifest.
 
         Args:
-            onnx_path: FP32; for int8_mode and fp8_mode also one with Q/DQ nodes, which is taken as
-                it is.
-            engine_path: To be written; whole, or as it was.
-            input_shapes: Of each input with free axes: one shape, or (smallest, most frequent,
+            onnx_path: FP32; for int8_mode and fp8_mode also one with Q/DQ nodes, which is used
+                unchanged.
+            engine_path: Output file, written atomically.
+            input_shapes: For each input with dynamic axes: one shape, or (smallest, most frequent,
                 largest).
             calibration_data: Dicts of input name to array. INT8 and FP8 take their ranges from
                 them; FP16 and BF16 leave in FP32 what overflows on them.
-            calibration_cache: Of an older TensorRT, instead of calibration_data.
-            typed_onnx: Where to keep the ONNX file that the engine is built from: ONNX Runtime
-                computes the same with it, for a look at the quality without a GPU.
+            calibration_cache: Written by an older TensorRT, instead of calibration_data.
+            typed_onnx: Where to keep the ONNX file that the engine is built from. ONNX Runtime
+                computes the same with it, so quality can be checked without a GPU.
 
         Raises:
             TensorRTNotInstalled: No TensorRT.
-            SpecError: An option that the TensorRT or GPU at hand lacks; no folder for the engine.
-            DimensionError: Shapes that do not fit the model.
+            SpecError: An option that this TensorRT or GPU lacks, or the engine's folder is missing.
+            DimensionError: Shapes that do not match the model.
             ModelError, CalibrationError, QuantizationError, ExportError: As quantize_onnx_static
                 and convert_float.
-            ParserRefusal, EngineBuildError, EngineOutOfMemory: What TensorRT says.
-            GpuNotFound: It builds only on a GPU, and there is none.
+            ParserRefusal, EngineBuildError, EngineOutOfMemory: TensorRT's error.
+            GpuNotFound: This TensorRT builds only on a GPU, and finds none.
             DiskError: No space left.
         """
         source = Path(onnx_path)
@@ -133,10 +133,10 @@ class TensorRTOptimizer:
         *,
         source_digest: str | None = None,
     ) -> EngineReport:
-        """Build an engine from a file that has the types already, as write_typed_model writes it.
+        """Build an engine from an already typed file, as written by write_typed_model.
 
         Args:
-            source_digest: Of the model that it was made from, for the manifest; None is its own.
+            source_digest: Digest of the source model, for the manifest; None is the file's own.
 
         Raises:
             As optimize_from_onnx, but nothing is converted or calibrated.
@@ -148,7 +148,7 @@ class TensorRTOptimizer:
         return self._build(typed, Path(engine_path), input_shapes, digest)
 
     def _check(self, model: Path, engine: Path) -> None:
-        """Refuse what would fail after minutes of work."""
+        """Reject early what would fail after minutes of work."""
         check_options(self.config, self.backend(), visible_gpus())
         if not model.is_file():
             raise ModelError(f"{model} is no file; give the path of an ONNX model")
@@ -175,18 +175,18 @@ class TensorRTOptimizer:
         )
 
     def load_engine(self, path: Path | str) -> LoadedEngine:
-        """Check an engine and put it on the GPU; see loading.load_engine."""
+        """Check an engine and load it onto the GPU; see loading.load_engine."""
         chosen = self.backend() if self.config.backend is not None else None
         return load_engine(path, chosen)
 
     def open(self, path: Path | str, memory: DeviceMemory[Any] | None = None) -> EngineRunner:
-        """Load an engine and return what runs it; raises as load_engine and EngineRunner."""
+        """Load an engine and return its runner; raises as load_engine and EngineRunner."""
         return EngineRunner(self.load_engine(path), memory)
 
     def benchmark(
         self, path: Path | str, feeds: Mapping[str, NDArray[Any]], **options: Any
     ) -> EngineTiming:
-        """Time an engine as trtexec does; see timing.benchmark_engine, which takes the options."""
+        """Time an engine as trtexec does; options as timing.benchmark_engine."""
         return benchmark_engine(self.open(path), feeds, **options)
 
     def _manifest(self, built: BuiltEngine, backend: Backend, source_digest: str) -> EngineManifest:
@@ -231,7 +231,7 @@ def optimize_tensorrt(
         options: TensorRTConfig's other fields.
 
     Raises:
-        SpecError: No such precision, or a field that is none.
+        SpecError: Unknown precision or field.
         And as optimize_from_onnx.
     """
     config = TensorRTConfig.of(precision, **options)

@@ -1,4 +1,4 @@
-"""What an engine is built with: TensorRT's config of a variant, and its inputs' shapes. Pure."""
+"""The TensorRT config of a variant, and the shapes of its inputs. Pure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def engine_config(
     backend: str | None = None,
     compute_capabilities: Sequence[str] = (),
 ) -> TensorRTConfig:
-    """Return how an engine of a variant is built; the types are the prepared file's own.
+    """Return the engine config of a variant; the data types are the prepared file's own.
 
     Args:
         backend: As TensorRTConfig.
-        compute_capabilities: Of GPUs that are elsewhere; empty builds for the one at hand.
+        compute_capabilities: Of target GPUs that are not here; empty builds for the local one.
 
     Raises:
         SpecError: As TensorRTConfig.

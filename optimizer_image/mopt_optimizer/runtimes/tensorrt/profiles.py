@@ -1,4 +1,4 @@
-"""The shapes an engine takes: smallest, most frequent and largest, for each input. Pure."""
+"""Optimization profiles: smallest, most frequent and largest shape of each input. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mopt_optimizer.runtimes.shapes import ShapeRange
 Shape = tuple[int, ...]
 
 DYNAMIC = -1
-"""Size of a free axis, as TensorRT writes it."""
+"""Size of a dynamic axis in TensorRT."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Tensor:
 
     Attributes:
         name: In the ONNX file.
-        dtype: As numpy names it, for example float32.
-        shape: DYNAMIC for free axes.
+        dtype: numpy's name, for example float32.
+        shape: DYNAMIC for dynamic axes.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ShapeProfile:
-    """What one input may measure; the engine is tuned for `optimum`."""
+    """The shapes that one input may have; the engine is tuned for `optimum`."""
 
     minimum: Shape
     optimum: Shape
@@ -39,10 +39,10 @@ class ShapeProfile:
 
     @classmethod
     def of(cls, name: str, value: ShapeRange) -> ShapeProfile:
-        """Return the profile that a user's shape, or three of them, stands for.
+        """Return the profile of a user's shape, or of three.
 
         Raises:
-            DimensionError: Neither, or sizes that are not in order.
+            DimensionError: Neither, or the sizes are out of order.
         """
         try:
             shapes = [tuple(int(size) for size in shape) for shape in value]  # type: ignore[union-attr]
@@ -66,7 +66,7 @@ class ShapeProfile:
         return cls(minimum, optimum, maximum)
 
     def check(self, name: str, shape: Sequence[int]) -> None:
-        """Hold a shape to the profile.
+        """Check a shape against the profile.
 
         Raises:
             ProfileViolation: Names the axis, its size and what is allowed.
@@ -102,11 +102,11 @@ def _expected(value: object) -> str:
 def profiles_for(
     inputs: Sequence[Tensor], given: Mapping[str, ShapeRange]
 ) -> dict[str, ShapeProfile]:
-    """Return the profile of every input of a network; fixed ones need none to be given.
+    """Return the profile of every network input; static inputs need no given shape.
 
     Raises:
-        DimensionError: A name that is no input, no shape for an input with free axes, another
-            number of axes, or a size that contradicts one fixed in the model.
+        DimensionError: An unknown input name, no shape for an input with dynamic axes, a wrong
+            rank, or a size that contradicts one fixed in the model.
     """
     names = [tensor.name for tensor in inputs]
     for name in given:

@@ -1,4 +1,4 @@
-"""DeviceMemory by pycuda, for serving engines without torch.
+"""DeviceMemory on pycuda, for serving engines without torch.
 
 Written against pycuda's documentation and bindings (2026.1). It has not run on a GPU: see
 docs/gpu.md.
@@ -18,7 +18,7 @@ from .memory import GraphRefused
 
 
 class PycudaBuffer:
-    """Bytes on the device, and as many page-locked ones on the host, which copies need."""
+    """A device buffer, and a page-locked host buffer of the same size, which copies need."""
 
     def __init__(self, allocation: Any, staging: NDArray[np.uint8]) -> None:
         self.allocation, self.staging = allocation, staging
@@ -30,15 +30,15 @@ class PycudaBuffer:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return self.staging.size
 
 
 class PycudaMemory:
-    """DeviceMemory by pycuda, in the primary context of its default device.
+    """DeviceMemory on pycuda, in the primary context of its default device.
 
-    That context is the one which TensorRT uses; the environment's CUDA_DEVICE chooses the device.
-    For one thread, the one that it is made in.
+    TensorRT uses the same context; the environment variable CUDA_DEVICE selects the device. For use
+    only by the thread that creates it.
 
     Raises:
         SpecError: pycuda is not installed, or does not load.
@@ -54,7 +54,7 @@ class PycudaMemory:
                 "CUDA toolkit to build, or take TorchMemory"
             ) from error
         try:
-            import pycuda.autoprimaryctx  # noqa: F401  # makes the context, until exit
+            import pycuda.autoprimaryctx  # noqa: F401  # creates the context, until exit
         except (driver.Error, RuntimeError) as error:
             raise GpuNotFound(
                 f"pycuda finds no NVIDIA GPU ({error}); run this where one is, with its driver "
@@ -70,10 +70,10 @@ class PycudaMemory:
         return int(self._stream.handle)
 
     def allocate(self, size: int) -> PycudaBuffer:
-        """Return a buffer of this many bytes.
+        """Return a buffer of `size` bytes.
 
         Raises:
-            EngineRunError: The GPU's memory, or what can be locked of the host's, is used up.
+            EngineRunError: GPU memory or page-locked host memory runs out.
         """
         try:
             allocation = self._driver.mem_alloc(size)
@@ -86,7 +86,7 @@ class PycudaMemory:
         return PycudaBuffer(allocation, staging)
 
     def upload(self, array: NDArray[Any], buffer: PycudaBuffer) -> None:
-        """Queue a copy to the device; once for each synchronize()."""
+        """Queue a copy to the device; once per synchronize()."""
         values = _bytes_of(array)
         part = buffer.staging[: values.size]
         if not part.size:
@@ -103,22 +103,22 @@ class PycudaMemory:
         self._downloads.append((buffer, array))
 
     def synchronize(self) -> None:
-        """Wait until all that was queued is done."""
+        """Wait until all queued work is done."""
         self._stream.synchronize()
         for buffer, array in self._downloads:
             _bytes_of(array)[:] = buffer.staging[: array.nbytes]
         self._downloads.clear()
 
     def mark(self) -> Any:
-        """Queue a point in time and return it."""
+        """Queue a timing event and return it."""
         return self._driver.Event().record(self._stream)
 
     def milliseconds(self, start: Any, end: Any) -> float:
-        """Return the device's time between two marks."""
+        """Return the device time between two marks, in ms."""
         return float(start.time_till(end))
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002
-        """Refuse: pycuda has no CUDA graphs.
+        """Always raise: pycuda has no CUDA graphs.
 
         Raises:
             GraphRefused.

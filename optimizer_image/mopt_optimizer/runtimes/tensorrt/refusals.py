@@ -1,4 +1,4 @@
-"""TensorRT's words, turned into errors that say where and what to do. Pure."""
+"""TensorRT's messages as errors that name the place and a remedy. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mopt_optimizer.errors import (
 )
 
 _UNREADABLE = "MODEL_DESERIALIZE_FAILED"
-# The first pair whose words the message holds decides what is advised.
+# The first entry with a string found in the message gives the advice.
 _REMEDIES = (
     (
         ("Plugin not found",),
@@ -46,20 +46,20 @@ _OTHER_REMEDY = (
 _MEMORY = ("workspace limit", "OutOfMemory", "out of memory", "insufficient memory")
 _DRIVER = ("CUDA driver version is insufficient", "no CUDA-capable device", "CUDA initialization")
 _NO_TYPE = "HW-specific datatypes"
-# Printed on every machine without a GPU, next to what really went wrong.
+# Logged on every machine without a GPU, next to the actual error.
 _NOISE = "checkMacros.cpp::catchCudaError"
 
 
 @dataclass(frozen=True)
 class ParserComplaint:
-    """One of the parser's errors, as its methods return it.
+    """One parser error, as its methods return it.
 
     Attributes:
         code: Name of its ErrorCode.
-        description: Its words.
-        node: Name of the ONNX node; empty where it has none.
-        operator: Of the node, likewise.
-        index: Of the node in the file; negative where it is about none.
+        description: Its message.
+        node: Name of the ONNX node; empty if it has none.
+        operator: The node's, likewise.
+        index: The node's in the file; negative if the error is about none.
     """
 
     code: str
@@ -70,11 +70,11 @@ class ParserComplaint:
 
 
 def parser_error(file: str, complaints: Sequence[ParserComplaint]) -> OptimizerError:
-    """Return the error for a model that the parser refused.
+    """Return the error for a model that the parser rejected.
 
     Args:
         file: The model's name.
-        complaints: In the order reported; those that name a node count first.
+        complaints: In the order reported; those that name a node take precedence.
     """
     if not complaints:
         return ParserRefusal(f"{file}: TensorRT's parser refuses it without a reason")
@@ -88,7 +88,7 @@ def parser_error(file: str, complaints: Sequence[ParserComplaint]) -> OptimizerE
         _OTHER_REMEDY,
     )
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    # A complaint may be about an input: then it is in the words.
+    # An error about an input names it in its message.
     where = f"node {told.node or told.index} ({told.operator})" if told.index >= 0 else "the model"
     return ParserRefusal(
         f"{file}: TensorRT's parser refuses {where}: {words}{more}; {remedy}",
@@ -101,8 +101,8 @@ def build_error(file: str, errors: Sequence[str], *, can_target: bool) -> Optimi
     """Return the error for a network that the builder failed on.
 
     Args:
-        errors: What it logged as errors, in order.
-        can_target: Whether this TensorRT builds for GPUs that are not there.
+        errors: The builder's logged errors, in order.
+        can_target: Whether this TensorRT builds for GPUs that are not present.
     """
     own = [_one_line(error) for error in errors if _NOISE not in error]
     words = own[0] if own else "it gave no reason"
@@ -133,10 +133,10 @@ def gpu_error(what: str, words: str, *, can_target: bool) -> GpuNotFound:
 
 
 def _one_line(text: str) -> str:
-    """Return the first line that says something, without the noise of a missing GPU."""
+    """Return the first informative line, without the noise of a missing GPU."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if line and _NOISE not in line]
-    # "Invalid Node - NAME" only repeats where; the next line says what.
+    # "Invalid Node - NAME" only repeats the place; the next line has the error.
     if len(kept) > 1 and kept[0].startswith("Invalid Node"):
         kept = kept[1:]
     return (kept or lines or [""])[0].rstrip(".:; ")

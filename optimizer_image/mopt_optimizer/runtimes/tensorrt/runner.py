@@ -1,4 +1,4 @@
-"""TensorRT: an engine is built from the typed ONNX file when that is opened, and run."""
+"""TensorRT: opening a typed ONNX file builds an engine, which is then run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ENGINE_FILE = "model.engine"
 
 
 def open_engine(opening: Opening) -> TensorRTRunner:
-    """Build an engine into a folder beside the file, where it stays: it is what is served.
+    """Build an engine in a folder next to the file and keep it there to be served.
 
     Raises:
-        RuntimeFailure: There is no TensorRT or GPU, or TensorRT refuses; OutOfMemory for want of
-            the GPU's.
+        RuntimeFailure: No TensorRT or GPU, or TensorRT rejects the model; OutOfMemory if GPU memory
+            runs out.
     """
     folder = opening.path.parent
     engine = Path(tempfile.mkdtemp(dir=folder, prefix="engine-")) / ENGINE_FILE
@@ -55,7 +55,7 @@ class TensorRTRunner(Runner):
 
         def call() -> None:
             try:
-                # One context: another point, or an evaluation, leaves its own shapes in it.
+                # The context is shared: another point, or an evaluation, may have set other shapes.
                 if self._shapes is not own:
                     runner.set_shapes(feeds)
                     self._shapes = own

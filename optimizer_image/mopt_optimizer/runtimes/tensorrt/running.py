@@ -1,4 +1,4 @@
-"""Runs a loaded engine on arrays: shapes and types checked, memory reused from call to call."""
+"""Runs a loaded engine on arrays: checks shapes and types, reuses memory between calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the type of a manifest's tensor; bfloat16 and float8 are ml_dtypes'."""
+    """Return the numpy dtype of a manifest's name; bfloat16 and float8 come from ml_dtypes."""
     try:
         found: np.dtype[Any] = np.dtype(name)
     except TypeError:
@@ -35,10 +35,10 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def check_feeds(manifest: EngineManifest, feeds: Mapping[str, NDArray[Any]]) -> None:
-    """Hold inputs to what the engine was built for.
+    """Check inputs against the engine's manifest.
 
     Raises:
-        ProfileViolation: Another name, type or shape; says which and what is allowed.
+        ProfileViolation: Wrong name, type or shape; says which and what is allowed.
     """
     names = [entry.name for entry in manifest.inputs]
     if set(feeds) != set(names):
@@ -69,14 +69,15 @@ class EngineRunner:
 
     Args:
         loaded: See loading.load_engine.
-        memory: None is torch's.
-        cuda_graphs: Capture the inference on the first run at new sizes, and replay it while they
-            stay. TensorRT for RTX does so by itself; graph_refusal tells where it is not possible.
-        runtime_cache: Folder in which TensorRT for RTX keeps the kernels that it compiles, written
-            by save_runtime_cache; None compiles them in each process.
+        memory: None is TorchMemory.
+        cuda_graphs: Capture the inference in a CUDA graph on the first run at new shapes, and
+            replay it until they change. TensorRT for RTX does so itself; see graph_refusal if it is
+            not possible.
+        runtime_cache: Folder in which TensorRT for RTX keeps compiled kernels, written by
+            save_runtime_cache; None compiles them in each process.
 
     Raises:
-        SpecError: A runtime_cache, which `tensorrt` has not.
+        SpecError: A runtime_cache, which `tensorrt` does not support.
         GpuNotFound: As TorchMemory.
         EngineRunError: No context, for example for lack of GPU memory.
     """
@@ -112,7 +113,7 @@ class EngineRunner:
         engine, api = self._loaded.engine, self._loaded.backend.api
         if self._cache is None and not own_graphs:
             return engine.create_execution_context()
-        # Both are RTX's alone.
+        # Both exist only in RTX.
         config = engine.create_runtime_config()
         if own_graphs:
             config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
@@ -122,19 +123,19 @@ class EngineRunner:
 
     @property
     def graph_refusal(self) -> str | None:
-        """Why inferences are not replayed from a CUDA graph; None where nothing is known of it."""
+        """Why inference is not replayed from a CUDA graph; None if no reason is known."""
         return self._inference.refused if self._inference else None
 
     @property
     def runtime_cache_note(self) -> str | None:
-        """Why kernels that were kept are not used; None where they are, or there were none."""
+        """Why cached kernels are not used; None if they are, or there were none."""
         return self._cache.note if self._cache else None
 
     def save_runtime_cache(self) -> None:
-        """Keep the kernels that were compiled; nothing without a runtime_cache.
+        """Save the compiled kernels; a no-op without a runtime_cache.
 
         Raises:
-            DiskError: No space left; the file is as it was.
+            DiskError: No space left; the file is unchanged.
         """
         if self._cache is not None:
             self._cache.save()
@@ -152,7 +153,7 @@ class EngineRunner:
         """Load an engine and make it ready to run.
 
         Args:
-            backend: None takes the one that built it.
+            backend: None takes the one that built the engine.
             memory, cuda_graphs, runtime_cache: See EngineRunner.
 
         Raises:
@@ -169,7 +170,7 @@ class EngineRunner:
 
         Raises:
             ProfileViolation: As check_feeds.
-            EngineRunError: TensorRT fails, or an output's size depends on values.
+            EngineRunError: TensorRT fails, or an output's size depends on input values.
         """
         self.set_shapes(feeds)
         self.upload(feeds)
@@ -179,7 +180,7 @@ class EngineRunner:
         return {name: array.copy() for name, array in self._results.items()}
 
     def set_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        """Check the inputs, and give the engine memory for their sizes.
+        """Check the inputs and allocate memory for their shapes.
 
         Raises:
             ProfileViolation, EngineRunError.
@@ -204,9 +205,9 @@ class EngineRunner:
             self._bind(entry.name, math.prod(shape) * dtype.itemsize)
 
     def upload(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        """Queue the inputs' copies to the device; sizes as in the last set_shapes."""
+        """Queue copies of the inputs to the device; shapes as in the last set_shapes."""
         for name, array in feeds.items():
-            # Held until the next upload: the copy may still be under way on return.
+            # Held until the next upload: the copy may still be running on return.
             self._sources[name] = np.require(array, requirements=["C", "W"])
             self.memory.upload(self._sources[name], self._buffers[name])
 
@@ -214,7 +215,7 @@ class EngineRunner:
         """Queue one inference.
 
         Raises:
-            EngineRunError: TensorRT refuses.
+            EngineRunError: TensorRT rejects it.
         """
         if self._inference:
             self._inference()
@@ -226,12 +227,12 @@ class EngineRunner:
             raise EngineRunError(f"TensorRT fails to run the engine: {self._words()}")
 
     def download(self) -> None:
-        """Queue the outputs' copies to the host."""
+        """Queue copies of the outputs to the host."""
         for name, array in self._results.items():
             self.memory.download(self._buffers[name], array)
 
     def _bind(self, name: str, size: int) -> None:
-        """Give a tensor its memory; a byte at least, since TensorRT takes no null pointer."""
+        """Bind memory to a tensor; at least one byte, since TensorRT rejects null pointers."""
         held = self._buffers.get(name)
         if held is None or held.size != max(size, 1):
             held = self._buffers[name] = self.memory.allocate(max(size, 1))

@@ -1,6 +1,6 @@
-"""How fast an engine is, measured as trtexec does: the GPU's own time, and host to host.
+"""Latency of an engine, measured as trtexec does: GPU compute, and host to host.
 
-Warm-up 200 ms; then at least 10 runs and 3 s, one at a time. GPU compute is the device's time
+Warm-up is 200 ms; then at least 10 runs and 3 s, one run at a time. GPU compute is the device time
 between two events around the inference; host to host adds both copies and the launch.
 """
 
@@ -23,12 +23,12 @@ WARM_UP_SECONDS = 0.2
 MIN_SECONDS = 3.0
 MIN_RUNS = 10
 UNSTEADY = 0.025
-"""Coefficient of variation above which trtexec, and we, warn."""
+"""Coefficient of variation above which trtexec and mopt warn."""
 
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Milliseconds of the counted runs."""
+    """Latency of the counted runs, in ms."""
 
     mean: float
     p50: float
@@ -41,7 +41,7 @@ class LatencySummary:
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> LatencySummary:
-        """Return the summary of one run at least."""
+        """Return the summary of at least one run."""
         p50, p90, p99 = (float(v) for v in np.percentile(milliseconds, [50, 90, 99]))
         mean = statistics.fmean(milliseconds)
         return cls(
@@ -60,11 +60,11 @@ class EngineTiming:
     """One measurement.
 
     Attributes:
-        runs: Counted.
-        gpu_compute: Of the inference on the device.
-        end_to_end: From the inputs on the host to the outputs on the host.
-        clocks: Of the GPU before and after; empty where NVML does not tell.
-        warnings: What makes the numbers doubtful.
+        runs: Number of counted runs.
+        gpu_compute: Inference on the device.
+        end_to_end: From inputs on the host to outputs on the host.
+        clocks: The GPU's, before and after; empty if NVML does not report them.
+        warnings: Reasons to doubt the numbers.
     """
 
     runs: int
@@ -84,19 +84,19 @@ def benchmark_engine(
     clock: Callable[[], float] = time.perf_counter,
     clocks: Callable[[], ClockSample | None] = gpu_clocks,
 ) -> EngineTiming:
-    """Time an engine at one size.
+    """Time an engine at one set of shapes.
 
     Args:
-        feeds: Every input.
-        clock: Seconds.
-        clocks: Asks the GPU for its clocks.
+        feeds: Every input by name.
+        clock: Returns seconds.
+        clocks: Returns the GPU's clocks.
 
     Raises:
         As EngineRunner.__call__.
     """
     memory = runner.memory
     runner.set_shapes(feeds)
-    # Uploads copy from memory that stays: the copies are the same in each run.
+    # Uploads copy from fixed memory: the copies are the same in each run.
     inputs = {name: np.require(array, requirements=["C", "W"]) for name, array in feeds.items()}
 
     def one() -> tuple[float, float]:
@@ -134,7 +134,7 @@ def benchmark_engine(
 
 
 def doubts(compute: LatencySummary, clocks: Sequence[ClockSample]) -> tuple[str, ...]:
-    """Return what makes a measurement doubtful, in words. Pure."""
+    """Return the reasons to doubt a measurement, as messages. Pure."""
     found = []
     if compute.variation > UNSTEADY:
         found.append(

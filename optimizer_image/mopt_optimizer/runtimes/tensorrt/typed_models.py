@@ -1,4 +1,4 @@
-"""The ONNX file that TensorRT is given: its types are those that the engine computes in."""
+"""The ONNX file given to TensorRT: its data types are those that the engine computes in."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class TypedModel:
 
     Attributes:
         path: The file.
-        eight_bits: How it became INT8 or FP8; None where it did not, or from a calibration cache.
-        half: What became FP16 or BF16; None where nothing did.
+        eight_bits: How it was quantized to INT8 or FP8; None if it was not, or from a calibration
+            cache.
+        half: What became FP16 or BF16; None if nothing did.
     """
 
     path: Path
@@ -50,16 +51,17 @@ class TypedModel:
 
 
 def static_options(config: TensorRTConfig) -> StaticOptions:
-    """Return Q/DQ as TensorRT fuses it.
+    """Return options that place Q/DQ nodes where TensorRT fuses them.
 
     INT8: symmetric, before every Conv, ConvTranspose, Gemm and MatMul, on their weights per output
-    channel, and on what is added to their output. Not on their outputs, which are quantized where
-    the next layer reads them, so after the activation function, the Add or the Concat: one scale
-    for all that is concatenated. Not on biases, which TensorRT adds in 32 bits by itself.
+    channel, and on what is added to their output. Outputs are not quantized by their own layer but
+    where the next one reads them, so after the activation, Add or Concat: one scale for the whole
+    Concat. Biases are not quantized: TensorRT adds them in 32 bits.
 
-    FP8: likewise before Conv, Gemm and MatMul. Weights have one scale: floats lose nothing by it,
-    and TensorRT for RTX applies one for each channel in a kernel of its own, with the bias and the
-    activation function. What is added stays as it is: that is a kernel of its own in any case.
+    FP8: likewise before Conv, Gemm and MatMul. Weights use one scale per tensor: floats lose
+    nothing by it, and TensorRT for RTX applies per-channel scales in a separate kernel, with the
+    bias and the activation. Added tensors are not quantized: they take a separate kernel in any
+    case.
     """
     return StaticOptions(
         calibration=config.calibration,
@@ -76,7 +78,7 @@ def static_options(config: TensorRTConfig) -> StaticOptions:
 
 
 def options_for(model_path: Path, config: TensorRTConfig) -> StaticOptions:
-    """Return static_options for a model, without the nodes that TensorRT cannot compute in FP8."""
+    """Return static_options for a model, excluding nodes that TensorRT cannot compute in FP8."""
     options = static_options(config)
     if not config.fp8_mode:
         return options
@@ -91,12 +93,12 @@ def write_typed_model(
     samples: Iterable[Sample] | None = None,
     calibration_cache: Path | None = None,
 ) -> TypedModel:
-    """Write the file that an engine is built from, where there may be no TensorRT.
+    """Write the file that an engine is built from; this needs no TensorRT.
 
     TensorRTOptimizer.build_typed builds from it.
 
     Args:
-        out_path: To be written; whole, or as it was.
+        out_path: Output file, written atomically.
 
     Raises:
         As typed_model.
@@ -108,7 +110,7 @@ def write_typed_model(
 
 
 def keep_typed(typed: Path, target: Path) -> None:
-    """Copy a model, with its weights where they lie in other files."""
+    """Copy a model, including its external data."""
     save_model(open_onnx(typed), target, typed.parent)
 
 
@@ -119,17 +121,17 @@ def typed_model(
     samples: Iterable[Sample] | None,
     calibration_cache: Path | None,
 ) -> TypedModel:
-    """Return a model in the types that a config asks for; written to folder where it changes.
+    """Return a model in the data types of a config, written to `folder` if it changes.
 
     Args:
-        model_path: ONNX, FP32; with Q/DQ nodes already it is taken as it is.
-        samples: Calibration data. Read once; twice for FP16 beside 8 bits, which holds in memory
+        model_path: ONNX, FP32; for 8 bits, a model that has Q/DQ nodes is used unchanged.
+        samples: Calibration data, read once. FP16 with 8 bits reads it twice, and holds in memory
             what can be read only once, such as a generator.
         calibration_cache: TensorRT's, instead of samples.
 
     Raises:
         ModelError: Not a valid ONNX file.
-        CalibrationError: INT8 or FP8 without samples or a cache, or such that do not fit.
+        CalibrationError: INT8 or FP8 without samples or a cache, or they do not match the model.
         QuantizationError, ExportError, DiskError: As quantize_onnx_static and convert_float.
     """
     model = open_onnx(model_path)
@@ -164,7 +166,7 @@ def _eight_bits(
     if config.fp16_mode:
         source = folder / f"{model_path.stem}.raised.onnx"
         raise_opset(model_path, source)
-        # Read twice: for the ranges, and for what FP16 would not hold.
+        # Read twice: for the ranges, and for values that overflow FP16.
         if samples is not None and iter(samples) is samples:
             samples = list(samples)
     options = options_for(source, config)
