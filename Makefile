@@ -23,7 +23,8 @@ $(VENV)/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt requ
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes \
+	# Compiled now: processes that open models may write nowhere, so not to __pycache__ either.
+	$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes \
 	  requirements/dev.txt requirements/examples.txt requirements/uv.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
@@ -146,8 +147,8 @@ test-bare: ## The stages in an environment of a GPU machine's packages alone; ne
 	hack/test bare
 
 .PHONY: test-full
-test-full: ## The long tests: the real Kueue, long runs with faults, a model above 2 GB, a bare machine.
-	hack/test bare kueue faults large
+test-full: ## The long tests: hostile programs, Kueue, faults, a model above 2 GB, a bare machine.
+	hack/test hostile bare kueue faults large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle

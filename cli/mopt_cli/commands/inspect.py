@@ -14,11 +14,12 @@ from rich.text import Text
 from mopt_api.enums import ModelFormat
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.status import Report
+from mopt_api.text import plain
 from mopt_cli._errors import CliError
 from mopt_cli.engines import engine_of, inspected, shown
 from mopt_cli.extras import require_optimizer
 from mopt_cli.options import FormatHint, ModelArgument, dimensions_of
-from mopt_cli.output import Format, FormatOption, emit, plain
+from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.table import render_target, target_status, verdict
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def describe(
     request = DescribeRequest(
         path=str(file.absolute()), format=model_format, dimensions=dimensions or {}
     )
-    answer = answer_of(DESCRIBE, request.to_api(), stage="describe", verbose=verbose)
+    # Weights of an ONNX model may lie in files beside it, which only the model names.
+    read = file.absolute().parent if file.suffix == ".onnx" else file
+    answer = answer_of(DESCRIBE, request.to_api(), stage="describe", read=[read], verbose=verbose)
     return ModelDescription.model_validate(answer)
 
 

@@ -7,27 +7,24 @@ unpickled, and sizes are checked before memory is taken for them.
 
 from __future__ import annotations
 
-import math
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
-from .images import fetch_folder, local_files
-from .samples import Samples
+from .fetching import ARRAYS
+from .images import local_files
+from .npy import read_array
 
-SUFFIXES = (".npz", ".npy")
 # Decompressed; several times what a batch of large images takes.
 MAX_SAMPLE_BYTES = 1024 * 1024 * 1024
 
@@ -106,31 +103,8 @@ def local_arrays(
     Raises:
         DataError: No such folder, or no such file in it. A wrong file is reported when it is read.
     """
-    names, files = local_files(folder, SUFFIXES, limit)
+    names, files = local_files(folder, ARRAYS, limit)
     return ArrayFiles(names, files, inputs)
-
-
-def fetch_arrays(
-    uri: str,
-    credentials: Credentials,
-    inputs: Sequence[ModelInput],
-    limit: int,
-    workdir: Path,
-    environ: Mapping[str, str],
-) -> Samples:
-    """Fetch a folder's .npz and .npy files and check each of them once.
-
-    Raises:
-        DataError, DimensionError: No file, or one that cannot be a sample; names it.
-        StoreError, DiskError.
-    """
-    fetched = fetch_folder(uri, credentials, environ, SUFFIXES, limit, workdir)
-    arrays = ArrayFiles(fetched.names, fetched.files, inputs)
-    for _ in arrays:
-        pass
-    return Samples(
-        names=fetched.names, digest=fetched.digest(None), inputs=arrays, files=fetched.files
-    )
 
 
 def read_sample(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
@@ -177,13 +151,14 @@ def read_arrays(name: str, path: Path) -> Sample:
         DataError: Damaged, pickled or too large.
     """
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{name}: not a {' or '.join(SUFFIXES)} file")
+    if suffix not in ARRAYS:
+        raise DataError(f"{name}: not a {' or '.join(ARRAYS)} file")
     try:
         if suffix == ".npz":
             return _read_npz(name, path)
         with path.open("rb") as stream:
-            return {"": _array(name, stream, path.stat().st_size)}
+            size = path.stat().st_size
+            return {"": read_array(name, stream, size, most_bytes=MAX_SAMPLE_BYTES)}
     except _DAMAGE as error:
         raise DataError(f"{name}: damaged {suffix} file: {error}") from error
 
@@ -200,39 +175,13 @@ def _read_npz(name: str, path: Path) -> Sample:
             if key in arrays:
                 raise DataError(f"{name}: two arrays {key!r}")
             with archive.open(member) as stream:
-                arrays[key] = _array(f"{name}: array {key!r}", stream, member.file_size)
+                arrays[key] = read_array(
+                    f"{name}: array {key!r}",
+                    stream,
+                    member.file_size,
+                    most_bytes=MAX_SAMPLE_BYTES,
+                )
     return arrays
-
-
-def _array(where: str, stream: IO[bytes], size: int) -> NDArray[Any]:
-    """Read an array whose header promises what the file holds, and no more.
-
-    Raises:
-        ValueError, EOFError: Not an array in numpy's format, or truncated.
-        DataError: Objects, or too large.
-    """
-    version = np.lib.format.read_magic(stream)
-    with warnings.catch_warnings():
-        # Python's parser and numpy warn of odd headers; what they make of them is checked below.
-        warnings.simplefilter("ignore")
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"array format {version}; 1.0 and 2.0 are read")
-    if dtype.hasobject or dtype.names is not None or dtype.kind not in "biuf":
-        raise DataError(f"{where}: {dtype} values; give plain numbers, nothing is unpickled")
-    promised, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
-    if promised > MAX_SAMPLE_BYTES:
-        raise DataError(f"{where}: {promised} bytes, more than the {MAX_SAMPLE_BYTES} taken")
-    if promised != held:
-        raise ValueError(f"{held} bytes of values instead of {promised}")
-    stream.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
 
 
 def check_arrays(

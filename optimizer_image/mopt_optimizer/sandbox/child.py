@@ -5,31 +5,41 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
-from pydantic import ValidationError, field_validator
+from pydantic import ValidationError
 
 from mopt_api.base import ObservedModel
+from mopt_api.sandbox import sandbox_mode
+from mopt_api.text import cleaned
+from mopt_optimizer.confinement.privileges import adopt_orphans
+from mopt_optimizer.confinement.walls import Walls
+from mopt_optimizer.errors import ModelError
 from mopt_optimizer.progress import Log
 
+from .clock import TOO_LONG, Clock
 from .environ import child_environ
-from .reports import ChildError, typed_error
+from .limits import Limits
+from .pipes import OverlongLineError, Pipes
+from .replies import Reply
+from .reports import typed_error
+from .stderr import StandardError
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
+# Of progress, in one answer: a search logs some thousand.
+MAX_LOG_LINES = 100_000
 # Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
 WATCH_SECONDS = 0.05
-TOO_LONG = "took too long"
+LOOK_SECONDS = 1.0
 NO_ANSWER = "answered what is no answer"
 _START = "mopt_optimizer.start_child"
-_READ_BYTES = 65536
 _STOP_SECONDS = 5.0
 
 
@@ -60,25 +70,6 @@ class ChildDied(Exception):
         return f"ended with exit status {self.returncode}"
 
 
-class _LogLine(ObservedModel):
-    step: str
-    message: str
-    fields: dict[str, Any] = {}
-
-    @field_validator("fields")
-    @classmethod
-    def _only_figures(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return {name: v for name, v in value.items() if name not in ("step", "message")}
-
-
-class _Reply(ObservedModel):
-    """One line of output of a child; exactly one field is set."""
-
-    log: _LogLine | None = None
-    answer: dict[str, Any] | None = None
-    error: ChildError | None = None
-
-
 def _ignore(step: str, message: str, **fields: object) -> None:
     pass
 
@@ -86,8 +77,9 @@ def _ignore(step: str, message: str, **fields: object) -> None:
 class Child:
     """A running child. A context manager: it and all it started are gone on exit.
 
-    It gets no credentials, its own session, and a folder to work in. It finds modules where our
-    interpreter does, never in a folder that it can write to (python -P).
+    It gets no credentials, a session of its own, and a folder to work in. Before it opens anything
+    it is enclosed (confinement): it reads the libraries and what it is given, writes to its folder,
+    and reaches no socket and no other process.
     """
 
     def __init__(
@@ -95,36 +87,61 @@ class Child:
         module: str,
         workdir: Path,
         *,
+        read: Iterable[Path] = (),
+        programs: bool = False,
+        gpu: bool = False,
         environ: Mapping[str, str] = os.environ,
         variables: Mapping[str, str] | None = None,
-        stderr: int | IO[Any] | None = None,
+        stderr: IO[str] | None = None,
         log: Log = _ignore,
         watch: Callable[[], None] | None = None,
+        patience: Callable[[str], float] | None = None,
         argv: tuple[str, ...] | None = None,
     ) -> None:
         """Start `python -m module workdir`, whose main is serve().
 
         Args:
-            workdir: An existing folder that is the child's to write in.
-            environ: Ours; credentials are taken out.
+            workdir: An existing folder, empty, that is the child's to write in; no other's.
+            read: Files and folders that it may read beside that.
+            programs: Whether it may start programs.
+            gpu: Whether it may use GPUs.
+            environ: Ours; what its libraries need of that is passed on.
             variables: Set on top.
             stderr: Stands in for our standard error.
             log: Gets the child's progress.
             watch: Called again and again while it works; what it raises ends the child.
+            patience: See Clock.
             argv: The program in place of module's; only in tests.
         """
-        self._log = log
-        self._watch = watch
-        self._buffer = b""
+        self._log, self._watch, self._patience, self._looked = log, watch, patience, 0.0
+        self.folder = workdir.resolve()
+        read = [path.resolve() for path in read]
+        self._limits = Limits.of(read, environ)
+        walls = Walls(
+            str(self.folder),
+            tuple(map(str, read)),
+            programs,
+            gpu,
+            sandbox_mode(environ),
+            2 * self._limits.disk_bytes,  # One that writes on is told of all that it wrote.
+        )
+        adopt_orphans()
+        self._stderr = StandardError(stderr)
+        start = (_START, str(os.getpid()), walls.to_json(), module, str(self.folder))
         self._process = subprocess.Popen(
-            argv or (sys.executable, "-P", "-m", _START, str(os.getpid()), module, str(workdir)),
+            argv or (sys.executable, "-P", "-m", *start),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=stderr,
-            cwd=workdir,
-            env=child_environ(environ) | dict(variables or {}),
+            stderr=self._stderr.writing,
+            bufsize=0,
+            cwd=self.folder,
+            env=child_environ(environ, self.folder) | dict(variables or {}),
             start_new_session=True,
         )
+        self._stderr.start()
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self._pipes = Pipes(self._process.stdin, self._process.stdout)
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to a request.
@@ -136,64 +153,58 @@ class Child:
             OptimizerError: The typed error that the child answered with; it goes on.
             ChildDied: It crashed, was killed, took too long, or answered nonsense.
         """
-        assert self._process.stdin is not None  # noqa: S101
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise self._died() from error
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            reply = self._reply(self._read_line(deadline))
+        clock = Clock(timeout, self._patience)
+        idle = partial(self._idle, clock)
+        # One that is gone has said why: what it wrote is read all the same.
+        self._pipes.write(json.dumps(request).encode() + b"\n", idle)
+        for _ in range(MAX_LOG_LINES):
+            reply = self._reply(idle)
             if reply.error is not None:
                 raise typed_error(reply.error)
             if reply.answer is not None:
                 return reply.answer
-            if (line := reply.log) is not None:
+            if reply.log is not None:
+                line = cleaned(reply.log)
+                clock.enter(line.step)
                 self._log(line.step, line.message, **line.fields)
+        raise self._ended(NO_ANSWER)
 
-    def _reply(self, line: bytes) -> _Reply:
+    def _reply(self, idle: Callable[[], float]) -> Reply:
         try:
-            return _Reply.model_validate_json(line)
-        except ValidationError as error:
+            line = self._pipes.read_line(idle)
+            if line is not None:
+                return Reply.model_validate_json(line)
+        except (ValidationError, OverlongLineError) as error:
             raise self._ended(NO_ANSWER) from error
+        raise self._died()
 
-    def _read_line(self, deadline: float | None) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101
-        descriptor = self._process.stdout.fileno()
-        while b"\n" not in self._buffer:
-            self._look()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self._ended(TOO_LONG)
-            pauses = [left, None if self._watch is None else WATCH_SECONDS]
-            pause = min((p for p in pauses if p is not None), default=None)
-            if not select.select([descriptor], [], [], pause)[0]:
-                continue
-            received = os.read(descriptor, _READ_BYTES)
-            if not received:
-                raise self._died()
-            self._buffer += received
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise self._ended(NO_ANSWER)
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
-
-    def _look(self) -> None:
-        if self._watch is None:
-            return
-        try:
-            self._watch()
-        except BaseException:
-            self._kill()
-            raise
+    def _idle(self, clock: Clock) -> float:
+        """Look at the child; return for how many seconds nobody needs to again."""
+        left, late = clock.left()
+        if left is not None and left <= 0:
+            raise self._ended(late)
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if beyond := self._limits.exceeded(self.folder, self._process.pid):
+                raise self._ended(beyond)
+        if self._watch is not None:
+            try:
+                self._watch()
+            except BaseException:
+                self._kill()
+                raise
+        pause = LOOK_SECONDS if self._watch is None else WATCH_SECONDS
+        return pause if left is None else min(left, pause)
 
     def _died(self) -> ChildDied:
         """Return how a child ended that closed its output."""
         try:
-            return ChildDied(self._process.wait(_STOP_SECONDS))
+            died = ChildDied(self._process.wait(_STOP_SECONDS))
         except subprocess.TimeoutExpired:
             return self._ended("closed its output without ending")
+        self._kill()  # Whom it left behind.
+        return died
 
     def _ended(self, why: str) -> ChildDied:
         self._kill()
@@ -203,14 +214,23 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def stderr_tail(self) -> str:
+        """Return the last lines of an ended child's standard error."""
+        return self._stderr.tail()
+
     def close(self) -> None:
-        """End it and all it started: it leads a session of its own, and holds nothing to lose."""
+        """End it and all it started: it holds nothing to lose.
+
+        They are one process group, which none can leave, and orphans are adopted: once it returns
+        nobody is left who could change a file.
+        """
         self._kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # requests that were never read
-                    pipe.close()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-self._process.pid, 0)
+        self._stderr.close()
+        self._pipes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -224,16 +244,35 @@ class Child:
         self.close()
 
 
+AnswerT = TypeVar("AnswerT", bound=ObservedModel)
+
+
+def answered(kind: type[AnswerT], answer: Mapping[str, Any]) -> AnswerT:
+    """Return an answer as the model that it should be of.
+
+    Raises:
+        ModelError: It is not: a child that a model took over may say anything.
+    """
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        raise ModelError(f"the process that opened the model {NO_ANSWER}") from error
+
+
 def run_child(
     module: str,
     request: Mapping[str, Any],
     workdir: Path,
     *,
+    read: Iterable[Path] = (),
+    programs: bool = False,
     timeout: float | None = None,
     environ: Mapping[str, str] = os.environ,
-    stderr: int | IO[Any] | None = None,
+    variables: Mapping[str, str] | None = None,
+    stderr: IO[str] | None = None,
     log: Log = _ignore,
     watch: Callable[[], None] | None = None,
+    patience: Callable[[str], float] | None = None,
 ) -> dict[str, Any]:
     """Return the answer of a child that is asked once; the arguments are Child's and ask's.
 
@@ -241,5 +280,16 @@ def run_child(
         OptimizerError: The typed error that the child answered with.
         ChildDied: It crashed, was killed, or took too long.
     """
-    with Child(module, workdir, environ=environ, stderr=stderr, log=log, watch=watch) as child:
+    with Child(
+        module,
+        workdir,
+        read=read,
+        programs=programs,
+        environ=environ,
+        variables=variables,
+        stderr=stderr,
+        log=log,
+        watch=watch,
+        patience=patience,
+    ) as child:
         return child.ask(request, timeout)

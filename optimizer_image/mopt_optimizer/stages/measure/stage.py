@@ -19,12 +19,15 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
 from mopt_api.metrics import METRICS
+from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import ConflictingRange, data_ranges
 from mopt_optimizer.stages.report.page import publish
+from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
+from mopt_optimizer.stages.watching import memory_watch
 
 from .field import field_of
 from .gallery import Gallery
@@ -33,8 +36,6 @@ from .job import Bench, Facts, Job, Results
 from .key import content_key, runtime_versions
 from .lineup import Lineup
 from .lookup import measured_before
-
-REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
 
 class Work(Protocol):
@@ -88,10 +89,21 @@ class MeasureStage:
     def __init__(self, job: Job, work: Work) -> None:
         self._job = job
         self._work = work
-        self._fetching = Fetching(job.plan, job.blobs, job.environ, job.workdir, job.timings)
+        self._decoding = DecodingProcess(
+            job.workdir,
+            environ=job.environ,
+            watch=memory_watch(job.system, "the process that reads data"),
+        )
+        self._fetching = Fetching(
+            job.plan, job.blobs, job.environ, job.workdir, job.timings, self._decoding
+        )
 
     def run(self) -> tuple[MeasureResult, str]:
         """Return the result and the digest it is stored under."""
+        with self._decoding:
+            return self._run()
+
+    def _run(self) -> tuple[MeasureResult, str]:
         job = self._job
         facts = self._facts()
         key = content_key(
@@ -103,7 +115,7 @@ class MeasureStage:
             requested_at=job.environ.get(REQUESTED_AT_VARIABLE),
         )
         if known := measured_before(job.blobs, key, job.plan, job.log):
-            return known
+            return known[0].model_copy(update={"served_from_store": True}), known[1]
         bench, before = self._bench(facts), job.system.counters()
         with job.timings.step("trials", "opening, comparing and timing"):
             for entry in bench.field.search:
@@ -182,6 +194,7 @@ class MeasureStage:
             evaluation_samples=len(samples.inputs) if samples else None,
             reference=facts.reference,
             references_digest=truth.digest if truth else None,
+            calibration_digest=facts.manifest.calibration_digest,
             search=bench.field.search,
             disturbance=disturbed,
             seconds=self._job.timings.seconds,

@@ -6,7 +6,6 @@ depends on is the same: step_keys says what that is.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,30 +18,30 @@ from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
+from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.samples import Samples
-from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
+from mopt_optimizer.errors import OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.machine.system import System
-from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.sandbox import ChildDied, run_child
 from mopt_optimizer.stages.artifacts import identity
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
-from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
+from mopt_optimizer.stages.step_keys import (
+    REQUESTED_AT_VARIABLE,
+    export_key,
+    form_key,
+    manifest_key,
+    software_versions,
+)
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
+from mopt_optimizer.stages.watching import memory_watch
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
 from .assignment import assign, unfit
 from .files import ModelFiles
+from .making import Made, Making
 from .manifest import stored_manifest
-from .messages import (
-    CalibrationFiles,
-    PrepareAnswer,
-    PrepareRequest,
-)
-
-_CHILD = "mopt_optimizer.stages.prepare.worker"
 
 
 def prepare(
@@ -82,8 +81,11 @@ class PrepareStage:
         self._blobs = Blobs(*open_store(plan.output_uri, Credentials.OUTPUT, environ))
         self._cache = StepCache(self._blobs, log)
         self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
+        self._making = Making(plan, environ, scratch, self._timings, log)
         self._software = software_versions()
-        self._hardware = System().hardware(environ)
+        self._requested_at = environ.get(REQUESTED_AT_VARIABLE)
+        self._system = System()
+        self._hardware = self._system.hardware(environ)
         self._installed = installed_libraries()
         self._samples: Samples | None = None
 
@@ -120,14 +122,22 @@ class PrepareStage:
         plan = self._plan
         if plan.calibration is None or not any(form.uses_samples for form in forms):
             return None
-        with self._timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
+        decoding = DecodingProcess(
+            self._scratch,
+            environ=self._environ,
+            watch=memory_watch(self._system, "the process that reads data"),
+        )
+        words = f"fetching samples of {plan.calibration.uri}"
+        with self._timings.step("calibration-data", words), decoding:
+            decoding.start()
             return load_data(
                 plan.calibration,
                 Credentials.CALIBRATION,
                 plan.inputs,
                 plan.dimensions,
-                self._scratch,
+                decoding.data,
                 self._environ,
+                decoding,
             )
 
     def _key(self, form: Form, fp32: Artifact | None) -> str:
@@ -138,22 +148,26 @@ class PrepareStage:
             calibration_digest=self._samples.digest if self._samples else None,
             software=self._software,
             cpu_features=self._hardware.cpu_features,
+            requested_at=self._requested_at,
         )
 
     def _from_source(self, forms: Sequence[Form]) -> tuple[ExportEntry, dict[str, FormEntry]]:
         """Return the FP32 file, and by their keys the forms made from the model as it came."""
-        key = export_key(self._plan, self._software)
+        key = export_key(self._plan, self._software, self._requested_at)
         export = self._cache.export(key)
         found, missing = self._look_up({self._key(form, None): form for form in forms})
         if export is None or missing:
             # Without the FP32 file it is not known yet which forms of that are missing.
             count = len(missing) if export else len(wanted_forms(self._plan))
             source = self._files.fetch_source(count)
-            answer = self._run_child([*missing.values()], source=source, export=export is None)
+            made = self._making.make(
+                [*missing.values()], self._samples, source=source, export=export is None
+            )
             with self._uploading():
-                if answer.exported is not None:
-                    export = self._cache.put(self._files.export_entry(key, answer.exported))
-                found |= self._put_forms(missing, answer)
+                if made.answer.exported is not None:
+                    exported = self._files.export_entry(key, made.answer.exported, made.folder)
+                    export = self._cache.put(exported)
+                found |= self._put_forms(missing, made)
         if export is None:
             raise OptimizerError("the process that opened the model exported nothing")
         return export, found
@@ -167,9 +181,9 @@ class PrepareStage:
         found, missing = self._look_up({self._key(form, fp32): form for form in forms})
         if missing:
             self._files.fetch_fp32(fp32, len(missing))
-            answer = self._run_child([*missing.values()])
+            made = self._making.make([*missing.values()], self._samples, fp32=self._files.fp32)
             with self._uploading():
-                found |= self._put_forms(missing, answer)
+                found |= self._put_forms(missing, made)
         return found
 
     def _look_up(self, forms: Mapping[str, Form]) -> tuple[dict[str, FormEntry], dict[str, Form]]:
@@ -181,44 +195,13 @@ class PrepareStage:
     def _uploading(self) -> AbstractContextManager[None]:
         return self._timings.step("upload", f"storing under {self._plan.output_uri}")
 
-    def _put_forms(
-        self, missing: Mapping[str, Form], answer: PrepareAnswer
-    ) -> dict[str, FormEntry]:
-        made = {form.name: form for form in answer.quantized}
+    def _put_forms(self, missing: Mapping[str, Form], made: Made) -> dict[str, FormEntry]:
         return {
-            key: self._cache.put(self._files.form_entry(key, made[form.name(self._plan.quality)]))
+            key: self._cache.put(
+                self._files.form_entry(key, made.form(form.name(self._plan.quality)), made.folder)
+            )
             for key, form in missing.items()
         }
-
-    def _run_child(
-        self, forms: Sequence[Form], *, source: Path | None = None, export: bool = False
-    ) -> PrepareAnswer:
-        plan, samples = self._plan, self._samples
-        calibration = samples and CalibrationFiles(
-            names=samples.names,
-            files=[str(file) for file in samples.files],
-            images=plan.calibration.images if plan.calibration else None,
-        )
-        request = PrepareRequest(
-            model=plan.model,
-            path=None if source is None else str(source),
-            export=export,
-            inputs=plan.inputs,
-            dimensions=plan.dimensions,
-            forms=[*forms],
-            calibration=calibration,
-            quality=plan.quality,
-        )
-        limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
-        try:
-            answer = run_child(
-                _CHILD, request.to_api(), self._scratch, environ=limited, log=self._log
-            )
-        except ChildDied as error:
-            raise death(error) from error
-        found = PrepareAnswer.model_validate(answer)
-        self._timings.seconds |= found.seconds
-        return found
 
     def _contenders(self, operators: dict[str, int]) -> list[Variant]:
         """Return the plan's variants; of Auto's those that the operators leave contenders."""
@@ -261,7 +244,7 @@ class PrepareStage:
             steps=self._cache.steps,
             seconds=dict(self._timings.seconds),
         )
-        key = manifest_key(plan, result.calibration_digest, self._software)
+        key = manifest_key(plan, result.calibration_digest, self._software, self._requested_at)
         return stored_manifest(self._blobs, key, result)
 
 
@@ -274,11 +257,3 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
         if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
     )
     return list({form.name(plan.quality): form for form in wanted if form}.values())
-
-
-def death(error: ChildDied) -> OptimizerError:
-    """Return what the end of the process that opens the model says about the model."""
-    message = f"the process that opened the model {error.how()}"
-    if error.returncode == -signal.SIGKILL and not error.ended:
-        return MemoryExceeded(f"{message}: it needed more memory than the limit")
-    return ModelError(message) if error.returncode < 0 else OptimizerError(message)
