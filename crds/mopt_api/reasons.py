@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .base import ObservedModel
+from .text import one_line
 
 MAX_MESSAGE = 1024
 
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
+    DATA_CHANGED = "DataChanged"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"
@@ -47,6 +49,7 @@ class Reason(StrEnum):
     BASELINE_FAILED = "BaselineFailed"
     OUT_OF_DISK = "OutOfDisk"
     INTERNAL_ERROR = "InternalError"
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     # Found by a Job, and by the operator in the scheduler's message
     ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     # Found by the operator in Job and Pod states
@@ -179,6 +182,13 @@ REASONS: dict[Reason, ReasonInfo] = {
         "runtimeClassName or the node's driver.",
         83,
     ),
+    Reason.SANDBOX_UNAVAILABLE: ReasonInfo(
+        False,
+        "The node's kernel cannot enclose the process that opens the model",
+        "Run the Jobs on nodes with Landlock (Linux 5.13 or newer), or allow less: see "
+        "docs/security.md.",
+        84,
+    ),
     Reason.SECRET_NOT_FOUND: ReasonInfo(
         False,
         "The Secret or one of its keys does not exist; the Pod waits for it",
@@ -222,10 +232,16 @@ PERMANENT_EXIT_CODES = sorted(
 
 
 class ErrorReport(ObservedModel):
-    """How a Job says why it failed (termination message)."""
+    """How a Job says why it failed (termination message): one line that can be shown, cut to
+    MAX_MESSAGE characters."""
 
     reason: Reason
     message: str = Field(max_length=MAX_MESSAGE)
+
+    @field_validator("message", mode="before")
+    @classmethod
+    def _shown(cls, value: object) -> object:
+        return one_line(value, MAX_MESSAGE) if isinstance(value, str) else value
 
     def sentence(self) -> str:
         """Return the message followed by the reason's remedy."""

@@ -7,6 +7,7 @@ from mopt_api.enums import TargetKind
 from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
 from mopt_api.reasons import PERMANENT_EXIT_CODES
+from mopt_api.sandbox import SANDBOX_VARIABLE, SCRATCH_VARIABLE
 from mopt_operator.config.quantities import amount, completed
 from mopt_operator.config.settings import NodeRequirement, Settings
 from mopt_operator.objects import (
@@ -14,6 +15,7 @@ from mopt_operator.objects import (
     ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
     ANNOTATION_RESULT,
+    ANNOTATION_SERVED,
     ANNOTATION_SOURCE,
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
@@ -35,19 +37,21 @@ CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
 
 
 def _variable(name: str, value: str) -> Manifest:
-    return {"name": name, "value": value}
+    # The kubelet puts other variables in place of $(NAME), and $ in place of $$.
+    return {"name": name, "value": value.replace("$", "$$")}
 
 
 def _from_field_ref(name: str, path: str) -> Manifest:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
+def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list[Manifest]:
     """Return the container's variables: the plan, writable folders, the stores' credentials."""
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
-        _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
+        _variable(SANDBOX_VARIABLE, settings.sandbox),
+        _variable(SCRATCH_VARIABLE, str(int(amount(work.profile.scratch_size)))),
         _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
         # Shared by the Pods of one Job: each records here what it was doing, for the next one.
         _from_field_ref("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
@@ -79,7 +83,7 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
         "image": settings.image_of(work.profile),
         "imagePullPolicy": settings.image_pull_policy,
         "args": [work.stage.lower()],
-        "env": _environment(work, resource),
+        "env": _environment(work, resource, settings),
         "resources": _resources(work),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -209,6 +213,7 @@ def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
         ANNOTATION_PREPARED: work.prepared,
         ANNOTATION_RESULT: work.result,
         ANNOTATION_MEASURED_BY: work.measured_by,
+        ANNOTATION_SERVED: "true" if work.served else None,
         ANNOTATION_SOURCE: source,
     }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}
