@@ -208,11 +208,11 @@ def test_the_second_run_is_served_from_the_store(
     assert result.served_from_store
     assert (result.model_copy(update={"served_from_store": False}), digest) == built[:2]
     assert any("served from the store: measured before" in line for line in log)
-    # Asked for again, quality is computed anew, and every engine is the stored one.
+    # Asked for again, quality is computed anew, and so is every engine.
     again, _, log = bench.build(tmp_path / "again", {"MOPT_REQUESTED_AT": "later"})
     for name in ("fp16", "int8", "bf16"):
-        assert f"build: {name}: served from the store" in log
-        assert by_name(again)[name].artifact == by_name(result)[name].artifact
+        assert f"build: {name}: built" in log
+        assert by_name(again)[name].artifact is not None
 
 
 def test_a_damaged_engine_is_built_again(bench: Bench, tmp_path: Path) -> None:
