@@ -95,7 +95,8 @@ class Making:
         Raises:
             OptimizerError: What the child answered with, or how it ended.
         """
-        read = [*(samples.files if samples else ())]
+        # Their folder, which holds nothing else: thousands of paths are no argument of a process.
+        read = [*{file.parent for file in (samples.files if samples else ())}]
         for model in filter(None, (source, fp32)):
             read += model_files(model)
         folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
