@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
+from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
 
@@ -28,6 +30,8 @@ ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+MAX_IMAGE = 512  # of status.targets[].optimizer
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 
@@ -202,9 +206,14 @@ def observe_resource(raw: Raw) -> Resource:
 def _source(text: str | None) -> SourceInfo | None:
     """Return what an annotation says of the model; None where it cannot be read."""
     try:
-        return SourceInfo.model_validate_json(text) if text else None
+        return cleaned(SourceInfo.model_validate_json(text), longer=False) if text else None
     except ValidationError:
         return None
+
+
+def _digest(text: str | None) -> str | None:
+    """Return the digest in an annotation; None where somebody has put something else there."""
+    return text if text and _DIGEST.fullmatch(text) else None
 
 
 def observe_job(raw: Raw) -> Job:
@@ -232,14 +241,14 @@ def observe_job(raw: Raw) -> Job:
         created=parse_time(metadata["creationTimestamp"]),
         completed=completed,
         failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
-        prepared=annotations.get(ANNOTATION_PREPARED),
+        prepared=_digest(annotations.get(ANNOTATION_PREPARED)),
         source=_source(annotations.get(ANNOTATION_SOURCE)),
-        result=annotations.get(ANNOTATION_RESULT),
+        result=_digest(annotations.get(ANNOTATION_RESULT)),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
         stage=labels.get(LABEL_STAGE, ""),
         ended=ended,
-        measured_by=annotations.get(ANNOTATION_MEASURED_BY) or image,
+        measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
         served=ANNOTATION_SERVED in annotations,
         begun=status.get("startTime") is not None,
         suspended=spec.get("suspend") is True,

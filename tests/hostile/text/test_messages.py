@@ -221,6 +221,35 @@ def test_two_variants_of_one_name_are_refused() -> None:
         decode(packed(twice))
 
 
+ANNOTATIONS = ("prepared", "result", "source", "measured-by", "served-from-store", "generation")
+SOURCE = json.dumps({"sha256": HOSTILE[:60], "format": "ONNX", "sizeBytes": 1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HOSTILE, HOSTILE * 50, "", "sha256:", SOURCE, "{}", "[]"],
+    ids=["hostile", "long", "empty", "no digest", "a source", "a mapping", "a list"],
+)
+def test_whatever_is_written_on_a_job_is_borne(text: str) -> None:
+    """Who may edit Jobs may edit their annotations."""
+    for stage in (Stage.PREPARE, Stage.MEASURE):
+        for name in ANNOTATIONS:
+            world = World(SETTINGS, manifest())
+            world.settle()
+            if stage is Stage.MEASURE:
+                world.complete(world.the_job(Stage.PREPARE), prepare_message())
+                world.settle()
+            for job in world.jobs.values():
+                job["metadata"]["annotations"][f"mopt.dev/{name}"] = text
+            world.pods.clear()
+            settled(world)
+            if stage is Stage.MEASURE and world.jobs:
+                for job in world.jobs.values():
+                    if job["metadata"]["labels"]["mopt.dev/stage"] == "measure":
+                        world.complete(job, MEASURED)
+                settled(world)
+
+
 def test_text_of_a_pod_s_states_is_clean() -> None:
     waiting = {"waiting": {"reason": "ErrImagePull", "message": HOSTILE}}
     held = {"containerStatuses": [{"name": "optimizer", "state": waiting}], "phase": "Pending"}
