@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,9 +14,8 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from onnx import helper as h
 
 from mopt_api.reasons import Reason
-from mopt_optimizer.opening.limits import MAX_MESSAGES
-from mopt_optimizer.opening.loading import load_onnx, open_onnx
-from mopt_optimizer.opening.safety import protobuf
+from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
+from mopt_optimizer.opening.safety import is_tar, protobuf
 
 from .conftest import outcome
 
@@ -268,7 +268,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_file_of_many_messages(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The whole limit takes seconds; test_three_million_messages reaches it.
+    # To reach the whole limit takes seconds.
     monkeypatch.setattr(protobuf, "MAX_MESSAGES", 300_000)
     content = BOMBS[name]
     if content is None:
@@ -277,11 +277,6 @@ def test_file_of_many_messages(tmp_path: Path, name: str, monkeypatch: pytest.Mo
             content = field(7 if len(content) == 0 else 1, field(5, field(6, content)))
         content = field(7, content)
     assert reason_of(HEADER + content, tmp_path) is INVALID
-
-
-def test_three_million_messages(tmp_path: Path) -> None:
-    texts = field(7, field(1, field(5, b"\x4a\x00" * (MAX_MESSAGES + 1))))
-    assert reason_of(HEADER + texts, tmp_path) is INVALID
 
 
 def changed(change: Callable[[ModelProto], object]) -> ModelProto:
@@ -415,6 +410,43 @@ def test_name_does_not_choose_the_reader(tmp_path: Path, suffix: str) -> None:
     error = outcome(lambda: load_onnx(path))
     assert error is not None
     assert error.reason is INVALID
+
+
+def packed(count: int, change: Callable[[tarfile.TarInfo], object]) -> bytes:
+    """Return a tar of headers alone."""
+    found = b""
+    for number in range(count):
+        header = tarfile.TarInfo(f"{number}.onnx")
+        change(header)
+        found += header.tobuf(tarfile.GNU_FORMAT)
+    return found + bytes(1024)
+
+
+TARS: dict[str, tuple[bytes, Reason]] = {
+    "two thousand files": (packed(2000, lambda _: None), INVALID),
+    "two models": (packed(2, lambda _: None), INVALID),
+    "a file of 2**60 bytes": (packed(1, lambda h: h.__setattr__("size", 2**60)), INVALID),
+    "a file of -1 bytes": (packed(1, lambda h: h.__setattr__("size", -1)), INVALID),
+    "a link": (packed(1, lambda h: h.__setattr__("type", tarfile.SYMTYPE)), UNSAFE),
+    "a device": (packed(1, lambda h: h.__setattr__("type", tarfile.CHRTYPE)), UNSAFE),
+    "a folder up": (packed(1, lambda h: h.__setattr__("name", "../x.onnx")), UNSAFE),
+    "a control character": (packed(1, lambda h: h.__setattr__("name", "\x1b[2J.onnx")), UNSAFE),
+    "headers of headers": (
+        packed(1, lambda _: None)[:512] + packed(5000, lambda h: h.__setattr__("type", b"x")),
+        INVALID,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TARS)
+def test_archive_of_files(tmp_path: Path, name: str) -> None:
+    content, expected = TARS[name]
+    path = tmp_path / "hostile.tar"
+    path.write_bytes(content)
+    assert is_tar(path)
+    error = outcome(lambda: onnx_file(path, tmp_path / "to"))
+    assert error is not None
+    assert error.reason is expected
 
 
 OTHERS = {

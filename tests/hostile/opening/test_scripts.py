@@ -11,7 +11,7 @@ import pytest
 from mopt_api.reasons import Reason
 from mopt_optimizer.opening.loading import load_torchscript
 
-from .conftest import Archive, outcome
+from .conftest import Archive, damage, outcome
 
 pytestmark = pytest.mark.optimizer
 
@@ -438,6 +438,15 @@ def test_file_that_is_cut_off(script: Archive, tmp_path: Path, share: float) -> 
     error = outcome(lambda: load_torchscript(path, tmp_path))
     assert error is not None
     assert error.reason is INVALID
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_archive_with_one_changed_byte(script: Archive, tmp_path: Path, number: int) -> None:
+    """In the zip's own table, which comes last. It opens, or says why not."""
+    path = script.write(tmp_path / "hostile.ts")
+    damage(path, number)
+    error = outcome(lambda: load_torchscript(path, tmp_path))
+    assert error is None or error.reason in (UNSAFE, INVALID)
 
 
 @pytest.mark.parametrize("number", range(40))

@@ -168,10 +168,14 @@ def _aliases(function: ast.FunctionDef) -> frozenset[str]:
             ):
                 found.add(name)
             case ast.Assign(targets=targets):
-                others |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-            case ast.AnnAssign(target=ast.Name(id=name)) | ast.For(target=ast.Name(id=name)):
-                others.add(name)
+                others |= _names(targets)
+            case ast.AnnAssign(target=target) | ast.For(target=target):
+                others |= _names([target])
             case ast.With(items=items):
-                bound = (item.optional_vars for item in items)
-                others |= {part.id for part in bound if isinstance(part, ast.Name)}
+                others |= _names(filter(None, (item.optional_vars for item in items)))
     return frozenset(found - others)
+
+
+def _names(targets: Iterable[ast.expr]) -> set[str]:
+    parts = (part for target in targets for part in ast.walk(target))
+    return {part.id for part in parts if isinstance(part, ast.Name)}

@@ -12,8 +12,8 @@ from mopt_optimizer.store.writing import disk_errors
 
 MAX_FILES = 1000
 _SUFFIX = ".onnx"
-# Also sizes that are no numbers of files, and headers of headers without end.
-_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
+# Also places outside of the file, sizes of no file, and headers of headers without end.
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, OSError)
 
 
 def is_tar(path: Path) -> bool:
@@ -45,7 +45,7 @@ def unpack_onnx(path: Path, folder: Path) -> Path:
                 raise ModelError(f"a tar of more than {MAX_FILES} files")
             names = [_checked_name(member) for member in members]
             if len({*names}) < len(names):
-                raise ModelError("a tar with two files of one name")
+                raise ModelError(f"a tar of {len(names)} files, two of one name")
             models = [name for name in names if name.endswith(_SUFFIX)]
             if len(models) != 1:
                 raise ModelError(f"a tar with {len(models)} {_SUFFIX} files instead of one")
@@ -66,4 +66,6 @@ def _checked_name(member: tarfile.TarInfo) -> str:
         raise UnsafeModelError(
             f"a tar with {member.name[:80]!r}: only plain files side by side are taken"
         )
+    if member.size < 0:
+        raise ModelError(f"a tar with a file of {member.size} bytes")
     return name
