@@ -53,7 +53,7 @@ def up(home: Home, *, audit: bool, max_pods: int) -> Path:
             say("already up")
             return kubeconfig
         _refuse_neighbours(home)
-        host.require_disk(home.folder)
+        make_room(home)
         cni_bin = host.install_node_packages()
         programs = binaries(PROGRAMS)
         os.umask(0o022)
@@ -70,6 +70,18 @@ def up(home: Home, *, audit: bool, max_pods: int) -> Path:
             raise
         say("cluster ready")
         return kubeconfig
+
+
+def make_room(home: Home) -> None:
+    """Give up the images of earlier clusters where the disk has no room beside them.
+
+    Raises:
+        HostError: It has too little without them, too.
+    """
+    if not host.has_room(home.folder) and home.containerd_root.exists():
+        say("clearing an earlier cluster and its images: the disk is short of space")
+        teardown.tear_down(home, keep_images=False)
+    host.require_disk(home.folder)
 
 
 def down(home: Home, *, keep_images: bool) -> None:

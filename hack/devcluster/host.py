@@ -61,22 +61,30 @@ def require_linux_root() -> None:
         raise HostError("the full cluster needs root; use sudo, or `up --light` without it")
 
 
+def has_room(folder: Path) -> bool:
+    """Say whether images fit where the cluster's folder lies or will lie."""
+    return _free(folder) >= FREE_DISK
+
+
 def require_disk(folder: Path) -> None:
     """Refuse a disk that images would fill.
 
     Raises:
         HostError: Below 25 GB are free where the cluster's folder lies or will lie.
     """
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < FREE_DISK:
+    if not has_room(folder):
         raise HostError(
-            f"only {free / 1000**3:.1f} GB are free under {place}, "
+            f"only {_free(folder) / 1000**3:.1f} GB are free for {folder}, "
             f"{FREE_DISK / 1000**3:.0f} GB are needed; free some, or "
             "point MOPT_DEVCLUSTER_DIR at another disk"
         )
+
+
+def _free(folder: Path) -> int:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def cni_folder() -> Path | None:

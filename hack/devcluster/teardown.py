@@ -92,6 +92,7 @@ def _unmount(home: Home) -> None:
 def _remove_folder(home: Home, *, keep_images: bool) -> None:
     if not home.folder.exists():
         return
+    clear_imports(home)
     if not keep_images:
         # The folder may be a mount point of its own disk: then only its content goes.
         shutil.rmtree(home.folder, ignore_errors=True)
@@ -103,3 +104,9 @@ def _remove_folder(home: Home, *, keep_images: bool) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink()
+
+
+def clear_imports(home: Home) -> None:
+    """Remove what imports that were cut off have written: nothing takes it up again."""
+    content = home.containerd_root / "io.containerd.content.v1.content"
+    shutil.rmtree(content / "ingest", ignore_errors=True)
