@@ -47,6 +47,7 @@ class Reason(StrEnum):
     BASELINE_FAILED = "BaselineFailed"
     OUT_OF_DISK = "OutOfDisk"
     INTERNAL_ERROR = "InternalError"
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     # Found by a Job, and by the operator in the scheduler's message
     ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     # Found by the operator in Job and Pod states
@@ -178,6 +179,13 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Wait until a GPU is free, add a node with one, or correct the profile's resources and "
         "runtimeClassName or the node's driver.",
         83,
+    ),
+    Reason.SANDBOX_UNAVAILABLE: ReasonInfo(
+        False,
+        "The node's kernel cannot enclose the process that opens the model",
+        "Run the Jobs on nodes with Landlock (Linux 5.13 or newer), or allow less: see "
+        "docs/security.md.",
+        84,
     ),
     Reason.SECRET_NOT_FOUND: ReasonInfo(
         False,

@@ -40,6 +40,7 @@ OptimizerError
 │   ├── StoreAccessDenied    StoreAccessDenied
 │   ├── StoreUnreachable     StoreUnreachable    a retry may help
 │   └── DigestMismatch       DigestMismatch
+├── SandboxUnavailable   SandboxUnavailable  a model process cannot be enclosed on this machine
 └── DiskError            OutOfDisk           a retry may help
 
 Each carries the condition reason (mopt_api.reasons), which decides the exit code, whether a retry
@@ -225,6 +226,12 @@ class ConflictingRange(ComparisonError):
     """Gates name two data ranges for one metric, or a metric lacks a usable one."""
 
     reason = Reason.INVALID_SPEC
+
+
+class SandboxUnavailable(OptimizerError):
+    """The process that would open the model cannot be enclosed; says which wall is missing."""
+
+    reason = Reason.SANDBOX_UNAVAILABLE
 
 
 class StoreError(OptimizerError):

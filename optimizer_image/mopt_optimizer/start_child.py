@@ -1,6 +1,6 @@
-"""The first code of a child: has the kernel end it with its parent, then runs its module.
+"""The first code of a child: encloses it, then runs its module.
 
-    python -P -m mopt_optimizer.start_child PARENT_PID MODULE ARGUMENT...
+    python -P -m mopt_optimizer.start_child PARENT_PID WALLS MODULE ARGUMENT...
 
 It imports nothing that takes time: a parent that is killed while a child still loads its libraries
 leaves nobody behind either.
@@ -8,23 +8,25 @@ leaves nobody behind either.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import runpy
-import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from mopt_optimizer.confinement.confine import WallMissing, confine, refusal
+from mopt_optimizer.confinement.privileges import end_with
+from mopt_optimizer.confinement.walls import Walls
 
 
 def main() -> None:
     """Run a module as the main one, its arguments after its name."""
-    parent, module = int(sys.argv[1]), sys.argv[2]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            sys.exit(1)  # It ended before the kernel was told.
-    sys.argv[:] = sys.argv[2:]
+    parent, walls, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    end_with(parent)
+    try:
+        for missing in confine(Walls.from_json(walls)):
+            print(f"sandbox: {missing}", file=sys.stderr)
+    except WallMissing as error:
+        print(refusal(str(error)), flush=True)
+        sys.exit(1)
+    sys.argv[:] = sys.argv[3:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -1,15 +1,18 @@
 """Processes for bytes that are not trusted: no store credentials, local files only.
 
 The parent holds the credentials and does all store I/O. It starts a child (child.py), asks it
-typed questions, bounds and watches it, and ends it with all that it started. The child (server.py)
-answers each with JSON or with a typed error. Everything that opens a model is such a child: what
+typed questions, bounds and watches it, and ends it with all that it started. The child's first code
+(start_child) encloses it (confinement); server.py answers each question with JSON or with a typed
+error. Everything that opens a model is such a child: what
 prepare makes, each variant that is measured, engines, descriptions and comparisons.
 """
 
 from __future__ import annotations
 
+from mopt_optimizer.confinement.privileges import hide_environment
+
 from .child import Child, ChildDied, run_child
-from .environ import child_environ, hide_environment
+from .environ import child_environ
 from .reports import report_of
 from .server import Handler, serve
 

@@ -10,20 +10,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Annotated, Any, Self
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from mopt_api.base import ObservedModel
+from mopt_api.texts import printable
+from mopt_optimizer.confinement.privileges import adopt_orphans
+from mopt_optimizer.confinement.walls import Walls, mode_of
 from mopt_optimizer.progress import Log
 
 from .environ import child_environ
 from .reports import ChildError, typed_error
+from .stderr import StandardError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
+# Of progress, in one answer: a search logs some thousand.
+MAX_LOG_LINES = 100_000
 # Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
 WATCH_SECONDS = 0.05
 TOO_LONG = "took too long"
@@ -60,14 +66,17 @@ class ChildDied(Exception):
         return f"ended with exit status {self.returncode}"
 
 
+Figure = Annotated[str, Field(max_length=4096)] | int | float | bool | None
+
+
 class _LogLine(ObservedModel):
-    step: str
-    message: str
-    fields: dict[str, Any] = {}
+    step: str = Field(max_length=64)
+    message: str = Field(max_length=4096)
+    fields: dict[str, Figure] = Field(default={}, max_length=16)
 
     @field_validator("fields")
     @classmethod
-    def _only_figures(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _only_figures(cls, value: dict[str, Figure]) -> dict[str, Figure]:
         return {name: v for name, v in value.items() if name not in ("step", "message")}
 
 
@@ -86,8 +95,9 @@ def _ignore(step: str, message: str, **fields: object) -> None:
 class Child:
     """A running child. A context manager: it and all it started are gone on exit.
 
-    It gets no credentials, its own session, and a folder to work in. It finds modules where our
-    interpreter does, never in a folder that it can write to (python -P).
+    It gets no credentials, a session of its own, and a folder to work in. Before it opens anything
+    it is enclosed (confinement): it reads the libraries and what it is given, writes to its folder,
+    and reaches no socket and no other process.
     """
 
     def __init__(
@@ -95,9 +105,12 @@ class Child:
         module: str,
         workdir: Path,
         *,
+        read: Iterable[Path] = (),
+        programs: bool = False,
+        gpu: bool = False,
         environ: Mapping[str, str] = os.environ,
         variables: Mapping[str, str] | None = None,
-        stderr: int | IO[Any] | None = None,
+        stderr: IO[str] | None = None,
         log: Log = _ignore,
         watch: Callable[[], None] | None = None,
         argv: tuple[str, ...] | None = None,
@@ -105,8 +118,11 @@ class Child:
         """Start `python -m module workdir`, whose main is serve().
 
         Args:
-            workdir: An existing folder that is the child's to write in.
-            environ: Ours; credentials are taken out.
+            workdir: An existing folder, empty, that is the child's to write in; no other's.
+            read: Files and folders that it may read beside that.
+            programs: Whether it may start programs.
+            gpu: Whether it may use GPUs.
+            environ: Ours; what its libraries need of that is passed on.
             variables: Set on top.
             stderr: Stands in for our standard error.
             log: Gets the child's progress.
@@ -116,15 +132,27 @@ class Child:
         self._log = log
         self._watch = watch
         self._buffer = b""
+        self.folder = workdir.resolve()
+        walls = Walls(
+            folder=str(self.folder),
+            read=tuple(str(path.resolve()) for path in read),
+            programs=programs,
+            gpu=gpu,
+            mode=mode_of(environ),
+        )
+        adopt_orphans()
+        self._stderr = StandardError(stderr)
+        start = (_START, str(os.getpid()), walls.to_json(), module, str(self.folder))
         self._process = subprocess.Popen(
-            argv or (sys.executable, "-P", "-m", _START, str(os.getpid()), module, str(workdir)),
+            argv or (sys.executable, "-P", "-m", *start),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=stderr,
-            cwd=workdir,
-            env=child_environ(environ) | dict(variables or {}),
+            stderr=self._stderr.writing,
+            cwd=self.folder,
+            env=child_environ(environ, self.folder) | dict(variables or {}),
             start_new_session=True,
         )
+        self._stderr.start()
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to a request.
@@ -137,20 +165,20 @@ class Child:
             ChildDied: It crashed, was killed, took too long, or answered nonsense.
         """
         assert self._process.stdin is not None  # noqa: S101
-        try:
+        # One that is gone has said why: what it wrote is read all the same.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise self._died() from error
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        for _ in range(MAX_LOG_LINES):
             reply = self._reply(self._read_line(deadline))
             if reply.error is not None:
                 raise typed_error(reply.error)
             if reply.answer is not None:
                 return reply.answer
             if (line := reply.log) is not None:
-                self._log(line.step, line.message, **line.fields)
+                self._log(printable(line.step), printable(line.message), **_cleaned(line.fields))
+        raise self._ended(NO_ANSWER)
 
     def _reply(self, line: bytes) -> _Reply:
         try:
@@ -203,10 +231,22 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def stderr_tail(self) -> str:
+        """Return the last lines of an ended child's standard error."""
+        return self._stderr.tail()
+
     def close(self) -> None:
-        """End it and all it started: it leads a session of its own, and holds nothing to lose."""
+        """End it and all it started: it holds nothing to lose.
+
+        They are one process group, which none can leave, and orphans are adopted: once it returns
+        nobody is left who could change a file.
+        """
         self._kill()
         self._process.wait()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-self._process.pid, 0)
+        self._stderr.close()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):  # requests that were never read
@@ -224,14 +264,23 @@ class Child:
         self.close()
 
 
+def _cleaned(fields: Mapping[str, Figure]) -> dict[str, Figure]:
+    return {
+        printable(name): printable(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+
+
 def run_child(
     module: str,
     request: Mapping[str, Any],
     workdir: Path,
     *,
+    read: Iterable[Path] = (),
+    programs: bool = False,
     timeout: float | None = None,
     environ: Mapping[str, str] = os.environ,
-    stderr: int | IO[Any] | None = None,
+    stderr: IO[str] | None = None,
     log: Log = _ignore,
     watch: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
@@ -241,5 +290,14 @@ def run_child(
         OptimizerError: The typed error that the child answered with.
         ChildDied: It crashed, was killed, or took too long.
     """
-    with Child(module, workdir, environ=environ, stderr=stderr, log=log, watch=watch) as child:
+    with Child(
+        module,
+        workdir,
+        read=read,
+        programs=programs,
+        environ=environ,
+        stderr=stderr,
+        log=log,
+        watch=watch,
+    ) as child:
         return child.ask(request, timeout)

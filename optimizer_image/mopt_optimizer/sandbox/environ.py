@@ -1,39 +1,42 @@
-"""The environment of a child, and the protection of this process from it."""
+"""The environment of a child: what its libraries need, by name; everything else stays here."""
 
 from __future__ import annotations
 
-import ctypes
 import re
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 
-from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials
-from mopt_api.stores import SCHEMES
+# What Python and the system's libraries read, and where programs and our extensions are found.
+_NAMES = frozenset(
+    {
+        *("PATH", "LANG", "LANGUAGE", "TZ", "USER", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"),
+        *("PYTHONHASHSEED", "PYTHONPYCACHEPREFIX", "PYTHONFAULTHANDLER", "PYTHONWARNINGS"),
+        *("CC", "CXX", "TERM", "NO_COLOR", "MOPT_EXTENSIONS"),
+    }
+)
+# Settings of numerical libraries and runtimes.
+_FAMILIES = re.compile(
+    r"(LC|OMP|KMP|GOMP|MKL|DNNL|ONEDNN|OPENBLAS|TBB|ATEN|MALLOC|GLIBC|ORT|OV|OPENVINO|NNCF"
+    r"|TORCH|TORCHINDUCTOR|TORCHAO|PYTORCH|TRITON|CUDA|CUDNN|CUBLAS|NVIDIA|NV|TRT|TENSORRT)_\w*"
+)
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY", re.IGNORECASE)
 
-_PR_SET_DUMPABLE = 4
 
-
-def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the plan and without store credentials.
+def child_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the environment of a child, which has neither credentials nor the plan.
 
     ONNX Runtime's official builds send telemetry unless it is switched off.
+
+    Args:
+        folder: The child's own: its home, and where its temporary files go.
     """
-    secret = _secret()
-    kept = {name: value for name, value in environ.items() if not secret.search(name)}
-    return {"ORT_DISABLE_TELEMETRY": "1"} | kept
+    kept = {name: value for name, value in environ.items() if is_passed_on(name)}
+    own = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(folder))
+    return {"ORT_DISABLE_TELEMETRY": "1"} | kept | own
 
 
-def _secret() -> re.Pattern[str]:
-    stores = "|".join(re.escape(name) for scheme in SCHEMES.values() for name in scheme.secrets)
-    roles = "|".join(Credentials)
-    return re.compile(rf"(^|_)({stores})|^MOPT_({roles})_|^{PLAN_VARIABLE}$")
-
-
-def hide_environment() -> None:
-    """Keep this process's memory and /proc/PID/environ from other processes of the same user.
-
-    A model that takes over the child would else find the credentials in its parent. Linux only;
-    elsewhere nothing happens. A child's exec makes the child itself readable again.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+def is_passed_on(name: str) -> bool:
+    """Return whether children get a variable of that name."""
+    known = name in _NAMES or _FAMILIES.fullmatch(name) is not None
+    return known and _SECRET.search(name) is None

@@ -7,6 +7,7 @@ import errno
 
 from mopt_api.base import ObservedModel
 from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
+from mopt_api.texts import printable
 from mopt_optimizer.errors import OptimizerError, OutOfMemory
 
 
@@ -31,7 +32,7 @@ def report_of(error: BaseException) -> ErrorReport:
         reason, message = error.reason, str(error)
     else:
         reason, message = Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
-    return ErrorReport(reason=reason, message=" ".join(message.split())[:MAX_MESSAGE])
+    return ErrorReport(reason=reason, message=printable(" ".join(message.split()))[:MAX_MESSAGE])
 
 
 def child_error(error: BaseException) -> ChildError:

@@ -1,0 +1,110 @@
+"""The wall around the kernel: a seccomp filter, by which a process gives up system calls for good.
+
+A call that is closed fails with EPERM, as for want of a privilege. clone3 fails with ENOSYS: its
+flags lie in memory, where no filter sees them, and the C library then takes clone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyseccomp import SyscallFilter
+
+_SOCKETS = (
+    *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
+    *("sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg"),
+)
+_OTHER_PROCESSES = (
+    *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease"),
+    *("kcmp", "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "tkill", "rt_sigqueueinfo"),
+    *("rt_tgsigqueueinfo", "setpgid", "setsid", "setpriority", "ioprio_set", "migrate_pages"),
+    *("move_pages", "setns", "unshare"),
+)
+_SHARED_MEMORY = (
+    *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
+    *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
+)
+_KERNEL = (
+    *("keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup", "io_submit"),
+    *("mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick"),
+    *("move_mount", "open_tree", "mount_setattr", "name_to_handle_at", "open_by_handle_at"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot"),
+    *("swapon", "swapoff", "quotactl", "quotactl_fd", "acct", "syslog", "personality", "modify_ldt"),
+    *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname"),
+    *("setdomainname", "iopl", "ioperm", "vhangup", "lookup_dcookie", "nfsservctl", "fanotify_init"),
+    *("memfd_secret", "seccomp"),
+)
+# Landlock leaves these to the owner of a file, who is the same for all our processes.
+_METADATA = (
+    *("chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "truncate"),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+    *("utime", "utimes", "futimesat", "utimensat", "mknod", "mknodat"),
+)
+CLOSED = (*_SOCKETS, *_OTHER_PROCESSES, *_SHARED_MEMORY, *_KERNEL, *_METADATA)
+"""System calls that no child has."""
+# Newer than the oldest libseccomp that is in use; these numbers are the same on every machine.
+_NEWER = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467}
+_PROGRAMS = ("fork", "vfork", "execve", "execveat")
+
+_CLONE_THREAD = 0x00010000
+# The kernel looks at the lower half of these arguments only.
+_WORD = 0xFFFFFFFF
+_CLOSED_VALUES = (
+    # PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER
+    ("prctl", 0, (1, 4, 36)),
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others
+    ("fcntl", 1, (8, 10, 15)),
+    # TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP are as F_SETOWN
+    ("ioctl", 1, (0x5412, 0x541C, 0x8901, 0x8902)),
+)
+
+
+def confine_calls(*, programs: bool) -> None:
+    """Close system calls to this process and all it starts, for good.
+
+    Args:
+        programs: Whether it may start programs, beside threads.
+
+    Raises:
+        RuntimeError: There is no libseccomp.
+        OSError: The kernel takes no filter.
+    """
+    import pyseccomp
+
+    closed = pyseccomp.ERRNO(errno.EPERM)
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for name in CLOSED if programs else (*CLOSED, *_PROGRAMS):
+        _close(rules, closed, name)
+    _close_by_argument(rules, closed, programs=programs)
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    rules.load()
+
+
+def _close(rules: SyscallFilter, closed: int, name: str) -> None:
+    # An OSError names a call that this machine or library does not know.
+    with contextlib.suppress(OSError):
+        rules.add_rule(closed, name)
+    if name in ("fchmodat", "setxattr", "removexattr", "open_tree"):
+        for number in _NEWER.values():
+            with contextlib.suppress(OSError):
+                rules.add_rule(closed, number)
+
+
+def _close_by_argument(rules: SyscallFilter, closed: int, *, programs: bool) -> None:
+    from pyseccomp import MASKED_EQ, NE, Arg
+
+    own = os.getpid()
+    # It may end itself, no one else: abort() is tgkill.
+    rules.add_rule(closed, "kill", Arg(0, NE, own))
+    rules.add_rule(closed, "tgkill", Arg(0, NE, own))
+    rules.add_rule(closed, "prlimit64", Arg(0, NE, 0), Arg(2, NE, 0))
+    if not programs:
+        rules.add_rule(closed, "clone", Arg(0, MASKED_EQ, _CLONE_THREAD, 0))
+    for name, position, values in _CLOSED_VALUES:
+        for value in values:
+            rules.add_rule(closed, name, Arg(position, MASKED_EQ, _WORD, value))

@@ -1,0 +1,60 @@
+"""What encloses a child: decided by its parent, put up by its first code. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+SANDBOX_VARIABLE = "MOPT_SANDBOX"
+
+
+class SandboxMode(StrEnum):
+    """What happens where the kernel, or the C library for its filters, lacks a wall.
+
+    Required: the child ends before it opens anything. BestEffort: it runs behind the others.
+    """
+
+    REQUIRED = "Required"
+    BEST_EFFORT = "BestEffort"
+
+
+def mode_of(environ: Mapping[str, str]) -> SandboxMode:
+    """Return the mode that MOPT_SANDBOX names; Required without it.
+
+    Raises:
+        ValueError: It names none.
+    """
+    return SandboxMode(environ.get(SANDBOX_VARIABLE, SandboxMode.REQUIRED))
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What a child may reach. Everything else is closed to it: files, sockets, other processes.
+
+    Attributes:
+        folder: Its own, the only place that it may write to.
+        read: Files and folders that it may read beside the system's and Python's libraries.
+        programs: Whether it may start programs: PyTorch's compiler calls g++.
+        gpu: Whether it may use the device files of GPUs.
+        mode: What to do where a wall cannot be put up.
+    """
+
+    folder: str
+    read: tuple[str, ...] = ()
+    programs: bool = False
+    gpu: bool = False
+    mode: SandboxMode = SandboxMode.REQUIRED
+
+    def to_json(self) -> str:
+        """Return it as an argument of the child."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Walls:
+        """Return what to_json wrote."""
+        values: dict[str, Any] = json.loads(text)
+        mode = SandboxMode(values.pop("mode"))
+        return cls(**{**values, "read": tuple(values["read"]), "mode": mode})
