@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ from .progress import OnEvent
 DESCRIBE = "mopt_optimizer.formats.describe_worker"
 COMPARE = "mopt_optimizer.compare.worker"
 
+# Longest times without a word, in seconds: of a file's description, and of one row of a table.
+_PATIENCE: dict[str, Callable[[str], float]] = {
+    DESCRIBE: lambda _step: 600.0,
+    COMPARE: lambda _step: 3600.0,
+}
+
 
 def _quiet(_stage: str, _event: LogLine) -> None:
     pass
@@ -30,9 +36,10 @@ def answer_of(
     request: dict[str, Any],
     *,
     stage: str,
+    read: Iterable[Path],
     on_event: OnEvent = _quiet,
     workdir: Path | None = None,
-    environ: Mapping[str, str] = os.environ,
+    variables: Mapping[str, str] | None = None,
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Return a child process's answer to a request.
@@ -40,8 +47,10 @@ def answer_of(
     Args:
         module: DESCRIBE or COMPARE.
         stage: Stage of its events.
+        read: Files and folders that it may read.
         on_event: Called with its progress.
         workdir: Where temporary files go.
+        variables: Set in its environment.
 
     Raises:
         CliError: It failed; the message says why and what to do.
@@ -55,16 +64,18 @@ def answer_of(
         with (
             interruptible(),
             tempfile.TemporaryDirectory(dir=workdir, prefix="mopt-") as folder,
-            Path(os.devnull).open("wb") as nowhere,
+            Path(os.devnull).open("w") as nowhere,
         ):
             return run_child(
                 module,
                 request,
                 Path(folder),
-                # The child may be ended at any time: its temporary files go with the folder.
-                environ={**environ, "TMPDIR": folder},
+                read=read,
+                programs=module == COMPARE,
+                variables=variables,
                 stderr=None if verbose else nowhere,
                 log=log,
+                patience=_PATIENCE[module],
             )
     except OptimizerError as error:
         raise work_failed(report_of(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,10 +91,17 @@ def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
     from mopt_optimizer.stages.measure.process import KEPT_MEMORY
 
     # See mopt_optimizer.compare.strategies: threads that spin flatter the others.
-    environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **KEPT_MEMORY}
+    variables = {"OMP_WAIT_POLICY": "PASSIVE", **KEPT_MEMORY}
+    read = [Path(request[name]) for name in ("path", "evaluation", "calibration") if request[name]]
     with showing(Console(stderr=True)) as on_event:
         return answer_of(
-            COMPARE, request, stage="compare", on_event=on_event, environ=environ, verbose=verbose
+            COMPARE,
+            request,
+            stage="compare",
+            read=read,
+            on_event=on_event,
+            variables=variables,
+            verbose=verbose,
         )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .files import confine_files
 from .privileges import give_up_privileges
-from .syscalls import confine_calls
+from .syscalls import call_filter
 from .walls import SandboxMode, Walls
+
+if TYPE_CHECKING:
+    from pyseccomp import SyscallFilter
 
 _LANDLOCK = "Landlock (Linux 5.13 or newer, landlock in /sys/kernel/security/lsm)"
 _SECCOMP = "seccomp (the kernel's, and the library libseccomp2)"
@@ -26,27 +31,29 @@ def confine(walls: Walls) -> list[str]:
     Raises:
         WallMissing: A wall cannot be put up, and the mode is Required.
     """
+    missing: list[str] = []
+    calls: SyscallFilter | None = None
     give_up_privileges()
-    missing = [
-        why
-        for why in (
-            _attempt(_LANDLOCK, lambda: confine_files(walls)),
-            _attempt(_SECCOMP, lambda: confine_calls(programs=walls.programs)),
-        )
-        if why
-    ]
+    with _wall(_SECCOMP, missing):
+        # Its library is looked for by a program: before files are closed.
+        calls = call_filter(programs=walls.programs)
+    with _wall(_LANDLOCK, missing):
+        confine_files(walls)
+    if calls is not None:
+        with _wall(_SECCOMP, missing):
+            calls.load()
     if missing and walls.mode is SandboxMode.REQUIRED:
         raise WallMissing("; ".join(missing))
     return missing
 
 
-def _attempt(wall: str, put_up: Callable[[], None]) -> str:
-    """Return why a wall cannot be put up; empty where it stands."""
+@contextmanager
+def _wall(wall: str, missing: list[str]) -> Iterator[None]:
+    """Note why a wall cannot be put up; each library has errors of its own for that."""
     try:
-        put_up()
-    except Exception as error:  # noqa: BLE001 - each library has errors of its own
-        return f"this machine lacks {wall}: {type(error).__name__}: {error}"
-    return ""
+        yield
+    except Exception as error:  # noqa: BLE001
+        missing.append(f"this machine lacks {wall}: {type(error).__name__}: {error}")
 
 
 def refusal(message: str) -> str:

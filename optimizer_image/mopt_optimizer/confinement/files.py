@@ -27,7 +27,7 @@ _SYSTEM = (
     *("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
 )
 _DISCARD = "/dev/null"
-_GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri", "/dev/shm")
+_GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps", "/dev/dri")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _access(rule: Rule) -> AccessFs:
     if is_folder:
         access |= AccessFs.READ_DIR
     if is_folder and rule.write:
-        # Neither links to elsewhere (REFER), nor pipes, sockets and devices.
-        access |= AccessFs.MAKE_REG | AccessFs.MAKE_DIR | AccessFs.MAKE_SYM
-        access |= AccessFs.REMOVE_FILE | AccessFs.REMOVE_DIR | AccessFs.REFER
+        # No links to elsewhere, pipes, sockets and devices. REFER: renamed between its folders.
+        access |= AccessFs.MAKE_REG | AccessFs.MAKE_DIR | AccessFs.REFER
+        access |= AccessFs.REMOVE_FILE | AccessFs.REMOVE_DIR
     return access

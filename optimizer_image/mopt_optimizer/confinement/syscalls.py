@@ -34,10 +34,10 @@ _KERNEL = (
     *("mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick"),
     *("move_mount", "open_tree", "mount_setattr", "name_to_handle_at", "open_by_handle_at"),
     *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot"),
-    *("swapon", "swapoff", "quotactl", "quotactl_fd", "acct", "syslog", "personality", "modify_ldt"),
+    *("swapon", "swapoff", "quotactl", "quotactl_fd", "acct", "syslog", "personality"),
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname"),
-    *("setdomainname", "iopl", "ioperm", "vhangup", "lookup_dcookie", "nfsservctl", "fanotify_init"),
-    *("memfd_secret", "seccomp"),
+    *("setdomainname", "iopl", "ioperm", "vhangup", "lookup_dcookie", "nfsservctl"),
+    *("modify_ldt", "fanotify_init", "memfd_secret", "seccomp"),
 )
 # Landlock leaves these to the owner of a file, who is the same for all our processes.
 _METADATA = (
@@ -64,15 +64,14 @@ _CLOSED_VALUES = (
 )
 
 
-def confine_calls(*, programs: bool) -> None:
-    """Close system calls to this process and all it starts, for good.
+def call_filter(*, programs: bool) -> SyscallFilter:
+    """Return what closes system calls to this process and all it starts, for good, once loaded.
 
     Args:
         programs: Whether it may start programs, beside threads.
 
     Raises:
         RuntimeError: There is no libseccomp.
-        OSError: The kernel takes no filter.
     """
     import pyseccomp
 
@@ -82,7 +81,7 @@ def confine_calls(*, programs: bool) -> None:
         _close(rules, closed, name)
     _close_by_argument(rules, closed, programs=programs)
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
-    rules.load()
+    return rules
 
 
 def _close(rules: SyscallFilter, closed: int, name: str) -> None:

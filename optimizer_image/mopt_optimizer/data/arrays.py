@@ -7,14 +7,12 @@ unpickled, and sizes are checked before memory is taken for them.
 
 from __future__ import annotations
 
-import math
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
 from .images import fetch_folder, local_files
+from .npy import read_array
 from .samples import Samples
 
 SUFFIXES = (".npz", ".npy")
@@ -183,7 +182,8 @@ def read_arrays(name: str, path: Path) -> Sample:
         if suffix == ".npz":
             return _read_npz(name, path)
         with path.open("rb") as stream:
-            return {"": _array(name, stream, path.stat().st_size)}
+            size = path.stat().st_size
+            return {"": read_array(name, stream, size, most_bytes=MAX_SAMPLE_BYTES)}
     except _DAMAGE as error:
         raise DataError(f"{name}: damaged {suffix} file: {error}") from error
 
@@ -200,39 +200,13 @@ def _read_npz(name: str, path: Path) -> Sample:
             if key in arrays:
                 raise DataError(f"{name}: two arrays {key!r}")
             with archive.open(member) as stream:
-                arrays[key] = _array(f"{name}: array {key!r}", stream, member.file_size)
+                arrays[key] = read_array(
+                    f"{name}: array {key!r}",
+                    stream,
+                    member.file_size,
+                    most_bytes=MAX_SAMPLE_BYTES,
+                )
     return arrays
-
-
-def _array(where: str, stream: IO[bytes], size: int) -> NDArray[Any]:
-    """Read an array whose header promises what the file holds, and no more.
-
-    Raises:
-        ValueError, EOFError: Not an array in numpy's format, or truncated.
-        DataError: Objects, or too large.
-    """
-    version = np.lib.format.read_magic(stream)
-    with warnings.catch_warnings():
-        # Python's parser and numpy warn of odd headers; what they make of them is checked below.
-        warnings.simplefilter("ignore")
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"array format {version}; 1.0 and 2.0 are read")
-    if dtype.hasobject or dtype.names is not None or dtype.kind not in "biuf":
-        raise DataError(f"{where}: {dtype} values; give plain numbers, nothing is unpickled")
-    promised, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
-    if promised > MAX_SAMPLE_BYTES:
-        raise DataError(f"{where}: {promised} bytes, more than the {MAX_SAMPLE_BYTES} taken")
-    if promised != held:
-        raise ValueError(f"{held} bytes of values instead of {promised}")
-    stream.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
 
 
 def check_arrays(

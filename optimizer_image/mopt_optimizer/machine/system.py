@@ -20,6 +20,8 @@ from mopt_api.jobs.measure_result import Disturbance
 from .run_queues import RunQueues, Turns
 
 NODE_VARIABLE = "MOPT_NODE_NAME"
+MEMORY_END = 0.92
+"""Share of the container's memory limit at which a child is ended, before the kernel ends all."""
 
 # In the order shown; status keeps the first eight.
 _FEATURES = (

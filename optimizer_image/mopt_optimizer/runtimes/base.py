@@ -44,6 +44,7 @@ class Opening(ObservedModel):
         gpu: Run on the GPU; inputs come from the host and outputs go back to it.
         provider: ONNX Runtime's execution provider; None is CUDA on a GPU, otherwise CPU.
         shapes: TensorRT's (smallest, most frequent, largest) shape of each input.
+        scratch: Folder for copies of the file and what is built from it; None is the file's own.
     """
 
     runtime: Runtime
@@ -54,6 +55,17 @@ class Opening(ObservedModel):
     gpu: bool = False
     provider: ExecutionProvider | None = None
     shapes: dict[str, ShapeRange] = {}
+    scratch: Path | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether PyTorch compiles: it always does for quantized programs."""
+        return self.compiled or self.precision in (Precision.INT8, Precision.FP8)
+
+    @property
+    def workdir(self) -> Path:
+        """Where copies of the file and what is built from it go."""
+        return self.scratch or self.path.parent
 
 
 class Runner(ABC):

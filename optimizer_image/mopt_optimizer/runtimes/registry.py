@@ -70,6 +70,11 @@ def builds(opening: Opening) -> bool:
     return built or opening.provider is ExecutionProvider.TENSORRT
 
 
+def starts_programs(opening: Opening) -> bool:
+    """Return whether a runtime starts other programs: PyTorch's compiler calls g++."""
+    return RUNTIMES[opening.runtime].cache_variable is not None and opening.is_compiled
+
+
 def variables(opening: Opening, cache: Path) -> dict[str, str]:
     """Return the environment variables that libraries read on import, before any API call.
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from mopt_optimizer.confinement.privileges import hide_environment
 
-from .child import Child, ChildDied, run_child
+from .child import Child, ChildDied, answered, run_child
 from .environ import child_environ
+from .made import copy_made, made_file, open_made
 from .reports import report_of
 from .server import Handler, serve
 
@@ -20,8 +21,12 @@ __all__ = [
     "Child",
     "ChildDied",
     "Handler",
+    "answered",
     "child_environ",
+    "copy_made",
     "hide_environment",
+    "made_file",
+    "open_made",
     "report_of",
     "run_child",
     "serve",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Annotated, Any, Self
+from typing import IO, Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -21,9 +21,11 @@ from mopt_api.base import ObservedModel
 from mopt_api.texts import printable
 from mopt_optimizer.confinement.privileges import adopt_orphans
 from mopt_optimizer.confinement.walls import Walls, mode_of
+from mopt_optimizer.errors import ModelError
 from mopt_optimizer.progress import Log
 
 from .environ import child_environ
+from .limits import Limits
 from .reports import ChildError, typed_error
 from .stderr import StandardError
 
@@ -32,6 +34,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_LOG_LINES = 100_000
 # Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
 WATCH_SECONDS = 0.05
+LOOK_SECONDS = 1.0
 TOO_LONG = "took too long"
 NO_ANSWER = "answered what is no answer"
 _START = "mopt_optimizer.start_child"
@@ -113,6 +116,7 @@ class Child:
         stderr: IO[str] | None = None,
         log: Log = _ignore,
         watch: Callable[[], None] | None = None,
+        patience: Callable[[str], float] | None = None,
         argv: tuple[str, ...] | None = None,
     ) -> None:
         """Start `python -m module workdir`, whose main is serve().
@@ -127,15 +131,22 @@ class Child:
             stderr: Stands in for our standard error.
             log: Gets the child's progress.
             watch: Called again and again while it works; what it raises ends the child.
+            patience: From the step that it told of last, empty before the first, to the longest
+                time in seconds until it tells something else; None waits forever.
             argv: The program in place of module's; only in tests.
         """
         self._log = log
         self._watch = watch
+        self._patience = patience
+        self._step = ""
         self._buffer = b""
+        read = [path.resolve() for path in read]
+        self._limits = Limits.of(read)
+        self._looked = time.monotonic()
         self.folder = workdir.resolve()
         walls = Walls(
             folder=str(self.folder),
-            read=tuple(str(path.resolve()) for path in read),
+            read=tuple(map(str, read)),
             programs=programs,
             gpu=gpu,
             mode=mode_of(environ),
@@ -170,13 +181,15 @@ class Child:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._step = ""
         for _ in range(MAX_LOG_LINES):
-            reply = self._reply(self._read_line(deadline))
+            reply = self._reply(self._line(deadline))
             if reply.error is not None:
                 raise typed_error(reply.error)
             if reply.answer is not None:
                 return reply.answer
             if (line := reply.log) is not None:
+                self._step = line.step
                 self._log(printable(line.step), printable(line.message), **_cleaned(line.fields))
         raise self._ended(NO_ANSWER)
 
@@ -186,16 +199,28 @@ class Child:
         except ValidationError as error:
             raise self._ended(NO_ANSWER) from error
 
-    def _read_line(self, deadline: float | None) -> bytes:
+    def _line(self, deadline: float | None) -> bytes:
+        """Return its next line, unless it runs out of the time for all, or for this step."""
+        if self._patience is None:
+            return self._read_line(deadline, TOO_LONG)
+        longest = self._patience(self._step)
+        by_step = time.monotonic() + longest
+        if deadline is not None and deadline <= by_step:
+            return self._read_line(deadline, TOO_LONG)
+        step = printable(self._step) or "its start"
+        return self._read_line(by_step, f"took more than {longest:g} s for {step}")
+
+    def _read_line(self, deadline: float | None, late: str) -> bytes:
         assert self._process.stdout is not None  # noqa: S101
         descriptor = self._process.stdout.fileno()
         while b"\n" not in self._buffer:
             self._look()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise self._ended(TOO_LONG)
-            pauses = [left, None if self._watch is None else WATCH_SECONDS]
-            pause = min((p for p in pauses if p is not None), default=None)
+                raise self._ended(late)
+            pause = LOOK_SECONDS if self._watch is None else WATCH_SECONDS
+            if left is not None:
+                pause = min(left, pause)
             if not select.select([descriptor], [], [], pause)[0]:
                 continue
             received = os.read(descriptor, _READ_BYTES)
@@ -208,6 +233,11 @@ class Child:
         return line
 
     def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if beyond := self._limits.exceeded(self.folder, self._process.pid):
+                raise self._ended(beyond)
         if self._watch is None:
             return
         try:
@@ -264,6 +294,21 @@ class Child:
         self.close()
 
 
+AnswerT = TypeVar("AnswerT", bound=ObservedModel)
+
+
+def answered(kind: type[AnswerT], answer: Mapping[str, Any]) -> AnswerT:
+    """Return an answer as the model that it should be of.
+
+    Raises:
+        ModelError: It is not: a child that a model took over may say anything.
+    """
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        raise ModelError(f"the process that opened the model {NO_ANSWER}") from error
+
+
 def _cleaned(fields: Mapping[str, Figure]) -> dict[str, Figure]:
     return {
         printable(name): printable(value) if isinstance(value, str) else value
@@ -280,9 +325,11 @@ def run_child(
     programs: bool = False,
     timeout: float | None = None,
     environ: Mapping[str, str] = os.environ,
+    variables: Mapping[str, str] | None = None,
     stderr: IO[str] | None = None,
     log: Log = _ignore,
     watch: Callable[[], None] | None = None,
+    patience: Callable[[str], float] | None = None,
 ) -> dict[str, Any]:
     """Return the answer of a child that is asked once; the arguments are Child's and ask's.
 
@@ -296,8 +343,10 @@ def run_child(
         read=read,
         programs=programs,
         environ=environ,
+        variables=variables,
         stderr=stderr,
         log=log,
         watch=watch,
+        patience=patience,
     ) as child:
         return child.ask(request, timeout)

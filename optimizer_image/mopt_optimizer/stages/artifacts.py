@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, ExternalData
 from mopt_api.enums import ModelFormat
 from mopt_api.formats import FORMATS
-from mopt_optimizer.errors import ModelError
 from mopt_optimizer.runtimes.tensorrt.manifest import MANIFEST_SUFFIX
+from mopt_optimizer.sandbox import copy_made, made_file
 from mopt_optimizer.store.blobs import Blobs
 
 ONNX_FILE = "model.onnx"
@@ -17,18 +18,43 @@ DATA_SUFFIX = ".data"
 model.onnx.data beside it."""
 
 
-def made_file(folder: Path, name: str) -> Path:
-    """Return a file that a child says it made in a folder.
+def made_model(folder: Path, name: str) -> Path:
+    """Return the path of a model that an ended child made in its folder, with its weights.
 
     Raises:
-        ModelError: It lies elsewhere, is or passes a link, or is not there: a child that a model
-            took over may say anything.
+        ModelError: As sandbox.made_file.
     """
-    path, real = folder / name, folder.resolve()
-    found = path.resolve()
-    if not found.is_file() or not found.is_relative_to(real) or found != real / name:
-        raise ModelError(f"the process that opened the model made no file {name!r} in its folder")
-    return path
+    if os.path.lexists(folder / f"{name}{DATA_SUFFIX}"):
+        made_file(folder, f"{name}{DATA_SUFFIX}")
+    return made_file(folder, name)
+
+
+def made_engine(folder: Path, name: str) -> Path:
+    """Return the path of an engine that an ended child made in its folder, with its manifest.
+
+    Raises:
+        ModelError: As sandbox.made_file.
+    """
+    made_file(folder, f"{name}{MANIFEST_SUFFIX}")
+    return made_file(folder, name)
+
+
+def copied_engine(folder: Path, name: str, target: Path) -> Path:
+    """Copy an engine with its manifest from a child's folder; return the copy.
+
+    Raises:
+        ModelError, DiskError: As sandbox.copy_made.
+    """
+    target.mkdir(parents=True)
+    engine = target / PurePosixPath(name).name
+    copy_made(folder, f"{name}{MANIFEST_SUFFIX}", target / f"{engine.name}{MANIFEST_SUFFIX}")
+    return copy_made(folder, name, engine)
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the files of a model on the local disk: its own, and that of its weights."""
+    beside = path.with_name(f"{path.name}{DATA_SUFFIX}")
+    return [path, *([beside] if beside.is_file() else [])]
 
 
 def put_model(blobs: Blobs, path: Path) -> Artifact:

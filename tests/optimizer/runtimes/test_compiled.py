@@ -114,11 +114,12 @@ def test_what_is_compiled_stays_in_the_variants_own_folder(
     feeds = tmp_path / "feeds.npy"
     np.save(feeds, image())
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(elsewhere), "TMPDIR": str(tmp_path)}
-    with VariantProcess("v", opening, workdir=tmp_path, environ=environ) as process:
+    with VariantProcess("v", opening, workdir=tmp_path, environ=environ, read=[feeds]) as process:
         process.bind("point", {"image": feeds})
         assert process.compile_seconds() > 0
-        assert list((tmp_path / "v-compiled").rglob("*.so"))
-    assert not (tmp_path / "v-compiled").exists()
+        (folder,) = tmp_path.glob("v-*")
+        assert list((folder / "compiled").rglob("*.so"))
+    assert not folder.exists()
     assert not elsewhere.exists()
 
 
@@ -140,10 +141,12 @@ def test_compiler_that_does_not_work_fails_the_call_with_its_words(
     np.save(feeds, image())
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CXX": str(broken)}
     with (
-        VariantProcess("v", opening, workdir=tmp_path, environ=environ) as process,
+        VariantProcess(
+            "v", opening, workdir=tmp_path, environ=environ, read=[feeds, broken]
+        ) as process,
         pytest.raises(VariantFailure, match=r"Inductor cannot compile|C\+\+") as caught,
     ):
-        process.evaluate({"image": feeds}, tmp_path / "out")
+        process.evaluate({"image": feeds})
     assert caught.value.reason is VariantReason.BUILD_FAILED
 
 

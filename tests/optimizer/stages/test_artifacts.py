@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mopt_optimizer.errors import ModelError
-from mopt_optimizer.stages.artifacts import made_file
+from mopt_optimizer.sandbox import made_file
 
 
 def test_a_file_in_the_folder_is_taken(tmp_path: Path) -> None:

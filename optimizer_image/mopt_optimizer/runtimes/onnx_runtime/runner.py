@@ -66,7 +66,7 @@ class OnnxRuntimeRunner(Runner):
         provider = _provider(opening)
         try:
             # Once the session exists, weights are in memory or mapped.
-            with tempfile.TemporaryDirectory(dir=opening.path.parent) as folder:
+            with tempfile.TemporaryDirectory(dir=opening.workdir) as folder:
                 file = onnx_file(opening.path, Path(folder) / "unpacked")
                 self._session = _session(file, provider, opening)
         except _ERRORS as error:

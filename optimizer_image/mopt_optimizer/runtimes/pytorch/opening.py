@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from mopt_api.enums import Precision
 from mopt_optimizer.runtimes.base import Opening, Runner
 
 
 def open_program(opening: Opening) -> Runner:
     """Open a .pt2 or .ts, eager or compiled. Raises as registry.open_runner."""
-    if opening.compiled or opening.precision in (Precision.INT8, Precision.FP8):
+    if opening.is_compiled:
         # Imported only here: it registers the operators that quantized programs call.
         from .compiled import CompiledRunner
 

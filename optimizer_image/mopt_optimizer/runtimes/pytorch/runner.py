@@ -84,7 +84,7 @@ class PyTorchRunner(Runner):
         if opening.gpu:
             _check_cuda()
         path = opening.path
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=opening.workdir) as folder:
             if path.suffix == SCRIPT_SUFFIX:
                 self._module = load_torchscript(path, Path(folder))
                 parameters = script_parameters(self._module)

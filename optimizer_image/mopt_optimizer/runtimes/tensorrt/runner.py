@@ -23,7 +23,7 @@ def open_engine(opening: Opening) -> TensorRTRunner:
         RuntimeFailure: No TensorRT or GPU, or TensorRT rejects the model; OutOfMemory if GPU memory
             runs out.
     """
-    folder = opening.path.parent
+    folder = opening.workdir
     engine = Path(tempfile.mkdtemp(dir=folder, prefix="engine-")) / ENGINE_FILE
     try:
         optimizer = TensorRTOptimizer(engine_config(opening.precision))

@@ -30,8 +30,8 @@ from mopt_optimizer.forms.form import FP32
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes.tensorrt.backends import Backend, BackendName, find_backend
 from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
-from mopt_optimizer.sandbox import ChildDied, run_child
-from mopt_optimizer.stages.artifacts import identity, put_engine
+from mopt_optimizer.sandbox import ChildDied, answered, run_child
+from mopt_optimizer.stages.artifacts import identity, made_engine, model_files, put_engine
 from mopt_optimizer.stages.measure.field import without_figures
 from mopt_optimizer.stages.measure.job import Bench, Job, Results
 from mopt_optimizer.stages.measure.lineup import Lineup
@@ -199,16 +199,18 @@ class Engines:
 
         try:
             with bench.attempts.working(variant.name):
-                answer = EngineAnswer.model_validate(
+                answer = answered(
+                    EngineAnswer,
                     run_child(
                         _CHILD,
                         request.to_api(),
                         folder,
+                        read=model_files(trial.path),
                         timeout=BUILD_SECONDS,
                         environ=self._job.environ,
                         log=self._job.log,
                         watch=watch,
-                    )
+                    ),
                 )
         except ChildDied as error:
             if error.timed_out:
@@ -229,7 +231,7 @@ class Engines:
             EngineEntry(
                 key=key,
                 name=variant.name,
-                artifact=put_engine(self._job.blobs, folder / ENGINE_FILE),
+                artifact=put_engine(self._job.blobs, made_engine(folder, ENGINE_FILE)),
                 seconds=answer.seconds,
                 layer_datatypes=answer.layer_datatypes,
             )

@@ -140,5 +140,6 @@ class Lineup:
             opening,
             workdir=folder,
             environ=self._job.environ,
+            read=[self._job.workdir / "arrays"],
             memory_share=self._bench.attempts.watching(self._job.system.memory_share),
         )

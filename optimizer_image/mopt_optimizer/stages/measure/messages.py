@@ -22,12 +22,10 @@ class Evaluate(ObservedModel):
 
     Attributes:
         feeds: A file for each input.
-        output: What the files of the outputs are named after.
     """
 
     op: Literal["evaluate"] = "evaluate"
     feeds: dict[str, str]
-    output: str
 
 
 class Bind(ObservedModel):
@@ -72,15 +70,15 @@ class Opened(ObservedModel):
     """The model is open.
 
     Attributes:
-        engine: File of what was built, to be served in place of the model's; None where nothing
-            was.
+        engine: File in the process's folder of what was built, to be served in place of the
+            model's; None where nothing was.
     """
 
     engine: str | None = None
 
 
 class Evaluated(ObservedModel):
-    """A file for each output, in the model's order."""
+    """A file in the process's folder for each output, in the model's order."""
 
     outputs: list[str]
 

@@ -10,7 +10,7 @@ from mopt_api.figures import VariantReason
 from mopt_optimizer.errors import BaselineError, VariantFailure
 from mopt_optimizer.quality import NonFiniteOutput, ShapeMismatch
 
-from .setup import Setup, take_arrays
+from .setup import Setup
 from .trial import Outputs, Trial
 
 
@@ -55,8 +55,7 @@ class Participants:
 
     def evaluate(self, trial: Trial, files: Mapping[str, Path]) -> Outputs:
         """Return what a trial computes of a sample's files."""
-        prefix = self.setup.sampling.workdir / f"{trial.name}-output"
-        return take_arrays(trial.running.evaluate(files, prefix))
+        return trial.running.evaluate(files)
 
 
 def alive(trials: Sequence[Trial]) -> list[Trial]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,21 @@ from typing import Self, TypeVar
 
 from mopt_api.base import ObservedModel
 from mopt_api.figures import VariantReason
-from mopt_optimizer.errors import DiskError, OptimizerError, OutOfMemory, VariantFailure
+from mopt_optimizer.data.npy import array_in
+from mopt_optimizer.errors import (
+    DataError,
+    DiskError,
+    ModelError,
+    OptimizerError,
+    OutOfMemory,
+    VariantFailure,
+)
+from mopt_optimizer.machine.system import MEMORY_END
+from mopt_optimizer.quality import Array
 from mopt_optimizer.runtimes.base import Opening
-from mopt_optimizer.runtimes.registry import builds, variables
-from mopt_optimizer.sandbox import Child, ChildDied
+from mopt_optimizer.runtimes.registry import builds, starts_programs, variables
+from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made
+from mopt_optimizer.stages.artifacts import copied_engine, model_files
 
 from .messages import (
     Bind,
@@ -38,8 +50,6 @@ from .messages import (
 )
 
 _WORKER = "mopt_optimizer.stages.measure.process_worker"
-_LOG_TAIL_BYTES = 4096
-_MEMORY_END = 0.92
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ def memory_failure(share: float | None) -> VariantFailure | None:
     Args:
         share: Of the container's memory limit that is in use; None where it is not known.
     """
-    if share is None or share <= _MEMORY_END:
+    if share is None or share <= MEMORY_END:
         return None
     return VariantFailure(
         VariantReason.OUT_OF_MEMORY,
@@ -127,6 +137,7 @@ class VariantProcess:
         *,
         workdir: Path,
         environ: Mapping[str, str],
+        read: Sequence[Path] = (),
         memory_share: Callable[[], float | None] | None = None,
         timeouts: Timeouts = Timeouts(),
         argv: tuple[str, ...] | None = None,
@@ -134,7 +145,8 @@ class VariantProcess:
         """Start the process and open the model in it.
 
         Args:
-            workdir: Exists; the process's current directory and place for its log.
+            workdir: Exists; the process gets a folder of its own there.
+            read: Folders of the inputs that it is going to be fed.
             memory_share: Used part of the container's memory, 0 to 1; None where it has no limit.
             argv: The program; another one only in tests.
         """
@@ -143,30 +155,33 @@ class VariantProcess:
         first = timeouts.build if builds(opening) else timeouts.open
         longest = first if opening.compiled or opening.provider else 0
         self._call_timeout = max(timeouts.call, longest)
-        self._log = workdir / f"{name}.log"
-        self._cache = workdir / f"{name}-compiled"
-        with self._log.open("wb") as log:
-            self._child = Child(
-                _WORKER,
-                workdir,
-                environ=environ,
-                variables=variables(opening, self._cache) | KEPT_MEMORY,
-                stderr=log,
-                watch=memory_share and partial(_watch_memory, memory_share),
-                argv=argv,
-            )
+        self._folder = Path(tempfile.mkdtemp(dir=workdir, prefix=f"{name}-"))
+        opening = opening.model_copy(update={"scratch": self._folder})
+        self._child = Child(
+            _WORKER,
+            self._folder,
+            read=(*model_files(opening.path), *read),
+            programs=starts_programs(opening),
+            gpu=opening.gpu,
+            environ=environ,
+            variables=variables(opening, self._folder / "compiled") | KEPT_MEMORY,
+            watch=memory_share and partial(_watch_memory, memory_share),
+            argv=argv,
+        )
         try:
             opened = self._ask(Open(opening=opening), Opened, first)
+            self.engine = self._copied(opened.engine, workdir / f"{name}-engine")
         except BaseException:
             self.close()
             raise
-        self.engine = Path(opened.engine) if opened.engine else None
 
-    def evaluate(self, feeds: Mapping[str, Path], output: Path) -> list[Path]:
-        """Return the files that hold one sample's outputs, named after `output`."""
-        request = Evaluate(feeds=_names(feeds), output=str(output))
-        answer = self._ask(request, Evaluated, self._call_timeout)
-        return [Path(file) for file in answer.outputs]
+    def evaluate(self, feeds: Mapping[str, Path]) -> list[Array]:
+        """Return one sample's outputs, in the model's order."""
+        answer = self._ask(Evaluate(feeds=_names(feeds)), Evaluated, self._call_timeout)
+        try:
+            return [_taken(self._folder, name) for name in answer.outputs]
+        except (DataError, ModelError) as error:
+            raise VariantFailure(VariantReason.CRASHED, str(error)) from error
 
     def bind(self, point: str, feeds: Mapping[str, Path]) -> None:
         """Load a point's inputs, and reserve memory for its outputs."""
@@ -190,9 +205,18 @@ class VariantProcess:
         """Return the time that calls have spent on compiling so far."""
         return self._ask(Usage(), Used, self._timeouts.call).compile_seconds
 
+    def _copied(self, engine: str | None, target: Path) -> Path | None:
+        """Copy a built engine to where the process, which still runs, cannot change it."""
+        if engine is None:
+            return None
+        try:
+            return copied_engine(self._folder, engine, target)
+        except ModelError as error:
+            raise VariantFailure(VariantReason.CRASHED, str(error)) from error
+
     def _ask(self, request: ObservedModel, kind: type[AnswerT], timeout: float) -> AnswerT:
         try:
-            return kind.model_validate(self._child.ask(request.to_api(), timeout))
+            return answered(kind, self._child.ask(request.to_api(), timeout))
         except ChildDied as error:
             if error.timed_out:
                 raise VariantFailure(
@@ -200,21 +224,16 @@ class VariantProcess:
                 ) from error
             if error.ended:
                 raise VariantFailure(VariantReason.CRASHED, error.ended) from error
-            raise exit_failure(error.returncode, self._log_tail()) from error
+            raise exit_failure(error.returncode, self._child.stderr_tail()) from error
         except DiskError:
             raise
         except OptimizerError as error:
             raise refusal(error) from error
 
-    def _log_tail(self) -> str:
-        with self._log.open("rb") as log:
-            log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
-            return log.read().decode(errors="replace")
-
     def close(self) -> None:
         """End the process and all it started; nothing is lost with it."""
         self._child.close()
-        shutil.rmtree(self._cache, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -240,6 +259,14 @@ def refusal(error: OptimizerError) -> VariantFailure:
 def _watch_memory(memory_share: Callable[[], float | None]) -> None:
     if (full := memory_failure(memory_share())) is not None:
         raise full
+
+
+def _taken(folder: Path, name: str) -> Array:
+    """Read an array that the process wrote, and delete its file."""
+    with open_made(folder, name) as file:
+        array = array_in(file, name)
+    (folder / name).unlink(missing_ok=True)
+    return array
 
 
 def _names(feeds: Mapping[str, Path]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The process that one variant runs in: it opens a model, then computes and times what it is asked.
 
-It has no credentials in its environment and sees only its work directory.
+It has no credentials, and reaches no more than the model, the inputs and its own folder.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class VariantSession:
         self._meter: DeviceMeter | None = None
         self._bound: dict[str, BoundCall] = {}
 
-    def __call__(self, payload: dict[str, Any], _workdir: Path, _log: Log) -> dict[str, Any]:
+    def __call__(self, payload: dict[str, Any], workdir: Path, _log: Log) -> dict[str, Any]:
         """Answer a request.
 
         Raises:
@@ -57,18 +57,18 @@ class VariantSession:
         request = REQUEST.validate_python(payload)
         if isinstance(request, Open) and request.opening.gpu:
             self._meter = DeviceMeter(used_memory)
-        work = partial(self._answer, request)
+        work = partial(self._answer, request, workdir)
         # What it takes of the device's memory is counted.
         return (work() if self._meter is None else self._meter.during(work)).to_api()
 
-    def _answer(self, request: Request) -> ObservedModel:
+    def _answer(self, request: Request, workdir: Path) -> ObservedModel:
         match request:
             case Open():
                 self._opened = open_runner(request.opening)
                 engine = self._opened.engine
-                return Opened(engine=None if engine is None else str(engine))
+                return Opened(engine=None if engine is None else str(engine.relative_to(workdir)))
             case Evaluate():
-                return self._evaluate(request)
+                return self._evaluate(request, workdir)
             case Bind():
                 self._bound[request.point] = self._runner.bind(_load(request.feeds))
                 return Done()
@@ -89,11 +89,11 @@ class VariantSession:
             raise RuntimeFailure("no model is open")
         return self._opened
 
-    def _evaluate(self, request: Evaluate) -> Evaluated:
+    def _evaluate(self, request: Evaluate, workdir: Path) -> Evaluated:
         files: list[str] = []
         for index, array in enumerate(self._runner.run(_load(request.feeds)).values()):
-            files.append(f"{request.output}-{index}.npy")
-            save_array(Path(files[-1]), array)
+            files.append(f"output-{index}.npy")
+            save_array(workdir / files[-1], array)
         return Evaluated(outputs=files)
 
     def _used(self) -> Used:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mopt_api.artifacts import Artifact
 from mopt_api.inputs import InputSpec
 from mopt_api.spec import BenchmarkPoint
-from mopt_optimizer.data.npy import load_array, save_array
+from mopt_optimizer.data.npy import save_array
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
@@ -18,7 +18,7 @@ from mopt_optimizer.timing.interleave import benchmark_feeds
 
 from .attempts import Attempts
 from .gallery import Gallery
-from .trial import Inputs, Outputs, Start
+from .trial import Inputs, Start
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,3 @@ def save_arrays(arrays: Inputs, folder: Path) -> dict[str, Path]:
         files[name] = folder / f"{index}.npy"
         save_array(files[name], array)
     return files
-
-
-def take_arrays(files: Sequence[Path]) -> Outputs:
-    """Read arrays and delete their files."""
-    arrays: Outputs = [load_array(file) for file in files]
-    for file in files:
-        file.unlink()
-    return arrays

@@ -11,22 +11,27 @@ from mopt_api.jobs.plan import Credentials, PreparePlan
 from mopt_optimizer.errors import DigestMismatch
 from mopt_optimizer.machine.scratch import check_scratch
 from mopt_optimizer.progress import Timings
-from mopt_optimizer.stages.artifacts import fetch_model, made_file, put_model
+from mopt_optimizer.stages.artifacts import fetch_model, made_model, put_model
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
-from .messages import FP32_FILE, Exported, Quantized
+from .messages import Exported, Quantized
 
 
 class ModelFiles:
     """Between the stores and the scratch space.
 
+    Attributes:
+        fp32: The FP32 file on the local disk, once it is there.
+
     Args:
         environ: Holds the store credentials.
-        scratch: Where the child works.
+        scratch: Ours; children work in folders below.
         blobs: Of the output store.
     """
+
+    fp32: Path | None = None
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class ModelFiles:
         model = self._plan.model
         with self._timings.step("fetch", f"fetching {model.uri}"):
             store, key = open_store(model.uri, Credentials.MODEL, self._environ)
-            path = self._scratch / f"model{FORMATS[model.format].suffix}"
+            path = self._scratch / f"source{FORMATS[model.format].suffix}"
             needed = scratch_bytes(store.size(key) or 0, forms)
             check_scratch(needed, self._scratch, self._environ, f"preparing {model.uri}")
             found = store.fetch(key, path)
@@ -65,20 +70,20 @@ class ModelFiles:
         return path
 
     def fetch_fp32(self, fp32: Artifact, forms: int) -> None:
-        """Put the FP32 file where the child looks for it, unless it was exported just now."""
-        path = self._scratch / FP32_FILE
-        if path.exists():
+        """Put the FP32 file on the local disk, unless it was exported just now."""
+        if self.fp32 is not None:
             return
         with self._timings.step("fetch-fp32", "fetching the FP32 file exported before"):
             needed = fp32.size_bytes + form_bytes(fp32.size_bytes, forms)
             check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
-            fetch_model(self._blobs, fp32, path.parent)
+            self.fp32 = fetch_model(self._blobs, fp32, self._scratch / "fp32")
 
-    def export_entry(self, key: str, made: Exported) -> ExportEntry:
-        """Store the FP32 file that the child made; return what is known of it."""
+    def export_entry(self, key: str, made: Exported, folder: Path) -> ExportEntry:
+        """Store the FP32 file that an ended child made in its folder; return what is known."""
+        self.fp32 = made_model(folder, made.file)
         return ExportEntry(
             key=key,
-            artifact=put_model(self._blobs, made_file(self._scratch, made.file)),
+            artifact=put_model(self._blobs, self.fp32),
             source=made.source,
             verifications=made.verifications,
             passes=made.passes,
@@ -86,14 +91,13 @@ class ModelFiles:
             seconds=made.seconds,
         )
 
-    def form_entry(self, key: str, made: Quantized) -> FormEntry:
-        """Store a form that the child made; return what is known of it, or why there is none."""
+    def form_entry(self, key: str, made: Quantized, folder: Path) -> FormEntry:
+        """Store a form that an ended child made in its folder; return what is known of it, or why
+        there is none."""
         return FormEntry(
             key=key,
             name=made.name,
-            artifact=(
-                put_model(self._blobs, made_file(self._scratch, made.file)) if made.file else None
-            ),
+            artifact=(put_model(self._blobs, made_model(folder, made.file)) if made.file else None),
             error=made.error,
             report=made.report,
             seconds=made.seconds,

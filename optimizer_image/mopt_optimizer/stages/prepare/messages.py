@@ -27,14 +27,16 @@ class PrepareRequest(ObservedModel):
     """What the child is asked: paths are local.
 
     Attributes:
-        path: The model as it came; opened to export it, and for forms made from it. None where
-            there is neither.
-        export: Whether to make FP32_FILE in the folder. It is there already otherwise, where a
-            form is made from it.
+        path: The source model; opened to export it, and for forms made from it. None where there
+            is neither.
+        fp32: The FP32 file, which forms are made from; None where it is to be made, as FP32_FILE
+            in the folder, or no form is made from it.
+        export: Whether to make it.
     """
 
     model: PlannedModel
     path: str | None = None
+    fp32: str | None = None
     export: bool = True
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]

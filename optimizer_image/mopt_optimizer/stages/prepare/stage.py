@@ -9,9 +9,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import unsupported_on_kind
@@ -22,11 +23,11 @@ from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
-from mopt_optimizer.machine.system import System
+from mopt_optimizer.machine.system import MEMORY_END, System
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.sandbox import ChildDied, run_child
-from mopt_optimizer.stages.artifacts import identity
+from mopt_optimizer.sandbox import ChildDied, answered, run_child
+from mopt_optimizer.stages.artifacts import identity, model_files
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
@@ -43,6 +44,10 @@ from .messages import (
 )
 
 _CHILD = "mopt_optimizer.stages.prepare.worker"
+# Checking and opening: seconds for what people have; a few kilobytes can be made to take forever.
+_LOAD_SECONDS = 600.0
+# A search over a large model's layers is the longest.
+_STEP_SECONDS = 6 * 3600.0
 
 
 def prepare(
@@ -64,6 +69,14 @@ def prepare(
         return PrepareStage(plan, environ, Path(folder), log).run()
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What a child answered, and its folder with the files that it names."""
+
+    answer: PrepareAnswer
+    folder: Path
+
+
 class PrepareStage:
     """One run of the stage.
 
@@ -83,7 +96,8 @@ class PrepareStage:
         self._cache = StepCache(self._blobs, log)
         self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
         self._software = software_versions()
-        self._hardware = System().hardware(environ)
+        self._system = System()
+        self._hardware = self._system.hardware(environ)
         self._installed = installed_libraries()
         self._samples: Samples | None = None
 
@@ -149,11 +163,12 @@ class PrepareStage:
             # Without the FP32 file it is not known yet which forms of that are missing.
             count = len(missing) if export else len(wanted_forms(self._plan))
             source = self._files.fetch_source(count)
-            answer = self._run_child([*missing.values()], source=source, export=export is None)
+            made = self._run_child([*missing.values()], source=source, export=export is None)
             with self._uploading():
-                if answer.exported is not None:
-                    export = self._cache.put(self._files.export_entry(key, answer.exported))
-                found |= self._put_forms(missing, answer)
+                if made.answer.exported is not None:
+                    exported = self._files.export_entry(key, made.answer.exported, made.folder)
+                    export = self._cache.put(exported)
+                found |= self._put_forms(missing, made)
         if export is None:
             raise OptimizerError("the process that opened the model exported nothing")
         return export, found
@@ -167,9 +182,9 @@ class PrepareStage:
         found, missing = self._look_up({self._key(form, fp32): form for form in forms})
         if missing:
             self._files.fetch_fp32(fp32, len(missing))
-            answer = self._run_child([*missing.values()])
+            made = self._run_child([*missing.values()], fp32=self._files.fp32)
             with self._uploading():
-                found |= self._put_forms(missing, answer)
+                found |= self._put_forms(missing, made)
         return found
 
     def _look_up(self, forms: Mapping[str, Form]) -> tuple[dict[str, FormEntry], dict[str, Form]]:
@@ -181,18 +196,23 @@ class PrepareStage:
     def _uploading(self) -> AbstractContextManager[None]:
         return self._timings.step("upload", f"storing under {self._plan.output_uri}")
 
-    def _put_forms(
-        self, missing: Mapping[str, Form], answer: PrepareAnswer
-    ) -> dict[str, FormEntry]:
-        made = {form.name: form for form in answer.quantized}
-        return {
-            key: self._cache.put(self._files.form_entry(key, made[form.name(self._plan.quality)]))
-            for key, form in missing.items()
-        }
+    def _put_forms(self, missing: Mapping[str, Form], made: _Made) -> dict[str, FormEntry]:
+        forms = {form.name: form for form in made.answer.quantized}
+        entries: dict[str, FormEntry] = {}
+        for key, form in missing.items():
+            if (one := forms.get(form.name(self._plan.quality))) is None:
+                raise ModelError(f"the process that opened the model did not make {form.name()}")
+            entries[key] = self._cache.put(self._files.form_entry(key, one, made.folder))
+        return entries
 
     def _run_child(
-        self, forms: Sequence[Form], *, source: Path | None = None, export: bool = False
-    ) -> PrepareAnswer:
+        self,
+        forms: Sequence[Form],
+        *,
+        source: Path | None = None,
+        fp32: Path | None = None,
+        export: bool = False,
+    ) -> _Made:
         plan, samples = self._plan, self._samples
         calibration = samples and CalibrationFiles(
             names=samples.names,
@@ -202,6 +222,7 @@ class PrepareStage:
         request = PrepareRequest(
             model=plan.model,
             path=None if source is None else str(source),
+            fp32=None if fp32 is None else str(fp32),
             export=export,
             inputs=plan.inputs,
             dimensions=plan.dimensions,
@@ -209,16 +230,35 @@ class PrepareStage:
             calibration=calibration,
             quality=plan.quality,
         )
-        limited = {**self._environ, THREADS_VARIABLE: str(self._hardware.threads or 1)}
+        read = [*(samples.files if samples else ())]
+        for model in filter(None, (source, fp32)):
+            read += model_files(model)
+        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
         try:
             answer = run_child(
-                _CHILD, request.to_api(), self._scratch, environ=limited, log=self._log
+                _CHILD,
+                request.to_api(),
+                folder,
+                read=read,
+                environ=self._environ,
+                variables={THREADS_VARIABLE: str(self._hardware.threads or 1)},
+                log=self._log,
+                watch=self._watch_memory,
+                patience=patience,
             )
         except ChildDied as error:
             raise death(error) from error
-        found = PrepareAnswer.model_validate(answer)
-        self._timings.seconds |= found.seconds
-        return found
+        made = _Made(answered(PrepareAnswer, answer), folder)
+        self._timings.seconds |= made.answer.seconds
+        return made
+
+    def _watch_memory(self) -> None:
+        share = self._system.memory_share()
+        if share is not None and share > MEMORY_END:
+            raise MemoryExceeded(
+                f"the process that opened the model was ended at {share:.0%} of the container's "
+                "memory limit, before the kernel would end the container"
+            )
 
     def _contenders(self, operators: dict[str, int]) -> list[Variant]:
         """Return the plan's variants; of Auto's those that the operators leave contenders."""
@@ -263,6 +303,11 @@ class PrepareStage:
         )
         key = manifest_key(plan, result.calibration_digest, self._software)
         return stored_manifest(self._blobs, key, result)
+
+
+def patience(step: str) -> float:
+    """Return the longest time in seconds that a child may spend on a step without a word."""
+    return _LOAD_SECONDS if step in ("", "load") else _STEP_SECONDS
 
 
 def wanted_forms(plan: PreparePlan) -> list[Form]:

@@ -48,7 +48,7 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     elif any(form.from_program for form in request.forms):
         cases = source_format(request.model.format).cases(_source(request, workdir, timings))
     material = Material(
-        fp32=workdir / FP32_FILE,
+        fp32=workdir / FP32_FILE if request.fp32 is None else Path(request.fp32),
         source=_path(request),
         samples=_calibration(request),
         gates=request.quality,
