@@ -12,9 +12,8 @@ from pydantic import TypeAdapter
 
 from mopt_api.base import ObservedModel
 from mopt_api.enums import ModelFormat
-from mopt_optimizer.data.arrays import SUFFIXES as ARRAYS
 from mopt_optimizer.data.arrays import local_arrays
-from mopt_optimizer.data.images import SUFFIXES as IMAGES
+from mopt_optimizer.data.fetching import ARRAYS, IMAGES
 from mopt_optimizer.data.images import local_files, local_images
 from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.formats.registry import format_of, source_format

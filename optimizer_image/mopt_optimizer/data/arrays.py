@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
-from .images import fetch_folder, local_files
+from .fetching import ARRAYS
+from .images import local_files
 from .npy import read_array
-from .samples import Samples
 
-SUFFIXES = (".npz", ".npy")
 # Decompressed; several times what a batch of large images takes.
 MAX_SAMPLE_BYTES = 1024 * 1024 * 1024
 
@@ -105,31 +103,8 @@ def local_arrays(
     Raises:
         DataError: No such folder, or no such file in it. A wrong file is reported when it is read.
     """
-    names, files = local_files(folder, SUFFIXES, limit)
+    names, files = local_files(folder, ARRAYS, limit)
     return ArrayFiles(names, files, inputs)
-
-
-def fetch_arrays(
-    uri: str,
-    credentials: Credentials,
-    inputs: Sequence[ModelInput],
-    limit: int,
-    workdir: Path,
-    environ: Mapping[str, str],
-) -> Samples:
-    """Fetch a folder's .npz and .npy files and check each of them once.
-
-    Raises:
-        DataError, DimensionError: No file, or one that cannot be a sample; names it.
-        StoreError, DiskError.
-    """
-    fetched = fetch_folder(uri, credentials, environ, SUFFIXES, limit, workdir)
-    arrays = ArrayFiles(fetched.names, fetched.files, inputs)
-    for _ in arrays:
-        pass
-    return Samples(
-        names=fetched.names, digest=fetched.digest(None), inputs=arrays, files=fetched.files
-    )
 
 
 def read_sample(name: str, path: Path, inputs: Sequence[ModelInput]) -> Sample:
@@ -176,8 +151,8 @@ def read_arrays(name: str, path: Path) -> Sample:
         DataError: Damaged, pickled or too large.
     """
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise DataError(f"{name}: not a {' or '.join(SUFFIXES)} file")
+    if suffix not in ARRAYS:
+        raise DataError(f"{name}: not a {' or '.join(ARRAYS)} file")
     try:
         if suffix == ".npz":
             return _read_npz(name, path)

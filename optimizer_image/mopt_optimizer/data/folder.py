@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 
-from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
-from mopt_optimizer.errors import DataError, SpecError
+from mopt_optimizer.errors import DataError
 
-from . import arrays as array_samples
-from . import images
-from .arrays import ArrayFiles, declared_inputs, fetch_arrays
-from .images import DecodedImages, list_folder, load_samples, no_files
-from .samples import Inputs, Samples
-
-SUFFIXES = (*images.SUFFIXES, *array_samples.SUFFIXES)
-
-
-def is_data(name: str) -> bool:
-    """Tell whether a file is an image or array file, by its suffix."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
-def _is_array(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in array_samples.SUFFIXES
-
-
-def hold_arrays(uri: str, keys: Sequence[str], transform: ImageTransform) -> bool:
-    """Tell whether a folder's files are arrays; else they are images.
-
-    Args:
-        keys: Image and array files only, one at least.
-        transform: Of the folder's images.
-
-    Raises:
-        SpecError: Both, or a transform of images for arrays.
-    """
-    arrays = [k for k in keys if _is_array(k)]
-    if not arrays:
-        return False
-    if len(arrays) < len(keys):
-        image = next(k for k in keys if not _is_array(k))
-        raise SpecError(
-            f"{uri} holds both arrays and images, such as {arrays[0]} and {image}; "
-            "keep them under separate prefixes"
-        )
-    if transform != ImageTransform():
-        raise SpecError(f"{uri} holds arrays, which are taken as they are; leave images out")
-    return True
+from .decoder import Decoder
+from .fetching import SUFFIXES, fetch_objects, hold_arrays, is_data, list_folder, no_files
+from .messages import SampleFiles
+from .samples import Samples
 
 
 def load_data(
@@ -58,11 +22,15 @@ def load_data(
     dimensions: dict[str, DimensionRange],
     workdir: Path,
     environ: Mapping[str, str],
+    decoder: Decoder,
 ) -> Samples:
     """Fetch a folder's samples and check that each can be an input of the model.
 
     Files of other suffixes are passed over. Every file is read once here, so that a damaged one
     is found before anything is built.
+
+    Args:
+        workdir: Gets the files, in a folder of the credentials' name.
 
     Raises:
         SpecError: Images and arrays in one folder, a transform of images for arrays, or images
@@ -75,20 +43,13 @@ def load_data(
     known = [k for k in keys if is_data(k)]
     if not known:
         raise DataError(no_files(store.uri(prefix), len(keys), SUFFIXES))
-    if not hold_arrays(data.uri, known, data.images):
-        return load_samples(data, credentials, inputs, dimensions, workdir, environ)
-    declared = declared_inputs(inputs, dimensions)
-    return fetch_arrays(data.uri, credentials, declared, data.samples, workdir, environ)
-
-
-def open_samples(
-    names: Sequence[str],
-    files: Sequence[Path],
-    inputs: Sequence[InputSpec],
-    dimensions: Mapping[str, DimensionRange],
-    transform: ImageTransform,
-) -> Sequence[Inputs]:
-    """Return what load_data fetched, read again from the local disk at each access."""
-    if names and _is_array(names[0]):
-        return ArrayFiles(names, files, declared_inputs(inputs, dimensions))
-    return DecodedImages(inputs[0].name, names, files, transform)
+    arrays = hold_arrays(data.uri, known, data.images)
+    folder = workdir / f"files-{credentials.value.lower()}"
+    fetched = fetch_objects(store, prefix, known[: data.samples], folder)
+    found = decoder.samples(SampleFiles.of(fetched, inputs, dimensions, data.images))
+    return Samples(
+        names=fetched.names,
+        digest=fetched.digest(None if arrays else data.images.to_api()),
+        inputs=found,
+        files=fetched.files,
+    )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import overload
 
@@ -15,23 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
-from mopt_api.jobs.plan import Credentials, PlannedData
-from mopt_optimizer.errors import DataError, DimensionError, SpecError
-from mopt_optimizer.store.base import Store
-from mopt_optimizer.store.registry import open_store
+from mopt_optimizer.errors import DataError, DimensionError
 
+from .fetching import IMAGES, no_files
 from .preprocessing import Preprocessing
-from .samples import Inputs, Samples
+from .samples import Inputs
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
 # 64 megapixels, 192 MiB decoded: above any camera in use, far below what fills memory.
 MAX_PIXELS = 64_000_000
-MAX_FILE_BYTES = 64 * 1024 * 1024
-# Small objects wait on round trips, not on bandwidth.
-_PARALLEL_FETCHES = 8
 
 
 class DecodedImages(Sequence[Inputs]):
@@ -62,120 +52,18 @@ class DecodedImages(Sequence[Inputs]):
         array = decode(self._names[index], self._files[index], self._transform)
         return {self._input_name: array}
 
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Return the shape that an image becomes an input of; nothing of it is decoded.
+
+        Raises:
+            DataError: As decode.
+        """
+        name, path = self._names[index], self._files[index]
+        with _opened(name, path) as image:
+            return self._transform.shape(*image.size)
+
     def __iter__(self) -> Iterator[Inputs]:
         return (self[index] for index in range(len(self)))
-
-
-def load_samples(
-    data: PlannedData,
-    credentials: Credentials,
-    inputs: list[InputSpec],
-    dimensions: dict[str, DimensionRange],
-    workdir: Path,
-    environ: Mapping[str, str],
-) -> Samples:
-    """Fetch a folder's images and check that each can be an input of the model.
-
-    Files without an image's suffix are passed over. Every image is decoded once here, so that a
-    damaged one is found before anything is built.
-
-    Raises:
-        SpecError: The model has several inputs, or one of another type than float32.
-        DataError: No image, or one that cannot be used; the message names the object.
-        DimensionError: An image's size is outside what the spec declares.
-        StoreError, DiskError.
-    """
-    if len(inputs) != 1:
-        raise SpecError(
-            f"images can feed one input, the model has {len(inputs)}: "
-            + ", ".join(i.name for i in inputs)
-            + "; give .npz files, one array per input"
-        )
-    if inputs[0].dtype is not DType.FLOAT32:
-        raise SpecError(
-            f"images become float32; input {inputs[0].name} takes {inputs[0].dtype}: "
-            "give .npy files"
-        )
-    fetched = fetch_folder(data.uri, credentials, environ, SUFFIXES, data.samples, workdir)
-    names, files = fetched.names, fetched.files
-    decoded = DecodedImages(inputs[0].name, names, files, data.images)
-    transform = Preprocessing.of(data.images)
-    for name, arrays in zip(names, decoded, strict=True):
-        check_fit(name, arrays[inputs[0].name].shape, inputs[0], dimensions, transform)
-    digest = fetched.digest(data.images.to_api())
-    return Samples(names=names, digest=digest, inputs=decoded, files=files)
-
-
-@dataclass(frozen=True)
-class FetchedFolder:
-    """Objects of a folder on the local disk, in the order of their keys.
-
-    Attributes:
-        names: Keys relative to the folder.
-        digests: SHA-256 of each, hex.
-    """
-
-    names: list[str]
-    files: list[Path]
-    digests: list[str]
-
-    def digest(self, transform: object) -> str:
-        """Return sha256:HEX over names, contents and what is done to them (JSON values)."""
-        identity = {
-            "objects": sorted(zip(self.names, self.digests, strict=True)),
-            "transform": transform,
-        }
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def fetch_folder(
-    uri: str,
-    credentials: Credentials,
-    environ: Mapping[str, str],
-    suffixes: Sequence[str],
-    limit: int,
-    workdir: Path,
-) -> FetchedFolder:
-    """Fetch the first `limit` objects of a folder that have one of the suffixes.
-
-    Raises:
-        DataError: There is none, or one above MAX_FILE_BYTES.
-        StoreError, DiskError.
-    """
-    store, prefix, keys = list_folder(uri, credentials, environ)
-    chosen = [k for k in keys if PurePosixPath(k).suffix.lower() in suffixes]
-    if not chosen:
-        raise DataError(no_files(store.uri(prefix), len(keys), suffixes))
-    folder = workdir / f"files-{credentials.value.lower()}"
-    return fetch_objects(store, prefix, chosen[:limit], folder)
-
-
-def list_folder(
-    uri: str, credentials: Credentials, environ: Mapping[str, str]
-) -> tuple[Store, str, list[str]]:
-    """Return a folder's store, its prefix there, and the keys of all objects under it, sorted.
-
-    Raises:
-        StoreError
-    """
-    store, key = open_store(uri, credentials, environ)
-    prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
-    return store, prefix, [k for k in store.list(prefix) if not k.endswith("/")]
-
-
-def fetch_objects(store: Store, prefix: str, keys: Sequence[str], folder: Path) -> FetchedFolder:
-    """Fetch objects under a prefix into a local folder.
-
-    Raises:
-        DataError: One above MAX_FILE_BYTES.
-        StoreError, DiskError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{number:05}" for number in range(len(keys))]
-    with ThreadPoolExecutor(_PARALLEL_FETCHES) as pool:
-        digests = list(pool.map(lambda pair: _fetch(store, *pair), zip(keys, files, strict=True)))
-    return FetchedFolder([k.removeprefix(prefix) for k in keys], files, digests)
 
 
 def local_images(
@@ -193,7 +81,7 @@ def local_images(
     Raises:
         DataError: No such folder, or no image in it. A damaged image is reported when it is read.
     """
-    names, files = local_files(folder, SUFFIXES, limit)
+    names, files = local_files(folder, IMAGES, limit)
     return DecodedImages(input_name, names, files, transform or Preprocessing())
 
 
@@ -215,18 +103,6 @@ def local_files(
     return names, [found[name] for name in names]
 
 
-def no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
-    kind = "images" if tuple(suffixes) == SUFFIXES else "samples"
-    return f"no {kind} under {where}: {count} objects, none of them {', '.join(suffixes)}"
-
-
-def _fetch(store: Store, key: str, path: Path) -> str:
-    size = store.size(key)
-    if size is not None and size > MAX_FILE_BYTES:
-        raise DataError(f"{store.uri(key)} has {size} bytes, more than the {MAX_FILE_BYTES} taken")
-    return store.fetch(key, path)
-
-
 def decode(name: str, path: Path, transform: ImageTransform | Preprocessing) -> NDArray[np.float32]:
     """Return an image as a model input, shape (1, 3, H, W) unless the transform says else.
 
@@ -245,33 +121,48 @@ def decode(name: str, path: Path, transform: ImageTransform | Preprocessing) -> 
 
 
 def _rgb(name: str, path: Path) -> Image.Image:
+    with _opened(name, path) as image:
+        image.load()
+        if image.has_transparency_data:
+            alpha = image.convert("RGBA").getchannel("A").getextrema()
+            if alpha != (255, 255):
+                raise DataError(f"{name}: transparent pixels; save it without alpha")
+        return image.convert("RGB")
+
+
+@contextmanager
+def _opened(name: str, path: Path) -> Iterator[Image.Image]:
+    """Open an image whose header is one that is taken; its pixels are decoded by the block.
+
+    Raises:
+        DataError: As decode; also for what the block raises of damage.
+    """
     try:
         # Our own bound follows; Pillow's is a warning first.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(path, formats=_FORMATS)
         with opened as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise DataError(
-                    f"{name}: {width}x{height} pixels, more than the {MAX_PIXELS} taken"
-                )
-            if getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{name}: an animation, not one image")
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{name}: more than 8 bits per channel ({image.mode})")
-            image.load()
-            if image.has_transparency_data:
-                alpha = image.convert("RGBA").getchannel("A").getextrema()
-                if alpha != (255, 255):
-                    raise DataError(f"{name}: transparent pixels; save it without alpha")
-            return image.convert("RGB")
+            _check_header(name, image)
+            yield image
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: not a PNG, JPEG or WebP image") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: more than the {MAX_PIXELS} pixels taken") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:
         raise DataError(f"{name}: truncated or damaged image: {error}") from error
+
+
+def _check_header(name: str, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{name}: {width}x{height} pixels, more than the {MAX_PIXELS} taken")
+    if getattr(image, "n_frames", 1) > 1:
+        raise DataError(f"{name}: an animation, not one image")
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{name}: more than 8 bits per channel ({image.mode})")
 
 
 def check_fit(

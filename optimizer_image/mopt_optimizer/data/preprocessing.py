@@ -106,6 +106,17 @@ class Preprocessing:
         """Axis of the channels in the array."""
         return 1 if self.layout is ImageLayout.NCHW else 3
 
+    def shape(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return the shape of what apply makes of a picture of that size, in pixels."""
+        if self.crop is not None:
+            height, width = self.crop
+        elif self.resize is not None:
+            height, width = self._resized_to(width, height)
+        channels = self.color.channels
+        if self.layout is ImageLayout.NCHW:
+            return 1, channels, height, width
+        return 1, height, width, channels
+
     def apply(self, name: str, picture: Image.Image) -> NDArray[np.float32]:
         """Return a picture as an input, shape (1, C, H, W) or (1, H, W, C).
 
@@ -118,11 +129,12 @@ class Preprocessing:
         """
         if self.color is ImageColor.GRAY:
             picture = picture.convert("L")
-        pixels = np.asarray(self._cropped(name, self._resized(picture)), np.float32)
+        pixels = np.array(self._cropped(name, self._resized(picture)), np.float32)
         pixels = pixels.reshape(*pixels.shape[:2], self.color.channels)
         if self.color is ImageColor.BGR:
             pixels = pixels[..., ::-1]
-        values = pixels * np.float32(self.scale)
+        values = pixels
+        values *= np.float32(self.scale)
         if self.mean:
             values -= np.asarray(self.mean, np.float32)
         if self.std:
@@ -134,12 +146,15 @@ class Preprocessing:
     def _resized(self, picture: Image.Image) -> Image.Image:
         if self.resize is None:
             return picture
-        if isinstance(self.resize, int):
-            factor = self.resize / min(picture.size)
-            width, height = (max(1, round(side * factor)) for side in picture.size)
-        else:
-            height, width = self.resize
+        height, width = self._resized_to(*picture.size)
         return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+    def _resized_to(self, width: int, height: int) -> tuple[int, int]:
+        """Return the height and width after resizing."""
+        if not isinstance(self.resize, int):
+            return self.resize or (height, width)
+        factor = self.resize / min(width, height)
+        return max(1, round(height * factor)), max(1, round(width * factor))
 
     def _cropped(self, name: str, picture: Image.Image) -> Image.Image:
         if self.crop is None:

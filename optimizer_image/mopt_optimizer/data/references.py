@@ -13,13 +13,12 @@ from pathlib import Path, PurePosixPath
 from mopt_api.enums import QualityMetric
 from mopt_api.jobs.plan import Credentials, PlannedReferences
 from mopt_api.metrics import Outputs, listed, names
-from mopt_optimizer.errors import ComparisonError, DataError
-from mopt_optimizer.quality import Array, check_finite
+from mopt_optimizer.errors import DataError
+from mopt_optimizer.quality import Array
 
-from .arrays import read_arrays
-from .folder import SUFFIXES, hold_arrays, is_data
-from .images import decode, fetch_objects, list_folder
-from .preprocessing import Preprocessing
+from .decoder import Decoder, ReadReference
+from .fetching import SUFFIXES, fetch_objects, hold_arrays, is_data, list_folder
+from .messages import ReferenceFiles
 
 
 @dataclass(frozen=True)
@@ -41,32 +40,21 @@ class References:
 
     Attributes:
         names: The objects' uris.
-        files: The same on the local disk.
-        transform: How an image becomes an output; None for arrays.
+        arrays: Reads one, see Decoder.
         digest: sha256:HEX over names, contents and the transform.
     """
 
     names: Sequence[str]
-    files: Sequence[Path]
-    transform: Preprocessing | None
+    arrays: ReadReference
     digest: str
 
     def read(self, index: int) -> Reference:
         """Return a sample's ground truth.
 
         Raises:
-            DataError: A damaged file, one without a value, or NaN or infinity in it.
+            DataError: A file that cannot be used.
         """
-        name, path = self.names[index], self.files[index]
-        if self.transform is not None:
-            return Reference(name, [decode(name, path, self.transform)])
-        arrays = read_arrays(name, path)
-        for key, array in arrays.items():
-            try:
-                check_finite(f"array {key!r}" if key else "its array", array)
-            except ComparisonError as error:
-                raise DataError(f"reference {name}: {error}") from error
-        return Reference(name, list(arrays.values()))
+        return Reference(self.names[index], self.arrays(index))
 
 
 def load_references(
@@ -76,6 +64,7 @@ def load_references(
     samples: Sequence[str],
     workdir: Path,
     environ: Mapping[str, str],
+    decoder: Decoder,
 ) -> References:
     """Fetch the ground truth of samples and read each file once.
 
@@ -107,15 +96,17 @@ def load_references(
         samples_folder=samples_uri,
     )
     fetched = fetch_objects(store, prefix, [prefix + name for name in chosen], workdir)
-    found = References(
+    transform = None if arrays else references.images
+    files = ReferenceFiles(
         names=[store.uri(prefix + name) for name in fetched.names],
-        files=fetched.files,
-        transform=None if arrays else Preprocessing.of(references.images),
-        digest=fetched.digest(None if arrays else references.images.to_api()),
+        files=[str(file) for file in fetched.files],
+        images=transform,
     )
-    for index in range(len(samples)):
-        found.read(index)
-    return found
+    return References(
+        names=files.names,
+        arrays=decoder.references(files),
+        digest=fetched.digest(transform and transform.to_api()),
+    )
 
 
 def _stem(name: str) -> str:

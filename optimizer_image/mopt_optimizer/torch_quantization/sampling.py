@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from mopt_api.inputs import ImageTransform
-from mopt_optimizer.data.images import SUFFIXES, DecodedImages
+from mopt_optimizer.data.fetching import IMAGES
+from mopt_optimizer.data.images import DecodedImages
 from mopt_optimizer.errors import CalibrationError, DataError
 
 Args = tuple[torch.Tensor, ...]
@@ -117,7 +118,7 @@ def _folder(folder: Path, names: Sequence[str], images: ImageTransform) -> Decod
         raise CalibrationError(
             f"images can feed one input, the model has {len(names)}: {', '.join(names)}"
         )
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
     if not files:
-        raise CalibrationError(f"no images under {folder}: none ends in {', '.join(SUFFIXES)}")
+        raise CalibrationError(f"no images under {folder}: none ends in {', '.join(IMAGES)}")
     return DecodedImages(names[0], [str(p.relative_to(folder)) for p in files], files, images)

@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_api.jobs.plan import Credentials
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.data import arrays as array_samples
-from mopt_optimizer.data.arrays import declared_inputs, fetch_arrays, local_arrays, read_sample
+from mopt_optimizer.data.arrays import local_arrays, read_sample
+from mopt_optimizer.data.decoding import LocalDecoder
+from mopt_optimizer.data.folder import load_data
+from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, OptimizerError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
@@ -227,13 +230,14 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
 
 def test_fetched_arrays_have_a_digest_of_their_contents(tmp_path: Path) -> None:
     spec = [InputSpec(name="x", shape=["n", 3])]
-    inputs = declared_inputs(spec, {"n": DimensionRange(min=1, opt=2, max=2)})
+    dimensions = {"n": DimensionRange(min=1, opt=2, max=2)}
     (tmp_path / "data").mkdir()
 
-    def fetch(value: float, rows: int = 1) -> Any:
+    def fetch(value: float, rows: int = 1) -> Samples:
         np.save(tmp_path / "data" / "a.npy", np.full((rows, 3), value, np.float32))
-        uri = f"file://{tmp_path / 'data'}"
-        return fetch_arrays(uri, Credentials.EVALUATION, inputs, 8, tmp_path, {})
+        data = PlannedData(uri=f"file://{tmp_path}/data", samples=8, images=ImageTransform())
+        role, decoder = Credentials.EVALUATION, LocalDecoder()
+        return load_data(data, role, spec, dimensions, tmp_path, {}, decoder)
 
     one = fetch(1.0)
     assert one.names == ["a.npy"]

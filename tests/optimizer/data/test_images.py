@@ -12,7 +12,8 @@ from PIL import Image
 
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
-from mopt_optimizer.data.images import load_samples
+from mopt_optimizer.data.decoding import LocalDecoder
+from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
 
@@ -48,13 +49,14 @@ def load(folder: Path, tmp_path: Path) -> Load:
             uri=f"file://{folder}", samples=samples, images=ImageTransform(**transform)
         )
         (tmp_path / "work").mkdir(exist_ok=True)
-        return load_samples(
+        return load_data(
             data,
             Credentials.CALIBRATION,
             inputs or [INPUT],
             dimensions or DIMENSIONS,
             tmp_path / "work",
             {},
+            LocalDecoder(),
         )
 
     return load
@@ -136,8 +138,14 @@ def test_sibling_folder_with_the_same_beginning_is_not_read(
         store.put_bytes(key, image.getvalue())
     for uri in (f"s3://{bucket}/cal", f"s3://{bucket}/cal/"):
         data = PlannedData(uri=uri, samples=8, images=ImageTransform())
-        samples = load_samples(
-            data, Credentials.CALIBRATION, [INPUT], DIMENSIONS, tmp_path, minio.environ()
+        samples = load_data(
+            data,
+            Credentials.CALIBRATION,
+            [INPUT],
+            DIMENSIONS,
+            tmp_path,
+            minio.environ(),
+            LocalDecoder(),
         )
         assert samples.names == ["1.png"]
 
@@ -156,7 +164,7 @@ def test_digest_tells_names_pixels_and_transform_apart(load: Load, folder: Path)
 
 def test_empty_folder_says_what_is_taken(load: Load, folder: Path) -> None:
     (folder / "a.bmp").write_bytes(b"BM")
-    with pytest.raises(DataError, match=r"no images under .*data: 1 objects, none of them \.png"):
+    with pytest.raises(DataError, match=r"no samples under .*data: 1 objects, none of them \.png"):
         load()
 
 
@@ -260,6 +268,7 @@ def test_input_of_other_rank_cannot_take_images(load: Load, folder: Path) -> Non
         load(inputs=[flat])
 
 
-def test_several_inputs_are_refused(load: Load) -> None:
+def test_several_inputs_are_refused(load: Load, folder: Path) -> None:
+    (folder / "a.png").write_bytes(b"never opened")
     with pytest.raises(SpecError, match="the model has 2: image, image2"):
         load(inputs=[INPUT, InputSpec(name="image2", shape=[1])])

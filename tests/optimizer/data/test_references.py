@@ -13,6 +13,7 @@ from PIL import Image
 from mopt_api.enums import QualityMetric
 from mopt_api.inputs import ImageTransform
 from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_optimizer.data.decoding import LocalDecoder
 from mopt_optimizer.data.references import (
     Reference,
     References,
@@ -50,6 +51,7 @@ def load(folder: Path, tmp_path: Path) -> Load:
             samples[:used],
             tmp_path / "work",
             {},
+            LocalDecoder(),
         )
 
     return load

@@ -13,7 +13,8 @@ from PIL import Image
 from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
-from mopt_optimizer.data.folder import load_data, open_samples
+from mopt_optimizer.data.decoding import LocalDecoder, open_samples
+from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.noise import noise
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DimensionError, SpecError
@@ -41,7 +42,13 @@ def load(folder: Path, tmp_path: Path) -> Load:
             uri=f"file://{folder}", samples=samples, images=ImageTransform(**transform)
         )
         return load_data(
-            data, Credentials.EVALUATION, list(inputs), DIMENSIONS, tmp_path / "work", {}
+            data,
+            Credentials.EVALUATION,
+            list(inputs),
+            DIMENSIONS,
+            tmp_path / "work",
+            {},
+            LocalDecoder(),
         )
 
     return load

@@ -14,6 +14,7 @@ from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.data.folder import load_data
+from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.references import References, load_references
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import DataError, DigestMismatch
@@ -48,6 +49,7 @@ class Fetching:
     Args:
         environ: Holds the stores' credentials.
         workdir: Files lie in folders below.
+        decoding: Reads the data.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Fetching:
         environ: Mapping[str, str],
         workdir: Path,
         timings: Timings,
+        decoding: DecodingProcess,
     ) -> None:
         self._plan = plan
+        self._decoding = decoding
         self._blobs = blobs
         self._environ = environ
         self._workdir = workdir
@@ -76,15 +80,15 @@ class Fetching:
         if self._plan.evaluation is None:
             return None
         with self._timings.step("evaluationData", "fetching the evaluation data"):
-            folder = self._workdir / "evaluation"
-            folder.mkdir(parents=True, exist_ok=True)
+            self._decoding.start()
             return load_data(
                 self._plan.evaluation,
                 Credentials.EVALUATION,
                 self._plan.inputs,
                 self._plan.dimensions,
-                folder,
+                self._decoding.data,
                 self._environ,
+                self._decoding,
             )
 
     def references(self, samples: Samples | None) -> References | None:
@@ -97,8 +101,9 @@ class Fetching:
                 Credentials.EVALUATION,
                 plan.evaluation.uri,
                 samples.names,
-                self._workdir / "references",
+                self._decoding.data / "references",
                 self._environ,
+                self._decoding,
             )
 
     def files(self, manifest: PrepareResult, field: Field) -> Files:

@@ -19,12 +19,14 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
 from mopt_api.metrics import METRICS
+from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import ConflictingRange, data_ranges
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.verdict import result_bytes
+from mopt_optimizer.stages.watching import memory_watch
 
 from .field import field_of
 from .gallery import Gallery
@@ -88,10 +90,21 @@ class MeasureStage:
     def __init__(self, job: Job, work: Work) -> None:
         self._job = job
         self._work = work
-        self._fetching = Fetching(job.plan, job.blobs, job.environ, job.workdir, job.timings)
+        self._decoding = DecodingProcess(
+            job.workdir,
+            environ=job.environ,
+            watch=memory_watch(job.system, "the process that reads data"),
+        )
+        self._fetching = Fetching(
+            job.plan, job.blobs, job.environ, job.workdir, job.timings, self._decoding
+        )
 
     def run(self) -> tuple[MeasureResult, str]:
         """Return the result and the digest it is stored under."""
+        with self._decoding:
+            return self._run()
+
+    def _run(self) -> tuple[MeasureResult, str]:
         job = self._job
         facts = self._facts()
         key = content_key(

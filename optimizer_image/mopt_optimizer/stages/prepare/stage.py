@@ -20,10 +20,11 @@ from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
+from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
-from mopt_optimizer.machine.system import MEMORY_END, System
+from mopt_optimizer.machine.system import System
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, answered, run_child
@@ -31,6 +32,7 @@ from mopt_optimizer.stages.artifacts import identity, model_files
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
 from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
+from mopt_optimizer.stages.watching import memory_watch
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
@@ -134,14 +136,22 @@ class PrepareStage:
         plan = self._plan
         if plan.calibration is None or not any(form.uses_samples for form in forms):
             return None
-        with self._timings.step("calibration-data", f"fetching samples of {plan.calibration.uri}"):
+        decoding = DecodingProcess(
+            self._scratch,
+            environ=self._environ,
+            watch=memory_watch(self._system, "the process that reads data"),
+        )
+        words = f"fetching samples of {plan.calibration.uri}"
+        with self._timings.step("calibration-data", words), decoding:
+            decoding.start()
             return load_data(
                 plan.calibration,
                 Credentials.CALIBRATION,
                 plan.inputs,
                 plan.dimensions,
-                self._scratch,
+                decoding.data,
                 self._environ,
+                decoding,
             )
 
     def _key(self, form: Form, fp32: Artifact | None) -> str:
@@ -243,7 +253,7 @@ class PrepareStage:
                 environ=self._environ,
                 variables={THREADS_VARIABLE: str(self._hardware.threads or 1)},
                 log=self._log,
-                watch=self._watch_memory,
+                watch=memory_watch(self._system, "the process that opened the model"),
                 patience=patience,
             )
         except ChildDied as error:
@@ -251,14 +261,6 @@ class PrepareStage:
         made = _Made(answered(PrepareAnswer, answer), folder)
         self._timings.seconds |= made.answer.seconds
         return made
-
-    def _watch_memory(self) -> None:
-        share = self._system.memory_share()
-        if share is not None and share > MEMORY_END:
-            raise MemoryExceeded(
-                f"the process that opened the model was ended at {share:.0%} of the container's "
-                "memory limit, before the kernel would end the container"
-            )
 
     def _contenders(self, operators: dict[str, int]) -> list[Variant]:
         """Return the plan's variants; of Auto's those that the operators leave contenders."""

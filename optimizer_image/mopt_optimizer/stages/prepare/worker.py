@@ -10,7 +10,7 @@ from typing import Any
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.prepare_result import Verification
 from mopt_api.reasons import MAX_MESSAGE
-from mopt_optimizer.data.folder import open_samples
+from mopt_optimizer.data.decoding import open_samples
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import QuantizationError
 from mopt_optimizer.formats.base import Source

@@ -1,0 +1,39 @@
+"""What reads data files, which are not trusted. Loads nothing that decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mopt_optimizer.quality import Array
+
+from .messages import ReferenceFiles, SampleFiles
+from .samples import Inputs
+
+ReadReference = Callable[[int], list[Array]]
+"""From a sample's index to its ground truth: the model's outputs as they should be."""
+
+
+class Decoder(Protocol):
+    """Reads data files: in this process (LocalDecoder), or in one of its own (DecodingProcess)."""
+
+    def samples(self, files: SampleFiles) -> Sequence[Inputs]:
+        """Read every sample once, so that a damaged one is found before anything is built.
+
+        Returns:
+            The samples, read again at each access.
+
+        Raises:
+            SpecError: Images for a model with several inputs or one that is not float32.
+            DataError: A file that cannot be used; the message names it.
+            DimensionError: A size outside what the spec declares.
+        """
+        ...
+
+    def references(self, files: ReferenceFiles) -> ReadReference:
+        """Read every file of ground truth once; return what reads one again.
+
+        Raises:
+            DataError: A damaged file, one without a value, or NaN or infinity in it.
+        """
+        ...

@@ -1,0 +1,79 @@
+"""What the process that decodes data is asked, and what it answers. Paths are local."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from mopt_api.base import ObservedModel
+from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+
+from .fetching import FetchedFolder
+
+
+class SampleFiles(ObservedModel):
+    """Files of samples, all images or all arrays; the answer is Checked.
+
+    Attributes:
+        names: Keys relative to the folder; what errors call the files.
+        images: How images become inputs.
+    """
+
+    op: Literal["samples"] = "samples"
+    names: list[str]
+    files: list[str]
+    inputs: list[InputSpec]
+    dimensions: dict[str, DimensionRange]
+    images: ImageTransform
+
+    @classmethod
+    def of(
+        cls,
+        fetched: FetchedFolder,
+        inputs: list[InputSpec],
+        dimensions: dict[str, DimensionRange],
+        images: ImageTransform,
+    ) -> SampleFiles:
+        """Return the message for a folder on the local disk."""
+        files = [str(file) for file in fetched.files]
+        return cls(
+            names=fetched.names, files=files, inputs=inputs, dimensions=dimensions, images=images
+        )
+
+
+class ReferenceFiles(ObservedModel):
+    """Files of ground truth; the answer is Checked.
+
+    Attributes:
+        names: The objects' uris; what errors call the files.
+        images: How images become outputs; None for arrays.
+    """
+
+    op: Literal["references"] = "references"
+    names: list[str]
+    files: list[str]
+    images: ImageTransform | None = None
+
+
+class Read(ObservedModel):
+    """Read one of the files that were told of; the answer is Arrays."""
+
+    op: Literal["read"] = "read"
+    of: Literal["samples", "references"]
+    index: int
+
+
+Request = SampleFiles | ReferenceFiles | Read
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+
+
+class Checked(ObservedModel):
+    """Every file was read once, and can be used."""
+
+
+class Arrays(ObservedModel):
+    """A file's arrays: the inputs' names, empty for ground truth, and a file for each."""
+
+    names: list[str] = []
+    files: list[str]

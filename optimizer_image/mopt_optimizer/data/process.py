@@ -1,0 +1,142 @@
+"""Decodes data in a process of its own, in place of the one that holds the store's keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, TypeVar, overload
+
+from mopt_api.base import ObservedModel
+from mopt_optimizer.errors import DataError
+from mopt_optimizer.quality import Array
+from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made
+
+from .decoder import ReadReference
+from .messages import Arrays, Checked, Read, ReferenceFiles, SampleFiles
+from .npy import array_in
+from .samples import Inputs
+
+_WORKER = "mopt_optimizer.data.worker"
+# Of one answer: all files of a folder are read once for the first.
+_SECONDS = 1800.0
+
+AnswerT = TypeVar("AnswerT", bound=ObservedModel)
+
+
+class DecodingProcess:
+    """See Decoder. A context manager: the process is gone on exit.
+
+    Attributes:
+        data: The folder whose files it can read.
+
+    Args:
+        workdir: Exists; it and the process's own folder lie there.
+        environ: Ours; credentials stay out of the process.
+        watch: Called again and again while it works; what it raises ends it.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        stderr: IO[str] | None = None,
+        watch: Callable[[], None] | None = None,
+    ) -> None:
+        self._folder = workdir / "decoded"
+        self._environ = environ
+        self._stderr = stderr
+        self._watch = watch
+        self._child: Child | None = None
+        self.data = workdir / "data"
+
+    def start(self) -> None:
+        """Start the process, unless it runs: it is ready by the time that files are there."""
+        if self._child is not None:
+            return
+        self._folder.mkdir()
+        self.data.mkdir(exist_ok=True)
+        self._child = Child(
+            _WORKER,
+            self._folder,
+            read=[self.data],
+            environ=self._environ,
+            stderr=self._stderr,
+            watch=self._watch,
+        )
+
+    def samples(self, files: SampleFiles) -> Sequence[Inputs]:
+        self._ask(files, Checked)
+        return _Samples(len(files.names), self._inputs)
+
+    def references(self, files: ReferenceFiles) -> ReadReference:
+        self._ask(files, Checked)
+        return lambda index: self._arrays(Read(of="references", index=index))[1]
+
+    def _inputs(self, index: int) -> Inputs:
+        names, arrays = self._arrays(Read(of="samples", index=index))
+        return dict(zip(names, arrays, strict=True))
+
+    def _arrays(self, read: Read) -> tuple[list[str], list[Array]]:
+        answer = self._ask(read, Arrays)
+        if len(answer.names) != len(answer.files):
+            raise DataError("the process that reads data answered what is no answer")
+        found: list[Array] = []
+        for name in answer.files:
+            with open_made(self._folder, name) as file:
+                found.append(array_in(file, name))
+        return answer.names, found
+
+    def _ask(self, request: ObservedModel, kind: type[AnswerT]) -> AnswerT:
+        self.start()
+        assert self._child is not None  # noqa: S101
+        try:
+            return answered(kind, self._child.ask(request.to_api(), _SECONDS))
+        except ChildDied as error:
+            raise DataError(f"the process that reads data {error.how()}") from error
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Samples(Sequence[Inputs]):
+    """Samples that another process reads at each access."""
+
+    def __init__(self, count: int, read: Callable[[int], Inputs]) -> None:
+        self._count = count
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Inputs: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Inputs]: ...
+    def __getitem__(self, index: int | slice) -> Inputs | list[Inputs]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._read(index)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return (self[index] for index in range(self._count))
