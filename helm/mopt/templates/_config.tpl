@@ -73,6 +73,7 @@ null
   "watchNamespaces" .Values.watchNamespaces
   "logFormat" .Values.logFormat
   "onUpgrade" .Values.onUpgrade
+  "sandbox" .Values.sandbox
   "leaderElection" (dict "namespace" .Release.Namespace "name" (include "mopt.leaseName" .))
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
   | toPrettyJson -}}

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from mopt_api.base import ApiModel, Name, Rule
 from mopt_api.enums import TargetKind
 from mopt_api.inputs import SecretRef
+from mopt_api.sandbox import SandboxMode
 from mopt_api.spec import Output, Quantity, Resources
 from mopt_operator.errors import SettingsError
 
@@ -200,6 +201,10 @@ class Settings(ApiModel):
     )
     on_upgrade: OnUpgrade = Field(
         default=OnUpgrade.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+    )
+    sandbox: SandboxMode = Field(
+        default=SandboxMode.REQUIRED,
+        description="Required: no model is opened on nodes without Landlock. BestEffort: it is.",
     )
     leader_election: LeaderElection | None = Field(
         default=None, description="None: this operator is the only one."

@@ -7,6 +7,7 @@ from mopt_api.enums import TargetKind
 from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
 from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
 from mopt_api.reasons import PERMANENT_EXIT_CODES
+from mopt_api.sandbox import SANDBOX_VARIABLE, SCRATCH_VARIABLE
 from mopt_operator.config.quantities import amount, completed
 from mopt_operator.config.settings import NodeRequirement, Settings
 from mopt_operator.objects import (
@@ -42,12 +43,13 @@ def _from_field_ref(name: str, path: str) -> Manifest:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _environment(work: WorkItem, resource: Resource) -> list[Manifest]:
+def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list[Manifest]:
     """Return the container's variables: the plan, writable folders, the stores' credentials."""
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
-        _variable("MOPT_SCRATCH_BYTES", str(int(amount(work.profile.scratch_size)))),
+        _variable(SANDBOX_VARIABLE, settings.sandbox),
+        _variable(SCRATCH_VARIABLE, str(int(amount(work.profile.scratch_size)))),
         _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
         # Shared by the Pods of one Job: each records here what it was doing, for the next one.
         _from_field_ref("MOPT_JOB_UID", f"metadata.labels['{LABEL_JOB_UID}']"),
@@ -79,7 +81,7 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
         "image": settings.image_of(work.profile),
         "imagePullPolicy": settings.image_pull_policy,
         "args": [work.stage.lower()],
-        "env": _environment(work, resource),
+        "env": _environment(work, resource, settings),
         "resources": _resources(work),
         "securityContext": {
             "allowPrivilegeEscalation": False,

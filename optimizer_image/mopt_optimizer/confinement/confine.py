@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mopt_api.sandbox import SandboxMode
+
 from .files import confine_files
 from .privileges import give_up_privileges
 from .syscalls import call_filter
-from .walls import SandboxMode, Walls
+from .walls import Walls
 
 if TYPE_CHECKING:
     from pyseccomp import SyscallFilter

@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
-SANDBOX_VARIABLE = "MOPT_SANDBOX"
-
-
-class SandboxMode(StrEnum):
-    """What happens where the kernel, or the C library for its filters, lacks a wall.
-
-    Required: the child ends before it opens anything. BestEffort: it runs behind the others.
-    """
-
-    REQUIRED = "Required"
-    BEST_EFFORT = "BestEffort"
-
-
-def mode_of(environ: Mapping[str, str]) -> SandboxMode:
-    """Return the mode that MOPT_SANDBOX names; Required without it.
-
-    Raises:
-        ValueError: It names none.
-    """
-    return SandboxMode(environ.get(SANDBOX_VARIABLE, SandboxMode.REQUIRED))
+from mopt_api.sandbox import SandboxMode
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from mopt_api.sandbox import SCRATCH_VARIABLE
 from mopt_optimizer.errors import DiskError
-
-SCRATCH_VARIABLE = "MOPT_SCRATCH_BYTES"
-"""Size of the Job's scratch volume: what the file system shows is the whole node's disk."""
 
 _GIB = 2**30
 

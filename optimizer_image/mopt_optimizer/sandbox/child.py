@@ -18,9 +18,10 @@ from typing import IO, Annotated, Any, Self, TypeVar
 from pydantic import Field, ValidationError, field_validator
 
 from mopt_api.base import ObservedModel
+from mopt_api.sandbox import sandbox_mode
 from mopt_api.texts import printable
 from mopt_optimizer.confinement.privileges import adopt_orphans
-from mopt_optimizer.confinement.walls import Walls, mode_of
+from mopt_optimizer.confinement.walls import Walls
 from mopt_optimizer.errors import ModelError
 from mopt_optimizer.progress import Log
 
@@ -141,7 +142,7 @@ class Child:
         self._step = ""
         self._buffer = b""
         read = [path.resolve() for path in read]
-        self._limits = Limits.of(read)
+        self._limits = Limits.of(read, environ)
         self._looked = time.monotonic()
         self.folder = workdir.resolve()
         walls = Walls(
@@ -149,7 +150,7 @@ class Child:
             read=tuple(map(str, read)),
             programs=programs,
             gpu=gpu,
-            mode=mode_of(environ),
+            mode=sandbox_mode(environ),
         )
         adopt_orphans()
         self._stderr = StandardError(stderr)

@@ -20,6 +20,8 @@ _FAMILIES = re.compile(
     r"(LC|OMP|KMP|GOMP|MKL|DNNL|ONEDNN|OPENBLAS|TBB|ATEN|MALLOC|GLIBC|ORT|OV|OPENVINO|NNCF"
     r"|TORCH|TORCHINDUCTOR|TORCHAO|PYTORCH|TRITON|CUDA|CUDNN|CUBLAS|NVIDIA|NV|TRT|TENSORRT)_\w*"
 )
+# Where they write.
+_FOLDERS = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY", re.IGNORECASE)
 
 
@@ -32,7 +34,7 @@ def child_environ(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
         folder: The child's own: its home, and where its temporary files go.
     """
     kept = {name: value for name, value in environ.items() if is_passed_on(name)}
-    own = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(folder))
+    own = dict.fromkeys(_FOLDERS, str(folder))
     return {"ORT_DISABLE_TELEMETRY": "1"} | kept | own
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from mopt_api.sandbox import SCRATCH_VARIABLE
 
 _GIB = 2**30
 _PROC = Path("/proc")
@@ -26,10 +28,16 @@ class Limits:
     processes: int = 256
 
     @classmethod
-    def of(cls, read: Iterable[Path]) -> Limits:
-        """Return the bounds for a child that reads these: copies and forms of them take space."""
+    def of(cls, read: Iterable[Path], environ: Mapping[str, str]) -> Limits:
+        """Return the bounds for a child that reads these: copies and forms of them take space.
+
+        In a Job, less than the scratch volume, by which the kubelet would evict the Pod.
+        """
         given = sum(size for path in read for size in _sizes(path))
-        return cls(disk_bytes=16 * given + 8 * _GIB)
+        most = 16 * given + 8 * _GIB
+        if volume := environ.get(SCRATCH_VARIABLE):
+            most = min(most, int(volume) * 9 // 10)
+        return cls(disk_bytes=most)
 
     def exceeded(self, folder: Path, group: int) -> str:
         """Return which bound a child is beyond; empty where none.

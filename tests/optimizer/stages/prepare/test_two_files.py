@@ -34,9 +34,9 @@ from mopt_api.jobs.plan import (
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, PrepareSummary, decode
 from mopt_api.reasons import Reason
+from mopt_api.sandbox import SCRATCH_VARIABLE
 from mopt_api.spec import Benchmark, Objective, QualityGate
 from mopt_api.variants import Quantization, Variant
-from mopt_optimizer.machine.scratch import SCRATCH_VARIABLE
 from mopt_optimizer.onnx_files.files import MAX_INLINE_VARIABLE, data_files
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx, intact
