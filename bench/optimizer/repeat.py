@@ -32,7 +32,7 @@ from mopt_api.log_lines import LogLine
 from mopt_cli.local_plan import LocalWork, Overrides, local_work
 from mopt_cli.resources import load
 from mopt_cli.running import run_stage
-from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
+from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 

@@ -17,6 +17,9 @@ from mopt_optimizer.machine.system import WIDE_SUMS
 from mopt_optimizer.machine.versions import PRODUCT, installed_version
 from mopt_optimizer.passes import available_passes
 
+REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
+"""The mopt.dev/requestedAt annotation in a Job's environment; part of every key."""
+
 # Raised where what lies under a key is written otherwise; see docs/optimizer/cache.md.
 _FORMAT = 7
 # These bear on everything: mopt by a digest of its files.
@@ -37,7 +40,10 @@ def software_versions() -> dict[str, str]:
 
 
 def manifest_key(
-    plan: PreparePlan, calibration_digest: str | None, software: Mapping[str, str]
+    plan: PreparePlan,
+    calibration_digest: str | None,
+    software: Mapping[str, str],
+    requested_at: str | None = None,
 ) -> str:
     """Return the index name of a plan's manifest: equal where everything that it depends on is.
 
@@ -47,14 +53,16 @@ def manifest_key(
     del document["outputUri"], document["model"]["uri"]
     document.pop("calibration", None)
     document |= {"calibrationDigest": calibration_digest, "software": dict(software)}
-    return _name("prepare", document)
+    return _name("prepare", document, requested_at)
 
 
-def export_key(plan: PreparePlan, software: Mapping[str, str]) -> str:
+def export_key(
+    plan: PreparePlan, software: Mapping[str, str], requested_at: str | None = None
+) -> str:
     """Return the index name of the FP32 file of a plan's model."""
     tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, *_PROGRAM)
     document = {**_model(plan), "passes": available_passes()}
-    return _name(f"step-{FP32}", document | _tools(tools, software))
+    return _name(f"step-{FP32}", document | _tools(tools, software), requested_at)
 
 
 def form_key(
@@ -65,6 +73,7 @@ def form_key(
     calibration_digest: str | None,
     software: Mapping[str, str],
     cpu_features: Collection[str],
+    requested_at: str | None = None,
 ) -> str:
     """Return the index name of a form.
 
@@ -90,7 +99,7 @@ def form_key(
     if form.maker.wide_sums or gates:
         # The search for layers that stay FP32 runs on the CPU's sums.
         document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
-    return _name("step-form", document | _tools(tools, software))
+    return _name("step-form", document | _tools(tools, software), requested_at)
 
 
 def engine_key(
@@ -101,6 +110,7 @@ def engine_key(
     compute_capabilities: Collection[str],
     tensorrt: str,
     software: Mapping[str, str],
+    requested_at: str | None = None,
 ) -> str:
     """Return the index name of an engine.
 
@@ -118,7 +128,7 @@ def engine_key(
         "computeCapabilities": sorted(compute_capabilities),
         "tensorrt": tensorrt,
     }
-    return _name("step-engine", document | _tools(("onnx",), software))
+    return _name("step-engine", document | _tools(("onnx",), software), requested_at)
 
 
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
@@ -137,6 +147,9 @@ def _tools(names: Collection[str], software: Mapping[str, str]) -> dict[str, Any
     return {"software": {name: software.get(name) for name in (*_ALWAYS, *names)}}
 
 
-def _name(kind: str, document: Mapping[str, Any]) -> str:
-    text = json.dumps({"format": _FORMAT, **document}, sort_keys=True, separators=(",", ":"))
+def _name(kind: str, document: Mapping[str, Any], requested_at: str | None) -> str:
+    # Whoever asks anew is served nothing that was made before.
+    asked = {"requestedAt": requested_at} if requested_at else {}
+    parts = {"format": _FORMAT, **document, **asked}
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()}"

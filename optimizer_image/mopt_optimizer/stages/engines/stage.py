@@ -38,7 +38,7 @@ from mopt_optimizer.stages.measure.lineup import Lineup
 from mopt_optimizer.stages.measure.process import exit_failure, memory_failure
 from mopt_optimizer.stages.measure.stage import MeasureStage
 from mopt_optimizer.stages.measure.trial import Trial
-from mopt_optimizer.stages.step_keys import engine_key, software_versions
+from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE, engine_key, software_versions
 from mopt_optimizer.stages.steps import EngineEntry, StepCache
 
 from .worker import ENGINE_FILE, EngineAnswer, EngineRequest
@@ -167,6 +167,7 @@ class Engines:
             compute_capabilities=targets,
             tensorrt=str(self._backend),
             software=software_versions(),
+            requested_at=self._job.environ.get(REQUESTED_AT_VARIABLE),
         )
         entry = self._cache.engine(key)
         if entry is None:

@@ -25,6 +25,7 @@ from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import ConflictingRange, data_ranges
 from mopt_optimizer.stages.report.page import publish
+from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.stages.watching import memory_watch
 
@@ -35,8 +36,6 @@ from .job import Bench, Facts, Job, Results
 from .key import content_key, runtime_versions
 from .lineup import Lineup
 from .lookup import measured_before
-
-REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 
 
 class Work(Protocol):

@@ -30,7 +30,13 @@ from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import ChildDied, answered, run_child
 from mopt_optimizer.stages.artifacts import identity, model_files
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
-from mopt_optimizer.stages.step_keys import export_key, form_key, manifest_key, software_versions
+from mopt_optimizer.stages.step_keys import (
+    REQUESTED_AT_VARIABLE,
+    export_key,
+    form_key,
+    manifest_key,
+    software_versions,
+)
 from mopt_optimizer.stages.steps import ExportEntry, FormEntry, StepCache, prepared_artifacts
 from mopt_optimizer.stages.watching import memory_watch
 from mopt_optimizer.store.blobs import Blobs
@@ -98,6 +104,7 @@ class PrepareStage:
         self._cache = StepCache(self._blobs, log)
         self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
         self._software = software_versions()
+        self._requested_at = environ.get(REQUESTED_AT_VARIABLE)
         self._system = System()
         self._hardware = self._system.hardware(environ)
         self._installed = installed_libraries()
@@ -162,11 +169,12 @@ class PrepareStage:
             calibration_digest=self._samples.digest if self._samples else None,
             software=self._software,
             cpu_features=self._hardware.cpu_features,
+            requested_at=self._requested_at,
         )
 
     def _from_source(self, forms: Sequence[Form]) -> tuple[ExportEntry, dict[str, FormEntry]]:
         """Return the FP32 file, and by their keys the forms made from the model as it came."""
-        key = export_key(self._plan, self._software)
+        key = export_key(self._plan, self._software, self._requested_at)
         export = self._cache.export(key)
         found, missing = self._look_up({self._key(form, None): form for form in forms})
         if export is None or missing:
@@ -303,7 +311,7 @@ class PrepareStage:
             steps=self._cache.steps,
             seconds=dict(self._timings.seconds),
         )
-        key = manifest_key(plan, result.calibration_digest, self._software)
+        key = manifest_key(plan, result.calibration_digest, self._software, self._requested_at)
         return stored_manifest(self._blobs, key, result)
 
 

@@ -40,7 +40,7 @@ from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.onnx_files.files import MAX_INLINE_VARIABLE, data_files
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.stages.artifacts import fetch_onnx, intact
-from mopt_optimizer.stages.measure.stage import REQUESTED_AT_VARIABLE
+from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
