@@ -27,6 +27,7 @@ MODULES = {
     "nvidia-ml-py": "pynvml",
     "onnxruntime-gpu": "onnxruntime",
     "pillow": "PIL",
+    "py-landlock": "py_landlock",
     "prometheus-client": "prometheus_client",
     "pyyaml": "yaml",
     "scikit-image": "skimage",

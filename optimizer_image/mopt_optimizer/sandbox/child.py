@@ -136,22 +136,13 @@ class Child:
                 time in seconds until it tells something else; None waits forever.
             argv: The program in place of module's; only in tests.
         """
-        self._log = log
-        self._watch = watch
-        self._patience = patience
-        self._step = ""
-        self._buffer = b""
+        self._log, self._watch, self._patience = log, watch, patience
+        self._step, self._buffer, self._looked = "", b"", time.monotonic()
+        self.folder = workdir.resolve()
         read = [path.resolve() for path in read]
         self._limits = Limits.of(read, environ)
-        self._looked = time.monotonic()
-        self.folder = workdir.resolve()
-        walls = Walls(
-            folder=str(self.folder),
-            read=tuple(map(str, read)),
-            programs=programs,
-            gpu=gpu,
-            mode=sandbox_mode(environ),
-        )
+        mode = sandbox_mode(environ)
+        walls = Walls(str(self.folder), tuple(map(str, read)), programs, gpu, mode)
         adopt_orphans()
         self._stderr = StandardError(stderr)
         start = (_START, str(os.getpid()), walls.to_json(), module, str(self.folder))

@@ -6,13 +6,11 @@ depends on is the same: step_keys says what that is.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import unsupported_on_kind
@@ -22,13 +20,11 @@ from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.samples import Samples
-from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
+from mopt_optimizer.errors import OptimizerError
 from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.machine.system import System
-from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.sandbox import ChildDied, answered, run_child
-from mopt_optimizer.stages.artifacts import identity, model_files
+from mopt_optimizer.stages.artifacts import identity
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
 from mopt_optimizer.stages.step_keys import (
     REQUESTED_AT_VARIABLE,
@@ -44,18 +40,8 @@ from mopt_optimizer.store.registry import open_store
 
 from .assignment import assign, unfit
 from .files import ModelFiles
+from .making import Made, Making
 from .manifest import stored_manifest
-from .messages import (
-    CalibrationFiles,
-    PrepareAnswer,
-    PrepareRequest,
-)
-
-_CHILD = "mopt_optimizer.stages.prepare.worker"
-# Checking and opening: seconds for what people have; a few kilobytes can be made to take forever.
-_LOAD_SECONDS = 600.0
-# A search over a large model's layers is the longest.
-_STEP_SECONDS = 6 * 3600.0
 
 
 def prepare(
@@ -77,14 +63,6 @@ def prepare(
         return PrepareStage(plan, environ, Path(folder), log).run()
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What a child answered, and its folder with the files that it names."""
-
-    answer: PrepareAnswer
-    folder: Path
-
-
 class PrepareStage:
     """One run of the stage.
 
@@ -103,6 +81,7 @@ class PrepareStage:
         self._blobs = Blobs(*open_store(plan.output_uri, Credentials.OUTPUT, environ))
         self._cache = StepCache(self._blobs, log)
         self._files = ModelFiles(plan, environ, scratch, self._timings, self._blobs)
+        self._making = Making(plan, environ, scratch, self._timings, log)
         self._software = software_versions()
         self._requested_at = environ.get(REQUESTED_AT_VARIABLE)
         self._system = System()
@@ -181,7 +160,9 @@ class PrepareStage:
             # Without the FP32 file it is not known yet which forms of that are missing.
             count = len(missing) if export else len(wanted_forms(self._plan))
             source = self._files.fetch_source(count)
-            made = self._run_child([*missing.values()], source=source, export=export is None)
+            made = self._making.make(
+                [*missing.values()], self._samples, source=source, export=export is None
+            )
             with self._uploading():
                 if made.answer.exported is not None:
                     exported = self._files.export_entry(key, made.answer.exported, made.folder)
@@ -200,7 +181,7 @@ class PrepareStage:
         found, missing = self._look_up({self._key(form, fp32): form for form in forms})
         if missing:
             self._files.fetch_fp32(fp32, len(missing))
-            made = self._run_child([*missing.values()], fp32=self._files.fp32)
+            made = self._making.make([*missing.values()], self._samples, fp32=self._files.fp32)
             with self._uploading():
                 found |= self._put_forms(missing, made)
         return found
@@ -214,61 +195,13 @@ class PrepareStage:
     def _uploading(self) -> AbstractContextManager[None]:
         return self._timings.step("upload", f"storing under {self._plan.output_uri}")
 
-    def _put_forms(self, missing: Mapping[str, Form], made: _Made) -> dict[str, FormEntry]:
-        forms = {form.name: form for form in made.answer.quantized}
-        entries: dict[str, FormEntry] = {}
-        for key, form in missing.items():
-            if (one := forms.get(form.name(self._plan.quality))) is None:
-                raise ModelError(f"the process that opened the model did not make {form.name()}")
-            entries[key] = self._cache.put(self._files.form_entry(key, one, made.folder))
-        return entries
-
-    def _run_child(
-        self,
-        forms: Sequence[Form],
-        *,
-        source: Path | None = None,
-        fp32: Path | None = None,
-        export: bool = False,
-    ) -> _Made:
-        plan, samples = self._plan, self._samples
-        calibration = samples and CalibrationFiles(
-            names=samples.names,
-            files=[str(file) for file in samples.files],
-            images=plan.calibration.images if plan.calibration else None,
-        )
-        request = PrepareRequest(
-            model=plan.model,
-            path=None if source is None else str(source),
-            fp32=None if fp32 is None else str(fp32),
-            export=export,
-            inputs=plan.inputs,
-            dimensions=plan.dimensions,
-            forms=[*forms],
-            calibration=calibration,
-            quality=plan.quality,
-        )
-        read = [*(samples.files if samples else ())]
-        for model in filter(None, (source, fp32)):
-            read += model_files(model)
-        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
-        try:
-            answer = run_child(
-                _CHILD,
-                request.to_api(),
-                folder,
-                read=read,
-                environ=self._environ,
-                variables={THREADS_VARIABLE: str(self._hardware.threads or 1)},
-                log=self._log,
-                watch=memory_watch(self._system, "the process that opened the model"),
-                patience=patience,
+    def _put_forms(self, missing: Mapping[str, Form], made: Made) -> dict[str, FormEntry]:
+        return {
+            key: self._cache.put(
+                self._files.form_entry(key, made.form(form.name(self._plan.quality)), made.folder)
             )
-        except ChildDied as error:
-            raise death(error) from error
-        made = _Made(answered(PrepareAnswer, answer), folder)
-        self._timings.seconds |= made.answer.seconds
-        return made
+            for key, form in missing.items()
+        }
 
     def _contenders(self, operators: dict[str, int]) -> list[Variant]:
         """Return the plan's variants; of Auto's those that the operators leave contenders."""
@@ -315,11 +248,6 @@ class PrepareStage:
         return stored_manifest(self._blobs, key, result)
 
 
-def patience(step: str) -> float:
-    """Return the longest time in seconds that a child may spend on a step without a word."""
-    return _LOAD_SECONDS if step in ("", "load") else _STEP_SECONDS
-
-
 def wanted_forms(plan: PreparePlan) -> list[Form]:
     """Return the forms that a plan's variants run on its targets, each once."""
     wanted = (
@@ -329,11 +257,3 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
         if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
     )
     return list({form.name(plan.quality): form for form in wanted if form}.values())
-
-
-def death(error: ChildDied) -> OptimizerError:
-    """Return what the end of the process that opens the model says about the model."""
-    message = f"the process that opened the model {error.how()}"
-    if error.returncode == -signal.SIGKILL and not error.ended:
-        return MemoryExceeded(f"{message}: it needed more memory than the limit")
-    return ModelError(message) if error.returncode < 0 else OptimizerError(message)

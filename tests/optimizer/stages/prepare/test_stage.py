@@ -28,8 +28,9 @@ from mopt_optimizer.errors import DigestMismatch, ModelError, OptimizerError, Un
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.sandbox import ChildDied
 from mopt_optimizer.stages.prepare.assignment import assign
+from mopt_optimizer.stages.prepare.making import death
 from mopt_optimizer.stages.prepare.messages import PrepareRequest, Quantized
-from mopt_optimizer.stages.prepare.stage import death, prepare
+from mopt_optimizer.stages.prepare.stage import prepare
 from mopt_optimizer.stages.prepare.worker import handle
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import mopt_optimizer.stages.prepare.stage
+import mopt_optimizer.stages.prepare.making
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, PlannedData, PlannedModel, PreparePlan
@@ -183,7 +183,7 @@ def test_second_run_makes_nothing_and_opens_nothing(
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("a process was started")
 
-    monkeypatch.setattr(mopt_optimizer.stages.prepare.stage, "run_child", refuse)
+    monkeypatch.setattr(mopt_optimizer.stages.prepare.making, "run_child", refuse)
     # Once to note that the store has moved: the manifest holds uris.
     bench.run()
     assert (bench.built, bench.served) == (set(), {FP32, FP16, INT8})

@@ -1,0 +1,160 @@
+"""Asks the process that opens the model for what is to be made, and bounds it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from mopt_api.jobs.plan import PreparePlan
+from mopt_optimizer.data.samples import Samples
+from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
+from mopt_optimizer.forms.form import Form
+from mopt_optimizer.machine.system import System
+from mopt_optimizer.machine.threads import THREADS_VARIABLE
+from mopt_optimizer.progress import Log, Timings
+from mopt_optimizer.sandbox import ChildDied, answered, run_child
+from mopt_optimizer.stages.artifacts import model_files
+from mopt_optimizer.stages.watching import memory_watch
+
+from .messages import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
+
+_CHILD = "mopt_optimizer.stages.prepare.worker"
+# Checking and opening: seconds for what people have; a few kilobytes can be made to take forever.
+_LOAD_SECONDS = 600.0
+# A search over a large model's layers is the longest.
+_STEP_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a child made.
+
+    Attributes:
+        folder: The ended child's, with the files that its answer names.
+    """
+
+    answer: PrepareAnswer
+    folder: Path
+
+    def form(self, name: str) -> Quantized:
+        """Return the form of a name, or why it could not be made.
+
+        Raises:
+            ModelError: The child did not say.
+        """
+        for form in self.answer.quantized:
+            if form.name == name:
+                return form
+        raise ModelError(f"the process that opened the model did not make {name}")
+
+
+class Making:
+    """Makes what one plan needs, a child at a time.
+
+    Args:
+        environ: Holds the store credentials, which children do not get.
+        scratch: Ours; children work in folders below.
+    """
+
+    def __init__(
+        self,
+        plan: PreparePlan,
+        environ: Mapping[str, str],
+        scratch: Path,
+        timings: Timings,
+        log: Log,
+    ) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._scratch = scratch
+        self._timings = timings
+        self._log = log
+        self._system = System()
+        self._threads = self._system.hardware(environ).threads or 1
+
+    def make(
+        self,
+        forms: Sequence[Form],
+        samples: Samples | None,
+        *,
+        source: Path | None = None,
+        fp32: Path | None = None,
+        export: bool = False,
+    ) -> Made:
+        """Make forms, and the FP32 file.
+
+        Args:
+            samples: Calibration data.
+            source: The source model, where it is to be opened.
+            fp32: The FP32 file, where forms are made from one that is there.
+            export: Whether to make the FP32 file.
+
+        Raises:
+            OptimizerError: What the child answered with, or how it ended.
+        """
+        read = [*(samples.files if samples else ())]
+        for model in filter(None, (source, fp32)):
+            read += model_files(model)
+        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
+        try:
+            answer = run_child(
+                _CHILD,
+                self._request(forms, samples, source, fp32, export=export).to_api(),
+                folder,
+                read=read,
+                environ=self._environ,
+                variables={THREADS_VARIABLE: str(self._threads)},
+                log=self._log,
+                watch=memory_watch(self._system, "the process that opened the model"),
+                patience=patience,
+            )
+        except ChildDied as error:
+            raise death(error) from error
+        made = Made(answered(PrepareAnswer, answer), folder)
+        self._timings.seconds |= made.answer.seconds
+        return made
+
+    def _request(
+        self,
+        forms: Sequence[Form],
+        samples: Samples | None,
+        source: Path | None,
+        fp32: Path | None,
+        *,
+        export: bool,
+    ) -> PrepareRequest:
+        plan = self._plan
+        calibration = samples and CalibrationFiles(
+            names=samples.names,
+            files=[str(file) for file in samples.files],
+            images=plan.calibration.images if plan.calibration else None,
+        )
+        return PrepareRequest(
+            model=plan.model,
+            path=None if source is None else str(source),
+            fp32=None if fp32 is None else str(fp32),
+            export=export,
+            inputs=plan.inputs,
+            dimensions=plan.dimensions,
+            forms=[*forms],
+            calibration=calibration,
+            quality=plan.quality,
+        )
+
+
+def patience(step: str) -> float:
+    """Return the longest time in seconds that a child may spend on a step without a word."""
+    return _LOAD_SECONDS if step in ("", "load") else _STEP_SECONDS
+
+
+def death(error: ChildDied) -> OptimizerError:
+    """Return what the end of the process that opens the model says about the model."""
+    message = f"the process that opened the model {error.how()}"
+    if error.ended:
+        return ModelError(message)
+    if error.returncode == -signal.SIGKILL:
+        return MemoryExceeded(f"{message}: it needed more memory than the limit")
+    return ModelError(message) if error.returncode < 0 else OptimizerError(message)
