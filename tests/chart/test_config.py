@@ -64,6 +64,7 @@ def test_defaults(config: Config) -> None:
         "logFormat": "json",
         "ttlSecondsAfterFinished": 3600,
         "onUpgrade": "Keep",
+        "sandbox": "Required",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 
@@ -85,6 +86,7 @@ def test_every_setting(config: Config) -> None:
             "logFormat": "text",
             "ttlSecondsAfterFinished": 0,
             "onUpgrade": "Rerun",
+            "sandbox": "BestEffort",
         }
     )
     assert rendered == {
@@ -100,6 +102,7 @@ def test_every_setting(config: Config) -> None:
         "logFormat": "text",
         "ttlSecondsAfterFinished": 0,
         "onUpgrade": "Rerun",
+        "sandbox": "BestEffort",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 

@@ -44,6 +44,7 @@ Values = dict[str, Any]
         ({"crds": {"keep": "yes"}}, "at '/crds/keep'"),
         ({"replicas": -1}, "at '/replicas'"),
         ({"onUpgrade": "Maybe"}, "at '/onUpgrade'"),
+        ({"sandbox": "None"}, "at '/sandbox'"),
         ({"metrics": {"serviceMonitor": {"interval": "often"}}}, "/serviceMonitor/interval"),
         (
             {"profiles": {"l4": {"nodeAffinity": [{"key": "gpu", "operator": "Is"}]}}},

@@ -205,6 +205,7 @@ def test_measure_job_whole(settings: Settings) -> None:
     }
     assert environment == secrets | {
         "MOPT_REQUESTED_AT": "2026-11-01",
+        "MOPT_SANDBOX": "Required",
         "MOPT_SCRATCH_BYTES": str(20 * 2**30),
         "MOPT_NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
         "MOPT_JOB_UID": {
