@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
-from mopt_api.base import Digest, ObservedModel
+from mopt_api.base import Digest, ObservedModel, PerSecond
 from mopt_api.enums import Precision, Runtime, TorchMode
 from mopt_api.figures import (
     Hardware,
@@ -36,7 +36,7 @@ class PointResult(ObservedModel):
     point: str = Field(description="Name of the point.")
     dimensions: dict[str, int] = Field(default={}, description="Sizes measured at.")
     latency_ms: Latency = Field(description="Latency.")
-    throughput: float = Field(description="Samples per second, at the point's batch size.")
+    throughput: PerSecond = Field(description="Samples per second, at the point's batch size.")
     runs: int = Field(ge=1, description="Calls measured.")
     coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
     quantiles_ms: list[float] = Field(
@@ -141,6 +141,11 @@ class MeasureResult(ObservedModel):
     measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
     plan: dict[str, JsonValue] | None = Field(
         default=None, description="The plan of the Job, as JSON; gates as last judged."
+    )
+    served_from_store: bool = Field(
+        default=False,
+        exclude=True,
+        description="An earlier Job measured it; no part of result.json, which is that Job's.",
     )
 
     @property

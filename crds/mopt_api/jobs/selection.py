@@ -74,7 +74,7 @@ def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) 
 
 
 def _ratio(reference: float | None, cost: float | None) -> float | None:
-    return reference / cost if reference is not None and cost is not None else None
+    return reference / cost if reference is not None and cost else None
 
 
 def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResult:
