@@ -115,4 +115,5 @@ DimensionSize = Annotated[int, Field(ge=1, le=65536)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Milliseconds = Annotated[float, Field(ge=1e-6, le=1e9)]
 PerSecond = Annotated[float, Field(ge=0, le=1e12)]
-Ratio = Annotated[float, Field(ge=0, le=1e24)]
+MAX_RATIO = 1e24
+Ratio = Annotated[float, Field(ge=0, le=MAX_RATIO)]

@@ -68,6 +68,7 @@ def measure_message(
     selected: str | None = "openvino-bf16",
     result: str = "result",
     point: str = "opt",
+    served: bool = False,
 ) -> str:
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
@@ -101,6 +102,7 @@ def measure_message(
                 ),
             ],
             selected=selected,
+            served_from_store=served or None,
         )
     )
 
@@ -151,6 +153,7 @@ class Outcome(TypedDict, total=False):
     selected: str | None
     result: str
     point: str
+    served: bool
 
 
 class Messages:

