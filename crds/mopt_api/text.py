@@ -43,33 +43,34 @@ def one_line(text: str, limit: int | None = None) -> str:
     return plain(_BREAKS.sub(" ", text).strip())[:limit]
 
 
-def cleaned(model: Model) -> Model:
-    """Return a model with each text in it on one line, as plain, and no longer than it was.
+def cleaned(model: Model, *, longer: bool = True) -> Model:
+    """Return a model with each text in it on one line, as plain. Nothing is validated again.
 
-    Nothing is validated again: no bound of the model is exceeded, and what a pattern holds to be
-    plain is not changed.
+    Args:
+        longer: A text may become longer than it was. Without, it is cut, so that no bound of the
+            model is exceeded; what a pattern holds to be plain does not change anyway.
     """
     changes = {
         name: value
         for name in type(model).model_fields
-        if (value := _cleaned(before := getattr(model, name))) is not before
+        if (value := _cleaned(before := getattr(model, name), longer)) is not before
     }
     return model.model_copy(update=changes) if changes else model
 
 
-def _cleaned(value: object) -> object:
+def _cleaned(value: object, longer: bool) -> object:
     """Return a value with clean texts; the same object where it has no others."""
     if isinstance(value, str) and not isinstance(value, Enum):
-        shown = one_line(value, len(value))
+        shown = one_line(value, None if longer else len(value))
         return value if shown == value else shown
     if isinstance(value, BaseModel):
-        return cleaned(value)
+        return cleaned(value, longer=longer)
     if isinstance(value, list | tuple):
-        items = [_cleaned(item) for item in value]
+        items = [_cleaned(item, longer) for item in value]
         same = all(a is b for a, b in zip(items, value, strict=True))
         return value if same else type(value)(items)
     if isinstance(value, dict):
-        pairs = {_cleaned(key): _cleaned(item) for key, item in value.items()}
-        same = all(a is b for a, b in zip(pairs.values(), value.values(), strict=False))
-        return value if same and pairs.keys() == value.keys() else pairs
+        pairs = [(_cleaned(key, longer), _cleaned(item, longer)) for key, item in value.items()]
+        same = all(a is c and b is d for (a, b), (c, d) in zip(pairs, value.items(), strict=True))
+        return value if same else dict(pairs)
     return value

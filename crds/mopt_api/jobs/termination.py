@@ -249,7 +249,7 @@ def decode(message: str) -> Summary:
         raise MessageError(f"damaged termination message: {field}: {first['msg']}") from error
     if isinstance(summary, ErrorSummary) and summary.error.reason not in REASONS:
         raise MessageError(f"{summary.error.reason} is not a failure")
-    return cleaned(summary)
+    return cleaned(summary, longer=False)
 
 
 def _inflated(message: str) -> bytes:

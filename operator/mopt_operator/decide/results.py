@@ -87,7 +87,7 @@ class Results:
             request.spec,
             output_uri=request.output.uri,
             source=source,
-            optimizer=job and job.measured_by,
+            optimizer=job.measured_by if job else None,
             measurement=Measurement(
                 key=self._catalog.key(target),
                 data_ranges=measured_ranges(request.spec),
