@@ -220,7 +220,7 @@ class Following:
         wrong = self._resource is not None and self._resource.wrong
         works = list(self._works.values())
         waiting = [
-            Text(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.state}", style="yellow")
+            Text(one_line(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.state}"), style="yellow")
             for w in works
             if not w.pod.at_work and not w.pod.succeeded
         ]

@@ -71,7 +71,7 @@ class Progress:
         """
         event = cleaned(event)
         name, message = event.step, event.message
-        label = f"{stage} {self.target}".rstrip()
+        label = one_line(f"{stage} {self.target}")
         running = self.running
         if running and name == running.name and event.seconds is not None:
             running.seconds, running.detail = event.seconds, ""
@@ -110,9 +110,10 @@ def picture(stages: Iterable[Progress], now: float) -> RenderableType:
             mark = _SPINNER if seconds is None else _DONE
             text = f"{step.title}: {detail}" if detail else step.title
             shown = max(0.0, now - step.started) if seconds is None else seconds
-            rows.add_row(mark, step.stage, Text(text), f"{shown:.1f} s")
+            rows.add_row(mark, Text(step.stage), Text(text), f"{shown:.1f} s")
         for name, message in list(progress.variants.items()):
-            variants.add_row("", Text(progress.target), Text(name, style="bold"), Text(message))
+            target = Text(one_line(progress.target))
+            variants.add_row("", target, Text(name, style="bold"), Text(message))
         notes += progress.notes
     return Group(rows, variants, *map(Text, notes))
 

@@ -14,7 +14,7 @@ from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, V
 from mopt_api.jobs.termination import is_unstable, summarize_variant
 from mopt_api.metrics import metric_in_words
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
-from mopt_api.text import cleaned, plain
+from mopt_api.text import cleaned, one_line, plain
 
 from ._errors import CliError, ExitCode
 
@@ -169,6 +169,10 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
 
 def verdict(result: MeasureResult) -> str:
     """Return the selection and its reason in one sentence."""
+    return one_line(_verdict(result))
+
+
+def _verdict(result: MeasureResult) -> str:
     if result.baseline is None:
         built = sum(variant.state is VariantState.BUILT for variant in result.variants)
         return f"{built} engines were built; none was run"

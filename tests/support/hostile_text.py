@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -19,29 +21,44 @@ HOSTILE = (
 )
 
 
+_PLAIN: dict[Any, Any] = {
+    int: 3,
+    float: 1.5,
+    bool: True,
+    bytes: b"picture",
+    datetime: datetime(2026, 11, 1, tzinfo=UTC),
+}
+
+
 def shows_only(text: str, *, lines: bool = False) -> bool:
     """Tell whether each character of a text does nothing but be seen, or ends one of its lines."""
     return all(c.isprintable() or (lines and c == "\n") for c in text)
 
 
-def spoilt(model: Model, text: str = HOSTILE) -> Model:
-    """Return a model with a text after each text that it holds; keys and members of closed sets
-    stay. Nothing is validated: so whatever a future bound refuses is tried as well."""
-    return model.model_copy(
-        update={name: _spoilt(getattr(model, name), text) for name in type(model).model_fields}
-    )
+def filled(kind: type[Model], text: str = HOSTILE) -> Model:
+    """Return a model in which every field is set, each text to the one given, and so is each that
+    a later version adds. Nothing is validated: bounds are other tests' matter."""
+    fields = {name: _filled(field.annotation, text) for name, field in kind.model_fields.items()}
+    return kind.model_construct(**fields)
 
 
-def _spoilt(value: Any, text: str) -> Any:
-    if isinstance(value, BaseModel):
-        return spoilt(value, text)
-    if isinstance(value, str) and not isinstance(value, Enum):
-        return value + text
-    if isinstance(value, list | tuple):
-        return type(value)(_spoilt(item, text) for item in value)
-    if isinstance(value, dict):
-        return {key: _spoilt(item, text) for key, item in value.items()}
-    return value
+def _filled(annotation: Any, text: str) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _filled(arguments[0], text)
+    if origin is Literal:
+        return arguments[0]
+    if origin in (Union, UnionType):
+        return _filled(next(one for one in arguments if one is not NoneType), text)
+    if origin in (list, tuple):
+        return origin([_filled(arguments[0], text)])
+    if origin is dict:
+        return {_filled(arguments[0], text): _filled(arguments[1], text)}
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return filled(annotation, text)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return next(iter(annotation))
+    return _PLAIN.get(annotation, text)
 
 
 def texts(value: Any) -> Iterator[str]:
