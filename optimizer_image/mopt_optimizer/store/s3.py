@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult
 
+from minio import Minio
 from minio.datatypes import Object
 from minio.error import S3Error
 from minio.helpers import check_bucket_name, check_object_name
@@ -72,6 +73,33 @@ def open_uri(
 def _content_type(key: str) -> str:
     """A browser shows a page only where it is told that it is one."""
     return "text/html; charset=utf-8" if key.endswith(".html") else "application/octet-stream"
+
+
+def _listed(client: Minio, bucket: str, prefix: str) -> set[str] | None:
+    """Return the keys that start with a prefix; None where there are more than MAX_KEYS.
+
+    Raises:
+        NotS3: The list has no end, or has other keys.
+    """
+    keys: set[str] = set()
+    for item in client.list_objects(bucket, prefix=prefix, recursive=True):
+        key = item.object_name or ""
+        if not key.startswith(prefix):
+            raise NotS3("an object outside of the folder that was asked for")
+        keys.add(key)
+        if len(keys) > MAX_KEYS:
+            return None
+    return keys - {""}
+
+
+def _if_there(look: Callable[[], T]) -> T | None:
+    """Return what look returns, or None where the bucket has no such object."""
+    try:
+        return look()
+    except ObjectNotFound as error:
+        if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
+            raise
+        return None
 
 
 class S3Store:
@@ -136,7 +164,7 @@ class S3Store:
             for _ in chunks:
                 pass
 
-        return self._if_there(lambda: self._unchanged(key, lambda: self._hashed(key, pass_over)))
+        return _if_there(lambda: self._unchanged(key, lambda: self._hashed(key, pass_over)))
 
     def _unchanged(self, key: str, attempt: Callable[[], str]) -> str:
         """Return what an attempt to read the object returns that nobody replaces meanwhile."""
@@ -244,16 +272,7 @@ class S3Store:
             with self._errors(key):
                 return self._stat(key).size or 0
 
-        return self._if_there(stated)
-
-    def _if_there(self, look: Callable[[], T]) -> T | None:
-        """Return what look returns, or None where the bucket has no such object."""
-        try:
-            return look()
-        except ObjectNotFound as error:
-            if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
-                raise
-            return None
+        return _if_there(stated)
 
     def list(self, prefix: str) -> list[str]:
         """See Store.
@@ -265,19 +284,13 @@ class S3Store:
         self._check_name(prefix or "-")
         budget = Budget(LIST_REQUESTS, time.monotonic() + LIST_SECONDS)
         client = client_of(self._granted, self._context, ANSWER_SECONDS, budget)
-        keys: set[str] = set()
         with self._errors(prefix), reading_answers():
-            for item in client.list_objects(self._bucket, prefix=prefix, recursive=True):
-                key = item.object_name or ""
-                if not key.startswith(prefix):
-                    raise NotS3("an object outside of the folder that was asked for")
-                keys.add(key)
-                if len(keys) > MAX_KEYS:
-                    raise DataError(
-                        f"{self.uri(prefix)} holds more than {MAX_KEYS} objects: name a folder "
-                        "with fewer"
-                    )
-        return sorted(keys - {""})
+            keys = _listed(client, self._bucket, prefix)
+        if keys is None:
+            raise DataError(
+                f"{self.uri(prefix)} holds more than {MAX_KEYS} objects: name a folder with fewer"
+            )
+        return sorted(keys)
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
