@@ -141,6 +141,11 @@ class TargetStatus(ObservedModel):
         description="True where throttling, steal or other processes took CPU time in every "
         "repetition of the measurement; absent otherwise.",
     )
+    served_from_store: bool | None = Field(
+        default=None,
+        description="True where this target's Job measured nothing: an earlier Job's figures for "
+        "the same work lay in the store; absent otherwise.",
+    )
     report: Report = Field(description="The full result.")
     optimizer: str | None = Field(
         default=None, max_length=512, description="Optimizer image that measured it."

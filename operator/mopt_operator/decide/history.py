@@ -13,6 +13,7 @@ from mopt_api.status import (
     SelectionRecord,
     TargetStatus,
 )
+from mopt_api.text import one_line
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 from mopt_operator.times import timestamp
@@ -125,7 +126,7 @@ def _outdated(
         type=ConditionType.OUTDATED,
         status="True",
         reason=Reason.OLDER_OPTIMIZER,
-        message=message[:MAX_CONDITION_MESSAGE],
+        message=one_line(message, MAX_CONDITION_MESSAGE),
         observed_generation=resource.generation,
         last_transition_time=before.last_transition_time if before else timestamp(now),
     )

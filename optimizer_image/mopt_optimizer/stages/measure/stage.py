@@ -115,7 +115,7 @@ class MeasureStage:
             requested_at=job.environ.get(REQUESTED_AT_VARIABLE),
         )
         if known := measured_before(job.blobs, key, job.plan, job.log):
-            return known
+            return known[0].model_copy(update={"served_from_store": True}), known[1]
         bench, before = self._bench(facts), job.system.counters()
         with job.timings.step("trials", "opening, comparing and timing"):
             for entry in bench.field.search:
