@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from .base import Count, Milliseconds, ObservedModel, PerSecond, Ratio
+from .base import Count, Digest, Milliseconds, ObservedModel, PerSecond, Ratio
 from .enums import ModelFormat, QualityMetric
 from .metrics import listed, names
 
@@ -48,6 +48,16 @@ class QualityReference(StrEnum):
 
     BASELINE = "Baseline"
     GROUND_TRUTH = "GroundTruth"
+
+
+class DataDigests(ObservedModel):
+    """The data behind a result, by content: digests over names, bytes and what is done to them."""
+
+    calibration: Digest | None = Field(
+        default=None, description="Of data.calibration; absent where no form used it."
+    )
+    evaluation: Digest | None = Field(default=None, description="Of data.evaluation.")
+    references: Digest | None = Field(default=None, description="Of the ground truth.")
 
 
 class SourceInfo(ObservedModel):

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
+    DATA_CHANGED = "DataChanged"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"

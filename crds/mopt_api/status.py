@@ -8,7 +8,14 @@ from pydantic import Field
 
 from .artifacts import Artifact, blob_key, page_key
 from .base import ObservedModel
-from .figures import Hardware, JudgedVariant, PointFigures, SourceInfo, VariantFigures
+from .figures import (
+    DataDigests,
+    Hardware,
+    JudgedVariant,
+    PointFigures,
+    SourceInfo,
+    VariantFigures,
+)
 
 
 class ConditionType(StrEnum):
@@ -140,6 +147,9 @@ class TargetStatus(ObservedModel):
         default=None,
         description="True where throttling, steal or other processes took CPU time in every "
         "repetition of the measurement; absent otherwise.",
+    )
+    data: DataDigests | None = Field(
+        default=None, description="What it was calibrated on and compared with."
     )
     served_from_store: bool | None = Field(
         default=None,

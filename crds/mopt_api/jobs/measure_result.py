@@ -130,6 +130,9 @@ class MeasureResult(ObservedModel):
     references_digest: str | None = Field(
         default=None, description="Over names and contents of the ground truth."
     )
+    calibration_digest: str | None = Field(
+        default=None, description="Of the calibration data that prepare used."
+    )
     search: list[SearchEntry] = Field(
         default=[], description="Where Auto chose the variants: all that it knows."
     )

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mopt_api.artifacts import ArtifactFormat, ExternalData
 from mopt_api.base import Digest, Name, ObservedModel
 from mopt_api.figures import (
+    DataDigests,
     Hardware,
     JudgedVariant,
     PointFigures,
@@ -81,6 +82,7 @@ class MeasureSummary(ObservedModel):
     # Omitted otherwise: there is hardly a byte to spare.
     unstable: Literal[True] | None = None
     served_from_store: Literal[True] | None = None
+    data: DataDigests | None = None
 
 
 class ErrorSummary(ObservedModel):
@@ -151,6 +153,11 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         selected=result.selected,
         unstable=is_unstable(result) or None,
         served_from_store=result.served_from_store or None,
+        data=DataDigests(
+            calibration=result.calibration_digest,
+            evaluation=result.evaluation_digest,
+            references=result.references_digest,
+        ),
     )
 
 

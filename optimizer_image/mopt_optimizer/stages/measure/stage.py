@@ -194,6 +194,7 @@ class MeasureStage:
             evaluation_samples=len(samples.inputs) if samples else None,
             reference=facts.reference,
             references_digest=truth.digest if truth else None,
+            calibration_digest=facts.manifest.calibration_digest,
             search=bench.field.search,
             disturbance=disturbed,
             seconds=self._job.timings.seconds,
