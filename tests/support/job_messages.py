@@ -8,7 +8,14 @@ from typing import TypedDict
 
 from mopt_api.artifacts import ArtifactFormat
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
+from mopt_api.figures import (
+    DataDigests,
+    Hardware,
+    Latency,
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+)
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
 from mopt_api.jobs.termination import (
     MeasureSummary,
@@ -69,11 +76,13 @@ def measure_message(
     result: str = "result",
     point: str = "opt",
     served: bool = False,
+    data: DataDigests | None = None,
 ) -> str:
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
         MeasureSummary(
             target=target,
+            data=data,
             result=digest(result),
             point=point,
             hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
@@ -154,6 +163,7 @@ class Outcome(TypedDict, total=False):
     result: str
     point: str
     served: bool
+    data: DataDigests | None
 
 
 class Messages:
