@@ -23,7 +23,8 @@ $(VENV)/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt requ
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes \
+	# Compiled now: processes that open models may write nowhere, so not to __pycache__ either.
+	$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes \
 	  requirements/dev.txt requirements/examples.txt requirements/uv.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@

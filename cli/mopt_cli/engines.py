@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mopt_api.text import plain
+
 from ._errors import CliError, ExitCode, work_failed
-from .output import plain
 
 if TYPE_CHECKING:
     from mopt_optimizer.runtimes.tensorrt.inspecting import EngineInspection
@@ -38,7 +39,7 @@ def _is_manifest(file: Path) -> bool:
         return False
     try:
         found = json.loads(file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and set(found) >= _KEYS
 

@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mopt_api.log_lines import parse_line
+from mopt_api.text import one_line, plain
 
 from ._errors import ExitCode
 from .observed import ObservedPod, ObservedResource, observe_pod, observe_resource
-from .output import plain
 from .progress import Progress, picture
 
 Raw = Mapping[str, Any]
@@ -194,10 +194,10 @@ class Following:
         known = self._troubles.pop(key, None) is not None
         others = any(what == event.what for what, _ in self._troubles)
         if event.message is not None:
-            self._troubles[key] = event.message
+            self._troubles[key] = one_line(event.message)
         if known == (event.message is not None) or others:
             return []
-        return [Line(event.message or f"{event.what}: works again")]
+        return [Line(one_line(event.message or f"{event.what}: works again"))]
 
     def heard(self, pod: str) -> int:
         """Return the stamp of the last line of a Pod's log, by its uid; 0 before the first."""
@@ -220,7 +220,7 @@ class Following:
         wrong = self._resource is not None and self._resource.wrong
         works = list(self._works.values())
         waiting = [
-            Text(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.state}", style="yellow")
+            Text(one_line(f"{w.pod.work}: Pod {w.pod.name}: {w.pod.state}"), style="yellow")
             for w in works
             if not w.pod.at_work and not w.pod.succeeded
         ]

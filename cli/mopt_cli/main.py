@@ -11,6 +11,7 @@ from mopt_api.extensible import EXTENSIONS_VARIABLE, load_extensions
 
 from ._errors import CliError
 from .commands import check, compare, init, inspect, run_local, schema, table, watch
+from .output import note
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +36,7 @@ def run() -> int:
         _load_extensions()
         app()
     except CliError as error:
-        print(f"mopt: {' '.join(str(error).split())}", file=sys.stderr)
+        note(str(error))
         return error.code
     return 0
 

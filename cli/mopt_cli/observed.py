@@ -9,9 +9,9 @@ from typing import Any
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.labels import CONTAINER, LABEL_STAGE, LABEL_TARGET, LABEL_UID, MAX_REQUESTED_AT
 from mopt_api.status import ConditionType
+from mopt_api.text import one_line
 
 from ._errors import ExitCode, exit_code_of
-from .output import plain
 
 Raw = Mapping[str, Any]
 
@@ -76,7 +76,7 @@ def observe_resource(raw: Raw) -> ObservedResource:
         return ObservedResource(uid, generation, "waiting for the operator")
     progress = status.get("progress")
     done = f" ({progress['targetsDone']} of {progress['targetsTotal']} targets)" if progress else ""
-    headline = plain(f"{ready['reason']}{done}: {ready['message']}")
+    headline = one_line(f"{ready['reason']}{done}: {ready['message']}")
     ended = None
     if ready["status"] == "True":
         ended = ExitCode.DONE
@@ -100,7 +100,7 @@ def observe_pod(raw: Raw) -> ObservedPod:
         stage=labels.get(LABEL_STAGE, ""),
         target=labels.get(LABEL_TARGET, ""),
         created=metadata["creationTimestamp"],
-        state=plain(_state_text(status, state, phase)),
+        state=one_line(_state_text(status, state, phase)),
         started=ended is not None or "running" in state,
         finished=ended is not None or phase in ("Succeeded", "Failed"),
         at_work="running" in state,

@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+
+from mopt_api.text import one_line, plain
 
 # Wide enough for the tables where no terminal says its width.
 _PIPED_WIDTH = 160
@@ -28,6 +31,24 @@ FormatOption = Annotated[
 ]
 
 
+class Plain:
+    """Shows something, each of its texts plain: the last wall before a terminal.
+
+    What is shown should be clean before, so that its columns are as wide as what is in them.
+    """
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._shown, options):
+            if segment.control:
+                yield segment
+            else:
+                text = "\n".join(map(plain, segment.text.split("\n")))
+                yield Segment(text, segment.style)
+
+
 def emit(data: object, table: RenderableType, form: Format) -> None:
     """Print data on standard output.
 
@@ -38,20 +59,16 @@ def emit(data: object, table: RenderableType, form: Format) -> None:
     if form is Format.JSON:
         print(json.dumps(data, indent=2))
     elif form is Format.YAML:
-        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+        # ASCII, as JSON is: characters that drive a terminal arrive as escapes.
+        print(yaml.safe_dump(data, sort_keys=False), end="")
     else:
         Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(
             # A path that is longer than a line stays whole, to be copied.
-            table,
+            Plain(table),
             crop=False,
         )
 
 
 def note(message: str) -> None:
     """Print a note for the user that is not part of the result."""
-    print(f"mopt: {message}", file=sys.stderr, flush=True)
-
-
-def plain(text: str) -> str:
-    """Return text of an untrusted file with its control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    print(f"mopt: {one_line(message)}", file=sys.stderr, flush=True)

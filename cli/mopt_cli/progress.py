@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mopt_api.log_lines import LogLine
+from mopt_api.text import cleaned, one_line
 
-from .output import plain
+from .output import Plain
 
 OnEvent = Callable[[str, LogLine], None]
 
@@ -68,8 +69,9 @@ class Progress:
             stage: The process that logged it.
             now: Seconds, of the same clock as in render.
         """
-        name, message = plain(event.step), plain(event.message)
-        label = f"{stage} {self.target}".rstrip()
+        event = cleaned(event)
+        name, message = event.step, event.message
+        label = one_line(f"{stage} {self.target}")
         running = self.running
         if running and name == running.name and event.seconds is not None:
             running.seconds, running.detail = event.seconds, ""
@@ -77,8 +79,7 @@ class Progress:
         if running:
             running.detail = message
             if event.variant is not None:
-                variant = plain(event.variant)
-                self.variants[variant] = message.removeprefix(variant).lstrip(": ")
+                self.variants[event.variant] = message.removeprefix(event.variant).lstrip(": ")
         elif name == stage or name in _UNTIMED:
             self.notes.append(f"{label}: {message}")
         else:
@@ -109,9 +110,10 @@ def picture(stages: Iterable[Progress], now: float) -> RenderableType:
             mark = _SPINNER if seconds is None else _DONE
             text = f"{step.title}: {detail}" if detail else step.title
             shown = max(0.0, now - step.started) if seconds is None else seconds
-            rows.add_row(mark, step.stage, Text(text), f"{shown:.1f} s")
+            rows.add_row(mark, Text(step.stage), Text(text), f"{shown:.1f} s")
         for name, message in list(progress.variants.items()):
-            variants.add_row("", Text(progress.target), Text(name, style="bold"), Text(message))
+            target = Text(one_line(progress.target))
+            variants.add_row("", target, Text(name, style="bold"), Text(message))
         notes += progress.notes
     return Group(rows, variants, *map(Text, notes))
 
@@ -133,7 +135,7 @@ class _Shown:
         self._render = render
 
     def __rich__(self) -> RenderableType:
-        return self._render()
+        return Plain(self._render())
 
 
 def drawing(console: Console, render: Callable[[], RenderableType]) -> Live:
@@ -146,9 +148,9 @@ def drawing(console: Console, render: Callable[[], RenderableType]) -> Live:
 
 
 def print_line(console: Console, text: str, *, dim: bool = False) -> None:
-    """Print one line as it is; a live picture stays below it."""
+    """Print one line, see one_line; a live picture stays below it."""
     style = "dim" if dim else None
-    console.print(text, markup=False, highlight=False, soft_wrap=True, style=style)
+    console.print(one_line(text), markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 @contextmanager

@@ -15,6 +15,10 @@ from mopt_api.spec import ModelOptimizationSpec
 
 from ._errors import CliError
 
+# The API server takes 3 MB.
+_MAX_CHARACTERS = 4 * 1024 * 1024
+_MAX_NODES = 1_000_000
+
 FileArgument = Annotated[Path, typer.Argument(help="YAML or JSON file; - is standard input.")]
 
 
@@ -24,18 +28,54 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         CliError: It cannot be read, or is something else.
     """
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise CliError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    document = _parsed(_text(path), path)
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise CliError(f"{path} is not a {KIND} ({API_VERSION})")
     if document.get("apiVersion") != API_VERSION:
         raise CliError(f"{path}: apiVersion {document.get('apiVersion')!r} is not {API_VERSION}")
     return document
+
+
+def _text(path: Path) -> str:
+    try:
+        if str(path) == "-":
+            text = sys.stdin.read(_MAX_CHARACTERS + 1)
+        else:
+            with path.open(encoding="utf-8") as file:
+                text = file.read(_MAX_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}") from error
+    if len(text) > _MAX_CHARACTERS:
+        raise CliError(f"{path} is larger than any {KIND}")
+    return text
+
+
+def _parsed(text: str, path: Path) -> Any:
+    try:
+        document = yaml.safe_load(text)
+        size = _size(document, {})
+    except RecursionError as error:
+        raise CliError(f"{path} is nested deeper than any {KIND}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none.
+        raise CliError(f"{path} is not YAML: {error}") from error
+    if size > _MAX_NODES:
+        raise CliError(f"{path} is larger than any {KIND} once its aliases are written out")
+    return document
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Return the number of values in a document with its aliases written out.
+
+    Args:
+        known: Those of lists and mappings, by identity; unbounded ones while they are counted.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = _MAX_NODES + 1
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(item, known) for item in inner)
+    return known[id(value)]
 
 
 def problems(spec: Any) -> list[str]:

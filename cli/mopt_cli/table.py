@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,9 @@ from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, V
 from mopt_api.jobs.termination import is_unstable, summarize_variant
 from mopt_api.metrics import metric_in_words
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
+from mopt_api.text import cleaned, one_line, plain
+
+from ._errors import CliError, ExitCode
 
 _NOT_MEASURED = "-"
 _STATE_STYLE = {
@@ -73,6 +77,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
     Args:
         not_tried: What Auto left out, see left_out; not part of status.
     """
+    target = cleaned(target)
     hardware = target.hardware
     by_truth = target.reference == QualityReference.GROUND_TRUTH
     rows = Table(
@@ -81,6 +86,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
             f"{hardware.threads or '?'} threads, {_what_was_done(target)}"
             + (", quality against ground truth" if by_truth else "")
             + (", unstable: calls were disturbed" if target.unstable else "")
+            + (", served from the store" if target.served_from_store else "")
         ),
         title_justify="left",
         title_style="bold",
@@ -102,7 +108,9 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
         for v in target.everyone
         if v.reason
     ]
-    notes += [Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in not_tried]
+    notes += [
+        Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in map(cleaned, not_tried)
+    ]
     where = [place("result", target.report.uri)]
     if target.report.page:
         where.append(place("report", target.report.page))
@@ -111,7 +119,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
 
 def place(what: str, where: str) -> Text:
     """Return a line with the location of something; it is never wrapped."""
-    return Text(f"{what}: {where}", style="dim", no_wrap=True, overflow="ignore")
+    return Text(plain(f"{what}: {where}"), style="dim", no_wrap=True, overflow="ignore")
 
 
 def render(resource: Mapping[str, object]) -> RenderableType:
@@ -119,8 +127,17 @@ def render(resource: Mapping[str, object]) -> RenderableType:
 
     Args:
         resource: A ModelOptimization as the API server returns it.
+
+    Raises:
+        CliError: Its status is none.
     """
-    status = ModelOptimizationStatus.model_validate(resource.get("status") or {})
+    try:
+        found = ModelOptimizationStatus.model_validate(resource.get("status") or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, ("status", *first["loc"])))
+        raise CliError(f"{field}: {first['msg']}", ExitCode.FAILED) from error
+    status = cleaned(found)
     parts: list[RenderableType] = [
         Text(f"{c.type}={c.status} {c.reason}: {c.message}") for c in status.conditions
     ]
@@ -140,6 +157,7 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
         variants=[_variant_status(v, result) for v in result.variants],
         selected=result.selected,
         unstable=is_unstable(result) or None,
+        served_from_store=result.served_from_store or None,
         report=report,
     )
 
@@ -151,6 +169,10 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
 
 def verdict(result: MeasureResult) -> str:
     """Return the selection and its reason in one sentence."""
+    return one_line(_verdict(result))
+
+
+def _verdict(result: MeasureResult) -> str:
     if result.baseline is None:
         built = sum(variant.state is VariantState.BUILT for variant in result.variants)
         return f"{built} engines were built; none was run"
@@ -162,7 +184,9 @@ def verdict(result: MeasureResult) -> str:
         return "no variant passed the gates with a speedup of minimumSpeedup over the baseline"
     if result.selected == BASELINE:
         return "the baseline is kept: no variant within the gates reached minimumSpeedup"
-    winner = next(v for v in result.variants if v.name == result.selected)
+    winner = next((v for v in result.variants if v.name == result.selected), None)
+    if winner is None:
+        return f"{result.selected} is selected, which is not among the variants"
     sentence = f"{winner.name} wins"
     if winner.speedup is not None:
         sentence += f": {winner.speedup:.2f}x over the baseline"

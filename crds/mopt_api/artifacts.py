@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from .base import Digest, ObservedModel
+from .base import Count, Digest, ObservedModel
 from .extensible import ExtensibleEnum
 
 
@@ -26,14 +26,14 @@ class ExternalData(ObservedModel):
         description="File name that the artifact refers to: keep it beside the artifact.",
     )
     digest: Digest = Field(description="Digest of the object's bytes.")
-    size_bytes: int = Field(ge=0, description="Size of the object.")
+    size_bytes: Count = Field(description="Size of the object.")
 
 
 class Artifact(ObservedModel):
     """A file in the output store, at blobs/sha256/HEX under output.uri."""
 
     digest: Digest = Field(description="Digest of the object's bytes.")
-    size_bytes: int = Field(ge=0, description="Size of the object, and of externalData's.")
+    size_bytes: Count = Field(description="Size of the object, and of externalData's.")
     format: ArtifactFormat = Field(description="File format.")
     uri: str | None = Field(default=None, max_length=1200, description="Location, s3://BUCKET/KEY.")
     external_data: list[ExternalData] | None = Field(

@@ -34,7 +34,10 @@ class Rule:
 
 
 class ApiModel(BaseModel):
-    """Base of all models: immutable, camelCase aliases, unknown fields refused."""
+    """Base of all models: immutable, camelCase aliases, unknown fields refused.
+
+    Numbers are finite: JSON has no others.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -42,6 +45,7 @@ class ApiModel(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         frozen=True,
+        allow_inf_nan=False,
     )
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
@@ -106,3 +110,10 @@ StoreUri = Annotated[
     ),
 ]
 DimensionSize = Annotated[int, Field(ge=1, le=65536)]
+# Whatever a Job reports lies between these: so no sum or ratio of it overflows, and the API server
+# takes it. The largest integer is what every reader of JSON holds exactly.
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Milliseconds = Annotated[float, Field(ge=1e-6, le=1e9)]
+PerSecond = Annotated[float, Field(ge=0, le=1e12)]
+MAX_RATIO = 1e24
+Ratio = Annotated[float, Field(ge=0, le=MAX_RATIO)]

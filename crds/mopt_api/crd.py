@@ -78,6 +78,7 @@ class _Structural:
                 "x-kubernetes-int-or-string",
                 "anyOf",
                 "minimum",
+                "maximum",
                 "maxLength",
                 "pattern",
                 "description",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from .base import ObservedModel
+from .base import Count, Digest, Milliseconds, ObservedModel, PerSecond, Ratio
 from .enums import ModelFormat, QualityMetric
 from .metrics import listed, names
 
@@ -50,22 +50,32 @@ class QualityReference(StrEnum):
     GROUND_TRUTH = "GroundTruth"
 
 
+class DataDigests(ObservedModel):
+    """The data behind a result, by content: digests over names, bytes and what is done to them."""
+
+    calibration: Digest | None = Field(
+        default=None, description="Of data.calibration; absent where no form used it."
+    )
+    evaluation: Digest | None = Field(default=None, description="Of data.evaluation.")
+    references: Digest | None = Field(default=None, description="Of the ground truth.")
+
+
 class SourceInfo(ObservedModel):
     """Facts about the model file."""
 
     sha256: str = Field(max_length=64, description="SHA-256 of the file, verified.")
     format: ModelFormat = Field(description="Format it was read as.")
-    size_bytes: int = Field(ge=0, description="Size of the file.")
-    opset: int | None = Field(default=None, description="ONNX opset of the exported model.")
-    parameters: int | None = Field(default=None, description="Number of trained values.")
+    size_bytes: Count = Field(description="Size of the file.")
+    opset: Count | None = Field(default=None, description="ONNX opset of the exported model.")
+    parameters: Count | None = Field(default=None, description="Number of trained values.")
 
 
 class Latency(ObservedModel):
     """Time of one call, in milliseconds, host to host."""
 
-    p50: float = Field(description="Median.")
-    p90: float = Field(description="90th percentile.")
-    p99: float = Field(description="99th percentile.")
+    p50: Milliseconds = Field(description="Median.")
+    p90: Milliseconds = Field(description="90th percentile.")
+    p99: Milliseconds = Field(description="99th percentile.")
 
 
 class QualityResult(ObservedModel):
@@ -99,10 +109,10 @@ class JudgedVariant(ObservedModel):
     )
     reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
     message: str | None = Field(default=None, max_length=1024, description="Details of the reason.")
-    speedup: float | None = Field(
+    speedup: Ratio | None = Field(
         default=None, description="Over the baseline, in the objective's metric."
     )
-    speedup_over_fastest_fp32: float | None = Field(
+    speedup_over_fastest_fp32: Ratio | None = Field(
         default=None,
         alias="speedupOverFastestFP32",
         description="Over the fastest FP32 runtime measured.",
@@ -113,20 +123,20 @@ class PointFigures(ObservedModel):
     """Figures of a variant at the objective's point, and of its file."""
 
     latency_ms: Latency | None = Field(default=None, description="Latency in milliseconds.")
-    throughput: float | None = Field(default=None, description="Samples per second.")
-    size_bytes: int | None = Field(default=None, description="Size of the artifact.")
+    throughput: PerSecond | None = Field(default=None, description="Samples per second.")
+    size_bytes: Count | None = Field(default=None, description="Size of the artifact.")
 
 
 class VariantFigures(ObservedModel):
     """Figures of a variant that hold at every point, wherever it is reported: in result.json, the
     termination message and status. A new one is a line here and where it is measured."""
 
-    peak_memory_bytes: int | None = Field(
+    peak_memory_bytes: Count | None = Field(
         default=None,
         description="Largest resident set of its process; on a GPU its part of the GPU's memory.",
     )
     quality: list[QualityResult] = Field(
-        default=[], description="Agreement with the target's reference."
+        default=[], max_length=16, description="Agreement with the target's reference."
     )
 
 
@@ -151,7 +161,7 @@ class Gpu(ObservedModel):
 
     name: str = Field(max_length=64, description="Name that the driver reports.")
     compute_capability: str = Field(max_length=8, description="Such as 8.9.")
-    memory_bytes: int | None = Field(default=None, description="Its memory in bytes.")
+    memory_bytes: Count | None = Field(default=None, description="Its memory in bytes.")
     driver: str | None = Field(default=None, max_length=32, description="Version of the driver.")
     mig: bool | None = Field(default=None, description="True for a MIG slice; absent otherwise.")
 
@@ -161,10 +171,10 @@ class Hardware(ObservedModel):
 
     cpu: str | None = Field(default=None, max_length=128, description="CPU model.")
     architecture: str | None = Field(default=None, max_length=32, description="As uname -m.")
-    cpu_features: list[str] = Field(
-        default=[], description="Instruction sets that matter to inference."
+    cpu_features: list[Annotated[str, Field(max_length=64)]] = Field(
+        default=[], max_length=64, description="Instruction sets that matter to inference."
     )
-    threads: int | None = Field(default=None, description="Threads each runtime used.")
-    memory_bytes: int | None = Field(default=None, description="Memory limit or size.")
+    threads: Count | None = Field(default=None, description="Threads each runtime used.")
+    memory_bytes: Count | None = Field(default=None, description="Memory limit or size.")
     node: str | None = Field(default=None, max_length=253, description="Node's name.")
     gpu: Gpu | None = Field(default=None, description="The GPU; absent on a CPU target.")

@@ -8,6 +8,11 @@ from pydantic import Field
 
 from .base import ApiModel, DimensionName, DimensionSize, Rule, Sha256Hex, StoreUri, int_or_string
 from .enums import DType, ImageColor, ImageLayout, ModelFormat
+from .size_rules import MOST_AXES, pixel_rule
+
+MAX_FIXED_SIZE = 2**31 - 1
+# Strict: else the text "3" would be taken for a number.
+FixedSize = Annotated[int, Field(strict=True, ge=1, le=MAX_FIXED_SIZE)]
 
 
 class SecretRef(ApiModel):
@@ -46,12 +51,12 @@ class InputSpec(ApiModel):
     dtype: DType = Field(default=DType.FLOAT32, description="Element type.")
     shape: list[
         Annotated[
-            int | DimensionName,
-            Field(json_schema_extra=int_or_string(maxLength=32)),
+            FixedSize | DimensionName,
+            Field(json_schema_extra=int_or_string(minimum=1, maximum=MAX_FIXED_SIZE, maxLength=32)),
         ]
     ] = Field(
         min_length=1,
-        max_length=8,
+        max_length=MOST_AXES,
         description="Sizes, outermost first: a number, or a name declared under dimensions.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
@@ -153,6 +158,8 @@ class ImageTransform(ApiModel):
                 or (t.crop[0] <= t.resize[0] and t.crop[1] <= t.resize[1])
             ),
         ),
+        pixel_rule("resize"),
+        pixel_rule("crop"),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .base import ObservedModel
+from .text import one_line
 
 MAX_MESSAGE = 1024
 
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
+    DATA_CHANGED = "DataChanged"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"
@@ -230,10 +232,16 @@ PERMANENT_EXIT_CODES = sorted(
 
 
 class ErrorReport(ObservedModel):
-    """How a Job says why it failed (termination message)."""
+    """How a Job says why it failed (termination message): one line that can be shown, cut to
+    MAX_MESSAGE characters."""
 
     reason: Reason
     message: str = Field(max_length=MAX_MESSAGE)
+
+    @field_validator("message", mode="before")
+    @classmethod
+    def _shown(cls, value: object) -> object:
+        return one_line(value, MAX_MESSAGE) if isinstance(value, str) else value
 
     def sentence(self) -> str:
         """Return the message followed by the reason's remedy."""

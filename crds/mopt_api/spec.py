@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
-from . import metric_rules
+from . import metric_rules, size_rules
 from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
 from .enums import Aggregate, ObjectiveMetric, OnNoWinner, QualityMetric
 from .inputs import DataSpec, DimensionRange, InputSpec, ModelSource, SecretRef
@@ -310,4 +310,6 @@ class ModelOptimizationSpec(ApiModel):
                 == len({g.metric for g in s.quality})
             ),
         ),
+        size_rules.opt_rule(),
+        size_rules.points_rule(),
     )

@@ -8,7 +8,14 @@ from pydantic import Field
 
 from .artifacts import Artifact, blob_key, page_key
 from .base import ObservedModel
-from .figures import Hardware, JudgedVariant, PointFigures, SourceInfo, VariantFigures
+from .figures import (
+    DataDigests,
+    Hardware,
+    JudgedVariant,
+    PointFigures,
+    SourceInfo,
+    VariantFigures,
+)
 
 
 class ConditionType(StrEnum):
@@ -140,6 +147,14 @@ class TargetStatus(ObservedModel):
         default=None,
         description="True where throttling, steal or other processes took CPU time in every "
         "repetition of the measurement; absent otherwise.",
+    )
+    data: DataDigests | None = Field(
+        default=None, description="What it was calibrated on and compared with."
+    )
+    served_from_store: bool | None = Field(
+        default=None,
+        description="True where this target's Job measured nothing: an earlier Job's figures for "
+        "the same work lay in the store; absent otherwise.",
     )
     report: Report = Field(description="The full result.")
     optimizer: str | None = Field(

@@ -32,7 +32,7 @@ FILE = "file"
 SCHEMES: dict[str, Scheme] = {
     S3: Scheme(
         shape="s3://BUCKET/KEY",
-        pattern=r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?",
+        pattern=r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s\p{Z}\p{Cc}\p{Cf}?#]*)?",
         keys={
             "AWS_ACCESS_KEY_ID": True,
             "AWS_SECRET_ACCESS_KEY": True,

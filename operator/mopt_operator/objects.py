@@ -26,6 +26,7 @@ ANNOTATION_PREPARED = "mopt.dev/prepared"
 ANNOTATION_RESULT = "mopt.dev/result"
 ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
+ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -60,6 +61,7 @@ class Job:
         source: The model file, as the preparation before a measure Job described it.
         result: Digest of the result.json that a report Job starts from.
         measured_by: Optimizer image behind that result; of other Jobs, the image that they run.
+        served: That result's figures had been served from the store to the target's Job.
         expires: It has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
         ended: When it finished; None where it has not, or does not say.
@@ -84,6 +86,7 @@ class Job:
     stage: str = ""
     ended: datetime | None = None
     measured_by: str = ""
+    served: bool = False
     begun: bool = False
     suspended: bool = False
 
@@ -237,6 +240,7 @@ def observe_job(raw: Raw) -> Job:
         stage=labels.get(LABEL_STAGE, ""),
         ended=ended,
         measured_by=annotations.get(ANNOTATION_MEASURED_BY) or image,
+        served=ANNOTATION_SERVED in annotations,
         begun=status.get("startTime") is not None,
         suspended=spec.get("suspend") is True,
     )

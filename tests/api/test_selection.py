@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from present import present
+from pydantic import ValidationError
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision, QualityMetric, Runtime
@@ -46,6 +47,11 @@ def variant(
             )
         ],
     )
+
+
+def not_a_number(metric: QualityMetric) -> QualityResult:
+    """Return a quality that no result may hold, had it got past what refuses it."""
+    return QualityResult.model_construct(metric=metric, worst=math.nan, mean=math.nan)
 
 
 BASELINE = variant("baseline", 100.0, precision=Precision.FP32)
@@ -147,13 +153,13 @@ def test_a_gate_knows_its_better_side(
     metric: QualityMetric, bounds: dict[str, float], value: float, failure: str | None
 ) -> None:
     gate = QualityGate.model_validate({"metric": metric, **bounds})
-    measured = QualityResult(metric=metric, worst=value, mean=math.nan)
+    measured = not_a_number(metric).model_copy(update={"worst": value})
     assert gate_failure(gate, [measured]) == failure
 
 
 def test_nan_fails_a_maximum() -> None:
     gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=1)
-    nan = QualityResult(metric=QualityMetric.MAX_ABS_ERROR, worst=math.nan, mean=math.nan)
+    nan = not_a_number(QualityMetric.MAX_ABS_ERROR)
     assert gate_failure(gate, [nan]) is not None
 
 
@@ -163,7 +169,7 @@ def test_unmeasured_metric_fails_its_gate() -> None:
 
 
 def test_nan_fails_a_gate() -> None:
-    nan = QualityResult(metric=QualityMetric.PSNR, worst=math.nan, mean=math.nan)
+    nan = not_a_number(QualityMetric.PSNR)
     assert gate_failure(GATE, [nan]) is not None
 
 
@@ -369,7 +375,7 @@ def test_a_quality_that_is_nan_never_wins(
 ) -> None:
     names = [v.name for v in variants]
     spoilt = data.draw(st.sets(st.sampled_from(names)) if names else st.just(set()))
-    nan = QualityResult(metric=QualityMetric.PSNR, worst=math.nan, mean=math.nan)
+    nan = not_a_number(QualityMetric.PSNR)
     there = [v.model_copy(update={"quality": [nan]}) if v.name in spoilt else v for v in variants]
     verdict = choose(*there)
     assert verdict.selected not in spoilt
@@ -377,9 +383,18 @@ def test_a_quality_that_is_nan_never_wins(
     assert all(judged[name] is not VariantState.PASSED for name in spoilt)
 
 
+def test_no_figure_is_infinite_or_no_number() -> None:
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValidationError, match="finite"):
+            QualityResult(metric=QualityMetric.PSNR, worst=value, mean=0)
+
+
 @pytest.mark.parametrize("metric", list(ObjectiveMetric))
 def test_a_figure_that_is_nan_never_wins(metric: ObjectiveMetric) -> None:
-    nan = variant("nan", math.nan, size=10**9)
+    nan = variant("nan", 1, size=10**9)
+    latency = Latency.model_construct(p50=math.nan, p90=math.nan, p99=math.nan)
+    point = nan.points[0].model_copy(update={"latency_ms": latency, "throughput": math.nan})
+    nan = nan.model_copy(update={"points": [point]})
     real = variant("real", 50, size=10)
     objective = Objective(metric=metric)
     for order in ((nan, real), (real, nan)):

@@ -166,6 +166,34 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s["data"]["evaluation"].update(images={"resize": [64, 64], "crop": [32, 65]}),
         "crop must not be larger than resize",
     ),
+    "resize to more pixels than any image has": (
+        lambda s: s["data"]["evaluation"].update(images={"resize": [65536, 65536]}),
+        "resize must have at most 33554432 pixels",
+    ),
+    "crop to more pixels than any image has": (
+        lambda s: s["data"]["evaluation"].update(images={"crop": [5793, 5793]}),
+        "crop must have at most 33554432 pixels",
+    ),
+    "an input of numbers alone that is too large": (
+        lambda s: s.update(inputs=[{"name": "x", "shape": [2**15, 2**15, 2]}]),
+        "an input has more than 1073741824 values with its dimensions at opt",
+    ),
+    "a fixed size below one": (
+        lambda s: s.update(inputs=[{"name": "x", "shape": [0]}]),
+        "greater than or equal to 1",
+    ),
+    "a fixed size as text": (
+        lambda s: s.update(inputs=[{"name": "x", "shape": ["3"]}]),
+        "inputs.0.shape.0",
+    ),
+    "an escape sequence in a uri": (
+        lambda s: s["model"].update(uri="s3://models/\x1b[2J"),
+        "model.uri",
+    ),
+    "letters in reverse in a uri": (
+        lambda s: s["model"].update(uri="s3://models/\u202e2tp.ledom"),
+        "model.uri",
+    ),
     "gate without a bound": (
         lambda s: s.update(quality=[{"metric": "PSNR"}]),
         "either minimum or maximum",

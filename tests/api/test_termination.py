@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mopt_api.artifacts import ExternalData
+from mopt_api.artifacts import ArtifactFormat, ExternalData
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import (
     Gpu,
@@ -67,7 +67,7 @@ def _largest_variant(
         reason=rng.choice(list(VariantReason)),
         message=text(1024),
         artifact_digest="sha256:" + rng.randbytes(32).hex(),
-        artifact_format="ExportedProgram",
+        artifact_format=ArtifactFormat.EXPORTED_PROGRAM,
         size_bytes=rng.randrange(2**40),
         external_data=[_data(rng) for _ in range(4)] if large else None,
         peak_memory_bytes=rng.randrange(2**40),
@@ -178,7 +178,7 @@ def test_what_was_only_built_survives() -> None:
         state="Built",
         message=QUALITY_OF_ENGINE,
         artifact_digest="sha256:" + "2" * 64,
-        artifact_format="TensorRTEngine",
+        artifact_format=ArtifactFormat.TENSORRT_ENGINE,
         size_bytes=7,
     )
     summary = MeasureSummary(

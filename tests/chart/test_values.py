@@ -27,6 +27,8 @@ Values = dict[str, Any]
         ({"watchNamespaces": ["Team"]}, "at '/watchNamespaces/0'"),
         ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces'"),
         ({"defaultOutput": {"uri": "file:///tmp"}}, "at '/defaultOutput/uri'"),
+        ({"defaultOutput": {"uri": "s3://bucket/{name}"}}, "at '/defaultOutput/uri'"),
+        ({"defaultOutput": {"uri": "s3://bucket/\x1b[2J"}}, "at '/defaultOutput/uri'"),
         ({"profiles": {"default": None}}, "at '/profiles': missing property 'default'"),
         ({"profiles": {"nvidia_l4": {}}}, "additional properties 'nvidia_l4' not allowed"),
         ({"profiles": {"x" * 41: {}}}, "at '/profiles'"),
@@ -83,7 +85,7 @@ Values = dict[str, Any]
         ),
         (
             {"defaultOutput": {"credentialsSecretRef": {"name": "store"}}},
-            "set defaultOutput.uri=s3://BUCKET/PREFIX",
+            "set defaultOutput.uri=s3://BUCKET/{namespace}",
         ),
     ],
 )
@@ -100,6 +102,7 @@ def test_wrong_value_is_refused(
         {"profiles": {"x" * 40: {}}},
         {"image": {"repository": "registry.example:5000/team/operator"}},
         {"defaultOutput": {"uri": "s3://a-bucket"}},
+        {"defaultOutput": {"uri": "s3://a-bucket/{namespace}/models"}},
     ],
 )
 def test_legal_value_is_taken(render: Callable[..., list[Values]], values: Values) -> None:

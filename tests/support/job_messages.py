@@ -6,8 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from typing import TypedDict
 
+from mopt_api.artifacts import ArtifactFormat
 from mopt_api.enums import ModelFormat, QualityMetric
-from mopt_api.figures import Hardware, Latency, QualityReference, QualityResult, SourceInfo
+from mopt_api.figures import (
+    DataDigests,
+    Hardware,
+    Latency,
+    QualityReference,
+    QualityResult,
+    SourceInfo,
+)
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
 from mopt_api.jobs.termination import (
     MeasureSummary,
@@ -45,7 +53,7 @@ def measured(
         precision=precision,
         state="Passed",
         artifact_digest=digest(name),
-        artifact_format="ONNX",
+        artifact_format=ArtifactFormat.ONNX,
         size_bytes=1_225_000 if precision == "INT8" else 2_450_000,
         latency_ms=Latency(p50=100 / speedup, p90=110 / speedup, p99=120 / speedup),
         throughput=10 * speedup,
@@ -67,11 +75,14 @@ def measure_message(
     selected: str | None = "openvino-bf16",
     result: str = "result",
     point: str = "opt",
+    served: bool = False,
+    data: DataDigests | None = None,
 ) -> str:
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
         MeasureSummary(
             target=target,
+            data=data,
             result=digest(result),
             point=point,
             hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
@@ -92,7 +103,7 @@ def measure_message(
                     speedup=5.1,
                     speedup_over_fastest_fp32=5.1 / 2.5,
                     artifact_digest=digest("onnxruntime-int8"),
-                    artifact_format="ONNX",
+                    artifact_format=ArtifactFormat.ONNX,
                     size_bytes=1_225_000,
                     latency_ms=Latency(p50=100 / 5.1, p90=110 / 5.1, p99=120 / 5.1),
                     throughput=51.0,
@@ -100,6 +111,7 @@ def measure_message(
                 ),
             ],
             selected=selected,
+            served_from_store=served or None,
         )
     )
 
@@ -118,7 +130,8 @@ def built_message(
             nothing = {"artifact_digest": None, "artifact_format": None, "size_bytes": None}
             return made.model_copy(update=untimed | failed | nothing)
         built = {"state": "Built", "message": QUALITY_OF_ENGINE}
-        return made.model_copy(update=untimed | built | {"artifact_format": "TensorRTEngine"})
+        engine = {"artifact_format": ArtifactFormat.TENSORRT_ENGINE}
+        return made.model_copy(update=untimed | built | engine)
 
     skipped = VariantSummary(
         name="openvino-fp32",
@@ -149,6 +162,8 @@ class Outcome(TypedDict, total=False):
     selected: str | None
     result: str
     point: str
+    served: bool
+    data: DataDigests | None
 
 
 class Messages:

@@ -12,6 +12,7 @@ import hashlib
 from datetime import timedelta
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
+from kubelet import environment
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
@@ -59,7 +60,7 @@ def message_of(job: Json, models: dict[str, str]) -> str:
         models: The store: of which model each result is. A new one is put there.
     """
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    text = next(v["value"] for v in container["env"] if v["name"] == "MOPT_PLAN")
+    text = environment(container["env"])["MOPT_PLAN"]
     plan = PLAN_ADAPTER.validate_json(text)
     if isinstance(plan, PreparePlan):
         source = SourceInfo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Unpack
@@ -12,6 +13,7 @@ from job_messages import MODEL_SHA, Outcome, measure_message, prepare_message
 from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import ModelFormat
 from mopt_api.jobs.plan import Stage
+from mopt_api.status import ModelOptimizationStatus
 from mopt_api.variants import Variant
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan, decide
@@ -61,7 +63,7 @@ def manifest(name: str = "sr", **spec: object) -> dict[str, Any]:
 
 class World:
     """A cluster with one resource. It refuses what cannot be: a Pod without its Job, a second
-    Job of one name, a complete Job whose Pod never succeeded."""
+    Job of one name, a complete Job whose Pod never succeeded, a status beyond its bounds."""
 
     def __init__(self, settings: Settings, raw: dict[str, Any]) -> None:
         self.settings = settings
@@ -201,6 +203,8 @@ class World:
                 "creationTimestamp": self.now.isoformat(),
             } | self._versioned()
         if plan.status is not None:
+            json.dumps(plan.status, allow_nan=False)
+            ModelOptimizationStatus.model_validate(plan.status)
             self.raw["status"] = plan.status
             self.raw["metadata"] |= self._versioned()
             self.status_writes += 1

@@ -14,6 +14,7 @@ from rich.text import Text
 from mopt_api.enums import TargetKind
 from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.text import one_line
 from mopt_cli._errors import ExitCode
 from mopt_cli.forecast import Forecast, Outlook, forecasts
 from mopt_cli.output import Format, FormatOption, emit
@@ -35,7 +36,7 @@ def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
     if form is not Format.TABLE:
         emit(data, "", form)
     for problem in broken:
-        typer.echo(problem, err=True)
+        typer.echo(one_line(problem), err=True)
     raise typer.Exit(ExitCode.FAILED)
 
 

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
+from mopt_api.text import plain
 from mopt_cli._errors import CliError
 from mopt_cli.extras import require_optimizer
 from mopt_cli.options import FormatHint, ModelArgument, shapes_of
-from mopt_cli.output import Format, FormatOption, emit, note, plain
+from mopt_cli.output import Format, FormatOption, emit, note
 
 
 def compare(

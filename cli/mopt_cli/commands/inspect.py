@@ -14,11 +14,12 @@ from rich.text import Text
 from mopt_api.enums import ModelFormat
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.status import Report
+from mopt_api.text import plain
 from mopt_cli._errors import CliError
 from mopt_cli.engines import engine_of, inspected, shown
 from mopt_cli.extras import require_optimizer
 from mopt_cli.options import FormatHint, ModelArgument, dimensions_of
-from mopt_cli.output import Format, FormatOption, emit, plain
+from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.table import render_target, target_status, verdict
 
 if TYPE_CHECKING:

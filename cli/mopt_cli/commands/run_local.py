@@ -116,7 +116,11 @@ def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Repo
         result = MeasureResult.model_validate_json(blobs.read(summary.result))
     except OptimizerError as error:
         raise work_failed(report_of(error)) from error
-    return result, Report.under(work.output_uri, summary.result)
+    served = summary.served_from_store is True
+    return (
+        result.model_copy(update={"served_from_store": served}),
+        Report.under(work.output_uri, summary.result),
+    )
 
 
 def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mopt_api.text import plain
 from mopt_cli._errors import CliError, ExitCode
 from mopt_cli.extras import require_cluster
 from mopt_cli.following import Following, Line
@@ -66,7 +67,7 @@ def _completed(
             return await ask(cluster)
 
     try:
-        return [name for name in asyncio.run(found()) if name.startswith(incomplete)]
+        return [name for name in map(plain, asyncio.run(found())) if name.startswith(incomplete)]
     except (CliError, Refused, NoAnswer, TimeoutError):
         return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
-from mopt_api.base import Digest, ObservedModel
+from mopt_api.base import Digest, Name, ObservedModel, PerSecond
 from mopt_api.enums import Precision, Runtime, TorchMode
 from mopt_api.figures import (
     Hardware,
@@ -36,7 +36,7 @@ class PointResult(ObservedModel):
     point: str = Field(description="Name of the point.")
     dimensions: dict[str, int] = Field(default={}, description="Sizes measured at.")
     latency_ms: Latency = Field(description="Latency.")
-    throughput: float = Field(description="Samples per second, at the point's batch size.")
+    throughput: PerSecond = Field(description="Samples per second, at the point's batch size.")
     runs: int = Field(ge=1, description="Calls measured.")
     coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
     quantiles_ms: list[float] = Field(
@@ -56,6 +56,7 @@ class PointResult(ObservedModel):
 class VariantResult(VariantFigures, JudgedVariant):
     """One form of the model, built, compared and measured."""
 
+    name: Name = Field(description="The variant's name.")
     runtime: Runtime = Field(description="Runtime that executed it.")
     precision: Precision = Field(description="Precision it computed in.")
     torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
@@ -108,7 +109,7 @@ class SearchEntry(ObservedModel):
 class MeasureResult(ObservedModel):
     """result.json of a measure Job: everything known about one target."""
 
-    target: str
+    target: Name
     source: SourceInfo
     prepared: Digest
     hardware: Hardware
@@ -116,9 +117,11 @@ class MeasureResult(ObservedModel):
     baseline: VariantResult | None = Field(
         default=None, description="null where nothing was measured: a target of kind BuildOnly."
     )
-    variants: list[VariantResult]
-    selected: str | None = None
-    objective_point: str | None = Field(default=None, description="null without a baseline.")
+    variants: list[VariantResult] = Field(
+        max_length=12, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]}
+    )
+    selected: Name | None = None
+    objective_point: Name | None = Field(default=None, description="null without a baseline.")
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
     reference: QualityReference | None = Field(
@@ -126,6 +129,9 @@ class MeasureResult(ObservedModel):
     )
     references_digest: str | None = Field(
         default=None, description="Over names and contents of the ground truth."
+    )
+    calibration_digest: str | None = Field(
+        default=None, description="Of the calibration data that prepare used."
     )
     search: list[SearchEntry] = Field(
         default=[], description="Where Auto chose the variants: all that it knows."
@@ -141,6 +147,11 @@ class MeasureResult(ObservedModel):
     measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
     plan: dict[str, JsonValue] | None = Field(
         default=None, description="The plan of the Job, as JSON; gates as last judged."
+    )
+    served_from_store: bool = Field(
+        default=False,
+        exclude=True,
+        description="An earlier Job measured it; no part of result.json, which is that Job's.",
     )
 
     @property

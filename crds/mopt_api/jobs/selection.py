@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mopt_api.base import MAX_RATIO
 from mopt_api.enums import Aggregate, ObjectiveMetric, OnNoWinner, Precision
 from mopt_api.figures import QualityReference, QualityResult, VariantReason, VariantState
 from mopt_api.metrics import value_as_bound
@@ -74,7 +75,7 @@ def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) 
 
 
 def _ratio(reference: float | None, cost: float | None) -> float | None:
-    return reference / cost if reference is not None and cost is not None else None
+    return min(reference / cost, MAX_RATIO) if reference is not None and cost else None
 
 
 def _judged(variant: VariantResult, gates: Sequence[QualityGate]) -> VariantResult:

@@ -7,16 +7,16 @@ FallbackToLogsOnError may put log text in the same place, hence the prefix.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from mopt_api.artifacts import ExternalData
-from mopt_api.base import Digest, ObservedModel
+from mopt_api.artifacts import ArtifactFormat, ExternalData
+from mopt_api.base import Digest, Name, ObservedModel
 from mopt_api.figures import (
+    DataDigests,
     Hardware,
     JudgedVariant,
     PointFigures,
@@ -25,7 +25,8 @@ from mopt_api.figures import (
     VariantFigures,
     converted,
 )
-from mopt_api.reasons import MAX_MESSAGE, ErrorReport
+from mopt_api.reasons import REASONS, ErrorReport
+from mopt_api.text import cleaned
 
 from .measure_result import MeasureResult, VariantResult
 from .plan import Stage
@@ -33,8 +34,9 @@ from .prepare_result import PrepareResult
 
 PREFIX = "mopt1:"
 MAX_BYTES = 4096
-# A message inflates to a few KiB; the bound keeps a hostile one from filling memory.
-MAX_INFLATED = 256 * 1024
+# The largest legal one inflates to 20 KiB. The bound keeps a hostile one from filling memory, and
+# the status of eight targets from growing beyond what the API server stores.
+MAX_INFLATED = 32 * 1024
 # How much is reported, as far as it fits; see _bounded.
 _BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0))
 _TEXT_LENGTH = 48
@@ -52,25 +54,35 @@ class PrepareSummary(ObservedModel):
 class VariantSummary(VariantFigures, PointFigures, JudgedVariant):
     """A variant at the objective's point."""
 
+    name: Name
     artifact_digest: Digest | None = None
-    artifact_format: str | None = None
-    external_data: list[ExternalData] | None = None
+    artifact_format: ArtifactFormat | None = None
+    external_data: list[ExternalData] | None = Field(default=None, max_length=4)
 
 
 class MeasureSummary(ObservedModel):
-    """Outcome of a measure Job; everything else is in the object that `result` names."""
+    """Outcome of a measure Job; everything else is in the object that `result` names.
+
+    Bounded as status is: whatever can be decoded can be recorded there.
+    """
 
     stage: Literal[Stage.MEASURE] = Stage.MEASURE
-    target: str
+    target: Name
     result: Digest
-    point: str | None = None
+    point: Name | None = None
     reference: QualityReference | None = None
     hardware: Hardware
-    software: dict[str, str] = {}
+    software: dict[str, Annotated[str, Field(max_length=64)]] = Field(default={}, max_length=64)
     baseline: VariantSummary | None = None  # None where engines were only built.
-    variants: list[VariantSummary]
-    selected: str | None = None
-    unstable: Literal[True] | None = None  # Omitted otherwise: there is hardly a byte to spare.
+    variants: list[VariantSummary] = Field(
+        max_length=12,
+        json_schema_extra={"x-kubernetes-list-map-keys": ["name"]},
+    )
+    selected: Name | None = None
+    # Omitted otherwise: there is hardly a byte to spare.
+    unstable: Literal[True] | None = None
+    served_from_store: Literal[True] | None = None
+    data: DataDigests | None = None
 
 
 class ErrorSummary(ObservedModel):
@@ -81,7 +93,7 @@ class ErrorSummary(ObservedModel):
 
 
 Summary = PrepareSummary | MeasureSummary | ErrorSummary
-_ADAPTER: TypeAdapter[Summary] = TypeAdapter(Summary)
+_ADAPTER: TypeAdapter[Summary] = TypeAdapter(Annotated[Summary, Field(discriminator="stage")])
 
 
 class MessageError(ValueError):
@@ -140,6 +152,12 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         variants=[summarize_variant(v, point) for v in result.variants],
         selected=result.selected,
         unstable=is_unstable(result) or None,
+        served_from_store=result.served_from_store or None,
+        data=DataDigests(
+            calibration=result.calibration_digest,
+            evaluation=result.evaluation_digest,
+            references=result.references_digest,
+        ),
     )
 
 
@@ -223,26 +241,43 @@ def encode(summary: Summary) -> str:
 
 
 def decode(message: str) -> Summary:
-    """Return the summary in a termination message.
+    """Return the summary in a termination message, its texts clean: see cleaned.
 
     Raises:
-        MessageError: The text lacks the prefix, or what follows is damaged or of another version.
+        MessageError: The text lacks the prefix, or what follows is damaged, of another version, or
+            nothing that a Job reports.
+    """
+    text = _inflated(message)
+    try:
+        summary = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise MessageError(f"damaged termination message: {field}: {first['msg']}") from error
+    if isinstance(summary, ErrorSummary) and summary.error.reason not in REASONS:
+        raise MessageError(f"{summary.error.reason} is not a failure")
+    return cleaned(summary, longer=False)
+
+
+def _inflated(message: str) -> bytes:
+    """Return the JSON in a termination message.
+
+    Raises:
+        MessageError: There is none, or too much.
     """
     if not message.startswith(PREFIX):
         raise MessageError("no mopt1: prefix")
+    inflater = zlib.decompressobj()
     try:
         packed = base64.b64decode(message[len(PREFIX) :], validate=True)
-        inflater = zlib.decompressobj()
         text = inflater.decompress(packed, MAX_INFLATED)
-        if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
-            raise MessageError("truncated, or larger than any summary")
-        return _ADAPTER.validate_json(text)
-    except (binascii.Error, zlib.error, ValidationError) as error:
+    except (ValueError, zlib.error) as error:  # Not ASCII, not base64, not deflated.
         raise MessageError(f"damaged termination message: {error}") from error
+    if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
+        raise MessageError("truncated, or larger than any summary")
+    return text
 
 
 def error_summary(report: ErrorReport) -> ErrorSummary:
-    """Return the summary of a failure, its message cut to what conditions may hold."""
-    return ErrorSummary(
-        error=ErrorReport(reason=report.reason, message=report.message[:MAX_MESSAGE])
-    )
+    """Return the summary of a failure."""
+    return ErrorSummary(error=report)

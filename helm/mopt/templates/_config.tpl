@@ -46,7 +46,7 @@
 {{- define "mopt.defaultOutput" -}}
 {{- $output := .Values.defaultOutput -}}
 {{- if and $output.credentialsSecretRef.name (not $output.uri) -}}
-{{- fail "defaultOutput.credentialsSecretRef.name is set but defaultOutput.uri is empty: set defaultOutput.uri=s3://BUCKET/PREFIX" -}}
+{{- fail "defaultOutput.credentialsSecretRef.name is set but defaultOutput.uri is empty: set defaultOutput.uri=s3://BUCKET/{namespace}" -}}
 {{- end -}}
 {{- if not $output.uri -}}
 null

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from mopt_api.text import one_line, plain
 from mopt_operator.objects import Resource
 
 from .settings import LogFormat
@@ -41,14 +42,22 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # ASCII: control characters of whatever the message quotes arrive as escapes.
+        return json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, resource, message."""
+    """Time, level, resource, message; see one_line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(plain(line) for line in super().formatException(ei).split("\n"))
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)

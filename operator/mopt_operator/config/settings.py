@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -17,6 +18,8 @@ from mopt_operator.errors import SettingsError
 from .quantities import gpus_of, resources_fault
 
 DEFAULT_PROFILE = "default"
+_NAMESPACE = "{namespace}"
+_PLACEHOLDER = re.compile(r"\{[^}]*\}?")
 
 
 class LogFormat(StrEnum):
@@ -186,7 +189,9 @@ class Settings(ApiModel):
     image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     image_pull_secrets: list[SecretRef] = []
     default_output: Output | None = Field(
-        default=None, description="Where results of resources without spec.output go."
+        default=None,
+        description="Where results of resources without spec.output go; {namespace} in its uri "
+        "stands for the resource's.",
     )
     profiles: dict[Name, Profile] = {DEFAULT_PROFILE: Profile()}
     watch_namespaces: list[str] = Field(default=[], description="Empty: the whole cluster.")
@@ -217,6 +222,22 @@ class Settings(ApiModel):
             lambda s: DEFAULT_PROFILE in s.profiles,
         ),
     )
+
+    @model_validator(mode="after")
+    def _check_default_output(self) -> Self:
+        uri = self.default_output.uri if self.default_output else ""
+        if unknown := [name for name in _PLACEHOLDER.findall(uri) if name != _NAMESPACE]:
+            raise ValueError(
+                f"defaultOutput.uri: {unknown[0]} stands for nothing; {_NAMESPACE} does"
+            )
+        return self
+
+    def output_in(self, namespace: str) -> Output | None:
+        """Return where results of a namespace's resources without spec.output go."""
+        output = self.default_output
+        if output is None:
+            return None
+        return output.model_copy(update={"uri": output.uri.replace(_NAMESPACE, namespace)})
 
     def image_of(self, profile: Profile) -> str:
         """Return the image of a profile's Jobs."""

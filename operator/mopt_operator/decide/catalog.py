@@ -68,12 +68,14 @@ class Catalog:
         for target in self._request.targets:
             yield self.measurement(target, prepared)
 
-    def report(self, target: Target, result: str, measured_by: str | None) -> NamedItem:
+    def report(
+        self, target: Target, result: str, measured_by: str | None, *, served: bool
+    ) -> NamedItem:
         """Return the work that selects again among the figures of a result in the store.
 
         Args:
             result: Digest of its result.json.
-            measured_by: Optimizer image that measured.
+            measured_by, served: See WorkItem.
         """
         return self._named(
             report_work(
@@ -83,6 +85,7 @@ class Catalog:
                 target=target,
                 result=result,
                 measured_by=measured_by,
+                served=served,
                 basis=self.key(target),
             )
         )

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, ModelOptimizationStatus
+from mopt_api.text import one_line
 from mopt_operator.times import timestamp
 
 MAX_CONDITION_MESSAGE = 2048
@@ -49,7 +50,7 @@ def conditions(
             type=kind,
             status=status,
             reason=reason,
-            message=verdict.message[:MAX_CONDITION_MESSAGE],
+            message=one_line(verdict.message, MAX_CONDITION_MESSAGE),
             observed_generation=generation,
             last_transition_time=before.last_transition_time
             if before is not None and unchanged

@@ -6,6 +6,7 @@ import hashlib
 from datetime import datetime
 
 from mopt_api.base import API_VERSION, KIND
+from mopt_api.text import one_line
 from mopt_operator.objects import Json, Raw, Resource, ready_condition
 from mopt_operator.times import timestamp
 
@@ -15,6 +16,7 @@ MAX_EVENT_MESSAGE = 1024
 
 def event(resource: Resource, *, reason: str, message: str, normal: bool, now: datetime) -> Json:
     """Return an Event; the same step of the same run has the same name, so it is created once."""
+    message = one_line(message, MAX_EVENT_MESSAGE)
     identity = "\n".join(
         [resource.uid, str(resource.generation), resource.requested_at or "", reason, message]
     )
@@ -32,7 +34,7 @@ def event(resource: Resource, *, reason: str, message: str, normal: bool, now: d
             "uid": resource.uid,
         },
         "reason": reason,
-        "message": message[:MAX_EVENT_MESSAGE],
+        "message": message,
         "type": "Normal" if normal else "Warning",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,

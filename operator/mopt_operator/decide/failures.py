@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mopt_api.jobs.plan import CREDENTIAL_KEYS
 from mopt_api.jobs.termination import ErrorSummary, MessageError, decode
-from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
+from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.text import one_line
 from mopt_operator.objects import Job, Pod
 
 # Evictions of a Job's Pods after which the Job still goes on.
@@ -35,13 +36,13 @@ class Problem:
 
 def problem(reason: Reason, message: str) -> Problem:
     """Return a problem whose message says what to do about it."""
-    report = ErrorReport(reason=reason, message=message[:MAX_MESSAGE])
+    report = ErrorReport(reason=reason, message=message)
     return Problem(reason, report.sentence())
 
 
 def _quote(text: str) -> str:
     """Return the start of a message from elsewhere, on one line."""
-    return " ".join(text.split())[:QUOTED]
+    return one_line(text, QUOTED)
 
 
 def start_problem(pod: Pod) -> Problem | None:

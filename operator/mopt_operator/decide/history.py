@@ -13,6 +13,7 @@ from mopt_api.status import (
     SelectionRecord,
     TargetStatus,
 )
+from mopt_api.text import one_line
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 from mopt_operator.times import timestamp
@@ -111,21 +112,48 @@ def _outdated(
     now: datetime,
 ) -> Condition | None:
     """Return the Outdated condition, or None where it does not hold."""
-    older = [target for target in targets if is_outdated(target, resource, settings)]
-    if not older:
+    found = _other_optimizer(targets, resource, settings) or _other_data(targets)
+    if found is None:
         return None
+    reason, message = found
     before = next((c for c in previous if c.type is ConditionType.OUTDATED), None)
-    made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
-    present = dict.fromkeys(_present_image(t.name, resource, settings) for t in older)
-    message = (
-        f"Measured by an optimizer image other than {', '.join(present)}: {made}. "
-        "Set the mopt.dev/requestedAt annotation to measure again."
-    )
     return Condition(
         type=ConditionType.OUTDATED,
         status="True",
-        reason=Reason.OLDER_OPTIMIZER,
-        message=message[:MAX_CONDITION_MESSAGE],
+        reason=reason,
+        message=f"{message} Set the mopt.dev/requestedAt annotation to measure again."[
+            :MAX_CONDITION_MESSAGE
+        ],
         observed_generation=resource.generation,
         last_transition_time=before.last_transition_time if before else timestamp(now),
     )
+
+
+def _other_optimizer(
+    targets: Sequence[TargetStatus], resource: Resource, settings: Settings
+) -> tuple[Reason, str] | None:
+    """Return why results are of another optimizer image, if some are."""
+    older = [target for target in targets if is_outdated(target, resource, settings)]
+    if not older:
+        return None
+    made = "; ".join(f"{target.name} by {target.optimizer}" for target in older)
+    present = dict.fromkeys(_present_image(t.name, resource, settings) for t in older)
+    words = f"Measured by an optimizer image other than {', '.join(present)}: {made}."
+    return Reason.OLDER_OPTIMIZER, words
+
+
+def _other_data(targets: Sequence[TargetStatus]) -> tuple[Reason, str] | None:
+    """Return why targets are not comparable, if the data changed from one to the next.
+
+    Nobody but a Job looks at the data: its digests are in the result of each.
+    """
+    for name, digests in (
+        ("data.calibration", {t.name: t.data and t.data.calibration for t in targets}),
+        ("data.evaluation", {t.name: t.data and t.data.evaluation for t in targets}),
+        ("data.evaluation.references", {t.name: t.data and t.data.references for t in targets}),
+    ):
+        known = {target: digest for target, digest in digests.items() if digest}
+        if len({*known.values()}) > 1:
+            seen = ", ".join(f"{target} {digest[:19]}" for target, digest in known.items())
+            return Reason.DATA_CHANGED, f"{name} changed between measurements: {seen}."
+    return None

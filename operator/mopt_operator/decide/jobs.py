@@ -15,6 +15,7 @@ from mopt_operator.objects import (
     ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
     ANNOTATION_RESULT,
+    ANNOTATION_SERVED,
     ANNOTATION_SOURCE,
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
@@ -36,7 +37,8 @@ CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
 
 
 def _variable(name: str, value: str) -> Manifest:
-    return {"name": name, "value": value}
+    # The kubelet puts other variables in place of $(NAME), and $ in place of $$.
+    return {"name": name, "value": value.replace("$", "$$")}
 
 
 def _from_field_ref(name: str, path: str) -> Manifest:
@@ -211,6 +213,7 @@ def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
         ANNOTATION_PREPARED: work.prepared,
         ANNOTATION_RESULT: work.result,
         ANNOTATION_MEASURED_BY: work.measured_by,
+        ANNOTATION_SERVED: "true" if work.served else None,
         ANNOTATION_SOURCE: source,
     }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_api.status import ConditionType, ModelOptimizationStatus
 from mopt_operator.config.quantities import target_fault
-from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
+from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
 from mopt_operator.objects import Resource
 
 from .conditions import is_true
@@ -41,7 +41,7 @@ def read_request(resource: Resource, settings: Settings) -> Request:
         first = error.errors()[0]
         field = ".".join(str(part) for part in ("spec", *first["loc"]))
         raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
-    output = spec.output or settings.default_output
+    output = spec.output or settings.output_in(resource.namespace)
     if output is None:
         raise InvalidRequest("spec.output is missing, and the administrator set no defaultOutput")
     targets = targets_of(spec)
@@ -52,10 +52,22 @@ def read_request(resource: Resource, settings: Settings) -> Request:
             raise InvalidRequest(
                 f"spec.targets: {target.name} names profile {profile}; available profiles: {known}"
             )
-        offered = settings.profiles[profile].resources
-        if target.resources and (fault := target_fault(target.resources, offered)):
-            raise InvalidRequest(f"spec.targets: {target.name}: resources.{fault}")
+        if fault := _target_fault(target, settings.profiles[profile]):
+            raise InvalidRequest(f"spec.targets: {target.name}: {fault}")
     return Request(spec, output, tuple(targets))
+
+
+def _target_fault(target: Target, profile: Profile) -> str | None:
+    """Return what a target may not ask of its profile, its field first; None for nothing."""
+    for label, value in target.node_selector.items():
+        if (given := profile.node_selector.get(label, value)) != value:
+            return (
+                f"nodeSelector.{label}: the administrator's profile says {given!r}; leave it out, "
+                "or name another profile"
+            )
+    if target.resources and (fault := target_fault(target.resources, profile.resources)):
+        return f"resources.{fault}"
+    return None
 
 
 def read_status(resource: Resource) -> ModelOptimizationStatus:

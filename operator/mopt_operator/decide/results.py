@@ -7,7 +7,7 @@ from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
 from mopt_operator.config.settings import OnUpgrade, Settings
-from mopt_operator.objects import Resource
+from mopt_operator.objects import Job, Resource
 
 from .catalog import Catalog
 from .history import is_outdated
@@ -72,13 +72,13 @@ class Results:
         return before
 
     def returned(
-        self, summary: MeasureSummary, source: SourceInfo | None, measured_by: str | None
+        self, summary: MeasureSummary, source: SourceInfo | None, job: Job | None
     ) -> TargetStatus:
         """Return the result that a Job returned.
 
         Args:
             source: The model file; None where it is not known.
-            measured_by: Optimizer image that measured.
+            job: The Job; None where it is gone.
         """
         request = self._request
         target = next(t for t in request.targets if t.name == summary.target)
@@ -87,13 +87,14 @@ class Results:
             request.spec,
             output_uri=request.output.uri,
             source=source,
-            optimizer=measured_by,
+            optimizer=job.measured_by if job else None,
             measurement=Measurement(
                 key=self._catalog.key(target),
                 data_ranges=measured_ranges(request.spec),
                 judged=judging_key(request.spec),
             ),
             compute_capabilities=profile_of(target, self._settings).compute_capabilities,
+            served=job is not None and job.served,
         )
 
     def _has_figures(self, target: Target, before: TargetStatus) -> bool:

@@ -142,18 +142,25 @@ class Run:
     def _report(self, target: Target) -> NamedItem | None:
         """Return the work that selects again from a result in the store, where there is one."""
         if before := self._results.earlier(target):
-            return self._catalog.report(target, before.report.digest, before.optimizer)
+            return self._catalog.report(
+                target,
+                before.report.digest,
+                before.optimizer,
+                served=before.served_from_store is True,
+            )
         # Once its Job exists, status speaks of this run and no longer holds the result.
         for job in self._snapshot.jobs:
             if job.result is not None and not job.deleting:
-                report = self._catalog.report(target, job.result, job.measured_by)
+                report = self._catalog.report(
+                    target, job.result, job.measured_by, served=job.served
+                )
                 if job.name in report.names:
                     return report
         return None
 
     def _follow_preparation(self, stages: _Stages, preparation: NamedItem) -> str | None:
         """Return the digest that measurements start from; None where it is not known yet."""
-        track = self._follow(preparation, lambda summary: isinstance(summary, PrepareSummary))
+        track = self._follow(preparation, self._prepares)
         if isinstance(track.outcome, PrepareSummary):
             stages.source = track.outcome.source
             return track.outcome.result
@@ -163,6 +170,13 @@ class Run:
         stages.stage = Stage.PREPARE
         stages.add(PREPARATION, preparation, track)
         return None
+
+    def _prepares(self, summary: object) -> bool:
+        """Tell whether a summary is of a preparation of the model that the spec names."""
+        return (
+            isinstance(summary, PrepareSummary)
+            and summary.source.sha256 == self._request.spec.model.sha256
+        )
 
     def _prepared_before(self) -> Job | None:
         """Return a measurement of this run, where the preparation is gone: it knows the result."""
@@ -184,8 +198,7 @@ class Run:
                 stages.add(target.name, measurement, track)
 
     def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
-        measured_by = track.job.measured_by if track.job else None
-        stages.results[summary.target] = self._results.returned(summary, stages.source, measured_by)
+        stages.results[summary.target] = self._results.returned(summary, stages.source, track.job)
 
     def _follow(self, work: NamedItem, fits: Callable[[object], bool]) -> Track:
         return follow(work.names, self._snapshot, self._now, fits)

@@ -90,12 +90,14 @@ def target_status(
     optimizer: str | None = None,
     measurement: Measurement | None = None,
     compute_capabilities: Sequence[str] = (),
+    served: bool = False,
 ) -> TargetStatus:
     """Return the verdict on a target.
 
     Args:
         compute_capabilities: GPUs that engines were built for.
         optimizer: Image that measured.
+        served: A report on figures that an earlier Job had measured.
         measurement: What was measured.
         output_uri: The store that the artifacts' digests are in.
         source: The model file; None where its prepare Job is gone.
@@ -103,10 +105,10 @@ def target_status(
     size = source.size_bytes if source else None
     if size is None and summary.baseline is not None:
         size = summary.baseline.size_bytes
-    served = None
+    unchanged = None
     if size is not None:
         # The baseline is the source file itself: nothing is copied.
-        served = Artifact(
+        unchanged = Artifact(
             digest=f"sha256:{spec.model.sha256}",
             size_bytes=size,
             format=ArtifactFormat(spec.model.format.value),
@@ -119,10 +121,12 @@ def target_status(
         software=summary.software,
         point=summary.point,
         reference=summary.reference,
-        baseline=summary.baseline and _variant(summary.baseline, served, size),
+        baseline=summary.baseline and _variant(summary.baseline, unchanged, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
         unstable=summary.unstable,
+        data=summary.data,
+        served_from_store=summary.served_from_store or served or None,
         report=Report.under(output_uri, summary.result),
         optimizer=optimizer or None,
         measurement=measurement,
@@ -148,11 +152,16 @@ def summary_of(
         return Summary(targets=done)
     return Summary(
         selected=chosen.name,
-        speedup=None if chosen.speedup is None else f"{chosen.speedup:.1f}x",
-        quality=quality_text(chosen.quality, gates),
+        speedup=None if chosen.speedup is None else _cut(f"{chosen.speedup:.1f}x", 16),
+        quality=_cut(quality_text(chosen.quality, gates), 32),
         size=None if chosen.size_bytes is None else size_text(chosen.size_bytes),
         targets=done,
     )
+
+
+def _cut(text: str | None, length: int) -> str | None:
+    """Return a text as long as its column: what a Job reports may be any number."""
+    return text and text[:length]
 
 
 def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from mopt_api.jobs.termination import MeasureSummary, MessageError, PrepareSummary, decode
 from mopt_api.reasons import Reason
+from mopt_api.text import one_line
 from mopt_operator.objects import Job, Pod, Snapshot
 
 from .failures import (
@@ -110,7 +111,9 @@ def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcom
             return _without_result(job, f"{error}: {pod.terminated.message[:QUOTED]}")
         if fits(summary) and isinstance(summary, PrepareSummary | MeasureSummary):
             return summary
-        return _without_result(job, f"its message belongs to stage {summary.stage}")
+        return _without_result(
+            job, f"its message, of stage {summary.stage}, is not about this work"
+        )
     return None
 
 
@@ -149,7 +152,7 @@ def follow(
         if job.failed is not None:
             return Track(names, job, problem=job_problem(job, pods), over=True)
         if job.completed is None and job.suspended:
-            note = " ".join(snapshot.held.get(job.uid, "").split())[:QUOTED]
+            note = one_line(snapshot.held.get(job.uid, ""), QUOTED)
             delay = _next_look(job, now, _LONGEST_QUEUED_SECONDS)
             return Track(names, job, queued=True, note=note, requeue_after=delay)
         if job.completed is None and (given_up := disruption_problem(pods)):

@@ -42,7 +42,7 @@ class WorkItem:
 
     Attributes:
         target: Name of the target; empty for the prepare stage.
-        node_selector: The profile's, with the target's on top.
+        node_selector: The target's and the profile's, which no target replaces.
         secrets: Name of the Secret behind each role's store credentials.
         deadline_seconds: Longest time that one Pod may run.
         retries: How often the Job is tried again after a fault that may pass.
@@ -50,6 +50,7 @@ class WorkItem:
         source: The model file, where the preparation has described it. No part of the Job's
             identity: it sizes resources that nobody gave, and outlives the preparation's Pod.
         measured_by: Optimizer image behind the figures of a report Job.
+        served: Whether the target's Job had been served those figures from the store.
         basis: What those figures depend on, so that no other run takes the Job for one of its own.
     """
 
@@ -64,6 +65,7 @@ class WorkItem:
     queue: str | None = None
     source: SourceInfo | None = None
     measured_by: str | None = None
+    served: bool = False
     basis: str = ""
 
     @property
@@ -125,6 +127,11 @@ def _measure_plan(
     )
 
 
+def _node_selector(profile: Profile, target: Target) -> dict[str, str]:
+    """Return the labels that a target's node must have; the administrator's word is the last."""
+    return {**target.node_selector, **profile.node_selector}
+
+
 def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> WorkItem:
     """Return the preparation of a resource, for all of its targets."""
     profile = settings.profiles[DEFAULT_PROFILE]
@@ -163,7 +170,7 @@ def measure_work(
         plan=_measure_plan(spec, output, target, profile, prepared),
         target=target.name,
         profile=profile,
-        node_selector={**profile.node_selector, **target.node_selector},
+        node_selector=_node_selector(profile, target),
         resources=target_resources(target.resources, profile.resources),
         secrets=_secrets(spec, output, Stage.MEASURE),
         deadline_seconds=spec.execution.active_deadline_seconds,
@@ -181,13 +188,14 @@ def report_work(
     target: Target,
     result: str,
     measured_by: str | None,
+    served: bool,
     basis: str,
 ) -> WorkItem:
     """Return the selection among the figures of a measurement in the store.
 
     Args:
         result: Digest of the measurement's result.json.
-        measured_by: See WorkItem.
+        measured_by, served: See WorkItem.
         basis: See measurement_key.
     """
     profile = settings.profiles[DEFAULT_PROFILE]
@@ -202,6 +210,7 @@ def report_work(
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
         measured_by=measured_by,
+        served=served,
         basis=basis,
     )
 
@@ -230,7 +239,7 @@ def measurement_key(
         "calibration": prepared.get("calibration"),
         "shapedBy": prepared["quality"],
         "measure": measured,
-        "nodeSelector": {**profile.node_selector, **target.node_selector},
+        "nodeSelector": _node_selector(profile, target),
         "nodeAffinity": [requirement.to_api() for requirement in profile.node_affinity],
         "runtimeClassName": profile.runtime_class_name,
         "resources": target_resources(target.resources, profile.resources).to_api(),

@@ -22,7 +22,7 @@ _OTHER_PROCESSES = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease"),
     *("kcmp", "pidfd_open", "pidfd_getfd", "pidfd_send_signal", "tkill", "rt_sigqueueinfo"),
     *("rt_tgsigqueueinfo", "setpgid", "setsid", "setpriority", "ioprio_set", "migrate_pages"),
-    *("move_pages", "setns", "unshare"),
+    *("move_pages", "setns", "unshare", "sched_setscheduler", "sched_setparam", "sched_setattr"),
 )
 _SHARED_MEMORY = (
     *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
@@ -37,7 +37,7 @@ _KERNEL = (
     *("swapon", "swapoff", "quotactl", "quotactl_fd", "acct", "syslog", "personality"),
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname"),
     *("setdomainname", "iopl", "ioperm", "vhangup", "lookup_dcookie", "nfsservctl"),
-    *("modify_ldt", "fanotify_init", "memfd_secret", "seccomp"),
+    *("modify_ldt", "fanotify_init", "inotify_init", "inotify_init1", "memfd_secret", "seccomp"),
 )
 # Landlock leaves these to the owner of a file, who is the same for all our processes.
 _METADATA = (
@@ -48,19 +48,28 @@ _METADATA = (
 CLOSED = (*_SOCKETS, *_OTHER_PROCESSES, *_SHARED_MEMORY, *_KERNEL, *_METADATA)
 """System calls that no child has."""
 # Newer than the oldest libseccomp that is in use; these numbers are the same on every machine.
-_NEWER = {"fchmodat2": 452, "setxattrat": 463, "removexattrat": 466, "open_tree_attr": 467}
+_NEWER = (
+    *(452, 463, 466),  # fchmodat2, setxattrat, removexattrat
+    *(467, 469),  # open_tree_attr, file_setattr
+)
 _PROGRAMS = ("fork", "vfork", "execve", "execveat")
 
 _CLONE_THREAD = 0x00010000
+# Mount, cgroup, UTS, IPC, user, PID and network: in a namespace of its own it has all capabilities.
+_NAMESPACES = (1 << 17, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30)
 # The kernel looks at the lower half of these arguments only.
 _WORD = 0xFFFFFFFF
 _CLOSED_VALUES = (
     # PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER
     ("prctl", 0, (1, 4, 36)),
-    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others
-    ("fcntl", 1, (8, 10, 15)),
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to others. F_SETLEASE, F_NOTIFY: others wait, or are
+    # watched.
+    ("fcntl", 1, (8, 10, 15, 1024, 1026)),
     # TIOCSTI and TIOCLINUX type into a terminal; FIOSETOWN and SIOCSPGRP are as F_SETOWN
     ("ioctl", 1, (0x5412, 0x541C, 0x8901, 0x8902)),
+    # FS_IOC_SETFLAGS, its 32-bit form, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION and
+    # FS_IOC_ENABLE_VERITY change a file that was opened to be read
+    ("ioctl", 1, (0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40806685)),
 )
 
 
@@ -77,21 +86,17 @@ def call_filter(*, programs: bool) -> SyscallFilter:
 
     closed = pyseccomp.ERRNO(errno.EPERM)
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for name in CLOSED if programs else (*CLOSED, *_PROGRAMS):
-        _close(rules, closed, name)
+    for call in (*CLOSED, *_NEWER, *(() if programs else _PROGRAMS)):
+        _close(rules, closed, call)
     _close_by_argument(rules, closed, programs=programs)
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     return rules
 
 
-def _close(rules: SyscallFilter, closed: int, name: str) -> None:
+def _close(rules: SyscallFilter, closed: int, call: str | int) -> None:
     # An OSError names a call that this machine or library does not know.
     with contextlib.suppress(OSError):
-        rules.add_rule(closed, name)
-    if name in ("fchmodat", "setxattr", "removexattr", "open_tree"):
-        for number in _NEWER.values():
-            with contextlib.suppress(OSError):
-                rules.add_rule(closed, number)
+        rules.add_rule(closed, call)
 
 
 def _close_by_argument(rules: SyscallFilter, closed: int, *, programs: bool) -> None:
@@ -102,8 +107,11 @@ def _close_by_argument(rules: SyscallFilter, closed: int, *, programs: bool) -> 
     rules.add_rule(closed, "kill", Arg(0, NE, own))
     rules.add_rule(closed, "tgkill", Arg(0, NE, own))
     rules.add_rule(closed, "prlimit64", Arg(0, NE, 0), Arg(2, NE, 0))
+    rules.add_rule(closed, "sched_setaffinity", Arg(0, NE, 0))
     if not programs:
         rules.add_rule(closed, "clone", Arg(0, MASKED_EQ, _CLONE_THREAD, 0))
+    for flag in _NAMESPACES:
+        rules.add_rule(closed, "clone", Arg(0, MASKED_EQ, flag, flag))
     for name, position, values in _CLOSED_VALUES:
         for value in values:
             rules.add_rule(closed, name, Arg(position, MASKED_EQ, _WORD, value))

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from mopt_api.base import ObservedModel
 from mopt_api.sandbox import sandbox_mode
-from mopt_api.texts import printable
+from mopt_api.text import cleaned
 from mopt_optimizer.confinement.privileges import adopt_orphans
 from mopt_optimizer.confinement.walls import Walls
 from mopt_optimizer.errors import ModelError
@@ -180,9 +180,10 @@ class Child:
                 raise typed_error(reply.error)
             if reply.answer is not None:
                 return reply.answer
-            if (line := reply.log) is not None:
+            if reply.log is not None:
+                line = cleaned(reply.log)
                 self._step = line.step
-                self._log(printable(line.step), printable(line.message), **_cleaned(line.fields))
+                self._log(line.step, line.message, **line.fields)
         raise self._ended(NO_ANSWER)
 
     def _reply(self, line: bytes) -> _Reply:
@@ -199,7 +200,7 @@ class Child:
         by_step = time.monotonic() + longest
         if deadline is not None and deadline <= by_step:
             return self._read_line(deadline, TOO_LONG)
-        step = printable(self._step) or "its start"
+        step = self._step or "its start"
         return self._read_line(by_step, f"took more than {longest:g} s for {step}")
 
     def _read_line(self, deadline: float | None, late: str) -> bytes:
@@ -299,13 +300,6 @@ def answered(kind: type[AnswerT], answer: Mapping[str, Any]) -> AnswerT:
         return kind.model_validate(answer)
     except ValidationError as error:
         raise ModelError(f"the process that opened the model {NO_ANSWER}") from error
-
-
-def _cleaned(fields: Mapping[str, Figure]) -> dict[str, Figure]:
-    return {
-        printable(name): printable(value) if isinstance(value, str) else value
-        for name, value in fields.items()
-    }
 
 
 def run_child(

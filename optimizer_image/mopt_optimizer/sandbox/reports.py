@@ -6,8 +6,7 @@ from __future__ import annotations
 import errno
 
 from mopt_api.base import ObservedModel
-from mopt_api.reasons import MAX_MESSAGE, ErrorReport, Reason
-from mopt_api.texts import printable
+from mopt_api.reasons import ErrorReport, Reason
 from mopt_optimizer.errors import OptimizerError, OutOfMemory
 
 
@@ -23,7 +22,10 @@ class ChildError(ObservedModel):
 
 
 def report_of(error: BaseException) -> ErrorReport:
-    """Return the report of an error for the user; one of another library is InternalError."""
+    """Return the report of an error for the user; one of another library is InternalError.
+
+    Whatever a model, a store or a library put into its message is clean in it, see ErrorReport.
+    """
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, message = Reason.OUT_OF_DISK, f"no space left on the scratch volume: {error}"
     elif isinstance(error, MemoryError):
@@ -32,7 +34,7 @@ def report_of(error: BaseException) -> ErrorReport:
         reason, message = error.reason, str(error)
     else:
         reason, message = Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
-    return ErrorReport(reason=reason, message=printable(" ".join(message.split()))[:MAX_MESSAGE])
+    return ErrorReport(reason=reason, message=message)
 
 
 def child_error(error: BaseException) -> ChildError:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from typing import IO
 
-from mopt_api.texts import printable
+from mopt_api.text import one_line
 
 _READ_BYTES = 65536
 # Compilers and builders say much; beyond this it is no message any more.
@@ -62,7 +62,7 @@ class StandardError:
         os.close(self._reading)
 
     def _take(self, line: bytes) -> None:
-        text = printable(line[:_LINE_CHARACTERS].decode(errors="replace"))
+        text = one_line(line[:_LINE_CHARACTERS].decode(errors="replace"))
         self._tail.append(text)
         self._forwarded += len(text)
         if self._forwarded <= _MAX_FORWARDED:

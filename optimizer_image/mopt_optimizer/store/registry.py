@@ -41,7 +41,7 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
         StoreAccessDenied: No keys in environ.
         StoreUnreachable: An endpoint or CA certificate that cannot be used.
     """
-    parts = urlsplit(uri)
+    parts = _split(uri)
     if (place := STORES.get(parts.scheme)) is not None:
         try:
             opens: OpenUri = resolve_name(place)
@@ -53,3 +53,19 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
         if (found := opens(parts, credentials, environ)) is not None:
             return found
     raise SpecError(f"uri {uri!r} is neither {shapes()}")
+
+
+def _split(uri: str) -> SplitResult:
+    """Return the parts of a uri.
+
+    Raises:
+        SpecError: It has none, or holds a user or password, which is not shown.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise SpecError(f"uri {uri!r} is neither {shapes()}") from error
+    if "@" in parts.netloc:
+        shown = f"{parts.scheme}://...@{parts.netloc.rpartition('@')[2]}"
+        raise SpecError(f"uri {shown!r} holds a user or password: name the place alone")
+    return parts

@@ -4,100 +4,61 @@ from __future__ import annotations
 
 import hashlib
 import io
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-import urllib3
 from minio import Minio
 from minio.datatypes import Object
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import S3Error
+from minio.helpers import check_bucket_name, check_object_name
 from urllib3.exceptions import HTTPError
 
 from mopt_api.jobs.plan import Credentials
-from mopt_api.stores import S3, SCHEMES
+from mopt_api.text import one_line
 from mopt_optimizer.errors import (
     DataError,
     ObjectNotFound,
-    OptimizerError,
     SpecError,
-    StoreAccessDenied,
     StoreUnreachable,
 )
 
+from .access import Access, access
+from .answers import reading_answers, store_errors
 from .base import MAX_READ_BYTES, Store
+from .client import client_of, tls_context
+from .transport import QUOTED, Budget, NotS3
 from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
 
-CONNECT_SECONDS = 3.0
 # A store that does not answer must be told apart from a slow one within 15 s: three tries of a
 # stat come before any transfer.
 ANSWER_SECONDS = 4.0
 # Between two packets of a transfer; also the time a store takes to join the parts of an upload.
 TRANSFER_SECONDS = 60.0
-RETRIES = 2
 FETCH_ATTEMPTS = 4
 FETCH_PAUSE_SECONDS = 0.5
+# Less than this before a transfer breaks counts as no progress.
+PROGRESS_BYTES = 1024 * 1024
 PART_BYTES = 16 * 1024 * 1024
+MAX_KEYS = 100_000
+"""Most objects that are listed: no folder of samples comes near it."""
+LIST_REQUESTS = 2000
+LIST_SECONDS = 120.0
 
 T = TypeVar("T")
-
-_AWS_ENDPOINT = "https://s3.amazonaws.com"
-_DEFAULT_REGION = "us-east-1"
-
-_CODES: dict[str, type[OptimizerError]] = {
-    "NoSuchKey": ObjectNotFound,
-    "NoSuchBucket": ObjectNotFound,
-    "NoSuchObject": ObjectNotFound,
-    "AccessDenied": StoreAccessDenied,
-    "AllAccessDisabled": StoreAccessDenied,
-    "AuthorizationHeaderMalformed": StoreAccessDenied,
-    "ExpiredToken": StoreAccessDenied,
-    "InvalidAccessKeyId": StoreAccessDenied,
-    "InvalidSecurity": StoreAccessDenied,
-    "InvalidToken": StoreAccessDenied,
-    "InvalidTokenId": StoreAccessDenied,
-    "SignatureDoesNotMatch": StoreAccessDenied,
-    "InvalidBucketName": SpecError,
-    "KeyTooLongError": SpecError,
-    "XMinioInvalidObjectName": SpecError,
-}
-"""S3 error codes by what the user must change; any other code is the store's own trouble."""
 
 
 class _ChangedWhileRead(Exception):
     """The object was replaced between two ranges of a fetch."""
 
 
-_HINTS = {
-    "AccessDenied": " (S3 also answers so for a missing object where the keys lack s3:ListBucket)"
-}
-
-
-@dataclass(frozen=True)
-class Access:
-    """How to reach a store, from the environment.
-
-    Attributes:
-        endpoint: http(s)://HOST[:PORT].
-        ca: Certificates in PEM form that are trusted besides the system's.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-    session_token: str | None
-    region: str | None
-    ca: str | None
-
-    def __repr__(self) -> str:
-        return f"Access({self.endpoint!r})"
+class _BrokeOff(HTTPError):
+    """Fewer bytes came than the store said."""
 
 
 def open_uri(
@@ -109,70 +70,36 @@ def open_uri(
     return S3Store.open(uri.netloc, credentials, environ), uri.path.lstrip("/")
 
 
-def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
-    """Return the access that credentials have in an environment.
-
-    Raises:
-        StoreAccessDenied: A key is missing.
-        StoreUnreachable: The endpoint is not an http(s) url of a host.
-    """
-    keys = SCHEMES[S3].keys
-    own = {key: environ.get(credentials.variable(key), "").strip() for key in keys}
-    # All or nothing: one role's keys with another's token or endpoint would be nobody's.
-    used = own if any(own.values()) else {k: environ.get(k, "").strip() for k in keys}
-    for key, required in keys.items():
-        if required and not used[key]:
-            raise StoreAccessDenied(f"no {key} for the {credentials.value.lower()} store")
-    endpoint = used["AWS_ENDPOINT_URL"] or _AWS_ENDPOINT
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-        raise StoreUnreachable(f"AWS_ENDPOINT_URL {endpoint!r} is not http(s)://HOST[:PORT]")
-    # Keys made for one bucket may not ask for its region, so none is looked up elsewhere.
-    default_region = None if endpoint == _AWS_ENDPOINT else _DEFAULT_REGION
-    return Access(
-        endpoint=f"{parts.scheme}://{parts.netloc}",
-        access_key=used["AWS_ACCESS_KEY_ID"],
-        secret_key=used["AWS_SECRET_ACCESS_KEY"],
-        session_token=used["AWS_SESSION_TOKEN"] or None,
-        region=used["AWS_REGION"] or default_region,
-        ca=used["ca.crt"] or None,
-    )
-
-
-def _client(granted: Access, *, answer_seconds: float) -> Minio:
-    context = ssl.create_default_context()
-    if granted.ca:
-        try:
-            context.load_verify_locations(cadata=granted.ca)
-        except (ssl.SSLError, ValueError) as error:
-            raise StoreUnreachable(f"ca.crt is not a PEM certificate: {error}") from error
-    pool = urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=answer_seconds),
-        ssl_context=context,
-        maxsize=8,
-        retries=urllib3.Retry(
-            total=RETRIES,
-            backoff_factor=0.2,
-            status_forcelist=[500, 502, 503, 504],
-            # The last answer is handed on, with the store's own words.
-            raise_on_status=False,
-        ),
-    )
-    parts = urlsplit(granted.endpoint)
-    return Minio(
-        parts.netloc,
-        access_key=granted.access_key,
-        secret_key=granted.secret_key,
-        session_token=granted.session_token,
-        secure=parts.scheme == "https",
-        region=granted.region,
-        http_client=pool,
-    )
-
-
 def _content_type(key: str) -> str:
     """A browser shows a page only where it is told that it is one."""
     return "text/html; charset=utf-8" if key.endswith(".html") else "application/octet-stream"
+
+
+def _listed(client: Minio, bucket: str, prefix: str) -> set[str] | None:
+    """Return the keys that start with a prefix; None where there are more than MAX_KEYS.
+
+    Raises:
+        NotS3: The list has no end, or has other keys.
+    """
+    keys: set[str] = set()
+    for item in client.list_objects(bucket, prefix=prefix, recursive=True):
+        key = item.object_name or ""
+        if not key.startswith(prefix):
+            raise NotS3("an object outside of the folder that was asked for")
+        keys.add(key)
+        if len(keys) > MAX_KEYS:
+            return None
+    return keys - {""}
+
+
+def _if_there(look: Callable[[], T]) -> T | None:
+    """Return what look returns, or None where the bucket has no such object."""
+    try:
+        return look()
+    except ObjectNotFound as error:
+        if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
+            raise
+        return None
 
 
 class S3Store:
@@ -180,41 +107,47 @@ class S3Store:
 
     def __init__(self, bucket: str, granted: Access) -> None:
         self._bucket = bucket
-        self._endpoint = granted.endpoint
-        self._quick = _client(granted, answer_seconds=ANSWER_SECONDS)
-        self._transfer = _client(granted, answer_seconds=TRANSFER_SECONDS)
+        self._granted = granted
+        self._context = tls_context(granted)
+        self._quick = client_of(granted, self._context, ANSWER_SECONDS)
+        self._transfer = client_of(granted, self._context, TRANSFER_SECONDS)
 
     @classmethod
     def open(cls, bucket: str, credentials: Credentials, environ: Mapping[str, str]) -> S3Store:
         """Return the store of a bucket, reached as the environment says."""
         return cls(bucket, access(credentials, environ))
 
-    @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        where = f"{self.uri(key)} at {self._endpoint}"
+    def _errors(self, key: str) -> AbstractContextManager[None]:
+        return store_errors(f"{self.uri(key)} at {self._granted.endpoint}")
+
+    def _check_name(self, key: str) -> None:
+        """Refuse names that the client would refuse: its errors then are about answers alone.
+
+        Raises:
+            SpecError: Of a bucket or an object.
+        """
         try:
-            yield
-        except S3Error as error:
-            kind = _CODES.get(error.code or "", StoreUnreachable)
-            hint = _HINTS.get(error.code or "", "")
-            raise kind(f"{where}: {error.code}: {error.message}{hint}") from error
-        except (InvalidResponseError, ServerError) as error:
-            raise StoreUnreachable(f"{where}: not an answer of an S3 store: {error}") from error
-        except HTTPError as error:
-            raise StoreUnreachable(f"{where}: no answer: {_cause(error)}") from error
-        except ValueError as error:  # the client's own checks of bucket and object names
-            raise SpecError(f"{where}: {error}") from error
+            check_bucket_name(self._bucket)
+            check_object_name(key)
+        except ValueError as error:
+            raise SpecError(f"{self.uri(key)}: {one_line(str(error), QUOTED)}") from error
 
     def _stat(self, key: str) -> Object:
+        self._check_name(key)
         try:
-            return self._quick.stat_object(self._bucket, key)
+            with reading_answers():
+                found = self._quick.stat_object(self._bucket, key)
         except S3Error as error:
             if error.response.status != HTTPStatus.NOT_FOUND:
                 raise
             # A HEAD has no body: only a GET tells a missing key from a missing bucket, and an
             # S3 store from any other web server.
-            self._quick.get_object(self._bucket, key, length=1).close()
+            with reading_answers():
+                self._quick.get_object(self._bucket, key, length=1).close()
             raise
+        if (found.size or 0) < 0:
+            raise NotS3("an object's size below zero")
+        return found
 
     def fetch(self, key: str, path: Path) -> str:
         """See Store. A broken transfer goes on where it broke, on the same object (If-Match)."""
@@ -231,7 +164,7 @@ class S3Store:
             for _ in chunks:
                 pass
 
-        return self._if_there(lambda: self._unchanged(key, lambda: self._hashed(key, pass_over)))
+        return _if_there(lambda: self._unchanged(key, lambda: self._hashed(key, pass_over)))
 
     def _unchanged(self, key: str, attempt: Callable[[], str]) -> str:
         """Return what an attempt to read the object returns that nobody replaces meanwhile."""
@@ -261,10 +194,10 @@ class S3Store:
 
         while (before := done) < size:
             try:
-                take(counted(hashed(self._range(key, done, stat.etag), digest)))
+                take(counted(hashed(self._range(key, done, size, stat.etag), digest)))
             except HTTPError:
                 # Progress resets the count: a large file may break many times.
-                broken = broken + 1 if done == before else 1
+                broken = broken + 1 if done - before < PROGRESS_BYTES else 1
                 if broken == FETCH_ATTEMPTS:
                     raise
                 time.sleep(FETCH_PAUSE_SECONDS * broken)
@@ -274,13 +207,32 @@ class S3Store:
                 raise
         return digest.hexdigest()
 
-    def _range(self, key: str, offset: int, etag: str | None) -> Iterator[bytes]:
+    def _range(self, key: str, offset: int, size: int, etag: str | None) -> Iterator[bytes]:
+        """Yield an object's bytes from an offset to its end, never more.
+
+        Args:
+            size: Of the object, as the store said.
+
+        Raises:
+            NotS3: There are more bytes, or they are not those from the offset on.
+            HTTPError: It breaks off.
+        """
         headers: dict[str, str | list[str] | tuple[str]] = {"If-Match": f'"{etag}"'} if etag else {}
-        response = self._transfer.get_object(
-            self._bucket, key, offset=offset, request_headers=headers
-        )
+        with reading_answers():
+            response = self._transfer.get_object(
+                self._bucket, key, offset=offset, request_headers=headers
+            )
+        left = size - offset
         try:
-            yield from response.stream(CHUNK_BYTES)
+            if offset and response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise NotS3("all of an object where a part was asked for")
+            for chunk in response.stream(CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    raise NotS3(f"more than the {size} bytes that it said the object has")
+                yield chunk
+            if left:
+                raise _BrokeOff
         finally:
             response.close()
             response.release_conn()
@@ -288,21 +240,24 @@ class S3Store:
     def read(self, key: str, *, max_bytes: int = MAX_READ_BYTES) -> bytes:
         with self._errors(key):
             stat = self._stat(key)
-            if (stat.size or 0) > max_bytes:
+            size = stat.size or 0
+            if size > max_bytes:
                 raise DataError(
-                    f"{self.uri(key)} has {stat.size} bytes, more than the {max_bytes} taken"
+                    f"{self.uri(key)} has {size} bytes, more than the {max_bytes} taken"
                 )
-            return b"".join(self._range(key, 0, stat.etag))
+            return b"".join(self._range(key, 0, size, stat.etag))
 
     def put_file(self, key: str, path: Path) -> None:
-        with self._errors(key):
+        self._check_name(key)
+        with self._errors(key), reading_answers():
             # One part at a time: parts are held in memory.
             self._transfer.fput_object(
                 self._bucket, key, str(path), part_size=PART_BYTES, num_parallel_uploads=1
             )
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        with self._errors(key):
+        self._check_name(key)
+        with self._errors(key), reading_answers():
             self._transfer.put_object(
                 self._bucket,
                 key,
@@ -317,29 +272,25 @@ class S3Store:
             with self._errors(key):
                 return self._stat(key).size or 0
 
-        return self._if_there(stated)
-
-    def _if_there(self, look: Callable[[], T]) -> T | None:
-        """Return what look returns, or None where the bucket has no such object."""
-        try:
-            return look()
-        except ObjectNotFound as error:
-            if isinstance(error.__cause__, S3Error) and error.__cause__.code == "NoSuchBucket":
-                raise
-            return None
+        return _if_there(stated)
 
     def list(self, prefix: str) -> list[str]:
-        with self._errors(prefix):
-            found = self._quick.list_objects(self._bucket, prefix=prefix, recursive=True)
-            return sorted(item.object_name for item in found if item.object_name)
+        """See Store.
+
+        Raises:
+            DataError: There are more than MAX_KEYS.
+            StoreUnreachable: The list has no end.
+        """
+        self._check_name(prefix or "-")
+        budget = Budget(LIST_REQUESTS, time.monotonic() + LIST_SECONDS)
+        client = client_of(self._granted, self._context, ANSWER_SECONDS, budget)
+        with self._errors(prefix), reading_answers():
+            keys = _listed(client, self._bucket, prefix)
+        if keys is None:
+            raise DataError(
+                f"{self.uri(prefix)} holds more than {MAX_KEYS} objects: name a folder with fewer"
+            )
+        return sorted(keys)
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a urllib3 error: the outer ones repeat the whole url."""
-    inner = getattr(error, "reason", None)
-    if isinstance(inner, BaseException):
-        return _cause(inner)
-    return str(inner or error) or type(error).__name__

@@ -63,6 +63,11 @@ def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
 
+def inputs(*shapes: list[int | str]) -> Json:
+    return {"inputs": [{"name": f"x{n}", "shape": shape} for n, shape in enumerate(shapes)]}
+
+
+VALUES_AT_OPT = "an input has more than 1073741824 values with its dimensions at opt"
 DYNAMIC = "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch"
 NNCF = "quantization method NNCF needs runtime OpenVINO"
 
@@ -91,6 +96,37 @@ RULES: list[tuple[Json, Json, str]] = [
         images(resize=[64, 96], crop=[64, 96]),
         images(resize=[64, 96], crop=[64, 97]),
         "crop must not be larger than resize",
+    ),
+    *(
+        (
+            images(**{field: [4096, 8192]}),
+            images(**{field: [4097, 8192]}),
+            f"{field} must have at most 33554432 pixels",
+        )
+        for field in ("resize", "crop")
+    ),
+    (images(), images(resize=[65536, 65536]), "resize must have at most 33554432 pixels"),
+    (inputs([2**30]), inputs([2**30 + 1]), VALUES_AT_OPT),
+    (inputs([2**15, 2**15]), inputs([2**15, 2**15 + 1]), VALUES_AT_OPT),
+    (inputs([1] * 7 + [2**30]), inputs([2**31 - 1] * 8), VALUES_AT_OPT),
+    (
+        dimension(opt=256) | inputs(["height", "height", 2**14]),
+        dimension(opt=256) | inputs(["height", "height", 2**14 + 1]),
+        VALUES_AT_OPT,
+    ),
+    (
+        inputs([1], [2**30]),
+        inputs([1], [2**30, 2]),
+        VALUES_AT_OPT,
+    ),
+    (
+        dimension()
+        | inputs(["height", 2**22])
+        | {"benchmark": {"points": points({"height": 256})}},
+        dimension()
+        | inputs(["height", 2**22 + 1])
+        | {"benchmark": {"points": points({}, {"height": 256})}},
+        "an input has more than 1073741824 values at a benchmark point",
     ),
     (
         # One name begins with the other; the folder does not.
@@ -249,11 +285,20 @@ RULES: list[tuple[Json, Json, str]] = [
     ),
 ]
 
+CONTROL = "\x00\x07\t\n\r\x1b \x7f\x85\x9b\xa0\xad\u200b\u2028\u202e\u2066\u3000\ufeff?#"
 MODEL = {"uri": "s3://models/sr.pt2", "sha256": "a" * 64, "format": "ONNX"}
 
 # Schema constraints, not CEL.
 CONSTRAINTS: list[tuple[Json, Json, str]] = [
     ({"model": MODEL}, {"model": MODEL | {"uri": "https://host/x"}}, "spec.model.uri"),
+    *(
+        (
+            {"model": MODEL | {"uri": "s3://models/ä-モデル.onnx"}},
+            {"model": MODEL | {"uri": f"s3://models/a{character}b"}},
+            "spec.model.uri",
+        )
+        for character in CONTROL
+    ),
     ({"model": MODEL}, {"model": MODEL | {"sha256": "A" * 64}}, "spec.model.sha256"),
     ({"model": MODEL}, {"model": MODEL | {"sha256": "a" * 63}}, "spec.model.sha256"),
     ({"model": MODEL}, {"model": MODEL | {"format": "Keras"}}, "spec.model.format"),
@@ -290,6 +335,9 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         {"inputs": [{"name": "x", "shape": []}]},
         "spec.inputs[0].shape",
     ),
+    (inputs([2**30]), inputs([2**31]), "spec.inputs[0].shape[0]"),
+    (inputs([1]), inputs([0]), "spec.inputs[0].shape[0]"),
+    (inputs([1]), inputs([-(2**40)]), "spec.inputs[0].shape[0]"),
     (dimension(max=65536), dimension(max=65537), "spec.dimensions.height.max"),
     (
         {"variants": None},

@@ -65,6 +65,11 @@ def test_only_the_image_is_needed() -> None:
         ({"profiles": {"default": {"scratchSize": "big"}}}, "profiles.default.scratchSize"),
         ({"profiles": {"default": {"nodes": 1}}}, "profiles.default.nodes: Extra inputs"),
         ({"defaultOutput": {"uri": "file:///x"}}, "defaultOutput.uri: "),
+        (
+            {"defaultOutput": {"uri": "s3://bucket/{name}"}},
+            "{name} stands for nothing; {namespace} does",
+        ),
+        ({"defaultOutput": {"uri": "s3://bucket/{namespace"}}, "{namespace stands for nothing"),
         ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished: "),
         ({"logFormat": "xml"}, "logFormat: "),
         ({"healthAddress": "8080"}, "healthAddress: "),

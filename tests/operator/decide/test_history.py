@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from job_messages import digest, prepare_message
 from operator_world import MakeWorld, World
 
+from mopt_api.figures import DataDigests
+from mopt_api.jobs.plan import Stage
 from mopt_operator.config.settings import OnUpgrade, Profile, Settings
 from mopt_operator.decide.decide import Plan
 
@@ -71,6 +74,23 @@ def test_targets_have_each_their_own_history(make_world: MakeWorld) -> None:
     world = make_world(targets=[{"name": "a"}, {"name": "b"}])
     world.run(("a", "b"))
     assert [r["target"] for r in world.status["history"]] == ["b", "a"]
+
+
+def test_data_that_changed_between_targets_is_marked(make_world: MakeWorld) -> None:
+    world = make_world(targets=[{"name": "a"}, {"name": "b"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), prepare_message())
+    world.settle()
+    before = DataDigests(calibration=digest("c"), evaluation=digest("before"))
+    world.measure(("a",), data=before)
+    assert "Outdated" not in world.said()
+    world.measure(("b",), data=before.model_copy(update={"evaluation": digest("after")}))
+    assert world.status["targets"][1]["data"]["evaluation"] == digest("after")
+    assert world.said()["Outdated"] == ("True", "DataChanged")
+    assert "data.evaluation changed between" in world.condition("Outdated")["message"]
+    world.request("again")
+    world.run(("a", "b"), data=before)
+    assert world.said() == {"Ready": ("True", "Optimized")}
 
 
 def newer(settings: Settings, **changes: object) -> Settings:

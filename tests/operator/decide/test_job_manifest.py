@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from kubelet import environment
 
 from mopt_api.enums import ModelFormat
 from mopt_api.figures import SourceInfo
-from mopt_api.jobs.plan import PLAN_ADAPTER, Credentials, MeasurePlan
+from mopt_api.jobs.plan import PLAN_ADAPTER, Credentials, MeasurePlan, PreparePlan
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.config.settings import Settings, parse_settings
@@ -84,11 +86,11 @@ def test_measure_job_whole(settings: Settings) -> None:
         spec(execution={"activeDeadlineSeconds": 900, "backoffLimit": 1}),
         output(),
         settings,
-        target=Target(name="l4", profile="gpu", node_selector={"zone": "b"}),
+        target=Target(name="l4", profile="gpu", node_selector={"disk": "nvme", "zone": "b"}),
         prepared=PREPARED,
     )
     job = build_job(work, RESOURCE, settings)
-    environment = variables(job)
+    found = variables(job)
     (container,) = job["spec"]["template"]["spec"]["containers"]
     del container["env"]
     labels = {
@@ -172,7 +174,7 @@ def test_measure_job_whole(settings: Settings) -> None:
                         {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
                         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
                     ],
-                    "nodeSelector": {"kind": "gpu", "zone": "b"},
+                    "nodeSelector": {"disk": "nvme", "kind": "gpu", "zone": "a"},
                     "tolerations": [
                         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
                     ],
@@ -195,7 +197,7 @@ def test_measure_job_whole(settings: Settings) -> None:
             },
         },
     }
-    plan = PLAN_ADAPTER.validate_json(environment.pop("MOPT_PLAN"))
+    plan = PLAN_ADAPTER.validate_json(found.pop("MOPT_PLAN"))
     assert isinstance(plan, MeasurePlan)
     assert (plan.target, plan.prepared, plan.output_uri) == ("l4", PREPARED, "s3://out/sr")
     secrets = {
@@ -203,7 +205,7 @@ def test_measure_job_whole(settings: Settings) -> None:
         for role in (Credentials.MODEL, Credentials.EVALUATION, Credentials.OUTPUT)
         for key, optional in SECRET_KEYS.items()
     }
-    assert environment == secrets | {
+    assert found == secrets | {
         "MOPT_REQUESTED_AT": "2026-11-01",
         "MOPT_SANDBOX": "Required",
         "MOPT_SCRATCH_BYTES": str(20 * 2**30),
@@ -218,6 +220,32 @@ def test_measure_job_whole(settings: Settings) -> None:
         "TORCH_HOME": "/tmp/cache/torch",
         "TORCHINDUCTOR_CACHE_DIR": "/tmp/cache/torchinductor",
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$(KUBERNETES_SERVICE_HOST)",
+        "$$(KUBERNETES_SERVICE_HOST)",
+        "$$$(HOME)$",
+        "$$",
+        "$(MOPT_PLAN)",
+        "$",
+        "cost: 5$ (or $6)",
+    ],
+)
+def test_process_finds_the_plan_as_it_was_written(settings: Settings, text: str) -> None:
+    asked = spec(
+        model={"uri": f"s3://models/{text.replace(' ', '')}", "sha256": "a" * 64, "format": "ONNX"},
+        inputs=[{"name": text, "shape": [1]}],
+    )
+    resource = replace(RESOURCE, requested_at=text)
+    job = build_job(prepare_work(asked, output(), settings), resource, settings)
+    found = environment(job["spec"]["template"]["spec"]["containers"][0]["env"])
+    plan = PLAN_ADAPTER.validate_json(found["MOPT_PLAN"])
+    assert isinstance(plan, PreparePlan)
+    assert (plan.model.uri, plan.inputs) == (asked.model.uri, asked.inputs)
+    assert found["MOPT_REQUESTED_AT"] == text
 
 
 def test_prepare_job_runs_on_the_default_profile_and_reads_calibration_data_only(

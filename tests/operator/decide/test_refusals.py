@@ -89,6 +89,45 @@ def test_target_that_asks_for_a_gpu_its_profile_does_not_offer_is_refused(
     assert "the profile offers no such device" in message
 
 
+def test_target_does_not_replace_the_administrator_s_node_labels(
+    make_world: MakeWorld, settings: Settings
+) -> None:
+    profile = Profile(node_selector={"pool": "shared", "zone": "a"})
+    offered = settings.model_copy(update={"profiles": {"default": profile}})
+    asked = {"pool": "other-team", "disk": "nvme"}
+    world = make_world(settings=offered, targets=[{"name": "t", "nodeSelector": asked}])
+    world.settle()
+    assert world.said() == STALLED
+    message = world.condition("Ready")["message"]
+    assert (
+        "spec.targets: t: nodeSelector.pool: the administrator's profile says 'shared'" in message
+    )
+    assert world.jobs == {}
+
+
+def test_target_adds_node_labels_and_may_repeat_the_administrator_s(
+    make_world: MakeWorld, settings: Settings
+) -> None:
+    profile = Profile(node_selector={"pool": "shared", "zone": "a"})
+    offered = settings.model_copy(update={"profiles": {"default": profile}})
+    asked = {"pool": "shared", "disk": "nvme"}
+    world = make_world(settings=offered, targets=[{"name": "t", "nodeSelector": asked}])
+    world.run(("t",))
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    chosen = [job["spec"]["template"]["spec"]["nodeSelector"] for job in world.jobs.values()]
+    assert chosen == [
+        {"pool": "shared", "zone": "a"},
+        {"pool": "shared", "zone": "a", "disk": "nvme"},
+    ]
+
+
+def test_refusal_that_quotes_much_is_cut(world: World) -> None:
+    world.edit(dimensions={"x" * 5000: {"min": 1}})
+    world.settle()
+    assert world.said() == STALLED
+    assert len(world.condition("Ready")["message"]) <= 2048
+
+
 def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
     world: World, settings: Settings
 ) -> None:
@@ -122,6 +161,21 @@ def test_default_output_of_the_administrator_is_used(
     world = make_world(settings=with_default, output=None)
     world.run()
     assert world.status["targets"][0]["report"]["uri"].startswith("s3://shared/blobs/sha256/")
+
+
+def test_default_output_may_name_the_namespace(make_world: MakeWorld, settings: Settings) -> None:
+    output = Output(uri="s3://shared/{namespace}/models/{namespace}")
+    with_default = settings.model_copy(update={"default_output": output})
+    world = make_world(settings=with_default, output=None)
+    world.run()
+    uri = world.status["targets"][0]["report"]["uri"]
+    assert uri.startswith("s3://shared/team/models/team/blobs/sha256/")
+
+
+def test_output_of_a_resource_is_taken_as_it_is(make_world: MakeWorld) -> None:
+    world = make_world(output={"uri": "s3://own/{namespace}"})
+    world.run()
+    assert world.status["targets"][0]["report"]["uri"].startswith("s3://own/{namespace}/blobs/")
 
 
 def test_job_that_the_api_server_calls_invalid_stalls_and_is_tried_again_on_change(

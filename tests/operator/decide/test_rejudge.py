@@ -168,6 +168,42 @@ def test_other_point_is_selected_by_a_small_job_from_the_store(
     assert world.said() == {"Ready": ("True", "Optimized")}
 
 
+def test_figures_from_the_store_are_marked_through_every_new_verdict(
+    make_world: MakeWorld, messages: Messages
+) -> None:
+    world = make_world(benchmark={"points": POINTS}, objective={"point": "one"})
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    world.measure(point="one", served=True)
+    (target,) = world.status["targets"]
+    assert target["servedFromStore"] is True
+    world.edit(quality=[{"metric": "PSNR", "minimum": 10}])
+    world.settle()
+    (target,) = world.status["targets"]
+    assert target["servedFromStore"] is True
+    world.lose_all_jobs()
+    world.edit(objective={"point": "four"})
+    world.settle()
+    job = world.the_job(Stage.REPORT, "default")
+    world.complete(job, messages.measure(point="four", result="anew"))
+    world.settle()
+    (target,) = world.status["targets"]
+    assert (target["point"], target["servedFromStore"]) == ("four", True)
+
+
+def test_figures_that_were_measured_here_have_no_such_mark(
+    elsewhere: World, messages: Messages
+) -> None:
+    world = elsewhere
+    job = world.the_job(Stage.REPORT, "default")
+    world.complete(job, messages.measure(point="four", result="anew"))
+    world.settle()
+    (target,) = world.status["targets"]
+    assert target["point"] == "four"
+    assert "servedFromStore" not in target
+
+
 def test_result_that_is_gone_from_the_store_is_measured_again(
     elsewhere: World, messages: Messages
 ) -> None:

@@ -115,7 +115,7 @@ class MeasureStage:
             requested_at=job.environ.get(REQUESTED_AT_VARIABLE),
         )
         if known := measured_before(job.blobs, key, job.plan, job.log):
-            return known
+            return known[0].model_copy(update={"served_from_store": True}), known[1]
         bench, before = self._bench(facts), job.system.counters()
         with job.timings.step("trials", "opening, comparing and timing"):
             for entry in bench.field.search:
@@ -194,6 +194,7 @@ class MeasureStage:
             evaluation_samples=len(samples.inputs) if samples else None,
             reference=facts.reference,
             references_digest=truth.digest if truth else None,
+            calibration_digest=facts.manifest.calibration_digest,
             search=bench.field.search,
             disturbance=disturbed,
             seconds=self._job.timings.seconds,

@@ -14,6 +14,7 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.metrics import metric_in_words
+from mopt_api.text import cleaned
 
 from . import figures
 from .sections import Page
@@ -49,7 +50,7 @@ def render_page(
     manifest: PrepareResult | None = None,
     crops: Crops | None = None,
 ) -> str:
-    """Return one measurement as an HTML file that loads nothing.
+    """Return one measurement as an HTML file that loads nothing, its texts clean: see cleaned.
 
     Args:
         result: Judged.
@@ -60,7 +61,13 @@ def render_page(
     """
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     return _template().render(
-        page=Page.of(result, plan, digest=digest, manifest=manifest, crops=crops),
+        page=Page.of(
+            cleaned(result),
+            cleaned(plan),
+            digest=digest,
+            manifest=manifest and cleaned(manifest),
+            crops=crops and cleaned(crops),
+        ),
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )

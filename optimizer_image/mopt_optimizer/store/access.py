@@ -1,0 +1,88 @@
+"""How a store is reached, from the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mopt_api.jobs.plan import Credentials
+from mopt_api.stores import S3, SCHEMES
+from mopt_api.text import one_line
+from mopt_optimizer.errors import StoreAccessDenied, StoreUnreachable
+
+_AWS_ENDPOINT = "https://s3.amazonaws.com"
+_DEFAULT_REGION = "us-east-1"
+_HOST_AND_PORT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a store, from the environment.
+
+    Attributes:
+        endpoint: http(s)://HOST[:PORT].
+        ca: Certificates in PEM form that are trusted besides the system's.
+    """
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    session_token: str | None
+    region: str | None
+    ca: str | None
+
+    def __repr__(self) -> str:
+        return f"Access({self.endpoint!r})"
+
+
+def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
+    """Return the access that credentials have in an environment.
+
+    Raises:
+        StoreAccessDenied: A key is missing.
+        StoreUnreachable: The endpoint is not an http(s) url of a host.
+    """
+    keys = SCHEMES[S3].keys
+    own = {key: environ.get(credentials.variable(key), "").strip() for key in keys}
+    # All or nothing: one role's keys with another's token or endpoint would be nobody's.
+    used = own if any(own.values()) else {k: environ.get(k, "").strip() for k in keys}
+    for key, required in keys.items():
+        if required and not used[key]:
+            raise StoreAccessDenied(f"no {key} for the {credentials.value.lower()} store")
+    endpoint = _endpoint(used["AWS_ENDPOINT_URL"] or _AWS_ENDPOINT)
+    # Keys made for one bucket may not ask for its region, so none is looked up elsewhere.
+    default_region = None if endpoint == _AWS_ENDPOINT else _DEFAULT_REGION
+    return Access(
+        endpoint=endpoint,
+        access_key=used["AWS_ACCESS_KEY_ID"],
+        secret_key=used["AWS_SECRET_ACCESS_KEY"],
+        session_token=used["AWS_SESSION_TOKEN"] or None,
+        region=used["AWS_REGION"] or default_region,
+        ca=used["ca.crt"] or None,
+    )
+
+
+def _endpoint(text: str) -> str:
+    """Return http(s)://HOST[:PORT].
+
+    Raises:
+        StoreUnreachable: The text is something else.
+    """
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and not (parts.query or parts.fragment)
+        if whole and _HOST_AND_PORT.fullmatch(parts.netloc) and parts.path in ("", "/"):
+            return f"{parts.scheme}://{parts.netloc}"
+    except ValueError:  # Brackets that do not match.
+        pass
+    raise StoreUnreachable(f"AWS_ENDPOINT_URL {_shown(text)!r} is not http(s)://HOST[:PORT]")
+
+
+def _shown(endpoint: str) -> str:
+    """Return an endpoint without what may be secret: user and password, and a signed query."""
+    place, query, _ = endpoint.partition("?")
+    before, at, host = place.rpartition("@")
+    return one_line(f"{'...@' if at else before}{host}{'?...' if query else ''}", _SHOWN)

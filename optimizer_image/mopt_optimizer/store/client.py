@@ -1,0 +1,58 @@
+"""The MinIO client of a store."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import urlsplit
+
+from minio import Minio
+
+from mopt_api.text import one_line
+from mopt_optimizer.errors import StoreUnreachable
+
+from .access import Access
+from .transport import QUOTED, Budget, Transport
+
+
+def tls_context(granted: Access) -> ssl.SSLContext:
+    """Return what certificates are checked by: the system's authorities, and those of ca.crt.
+
+    Raises:
+        StoreUnreachable: ca.crt cannot be used.
+    """
+    context = ssl.create_default_context()
+    if granted.ca:
+        try:
+            context.load_verify_locations(cadata=granted.ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise StoreUnreachable(f"ca.crt is not a PEM certificate: {error}") from error
+    return context
+
+
+def client_of(
+    granted: Access, context: ssl.SSLContext, pause_seconds: float, budget: Budget | None = None
+) -> Minio:
+    """Return a client.
+
+    Args:
+        pause_seconds, budget: See Transport.
+
+    Raises:
+        StoreUnreachable: The endpoint or the region cannot be used.
+    """
+    parts = urlsplit(granted.endpoint)
+    try:
+        return Minio(
+            parts.netloc,
+            access_key=granted.access_key,
+            secret_key=granted.secret_key,
+            session_token=granted.session_token,
+            secure=parts.scheme == "https",
+            region=granted.region,
+            http_client=Transport(context, pause_seconds=pause_seconds, budget=budget),
+        )
+    except ValueError as error:
+        raise StoreUnreachable(
+            f"AWS_ENDPOINT_URL {granted.endpoint} or AWS_REGION cannot be used: "
+            f"{one_line(str(error), QUOTED)}"
+        ) from error
