@@ -67,7 +67,7 @@ def in_compare(work: Work, program: Path) -> Done:
     plan = work.ground.plan(COMPARE, attempts=PROGRAMS)
     return work.ground.run(
         *("-m", "mopt_cli.main", "compare", str(program), "--verbose", "--seconds", "0"),
-        *("--input", "x:2x4", "--strategy", "onnxruntime-fp32"),
+        *("--input", "input:2x4", "--strategy", "onnxruntime-fp32"),
         environ=work.ground.environ(plan) | {"TMPDIR": str(work.ground.work)},
         seconds=240,
     )
@@ -83,8 +83,9 @@ def in_compiled(work: Work, program: Path) -> Done:
     resource = write_resource(
         work.ground.root / "resource.yaml",
         model=model,
-        inputs=[{"name": "x", "shape": ["batch", 4]}],
+        inputs=[{"name": "input", "shape": ["batch", 4]}],
         variants=[variant],
+        quality=[],
     )
     return work.ground.run(
         *("-m", "mopt_cli.main", "run", str(resource), "--verbose", "--model", str(program)),
@@ -99,6 +100,7 @@ def in_engine(work: Work) -> Done:
     spec: dict[str, Any] = {
         "variants": [{"name": "first", "runtime": "TensorRT", "precision": "FP32"}],
         "data": {},
+        "quality": [],
     }
     prepared = work.prepare(None, kind=TargetKind.BUILD_ONLY, **spec).summary
     assert prepared is not None
