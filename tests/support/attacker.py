@@ -73,11 +73,13 @@ class Outcome:
     Attributes:
         refused: How it was refused; None where it got through.
         got: What it got, shortened.
+        place: Module of the process that tried.
     """
 
     name: str
     refused: str | None = None
     got: str = ""
+    place: str = ""
 
     def line(self) -> str:
         """Return it as a line of standard error."""
@@ -95,11 +97,18 @@ def tried(name: str, world: World) -> Outcome:
     return Outcome(name, got=repr(got)[:200])
 
 
-def outcomes_in(text: str) -> dict[str, Outcome]:
-    """Return the outcomes told in a standard error, by their names."""
+def outcomes_in(text: str, place: str = "") -> dict[str, Outcome]:
+    """Return the outcomes told in a standard error, by their names: of one place, or of all.
+
+    Where one was tried again and again, a time that it got through counts.
+    """
     lines = (line.partition(MARK) for line in text.splitlines())
-    found = [Outcome(**json.loads(told)) for _, mark, told in lines if mark]
-    return {outcome.name: outcome for outcome in found}
+    told = [Outcome(**json.loads(line)) for _, mark, line in lines if mark]
+    found: dict[str, Outcome] = {}
+    for outcome in (outcome for outcome in told if place in ("", outcome.place)):
+        if outcome.refused is None or outcome.name not in found:
+            found[outcome.name] = outcome
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class Plan:
     """What the program is to do, and where; a file on the path of its modules.
 
     Attributes:
-        place: Module of the worker whose process it takes over.
+        place: Module of the worker whose process it takes over; of several, by commas.
         outside: See World.
         readable: See World.
         attempts: Names, in order.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def _readable(request: dict[str, Any], otherwise: str) -> Path:
 
 def _take_over() -> None:
     task = plan()
-    if task is None or task.place != _place():
+    place = _place()
+    if task is None or place not in task.place.split(","):
         return
     answer_honestly = server._reply
     asked = 0
@@ -66,7 +68,8 @@ def _take_over() -> None:
 
         assert attacker_all.BY_MODULE
         for name in task.attempts:
-            print(tried(name, world).line(), file=sys.stderr, flush=True)
+            outcome = replace(tried(name, world), place=place)
+            print(outcome.line(), file=sys.stderr, flush=True)
 
 
 _take_over()

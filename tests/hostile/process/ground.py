@@ -58,6 +58,10 @@ class Done:
     def outcomes(self) -> dict[str, Outcome]:
         return outcomes_in(self.err)
 
+    def outcomes_in(self, place: str) -> dict[str, Outcome]:
+        """Return those of one place; of several processes there the worst."""
+        return outcomes_in(self.err, place)
+
     @property
     def told(self) -> attacker_parent.Told:
         """What attacker_parent says."""
@@ -94,6 +98,10 @@ class Ground:
         (self.given / ".credentials").write_text(ORIGINAL)
         self.work.mkdir()
         self.code.mkdir()
+        self.remember()
+
+    def remember(self) -> None:
+        """Take everything as it is now for what it should be."""
         self._before = self._states()
 
     def _states(self) -> dict[str, State]:
