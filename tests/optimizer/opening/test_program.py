@@ -14,7 +14,9 @@ import pytest
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
-from mopt_optimizer.opening.safety.program import check_operator, check_program, check_tree_spec
+from mopt_optimizer.opening.safety.operators import check_operator
+from mopt_optimizer.opening.safety.program import check_program
+from mopt_optimizer.opening.safety.trees import check_tree_spec
 
 if TYPE_CHECKING:
     from .conftest import Tamper
