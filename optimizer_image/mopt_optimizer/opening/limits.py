@@ -32,7 +32,7 @@ MAX_CODE_BYTES = 8 * 1024 * 1024
 MAX_STATEMENTS = 500_000
 """Statements of a TorchScript function with those of all that it calls, each time it does."""
 
-MAX_PICKLE_STEPS = 5_000_000
+MAX_PICKLE_STEPS = 1_000_000
 """Opcodes of a pickle; a tensor takes 30."""
 
 MAX_VALUES = 2**33

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import UnsafeModelError
 
-from .safety.operators import is_allowed, known_operators, title
+from .safety.operators import is_allowed, known_operators
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +90,11 @@ def check_script(unit: torch._C.CompilationUnit) -> None:
             schema = node.schema()
             if schema in seen:
                 continue
-            if node.kind() not in allowed or _OUT_VARIANT.search(schema):
+            arguments = schema.rpartition(") -> ")[0]
+            if node.kind() not in allowed or _OUT_VARIANT.search(arguments):
                 raise UnsafeModelError(
-                    f"{function.name} calls {title(node.kind(), '')!r}, which is not one of "
-                    "torch's operators that a model may use"
+                    f"{function.name} calls {node.kind()!r}, in the form {schema!r}, which is not "
+                    "one of torch's operators that a model may use"
                 )
             if "::" in schema:
                 seen.add(schema)

@@ -13,7 +13,7 @@ from typing import Any
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.store.writing import disk_errors
 
-from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_REPEATED_VALUES
+from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NODES, MAX_REPEATED_VALUES
 from .pickles import check_torch_save
 from .program import check_program
 
@@ -155,6 +155,8 @@ def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> dict[s
     values = sum(map(text.count, (b",", b"[", b"{")))
     if values > MAX_JSON_VALUES:
         raise ModelError(f"{name} has {values} values; up to {MAX_JSON_VALUES} are read")
+    if (nodes := text.count(b'"target"')) > MAX_NODES:
+        raise ModelError(f"{name} has {nodes} nodes; up to {MAX_NODES} are read")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -121,7 +121,7 @@ def check_arguments(target: str, names: Sequence[object], where: str) -> None:
     if known is None:
         return  # a function without named arguments
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UnsafeModelError(
                 f"{where} gives {target} the argument {str(name)[:80]!r}; it may have "
                 f"{', '.join(sorted(known))}"

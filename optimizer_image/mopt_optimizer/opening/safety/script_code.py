@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
 from .operators import known_operators
 from .script_calls import check_expansion
-from .script_rules import RESERVED, Rules, check_type, path_of
+from .script_rules import RESERVED, Members, Rules, check_type, path_of
 
 MAX_DEPTH = 150
 
@@ -79,29 +79,36 @@ def check_code(files: Mapping[str, bytes]) -> None:
         Source(name, name.removeprefix("code/").removesuffix(".py").replace("/", "."), tree)
         for name, tree in ((name, parse_code(text, name)) for name, text in files.items())
     ]
-    methods = {
-        method.name
-        for source in sources
-        for node in source.tree.body
-        if isinstance(node, ast.ClassDef)
-        for method in node.body
-        if isinstance(method, ast.FunctionDef)
-    }
+    members = _members(source.tree for source in sources)
     for source in sources:
         for node in source.tree.body:
-            _check_definition(node, source.where, frozenset(methods))
+            _check_definition(node, source.where, members)
     check_expansion([(source.path, source.tree) for source in sources])
 
 
-def _check_definition(node: ast.stmt, where: str, methods: frozenset[str]) -> None:
+def _members(trees: Iterable[ast.Module]) -> Members:
+    methods, fields = set(), set()
+    classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    for member in (member for node in classes for member in node.body):
+        match member:
+            case ast.FunctionDef(name=name):
+                methods.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                fields.add(name)
+            case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=str() as name))]):
+                fields.add(name)
+    return Members(frozenset(methods), frozenset(fields))
+
+
+def _check_definition(node: ast.stmt, where: str, members: Members) -> None:
     match node:
         case ast.ClassDef(bases=bases, keywords=[], decorator_list=[]) if len(bases) <= 1:
             if bases and not (isinstance(bases[0], ast.Name) and bases[0].id in _BASES):
                 raise UnsafeModelError(f"{where}: class {node.name} has an unknown base")
             for statement in node.body:
-                _check_member(statement, f"{where}, class {node.name}", methods)
+                _check_member(statement, f"{where}, class {node.name}", members)
         case ast.FunctionDef():
-            _check_function(node, where, methods)
+            _check_function(node, where, members)
         case ast.Assign(targets=[ast.Name(id="op_version_set")], value=ast.Constant()):
             pass
         case ast.Import() | ast.ImportFrom():
@@ -112,10 +119,10 @@ def _check_definition(node: ast.stmt, where: str, methods: frozenset[str]) -> No
             )
 
 
-def _check_member(node: ast.stmt, where: str, methods: frozenset[str]) -> None:
+def _check_member(node: ast.stmt, where: str, members: Members) -> None:
     match node:
         case ast.FunctionDef():
-            _check_function(node, where, methods)
+            _check_function(node, where, members)
         case ast.Assign(targets=[ast.Name()] | [ast.Subscript(value=ast.Name())], value=value):
             # __parameters__ = ["weight"], __annotations__["0"] = Tensor, and values of an Enum.
             names = isinstance(value, ast.List) and all(
@@ -126,14 +133,14 @@ def _check_member(node: ast.stmt, where: str, methods: frozenset[str]) -> None:
         case ast.AnnAssign(target=ast.Name(), annotation=annotation, value=value):
             check_type(annotation, f"{where}, line {node.lineno}")
             if value is not None:
-                Rules(f"{where}, line {node.lineno}", methods, frozenset()).check(value)
+                Rules(f"{where}, line {node.lineno}", members, frozenset()).check(value)
         case ast.Pass():
             pass
         case _:
             raise UnsafeModelError(f"{where}, line {node.lineno}: {type(node).__name__} in a class")
 
 
-def _check_function(node: ast.FunctionDef, where: str, methods: frozenset[str]) -> None:
+def _check_function(node: ast.FunctionDef, where: str, members: Members) -> None:
     here = f"{where}, {node.name}"
     if node.name in _RUN_BY_TORCH:
         raise UnsafeModelError(
@@ -153,7 +160,7 @@ def _check_function(node: ast.FunctionDef, where: str, methods: frozenset[str]) 
             check_type(argument.annotation, here)
     if node.returns is not None:
         check_type(node.returns, here)
-    rules = Rules(here, methods, _aliases(node))
+    rules = Rules(here, members, _aliases(node))
     for default in (*arguments.defaults, *filter(None, arguments.kw_defaults)):
         rules.check(default)
     rules.block(node.body)

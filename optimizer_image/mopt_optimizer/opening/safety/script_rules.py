@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
@@ -34,6 +35,7 @@ _REFUSED_KEYWORDS = {"out", "generator", "unsafe", "sorter"}
 _CUSTOM_CLASSES = ("__torch__", "torch", "classes")
 _NAMESPACES = {"aten", "prim"}
 _METHODS_OF_ALL = {"__new__", "tolist"}
+_FIELDS_OF_ALL = {"name", "value"}  # of an Enum
 
 
 def path_of(node: ast.expr) -> tuple[str, ...]:
@@ -77,16 +79,20 @@ def _check_own(path: Sequence[str], where: str) -> None:
         raise UnsafeModelError(f"{where} uses {'.'.join(path)!r}, a class of an extension")
 
 
+class Members(NamedTuple):
+    """The names that an archive's classes define."""
+
+    methods: frozenset[str]
+    fields: frozenset[str]
+
+
 class Rules:
-    """The rules of one function.
+    """The rules of one function."""
 
-    Attributes of the archive's own objects may have any name; what is called may not.
-    """
-
-    def __init__(self, where: str, methods: frozenset[str], aliases: frozenset[str]) -> None:
-        """Take the archive's methods, and the names that stand for its functions here."""
+    def __init__(self, where: str, members: Members, aliases: frozenset[str]) -> None:
+        """Take the archive's members, and the names that stand for its functions here."""
         self._where = where
-        self._methods = methods
+        self._members = members
         self._aliases = aliases
         # Characters of the texts that variables can hold.
         self._texts: dict[str, int] = {}
@@ -195,6 +201,8 @@ class Rules:
     def _attribute(self, node: ast.Attribute) -> int:
         path = path_of(node)
         if not path:
+            if node.attr not in self._members.fields | _FIELDS_OF_ALL:
+                raise self._refuse(node, f"uses {node.attr!r}, which no class in it has")
             return self.check(node.value)
         if path[0] == "__torch__":
             _check_own(path, self._where)
@@ -242,7 +250,7 @@ class Rules:
 
     def _check_method(self, function: ast.Attribute) -> None:
         self.check(function.value)
-        if function.attr not in self._methods | _METHODS_OF_ALL:
+        if function.attr not in self._members.methods | _METHODS_OF_ALL:
             raise self._refuse(function, f"uses {function.attr!r}, which no class in it defines")
 
     def _call_name(self, name: str, node: ast.Call) -> int:

@@ -19,6 +19,7 @@ from mopt_optimizer.store.writing import disk_errors
 from ..limits import MAX_CODE_BYTES
 from .pickles import check_pickle
 from .script_code import check_code
+from .storages import check_storages
 
 MAX_RECORDS = 100_000
 MAX_COMPRESSED_BYTES = 64 * 1024 * 1024
@@ -55,12 +56,23 @@ def rewrite_torchscript(source: Path, target: Path) -> None:
         with zipfile.ZipFile(source) as archive:
             records = _records(archive, source.stat().st_size)
             for name in _PICKLES:
-                check_pickle(archive.read(records[name]), name, also=_GLOBALS)
+                content = archive.read(records[name])
+                check_pickle(content, name, also=_GLOBALS)
+                check_storages(content, _values(records, name.removesuffix(".pkl")), name)
             check_code(_code(archive, records))
             with disk_errors(str(target)):
                 _write(archive, records, target)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"damaged TorchScript file: {error}") from error
+
+
+def _values(records: dict[str, zipfile.ZipInfo], folder: str) -> dict[str, int]:
+    """Return the bytes of each record of values in a folder, by its name there."""
+    return {
+        name.rpartition("/")[2]: entry.file_size
+        for name, entry in records.items()
+        if name.startswith(f"{folder}/")
+    }
 
 
 def _code(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> dict[str, bytes]:
