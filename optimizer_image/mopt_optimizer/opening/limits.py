@@ -40,3 +40,8 @@ MAX_VALUES = 2**33
 
 MAX_REPEATED_VALUES = 2**26
 """Values of a weight that stands in the file once for many places: 256 MiB of float32."""
+
+
+def amount(number: int) -> str:
+    """Return a number for people, however long it is: 1.2e+09, or 2**126 where it is longer."""
+    return f"{number:.3g}" if number < 2**64 else f"2**{number.bit_length() - 1}"

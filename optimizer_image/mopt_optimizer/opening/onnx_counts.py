@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mopt_optimizer.errors import ModelError
 
-from .limits import MAX_NODE_RUNS, MAX_NODES, MAX_VALUES
+from .limits import MAX_NODE_RUNS, MAX_NODES, MAX_VALUES, amount
 from .onnx_graphs import attributes_of, subgraphs_of
 from .safety.call_order import callees_first
 
@@ -56,12 +56,12 @@ def check_counts(model: onnx.ModelProto) -> None:
 def _check(count: Count, what: str) -> None:
     if count.nodes > MAX_NODES:
         raise ModelError(
-            f"{what} has {count.nodes:.3g} nodes with those of the functions that it calls; up to "
-            f"{MAX_NODES} are taken"
+            f"{what} has {amount(count.nodes)} nodes with those of the functions that it calls; "
+            f"up to {MAX_NODES} are taken"
         )
     if count.runs > MAX_NODE_RUNS:
         raise ModelError(
-            f"{what} runs {count.runs:.3g} nodes for each inference, by its loops' numbers of "
+            f"{what} runs {amount(count.runs)} nodes for each inference, by its loops' numbers of "
             f"trips; up to {MAX_NODE_RUNS} are taken"
         )
 
@@ -183,7 +183,7 @@ def _check_size(node: onnx.NodeProto, scope: _Scope) -> None:
     made = math.prod(max(size, 1) for size in sizes or ())
     if made > MAX_VALUES:
         raise ModelError(
-            f"node {node.name or node.op_type!r} makes a tensor of {made:.3g} values; up to "
+            f"node {node.name or node.op_type!r} makes a tensor of {amount(made)} values; up to "
             f"{MAX_VALUES} are taken"
         )
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
+from .limits import amount
+
 if TYPE_CHECKING:
     import onnx
 
@@ -123,12 +125,13 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path | None) -> None:
         check_external_data(tensor, folder)
         return
     if any(size < 0 for size in tensor.dims):
-        raise ModelError(f"weight {tensor.name!r} has the shape {list(tensor.dims)}")
+        shape = str(list(tensor.dims))[:80]
+        raise ModelError(f"weight {tensor.name!r} has the shape {shape}")
     expected, held = _lengths(tensor)
     if held < expected or (tensor.HasField("raw_data") and held > expected):
         raise ModelError(
-            f"weight {tensor.name!r} of the shape {list(tensor.dims)} has {held} bytes, and its "
-            f"shape asks for {expected}: it is damaged"
+            f"weight {tensor.name!r} of the shape {str(list(tensor.dims))[:80]} has {held} bytes, "
+            f"and its shape asks for {amount(expected)}: it is damaged"
         )
 
 

@@ -339,6 +339,7 @@ def size(*numbers: object) -> list[Json]:
 PAYLOADS: dict[str, tuple[dict[str, object], Reason]] = {
     "2**40 values": ({"sizes": size(2**20, 2**20), "strides": size(0, 0)}, INVALID),
     "2**126 values": ({"sizes": size(2**63 - 1, 2**63 - 1)}, INVALID),
+    "2**6200 values": ({"sizes": size(*[2**62] * 100)}, INVALID),
     "negative": ({"sizes": size(-1)}, INVALID),
     "text as a size": ({"sizes": [{"as_int": "9"}]}, UNSAFE),
     "no number as a size": ({"sizes": [{"as_int": 1.5}]}, INVALID),

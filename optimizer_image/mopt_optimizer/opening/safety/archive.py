@@ -13,7 +13,7 @@ from typing import Any
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.store.writing import disk_errors
 
-from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NODES, MAX_REPEATED_VALUES
+from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NODES, MAX_REPEATED_VALUES, amount
 from .pickles import check_torch_save
 from .program import check_program
 
@@ -193,7 +193,7 @@ def _check_extent(meta: object, record_bytes: int, where: str) -> None:
     # A weight may stand for many places, with a stride of 0.
     most = max(record_bytes, MAX_REPEATED_VALUES) if record_bytes else 0
     if values > most:
-        raise ModelError(f"{where} has {values:.3g} values, its record {record_bytes} bytes")
+        raise ModelError(f"{where} has {amount(values)} values, its record {record_bytes} bytes")
 
 
 def _write(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], target: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import ModelError
 
-from ..limits import MAX_MESSAGES
+from ..limits import MAX_MESSAGES, MAX_NODES
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ _LOOKED_INTO = 512
 _BYTES_PER_MESSAGE = 8
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT = 10
+_NODE = "NodeProto"
 
 
 class _Damaged(Exception):
@@ -48,13 +49,14 @@ def check_messages(path: Path, root: Descriptor) -> None:
             ) from error
     if count > MAX_MESSAGES:
         raise ModelError(
-            f"an ONNX file of {size} bytes with more than {MAX_MESSAGES} nodes, attributes, names "
-            "and values; larger models have no more than a few hundred thousand"
+            f"an ONNX file of {size} bytes with more than {MAX_NODES} nodes, or {MAX_MESSAGES} "
+            "attributes, names and values; large models have a tenth of that"
         )
 
 
 def _count(data: mmap.mmap, size: int, root: Descriptor) -> int:
-    count = 0
+    """Return the messages and strings; more than the limit where it is passed, or that of nodes."""
+    count = nodes = 0
     pending = [(0, size, root)]
     while pending and count <= MAX_MESSAGES:
         position, end, kind = pending.pop()
@@ -67,6 +69,10 @@ def _count(data: mmap.mmap, size: int, root: Descriptor) -> int:
             if wire == _LENGTH:
                 length, position = _varint(data, position)
                 nested = field.message_type if field is not None else None
+                if nested is not None and nested.name == _NODE:
+                    nodes += 1
+                    if nodes > MAX_NODES:
+                        return MAX_MESSAGES + 1
                 if nested is not None and length > _LOOKED_INTO:
                     pending.append((position, position + length, nested))
                 elif nested is not None:

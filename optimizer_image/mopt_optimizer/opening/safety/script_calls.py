@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mopt_optimizer.errors import ModelError
 
-from ..limits import MAX_STATEMENTS
+from ..limits import MAX_STATEMENTS, amount
 from .call_order import callees_first
 
 _Call = tuple[str, str]
@@ -73,8 +73,8 @@ class _Program:
             )
             if counts[name] > MAX_STATEMENTS:
                 raise ModelError(
-                    f"{name} expands to {counts[name]:.3g} statements with those of the functions "
-                    f"that it calls; up to {MAX_STATEMENTS} are taken"
+                    f"{name} expands to {amount(counts[name])} statements with those of the "
+                    f"functions that it calls; up to {MAX_STATEMENTS} are taken"
                 )
 
     def _callees(self, name: str) -> list[list[str]]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
-from ..limits import MAX_REPEATED_VALUES
+from ..limits import MAX_REPEATED_VALUES, amount
 
 _TYPE = re.compile(r"([A-Z][A-Za-z0-9]*)Storage")
 _BYTES = {
@@ -148,6 +148,6 @@ class _Machine:
             case (_, int(), tuple() as shape, tuple() as strides, *_):
                 values = math.prod(size for size in shape if isinstance(size, int))
                 if 0 in strides and values > MAX_REPEATED_VALUES:
-                    raise ModelError(f"{self._where} has a tensor of {values:.3g} equal values")
+                    raise ModelError(f"{self._where} has a tensor of {amount(values)} equal values")
                 return
         raise UnsafeModelError(f"{self._where} has a tensor that torch.jit.save never writes")
