@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import math
 import zlib
 from typing import Any
 
@@ -24,8 +25,7 @@ from mopt_operator.objects import observe_resource
 
 SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
 
-NUMBERS: tuple[float, ...] = (0, -1, 1, 2**53, 2**63, 10**400, 1e-320, 1e-9, 1e300, -1e300)
-NUMBERS += (float("nan"), float("inf"), float("-inf"), True)
+NUMBERS = [0, -1, 1, 2**53, 2**63, 10**400, 1e-320, 1e-9, 1e300, -1e300, math.nan, math.inf, True]
 TEXTS = (HOSTILE, "", "x" * 5000, "baseline", "../..", "None", "sha256:" + "f" * 64, "NaN")
 VALUES = st.one_of(
     st.sampled_from([*NUMBERS, *TEXTS, None, [], {}, [None], {"": ""}]),

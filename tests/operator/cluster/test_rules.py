@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -63,7 +63,7 @@ def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
 
-def inputs(*shapes: list[int | str]) -> Json:
+def inputs(*shapes: Sequence[int | str]) -> Json:
     return {"inputs": [{"name": f"x{n}", "shape": shape} for n, shape in enumerate(shapes)]}
 
 
