@@ -113,8 +113,7 @@ class Child:
             patience: See Clock.
             argv: The program in place of module's; only in tests.
         """
-        self._log, self._watch, self._patience = log, watch, patience
-        self._looked = time.monotonic()
+        self._log, self._watch, self._patience, self._looked = log, watch, patience, 0.0
         self.folder = workdir.resolve()
         read = [path.resolve() for path in read]
         self._limits = Limits.of(read, environ)
