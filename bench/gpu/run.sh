@@ -28,6 +28,8 @@ trap 'rm -rf "$work"' EXIT
 
 export PYTHONPATH="$PWD/crds:$PWD/optimizer_image:$bundle/weights${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The models are ours; the machine's kernel may have no Landlock.
+export MOPT_SANDBOX=${MOPT_SANDBOX:-BestEffort}
 if "$python" -c 'import importlib.util as u, sys
 sys.exit(None in map(u.find_spec, ("pydantic", "torchao", "minio")))'; then
   echo "what the bundle's wheels are for is installed already"

@@ -110,10 +110,11 @@ StoreUri = Annotated[
     ),
 ]
 DimensionSize = Annotated[int, Field(ge=1, le=65536)]
-# Whatever a Job reports lies between these: so no sum or ratio of it overflows, and the API server
-# takes it. The largest integer is what every reader of JSON holds exactly.
+# Whatever a Job reports lies between these: so no ratio of it overflows, and the API server takes
+# it. The largest integer is what every reader of JSON holds exactly; no bound is written with an
+# exponent, which some readers of YAML take for text.
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
-Milliseconds = Annotated[float, Field(ge=1e-6, le=1e9)]
+Milliseconds = Annotated[float, Field(ge=1e-4, le=1e9)]
 PerSecond = Annotated[float, Field(ge=0, le=1e12)]
-MAX_RATIO = 1e24
+MAX_RATIO = 1e18
 Ratio = Annotated[float, Field(ge=0, le=MAX_RATIO)]

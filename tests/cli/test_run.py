@@ -65,6 +65,7 @@ def test_run_from_nothing_and_again(mopt: Mopt, arguments: list[object], tmp_pat
     digest = found["report"]["digest"]
     stored = tmp_path / "out" / "blobs" / digest.replace(":", "/")
     assert f"sha256:{hashlib.sha256(stored.read_bytes()).hexdigest()}" == digest
+    assert b"servedFromStore" not in stored.read_bytes()
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
 
     again = mopt(*arguments, "--workdir", "work")
@@ -72,6 +73,7 @@ def test_run_from_nothing_and_again(mopt: Mopt, arguments: list[object], tmp_pat
     assert "prepare prepare: done: 0 steps built, 2 served from the store" in again.stderr
     assert "measure measure: served from the store" in again.stderr
     assert "ort-int8" in again.stdout
+    assert "point opt, served from the store" in " ".join(again.stdout.split())
     assert str(stored) in again.stdout
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
     assert not list((tmp_path / "work").iterdir())

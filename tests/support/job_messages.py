@@ -34,9 +34,9 @@ def digest(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def source() -> SourceInfo:
+def source(sha256: str = MODEL_SHA) -> SourceInfo:
     return SourceInfo(
-        sha256=MODEL_SHA,
+        sha256=sha256,
         format=ModelFormat.EXPORTED_PROGRAM,
         size_bytes=MODEL_BYTES,
         opset=18,
@@ -65,8 +65,8 @@ def measured(
     )
 
 
-def prepare_message() -> str:
-    return encode(PrepareSummary(result=digest("manifest"), source=source()))
+def prepare_message(sha256: str = MODEL_SHA) -> str:
+    return encode(PrepareSummary(result=digest("manifest"), source=source(sha256)))
 
 
 def measure_message(

@@ -82,9 +82,7 @@ def describe(
     )
     # Weights of an ONNX model may lie in files beside it, which only the model names.
     read = file.absolute().parent if file.suffix == ".onnx" else file
-    answer = answer_of(
-        DESCRIBE, request.to_api(), stage="describe", read=[read], verbose=verbose
-    )
+    answer = answer_of(DESCRIBE, request.to_api(), stage="describe", read=[read], verbose=verbose)
     return ModelDescription.model_validate(answer)
 
 

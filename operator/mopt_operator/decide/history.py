@@ -13,7 +13,6 @@ from mopt_api.status import (
     SelectionRecord,
     TargetStatus,
 )
-from mopt_api.text import one_line
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 from mopt_operator.times import timestamp

@@ -35,7 +35,7 @@ def confine(walls: Walls) -> list[str]:
     """
     missing: list[str] = []
     calls: SyscallFilter | None = None
-    give_up_privileges()
+    give_up_privileges(walls.file_bytes)
     with _wall(_SECCOMP, missing):
         # Its library is looked for by a program: before files are closed.
         calls = call_filter(programs=walls.programs)

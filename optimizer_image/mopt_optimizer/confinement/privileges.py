@@ -42,14 +42,24 @@ def end_with(parent: int) -> None:
         sys.exit(1)  # It ended before the kernel was told.
 
 
-def give_up_privileges() -> None:
-    """Give up capabilities, the way to get others, core dumps and more open files than are used."""
+def give_up_privileges(file_bytes: int | None) -> None:
+    """Give up capabilities, the way to get others, core dumps and more open files than are used.
+
+    Args:
+        file_bytes: Largest file that may be written; None leaves it as it is.
+    """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most == resource.RLIM_INFINITY or most > _OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    if file_bytes is not None:
+        _lower(resource.RLIMIT_FSIZE, file_bytes)
+    _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
+
+
+def _lower(limit: int, most: int) -> None:
+    now = resource.getrlimit(limit)[1]
+    if now == resource.RLIM_INFINITY or now > most:
+        resource.setrlimit(limit, (most, most))
 
 
 class _Header(ctypes.Structure):

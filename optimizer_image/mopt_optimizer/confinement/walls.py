@@ -19,6 +19,7 @@ class Walls:
         programs: Whether it may start programs: PyTorch's compiler calls g++.
         gpu: Whether it may use the device files of GPUs.
         mode: What to do where a wall cannot be put up.
+        file_bytes: Largest file that it may write; None is without end.
     """
 
     folder: str
@@ -26,6 +27,7 @@ class Walls:
     programs: bool = False
     gpu: bool = False
     mode: SandboxMode = SandboxMode.REQUIRED
+    file_bytes: int | None = None
 
     def to_json(self) -> str:
         """Return it as an argument of the child."""

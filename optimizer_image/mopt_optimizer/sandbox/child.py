@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Annotated, Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from mopt_api.base import ObservedModel
 from mopt_api.sandbox import sandbox_mode
@@ -25,21 +25,21 @@ from mopt_optimizer.confinement.walls import Walls
 from mopt_optimizer.errors import ModelError
 from mopt_optimizer.progress import Log
 
+from .clock import TOO_LONG, Clock
 from .environ import child_environ
 from .limits import Limits
-from .reports import ChildError, typed_error
+from .pipes import OverlongLineError, Pipes
+from .replies import Reply
+from .reports import typed_error
 from .stderr import StandardError
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
 # Of progress, in one answer: a search logs some thousand.
 MAX_LOG_LINES = 100_000
 # Reading the cgroup takes some 50 microseconds: a thousandth of the time at this pace.
 WATCH_SECONDS = 0.05
 LOOK_SECONDS = 1.0
-TOO_LONG = "took too long"
 NO_ANSWER = "answered what is no answer"
 _START = "mopt_optimizer.start_child"
-_READ_BYTES = 65536
 _STOP_SECONDS = 5.0
 
 
@@ -68,28 +68,6 @@ class ChildDied(Exception):
         if self.returncode < 0:
             return f"was ended by {signal.Signals(-self.returncode).name}"
         return f"ended with exit status {self.returncode}"
-
-
-Figure = Annotated[str, Field(max_length=4096)] | int | float | bool | None
-
-
-class _LogLine(ObservedModel):
-    step: str = Field(max_length=64)
-    message: str = Field(max_length=4096)
-    fields: dict[str, Figure] = Field(default={}, max_length=16)
-
-    @field_validator("fields")
-    @classmethod
-    def _only_figures(cls, value: dict[str, Figure]) -> dict[str, Figure]:
-        return {name: v for name, v in value.items() if name not in ("step", "message")}
-
-
-class _Reply(ObservedModel):
-    """One line of output of a child; exactly one field is set."""
-
-    log: _LogLine | None = None
-    answer: dict[str, Any] | None = None
-    error: ChildError | None = None
 
 
 def _ignore(step: str, message: str, **fields: object) -> None:
@@ -132,17 +110,21 @@ class Child:
             stderr: Stands in for our standard error.
             log: Gets the child's progress.
             watch: Called again and again while it works; what it raises ends the child.
-            patience: From the step that it told of last, empty before the first, to the longest
-                time in seconds until it tells something else; None waits forever.
+            patience: See Clock.
             argv: The program in place of module's; only in tests.
         """
-        self._log, self._watch, self._patience = log, watch, patience
-        self._step, self._buffer, self._looked = "", b"", time.monotonic()
+        self._log, self._watch, self._patience, self._looked = log, watch, patience, 0.0
         self.folder = workdir.resolve()
         read = [path.resolve() for path in read]
         self._limits = Limits.of(read, environ)
-        mode = sandbox_mode(environ)
-        walls = Walls(str(self.folder), tuple(map(str, read)), programs, gpu, mode)
+        walls = Walls(
+            str(self.folder),
+            tuple(map(str, read)),
+            programs,
+            gpu,
+            sandbox_mode(environ),
+            2 * self._limits.disk_bytes,  # One that writes on is told of all that it wrote.
+        )
         adopt_orphans()
         self._stderr = StandardError(stderr)
         start = (_START, str(os.getpid()), walls.to_json(), module, str(self.folder))
@@ -151,11 +133,15 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr.writing,
+            bufsize=0,
             cwd=self.folder,
             env=child_environ(environ, self.folder) | dict(variables or {}),
             start_new_session=True,
         )
         self._stderr.start()
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self._pipes = Pipes(self._process.stdin, self._process.stdout)
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to a request.
@@ -167,84 +153,58 @@ class Child:
             OptimizerError: The typed error that the child answered with; it goes on.
             ChildDied: It crashed, was killed, took too long, or answered nonsense.
         """
-        assert self._process.stdin is not None  # noqa: S101
+        clock = Clock(timeout, self._patience)
+        idle = partial(self._idle, clock)
         # One that is gone has said why: what it wrote is read all the same.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        self._step = ""
+        self._pipes.write(json.dumps(request).encode() + b"\n", idle)
         for _ in range(MAX_LOG_LINES):
-            reply = self._reply(self._line(deadline))
+            reply = self._reply(idle)
             if reply.error is not None:
                 raise typed_error(reply.error)
             if reply.answer is not None:
                 return reply.answer
             if reply.log is not None:
                 line = cleaned(reply.log)
-                self._step = line.step
+                clock.enter(line.step)
                 self._log(line.step, line.message, **line.fields)
         raise self._ended(NO_ANSWER)
 
-    def _reply(self, line: bytes) -> _Reply:
+    def _reply(self, idle: Callable[[], float]) -> Reply:
         try:
-            return _Reply.model_validate_json(line)
-        except ValidationError as error:
+            line = self._pipes.read_line(idle)
+            if line is not None:
+                return Reply.model_validate_json(line)
+        except (ValidationError, OverlongLineError) as error:
             raise self._ended(NO_ANSWER) from error
+        raise self._died()
 
-    def _line(self, deadline: float | None) -> bytes:
-        """Return its next line, unless it runs out of the time for all, or for this step."""
-        if self._patience is None:
-            return self._read_line(deadline, TOO_LONG)
-        longest = self._patience(self._step)
-        by_step = time.monotonic() + longest
-        if deadline is not None and deadline <= by_step:
-            return self._read_line(deadline, TOO_LONG)
-        step = self._step or "its start"
-        return self._read_line(by_step, f"took more than {longest:g} s for {step}")
-
-    def _read_line(self, deadline: float | None, late: str) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101
-        descriptor = self._process.stdout.fileno()
-        while b"\n" not in self._buffer:
-            self._look()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self._ended(late)
-            pause = LOOK_SECONDS if self._watch is None else WATCH_SECONDS
-            if left is not None:
-                pause = min(left, pause)
-            if not select.select([descriptor], [], [], pause)[0]:
-                continue
-            received = os.read(descriptor, _READ_BYTES)
-            if not received:
-                raise self._died()
-            self._buffer += received
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise self._ended(NO_ANSWER)
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
-
-    def _look(self) -> None:
+    def _idle(self, clock: Clock) -> float:
+        """Look at the child; return for how many seconds nobody needs to again."""
+        left, late = clock.left()
+        if left is not None and left <= 0:
+            raise self._ended(late)
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             if beyond := self._limits.exceeded(self.folder, self._process.pid):
                 raise self._ended(beyond)
-        if self._watch is None:
-            return
-        try:
-            self._watch()
-        except BaseException:
-            self._kill()
-            raise
+        if self._watch is not None:
+            try:
+                self._watch()
+            except BaseException:
+                self._kill()
+                raise
+        pause = LOOK_SECONDS if self._watch is None else WATCH_SECONDS
+        return pause if left is None else min(left, pause)
 
     def _died(self) -> ChildDied:
         """Return how a child ended that closed its output."""
         try:
-            return ChildDied(self._process.wait(_STOP_SECONDS))
+            died = ChildDied(self._process.wait(_STOP_SECONDS))
         except subprocess.TimeoutExpired:
             return self._ended("closed its output without ending")
+        self._kill()  # Whom it left behind.
+        return died
 
     def _ended(self, why: str) -> ChildDied:
         self._kill()
@@ -270,10 +230,7 @@ class Child:
             while True:
                 os.waitpid(-self._process.pid, 0)
         self._stderr.close()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # requests that were never read
-                    pipe.close()
+        self._pipes.close()
 
     def __enter__(self) -> Self:
         return self

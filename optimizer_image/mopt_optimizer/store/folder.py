@@ -74,7 +74,12 @@ class FileStore:
         source = self._existing(key)
         if (size := source.stat().st_size) > max_bytes:
             raise DataError(f"{self.uri(key)} has {size} bytes, more than the {max_bytes} taken")
-        return b"".join(self._chunks(key, source))
+        data = bytearray()
+        for chunk in self._chunks(key, source):
+            data += chunk
+            if len(data) > max_bytes:  # It grows, or is a file that is made when it is read.
+                raise DataError(f"{self.uri(key)} has more than the {max_bytes} bytes taken")
+        return bytes(data)
 
     def _existing(self, key: str) -> Path:
         path = self._path(key)

@@ -118,7 +118,7 @@ class S3Store:
         return cls(bucket, access(credentials, environ))
 
     def _errors(self, key: str) -> AbstractContextManager[None]:
-        return store_errors(f"{self.uri(key)} at {self._granted.endpoint}")
+        return store_errors(f"{self._named(key)} at {self._granted.endpoint}")
 
     def _check_name(self, key: str) -> None:
         """Refuse names that the client would refuse: its errors then are about answers alone.
@@ -130,7 +130,7 @@ class S3Store:
             check_bucket_name(self._bucket)
             check_object_name(key)
         except ValueError as error:
-            raise SpecError(f"{self.uri(key)}: {one_line(str(error), QUOTED)}") from error
+            raise SpecError(f"{self._named(key)}: {one_line(str(error), QUOTED)}") from error
 
     def _stat(self, key: str) -> Object:
         self._check_name(key)
@@ -175,7 +175,7 @@ class S3Store:
             except _ChangedWhileRead as error:
                 if number == FETCH_ATTEMPTS:
                     raise StoreUnreachable(
-                        f"{self.uri(key)} was replaced {number} times while it was read"
+                        f"{self._named(key)} was replaced {number} times while it was read"
                     ) from error
         raise AssertionError("unreachable")
 
@@ -243,7 +243,7 @@ class S3Store:
             size = stat.size or 0
             if size > max_bytes:
                 raise DataError(
-                    f"{self.uri(key)} has {size} bytes, more than the {max_bytes} taken"
+                    f"{self._named(key)} has {size} bytes, more than the {max_bytes} taken"
                 )
             return b"".join(self._range(key, 0, size, stat.etag))
 
@@ -288,9 +288,13 @@ class S3Store:
             keys = _listed(client, self._bucket, prefix)
         if keys is None:
             raise DataError(
-                f"{self.uri(prefix)} holds more than {MAX_KEYS} objects: name a folder with fewer"
+                f"{self._named(prefix)} holds more than {MAX_KEYS} objects: name a smaller folder"
             )
         return sorted(keys)
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
+
+    def _named(self, key: str) -> str:
+        """Return the uri as messages have it: whoever may write to a bucket names its objects."""
+        return one_line(self.uri(key))

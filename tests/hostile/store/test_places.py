@@ -83,3 +83,16 @@ def test_malformed_uri_is_typed_and_shows_no_password(uri: str) -> None:
     with pytest.raises(SpecError) as caught:
         attempt()
     assert PASSWORD not in str(caught.value)
+
+
+def test_name_of_an_object_is_clean_in_messages() -> None:
+    environ = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    }
+    store, _ = open_store("s3://bucket", Credentials.MODEL, environ)
+    with pytest.raises(StoreUnreachable) as caught:
+        store.read("\x1b[2J\u202e\r\nmopt: forged\x9b")
+    assert str(caught.value).isprintable()
+    assert "\\x1b[2J\\u202e mopt: forged\\x9b" in str(caught.value)

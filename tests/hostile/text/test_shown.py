@@ -141,6 +141,7 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
                     "baseline": None,
                     "variants": [],
                     "measurement": None,
+                    "data": None,
                 }
             )
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -63,7 +63,7 @@ def points(*sizes: Json) -> list[Json]:
     return [{"name": f"p{n}", "dimensions": size} for n, size in enumerate(sizes)]
 
 
-def inputs(*shapes: list[int | str]) -> Json:
+def inputs(*shapes: Sequence[int | str]) -> Json:
     return {"inputs": [{"name": f"x{n}", "shape": shape} for n, shape in enumerate(shapes)]}
 
 
@@ -108,7 +108,7 @@ RULES: list[tuple[Json, Json, str]] = [
     (images(), images(resize=[65536, 65536]), "resize must have at most 33554432 pixels"),
     (inputs([2**30]), inputs([2**30 + 1]), VALUES_AT_OPT),
     (inputs([2**15, 2**15]), inputs([2**15, 2**15 + 1]), VALUES_AT_OPT),
-    (inputs([1] * 7 + [2**30]), inputs([2**31 - 1] * 8), VALUES_AT_OPT),
+    (inputs([*[1] * 7, 2**30]), inputs([2**31 - 1] * 8), VALUES_AT_OPT),
     (
         dimension(opt=256) | inputs(["height", "height", 2**14]),
         dimension(opt=256) | inputs(["height", "height", 2**14 + 1]),

@@ -99,7 +99,9 @@ def test_changed_spec_replaces_the_running_job(resource: Resource, messages: Mes
         return len(pods) == 1 and old not in pods and len(resource.jobs()) == 1
 
     resource.wait_for(replaced)
-    resource.run(messages)
+    resource.finish(resource.pod_of("prepare"), messages.prepare("b" * 64))
+    resource.finish(resource.pod_of("measure"), messages.measure())
+    resource.wait_said(Ready=("True", "Optimized"))
     status = resource.read()["status"]
     assert status["observedGeneration"] == 2
     assert status["targets"][0]["baseline"]["artifact"]["digest"] == f"sha256:{'b' * 64}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -188,6 +188,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_damage_is_told_or_harmless(
     files: dict[str, bytes],

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mopt_optimizer.errors import UnsafeModelError
+from mopt_optimizer.errors import ModelError, UnsafeModelError
+from mopt_optimizer.opening.safety.expression_bounds import MAX_BITS
 from mopt_optimizer.opening.safety.expressions import check_expression, check_guard
 
 
@@ -128,3 +129,47 @@ def test_guards_on_sizes_are_taken(text: str) -> None:
 def test_other_guards_are_refused(text: str) -> None:
     with pytest.raises(UnsafeModelError):
         check_guard(text, "guard")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9223372036854775807 * s0 * s1 * s2",
+        "(s0 + s1 + 2)**3 // 4",
+        "s0 << 3",
+        "Pow(Pow(s0, 8), 8)",
+        "FloorDiv(0, 4)",
+        "Mod(s0, 2 - 1)",
+        "Float('0.5', precision=53)",
+        "2**64",
+    ],
+)
+def test_arithmetic_that_ends_is_taken(text: str) -> None:
+    check_expression(text, "size")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Pow(Pow(Pow(7, 64), 64), 64)", f"bits; up to {MAX_BITS} are computed"),
+        ("Pow(Pow(s0, 64), 64)", "bits; up to"),
+        ("Mul(" + ", ".join(["s0"] * 200) + ")", "bits; up to"),
+        ("(s0 + s1 + s2 + s3 + s4)**60", "terms; up to 2000 are multiplied out"),
+        ("*".join(f"(s{n} + {n} + t{n})" for n in range(12)), "terms; up to"),
+        ("1 << 10**12", "a shift that is not a number of at most 64"),
+        ("LShift(s0, s1)", "a shift that"),
+        ("s0 >> 65", "a shift that"),
+        ("Mod(s0, 0)", "a division by zero"),
+        ("s0 // (3 - 1 - 2)", "a division by zero"),
+        ("FloorDiv(FloorDiv(1, 0), 3)", "a division by zero"),
+        ("Max(1, s0 % (0 * 7))", "a division by zero"),
+        ("Pow(0, -2)", "a division by zero"),
+        ("ModularIndexing(s0, 2, 0)", "a division by zero"),
+        ("Float('1', precision=10000)", "more than 256 bits of precision"),
+        ("Float('1', evil=1)", "more than 256 bits of precision"),
+    ],
+)
+def test_work_without_end_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        check_expression(text, "size")
+    assert not isinstance(caught.value, UnsafeModelError)

@@ -14,7 +14,10 @@ import pytest
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
-from mopt_optimizer.opening.safety.program import check_operator, check_program, check_tree_spec
+from mopt_optimizer.opening.safety import program as program_rules
+from mopt_optimizer.opening.safety.operators import check_operator
+from mopt_optimizer.opening.safety.program import check_program
+from mopt_optimizer.opening.safety.trees import check_tree_spec
 
 if TYPE_CHECKING:
     from .conftest import Tamper
@@ -238,6 +241,16 @@ def test_bottomless_document_is_refused() -> None:
         document = {"graph": document}
     with pytest.raises(ModelError, match="nested too deeply"):
         check_program(document, "program")
+
+
+def test_nodes_are_counted_however_their_keys_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_rules, "MAX_NODES", 3)
+    node = {"target": "torch.ops.aten.relu.default", "inputs": [], "outputs": [], "metadata": {}}
+    inner = {"name": "a", "arg": {"as_graph": {"name": "g", "graph": {"nodes": [node] * 2}}}}
+    branch = {"target": "torch.ops.higher_order.cond", "inputs": [inner], "outputs": []}
+    check_program({"graph": {"nodes": [branch]}}, "program")
+    with pytest.raises(ModelError, match="program has more than 3 nodes"):
+        check_program({"graph": {"nodes": [branch, node]}}, "program")
 
 
 LEAF: Program = {"type": None, "context": None, "children_spec": []}

@@ -91,3 +91,9 @@ def test_full_disk_is_a_disk_error() -> None:
         Path("/dev/full").open("wb", buffering=0) as file,
     ):
         file.write(b"x")
+
+
+def test_file_that_says_it_is_empty_is_read_within_the_bound() -> None:
+    store, key = open_store("file:///proc/self/maps", Credentials.MODEL, {})
+    with pytest.raises(DataError, match="has more than the 10 bytes taken"):
+        store.read(key, max_bytes=10)

@@ -6,13 +6,16 @@ Ways found in torch 2.10 to 2.15, and what closes each:
   inputs): archive.py refuses all but plain sample inputs, and those never reach torch;
 - AOTInductor libraries: archive.py knows no record for them;
 - expressions that sympy evaluates (sizes, ranges) or torch executes (guards): expressions.py;
-- operator names that torch resolves by getattr from the module torch, names that torch.fx pastes
-  into the Python code it generates and executes, and tree specs that import modules: program.py;
+- operators that torch resolves by getattr from the module torch: operators.py has a list of those
+  that a model may use;
+- names that torch.fx pastes into the Python code it generates and executes: program.py;
+- tree specs that import modules: trees.py;
 - two zip readers that disagree: torch gets an archive that was written anew from what was checked.
 """
 
 from .archive import rewrite_pt2
+from .protobuf import check_messages
 from .tarball import is_tar, unpack_onnx
 from .torchscript import rewrite_torchscript
 
-__all__ = ["is_tar", "rewrite_pt2", "rewrite_torchscript", "unpack_onnx"]
+__all__ = ["check_messages", "is_tar", "rewrite_pt2", "rewrite_torchscript", "unpack_onnx"]

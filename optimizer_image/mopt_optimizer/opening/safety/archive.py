@@ -13,11 +13,11 @@ from typing import Any
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.store.writing import disk_errors
 
+from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NODES, MAX_REPEATED_VALUES, amount
 from .pickles import check_torch_save
 from .program import check_program
 
 MAX_RECORDS = 100_000
-MAX_JSON_BYTES = 256 * 1024 * 1024
 MAX_SAMPLE_BYTES = 256 * 1024 * 1024
 
 _MODEL = "models/model.json"
@@ -151,10 +151,16 @@ def _why(name: str) -> str:
 def _json(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> dict[str, Any]:
     if entry.file_size > MAX_JSON_BYTES:
         raise ModelError(f"{name} has more than {MAX_JSON_BYTES} bytes")
+    text = archive.read(entry)
+    values = sum(map(text.count, (b",", b"[", b"{")))
+    if values > MAX_JSON_VALUES:
+        raise ModelError(f"{name} has {values} values; up to {MAX_JSON_VALUES} are read")
+    if (nodes := text.count(b'"target"')) > MAX_NODES:
+        raise ModelError(f"{name} has {nodes} nodes; up to {MAX_NODES} are read")
     try:
-        document = json.loads(archive.read(entry))
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{name} is not JSON: {error}") from error
+        raise ModelError(f"{name} is not JSON: {str(error)[:200]}") from error
     if not isinstance(document, dict):
         raise ModelError(f"{name} is not a JSON object")
     return document
@@ -168,8 +174,26 @@ def _check_payloads(
         raise ModelError(f"{name} has no config")
     folder = name.rpartition("/")[0]
     for payload_name, payload in payloads.items():
-        if not isinstance(payload, dict) or f"{folder}/{payload.get('path_name')}" not in records:
+        record = payload.get("path_name") if isinstance(payload, dict) else None
+        entry = records.get(f"{folder}/{record}")
+        if entry is None:
             raise ModelError(f"{name} names no record for {payload_name}")
+        _check_extent(payload.get("tensor_meta"), entry.file_size, f"{name}, {payload_name}")
+
+
+def _check_extent(meta: object, record_bytes: int, where: str) -> None:
+    """Check that a tensor is not far larger than its record, which torch would fill with zeros."""
+    sizes = meta.get("sizes") if isinstance(meta, dict) else None
+    values = 1
+    for size in sizes if isinstance(sizes, list) else [None]:
+        number = size.get("as_int") if isinstance(size, dict) else None
+        if not isinstance(number, int) or not 0 <= number < 2**63:
+            raise ModelError(f"{where} has the sizes {str(sizes)[:80]}")
+        values *= number
+    # A weight may stand for many places, with a stride of 0.
+    most = max(record_bytes, MAX_REPEATED_VALUES) if record_bytes else 0
+    if values > most:
+        raise ModelError(f"{where} has {amount(values)} values, its record {record_bytes} bytes")
 
 
 def _write(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], target: Path) -> None:

@@ -6,15 +6,16 @@ import ast
 import math
 import re
 
-from mopt_optimizer.errors import UnsafeModelError
+from mopt_optimizer.errors import ModelError, UnsafeModelError
+
+from .expression_bounds import MAX_EXPONENT, Excess, check_extent
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 60
 MAX_INTEGER = 2**64
-# Sympy computes powers of numbers at once: 9**9**9 would never end.
-MAX_EXPONENT = 64
 
-_SYMBOL = re.compile(r"[a-z]{1,4}[0-9]{1,9}")
+# torch counts up to the number of a symbol when it opens a program.
+_SYMBOL = re.compile(r"[a-z]{1,4}[0-9]{1,6}")
 _CONSTANTS = {"True", "False", "true", "false", "oo", "int_oo", "inf"}
 _FUNCTIONS = {
     # torch.utils._sympy.functions, as GraphModuleDeserializer lists them
@@ -45,6 +46,7 @@ def check_expression(text: object, where: str) -> None:
 
     Raises:
         UnsafeModelError: Anything else; the message quotes it.
+        ModelError: It divides by zero, or its numbers or sums become too long to compute.
     """
     _check(text, where, guard=False)
 
@@ -53,7 +55,7 @@ def check_guard(text: object, where: str) -> None:
     """Check a guard: an expression over sizes of inputs, such as L['x'].size()[2] >= 8.
 
     Raises:
-        UnsafeModelError: Anything else; the message quotes it.
+        UnsafeModelError, ModelError: As check_expression.
     """
     _check(text, where, guard=True)
 
@@ -68,6 +70,10 @@ def _check(text: object, where: str, *, guard: bool) -> None:
     checker = _Checker(guard=guard)
     if reason := checker.refusal(tree.body, 0):
         raise UnsafeModelError(f"{where} holds {text[:80]!r}: {reason}")
+    try:
+        check_extent(tree.body)
+    except Excess as excess:
+        raise ModelError(f"{where} holds {text[:80]!r}: {excess}") from excess
 
 
 class _Checker:
@@ -119,7 +125,7 @@ class _Checker:
     def _symbol(self, name: str, call: ast.Call) -> str | None:
         """torch writes sizes as Symbol('s77', positive=True, integer=True)."""
         for keyword in call.keywords:
-            if keyword.arg is None or not isinstance(keyword.value, ast.Constant):
+            if keyword.arg is None or not _is_bool(keyword.value):
                 return "a symbol with unknown properties"
         known = _SYMBOL.fullmatch(name) and not self._guard
         return None if known else f"the symbol {name[:40]!r}"
@@ -160,6 +166,10 @@ class _Checker:
                     source = inner
                 case _:
                     return False
+
+
+def _is_bool(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool)
 
 
 def _number(node: ast.expr) -> float:

@@ -9,6 +9,8 @@ import zipfile
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
+from ..limits import MAX_PICKLE_STEPS
+
 _PLAIN_GLOBALS = re.compile(
     r"collections OrderedDict"
     r"|torch (?:[A-Z][A-Za-z0-9]{2,20}Storage|Tensor|Size|device)"
@@ -20,6 +22,7 @@ _PLAIN_GLOBALS = re.compile(
 )
 # Each can name any object of any module; protocol 2, which torch.save writes, needs GLOBAL only.
 _REFUSED_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"}
+_MEMO = {"PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"}
 _RECORD = re.compile(
     r"[^/]+/(?:data\.pkl|byteorder|version|data/[0-9]+|\.data/serialization_id"
     r"|\.format_version|\.storage_alignment|\.data/version)"
@@ -58,9 +61,13 @@ def check_pickle(data: bytes, where: str, *, also: re.Pattern[str] | None = None
 
     Raises:
         UnsafeModelError: It names anything but what tensors are rebuilt with.
+        ModelError: It has far more steps or numbers for them than a model needs.
     """
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            # A reader makes a table as long as the largest number says.
+            if step >= MAX_PICKLE_STEPS or (opcode.name in _MEMO and int(argument or 0) > step):
+                raise ModelError(f"{where} has a pickle of too many steps, or numbers them wrongly")
             if opcode.name in _REFUSED_OPCODES or (
                 opcode.name == "GLOBAL"
                 and not _PLAIN_GLOBALS.fullmatch(str(argument))

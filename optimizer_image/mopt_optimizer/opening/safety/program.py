@@ -2,75 +2,31 @@
 
 torch resolves operators by getattr, and torch.fx pastes names into Python code that it executes:
 a node named "x=print(1)" runs. So strings are allowed by what their key means, and a string under
-a key that is not known here is refused. Numbers and booleans are harmless anywhere.
+a key that is not known here is refused. Numbers and booleans are harmless, but for layouts.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
+from ..limits import MAX_NODES
 from .expressions import check_expression, check_guard
+from .operators import check_arguments, check_operator
+from .trees import check_tree_spec
 
 Check = Callable[[object, str], None]
 
 MAX_JSON_DEPTH = 100
+STRIDED = 7
+"""torch's number of the plain layout; the indices of others are not checked when they are used."""
+
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _PLAIN = r"[A-Za-z0-9_]+"
-
-# Overloads may be any plain word; names of Python's own attributes begin with underscores.
-_ATEN = re.compile(
-    r"torch\.ops\.(?:aten|prims|quantized_decomposed)\.(?P<name>[A-Za-z_]\w*)\.[A-Za-z]\w*", re.A
-)
-_DUNDER_OPERATORS = {
-    f"__{prefix}{name}__"
-    for prefix in ("", "i")
-    for name in ("and", "or", "xor", "lshift", "rshift")
-}
-# Reads and maps any file of the machine's.
-_REFUSED_ATEN = {"from_file"}
-_HIGHER_ORDER = {
-    *("cond", "while_loop", "scan", "map_impl", "associative_scan", "invoke_subgraph"),
-    *("wrap_with_set_grad_enabled", "wrap_with_autocast"),
-}
-_PYTHON_OPERATORS = {
-    *("add", "sub", "mul", "truediv", "floordiv", "mod", "neg", "pos", "pow", "getitem"),
-    *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "lshift", "rshift"),
-}
-_SYM_FUNCTIONS = {
-    *("sym_int", "sym_float", "sym_max", "sym_min", "sym_not", "sym_ite", "sym_sum"),
-    *("sym_constrain_range", "sym_constrain_range_for_size", "_sym_sqrt"),
-}
-_MATH = {"ceil", "floor", "trunc", "sqrt", "log2"}
-
-
-def check_operator(value: object, where: str) -> None:
-    """Check an operator's name: those of torch's own libraries and plain arithmetic.
-
-    Raises:
-        UnsafeModelError: Any other, such as torch.os.system, which torch would resolve and call.
-    """
-    if not isinstance(value, str) or not _is_known_operator(value):
-        raise UnsafeModelError(f"{where} names the operator {value!r}, which is not one of torch's")
-
-
-def _is_known_operator(name: str) -> bool:
-    if match := _ATEN.fullmatch(name):
-        operator = match["name"]
-        if operator.startswith("__"):
-            return operator in _DUNDER_OPERATORS
-        return operator not in _REFUSED_ATEN
-    module, _, function = name.rpartition(".")
-    return function in {
-        "torch.ops.higher_order": _HIGHER_ORDER,
-        "_operator": _PYTHON_OPERATORS,
-        "torch": _SYM_FUNCTIONS,
-        "math": _MATH,
-    }.get(module, set())
 
 
 def _matching(pattern: str, what: str) -> Check:
@@ -98,56 +54,7 @@ _name_or_none = _matching(f"({_NAME})?", "a name")
 _qualified = _matching(rf"({_PLAIN}(\.{_PLAIN})*)?", "a dotted name")
 _word = _matching(r"[A-Za-z0-9_.+<=]{0,64}", "a word")
 _device = _matching(r"[a-z]{1,16}", "a device")
-
-
-def check_tree_spec(value: object, where: str) -> None:
-    """Check a serialized pytree: tuples, lists and dicts; torch imports modules for others.
-
-    Raises:
-        UnsafeModelError: Another container, or a key that is not a name.
-    """
-    try:
-        protocol, spec = json.loads(value) if isinstance(value, str) else (None, None)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ModelError(f"{where} is not a tree") from error
-    if protocol != 1:
-        raise ModelError(f"{where} is a tree of an unknown form")
-    for node in _tree_nodes(spec, where):
-        kind, context = node.get("type"), node.get("context")
-        if kind is None:
-            allowed = context is None
-        elif kind in ("builtins.tuple", "builtins.list"):
-            allowed = context == "null"
-        elif kind in ("builtins.dict", "collections.OrderedDict"):
-            allowed = _is_list_of_names(context)
-        else:
-            allowed = False
-        if not allowed:
-            raise UnsafeModelError(
-                f"{where} holds a container that is not plain: {str(kind)[:80]!r}"
-            )
-
-
-def _tree_nodes(spec: object, where: str) -> Iterator[dict[str, Any]]:
-    pending = [spec]
-    while pending:
-        node = pending.pop()
-        children = node.get("children_spec") if isinstance(node, dict) else None
-        if not isinstance(node, dict) or not isinstance(children, list):
-            raise ModelError(f"{where} is not a tree")
-        yield node
-        pending += children
-
-
-def _is_list_of_names(context: object) -> bool:
-    try:
-        keys = json.loads(context) if isinstance(context, str) else None
-    except ValueError:
-        return False
-    return isinstance(keys, list) and all(
-        isinstance(key, str) and re.fullmatch(_NAME, key, re.A) for key in keys
-    )
-
+_infinity = _matching(r"-?Infinity|NaN", "a number")
 
 _STRINGS: dict[str, Check] = {
     "name": _name_or_none,
@@ -164,6 +71,8 @@ _STRINGS: dict[str, Check] = {
     "guards_code": check_guard,
     "in_spec": check_tree_spec,
     "out_spec": check_tree_spec,
+    "as_float": _infinity,
+    "as_floats": _infinity,
     "as_string": _text,
     "as_strings": _text,
     "type": _device,
@@ -190,6 +99,7 @@ _MAPS: dict[str, Check] = {
 """Objects whose keys come from the model: the rule of those keys."""
 
 _REFUSED_KEYS = {"as_custom_obj", "custom_obj"}
+_LAYOUT_KEYS = {"as_layout", "layout"}
 _KEY_OF_SCHEMA = re.compile(r"[a-z][a-z0-9_]*", re.A)
 # Kept as text; of these only source_fn_stack is resolved, by getattr from torch.
 _METADATA = {"stack_trace", "nn_module_stack", "torch_fn", "custom", "from_node"}
@@ -204,52 +114,103 @@ def check_program(document: object, where: str) -> None:
 
     Raises:
         UnsafeModelError: It holds something that torch would run, or an unknown string.
-        ModelError: It has not the shape of such a document.
+        ModelError: It has not the shape of such a document, or is too large.
     """
     if not isinstance(document, dict):
         raise ModelError(f"{where} is not a JSON object")
-    _walk(document, where, "", 0)
+    _Walk(where).value(document, where, "", 0)
 
 
-def _walk(value: object, where: str, key: str, depth: int) -> None:
-    if depth > MAX_JSON_DEPTH:
-        raise ModelError(f"{where} is nested too deeply")
-    if isinstance(value, dict):
-        _walk_object(value, where, key, depth)
-    elif isinstance(value, list):
-        for item in value:
-            _walk(item, where, key, depth + 1)
-    elif isinstance(value, str):
+class _Walk:
+    """A walk through one document.
+
+    `place` is the innermost node, or the document: what errors name.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._nodes = 0
+        # Sizes are said again for each tensor: most texts are known after the first few.
+        self._passed: set[tuple[str, str]] = set()
+
+    def value(self, value: object, place: str, key: str, depth: int) -> None:
+        """Check a value under a key, and all that it holds."""
+        if depth > MAX_JSON_DEPTH:
+            raise ModelError(f"{place} is nested too deeply")
+        if isinstance(value, dict):
+            self._object(value, place, key, depth)
+        elif isinstance(value, list):
+            for item in value:
+                self.value(item, place, key, depth + 1)
+        elif isinstance(value, str):
+            self._string(value, place, key)
+        elif key in _LAYOUT_KEYS and value is not None and value != STRIDED:
+            raise UnsafeModelError(f"{place} {key}: only plain (strided) tensors are allowed")
+
+    def _string(self, value: str, place: str, key: str) -> None:
         check = _STRINGS.get(key)
         if check is None:
-            raise UnsafeModelError(f"{where} holds text under the unknown key {key[:80]!r}")
-        check(value, f"{where} {key}")
+            raise UnsafeModelError(f"{place} holds text under the unknown key {key[:80]!r}")
+        if (key, value) not in self._passed:
+            check(value, f"{place} {key}")
+            self._passed.add((key, value))
+
+    def _object(self, value: dict[str, Any], place: str, key: str, depth: int) -> None:
+        if key == "metadata":
+            _check_metadata(value, place)
+            return
+        if key == "nodes":
+            place = self._node(value)
+        check_key = _MAPS.get(key)
+        for name, item in value.items():
+            if check_key is not None:
+                check_key(name, f"{place} {key}")
+            else:
+                _check_key(name, item, place)
+            self.value(item, place, "" if check_key is not None else name, depth + 1)
+
+    def _node(self, node: dict[str, Any]) -> str:
+        """Check what a node calls; return what errors call the node."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise ModelError(f"{self._where} has more than {MAX_NODES} nodes")
+        place = f"{self._where}, node {str(node.get('name') or self._nodes)[:80]!r}"
+        check_operator(node.get("target"), place)
+        inputs = node.get("inputs", [])
+        if not isinstance(inputs, list) or not all(isinstance(i, dict) for i in inputs):
+            raise ModelError(f"{place} has no list of inputs")
+        check_arguments(node["target"], [i.get("name") for i in inputs], place)
+        return place
 
 
-def _walk_object(value: dict[str, Any], where: str, key: str, depth: int) -> None:
-    if key == "metadata":
-        _check_metadata(value, where)
-        return
-    check_key = _MAPS.get(key)
-    for name, item in value.items():
-        if check_key is not None:
-            check_key(name, f"{where} {key}")
-        elif name in _REFUSED_KEYS and item is not None:
-            _refused(name, where)
-        elif not _KEY_OF_SCHEMA.fullmatch(name):
-            raise UnsafeModelError(f"{where} holds the unknown key {name[:80]!r}")
-        if name == "use_pickle" and item is not False:
-            raise UnsafeModelError(f"{where}: a pickled payload")
-        _walk(item, where, "" if check_key is not None else name, depth + 1)
+def _check_key(name: str, item: object, place: str) -> None:
+    """Check a key of the schema's own."""
+    if name in _REFUSED_KEYS and item is not None:
+        _refused(name, place)
+    if not _KEY_OF_SCHEMA.fullmatch(name):
+        raise UnsafeModelError(f"{place} holds the unknown key {name[:80]!r}")
+    if name == "use_pickle" and item is not False:
+        raise UnsafeModelError(f"{place}: a pickled payload")
 
 
-def _check_metadata(value: dict[str, Any], where: str) -> None:
+def _check_metadata(value: dict[str, Any], place: str) -> None:
     for name, item in value.items():
         if name == "source_fn_stack":
-            _SOURCE_FN(item, f"{where} {name}")
+            _SOURCE_FN(item, f"{place} {name}")
             if "__" in item:
-                raise UnsafeModelError(f"{where} {name} holds a private name")
+                raise UnsafeModelError(f"{place} {name} holds a private name")
+        elif name in ("custom", "from_node"):
+            _text(item, f"{place} {name}")
+            _check_json(item, f"{place} {name}")
         elif name in _METADATA:
-            _text(item, f"{where} {name}")
+            _text(item, f"{place} {name}")
         else:
-            raise UnsafeModelError(f"{where} holds the unknown metadata {name[:80]!r}")
+            raise UnsafeModelError(f"{place} holds the unknown metadata {name[:80]!r}")
+
+
+def _check_json(text: str, place: str) -> None:
+    """Check JSON inside of JSON, which torch parses."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{place} is not JSON") from error

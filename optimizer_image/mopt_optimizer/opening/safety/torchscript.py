@@ -1,13 +1,13 @@
 """A TorchScript archive: its code read as text, and written anew for torch.
 
-torch.jit.load compiles the archive's code and runs the __setstate__ methods in it. That code cannot
-import Python, but it can call every registered operator: some read and write files, others come
-from extensions. The pickles beside it are read by torch's own reader, which makes no Python object.
+torch.jit.load compiles the archive's code, computes its constants and runs the __setstate__ methods
+in it. That code cannot import Python, but it could call every registered operator: script_code.py
+says which it may. The pickles beside it are read by torch's own reader, which makes no Python
+object.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import zipfile
@@ -16,10 +16,13 @@ from pathlib import Path
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 from mopt_optimizer.store.writing import disk_errors
 
+from ..limits import MAX_CODE_BYTES
 from .pickles import check_pickle
+from .script_code import check_code
+from .storages import check_storages
 
 MAX_RECORDS = 100_000
-MAX_CODE_BYTES = 64 * 1024 * 1024
+MAX_COMPRESSED_BYTES = 64 * 1024 * 1024
 
 _CODE = re.compile(r"code/__torch__(?:/[\w.]{1,200}){0,30}\.py", re.A)
 _PICKLES = ("data.pkl", "constants.pkl")
@@ -34,9 +37,6 @@ _GLOBALS = re.compile(
     r"|torch\.jit\._pickle (?:build_(?:int|tensor|double|bool)list|restore_type_tag)",
     re.A,
 )
-# Operators that open files; a tensor's methods are operators too.
-_REFUSED_NAMES = {"save", "from_file", "load", "fork", "classes"}
-_NAMESPACES = {"aten", "prim", "prims"}
 
 
 def rewrite_torchscript(source: Path, target: Path) -> None:
@@ -44,7 +44,7 @@ def rewrite_torchscript(source: Path, target: Path) -> None:
 
     Raises:
         UnsafeModelError: Opening or running it would reach files or extensions.
-        ModelError: It is not what torch.jit.save writes, or is damaged.
+        ModelError: It is not what torch.jit.save writes, is damaged, or too much work to open.
         DiskError: No space for the copy.
     """
     if not zipfile.is_zipfile(source):
@@ -55,23 +55,41 @@ def rewrite_torchscript(source: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             records = _records(archive, source.stat().st_size)
-            for name, entry in records.items():
-                if _CODE.fullmatch(name):
-                    check_code(archive.read(entry), name)
-                elif name in _PICKLES:
-                    check_pickle(archive.read(entry), name, also=_GLOBALS)
+            for name in _PICKLES:
+                content = archive.read(records[name])
+                check_pickle(content, name, also=_GLOBALS)
+                check_storages(content, _values(records, name.removesuffix(".pkl")), name)
+            check_code(_code(archive, records))
             with disk_errors(str(target)):
                 _write(archive, records, target)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"damaged TorchScript file: {error}") from error
 
 
+def _values(records: dict[str, zipfile.ZipInfo], folder: str) -> dict[str, int]:
+    """Return the bytes of each record of values in a folder, by its name there."""
+    return {
+        name.rpartition("/")[2]: entry.file_size
+        for name, entry in records.items()
+        if name.startswith(f"{folder}/")
+    }
+
+
+def _code(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> dict[str, bytes]:
+    entries = {name: entry for name, entry in records.items() if _CODE.fullmatch(name)}
+    size = sum(entry.file_size for entry in entries.values())
+    if size > MAX_CODE_BYTES:
+        raise ModelError(f"TorchScript of {size} bytes of code; up to {MAX_CODE_BYTES} are read")
+    return {name: archive.read(entry) for name, entry in entries.items()}
+
+
 def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
     if not 0 < len(entries) <= MAX_RECORDS:
         raise ModelError(f"TorchScript file with {len(entries)} records")
-    code = sum(e.file_size for e in entries if e.compress_type != zipfile.ZIP_STORED)
-    if code > MAX_CODE_BYTES or sum(e.file_size for e in entries) > file_size + MAX_CODE_BYTES:
+    packed = sum(e.file_size for e in entries if e.compress_type != zipfile.ZIP_STORED)
+    unpacked = sum(e.file_size for e in entries)
+    if packed > MAX_COMPRESSED_BYTES or unpacked > file_size + MAX_COMPRESSED_BYTES:
         raise UnsafeModelError("TorchScript file that unpacks to far more than its size (zip bomb)")
     records: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
@@ -88,38 +106,6 @@ def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipI
     if missing := [name for name in (*_PICKLES, "version") if name not in records]:
         raise ModelError(f"not a TorchScript file: it lacks {', '.join(missing)}")
     return records
-
-
-def check_code(source: bytes, where: str) -> None:
-    """Check a file of TorchScript code.
-
-    Raises:
-        UnsafeModelError: It calls an operator that reaches files, or one of an extension.
-        ModelError: It is not code that torch.jit.save writes.
-    """
-    try:
-        tree = ast.parse(source.decode())
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ModelError(f"{where} is not TorchScript: {error}") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            raise UnsafeModelError(f"{where} imports modules")
-        name = _named(node)
-        if name in _REFUSED_NAMES:
-            raise UnsafeModelError(f"{where} uses {name!r}, which can reach files or extensions")
-        match node:
-            case ast.Attribute(value=ast.Name(id="ops"), attr=space) if space not in _NAMESPACES:
-                raise UnsafeModelError(f"{where} calls operators of the extension {space!r}")
-
-
-def _named(node: ast.AST) -> str | None:
-    """Return the attribute that a node reads, by a dot or by getattr."""
-    match node:
-        case ast.Attribute(attr=attr):
-            return attr
-        case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str() as attr), *_]):
-            return attr
-    return None
 
 
 def _write(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], target: Path) -> None:
