@@ -15,7 +15,14 @@ from .limits import MAX_ONNX_BYTES
 from .onnx_counts import check_counts
 from .onnx_graphs import check_external_data, check_graphs
 from .resolved import check_program, check_script
-from .safety import check_messages, is_tar, rewrite_pt2, rewrite_torchscript, unpack_onnx
+from .safety import (
+    check_messages,
+    is_tar,
+    rewrite_pt2,
+    rewrite_torchscript,
+    unpack_onnx,
+    zip_errors,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -45,13 +52,11 @@ def archive_names(path: Path) -> list[str] | None:
     Raises:
         ModelError: A damaged archive.
     """
-    if not zipfile.is_zipfile(path):
-        return None
-    try:
+    with zip_errors("archive"):
+        if not zipfile.is_zipfile(path):
+            return None
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ModelError(f"damaged archive: {error}") from error
 
 
 def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:

@@ -22,12 +22,12 @@ def open_made(folder: Path, name: str) -> IO[bytes]:
         ModelError: It lies elsewhere, is or passes a link, is no regular file, or is not there: a
             child that a model took over may say anything.
     """
-    parts = PurePosixPath(name).parts
-    if not parts or any(part in ("..", "/") for part in parts):
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
         raise _not_made(name)
     try:
-        return _opened(folder, parts)
-    except OSError as error:
+        return _opened(folder, path.parts)
+    except (OSError, ValueError) as error:  # ValueError: no name that the kernel takes.
         raise _not_made(name) from error
 
 

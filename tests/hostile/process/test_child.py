@@ -25,7 +25,7 @@ from .child_cases import (
 from .ground import DISK_BYTES, Ground, ended, started
 from .known import through
 
-pytestmark = pytest.mark.optimizer
+pytestmark = pytest.mark.hostile
 
 BY_SYSTEM_CALL = r"was ended by SIG(SYS|SEGV)"
 CASES = [

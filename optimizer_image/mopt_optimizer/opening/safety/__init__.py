@@ -17,5 +17,13 @@ from .archive import rewrite_pt2
 from .protobuf import check_messages
 from .tarball import is_tar, unpack_onnx
 from .torchscript import rewrite_torchscript
+from .zips import zip_errors
 
-__all__ = ["check_messages", "is_tar", "rewrite_pt2", "rewrite_torchscript", "unpack_onnx"]
+__all__ = [
+    "check_messages",
+    "is_tar",
+    "rewrite_pt2",
+    "rewrite_torchscript",
+    "unpack_onnx",
+    "zip_errors",
+]

@@ -16,6 +16,7 @@ from mopt_optimizer.store.writing import disk_errors
 from ..limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_NODES, MAX_REPEATED_VALUES, amount
 from .pickles import check_torch_save
 from .program import check_program
+from .zips import zip_errors
 
 MAX_RECORDS = 100_000
 MAX_SAMPLE_BYTES = 256 * 1024 * 1024
@@ -50,19 +51,17 @@ def rewrite_pt2(source: Path, target: Path) -> None:
         ModelError: It is not what torch.export.save writes, or is damaged.
         DiskError: No space for the copy.
     """
-    if not zipfile.is_zipfile(source):
-        raise ModelError(
-            f"not a .pt2 of torch.export.save: no zip archive ({source.stat().st_size} bytes; "
-            "another format, or truncated)"
-        )
-    try:
+    with zip_errors(".pt2"):
+        if not zipfile.is_zipfile(source):
+            raise ModelError(
+                f"not a .pt2 of torch.export.save: no zip archive ({source.stat().st_size} bytes; "
+                "another format, or truncated)"
+            )
         with zipfile.ZipFile(source) as archive:
             records = _records(archive, source.stat().st_size)
             _check(archive, records)
             with disk_errors(str(target)):
                 _write(archive, records, target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"damaged .pt2: {error}") from error
 
 
 def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipInfo]:

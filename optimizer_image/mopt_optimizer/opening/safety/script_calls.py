@@ -67,7 +67,7 @@ class _Program:
             }
         )
         for name in order:
-            counts[name] = _statements(self._bodies[name]) + sum(
+            counts[name] = sum(1 for _ in statements_of(self._bodies[name])) + sum(
                 max((counts.get(callee, 1) for callee in candidates), default=1)
                 for candidates in callees[name]
             )
@@ -112,8 +112,14 @@ def _class(node: ast.ClassDef) -> _Class:
     return _Class(attributes, methods)
 
 
-def _statements(body: ast.FunctionDef) -> int:
-    return sum(isinstance(node, ast.stmt) for node in ast.walk(body))
+def statements_of(function: ast.FunctionDef) -> Iterator[ast.stmt]:
+    """Yield the statements of a function, those within others too."""
+    pending: list[ast.stmt] = [function]
+    while pending:
+        statement = pending.pop()
+        yield statement
+        for block in ("body", "orelse"):
+            pending += getattr(statement, block, ())
 
 
 class _Scope:

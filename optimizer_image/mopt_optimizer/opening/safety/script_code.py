@@ -16,10 +16,8 @@ from typing import NamedTuple
 from mopt_optimizer.errors import ModelError, UnsafeModelError
 
 from .operators import known_operators
-from .script_calls import check_expansion
+from .script_calls import check_expansion, statements_of
 from .script_rules import RESERVED, Members, Rules, check_type, path_of
-
-MAX_DEPTH = 150
 
 # torch reads the code with a parser of its own. Of what the two read differently nothing is left:
 # strings are in double quotes and on one line, and outside of them stands no comment, no
@@ -52,17 +50,7 @@ def parse_code(text: bytes, where: str) -> ast.Module:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ModelError(f"{where} is not TorchScript: {str(error)[:200]}") from error
-    _check_depth(tree, where)
     return tree
-
-
-def _check_depth(tree: ast.Module, where: str) -> None:
-    level: list[ast.AST] = [tree]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-        if not level:
-            return
-    raise ModelError(f"{where} is nested too deeply")
 
 
 def check_code(files: Mapping[str, bytes]) -> None:
@@ -173,7 +161,7 @@ def _aliases(function: ast.FunctionDef) -> frozenset[str]:
     """
     found: set[str] = set()
     others = {argument.arg for argument in function.args.args}
-    for node in ast.walk(function):
+    for node in statements_of(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if path_of(value)[:1] == (
                 "__torch__",
@@ -183,6 +171,7 @@ def _aliases(function: ast.FunctionDef) -> frozenset[str]:
                 others |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name)) | ast.For(target=ast.Name(id=name)):
                 others.add(name)
-            case ast.withitem(optional_vars=ast.Name(id=name)):
-                others.add(name)
+            case ast.With(items=items):
+                bound = (item.optional_vars for item in items)
+                others |= {part.id for part in bound if isinstance(part, ast.Name)}
     return frozenset(found - others)

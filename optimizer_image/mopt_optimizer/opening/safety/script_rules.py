@@ -11,6 +11,8 @@ from mopt_optimizer.errors import ModelError, UnsafeModelError
 
 from .operators import known_operators
 
+MAX_DEPTH = 100
+MAX_PATH = 50
 MAX_TEXT = 1024 * 1024
 """Characters of a text that code puts together from constants: torch does so while it loads it."""
 
@@ -73,8 +75,9 @@ def check_type(node: ast.expr, where: str) -> None:
 
 
 def _check_own(path: Sequence[str], where: str) -> None:
-    if path[:1] != ("__torch__",):
-        raise UnsafeModelError(f"{where} uses {'.'.join(path) or 'a type'!r}, which is no type")
+    if path[:1] != ("__torch__",) or len(path) > MAX_PATH:
+        shown = ".".join(path[:MAX_PATH]) or "a value"
+        raise UnsafeModelError(f"{where} uses {shown!r}, which is no type")
     if tuple(path[:3]) == _CUSTOM_CLASSES:
         raise UnsafeModelError(f"{where} uses {'.'.join(path)!r}, a class of an extension")
 
@@ -94,6 +97,7 @@ class Rules:
         self._where = where
         self._members = members
         self._aliases = aliases
+        self._depth = 0
         # Characters of the texts that variables can hold.
         self._texts: dict[str, int] = {}
 
@@ -164,7 +168,11 @@ class Rules:
 
     def check(self, node: ast.expr) -> int:
         """Check an expression; return the characters of text that it can become."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ModelError(f"{self._where} (line {node.lineno}) is nested too deeply")
         size = self._expression(node)
+        self._depth -= 1
         if size > MAX_TEXT:
             raise ModelError(f"{self._where} puts together a text of {size} characters")
         return size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from mopt_optimizer.store.writing import disk_errors
 
 MAX_FILES = 1000
 _SUFFIX = ".onnx"
+# Also sizes that are no numbers of files, and headers of headers without end.
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
 
 
 def is_tar(path: Path) -> bool:
@@ -18,7 +21,7 @@ def is_tar(path: Path) -> bool:
     try:
         with tarfile.open(path, "r:") as archive:
             return archive.next() is not None
-    except (tarfile.TarError, EOFError):
+    except _DAMAGE:
         return False
 
 
@@ -36,10 +39,13 @@ def unpack_onnx(path: Path, folder: Path) -> Path:
     folder.mkdir(parents=True)
     try:
         with tarfile.open(path, "r:") as archive:
-            members = [m for m in archive.getmembers() if not (m.isdir() and m.name == ".")]
+            found = itertools.islice(archive, MAX_FILES + 2)
+            members = [m for m in found if not (m.isdir() and m.name == ".")]
+            if len(members) > MAX_FILES:
+                raise ModelError(f"a tar of more than {MAX_FILES} files")
             names = [_checked_name(member) for member in members]
-            if len(names) > MAX_FILES or len({*names}) < len(names):
-                raise ModelError(f"a tar of {len(names)} files, or two of one name")
+            if len({*names}) < len(names):
+                raise ModelError("a tar with two files of one name")
             models = [name for name in names if name.endswith(_SUFFIX)]
             if len(models) != 1:
                 raise ModelError(f"a tar with {len(models)} {_SUFFIX} files instead of one")
@@ -48,8 +54,8 @@ def unpack_onnx(path: Path, folder: Path) -> Path:
                 assert source is not None  # noqa: S101 - it is a plain file
                 with source, disk_errors(str(folder / name)), (folder / name).open("xb") as target:
                     shutil.copyfileobj(source, target, 1024 * 1024)
-    except (tarfile.TarError, EOFError, OverflowError) as error:
-        raise ModelError(f"damaged tar: {error}") from error
+    except _DAMAGE as error:
+        raise ModelError(f"damaged tar: {str(error)[:200]}") from error
     return folder / models[0]
 
 

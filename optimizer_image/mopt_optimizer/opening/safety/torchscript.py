@@ -20,6 +20,7 @@ from ..limits import MAX_CODE_BYTES
 from .pickles import check_pickle
 from .script_code import check_code
 from .storages import check_storages
+from .zips import zip_errors
 
 MAX_RECORDS = 100_000
 MAX_COMPRESSED_BYTES = 64 * 1024 * 1024
@@ -47,12 +48,12 @@ def rewrite_torchscript(source: Path, target: Path) -> None:
         ModelError: It is not what torch.jit.save writes, is damaged, or too much work to open.
         DiskError: No space for the copy.
     """
-    if not zipfile.is_zipfile(source):
-        raise ModelError(
-            f"not a TorchScript file: no zip archive ({source.stat().st_size} bytes; another "
-            "format, or truncated)"
-        )
-    try:
+    with zip_errors("TorchScript file"):
+        if not zipfile.is_zipfile(source):
+            raise ModelError(
+                f"not a TorchScript file: no zip archive ({source.stat().st_size} bytes; another "
+                "format, or truncated)"
+            )
         with zipfile.ZipFile(source) as archive:
             records = _records(archive, source.stat().st_size)
             for name in _PICKLES:
@@ -62,8 +63,6 @@ def rewrite_torchscript(source: Path, target: Path) -> None:
             check_code(_code(archive, records))
             with disk_errors(str(target)):
                 _write(archive, records, target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"damaged TorchScript file: {error}") from error
 
 
 def _values(records: dict[str, zipfile.ZipInfo], folder: str) -> dict[str, int]:
@@ -96,6 +95,8 @@ def _records(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipfile.ZipI
         name = entry.filename.partition("/")[2]
         if entry.filename != entry.orig_filename or ".." in name or name in records:
             raise UnsafeModelError(f"TorchScript file with the record {entry.filename[:80]!r}")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnsafeModelError(f"TorchScript file whose {name[:80]!r} is packed oddly")
         known = name in (*_PICKLES, "version") or _CODE.fullmatch(name) or _VALUES.fullmatch(name)
         if known:
             records[name] = entry
