@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import attacker_parent
 import pytest
 
 from .child_cases import MOST_BYTES, NONSENSE, TOO_LONG, Case, attacked, check, params
@@ -41,3 +46,32 @@ def test_output_that_is_taken_back_blocks_nobody(ground: Ground) -> None:
     done = attacked(ground, Case("", "thief", "", parent={"timeout": 30.0}))
     assert not done.hung
     assert done.told.message == TOO_LONG
+
+
+_GROUPS = Path("/sys/fs/cgroup")
+_MOST_MEMORY = 400 * 2**20
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group of little memory, as a container's is."""
+    old = (_GROUPS / "memory").is_dir()
+    group = (_GROUPS / "memory" if old else _GROUPS) / f"attacker-{os.getpid()}"
+    limit = group / ("memory.limit_in_bytes" if old else "memory.max")
+    try:
+        group.mkdir()
+        limit.write_text(str(_MOST_MEMORY))
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    yield group
+    group.rmdir()
+
+
+def test_memory_without_end_ends_the_child_alone(ground: Ground, memory_group: Path) -> None:
+    """The kernel ends the largest of the group; the parent tells what that means."""
+    plan = ground.plan(attacker_parent.WORKER, behaviour="memory")
+    enter = ("-m", "attacker_launch", "--group", str(memory_group / "cgroup.procs"))
+    arguments = (*enter, *ground.parent(timeout=60.0))
+    done = ground.run(*arguments, environ=ground.environ(plan))
+    assert done.told.message == "was ended by SIGKILL"
+    assert ground.left() == []
