@@ -9,8 +9,11 @@ from pathlib import Path
 import attacker_parent
 import pytest
 
+from mopt_optimizer.sandbox import Child
+
 from .child_cases import MOST_BYTES, NONSENSE, TOO_LONG, Case, attacked, check, params
 from .ground import Ground
+from .known import through
 
 pytestmark = pytest.mark.hostile
 
@@ -46,6 +49,16 @@ def test_output_that_is_taken_back_blocks_nobody(ground: Ground) -> None:
     done = attacked(ground, Case("", "thief", "", parent={"timeout": 30.0}))
     assert not done.hung
     assert done.told.message == TOO_LONG
+
+
+@through("the walls are one argument, of 128 KiB at most: give them by a file or standard input")
+def test_a_child_may_read_as_many_files_as_data_may_have(ground: Ground) -> None:
+    """data.calibration.samples is 4096 at most; prepare names each file."""
+    files = [ground.given / f"a-sample-of-a-folder-{number:04}.png" for number in range(4096)]
+    for file in files:
+        file.touch()
+    with Child(attacker_parent.WORKER, ground.work, read=files, environ=ground.environ()) as child:
+        assert child.ask({"n": 1}, 60) == {"asked": {"n": 1}}
 
 
 _GROUPS = Path("/sys/fs/cgroup")
