@@ -99,19 +99,54 @@ def memory(scene: Scene) -> Reply:
 
 @behaviour
 def disk(scene: Scene) -> Reply:
-    """Fill the disk: options bytes; how is one of plain, unlinked and deep."""
-    how = scene.options["how"]
-    folder = os.open(scene.folder, os.O_RDONLY | os.O_DIRECTORY)
-    if how == "deep":
-        for _ in range(64):
-            os.mkdir("d" * 100, dir_fd=folder)
-            folder = os.open("d" * 100, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    file = os.open("fill", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder)
-    if how == "unlinked":
-        os.unlink("fill", dir_fd=folder)
+    """Fill the disk: options bytes; how says where nobody may look."""
+    folder = _PLACES[scene.options["how"]](scene.folder)
+    file = os.open("fill", os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
     os.posix_fallocate(file, 0, scene.options["bytes"])
+    if scene.options["how"] in ("unlinked", "mapped"):
+        os.unlink("fill", dir_fd=folder)
+    if scene.options["how"] == "mapped":
+        held = mmap.mmap(file, mmap.PAGESIZE)
+        os.close(file)
+        assert held
     print("filled", file=sys.stderr, flush=True)
     return silent(scene)
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _deep(folder: Path) -> int:
+    """Return a folder that no path is long enough for."""
+    at = _opened(folder)
+    for _ in range(64):
+        os.mkdir("d" * 100, dir_fd=at)
+        at = os.open("d" * 100, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+    return at
+
+
+def _broad(folder: Path) -> int:
+    """Return the folder that comes last of very many."""
+    for number in range(2000):
+        (folder / str(number)).mkdir()
+    return _opened(Path(list(os.scandir(folder))[-1].path))
+
+
+def _unreadable(folder: Path) -> int:
+    """Return a folder that its own owner cannot list, but write to."""
+    (folder / "unreadable").mkdir(mode=0o300)
+    return os.open(folder / "unreadable", os.O_PATH | os.O_DIRECTORY)
+
+
+_PLACES: dict[str, Callable[[Path], int]] = {
+    "plain": _opened,
+    "unlinked": _opened,
+    "mapped": _opened,
+    "deep": _deep,
+    "broad": _broad,
+    "unreadable": _unreadable,
+}
 
 
 @behaviour

@@ -1,7 +1,8 @@
 """Starts a program as the image and most people do: without root's capabilities.
 
-    python -P -m attacker_launch ARGUMENT...
+    python -P -m attacker_launch [--group FILE] ARGUMENT...
 
+FILE takes the numbers of a control group's processes.
 Root's would hide what the kernel lets processes of one user do to each other.
 """
 
@@ -23,5 +24,8 @@ def give_up_capabilities() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--group"]:
+        Path(sys.argv[2]).write_text(str(os.getpid()))
+        del sys.argv[1:3]
     give_up_capabilities()
     os.execv(sys.executable, [sys.executable, "-P", *sys.argv[1:]])  # noqa: S606

@@ -31,7 +31,7 @@ _CLOSED = (
     *("secrets/token", "termination", "result.json", "sibling/model.onnx"),
     *("store/blobs/sha256/" + "0" * 64, "store/index/fp32"),
 )
-_WITHOUT_CAPABILITIES = ("-P", "-m", "attacker_launch")
+_LAUNCH = ("-m", "attacker_launch")
 # Far above what any of them takes: a parent that is still there then waits for ever.
 _SECONDS = 90.0
 DISK_BYTES = 64 * 2**20
@@ -188,7 +188,7 @@ class Ground:
 def started(*arguments: str, environ: Mapping[str, str], cwd: Path) -> subprocess.Popen[str]:
     """Start a parent."""
     return subprocess.Popen(
-        [sys.executable, *_WITHOUT_CAPABILITIES, *arguments],
+        [sys.executable, "-P", *(() if arguments[:2] == _LAUNCH else _LAUNCH), *arguments],
         env=dict(environ),
         cwd=cwd,
         stdin=subprocess.DEVNULL,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from mopt_api.spec import ModelOptimizationSpec
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.folder import FileStore
 
-from .ground import SECRET, Done, Ground
+from .ground import SECRET, Done, Ground, started
 
 PREPARE = "mopt_optimizer.stages.prepare.worker"
 VARIANT = "mopt_optimizer.stages.measure.process_worker"
@@ -138,6 +140,28 @@ class Work:
 
     def job(self, plan: JobPlan, attack: Plan | None) -> Ended:
         """Run a Job."""
+        environ, arguments = self._command(plan, attack)
+        done = self.ground.run(*arguments, environ=environ)
+        message = self.ground.root / "message"
+        return Ended(done, decode(message.read_text()) if message.exists() else None)
+
+    def start_prepare(self, attack: Plan) -> subprocess.Popen[str]:
+        """Start a prepare Job."""
+        environ, arguments = self._command(self.local(prepare_plan(self.spec(), self.uri)), attack)
+        return started(*arguments, environ=environ, cwd=self.ground.root)
+
+    def wait_for(self, name: str) -> None:
+        """Wait until a child has made a file of that name."""
+        for _ in range(400):
+            if list(self.ground.work.rglob(name)):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"no {name}")
+
+    def _command(
+        self, plan: JobPlan, attack: Plan | None
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Return the environment and the arguments of a Job."""
         message = self.ground.root / "message"
         message.unlink(missing_ok=True)
         environ = self.ground.environ(attack) | {
@@ -145,9 +169,8 @@ class Work:
             "MOPT_TERMINATION_LOG": str(message),
         }
         stage = plan.stage.value.lower()
-        arguments = ("-m", "mopt_optimizer.main", stage, "--workdir", str(self.ground.work))
-        done = self.ground.run(*arguments, environ=environ)
-        return Ended(done, decode(message.read_text()) if message.exists() else None)
+        workdir = str(self.ground.work)
+        return environ, ("-m", "mopt_optimizer.main", stage, "--workdir", workdir)
 
     def prepared(self) -> str:
         """Prepare honestly; return the manifest's digest."""
