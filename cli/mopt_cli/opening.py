@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mopt_api.log_lines import LogLine
+from mopt_api.log_lines import LogLine, log_line
 from mopt_api.reasons import ErrorReport, Reason
+from mopt_api.text import cleaned_value
 from mopt_optimizer.errors import OptimizerError
-from mopt_optimizer.sandbox import ChildDied, hide_environment, report_of, run_child
+from mopt_optimizer.sandbox import (
+    ChildDied,
+    answered,
+    hide_environment,
+    report_of,
+    run_child,
+    temporary_folder,
+)
 
 from ._errors import work_failed
 from .interrupting import interruptible
@@ -31,7 +38,11 @@ def _quiet(_stage: str, _event: LogLine) -> None:
     pass
 
 
+AnswerT = TypeVar("AnswerT")
+
+
 def answer_of(
+    kind: type[AnswerT],
     module: str,
     request: dict[str, Any],
     *,
@@ -41,10 +52,11 @@ def answer_of(
     workdir: Path | None = None,
     variables: Mapping[str, str] | None = None,
     verbose: bool = False,
-) -> dict[str, Any]:
-    """Return a child process's answer to a request.
+) -> AnswerT:
+    """Return a child process's answer to a request, clean to be shown.
 
     Args:
+        kind: What it should be.
         module: DESCRIBE or COMPARE.
         stage: Stage of its events.
         read: Files and folders that it may read.
@@ -58,18 +70,19 @@ def answer_of(
     hide_environment()
 
     def log(step: str, message: str, **fields: object) -> None:
-        on_event(stage, LogLine.model_validate({"step": step, "message": message, **fields}))
+        line = log_line({**fields, "step": step, "message": message})
+        on_event(stage, line or LogLine(step=step, message=message))
 
     try:
         with (
             interruptible(),
-            tempfile.TemporaryDirectory(dir=workdir, prefix="mopt-") as folder,
+            temporary_folder(workdir, prefix="mopt-") as folder,
             Path(os.devnull).open("w") as nowhere,
         ):
-            return run_child(
+            answer = run_child(
                 module,
                 request,
-                Path(folder),
+                folder,
                 read=read,
                 programs=module == COMPARE,
                 variables=variables,
@@ -77,6 +90,7 @@ def answer_of(
                 log=log,
                 patience=_PATIENCE[module],
             )
+            return answered(kind, cleaned_value(answer))
     except OptimizerError as error:
         raise work_failed(report_of(error)) from error
     except ChildDied as error:

@@ -22,6 +22,8 @@ from .progress import OnEvent
 
 # A stage ends its own children and removes its files; it waits on no network meanwhile.
 _GRACE_SECONDS = 15
+# Longer ones are none of ours: they come in parts, of which none is a log line.
+_MAX_LINE_BYTES = 1024 * 1024
 
 
 def run_stage(
@@ -72,7 +74,7 @@ def run_stage(
 def _events(process: subprocess.Popen[bytes]) -> Iterator[LogLine]:
     if process.stdout is None:
         return
-    for line in process.stdout:
+    while line := process.stdout.readline(_MAX_LINE_BYTES):
         if (event := parse_line(line)) is not None:
             yield event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import Field, ValidationError
@@ -28,5 +29,13 @@ def parse_line(line: str | bytes) -> LogLine | None:
     """Return what a line of a log says; None where a library printed it."""
     try:
         return LogLine.model_validate_json(line)
+    except ValidationError:
+        return None
+
+
+def log_line(values: Mapping[str, object]) -> LogLine | None:
+    """Return what a process says of its work; None where the figures beside are of no use."""
+    try:
+        return LogLine.model_validate(values)
     except ValidationError:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -56,6 +56,11 @@ def cleaned(model: Model, *, longer: bool = True) -> Model:
         if (value := _cleaned(before := getattr(model, name), longer)) is not before
     }
     return model.model_copy(update=changes) if changes else model
+
+
+def cleaned_value(value: object) -> Any:
+    """Return what JSON can hold with each text in it, keys too, on one line, as plain."""
+    return _cleaned(value, True)
 
 
 def _cleaned(value: object, longer: bool) -> object:

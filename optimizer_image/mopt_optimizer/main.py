@@ -29,10 +29,11 @@ from mopt_api.jobs.termination import (
     summarize_prepare,
 )
 from mopt_api.reasons import REASONS, Reason
+from mopt_api.text import plain
 
 from .errors import OptimizerError, SpecError
 from .progress import Log, json_log
-from .sandbox import hide_environment, report_of
+from .sandbox import hide_environment, report_of, temporary_folder
 
 TERMINATION_VARIABLE = "MOPT_TERMINATION_LOG"
 TERMINATION_DEFAULT = "/dev/termination-log"
@@ -51,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         load_extensions(environ)
         plan = read_plan(environ, arguments.stage)
-        with tempfile.TemporaryDirectory(dir=arguments.workdir, prefix="mopt-") as folder:
-            summary = _run(plan, environ, Path(folder), log)
+        with temporary_folder(arguments.workdir, prefix="mopt-") as folder:
+            summary = _run(plan, environ, folder, log)
     except OptimizerError as error:
-        print(f"{error.reason}: {error}", file=sys.stderr)
+        report = report_of(error)
+        print(f"{report.reason}: {report.message}", file=sys.stderr)
         return _fail(error, environ, log)
     except Exception as error:  # noqa: BLE001 - reported as InternalError, with its traceback
-        traceback.print_exc()
+        lines = traceback.format_exc().splitlines()
+        print(*map(plain, lines), sep="\n", file=sys.stderr)
         return _fail(error, environ, log)
     _write_termination(encode(summary), environ)
     return 0

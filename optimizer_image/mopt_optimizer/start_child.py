@@ -1,6 +1,6 @@
 """The first code of a child: encloses it, then runs its module.
 
-    python -P -m mopt_optimizer.start_child PARENT_PID WALLS MODULE ARGUMENT...
+    python -P -m mopt_optimizer.start_child PARENT_PID WALLS_FD MODULE ARGUMENT...
 
 It imports nothing that takes time: a parent that is killed while a child still loads its libraries
 leaves nobody behind either.
@@ -8,6 +8,7 @@ leaves nobody behind either.
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -18,10 +19,12 @@ from mopt_optimizer.confinement.walls import Walls
 
 def main() -> None:
     """Run a module as the main one, its arguments after its name."""
-    parent, walls, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    parent, module = int(sys.argv[1]), sys.argv[3]
     end_with(parent)
+    with os.fdopen(int(sys.argv[2])) as file:
+        walls = Walls.from_json(file.read())
     try:
-        for missing in confine(Walls.from_json(walls)):
+        for missing in confine(walls):
             print(f"sandbox: {missing}", file=sys.stderr)
     except WallMissing as error:
         print(refusal(str(error)), flush=True)

@@ -13,7 +13,13 @@ import pytest
 
 from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, Credentials
 from mopt_api.reasons import Reason
-from mopt_optimizer.errors import DiskError, ModelError, OptimizerError, UnsafeModelError
+from mopt_optimizer.errors import (
+    DiskError,
+    ModelError,
+    OptimizerError,
+    StoreError,
+    UnsafeModelError,
+)
 from mopt_optimizer.progress import Log
 from mopt_optimizer.sandbox import Child, ChildDied, child_environ, report_of, run_child
 from mopt_optimizer.sandbox.reports import child_error, typed_error
@@ -21,12 +27,16 @@ from mopt_optimizer.sandbox.reports import child_error, typed_error
 Run = Callable[..., dict[str, object]]
 
 
-def every_error() -> list[type[OptimizerError]]:
-    """Return OptimizerError and all classes below it."""
-    found = [OptimizerError]
+def errors_below(first: type[OptimizerError]) -> list[type[OptimizerError]]:
+    """Return an error and all classes below it."""
+    found = [first]
     for kind in found:
         found += kind.__subclasses__()
     return found
+
+
+OF_STORES = errors_below(StoreError)[1:]
+OF_CHILDREN = [kind for kind in errors_below(OptimizerError) if kind not in OF_STORES]
 
 
 # The descriptor of the parent's pipe, which serve() keeps for itself.
@@ -97,7 +107,14 @@ def test_typed_error_comes_back_as_its_class(run: Run) -> None:
         run("raise UnsafeModelError('would run code')")
 
 
-@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", OF_STORES, ids=lambda kind: kind.__name__)
+def test_no_child_has_an_error_of_a_store(kind: type[OptimizerError]) -> None:
+    found = typed_error(child_error(kind("words")))
+    assert type(found) is ModelError
+    assert str(found) == f"the process that opened the model answered {kind.reason}: words"
+
+
+@pytest.mark.parametrize("kind", OF_CHILDREN, ids=lambda kind: kind.__name__)
 def test_an_error_keeps_its_class(kind: type[OptimizerError]) -> None:
     assert type(typed_error(child_error(kind("words")))) is kind
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +61,10 @@ def made_sparse(folder: Path, name: str, size: int, start: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(start.encode("latin-1"))
-        file.truncate(size)
+        try:
+            file.truncate(size)
+        except OSError:  # As large as it may be, then.
+            file.truncate(resource.getrlimit(resource.RLIMIT_FSIZE)[0])
 
 
 def _folder(folder: Path, name: str) -> None:
@@ -70,7 +75,8 @@ def _nest(folder: Path, depth: int) -> None:
     """Make folders in each other, deeper than any path reaches."""
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(depth):
-        os.mkdir("d" * 100, dir_fd=at)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir("d" * 100, dir_fd=at)
         inner = os.open("d" * 100, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
         os.close(at)
         at = inner

@@ -8,7 +8,6 @@ Prints how it ended as JSON. Its environment holds keys, as a Job's does.
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import sys
 import time
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mopt_optimizer.errors import OptimizerError
+from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.sandbox import Child, ChildDied
 
 WORKER = "attacker_worker"
-_KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def run(options: Options) -> Told:
             if options.tail:
                 told.tail = child.stderr_tail()
     told.seconds = time.monotonic() - started
-    told.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    told.peak_bytes = peak_memory_bytes()
     return told
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import TypeAdapter
@@ -15,6 +15,9 @@ from mopt_cli._errors import CliError
 from mopt_cli.extras import require_optimizer
 from mopt_cli.options import FormatHint, ModelArgument, shapes_of
 from mopt_cli.output import Format, FormatOption, emit, note
+
+if TYPE_CHECKING:
+    from mopt_optimizer.compare.table import StrategyTable
 
 
 def compare(
@@ -59,7 +62,7 @@ def compare(
     require_optimizer("compare")
     if evaluation is None:
         note("without --evaluation, quality is measured on random inputs: not representative")
-    answer = _measured(
+    table = _measured(
         {
             "path": str(model.absolute()),
             "format": model_format,
@@ -74,7 +77,7 @@ def compare(
         },
         verbose=verbose,
     )
-    emit(answer, _table(answer), form)
+    emit(TypeAdapter(type(table)).dump_python(table, mode="json"), _text(table), form)
 
 
 def _check_paths(model: Path, calibration: Path | None, evaluation: Path | None) -> None:
@@ -85,10 +88,11 @@ def _check_paths(model: Path, calibration: Path | None, evaluation: Path | None)
             raise CliError(f"{option} {folder} is not a folder")
 
 
-def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
-    """Return the strategy table that a process without credentials measures, as JSON."""
+def _measured(request: dict[str, Any], *, verbose: bool) -> StrategyTable:
+    """Return the strategy table that a process without credentials measures."""
     from mopt_cli.opening import COMPARE, answer_of
     from mopt_cli.progress import showing
+    from mopt_optimizer.compare.table import StrategyTable
     from mopt_optimizer.stages.measure.process import KEPT_MEMORY
 
     # See mopt_optimizer.compare.strategies: threads that spin flatter the others.
@@ -96,6 +100,7 @@ def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
     read = [Path(request[name]) for name in ("path", "evaluation", "calibration") if request[name]]
     with showing(Console(stderr=True)) as on_event:
         return answer_of(
+            StrategyTable,
             COMPARE,
             request,
             stage="compare",
@@ -106,9 +111,6 @@ def _measured(request: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
         )
 
 
-def _table(answer: dict[str, Any]) -> Text:
-    from mopt_optimizer.compare.table import StrategyTable
-
-    table = TypeAdapter(StrategyTable).validate_python(answer)
+def _text(table: StrategyTable) -> Text:
     text = "\n".join(plain(line) for line in table.render().splitlines())
     return Text(text, no_wrap=True, overflow="ignore")

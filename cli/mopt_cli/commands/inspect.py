@@ -80,10 +80,14 @@ def describe(
     request = DescribeRequest(
         path=str(file.absolute()), format=model_format, dimensions=dimensions or {}
     )
-    # Weights of an ONNX model may lie in files beside it, which only the model names.
-    read = file.absolute().parent if file.suffix == ".onnx" else file
-    answer = answer_of(DESCRIBE, request.to_api(), stage="describe", read=[read], verbose=verbose)
-    return ModelDescription.model_validate(answer)
+    return answer_of(
+        ModelDescription,
+        DESCRIBE,
+        request.to_api(),
+        stage="describe",
+        read=[file],
+        verbose=verbose,
+    )
 
 
 def _is_json(file: Path) -> bool:

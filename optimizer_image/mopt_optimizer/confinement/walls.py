@@ -30,7 +30,7 @@ class Walls:
     file_bytes: int | None = None
 
     def to_json(self) -> str:
-        """Return it as an argument of the child."""
+        """Return it as the child's first code reads it."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod

@@ -11,7 +11,8 @@ from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer.errors import ComparisonError, DataError, SpecError
 from mopt_optimizer.quality import Array, check_finite
 
-from .arrays import ArrayFiles, declared_inputs, read_arrays
+from .arrays import ArrayFiles, read_arrays
+from .declared import declared_inputs
 from .decoder import ReadReference
 from .fetching import is_array
 from .images import DecodedImages, check_fit, decode

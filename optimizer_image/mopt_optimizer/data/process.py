@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar, overload
 
 from mopt_api.base import ObservedModel
 from mopt_optimizer.errors import DataError
+from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.quality import Array
-from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made
+from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made, remove
 
+from .declared import check_arrays, declared_inputs
 from .decoder import ReadReference
 from .messages import Arrays, Checked, Read, ReferenceFiles, SampleFiles
 from .npy import array_in
@@ -70,15 +72,20 @@ class DecodingProcess:
 
     def samples(self, files: SampleFiles) -> Sequence[Inputs]:
         self._ask(files, Checked)
-        return _Samples(len(files.names), self._inputs)
+        declared = declared_inputs(files.inputs, files.dimensions)
+        return _Samples(len(files.names), partial(self._inputs, files.names, declared))
 
     def references(self, files: ReferenceFiles) -> ReadReference:
         self._ask(files, Checked)
         return lambda index: self._arrays(Read(of="references", index=index))[1]
 
-    def _inputs(self, index: int) -> Inputs:
-        names, arrays = self._arrays(Read(of="samples", index=index))
-        return dict(zip(names, arrays, strict=True))
+    def _inputs(self, names: Sequence[str], declared: Sequence[ModelInput], index: int) -> Inputs:
+        answered, arrays = self._arrays(Read(of="samples", index=index))
+        if {*answered} != {spec.name for spec in declared}:
+            raise DataError(f"{names[index]} became arrays for {', '.join(answered) or 'no input'}")
+        sample = dict(zip(answered, arrays, strict=True))
+        check_arrays(names[index], sample, declared, values=False)
+        return sample
 
     def _arrays(self, read: Read) -> tuple[list[str], list[Array]]:
         answer = self._ask(read, Arrays)
@@ -103,7 +110,7 @@ class DecodingProcess:
         if self._child is not None:
             self._child.close()
             self._child = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     def __enter__(self) -> Self:
         return self

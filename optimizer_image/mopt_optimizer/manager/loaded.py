@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.data.arrays import check_arrays
+from mopt_optimizer.data.declared import check_arrays
 from mopt_optimizer.errors import DataError, ModelError, SpecError
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.runtimes import Runner, RuntimeFailure

@@ -14,6 +14,7 @@ from mopt_optimizer.confinement.privileges import hide_environment
 from .child import Child, ChildDied, answered, run_child
 from .environ import child_environ
 from .made import copy_made, made_file, open_made
+from .removing import remove, temporary_folder
 from .reports import report_of
 from .server import Handler, serve
 
@@ -27,7 +28,9 @@ __all__ = [
     "hide_environment",
     "made_file",
     "open_made",
+    "remove",
     "report_of",
     "run_child",
     "serve",
+    "temporary_folder",
 ]

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -15,9 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from mopt_api.base import ObservedModel
 from mopt_api.sandbox import sandbox_mode
 from mopt_api.text import cleaned
 from mopt_optimizer.confinement.privileges import adopt_orphans
@@ -116,7 +116,7 @@ class Child:
         self._log, self._watch, self._patience, self._looked = log, watch, patience, 0.0
         self.folder = workdir.resolve()
         read = [path.resolve() for path in read]
-        self._limits = Limits.of(read, environ)
+        self._limits = Limits.of(read, self.folder, environ)
         walls = Walls(
             str(self.folder),
             tuple(map(str, read)),
@@ -127,17 +127,22 @@ class Child:
         )
         adopt_orphans()
         self._stderr = StandardError(stderr)
-        start = (_START, str(os.getpid()), walls.to_json(), module, str(self.folder))
-        self._process = subprocess.Popen(
-            argv or (sys.executable, "-P", "-m", *start),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr.writing,
-            bufsize=0,
-            cwd=self.folder,
-            env=child_environ(environ, self.folder) | dict(variables or {}),
-            start_new_session=True,
-        )
+        # By a file: what may be read can be more than the kernel takes as an argument.
+        with tempfile.TemporaryFile("w+") as file:
+            file.write(walls.to_json())
+            file.seek(0)
+            start = (_START, str(os.getpid()), str(file.fileno()), module, str(self.folder))
+            self._process = subprocess.Popen(
+                argv or (sys.executable, "-P", "-m", *start),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr.writing,
+                bufsize=0,
+                cwd=self.folder,
+                env=child_environ(environ, self.folder) | dict(variables or {}),
+                start_new_session=True,
+                pass_fds=(file.fileno(),),
+            )
         self._stderr.start()
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
@@ -244,7 +249,7 @@ class Child:
         self.close()
 
 
-AnswerT = TypeVar("AnswerT", bound=ObservedModel)
+AnswerT = TypeVar("AnswerT")
 
 
 def answered(kind: type[AnswerT], answer: Mapping[str, Any]) -> AnswerT:
@@ -254,7 +259,7 @@ def answered(kind: type[AnswerT], answer: Mapping[str, Any]) -> AnswerT:
         ModelError: It is not: a child that a model took over may say anything.
     """
     try:
-        return kind.model_validate(answer)
+        return TypeAdapter(kind).validate_python(answer)
     except ValidationError as error:
         raise ModelError(f"the process that opened the model {NO_ANSWER}") from error
 

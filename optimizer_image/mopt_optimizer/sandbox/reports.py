@@ -7,7 +7,18 @@ import errno
 
 from mopt_api.base import ObservedModel
 from mopt_api.reasons import ErrorReport, Reason
-from mopt_optimizer.errors import OptimizerError, OutOfMemory
+from mopt_optimizer.errors import ModelError, OptimizerError, OutOfMemory
+
+# A child has no network and no store: a model that took it over may name any other reason, also
+# one for which the work would be tried again.
+_OF_CHILDREN = frozenset(
+    {
+        *(Reason.INVALID_SPEC, Reason.INVALID_MODEL, Reason.UNSAFE_MODEL, Reason.INVALID_DIMENSION),
+        *(Reason.INVALID_DATA, Reason.EXPORT_FAILED, Reason.BASELINE_FAILED, Reason.INTERNAL_ERROR),
+        *(Reason.OUT_OF_DISK, Reason.OUT_OF_MEMORY, Reason.ACCELERATOR_NOT_FOUND),
+        Reason.SANDBOX_UNAVAILABLE,
+    }
+)
 
 
 class ChildError(ObservedModel):
@@ -46,9 +57,12 @@ def child_error(error: BaseException) -> ChildError:
 def typed_error(error: ChildError) -> OptimizerError:
     """Return the error that a child answered with, of its class.
 
-    One of a class that is not known here is of the first class that carries its reason.
+    One of a class that is not known here is of the first class that carries its reason; of a
+    reason that no child can have, it is a ModelError.
     """
     message, reason = error.report.message, error.report.reason
+    if reason not in _OF_CHILDREN:
+        return ModelError(f"the process that opened the model answered {reason}: {message}")
     kinds = _subclasses(OptimizerError)
     for kind in kinds:
         if kind.__name__ == error.kind and kind.reason is reason:

@@ -92,15 +92,13 @@ CASES = [
         "wrote more than|made more than",
         {"how": "broad", "bytes": 3 * DISK_BYTES},
         {"timeout": 6.0},
-        "_in_folder() opens 256 folders and passes over the others: too many are beyond the bound",
     ),
     Case(
         "fills-the-disk-in-a-folder-that-cannot-be-listed",
         "disk",
-        "wrote more than",
+        "wrote more than|made a folder that cannot be listed",
         {"how": "unreadable", "bytes": 3 * DISK_BYTES},
         {"timeout": 4.0},
-        "an owner without root's rights cannot list mode 0300: count statvfs() of the volume too",
     ),
     Case(
         "fills-the-disk-by-a-mapped-file",
@@ -108,7 +106,6 @@ CASES = [
         "wrote more than",
         {"how": "mapped", "bytes": 3 * DISK_BYTES},
         {"timeout": 4.0},
-        "a removed file that is only mapped is no descriptor: count statvfs() of the volume too",
     ),
     Case(
         "answers-before-it-is-asked",

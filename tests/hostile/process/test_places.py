@@ -30,6 +30,8 @@ from .stages import (
 pytestmark = pytest.mark.hostile
 
 CLOSED, PROGRAMS = attacker_all.names(programs=False), attacker_all.names(programs=True)
+# Data is read as a folder, which holds nothing else.
+IN_FOLDER = "list-what-lies-beside-the-readable-file"
 REFUSAL = {"kind": "ModelError", "reason": "InvalidModel", "message": "refused"}
 
 
@@ -157,7 +159,7 @@ def attacked(grounds: Callable[[str], Ground], program: Path) -> Callable[[str],
 PLACES: dict[str, tuple[str, str, list[str]]] = {
     "prepare": ("run", PREPARE, CLOSED),
     "variant": ("run", VARIANT, CLOSED),
-    "data": ("run", DATA, CLOSED),
+    "data": ("run", DATA, [name for name in CLOSED if name != IN_FOLDER]),
     "describe": ("inspect", DESCRIBE, CLOSED),
     "compare": ("compare", COMPARE, PROGRAMS),
     "compiled": ("compiled", VARIANT, PROGRAMS),

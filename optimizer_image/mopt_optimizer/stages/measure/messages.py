@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from mopt_api.base import ObservedModel
+from mopt_api.base import Count, ObservedModel
 from mopt_optimizer.runtimes.base import Opening
 
 
@@ -86,7 +86,7 @@ class Evaluated(ObservedModel):
 class Timed(ObservedModel):
     """Nanoseconds of each counted call."""
 
-    times_ns: list[int]
+    times_ns: list[Annotated[int, Field(gt=0)]]
 
 
 class Used(ObservedModel):
@@ -98,5 +98,5 @@ class Used(ObservedModel):
         compile_seconds: What calls spent on compiling.
     """
 
-    peak_bytes: int | None = None
-    compile_seconds: float = 0.0
+    peak_bytes: Count | None = None
+    compile_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)

@@ -6,10 +6,11 @@ while a variant works its parent watches the container's memory, and ends the va
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,7 @@ from mopt_optimizer.machine.system import MEMORY_END
 from mopt_optimizer.quality import Array
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.runtimes.registry import builds, starts_programs, variables
-from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made
+from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made, remove
 from mopt_optimizer.stages.artifacts import copied_engine, model_files
 
 from .messages import (
@@ -170,7 +171,9 @@ class VariantProcess:
         )
         try:
             opened = self._ask(Open(opening=opening), Opened, first)
-            self.engine = self._copied(opened.engine, workdir / f"{name}-engine")
+            # One that was not asked for is not looked at.
+            engine = opened.engine if builds(opening) else None
+            self.engine = self._copied(engine, workdir / f"{name}-engine")
         except BaseException:
             self.close()
             raise
@@ -190,7 +193,11 @@ class VariantProcess:
     def take_turn(self, point: str, *, seconds: float, calls: int) -> list[int]:
         """Return the nanoseconds of each counted call at a bound point."""
         request = Turn(point=point, seconds=seconds, calls=calls)
-        return self._ask(request, Timed, seconds + self._timeouts.call).times_ns
+        started = time.monotonic_ns()
+        times = self._ask(request, Timed, seconds + self._timeouts.call).times_ns
+        if wrong := _wrong_times(times, request, time.monotonic_ns() - started):
+            raise VariantFailure(VariantReason.CRASHED, f"times of its calls {wrong}")
+        return times
 
     def release(self, point: str) -> None:
         """Free what bind reserved."""
@@ -233,7 +240,7 @@ class VariantProcess:
     def close(self) -> None:
         """End the process and all it started; nothing is lost with it."""
         self._child.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -265,8 +272,23 @@ def _taken(folder: Path, name: str) -> Array:
     """Read an array that the process wrote, and delete its file."""
     with open_made(folder, name) as file:
         array = array_in(file, name)
-    (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # The process still runs: it may be a folder by now.
+        (folder / name).unlink()
     return array
+
+
+def _wrong_times(times: Sequence[int], asked: Turn, passed: int) -> str:
+    """Return what cannot be true of the times of a turn, see timing.interleave.time_calls.
+
+    Args:
+        passed: Nanoseconds between question and answer.
+    """
+    total = sum(times)
+    if len(times) < asked.calls:
+        return f"are {len(times)}, at least {asked.calls} were asked for"
+    if not asked.seconds * 1e9 <= total <= passed:
+        return f"are {total} ns together, {asked.seconds:g} s were asked for, {passed} ns passed"
+    return ""
 
 
 def _names(feeds: Mapping[str, Path]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
+from mopt_api.figures import SourceInfo
 from mopt_api.formats import FORMATS
 from mopt_api.jobs.plan import Credentials, PreparePlan
 from mopt_optimizer.errors import DigestMismatch
@@ -23,7 +24,7 @@ class ModelFiles:
     """Between the stores and the scratch space.
 
     Attributes:
-        fp32: The FP32 file on the local disk, once it is there.
+        fp32: The FP32 file on the local disk, once it is there and until forms are made from it.
 
     Args:
         environ: Holds the store credentials.
@@ -78,13 +79,24 @@ class ModelFiles:
             check_scratch(needed, self._scratch, self._environ, f"preparing {self._plan.model.uri}")
             self.fp32 = fetch_model(self._blobs, fp32, self._scratch / "fp32")
 
-    def export_entry(self, key: str, made: Exported, folder: Path) -> ExportEntry:
-        """Store the FP32 file that an ended child made in its folder; return what is known."""
+    def export_entry(self, key: str, made: Exported, folder: Path, source: Path) -> ExportEntry:
+        """Store the FP32 file that an ended child made in its folder; return what is known.
+
+        Args:
+            source: The file that it was made from.
+        """
+        model = self._plan.model
         self.fp32 = made_model(folder, made.file)
         return ExportEntry(
             key=key,
             artifact=put_model(self._blobs, self.fp32),
-            source=made.source,
+            source=SourceInfo(
+                sha256=model.sha256,
+                format=model.format,
+                size_bytes=source.stat().st_size,
+                opset=made.opset,
+                parameters=made.parameters,
+            ),
             verifications=made.verifications,
             passes=made.passes,
             operators=made.operators,

@@ -19,7 +19,7 @@ from mopt_optimizer.sandbox import ChildDied, answered, run_child
 from mopt_optimizer.stages.artifacts import model_files
 from mopt_optimizer.stages.watching import memory_watch
 
-from .messages import CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
+from .messages import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
 
 _CHILD = "mopt_optimizer.stages.prepare.worker"
 # Checking and opening: seconds for what people have; a few kilobytes can be made to take forever.
@@ -89,7 +89,7 @@ class Making:
         Args:
             samples: Calibration data.
             source: The source model, where it is to be opened.
-            fp32: The FP32 file, where forms are made from one that is there.
+            fp32: The FP32 file, where forms are made from one that is there. It is moved.
             export: Whether to make the FP32 file.
 
         Raises:
@@ -97,13 +97,15 @@ class Making:
         """
         # Their folder, which holds nothing else: thousands of paths are no argument of a process.
         read = [*{file.parent for file in (samples.files if samples else ())}]
+        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
+        if fp32 is not None:
+            fp32 = _moved(fp32, folder)
         for model in filter(None, (source, fp32)):
             read += model_files(model)
-        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
         try:
             answer = run_child(
                 _CHILD,
-                self._request(forms, samples, source, fp32, export=export).to_api(),
+                self._request(forms, samples, source, export=export).to_api(),
                 folder,
                 read=read,
                 environ=self._environ,
@@ -123,7 +125,6 @@ class Making:
         forms: Sequence[Form],
         samples: Samples | None,
         source: Path | None,
-        fp32: Path | None,
         *,
         export: bool,
     ) -> PrepareRequest:
@@ -136,7 +137,6 @@ class Making:
         return PrepareRequest(
             model=plan.model,
             path=None if source is None else str(source),
-            fp32=None if fp32 is None else str(fp32),
             export=export,
             inputs=plan.inputs,
             dimensions=plan.dimensions,
@@ -144,6 +144,18 @@ class Making:
             calibration=calibration,
             quality=plan.quality,
         )
+
+
+def _moved(fp32: Path, folder: Path) -> Path:
+    """Move an FP32 file, which is stored, and its weights into a child's folder.
+
+    Runtimes take weights from the model's own folder alone: those of a form lie beside them.
+    """
+    target = folder / FP32_FILE
+    target.parent.mkdir()
+    for file in model_files(fp32):
+        file.rename(target.parent / file.name)
+    return target
 
 
 def patience(step: str) -> float:
@@ -158,4 +170,4 @@ def death(error: ChildDied) -> OptimizerError:
         return ModelError(message)
     if error.returncode == -signal.SIGKILL:
         return MemoryExceeded(f"{message}: it needed more memory than the limit")
-    return ModelError(message) if error.returncode < 0 else OptimizerError(message)
+    return OptimizerError(message) if error.returncode > 0 else ModelError(message)

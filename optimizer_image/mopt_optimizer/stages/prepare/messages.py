@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mopt_api.base import ObservedModel
-from mopt_api.figures import SourceInfo
+from mopt_api.base import Count, ObservedModel
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PlannedModel
 from mopt_api.jobs.prepare_result import PassReport, QuantizationReport, Verification
@@ -29,14 +28,12 @@ class PrepareRequest(ObservedModel):
     Attributes:
         path: The source model; opened to export it, and for forms made from it. None where there
             is neither.
-        fp32: The FP32 file, which forms are made from; None where it is to be made, as FP32_FILE
-            in the folder, or no form is made from it.
-        export: Whether to make it.
+        export: Whether to make the FP32 file, as FP32_FILE in the folder. Otherwise forms that are
+            made from it find it there.
     """
 
     model: PlannedModel
     path: str | None = None
-    fp32: str | None = None
     export: bool = True
     inputs: list[InputSpec]
     dimensions: dict[str, DimensionRange]
@@ -48,11 +45,12 @@ class PrepareRequest(ObservedModel):
 class Exported(ObservedModel):
     """The FP32 file in the folder, and how it came about."""
 
-    source: SourceInfo
+    opset: Count
+    parameters: Count
     file: str
     verifications: list[Verification]
     passes: list[PassReport]
-    operators: dict[str, int]
+    operators: dict[str, Count]
     seconds: float
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import unsupported_on_kind
@@ -20,10 +19,11 @@ from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.samples import Samples
-from mopt_optimizer.errors import OptimizerError
+from mopt_optimizer.errors import ModelError
 from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.progress import Log, Timings
+from mopt_optimizer.sandbox import temporary_folder
 from mopt_optimizer.stages.artifacts import identity
 from mopt_optimizer.stages.missing import installed_libraries, missing_maker
 from mopt_optimizer.stages.step_keys import (
@@ -59,8 +59,8 @@ def prepare(
     Raises:
         OptimizerError: Any of them, each with its condition reason.
     """
-    with TemporaryDirectory(dir=workdir, prefix="prepare-") as folder:
-        return PrepareStage(plan, environ, Path(folder), log).run()
+    with temporary_folder(workdir, prefix="prepare-") as folder:
+        return PrepareStage(plan, environ, folder, log).run()
 
 
 class PrepareStage:
@@ -165,11 +165,13 @@ class PrepareStage:
             )
             with self._uploading():
                 if made.answer.exported is not None:
-                    exported = self._files.export_entry(key, made.answer.exported, made.folder)
+                    exported = self._files.export_entry(
+                        key, made.answer.exported, made.folder, source
+                    )
                     export = self._cache.put(exported)
                 found |= self._put_forms(missing, made)
         if export is None:
-            raise OptimizerError("the process that opened the model exported nothing")
+            raise ModelError("the process that opened the model exported nothing")
         return export, found
 
     def _from_fp32(self, fp32: Artifact, forms: Sequence[Form]) -> dict[str, FormEntry]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mopt_api.figures import SourceInfo
 from mopt_api.jobs.prepare_result import Verification
 from mopt_api.reasons import MAX_MESSAGE
 from mopt_optimizer.data.decoding import open_samples
@@ -18,20 +17,18 @@ from mopt_optimizer.formats.registry import source_format
 from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
-from mopt_optimizer.onnx_files.files import (
-    count_operators,
-    gather_weights,
-)
+from mopt_optimizer.onnx_files.files import count_operators, gather_weights
 from mopt_optimizer.onnx_files.opsets import opset, parameters
 from mopt_optimizer.onnx_files.verify import Case, verify_export
-from mopt_optimizer.opening.loading import (
-    open_onnx,
-)
+from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import serve
 
 from .messages import FP32_FILE, Exported, PrepareAnswer, PrepareRequest, Quantized
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     elif any(form.from_program for form in request.forms):
         cases = source_format(request.model.format).cases(_source(request, workdir, timings))
     material = Material(
-        fp32=workdir / FP32_FILE if request.fp32 is None else Path(request.fp32),
+        fp32=workdir / FP32_FILE,
         source=_path(request),
         samples=_calibration(request),
         gates=request.quality,
@@ -73,14 +70,15 @@ def _export(
 ) -> tuple[Exported, list[Case]]:
     fp32 = workdir / FP32_FILE
     fp32.parent.mkdir()
-    source, cases, verifications = _to_onnx(request, fp32, workdir, timings)
+    model, cases, verifications = _to_onnx(request, fp32, workdir, timings)
     with timings.step("passes", "optimizing the graph, verifying each pass"):
         from mopt_optimizer.passes.running import optimize
 
         passes = optimize(fp32, named_passes(), cases, log)
         gather_weights(fp32)
     exported = Exported(
-        source=source,
+        opset=opset(model),
+        parameters=parameters(model),
         file=FP32_FILE,
         verifications=verifications,
         passes=passes,
@@ -92,21 +90,13 @@ def _export(
 
 def _to_onnx(
     request: PrepareRequest, target: Path, workdir: Path, timings: Timings
-) -> tuple[SourceInfo, list[Case], list[Verification]]:
+) -> tuple[onnx.ModelProto, list[Case], list[Verification]]:
     """Write the model as ONNX, its dimensions named as in the spec, and verify it."""
     cases = source_format(request.model.format).to_onnx(_source(request, workdir, timings), target)
     with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
         verifications = verify_export(target, cases)
     # Read again: what counts is what was written.
-    model = open_onnx(target)
-    source = SourceInfo(
-        sha256=request.model.sha256,
-        format=request.model.format,
-        size_bytes=_path(request).stat().st_size,
-        opset=opset(model),
-        parameters=parameters(model),
-    )
-    return source, cases, verifications
+    return open_onnx(target), cases, verifications
 
 
 def _make_forms(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mopt_api.enums import Aggregate, QualityMetric
-from mopt_api.jobs.measure_result import MeasureResult
+from mopt_api.jobs.measure_result import LATENCY_QUANTILES, MeasureResult, PointResult
 from mopt_api.metrics import decibels, metric_in_words
 from mopt_api.spec import QualityGate
 
@@ -56,11 +56,11 @@ def latency_strips(result: MeasureResult, point: str) -> Strips | None:
         return None
     axis = from_zero(
         [value for _, p in measured for value in (p.latency_ms.p50, p.latency_ms.p99)]
-        + [value for _, p in measured for value in p.quantiles_ms[1:2]]
+        + [value for _, p in measured for value in _spread(p)[1:2]]
     )
     rows = []
     for variant, found in measured:
-        spread, times = found.quantiles_ms, found.latency_ms
+        spread, times = _spread(found), found.latency_ms
         rows.append(
             Strip(
                 name=variant.name,
@@ -76,6 +76,11 @@ def latency_strips(result: MeasureResult, point: str) -> Strips | None:
         )
     sizes = ", ".join(f"{k} {v}" for k, v in measured[0][1].dimensions.items())
     return Strips(f"{point}{f' ({sizes})' if sizes else ''}", axis.ticks(), rows)
+
+
+def _spread(found: PointResult) -> list[float]:
+    """Return the quantiles of the calls; none where a result of another version has others."""
+    return found.quantiles_ms if len(found.quantiles_ms) == LATENCY_QUANTILES else []
 
 
 def quality_strips(
