@@ -61,10 +61,15 @@ def made_sparse(folder: Path, name: str, size: int, start: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(start.encode("latin-1"))
-        try:
-            file.truncate(size)
-        except OSError:  # As large as it may be, then.
-            file.truncate(resource.getrlimit(resource.RLIMIT_FSIZE)[0])
+        file.truncate(size)
+
+
+def _largest(folder: Path, name: str, size: int, start: str = "") -> None:
+    """Make a file of a size, or as large a one as may be."""
+    try:
+        made_sparse(folder, name, size, start)
+    except OSError:
+        made_sparse(folder, name, resource.getrlimit(resource.RLIMIT_FSIZE)[0], start)
 
 
 def _folder(folder: Path, name: str) -> None:
@@ -86,7 +91,7 @@ def _nest(folder: Path, depth: int) -> None:
 _MAKERS: dict[str, Callable[..., None]] = {
     "file": _file,
     "second-name": _second_name,
-    "sparse": made_sparse,
+    "sparse": _largest,
     "folder": _folder,
     "nest": _nest,
 }
