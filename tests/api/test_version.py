@@ -69,6 +69,19 @@ def test_an_extension_bears_on_it(copied: Path) -> None:
     assert digest_of("copied_api", "an_extension") not in (plain, extended)
 
 
+def test_what_is_left_out_does_not_bear_on_it(copied: Path) -> None:
+    def digest() -> str:
+        build_version.cache_clear()
+        return build_version("copied_api", without=frozenset({"copied_api.jobs", "copied_api.crd"}))
+
+    before = digest()
+    for file in ("jobs/plan.py", "jobs/__init__.py", "crd.py"):
+        (copied / file).write_bytes(b"# other")
+    assert digest() == before
+    (copied / "enums.py").write_bytes(b"# other")
+    assert digest() != before
+
+
 def test_a_module_that_is_not_there_is_named() -> None:
     with pytest.raises(ModuleNotFoundError, match="no module 'nothing_of_ours'"):
         build_version("mopt_api", "nothing_of_ours")

@@ -29,7 +29,11 @@ def installed_version(*distributions: str) -> str | None:
     return None
 
 
-def product_version() -> str:
-    """Return mopt's version with a digest of its files and of the extensions' that are loaded."""
+def product_version(without: frozenset[str] = frozenset()) -> str:
+    """Return mopt's version with a digest of its files and of the extensions' that are loaded.
+
+    Args:
+        without: Packages and modules whose files do not count.
+    """
     extensions = os.environ.get(EXTENSIONS_VARIABLE, "").split(",")
-    return build_version(*_PACKAGES, *filter(None, extensions))
+    return build_version(*_PACKAGES, *filter(None, extensions), without=without)

@@ -14,7 +14,7 @@ from mopt_optimizer.errors import ExportError, NonFiniteWeight
 from mopt_optimizer.onnx_files.files import place_graph
 from mopt_optimizer.onnx_files.opsets import OLDEST_OPSET
 from mopt_optimizer.opening.loading import open_onnx
-from mopt_optimizer.passes._graph import nodes_of
+from mopt_optimizer.onnx_files.nodes import nodes_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_optimizer.onnx_files.nodes import nodes_of as nodes_of
+
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-def nodes_of(model: ir.Model, *op_types: str) -> Iterator[ir.Node]:
-    """Yield the nodes of ONNX's own operators, those of subgraphs too, that are still there."""
-    import onnx_ir as ir
-
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        if node.op_type in op_types and node.domain in ("", "ai.onnx") and node.graph is not None:
-            yield node
 
 
 def rewrite_each(nodes: Iterable[ir.Node], rewrite: Callable[[ir.Node], bool]) -> bool:

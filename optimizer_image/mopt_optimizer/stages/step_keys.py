@@ -14,16 +14,18 @@ from mopt_api.spec import QualityGate
 from mopt_optimizer.forms.form import FP32, Form
 from mopt_optimizer.forms.registry import MAKERS
 from mopt_optimizer.machine.system import WIDE_SUMS
-from mopt_optimizer.machine.versions import PRODUCT, installed_version
+from mopt_optimizer.machine.versions import PRODUCT, installed_version, product_version
 from mopt_optimizer.passes import available_passes
+
+from .parts import Part, never_run
 
 REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 """The mopt.dev/requestedAt annotation in a Job's environment; part of every key."""
 
 # Raised where what lies under a key is written otherwise; see docs/optimizer/cache.md.
-_FORMAT = 7
-# These bear on everything: mopt by a digest of its files.
-_ALWAYS = ("python", "machine", PRODUCT, "numpy")
+_FORMAT = 8
+# These bear on everything, and mopt itself by a digest of the files that a step runs.
+_ALWAYS = ("python", "machine", "numpy")
 _EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
 _PROGRAM = ("torch",)
 _SAMPLES, _SEARCH = "pillow", "scikit-image"
@@ -33,7 +35,10 @@ def software_versions() -> dict[str, str]:
     """Return the versions that the result depends on, without importing the libraries."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     made_by = {tool for maker in MAKERS.values() for tool in maker.tools}
-    for package in sorted({*_ALWAYS, *_EXPORT, *_PROGRAM, _SAMPLES, _SEARCH, *made_by} - {*found}):
+    found |= {part.value: product_version(never_run(part)) for part in Part}
+    for package in sorted(
+        {PRODUCT, *_ALWAYS, *_EXPORT, *_PROGRAM, _SAMPLES, _SEARCH, *made_by} - {*found}
+    ):
         if (version := installed_version(package, f"{package}-gpu")) is not None:
             found[package] = version
     return found
@@ -62,7 +67,7 @@ def export_key(
     """Return the index name of the FP32 file of a plan's model."""
     tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, *_PROGRAM)
     document = {**_model(plan), "passes": available_passes()}
-    return _name(f"step-{FP32}", document | _tools(tools, software), requested_at)
+    return _name(f"step-{FP32}", document | _tools(Part.EXPORT, tools, software), requested_at)
 
 
 def form_key(
@@ -99,7 +104,8 @@ def form_key(
     if form.maker.wide_sums or gates:
         # The search for layers that stay FP32 runs on the CPU's sums.
         document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
-    return _name("step-form", document | _tools(tools, software), requested_at)
+    part = Part.PROGRAM_FORMS if form.from_program else Part.ONNX_FORMS
+    return _name("step-form", document | _tools(part, tools, software), requested_at)
 
 
 def engine_key(
@@ -128,7 +134,7 @@ def engine_key(
         "computeCapabilities": sorted(compute_capabilities),
         "tensorrt": tensorrt,
     }
-    return _name("step-engine", document | _tools(("onnx",), software), requested_at)
+    return _name("step-engine", document | _tools(Part.ENGINES, ("onnx",), software), requested_at)
 
 
 def form_gates(form: Form, gates: list[QualityGate]) -> list[QualityGate]:
@@ -143,8 +149,8 @@ def _model(plan: PreparePlan) -> dict[str, Any]:
     return {"model": model, "inputs": document["inputs"], "dimensions": document["dimensions"]}
 
 
-def _tools(names: Collection[str], software: Mapping[str, str]) -> dict[str, Any]:
-    return {"software": {name: software.get(name) for name in (*_ALWAYS, *names)}}
+def _tools(part: Part, names: Collection[str], software: Mapping[str, str]) -> dict[str, Any]:
+    return {"software": {name: software.get(name) for name in (part.value, *_ALWAYS, *names)}}
 
 
 def _name(kind: str, document: Mapping[str, Any], requested_at: str | None) -> str:
