@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mopt_optimizer.errors import ExportError, NonFiniteWeight
 from mopt_optimizer.onnx_files.files import place_graph
+from mopt_optimizer.onnx_files.nodes import nodes_of
 from mopt_optimizer.onnx_files.opsets import OLDEST_OPSET
 from mopt_optimizer.opening.loading import open_onnx
-from mopt_optimizer.onnx_files.nodes import nodes_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
