@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
@@ -32,7 +33,8 @@ _PLAIN: dict[Any, Any] = {
 
 def shows_only(text: str, *, lines: bool = False) -> bool:
     """Tell whether each character of a text does nothing but be seen, or ends one of its lines."""
-    return all(c.isprintable() or (lines and c == "\n") for c in text)
+    seen = (c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
+    return all(shown or (lines and c == "\n") for shown, c in zip(seen, text, strict=True))
 
 
 def filled(kind: type[Model], text: str = HOSTILE) -> Model:

@@ -127,26 +127,32 @@ class Child:
         )
         adopt_orphans()
         self._stderr = StandardError(stderr)
-        # By a file: what may be read can be more than the kernel takes as an argument.
+        variables = child_environ(environ, self.folder) | dict(variables or {})
+        self._process = self._start(module, argv, walls, variables)
+        self._stderr.start()
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        self._pipes = Pipes(self._process.stdin, self._process.stdout)
+
+    def _start(
+        self, module: str, argv: tuple[str, ...] | None, walls: Walls, variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        # Walls by a file: what may be read can be more than the kernel takes as an argument.
         with tempfile.TemporaryFile("w+") as file:
             file.write(walls.to_json())
             file.seek(0)
             start = (_START, str(os.getpid()), str(file.fileno()), module, str(self.folder))
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 argv or (sys.executable, "-P", "-m", *start),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr.writing,
                 bufsize=0,
                 cwd=self.folder,
-                env=child_environ(environ, self.folder) | dict(variables or {}),
+                env=variables,
                 start_new_session=True,
                 pass_fds=(file.fileno(),),
             )
-        self._stderr.start()
-        assert self._process.stdin is not None  # noqa: S101
-        assert self._process.stdout is not None  # noqa: S101
-        self._pipes = Pipes(self._process.stdin, self._process.stdout)
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to a request.
