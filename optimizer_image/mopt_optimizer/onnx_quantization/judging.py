@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,32 +80,75 @@ class Judge:
     ) -> None:
         self._folder = folder
         self._samples = [dict(sample) for sample in samples]
-        self._expected = self._outputs(model)
+        self._order = [*range(len(samples))]
+        with _refused():
+            session = self._session(model)
+            self._expected = [list(session.run(sample)) for sample in self._samples]
         self.metric = gate.metric if gate else QualityMetric.PSNR
         self._aggregate = gate.aggregate if gate else Aggregate.WORST
         self._data_range = gate.data_range if gate else _peak(self._expected)
 
-    def _outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
-        try:
-            session = OnnxSession(serialized(model), folder=self._folder)
-            return [list(session.run(sample)) for sample in self._samples]
-        except RuntimeFailure as error:
-            raise QuantizationError(f"the model does not run: {error}") from error
-
-    def quality(self, model: onnx.ModelProto) -> float:
+    def quality(self, model: onnx.ModelProto, samples: Sequence[int] | None = None) -> float:
         """Return the gate's metric over the samples, aggregated as the gate specifies.
 
         The maximum error is negated: higher is always better.
 
+        Args:
+            samples: Indices of those that are run; None for all.
+
         Raises:
             QuantizationError: The model does not run, or its outputs cannot be compared.
         """
+        return self.aggregated(self.values(model, samples))
+
+    def values(self, model: onnx.ModelProto, samples: Sequence[int] | None = None) -> list[float]:
+        """Return each sample's value of the gate's metric; arguments and errors are quality's."""
+        with _refused():
+            session = self._session(model)
+            chosen = range(len(self._samples)) if samples is None else samples
+            return [self._value(session, index) for index in chosen]
+
+    def aggregated(self, values: Sequence[float]) -> float:
+        """Return the quality that samples' values come to."""
+        worst = self._aggregate is Aggregate.WORST
+        return min(values) if worst else math.fsum(values) / len(values)
+
+    def reaches(self, model: onnx.ModelProto, required: float) -> bool:
+        """Return whether a model's quality is at least as required.
+
+        Where the worst sample counts, the first that is below decides, and is the first to be run
+        the next time.
+
+        Raises:
+            QuantizationError: As quality.
+        """
+        values: list[float] = []
+        with _refused():
+            session = self._session(model)
+            for index in self._order:
+                values.append(self._value(session, index))
+                if self._aggregate is Aggregate.WORST and values[-1] < required:
+                    self._order.remove(index)
+                    self._order.insert(0, index)
+                    return False
+        return self.aggregated(values) >= required
+
+    def _session(self, model: onnx.ModelProto) -> OnnxSession:
+        return OnnxSession(serialized(model), folder=self._folder)
+
+    def _value(self, session: OnnxSession, index: int) -> float:
         comparison = Comparison({self.metric: self._data_range})
-        for expected, found in zip(self._expected, self._outputs(model), strict=True):
-            comparison.add(expected, found)
+        comparison.add(self._expected[index], list(session.run(self._samples[index])))
         (result,) = comparison.results()
-        value = result.worst if self._aggregate is Aggregate.WORST else result.mean
-        return value if METRICS[self.metric].higher_is_better else -value
+        return result.worst if METRICS[self.metric].higher_is_better else -result.worst
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeFailure as error:
+        raise QuantizationError(f"the model does not run: {error}") from error
 
 
 def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:

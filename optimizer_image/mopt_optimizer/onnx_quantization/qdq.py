@@ -115,11 +115,15 @@ class QdqWriter:
         Raises:
             QuantizationError: ONNX Runtime's quantizer fails.
         """
+        from onnxruntime.quantization.quant_utils import add_infer_metadata
+
         if self.weights:
             copied = self.weights.slim(self.model)
         else:
             copied = type(self.model)()
             copied.CopyFrom(self.model)
+            # Shapes are inferred: the quantizer need not write and read the model for that.
+            add_infer_metadata(copied)
         excluded = {*exclude, *self.fixed}
         try:
             written = self._written(copied, ranges, excluded)

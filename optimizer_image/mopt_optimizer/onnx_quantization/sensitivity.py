@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mopt_api.enums import QualityMetric
 from mopt_optimizer.onnx_files.layers import Layer
@@ -12,7 +13,20 @@ from mopt_optimizer.onnx_files.layers import Layer
 from .judging import Judge, noise_of
 from .qdq import QdqWriter
 
+if TYPE_CHECKING:
+    import onnx
+
 Ranges = Mapping[str, tuple[float, float]]
+
+# Layers are ranked on as many samples, those that lose most; what is chosen is judged on all.
+_RANKED_ON = 2
+# Layers that are judged together first.
+_GROUP = 4
+# All groups that are not looked into take no more of the noise that a gate allows.
+_SMALL = 0.5
+# An excluded layer with less of the multiply-accumulates is not tried again: it gains nothing.
+_WORTH = 0.01
+_MOST_RETURNED = 8
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,8 @@ class LayerSensitivity:
 
     Attributes:
         name, op, macs: As in Layer; MACs for the first calibration sample's shapes.
-        quality_alone: Quality of the model with only this layer in INT8.
+        quality_alone: Quality of the model with only this layer in INT8; in a search, of the model
+            with its group, where that adds so little noise that nobody needs to look closer.
         noise_share: Its share of the summed noise of all layers, 0 to 1.
         excluded: Whether it stays FP32 in the chosen model.
     """
@@ -70,21 +85,46 @@ class SensitivityReport:
 
 
 class _Trials:
-    """Writes and judges models, once per set of FP32 nodes."""
+    """Writes and judges models.
+
+    Attributes:
+        count: Of the models so far.
+    """
 
     def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge) -> None:
         self._writer, self._ranges, self._judge = writer, ranges, judge
-        self._known: dict[frozenset[str], float] = {}
+        self._known: dict[frozenset[str], list[float]] = {}
+        self.count = 0
 
     def quality(self, excluded: Iterable[str]) -> float:
-        key = frozenset(excluded)
-        if key not in self._known:
-            model = self._writer.quantized(self._ranges, key)
-            self._known[key] = self._judge.quality(model)
-        return self._known[key]
+        """Return the quality on all samples."""
+        return self._judge.aggregated(self.values(excluded))
 
-    def __len__(self) -> int:
-        return len(self._known)
+    def values(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> list[float]:
+        """Return the values of samples, None for all; the latter are judged once."""
+        key = frozenset(excluded)
+        if samples is None and key in self._known:
+            return self._known[key]
+        self.count += 1
+        values = self._judge.values(self._written(key), samples)
+        if samples is None:
+            self._known[key] = values
+        return values
+
+    def reaches(self, excluded: Iterable[str], required: float) -> bool:
+        """Return whether the quality on all samples is as required."""
+        key = frozenset(excluded)
+        if key in self._known:
+            return self._judge.aggregated(self._known[key]) >= required
+        self.count += 1
+        return self._judge.reaches(self._written(key), required)
+
+    def aggregated(self, values: Sequence[float]) -> float:
+        """Return the quality that samples' values come to."""
+        return self._judge.aggregated(values)
+
+    def _written(self, excluded: frozenset[str]) -> onnx.ModelProto:
+        return self._writer.quantized(self._ranges, excluded)
 
 
 def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
@@ -105,26 +145,32 @@ def search(
 
     If all-INT8 is not good enough, the nodes without multiply-accumulates (additions, activation
     functions, normalizations) are excluded first, if that helps: it costs almost no speed. Then
-    each layer is judged alone in INT8, since the noise of layers nearly adds up. Layers are
-    excluded in order of noise removed per INT8 MAC lost, as few as the gate needs. Last, each
-    excluded layer, most expensive first, goes back to INT8 if the gate still holds. Every step
-    writes and runs a model; nothing is estimated.
+    layers are judged alone in INT8, on the samples that lose most, since the noise of layers nearly
+    adds up: in groups first, and one by one in those that matter. Layers are excluded in order of
+    noise removed per INT8 MAC lost, as few as the gate needs. Last, the most expensive of the
+    excluded layers go back to INT8, one by one, if the gate still holds. Every step writes and runs
+    a model; the one that is chosen is judged on all samples.
 
     Args:
         required: Quality to reach; None only analyzes and excludes nothing.
         always: Analyze the layers even if none has to be excluded.
     """
     trials = _Trials(writer, ranges, judge)
-    everything = reached = trials.quality(())
+    values = trials.values(())
+    everything = reached = judge.aggregated(values)
+    hardest = sorted(range(len(values)), key=lambda index: values[index])[:_RANKED_ON]
     base: tuple[str, ...] = ()
     if required is not None and everything < required:
         layers, base = _lighter(layers, trials, everything)
-        reached = trials.quality(base)
+        reached = trials.quality(base) if base else everything
     good = required is None or reached >= required
-    alone: list[float] = []
-    if always or not good:
-        alone = _alone(layers, base, trials)
-    noises = [noise_of(quality, judge.metric) for quality in alone]
+    alone: list[_Alone] = []
+    if always or required is None:
+        alone = [_alone(layers, [i], base, trials, None) for i in range(len(layers))]
+    elif not good:
+        small = _SMALL * noise_of(required, judge.metric) / len(layers)
+        alone = _grouped(layers, base, trials, hardest, judge.metric, small)
+    noises = [noise_of(one.quality, judge.metric) / one.layers for one in alone]
     macs = [layer.macs for layer in layers]
     excluded: frozenset[int] = frozenset()
     if required is not None and not good:
@@ -132,29 +178,68 @@ def search(
         excluded = fewest_exclusions(
             exclusion_order(noises, macs),
             macs,
-            lambda out: trials.quality((*base, *node_names(layers, out))) >= aim,
+            lambda out: trials.reaches((*base, *node_names(layers, out)), aim),
         )
     left_out = (*base, *node_names(layers, excluded))
     quality = trials.quality(left_out)
     return SensitivityReport(
         metric=judge.metric,
-        layers=_sensitivities(layers, alone, noises, excluded),
+        layers=_sensitivities(layers, [one.quality for one in alone], noises, excluded),
         quality_all_int8=everything,
         quality=quality,
         required=required,
         exclude=left_out,
         int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,
-        trials=len(trials),
+        trials=trials.count,
     )
 
 
-def _alone(layers: Sequence[Layer], base: Sequence[str], trials: _Trials) -> list[float]:
-    """Return, for each layer, the quality of the model with only that layer in INT8."""
-    everyone = frozenset(range(len(layers)))
-    return [
-        trials.quality((*base, *node_names(layers, everyone - {index})))
-        for index in range(len(layers))
-    ]
+@dataclass(frozen=True)
+class _Alone:
+    """Quality of the model with only some layers in INT8.
+
+    Attributes:
+        layers: How many.
+    """
+
+    quality: float
+    layers: int
+
+
+def _alone(
+    layers: Sequence[Layer],
+    chosen: Collection[int],
+    base: Sequence[str],
+    trials: _Trials,
+    samples: Sequence[int] | None,
+) -> _Alone:
+    others = frozenset(range(len(layers))).difference(chosen)
+    values = trials.values((*base, *node_names(layers, others)), samples)
+    return _Alone(trials.aggregated(values), len(chosen))
+
+
+def _grouped(
+    layers: Sequence[Layer],
+    base: Sequence[str],
+    trials: _Trials,
+    samples: Sequence[int],
+    metric: QualityMetric,
+    small: float,
+) -> list[_Alone]:
+    """Return for each layer what it costs alone, or what its group does where that is small.
+
+    Args:
+        small: Noise of a layer that is of no account.
+    """
+    found: list[_Alone] = []
+    for first in range(0, len(layers), _GROUP):
+        group = range(first, min(first + _GROUP, len(layers)))
+        together = _alone(layers, group, base, trials, samples)
+        if len(group) == 1 or noise_of(together.quality, metric) <= small * len(group):
+            found += [together] * len(group)
+        else:
+            found += [_alone(layers, [index], base, trials, samples) for index in group]
+    return found
 
 
 def _sensitivities(
@@ -204,6 +289,8 @@ def fewest_exclusions(
 ) -> frozenset[int]:
     """Return a small set of layers whose exclusion makes the gate hold.
 
+    Of those that a gate needs, the few with most multiply-accumulates are tried again.
+
     Args:
         order: All layer indices, first to exclude at the front.
         macs: Per layer.
@@ -217,7 +304,8 @@ def fewest_exclusions(
         else:
             failing = middle
     chosen = frozenset(order[:passing])
-    for index in sorted(chosen, key=lambda index: -macs[index]):
+    worth = [index for index in chosen if macs[index] >= _WORTH * sum(macs)]
+    for index in sorted(worth, key=lambda index: -macs[index])[:_MOST_RETURNED]:
         without = chosen - {index}
         if without and holds(without):
             chosen = without

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from .placement import ADD
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
+from .unseen import lost_on_unseen
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +58,8 @@ class StaticOptions:
             their output, as TensorRT fuses it; requires Scheme.S8S8 or FP8.
         operators: Operator types to quantize; None for all that ONNX Runtime's quantizer supports.
         gate: Quality gate: layers stay FP32 until it holds. None quantizes everything.
-        margin_db: Noise margin in dB below the gate's limit, for data the search did not see.
+        margin_db: Least noise margin in dB below the gate's limit, for data that the search did not
+            see. What half of the samples loses by ranges of the other half raises it.
         search_samples: Number of calibration samples, spread evenly, that the gate is tried on.
         search_macs: Use fewer of them, at least 2, if judging every layer once would take more
             multiply-accumulates than this; None for no limit.
@@ -118,6 +121,7 @@ class _Calibrated:
     """A model with everything its Q/DQ forms are written from."""
 
     writer: QdqWriter
+    tensors: list[str]
     observations: Observations
     layers: list[Layer]
     some: list[Sample]
@@ -134,11 +138,14 @@ class _Calibrated:
         return Judge(self.writer.model, samples, gate, self.writer.folder)
 
     def ranges(self, method: Calibration, percentile: float) -> Ranges:
-        observers = self.observations.observers
-        return {
-            name: tensor_range(observer, method, percentile=percentile)
-            for name, observer in observers.items()
-        }
+        return _ranges(self.observations, method, percentile)
+
+
+def _ranges(observations: Observations, method: Calibration, percentile: float) -> Ranges:
+    return {
+        name: tensor_range(observer, method, percentile=percentile)
+        for name, observer in observations.observers.items()
+    }
 
 
 def _calibrated(
@@ -166,7 +173,9 @@ def _calibrated(
         for layer in layers
     ]
     writer = writer_for(model, operators, options, weights)
-    return _Calibrated(writer, observations, [la for la in layers if la.nodes], kept.some())
+    return _Calibrated(
+        writer, tensors, observations, [la for la in layers if la.nodes], kept.some()
+    )
 
 
 def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProto:
@@ -270,7 +279,14 @@ def _quantize(
     ranges = calibrated.ranges(method, options.percentile)
     sensitivity = None
     if options.gate and judge:
-        required = minimum_with_margin(options.gate, options.margin_db)
+        lost = lost_on_unseen(
+            calibrated.writer,
+            calibrated.tensors,
+            judge,
+            tried,
+            partial(_ranges, method=method, percentile=options.percentile),
+        )
+        required = minimum_with_margin(options.gate, max(options.margin_db, lost))
         sensitivity = search(calibrated.writer, ranges, calibrated.layers, judge, required=required)
     exclude = sensitivity.exclude if sensitivity else ()
     quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
