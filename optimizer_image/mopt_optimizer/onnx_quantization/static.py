@@ -59,7 +59,7 @@ class StaticOptions:
         operators: Operator types to quantize; None for all that ONNX Runtime's quantizer supports.
         gate: Quality gate: layers stay FP32 until it holds. None quantizes everything.
         margin_db: Least noise margin in dB below the gate's limit, for data that the search did not
-            see. What half of the samples loses by ranges of the other half raises it.
+            see; see unseen.lost_on_unseen for what raises it.
         search_samples: Number of calibration samples, spread evenly, that the gate is tried on.
         search_macs: Use fewer of them, at least 2, if judging every layer once would take more
             multiply-accumulates than this; None for no limit.
@@ -285,6 +285,7 @@ def _quantize(
             judge,
             tried,
             partial(_ranges, method=method, percentile=options.percentile),
+            ranges,
         )
         required = minimum_with_margin(options.gate, max(options.margin_db, lost))
         sensitivity = search(calibrated.writer, ranges, calibrated.layers, judge, required=required)

@@ -21,25 +21,30 @@ def lost_on_unseen(
     judge: Judge,
     samples: Sequence[Sample],
     ranges_of: Callable[[Observations], Ranges],
+    ranges: Ranges,
 ) -> float:
-    """Return by how many dB the noise on unseen samples is above that on calibrated ones.
+    """Return by how many dB samples that the ranges have not seen are noisier than those they have.
 
-    Learned from one half of the samples, with ranges of the other half; 0 of few samples. A search
-    for a gate aims higher by it: whoever judges the form has other samples.
+    Every second sample is judged twice: with ranges of all samples, and with ranges of the others.
+    Half of what that loses is what counts: all samples are twice as many as half of them, and are
+    exceeded half as often. 0 of few samples. A search for a gate aims higher by it: whoever judges
+    the form later has other data.
 
     Args:
         tensors: Activations that ranges are needed of.
         samples: The judge's.
+        ranges: Of all samples.
 
     Raises:
         QuantizationError: As Judge.quality.
     """
     if len(samples) < _FEWEST:
         return 0.0
-    half = KeptSamples(samples[::2], 1)
-    ranges = ranges_of(observe(writer.model, tensors, half, writer.folder))
-    values = judge.values(writer.quantized(ranges))
-    return noise_gap(judge, values[::2], values[1::2])
+    others = observe(writer.model, tensors, KeptSamples(samples[::2], 1), writer.folder)
+    judged = range(1, len(samples), 2)
+    seen = judge.values(writer.quantized(ranges), judged)
+    unseen = judge.values(writer.quantized(ranges_of(others)), judged)
+    return noise_gap(judge, seen, unseen) / 2
 
 
 def noise_gap(judge: Judge, seen: Sequence[float], unseen: Sequence[float]) -> float:
