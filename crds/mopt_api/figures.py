@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -41,6 +43,7 @@ class VariantReason(StrEnum):
     TIMED_OUT = "TimedOut"
     OUT_OF_MEMORY = "OutOfMemory"
     NON_FINITE_OUTPUT = "NonFiniteOutput"
+    CONSTANT_CHANNEL = "ConstantChannel"
 
 
 class QualityReference(StrEnum):
@@ -79,7 +82,10 @@ class Latency(ObservedModel):
 
 
 class QualityResult(ObservedModel):
-    """Agreement with the reference's outputs over the evaluation samples."""
+    """Agreement with the reference's outputs over the evaluation samples.
+
+    Without output and slice it is that of the worst output, or of the worst part of one.
+    """
 
     metric: QualityMetric = Field(description="Metric that was computed.")
     worst: float = Field(
@@ -88,9 +94,32 @@ class QualityResult(ObservedModel):
     )
     mean: float = Field(description="Mean over the samples.")
     exact: bool = Field(default=False, description="Every output is identical to the reference's.")
+    output: str | None = Field(
+        default=None, max_length=128, description="The output compared, as its gate names it."
+    )
+    slice: str | None = Field(
+        default=None, max_length=40, description="Name of the gate's slice of it."
+    )
+    part: str | None = Field(
+        default=None,
+        max_length=96,
+        description="Where the worst value is, among several outputs or parts of different scale: "
+        "boxes[..., 4:84].",
+    )
     per_sample: list[float] | None = Field(
         default=None, description="Value of each sample, in the data's order."
     )
+
+    def is_of(self, output: str | None, part: str | None) -> bool:
+        """Return whether it is of an output and a slice, by their names or their short digest."""
+        return (self.output, self.slice) in ((output, part), (short_part(output, part), None))
+
+
+def short_part(output: str | None, part: str | None) -> str | None:
+    """Return seven characters in place of the names of an output and a slice; None for neither."""
+    if output is None and part is None:
+        return None
+    return f"#{hashlib.sha256(json.dumps([output, part]).encode()).hexdigest()[:6]}"
 
 
 # The three parts below are mixed in that order, the last part first: so fields keep their order.

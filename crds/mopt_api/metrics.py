@@ -129,19 +129,37 @@ def metric_in_words(metric: QualityMetric, value: float, *, exact: bool = False)
     if exact:
         return EXACT
     if info.unit == "%":
-        return f"{value:.2%}"
+        return f"{_told_apart(100 * value, '.2f', [100.0])}%"
     return f"{value_as_bound(metric, value)}{f' {info.unit}' if info.unit else ''}"
 
 
-def value_as_bound(metric: QualityMetric, value: float) -> str:
-    """Return a metric's value in the terms of a gate's bound: no unit, never in percent."""
-    return f"{value:{METRICS[metric].digits}}"
+def value_as_bound(metric: QualityMetric, value: float, *, bound: float | None = None) -> str:
+    """Return a metric's value in the terms of a gate's bound: no unit, never in percent.
+
+    What is not perfect has the digits to show it; 0.999998 is never 1.00000.
+
+    Args:
+        bound: A gate's, from which the value is to be told apart too.
+    """
+    info = METRICS[metric]
+    others = [1.0] if info.scale is Scale.UP_TO_ONE else []
+    return _told_apart(value, info.digits, others if bound is None else [*others, bound])
+
+
+def _told_apart(value: float, digits: str, others: Sequence[float]) -> str:
+    """Return a value in a format, with more digits where it reads as one of the others."""
+    count, kind = int(digits[1:-1]), digits[-1]
+    for more in range(count, 17):
+        text = f"{value:.{more}{kind}}"
+        if value in others or float(text) not in others:
+            return text
+    return repr(value)
 
 
 def bound_in_words(metric: QualityMetric, bound: float) -> str:
     """Return a gate's bound as the user wrote it, with its unit."""
     unit = decibels(metric)
-    return f"{bound:g}{f' {unit}' if unit else ''}"
+    return f"{bound:.10g}{f' {unit}' if unit else ''}"
 
 
 def decibels(metric: QualityMetric) -> str:

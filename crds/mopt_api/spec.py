@@ -66,6 +66,31 @@ class Target(ApiModel):
     )
 
 
+OutputName = Annotated[str, Field(min_length=1, max_length=128)]
+AxisIndex = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class OutputSlice(ApiModel):
+    """A part of an output that holds one quantity, such as a detector's boxes."""
+
+    name: Name = Field(description="Name in results and messages.")
+    axis: int = Field(default=-1, ge=-8, le=7, description="Axis of the output; -1 is the last.")
+    range: list[AxisIndex] = Field(
+        min_length=2,
+        max_length=2,
+        description="First index on the axis, and the one after the last: [0, 4] is 0, 1, 2, 3.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+    RULES = (
+        Rule(
+            "self.range[0] < self.range[1]",
+            "range is the first index and the one after the last: the second must be larger",
+            lambda part: part.range[0] < part.range[1],
+        ),
+    )
+
+
 class QualityGate(ApiModel):
     """What a variant's output must reach to be eligible."""
 
@@ -92,6 +117,15 @@ class QualityGate(ApiModel):
         description=f"Largest value that passes; for {metric_rules.LOWER}, where smaller is "
         f"better.",
     )
+    output: OutputName | None = Field(
+        default=None,
+        description="Name of the output to judge. Omitted, each output, and each part that "
+        "differs in scale from the rest of its output; the worst decides.",
+    )
+    slice: OutputSlice | None = Field(
+        default=None,
+        description="Part to judge of that output; without output, of the model's only one.",
+    )
 
     RULES = (
         Rule(
@@ -108,6 +142,20 @@ class QualityGate(ApiModel):
         if (fault := metric_rules.bound_fault(self)) is not None:
             raise ValueError(fault)
         return self
+
+    @property
+    def part(self) -> tuple[str | None, str | None]:
+        """The output and the slice that it judges, by name, as a QualityResult has them."""
+        return self.output, self.slice.name if self.slice else None
+
+    @property
+    def figure(self) -> str:
+        """What has to be computed for it, beside its dataRange: gates of one figure share it."""
+        where = [f"of {self.output}"] if self.output else []
+        if self.slice is not None:
+            first, end = self.slice.range
+            where.append(f"{self.slice.name}, axis {self.slice.axis}, {first}:{end}")
+        return " ".join([self.metric.value, *where])
 
     def passes(self, value: float) -> bool:
         """Return whether a value of the metric passes; NaN never does."""
@@ -207,6 +255,43 @@ class Execution(ApiModel):
     )
 
 
+_SAME_OUTPUT = "(has(g.output) ? g.output : '') == (has(h.output) ? h.output : '')"
+_SAME_SLICE = "(has(g.slice) ? g.slice.name : '') == (has(h.slice) ? h.slice.name : '')"
+
+
+def _gate_rules() -> tuple[Rule, ...]:
+    """Return the rules between the gates of one resource."""
+    return (
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.exists_one(h, "
+            f"g.metric == h.metric && g.aggregate == h.aggregate && {_SAME_OUTPUT} && "
+            f"{_SAME_SLICE}))",
+            "Duplicate value in quality: two gates on one metric, aggregate, output and slice",
+            lambda s: len({(g.metric, g.aggregate, *g.part) for g in s.quality}) == len(s.quality),
+        ),
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.all(h, "
+            f"g.metric != h.metric || !({_SAME_OUTPUT}) || !({_SAME_SLICE}) || "
+            "g.dataRange == h.dataRange))",
+            "two gates on one metric need the same dataRange",
+            lambda s: (
+                len({(g.metric, *g.part, g.data_range) for g in s.quality})
+                == len({(g.metric, *g.part) for g in s.quality})
+            ),
+        ),
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.all(h, !has(g.slice) || "
+            f"!has(h.slice) || g.slice.name != h.slice.name || !({_SAME_OUTPUT}) || "
+            "(g.slice.axis == h.slice.axis && g.slice.range == h.slice.range)))",
+            "two slices of one name need the same axis and range",
+            lambda s: (
+                len({(g.part, g.slice.axis, *g.slice.range) for g in s.quality if g.slice})
+                == len({g.part for g in s.quality if g.slice})
+            ),
+        ),
+    )
+
+
 def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:
     names = {size for i in spec.inputs for size in i.shape if isinstance(size, str)}
     return names - set(spec.dimensions)
@@ -254,7 +339,7 @@ class ModelOptimizationSpec(ApiModel):
         description="Gates a variant must pass, judged against the FP32 output; with "
         "data.evaluation.references against ground truth, which the baseline must pass "
         "too.",
-        json_schema_extra=_named("metric", "aggregate"),
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     objective: Objective = Field(default=Objective(), description="How the winner is chosen.")
     benchmark: Benchmark = Field(default=Benchmark(), description="How speed is measured.")
@@ -301,15 +386,7 @@ class ModelOptimizationSpec(ApiModel):
                 or s.objective.point in {p.name for p in s.benchmark.points}
             ),
         ),
-        Rule(
-            "!has(self.quality) || self.quality.all(g, self.quality.all(h, "
-            "g.metric != h.metric || g.dataRange == h.dataRange))",
-            "two gates on one metric need the same dataRange",
-            lambda s: (
-                len({(g.metric, g.data_range) for g in s.quality})
-                == len({g.metric for g in s.quality})
-            ),
-        ),
+        *_gate_rules(),
         size_rules.opt_rule(),
         size_rules.points_rule(),
     )

@@ -131,7 +131,7 @@ def test_mean_gate_looks_at_the_mean() -> None:
     ("metric", "bounds", "value", "failure"),
     [
         (QualityMetric.PSNR, {"minimum": 40}, 40, None),
-        (QualityMetric.SQNR, {"minimum": 20}, 19.996, "worst SQNR 20.00 is below 20"),
+        (QualityMetric.SQNR, {"minimum": 20}, 19.996, "worst SQNR 19.996 is below 20"),
         (QualityMetric.COSINE, {"minimum": 0.9999}, 0.9998, "worst Cosine 0.99980 is below 0.9999"),
         (QualityMetric.MAX_ABS_ERROR, {"maximum": 0.001}, 0.001, None),
         (

@@ -71,6 +71,14 @@ def test_the_documented_ground_truth_is_accepted(spec: dict[str, Any]) -> None:
     assert parsed.data.evaluation.references is not None
 
 
+def test_the_documented_slices_are_accepted(spec: dict[str, Any]) -> None:
+    section = API_DOCUMENT.read_text().split("## Outputs and parts")[1]
+    written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
+    first, *_ = ModelOptimizationSpec.model_validate(spec | written).quality
+    assert first.part == ("predictions", "boxes")
+    assert first.figure == "Cosine of predictions boxes, axis -1, 0:4"
+
+
 def test_calibration_data_takes_no_references(spec: dict[str, Any]) -> None:
     spec["data"]["calibration"] = {"uri": "s3://data/a/", "references": {"uri": "s3://data/b/"}}
     with pytest.raises(ValidationError, match=r"data\.calibration\.references"):
@@ -226,6 +234,27 @@ REFUSED: dict[str, tuple[Change, str]] = {
             ]
         ),
         "two gates on one metric need the same dataRange",
+    ),
+    "two gates on one part": (
+        lambda s: s.update(quality=[{"metric": "Cosine", "minimum": 0.9, "output": "boxes"}] * 2),
+        "Duplicate value in quality",
+    ),
+    "a slice that ends where it begins": (
+        lambda s: s.update(
+            quality=[
+                {"metric": "Cosine", "minimum": 0.9, "slice": {"name": "scores", "range": [4, 4]}}
+            ]
+        ),
+        "the second must be larger",
+    ),
+    "one name for two slices": (
+        lambda s: s.update(
+            quality=[
+                {"metric": m, "minimum": 0.9, "slice": {"name": "scores", "range": [0, end]}}
+                for m, end in (("Cosine", 4), ("SQNR", 5))
+            ]
+        ),
+        "two slices of one name need the same axis and range",
     ),
     "digest too short": (
         lambda s: s["model"].update(sha256="abc"),

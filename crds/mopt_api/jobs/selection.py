@@ -35,10 +35,15 @@ class Selection:
 
 def judged_value(gate: QualityGate, quality: Sequence[QualityResult]) -> float | None:
     """Return the value that a gate judges, or None where it was not computed."""
-    found = next((q for q in quality if q.metric is gate.metric), None)
+    found = judged_result(gate, quality)
     if found is None:
         return None
     return found.worst if gate.aggregate is Aggregate.WORST else found.mean
+
+
+def judged_result(gate: QualityGate, quality: Sequence[QualityResult]) -> QualityResult | None:
+    """Return what a gate judges, or None where it was not computed."""
+    return next((q for q in quality if q.metric is gate.metric and q.is_of(*gate.part)), None)
 
 
 def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | None:
@@ -46,14 +51,26 @@ def gate_failure(gate: QualityGate, quality: Sequence[QualityResult]) -> str | N
 
     A metric that was not computed, or is NaN, fails.
     """
-    value = judged_value(gate, quality)
-    if value is None:
-        return f"{gate.metric} was not measured"
+    value, found = judged_value(gate, quality), judged_result(gate, quality)
+    if value is None or found is None:
+        return f"{gate_name(gate)} was not measured"
     if gate.passes(value):
         return None
-    bound = f"above {gate.maximum:g}" if gate.maximum is not None else f"below {gate.minimum:g}"
-    found = value_as_bound(gate.metric, value)
-    return f"{gate.aggregate.lower()} {gate.metric} {found} is {bound}"
+    limit = gate.minimum if gate.maximum is None else gate.maximum
+    bound = f"{'below' if gate.maximum is None else 'above'} {limit:.10g}"
+    shown = value_as_bound(gate.metric, value, bound=limit)
+    where = f" in {found.part}" if found.part else ""
+    return f"{gate.aggregate.lower()} {gate_name(gate)} {shown}{where} is {bound}"
+
+
+def figure_name(quality: QualityResult) -> str:
+    """Return the metric of a result and what it is of, for people: Cosine of scores."""
+    return " of ".join(filter(None, (quality.metric, quality.slice, quality.output)))
+
+
+def gate_name(gate: QualityGate) -> str:
+    """Return a gate's metric and what it judges, for people: Cosine of scores."""
+    return " of ".join([gate.metric, *(part for part in reversed(gate.part) if part)])
 
 
 def objective_cost(variant: VariantResult, metric: ObjectiveMetric, point: str) -> float | None:
@@ -104,6 +121,8 @@ def unjudged(variant: VariantResult, *, built: bool = False) -> VariantResult:
     """
     if variant.state is not VariantState.REJECTED:
         return variant
+    if variant.reason is VariantReason.CONSTANT_CHANNEL:
+        return variant  # Whatever the gates.
     state, message = VariantState.PASSED, None
     if built:
         state, message = VariantState.BUILT, QUALITY_OF_ENGINE

@@ -21,9 +21,11 @@ from mopt_api.figures import (
     JudgedVariant,
     PointFigures,
     QualityReference,
+    QualityResult,
     SourceInfo,
     VariantFigures,
     converted,
+    short_part,
 )
 from mopt_api.reasons import REASONS, ErrorReport
 from mopt_api.text import cleaned
@@ -38,7 +40,7 @@ MAX_BYTES = 4096
 # the status of eight targets from growing beyond what the API server stores.
 MAX_INFLATED = 32 * 1024
 # How much is reported, as far as it fits; see _bounded.
-_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0))
+_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0), (0, -1))
 _TEXT_LENGTH = 48
 _MOST_DETAILS = 8
 
@@ -105,15 +107,25 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def _short(value: object, digits: int = 4) -> object:
-    """Return a value with all floats in it rounded; those of quality keep one digit more."""
+def _short(value: object) -> object:
+    """Return a value with all floats in it rounded, but for those of quality."""
     if isinstance(value, float):
-        return rounded(value, digits)
+        return rounded(value)
     if isinstance(value, list):
-        return [_short(item, digits) for item in value]
+        return [_short(item) for item in value]
     if isinstance(value, dict):
-        return {k: _short(item, 5 if k == "quality" else digits) for k, item in value.items()}
+        return {k: item if k == "quality" else _short(item) for k, item in value.items()}
     return value
+
+
+def rounded_quality(value: float) -> float:
+    """Return a quality rounded to five significant digits, as status shows it.
+
+    Close to 1 it keeps three digits of the distance to 1, so that 0.999998 stays apart from 1.
+    """
+    if 0.9999 < value < 1:
+        return 1 - float(f"{1 - value:.3g}")
+    return float(f"{value:.5g}")
 
 
 def summarize_variant(variant: VariantResult, point: str | None) -> VariantSummary:
@@ -124,13 +136,18 @@ def summarize_variant(variant: VariantResult, point: str | None) -> VariantSumma
         VariantSummary,
         latency_ms=at_point and at_point.latency_ms,
         throughput=at_point and at_point.throughput,
-        quality=[q.model_copy(update={"per_sample": None}) for q in variant.quality],
+        quality=[_summarized(q) for q in variant.quality],
         artifact_digest=artifact and artifact.digest,
         artifact_format=artifact and artifact.format,
         size_bytes=artifact and artifact.size_bytes,
         external_data=artifact and artifact.external_data,
     )
     return VariantSummary.model_validate(_short(summary.model_dump()))
+
+
+def _summarized(quality: QualityResult) -> QualityResult:
+    worst, mean = rounded_quality(quality.worst), rounded_quality(quality.mean)
+    return quality.model_copy(update={"per_sample": None, "worst": worst, "mean": mean})
 
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
@@ -186,13 +203,16 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
     """Return the summary with free texts cut to what may be shown.
 
     Args:
-        message_length: Of each variant's message.
+        message_length: Of each variant's message; below the first bound, the parts that decided
+            are left out too.
         details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features and
-            the versions of software too.
+            the versions of software too; below 0 names of outputs and slices are digests.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
         changed: dict[str, object] = {"message": (variant.message or "")[:message_length] or None}
+        if message_length < _BOUNDS[0][0]:
+            changed["quality"] = [_bounded_quality(q, named=details >= 0) for q in variant.quality]
         if details < 2:
             changed["external_data"] = None
         return variant.model_copy(update=changed)
@@ -206,6 +226,13 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             "software": {name[:24]: version[:24] for name, version in software},
         }
     )
+
+
+def _bounded_quality(quality: QualityResult, *, named: bool) -> QualityResult:
+    changed: dict[str, object] = {"part": None}
+    if not named:
+        changed |= {"output": short_part(quality.output, quality.slice), "slice": None}
+    return quality.model_copy(update=changed)
 
 
 def _bounded_hardware(hardware: Hardware, *, features: bool) -> Hardware:

@@ -13,16 +13,13 @@ from mopt_api.status import Measurement, TargetStatus, VariantStatus
 
 def measured_ranges(spec: ModelOptimizationSpec) -> dict[str, float]:
     """Return the quality metrics that a measurement computes, each with its dataRange."""
-    return {gate.metric.value: gate.data_range for gate in spec.quality}
+    return {gate.figure: gate.data_range for gate in spec.quality}
 
 
 def measures_all(measurement: Measurement, spec: ModelOptimizationSpec) -> bool:
     """Tell whether every gate's metric was computed, over the same range."""
     known = measurement.data_ranges
-    return all(
-        gate.metric.value in known and known[gate.metric.value] == gate.data_range
-        for gate in spec.quality
-    )
+    return all(known.get(gate.figure) == gate.data_range for gate in spec.quality)
 
 
 def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:

@@ -14,7 +14,7 @@ from mopt_api.figures import (
     converted,
 )
 from mopt_api.jobs.measure_result import BASELINE
-from mopt_api.jobs.selection import gate_failure
+from mopt_api.jobs.selection import gate_failure, judged_result
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary
 from mopt_api.metrics import metric_in_words
 from mopt_api.runtimes import baseline_title
@@ -46,7 +46,7 @@ def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate])
     if not quality:
         return None
     gate = gates[0] if gates else None
-    shown = next((q for q in quality if gate and q.metric is gate.metric), quality[0])
+    shown = (judged_result(gate, quality) if gate else None) or quality[0]
     mean = gate is not None and gate.aggregate is Aggregate.MEAN
     value = shown.mean if mean else shown.worst
     return f"{shown.metric} {metric_in_words(shown.metric, value, exact=shown.exact)}"

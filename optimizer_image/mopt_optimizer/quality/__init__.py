@@ -13,18 +13,30 @@ from mopt_optimizer.errors import (
     ShapeMismatch,
 )
 
-from .comparable import Array, Options, check_comparable, check_finite
+from .comparable import (
+    Array,
+    Options,
+    check_comparable,
+    check_finite,
+    check_no_new_non_finite,
+    check_pair,
+    check_some_finite,
+    finite_values,
+    identical,
+)
 from .comparison import Comparison
 from .evaluating import Evaluation, evaluate, parse_metric
+from .figure import Figure, declared_figures
 from .gating import data_ranges, fitting_gates
 from .images import image_batch
-from .metrics import score
+from .metrics import perfect, score
 from .metrics.cosine import cosine
 from .metrics.max_abs_error import max_abs_error
 from .metrics.psnr import psnr
 from .metrics.sqnr import sqnr
 from .metrics.ssim import ssim, ssim_per_image
 from .metrics.top1_agreement import top1_agreement
+from .profile import Profile
 
 __all__ = [
     "Array",
@@ -33,21 +45,30 @@ __all__ = [
     "ConflictingRange",
     "EmptyOutput",
     "Evaluation",
+    "Figure",
     "Metric",
     "NoClasses",
     "NonFiniteOutput",
     "NotAnImage",
     "Options",
+    "Profile",
     "ShapeMismatch",
     "check_comparable",
     "check_finite",
+    "check_no_new_non_finite",
+    "check_pair",
+    "check_some_finite",
     "cosine",
     "data_ranges",
+    "declared_figures",
     "evaluate",
+    "finite_values",
     "fitting_gates",
+    "identical",
     "image_batch",
     "max_abs_error",
     "parse_metric",
+    "perfect",
     "psnr",
     "score",
     "sqnr",

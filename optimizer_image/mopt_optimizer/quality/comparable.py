@@ -1,4 +1,9 @@
-"""Checks that all metrics share: equal shapes, finite values, non-empty arrays."""
+"""What of two outputs can be compared: the rule that all metrics and checks share.
+
+Shapes are equal. Where FP32 computes NaN or infinity, so must the other, of the same sign; all
+other values are finite, and metrics are computed of these. So an output without values, or one
+whose values are all the same NaN or infinity, is equal.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,9 @@ from mopt_optimizer.errors import ConflictingRange, EmptyOutput, NonFiniteOutput
 
 Array = NDArray[Any]
 
+# Text and objects: equal or not, and no numbers.
+_NO_NUMBERS = "OSUT"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -32,18 +40,87 @@ class Options:
     class_axis: int = -1
 
 
-def check_comparable(reference: Sequence[Array], outputs: Sequence[Array]) -> None:
-    """Raise if the outputs differ in number or shape, are empty or are not finite.
+def check_comparable(
+    reference: Sequence[Array], outputs: Sequence[Array], names: Sequence[str] = ()
+) -> None:
+    """Raise if the outputs differ in number, shape, or in where they are not finite.
+
+    Args:
+        names: Of the outputs, as far as they are known.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput: The message names the output.
+        ShapeMismatch, NonFiniteOutput: The message names the output.
     """
     if len(reference) != len(outputs):
         raise ShapeMismatch(f"{len(outputs)} outputs, FP32 has {len(reference)}")
     for index, (expected, actual) in enumerate(zip(reference, outputs, strict=True)):
-        if expected.shape != actual.shape:
-            raise ShapeMismatch(f"output {index} is {actual.shape}, FP32's is {expected.shape}")
-        check_finite(f"output {index}", actual)
+        check_pair(output_name(names, index), expected, actual)
+
+
+def output_name(names: Sequence[str], index: int) -> str:
+    """Return what messages call an output."""
+    return f"output {names[index] if index < len(names) else index}"
+
+
+def check_pair(what: str, reference: Array, output: Array) -> None:
+    """Raise if two arrays differ in shape, or in where they are not finite.
+
+    Args:
+        what: What messages call the output.
+
+    Raises:
+        ShapeMismatch, NonFiniteOutput
+    """
+    if reference.shape != output.shape:
+        raise ShapeMismatch(f"{what} is {output.shape}, FP32's is {reference.shape}")
+    if reference.dtype.kind in _NO_NUMBERS:
+        if not np.array_equal(reference, output):
+            raise ShapeMismatch(f"{what} holds text, and another than FP32's")
+        return
+    expected, found = np.isfinite(reference), np.isfinite(output)
+    if expected.all() and found.all():
+        return
+    differ = (reference != output) & ~(np.isnan(reference) & np.isnan(output))
+    if new := np.count_nonzero(differ & ~found):
+        raise NonFiniteOutput(
+            f"{what}: {new} of {output.size} values are NaN or Inf, and FP32's are not"
+        )
+    if lost := np.count_nonzero(differ & ~expected):
+        raise NonFiniteOutput(
+            f"{what}: {lost} of {output.size} values are finite where FP32's are NaN or Inf"
+        )
+
+
+def check_no_new_non_finite(
+    reference: Sequence[Array], outputs: Sequence[Array], names: Sequence[str] = ()
+) -> None:
+    """Raise if outputs hold NaN or infinity where the reference's do not; shapes may differ.
+
+    For inputs that are no data, such as noise: on these, rows may differ in number.
+
+    Raises:
+        NonFiniteOutput: The message names the output.
+    """
+    for index, (expected, actual) in enumerate(zip(reference, outputs, strict=False)):
+        if expected.shape == actual.shape:
+            check_pair(output_name(names, index), expected, actual)
+        elif expected.dtype.kind not in _NO_NUMBERS and np.isfinite(expected).all():
+            bad = actual.size - np.count_nonzero(np.isfinite(actual))
+            if bad:
+                what = output_name(names, index)
+                raise NonFiniteOutput(f"{what}: {bad} of {actual.size} values are NaN or Inf")
+
+
+def check_some_finite(outputs: Sequence[Array], names: Sequence[str] = ()) -> None:
+    """Raise if outputs hold values, none of them finite: there is nothing to be compared with.
+
+    Raises:
+        NonFiniteOutput
+    """
+    numbers = [array for array in outputs if array.dtype.kind not in _NO_NUMBERS]
+    if any(array.size for array in numbers) and not any(np.isfinite(a).any() for a in numbers):
+        named = ", ".join(output_name(names, index) for index in range(len(outputs)))
+        raise NonFiniteOutput(f"{named}: every value is NaN or Inf")
 
 
 def check_finite(what: str, array: Array) -> None:
@@ -59,15 +136,42 @@ def check_finite(what: str, array: Array) -> None:
         raise NonFiniteOutput(f"{what}: {bad} of {array.size} values are NaN or Inf")
 
 
-def as_float64(reference: Array, output: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both arrays as float64, the type all metrics compute in.
+def has_numbers(array: Array) -> bool:
+    """Return whether any value is a finite number, so that a metric says something of it."""
+    return array.dtype.kind not in _NO_NUMBERS and bool(np.isfinite(array).any())
+
+
+def identical(reference: Array, output: Array) -> bool:
+    """Return whether two arrays are equal; NaN is equal to NaN."""
+    numbers = reference.dtype.kind not in _NO_NUMBERS
+    return np.array_equal(reference, output, equal_nan=numbers)
+
+
+def finite_values(
+    reference: Array, output: Array
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the values that a metric is computed of, flat, as float64: the finite ones.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput
+        ShapeMismatch, NonFiniteOutput
     """
-    check_comparable([reference], [output])
-    check_finite("the reference", reference)
-    return reference.astype(np.float64), output.astype(np.float64)
+    check_pair("the output", reference, output)
+    finite = np.isfinite(reference)
+    if finite.all():
+        return reference.ravel().astype(np.float64), output.ravel().astype(np.float64)
+    return reference[finite].astype(np.float64), output[finite].astype(np.float64)
+
+
+def as_float64(reference: Array, output: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both arrays as float64, in their shape; equal places that are not finite become 0.
+
+    Raises:
+        ShapeMismatch, NonFiniteOutput
+    """
+    check_pair("the output", reference, output)
+    both = reference.astype(np.float64), output.astype(np.float64)
+    finite = np.isfinite(both[0])
+    return both if finite.all() else (np.where(finite, both[0], 0), np.where(finite, both[1], 0))
 
 
 def check_range(data_range: float) -> None:

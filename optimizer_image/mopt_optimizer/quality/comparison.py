@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import QualityResult
-from mopt_api.metrics import METRICS
+from mopt_api.metrics import METRICS, Outputs
 from mopt_optimizer.errors import DataError, NotAnImage
 
-from .comparable import Array, Options, check_comparable
+from .comparable import Array, Options, check_comparable, identical
+from .figure import Figure
 from .metrics import score
+from .profile import Profile
+
+_MOST_SHOWN = 96
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is compared: arrays of the reference and of a form, and where they are from."""
+
+    reference: Array
+    output: Array
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A sample's value of one figure: that of the worst pair."""
+
+    value: float
+    where: str | None
+    exact: bool
 
 
 @dataclass
@@ -22,29 +42,41 @@ class Comparison:
     """Accumulates metrics of outputs against references, sample by sample; keeps no samples.
 
     Attributes:
-        ranges: Metrics to compute; PSNR and SSIM with their data range, others may have None.
+        ranges: Metrics of every output; PSNR and SSIM with their data range, others may have None.
         required: False drops SSIM if the outputs are not images, instead of raising.
         options: How outputs are interpreted.
+        declared: Metrics of single outputs and parts, beside those.
+        profile: The reference's outputs for all samples. With it, metrics of ranges are also
+            computed of each part that differs in scale from the rest of its output, and channels
+            that became constant are found.
+        names: Of the outputs, as far as they are known; a profile's take their place.
     """
 
     ranges: Mapping[QualityMetric, float | None]
     required: bool = True
     options: Options = field(default_factory=Options)
-    _values: dict[QualityMetric, list[float]] = field(init=False)
-    _exact: bool = field(init=False, default=True)
+    declared: Sequence[Figure] = ()
+    profile: Profile | None = None
+    names: Sequence[str] = ()
+    _values: dict[Figure, list[_Value]] = field(init=False)
+    _found: Profile = field(init=False, default_factory=Profile)
 
     def __post_init__(self) -> None:
-        self._values = {metric: [] for metric in self.ranges}
+        everything = [Figure(metric, span) for metric, span in self.ranges.items()]
+        self._values = {figure: [] for figure in (*everything, *self.declared)}
 
     def add(self, reference: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Compare the next sample's outputs with the reference model's.
 
         Raises:
-            ComparisonError: The outputs differ in shape, are empty or not finite, or do not fit a
-                metric.
+            ComparisonError: The outputs differ in shape or in where they are not finite, or do not
+                fit a metric.
+            SpecError: A declared output or slice that is not there.
         """
-        check_comparable(reference, outputs)
+        check_comparable(reference, outputs, self._names)
         self.add_truth(reference, outputs)
+        if self.profile is not None:
+            self._found.add(outputs)
 
     def add_truth(self, truth: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Compare the next sample's outputs with ground truth, which may be class labels.
@@ -52,34 +84,84 @@ class Comparison:
         Raises:
             ComparisonError: As add; labels may differ in shape if the metric accepts them.
             DataError: The number of arrays differs.
+            SpecError: As add.
         """
         if len(truth) != len(outputs):
             raise DataError(f"{len(truth)} ground-truth arrays for {len(outputs)} outputs")
-        pairs = list(zip(truth, outputs, strict=True))
-        scores: dict[QualityMetric, float] = {}
-        for metric in list(self._values):
+        values: dict[Figure, _Value] = {}
+        for figure in list(self._values):
             try:
-                values = [score(metric, e, a, self.ranges[metric], self.options) for e, a in pairs]
-                scores[metric] = METRICS[metric].worst(values)
+                values[figure] = self._value(figure, truth, outputs)
             except NotAnImage:
                 if self.required:
                     raise
-                del self._values[metric]
+                del self._values[figure]
         # A sample that fails in one metric is recorded in none.
-        for metric, value in scores.items():
-            self._values[metric].append(value)
-        self._exact &= all(np.array_equal(expected, actual) for expected, actual in pairs)
+        for figure, value in values.items():
+            self._values[figure].append(value)
+
+    def _value(
+        self, figure: Figure, reference: Sequence[Array], outputs: Sequence[Array]
+    ) -> _Value:
+        if figure.declared:
+            expected, actual = (figure.taken(some, self._names) for some in (reference, outputs))
+            pairs = [_Pair(expected, actual)]
+        else:
+            pairs = [*self._parts(figure, reference, outputs), *self._whole(reference, outputs)]
+        scores = [
+            score(figure.metric, pair.reference, pair.output, figure.data_range, self.options)
+            for pair in pairs
+        ]
+        worst = METRICS[figure.metric].worst(scores)
+        exact = all(identical(pair.reference, pair.output) for pair in pairs)
+        # Of equals the first: a part says more than its output.
+        return _Value(worst, None if exact else pairs[scores.index(worst)].where, exact)
+
+    def _whole(self, reference: Sequence[Array], outputs: Sequence[Array]) -> Iterator[_Pair]:
+        known = self.profile or Profile(self._names)
+        several = len(outputs) > 1
+        for index, (expected, actual) in enumerate(zip(reference, outputs, strict=True)):
+            yield _Pair(expected, actual, known.name(index) if several else None)
+
+    def _parts(
+        self, figure: Figure, reference: Sequence[Array], outputs: Sequence[Array]
+    ) -> Iterator[_Pair]:
+        """Yield what differs in scale, where a metric is of values and not of pictures or classes.
+
+        A part that stays small in a sample, beside other samples, is judged by these.
+        """
+        if self.profile is None or METRICS[figure.metric].outputs is not Outputs.ANY:
+            return
+        for part in self.profile.parts:
+            expected, actual = part.of(reference[part.output]), part.of(outputs[part.output])
+            if not (part.is_silent(expected) and part.is_silent(actual)):
+                yield _Pair(expected, actual, part.label)
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return self.names if self.profile is None else self.profile.names
+
+    def constant_channel(self) -> str | None:
+        """Return which channel varies in the reference and is constant here; None without a profile
+        and where there is none."""
+        return None if self.profile is None else self.profile.constant_in(self._found)
 
     def results(self) -> list[QualityResult]:
         """Return the worst, mean and per-sample values of each metric; empty before any sample."""
-        return [
-            QualityResult(
-                metric=metric,
-                worst=METRICS[metric].worst(values),
-                mean=math.fsum(values) / len(values),
-                exact=self._exact,
-                per_sample=list(values),
-            )
-            for metric, values in self._values.items()
-            if values
-        ]
+        return [_result(figure, found) for figure, found in self._values.items() if found]
+
+
+def _result(figure: Figure, found: Sequence[_Value]) -> QualityResult:
+    values = [one.value for one in found]
+    worst = METRICS[figure.metric].worst(values)
+    where = found[values.index(worst)].where
+    return QualityResult(
+        metric=figure.metric,
+        worst=worst,
+        mean=math.fsum(values) / len(values),
+        exact=all(one.exact for one in found),
+        output=figure.output,
+        slice=figure.part,
+        part=where and where[:_MOST_SHOWN],
+        per_sample=values,
+    )

@@ -14,9 +14,10 @@ _WITHOUT_GATES = (QualityMetric.PSNR, QualityMetric.SSIM)
 
 
 def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
-    """Return the metrics to compute, each with the span of the output's values.
+    """Return the metrics to compute of every output, each with the span of its values.
 
-    The default without gates is PSNR and SSIM, for outputs from 0 to 1.
+    The default without gates is PSNR and SSIM, for outputs from 0 to 1. Gates on one output or
+    slice are not among them, see declared_figures.
 
     Raises:
         ConflictingRange: A metric has two ranges; a result holds one value per metric.
@@ -25,7 +26,10 @@ def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
         return dict.fromkeys(_WITHOUT_GATES, 1.0)
     ranges: dict[QualityMetric, float] = {}
     for gate in gates:
-        if ranges.setdefault(gate.metric, gate.data_range) != gate.data_range:
+        if (
+            gate.part == (None, None)
+            and ranges.setdefault(gate.metric, gate.data_range) != gate.data_range
+        ):
             raise ConflictingRange(
                 f"quality: {gate.metric} has gates with dataRange {ranges[gate.metric]:g} and "
                 f"{gate.data_range:g}; give them the same"

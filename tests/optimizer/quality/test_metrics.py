@@ -18,7 +18,6 @@ from mopt_api.enums import ImageLayout, QualityMetric
 from mopt_api.metrics import METRICS
 from mopt_optimizer.quality import (
     ConflictingRange,
-    EmptyOutput,
     NoClasses,
     NonFiniteOutput,
     NotAnImage,
@@ -26,6 +25,7 @@ from mopt_optimizer.quality import (
     ShapeMismatch,
     cosine,
     max_abs_error,
+    perfect,
     psnr,
     score,
     sqnr,
@@ -184,20 +184,41 @@ FUNCTIONS: list[Callable[[Array, Array], float]] = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=list(QualityMetric))
-def test_every_metric_refuses_other_shapes_nothing_and_nan(
+def test_every_metric_refuses_other_shapes_and_new_nan(
     function: Callable[[Array, Array], float],
 ) -> None:
     good = np.zeros((1, 3, 8, 8), np.float32)
     with pytest.raises(ShapeMismatch, match=r"\(1, 3, 8, 9\)"):
         function(good, np.zeros((1, 3, 8, 9), np.float32))
-    with pytest.raises(EmptyOutput, match="holds no value"):
-        function(good[:0], good[:0])
     for bad in (np.nan, np.inf, -np.inf):
         spoiled = good.copy()
         spoiled[0, 1, 2, 3] = bad
         for pair in ((good, spoiled), (spoiled, good)):
             with pytest.raises(NonFiniteOutput, match="1 of 192"):
                 function(*pair)
+
+
+@pytest.mark.parametrize("metric", list(QualityMetric))
+@pytest.mark.parametrize("shape", [(0, 5), (0, 3, 8, 8), (2, 0)])
+def test_nothing_against_nothing_is_exact(metric: QualityMetric, shape: tuple[int, ...]) -> None:
+    empty = np.zeros(shape, np.float32)
+    assert score(metric, empty, empty, 1.0) == perfect(metric)
+
+
+@pytest.mark.parametrize("metric", list(QualityMetric))
+def test_places_that_are_not_finite_in_both_count_for_nothing(metric: QualityMetric) -> None:
+    clean, output = noisy((1, 3, 8, 8))
+    value = score(metric, clean, output, 1.0)
+    for odd in (np.nan, np.inf, -np.inf):
+        one, two = clean.copy(), output.copy()
+        one[0, 1, 2, 3] = two[0, 1, 2, 3] = odd
+        assert score(metric, one, one, 1.0) == pytest.approx(perfect(metric))
+        assert score(metric, one, two, 1.0) == pytest.approx(value, rel=0.1)
+        assert score(metric, one, two, 1.0) < 1 or metric is not QualityMetric.COSINE
+        two[0, 1, 2, 3] = -odd
+        if not np.isnan(odd):
+            with pytest.raises(NonFiniteOutput, match="1 of 192"):
+                score(metric, one, two, 1.0)
 
 
 @pytest.mark.parametrize("data_range", [0, -1.0, math.nan, math.inf])

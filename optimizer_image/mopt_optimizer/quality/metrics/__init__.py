@@ -1,7 +1,7 @@
 """Registry of the quality metrics: one module each, loaded on first use.
 
-Properties of a metric's values are in mopt_api.metrics. Shapes must be equal, values finite and
-arrays not empty; all metrics compute in float64.
+Properties of a metric's values are in mopt_api.metrics. Shapes and places that are not
+finite must be equal, see comparable; all metrics compute in float64.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 from mopt_api.enums import QualityMetric
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_api.metrics import METRICS as ROWS
+from mopt_api.metrics import Scale
 from mopt_optimizer.errors import ConflictingRange
-from mopt_optimizer.quality.comparable import Array, Options
+from mopt_optimizer.quality.comparable import Array, Options, check_pair, has_numbers
 
 
 class Compute(Protocol):
@@ -50,6 +52,17 @@ def _loaded(place: str) -> Compute:
     return compute
 
 
+def perfect(metric: QualityMetric) -> float:
+    """Return the value of identical outputs."""
+    match ROWS[metric].scale:
+        case Scale.DECIBELS:
+            return EXACT_PSNR_DB
+        case Scale.UP_TO_ONE:
+            return 1.0
+        case Scale.ERROR:
+            return 0.0
+
+
 def score(
     metric: QualityMetric,
     reference: Array,
@@ -68,5 +81,8 @@ def score(
     """
     if ROWS[metric].needs_range and data_range is None:
         raise ConflictingRange(f"{metric} needs a data range: the span of the output's values")
+    if reference.shape == output.shape and not has_numbers(reference):
+        check_pair("the output", reference, output)
+        return perfect(metric)
     span = 1.0 if data_range is None else data_range
     return _loaded(METRICS[metric])(reference, output, span, options or Options())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mopt_optimizer.quality.comparable import Array, Options, as_float64
+from mopt_optimizer.quality.comparable import Array, Options, finite_values
 
 
 def cosine(reference: Array, output: Array) -> float:
@@ -13,11 +13,11 @@ def cosine(reference: Array, output: Array) -> float:
     Two zero vectors give 1; one zero vector has no direction and gives 0.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput
+        ShapeMismatch, NonFiniteOutput
     """
-    expected, actual = (array.ravel() for array in as_float64(reference, output))
+    expected, actual = finite_values(reference, output)
     # Divide by the peaks first: squares of small or large values would under- or overflow.
-    peaks = float(np.abs(expected).max()), float(np.abs(actual).max())
+    peaks = float(np.abs(expected).max(initial=0)), float(np.abs(actual).max(initial=0))
     if 0 in peaks:
         return 1.0 if peaks == (0, 0) else 0.0
     expected, actual = expected / peaks[0], actual / peaks[1]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from mopt_optimizer.quality.comparable import Array, Options, as_float64
+from mopt_optimizer.quality.comparable import Array, Options, finite_values
 
 
 def max_abs_error(reference: Array, output: Array) -> float:
     """Return the largest absolute difference of any value, in the output's own unit.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput
+        ShapeMismatch, NonFiniteOutput
     """
-    expected, actual = as_float64(reference, output)
-    return float(np.abs(expected - actual).max())
+    expected, actual = finite_values(reference, output)
+    return float(np.abs(expected - actual).max(initial=0))
 
 
 def compute(reference: Array, output: Array, _data_range: float, _options: Options) -> float:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mopt_api.figures import EXACT_PSNR_DB
-from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_range
+from mopt_optimizer.quality.comparable import Array, Options, check_range, finite_values
 
 
 def psnr(reference: Array, output: Array, data_range: float) -> float:
@@ -17,10 +17,12 @@ def psnr(reference: Array, output: Array, data_range: float) -> float:
         data_range: The peak: span of the values the output can take, not of the data itself.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput, ConflictingRange
+        ShapeMismatch, NonFiniteOutput, ConflictingRange
     """
     check_range(data_range)
-    expected, actual = as_float64(reference, output)
+    expected, actual = finite_values(reference, output)
+    if not expected.size:
+        return EXACT_PSNR_DB
     mean_square = float(np.mean(np.square(expected - actual)))
     if mean_square == 0:
         return EXACT_PSNR_DB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mopt_api.figures import EXACT_PSNR_DB
-from mopt_optimizer.quality.comparable import Array, Options, as_float64, decibels
+from mopt_optimizer.quality.comparable import Array, Options, decibels, finite_values
 
 
 def sqnr(reference: Array, output: Array) -> float:
@@ -15,9 +15,9 @@ def sqnr(reference: Array, output: Array) -> float:
     -EXACT_PSNR_DB.
 
     Raises:
-        ShapeMismatch, EmptyOutput, NonFiniteOutput
+        ShapeMismatch, NonFiniteOutput
     """
-    expected, actual = as_float64(reference, output)
+    expected, actual = finite_values(reference, output)
     signal = float(np.sum(np.square(expected)))
     noise = float(np.sum(np.square(expected - actual)))
     if noise == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mopt_api.enums import ImageLayout
 from mopt_optimizer.errors import NotAnImage
-from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_range
+from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_range, has_numbers
 from mopt_optimizer.quality.images import image_batch
 
 # Side of SSIM's window; smaller images use the largest odd side that fits.
@@ -26,13 +26,15 @@ def ssim_per_image(
 
     Raises:
         NotAnImage: Wrong rank, or a side below 3 pixels.
-        ShapeMismatch, EmptyOutput, NonFiniteOutput, ConflictingRange
+        ShapeMismatch, NonFiniteOutput, ConflictingRange
 
     Source: Wang et al. 2004, doi 10.1109/TIP.2003.819861, equation 13.
     """
     from skimage.metrics import structural_similarity
 
     check_range(data_range)
+    if not has_numbers(reference) and reference.shape == output.shape:
+        return []
     expected_images, actual_images = (
         image_batch(array, layout) for array in as_float64(reference, output)
     )
@@ -57,7 +59,7 @@ def ssim(
     reference: Array, output: Array, data_range: float, layout: ImageLayout | None = None
 ) -> float:
     """Return the structural similarity of the worst image; see ssim_per_image."""
-    return min(ssim_per_image(reference, output, data_range, layout))
+    return min(ssim_per_image(reference, output, data_range, layout), default=1.0)
 
 
 def compute(reference: Array, output: Array, data_range: float, options: Options) -> float:

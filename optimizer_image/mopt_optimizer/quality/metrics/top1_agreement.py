@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mopt_optimizer.errors import NoClasses
-from mopt_optimizer.quality.comparable import Array, Options, as_float64, check_finite
+from mopt_optimizer.errors import NoClasses, NonFiniteOutput
+from mopt_optimizer.quality.comparable import Array, Options, check_pair
 
 
 def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> float:
@@ -14,12 +14,12 @@ def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> flo
     Args:
         reference: Scores in the output's shape; or integer labels, in its shape without the class
             axis, for accuracy against ground truth.
-        output: Scores; on a tie the first counts.
+        output: Scores, -inf for a class ruled out; on a tie the first counts.
 
     Raises:
         NoClasses: class_axis is missing or has fewer than two classes, or labels have another
             shape or are out of range.
-        ShapeMismatch, EmptyOutput, NonFiniteOutput
+        ShapeMismatch, NonFiniteOutput
     """
     rank = output.ndim
     if not -rank <= class_axis < rank or output.shape[class_axis] < 2:
@@ -28,11 +28,13 @@ def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> flo
         )
     predicted = np.argmax(output, axis=class_axis)
     if reference.dtype.kind in "iu" and reference.shape != output.shape:
-        check_finite("the output", output)
-        check_finite("the labels", reference)
+        if np.isnan(output).any():
+            raise NonFiniteOutput(f"{int(np.isnan(output).sum())} of {output.size} values are NaN")
         classes = output.shape[class_axis]
         if reference.shape != predicted.shape:
             raise NoClasses(f"labels are {reference.shape}; the output's are {predicted.shape}")
+        if not reference.size:
+            return 1.0
         if int(reference.min()) < 0 or int(reference.max()) >= classes:
             raise NoClasses(
                 f"labels from {reference.min()} to {reference.max()}; the output has {classes} "
@@ -40,9 +42,9 @@ def top1_agreement(reference: Array, output: Array, class_axis: int = -1) -> flo
             )
         labels = reference
     else:
-        expected, _ = as_float64(reference, output)
-        labels = np.argmax(expected, axis=class_axis)
-    return float(np.mean(labels == predicted))
+        check_pair("the output", reference, output)
+        labels = np.argmax(reference, axis=class_axis)
+    return float(np.mean(labels == predicted)) if labels.size else 1.0
 
 
 def compute(reference: Array, output: Array, _data_range: float, options: Options) -> float:

@@ -130,11 +130,14 @@ class Engines:
         except VariantFailure as error:
             self._job.log("variant", f"{variant.name} failed: {error}", reason=error.reason)
             return without_figures(variant, VariantState.FAILED, error.reason, str(error))
+        judged = {
+            "state": VariantState.BUILT,
+            "reason": None,
+            "message": self._message(bench, failure, targets),
+        }
         return computed.model_copy(
             update={
-                "state": VariantState.BUILT,
-                "reason": None,
-                "message": self._message(bench, failure, targets),
+                **({} if trial.rejection is not None else judged),
                 "artifact": entry.artifact,
                 "layer_datatypes": entry.layer_datatypes,
                 "seconds": round(trial.seconds + time.monotonic() - started, 3),

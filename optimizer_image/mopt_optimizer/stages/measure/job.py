@@ -17,7 +17,7 @@ from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.machine.accelerators import Accelerator, accelerator_of
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.progress import Log, Timings
-from mopt_optimizer.quality import Comparison
+from mopt_optimizer.quality import Comparison, Figure
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
@@ -65,7 +65,8 @@ class Facts:
     """The data that a measurement depends on, beside the plan.
 
     Attributes:
-        ranges: Quality metrics to compute, each with its data range.
+        ranges: Quality metrics to compute of every output, each with its data range.
+        declared: Those of single outputs and parts.
         truth: Ground truth of the samples; None where there is none.
     """
 
@@ -75,6 +76,7 @@ class Facts:
     ranges: Mapping[QualityMetric, float]
     samples: Samples | None
     truth: References | None
+    declared: tuple[Figure, ...] = ()
 
     @property
     def reference(self) -> QualityReference | None:
@@ -101,7 +103,8 @@ class Bench:
 
     def comparison(self) -> Comparison:
         """Return an empty comparison in the requested metrics."""
-        return Comparison(self.facts.ranges, required=self.gated)
+        facts = self.facts
+        return Comparison(facts.ranges, required=self.gated, declared=facts.declared)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ class Lineup:
                 inputs=plan.inputs,
                 samples=facts.samples.inputs if facts.samples else list[Inputs](),
                 truth=facts.truth.read if facts.truth else None,
+                names=facts.samples.names if facts.samples else (),
                 workdir=scratch,
             ),
             timing=Timing(

@@ -23,8 +23,8 @@ def computed(measured: Sequence[QualityGate], wanted: Sequence[QualityGate]) -> 
 
     The operator checks the same before it judges again by itself.
     """
-    known = {(gate.metric, gate.data_range) for gate in measured}
-    return all((gate.metric, gate.data_range) in known for gate in wanted)
+    known = {(gate.figure, gate.data_range) for gate in measured}
+    return all((gate.figure, gate.data_range) in known for gate in wanted)
 
 
 def measured_before(

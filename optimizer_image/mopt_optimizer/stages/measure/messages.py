@@ -78,9 +78,10 @@ class Opened(ObservedModel):
 
 
 class Evaluated(ObservedModel):
-    """A file in the process's folder for each output, in the model's order."""
+    """A file in the process's folder and a name for each output, in the model's order."""
 
     outputs: list[str]
+    names: list[str] = []
 
 
 class Timed(ObservedModel):

@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 
 from mopt_api.base import ObservedModel
 from mopt_api.figures import VariantReason
+from mopt_api.text import one_line
 from mopt_optimizer.data.npy import array_in
 from mopt_optimizer.errors import (
     DataError,
@@ -129,6 +130,7 @@ class VariantProcess:
         name: The variant's.
         engine: What was built when it was opened, to be served in place of the file; None where
             nothing was.
+        output_names: Known once a sample was evaluated.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class VariantProcess:
             argv: The program; another one only in tests.
         """
         self.name = name
+        self.output_names: list[str] = []
         self._timeouts = timeouts
         first = timeouts.build if builds(opening) else timeouts.open
         longest = first if opening.compiled or opening.provider else 0
@@ -181,6 +184,7 @@ class VariantProcess:
     def evaluate(self, feeds: Mapping[str, Path]) -> list[Array]:
         """Return one sample's outputs, in the model's order."""
         answer = self._ask(Evaluate(feeds=_names(feeds)), Evaluated, self._call_timeout)
+        self.output_names = [one_line(name, 128) for name in answer.names]
         try:
             return [_taken(self._folder, name) for name in answer.outputs]
         except (DataError, ModelError) as error:

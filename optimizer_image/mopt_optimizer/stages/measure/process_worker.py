@@ -91,10 +91,11 @@ class VariantSession:
 
     def _evaluate(self, request: Evaluate, workdir: Path) -> Evaluated:
         files: list[str] = []
-        for index, array in enumerate(self._runner.run(_load(request.feeds)).values()):
+        outputs = self._runner.run(_load(request.feeds))
+        for index, array in enumerate(outputs.values()):
             files.append(f"output-{index}.npy")
             save_array(workdir / files[-1], array)
-        return Evaluated(outputs=files)
+        return Evaluated(outputs=files, names=list(outputs))
 
     def _used(self) -> Used:
         peak = peak_memory_bytes() if self._meter is None else self._meter.peak_bytes

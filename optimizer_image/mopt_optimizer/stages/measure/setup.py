@@ -28,6 +28,7 @@ class Sampling:
     Attributes:
         samples: Real inputs; empty without evaluation data.
         truth: From a sample's index to its ground truth; None without.
+        names: Of the samples, where they are known.
         workdir: For arrays; holds one sample and the points' inputs at a time.
     """
 
@@ -35,6 +36,11 @@ class Sampling:
     samples: Sequence[Inputs]
     workdir: Path
     truth: Callable[[int], Reference] | None = None
+    names: Sequence[str] = ()
+
+    def name(self, index: int) -> str:
+        """Return what messages call a sample."""
+        return self.names[index] if index < len(self.names) else f"{index + 1}"
 
     def feeds(self, point: BenchmarkPoint) -> Inputs:
         """Return inputs of a point's sizes: real ones where there are some, else noise."""

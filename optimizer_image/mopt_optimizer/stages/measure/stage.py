@@ -23,7 +23,7 @@ from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
-from mopt_optimizer.quality import ConflictingRange, data_ranges
+from mopt_optimizer.quality import ConflictingRange, data_ranges, declared_figures
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
@@ -143,6 +143,7 @@ class MeasureStage:
             ranges=ranges,
             samples=samples,
             truth=self._fetching.references(samples),
+            declared=declared_figures(self._job.plan.quality),
         )
 
     def _hardware(self) -> Hardware:

@@ -18,7 +18,7 @@ from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
-from mopt_optimizer.quality import Array, Comparison
+from mopt_optimizer.quality import Array, Comparison, Profile
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
 
@@ -31,6 +31,9 @@ class Process(Protocol):
 
     @property
     def engine(self) -> Path | None: ...
+
+    @property
+    def output_names(self) -> Sequence[str]: ...
 
     def evaluate(self, feeds: Mapping[str, Path]) -> Outputs: ...
 
@@ -61,6 +64,7 @@ class Trial:
         comparison: With the baseline's outputs.
         truth: With ground truth; None where there is none.
         times_ns: Call times by point.
+        rejection: Why it must not win, whatever the gates; it is measured all the same.
         alone: No other variant is open beside it.
         disturbed: By point, what disturbed its calls there; only where something did.
         seconds: Time spent on it, from opening to the last turn.
@@ -75,6 +79,7 @@ class Trial:
     alone: bool = False
     process: Process | None = None
     failure: VariantFailure | None = None
+    rejection: VariantFailure | None = None
     peak_memory_bytes: int | None = None
     times_ns: dict[str, list[int]] = field(default_factory=dict)
     disturbed: dict[str, str] = field(default_factory=dict)
@@ -105,6 +110,15 @@ class Trial:
             yield
         finally:
             self.seconds += time.monotonic() - started
+
+    def judge_by(self, profile: Profile) -> None:
+        """Judge parts by what the baseline computes; before any sample is compared.
+
+        Ground truth is compared by output and declared part alone: its scale is its own.
+        """
+        self.comparison.profile = profile
+        if self.truth is not None:
+            self.truth.names = profile.names
 
     def compare(self, baseline: Outputs, outputs: Outputs, truth: Reference | None) -> None:
         """Compare a sample's outputs with the baseline's and, where there is one, with the truth.
@@ -139,14 +153,15 @@ class Trial:
         measured: list[PointResult] = []
         if self.failure is None:
             measured = [self._measured(p, inputs) for p in points]
+        objection = self.failure or self.rejection
         return VariantResult(
             name=self.name,
             runtime=self.variant.runtime,
             precision=self.variant.precision,
             torch_mode=effective_torch_mode(self.variant),
             state=self._state(),
-            reason=None if self.failure is None else self.failure.reason,
-            message=None if self.failure is None else str(self.failure),
+            reason=objection and objection.reason,
+            message=objection and str(objection),
             artifact=self.artifact,
             peak_memory_bytes=self.peak_memory_bytes,
             quality=self.quality(),
@@ -164,7 +179,7 @@ class Trial:
 
     def _state(self) -> VariantState:
         if self.failure is None:
-            return VariantState.PASSED
+            return VariantState.PASSED if self.rejection is None else VariantState.REJECTED
         # It works, and was not worth the time.
         too_slow = self.failure.reason is VariantReason.TOO_SLOW
         return VariantState.SKIPPED if too_slow else VariantState.FAILED

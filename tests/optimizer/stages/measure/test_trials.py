@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Behaviour:
         slow_at: Point at which a call takes four times as long.
         engine: Was built when it was opened.
         value: Replaces the output's first value.
+        constant: Channel that is always 0.
     """
 
     error: float = 0.0
@@ -62,6 +63,7 @@ class Behaviour:
     shape: tuple[int, ...] | None = None
     slow_at: str | None = None
     engine: Path | None = None
+    constant: int | None = None
 
 
 @dataclass
@@ -92,6 +94,7 @@ class FakeProcess:
         self._does = world.behaviours[name]
         self._bound: set[str] = set()
         self.engine = self._does.engine
+        self.output_names = ["image"]
 
     def _note(self, operation: str) -> None:
         self._world.events.append(f"{operation} {self._name}")
@@ -103,6 +106,8 @@ class FakeProcess:
         array: NDArray[Any] = np.load(feeds["image"]) + np.float32(self._does.error)
         if self._does.value is not None:
             array.flat[0] = self._does.value
+        if self._does.constant is not None:
+            array[:, self._does.constant] = 0
         if self._does.shape is not None:
             array = array.reshape(self._does.shape)
         return [array]
@@ -187,6 +192,7 @@ def run(
     prunes: bool = False,
     throttled_each_turn: int = 0,
     gpu: Gpu | None = None,
+    names: Sequence[str] = (),
     logged: list[tuple[str, dict[str, Any]]] | None = None,
 ) -> dict[str, VariantResult]:
     def log(step: str, message: str, **fields: object) -> None:
@@ -199,6 +205,7 @@ def run(
             samples=[sample(number / 10) for number in range(samples)],
             workdir=tmp_path,
             truth=truth,
+            names=names,
         ),
         timing=Timing(
             points=POINTS,
@@ -295,9 +302,35 @@ def test_a_failing_baseline_ends_it_all(tmp_path: Path, fails: str) -> None:
     assert there.open_now == set()
 
 
-def test_a_baseline_that_returns_nan_is_no_reference(tmp_path: Path) -> None:
-    with pytest.raises(BaselineError, match="NaN"):
-        run(tmp_path, world(Behaviour(value=np.nan), good=Behaviour()))
+def test_a_baseline_that_returns_nothing_but_nan_is_no_reference(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="output image: every value is NaN"):
+        run(tmp_path, world(Behaviour(error=np.nan), good=Behaviour()))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_in_fp32_is_no_fault_of_a_variant(tmp_path: Path, value: float) -> None:
+    there = world(Behaviour(value=value), same=Behaviour(value=value), other=Behaviour())
+    results = run(tmp_path, there)
+    assert results["same"].state is VariantState.PASSED
+    assert results["same"].quality[0].exact
+    assert results["other"].reason is VariantReason.NON_FINITE_OUTPUT
+
+
+def test_another_number_of_rows_names_the_sample(tmp_path: Path) -> None:
+    results = run(tmp_path, world(v=Behaviour(shape=(3, 16))), names=["a/low.png", "b.png"])
+    message = results["v"].message
+    assert message == "sample a/low.png: output image is (3, 16), FP32's is (1, 3, 4, 4)"
+
+
+def test_a_variant_whose_channel_became_constant_is_rejected(tmp_path: Path) -> None:
+    results = run(tmp_path, world(stuck=Behaviour(constant=1), good=Behaviour(error=0.001)))
+    stuck = results["stuck"]
+    assert (stuck.state, stuck.reason) == (VariantState.REJECTED, VariantReason.CONSTANT_CHANNEL)
+    assert stuck.message is not None
+    assert stuck.message.startswith("image[:, 1:2] is constant, 0; in FP32 it varies from 0 to")
+    assert stuck.quality
+    assert stuck.points
+    assert results["good"].state is VariantState.PASSED
 
 
 def test_without_samples_everything_is_still_opened_run_and_timed(tmp_path: Path) -> None:

@@ -107,14 +107,15 @@ def quality_strips(
     for variant, q in measured:
         values = q.per_sample or []
         worst = values.index(q.worst) if q.worst in values else None
-        name = _sample_name(result, worst)
+        named = (_sample_name(result, worst), q.slice, q.output, q.part)
+        where = ", ".join(part for part in named if part)
         rows.append(
             Strip(
                 name=variant.name,
                 chosen=variant.name == result.selected,
                 dots=tuple(axis.percent(min(value, highest)) for value in _thinned(values)),
                 text=f"worst {metric_in_words(metric, q.worst, exact=q.exact)}"
-                f"{f' ({name})' if name and not q.exact else ''}, "
+                f"{f' ({where})' if where and not q.exact else ''}, "
                 f"mean {metric_in_words(metric, q.mean, exact=q.exact)}",
             )
         )

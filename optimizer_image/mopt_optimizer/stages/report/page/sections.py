@@ -18,6 +18,7 @@ from mopt_api.jobs.measure_result import (
 )
 from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, ReportPlan
 from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, PrepareResult
+from mopt_api.jobs.selection import figure_name
 from mopt_api.metrics import bound_in_words, metric_in_words
 from mopt_api.spec import Objective
 
@@ -106,8 +107,8 @@ class Row:
             throughput=throughput or figures.NOT_MEASURED,
             size=figures.size(size),
             reduction=_reduction(variant, size, result.source.size_bytes),
-            quality=[_worst_and_mean(str(q.metric), q) for q in variant.quality]
-            + [_worst_and_mean(f"to FP32 {q.metric}", q) for q in variant.agreement or []],
+            quality=[_worst_and_mean(figure_name(q), q) for q in variant.quality]
+            + [_worst_and_mean(f"to FP32 {figure_name(q)}", q) for q in variant.agreement or []],
         )
 
 
@@ -123,7 +124,7 @@ def _worst_and_mean(name: str, quality: QualityResult) -> tuple[str, str, str]:
         metric_in_words(quality.metric, value, exact=quality.exact)
         for value in (quality.worst, quality.mean)
     )
-    return name, worst, mean
+    return name, f"{worst} in {quality.part}" if quality.part else worst, mean
 
 
 @dataclass(frozen=True)

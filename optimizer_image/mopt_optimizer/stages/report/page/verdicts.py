@@ -13,7 +13,7 @@ from mopt_api.jobs.measure_result import (
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
-from mopt_api.jobs.selection import judged_value
+from mopt_api.jobs.selection import gate_name, judged_result, judged_value
 from mopt_api.metrics import bound_in_words, metric_in_words
 from mopt_api.runtimes import runtime_title
 from mopt_api.spec import Objective, QualityGate
@@ -39,7 +39,8 @@ REASONS = {
     VariantReason.CRASHED: "its process ended unexpectedly",
     VariantReason.TIMED_OUT: "took too long",
     VariantReason.OUT_OF_MEMORY: "needs more memory than is available",
-    VariantReason.NON_FINITE_OUTPUT: "computes values that are not finite",
+    VariantReason.NON_FINITE_OUTPUT: "is not finite where FP32 is, or the reverse",
+    VariantReason.CONSTANT_CHANNEL: "lost what an output holds",
 }
 
 
@@ -98,7 +99,7 @@ def gate_text(gate: QualityGate) -> str:
     """Return a gate as text."""
     sign = "≥" if gate.maximum is None else "≤"
     bound = bound_in_words(gate.metric, gate_bound(gate))
-    return f"{gate.aggregate.lower()} {gate.metric} {sign} {bound}"
+    return f"{gate.aggregate.lower()} {gate_name(gate)} {sign} {bound}"
 
 
 def gate_bound(gate: QualityGate) -> float:
@@ -108,11 +109,12 @@ def gate_bound(gate: QualityGate) -> float:
 
 def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
     """Return a variant's value for a gate."""
-    value = judged_value(gate, variant.quality)
-    if value is None:
+    value, found = judged_value(gate, variant.quality), judged_result(gate, variant.quality)
+    if value is None or found is None:
         return GateValue(figures.NOT_MEASURED, None)
-    exact = any(q.exact for q in variant.quality if q.metric is gate.metric)
-    return GateValue(metric_in_words(gate.metric, value, exact=exact), gate.passes(value))
+    shown = metric_in_words(gate.metric, value, exact=found.exact)
+    where = f" (worst in {found.part})" if found.part else ""
+    return GateValue(f"{shown}{where}", gate.passes(value))
 
 
 def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
