@@ -67,8 +67,26 @@ def test_classifier_gets_top1_agreement() -> None:
 
 def test_unnamed_sizes_are_different_dimensions() -> None:
     spec = spec_of(described([value("a", "", ""), value("b", "", "")]))
-    names = [name for i in spec.inputs for name in i.shape]
-    assert len(set(names)) == 4
+    assert [i.shape for i in spec.inputs] == [["batch", "length"], ["b_batch", "b_length"]]
+    assert spec.dimensions["b_batch"].max == 8
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (("", 3, "", ""), ["batch", 3, "height", "width"]),
+        (("", "", "", 3), ["batch", "height", "width", 3]),
+        (("", 64, "", ""), ["batch", 64, "height", "width"]),
+        (("", "", "", ""), ["batch", "channels", "height", "width"]),
+        (("", 1, "", "", ""), ["batch", 1, "depth", "height", "width"]),
+        (("", "", 80), ["batch", "length", 80]),
+        (("batch", "", "", "batch"), ["batch", "channels", "height", "batch"]),
+    ],
+)
+def test_unnamed_sizes_are_named_by_their_place(
+    axes: tuple[int | str, ...], expected: list[int | str]
+) -> None:
+    assert spec_of(described([value("x", *axes)])).inputs[0].shape == expected
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mopt_api.enums import ModelFormat
 from mopt_api.formats import FORMATS
 from mopt_optimizer.errors import ModelError, first_line
 
+from .free_axes import free_axes
 from .limits import MAX_ONNX_BYTES
 from .onnx_counts import check_counts
 from .onnx_graphs import check_external_data, check_graphs
@@ -161,7 +162,7 @@ def onnx_file(path: Path, folder: Path) -> Path:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file that holds all its weights, and check it.
+    """Open an ONNX file that holds all its weights, and check it; see also free_axes.
 
     Raises:
         ModelError: It is not ONNX, damaged, invalid, keeps weights in other files, uses operators
@@ -171,7 +172,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 
 def open_onnx(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file and check it; weights in files beside it are checked, but not read.
+    """Do as load_onnx; weights in files beside it are checked, but not read.
 
     Raises:
         UnsafeModelError: It names a file elsewhere: an absolute path, one with .., a symlink.
@@ -206,6 +207,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     # Also what onnx raises by mistake, such as where it quotes a damaged name.
     except Exception as error:
         raise ModelError(f"invalid ONNX model: {first_line(error)[:MAX_REASON]}") from error
+    free_axes(model)
     return model
 
 
