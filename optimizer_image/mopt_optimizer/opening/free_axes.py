@@ -53,4 +53,5 @@ def with_free_axes(path: Path) -> bytes:
 
     model = onnx.load(path, format="protobuf", load_external_data=False)
     free_axes(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content

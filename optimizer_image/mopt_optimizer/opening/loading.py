@@ -11,6 +11,7 @@ from mopt_api.enums import ModelFormat
 from mopt_api.formats import FORMATS
 from mopt_optimizer.errors import ModelError, first_line
 
+from .flat_inputs import check_mode, flatten_inputs
 from .free_axes import free_axes
 from .limits import MAX_ONNX_BYTES
 from .onnx_counts import check_counts
@@ -63,12 +64,15 @@ def archive_names(path: Path) -> list[str] | None:
 def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:
     """Open a .pt2 that was written by torch.export.save, after it was checked.
 
+    It takes its tensors by position, however it was exported.
+
     Args:
         workdir: Gets the checked copy, as large as the model, for as long as the call lasts.
 
     Raises:
         UnsafeModelError: Opening it would run code that it carries.
-        ModelError: It is not such a file, is damaged, or of an unreadable version.
+        ModelError: It is not such a file, is damaged, of an unreadable version, or was exported in
+            training mode.
         DiskError: No space for the copy.
     """
     checked = workdir / "checked.pt2"
@@ -78,6 +82,8 @@ def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:
     finally:
         checked.unlink(missing_ok=True)
     check_program(program)
+    check_mode(program)
+    flatten_inputs(program)
     return program
 
 
