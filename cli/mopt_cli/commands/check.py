@@ -16,9 +16,10 @@ from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.text import one_line
 from mopt_cli._errors import ExitCode
+from mopt_cli.field_problems import problems
 from mopt_cli.forecast import Forecast, Outlook, forecasts
 from mopt_cli.output import Format, FormatOption, emit
-from mopt_cli.resources import FileArgument, load, problems
+from mopt_cli.resources import FileArgument, load
 
 
 def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
