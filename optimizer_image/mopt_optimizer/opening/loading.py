@@ -25,6 +25,7 @@ from .safety import (
     unpack_onnx,
     zip_errors,
 )
+from .strangers import check_familiar
 
 if TYPE_CHECKING:
     import onnx
@@ -75,6 +76,7 @@ def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:
             training mode.
         DiskError: No space for the copy.
     """
+    check_familiar(path)
     checked = workdir / "checked.pt2"
     try:
         rewrite_pt2(path, checked)
@@ -120,6 +122,7 @@ def load_torchscript(path: Path, workdir: Path) -> torch.jit.ScriptModule:
         ModelError: It is not such a file, is damaged, of an unreadable version, or has no forward.
         DiskError: No space for the copy.
     """
+    check_familiar(path)
     checked = workdir / "checked.ts"
     try:
         rewrite_torchscript(path, checked)
@@ -194,6 +197,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     size = path.stat().st_size
     if size > MAX_ONNX_BYTES:
         raise ModelError(f"an ONNX file of {size} bytes; up to {MAX_ONNX_BYTES} are supported")
+    check_familiar(path)
     check_messages(path, onnx.ModelProto.DESCRIPTOR)
     try:
         # By its content: a file's name may end in anything.
@@ -205,6 +209,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise ModelError("not an ONNX model: no graph or no opset in it")
     _check_opsets(model)
+    _check_outputs(model)
     check_graphs(model, path.parent if external else None)
     check_counts(model)
     try:
@@ -227,4 +232,17 @@ def _check_opsets(model: onnx.ModelProto) -> None:
             raise ModelError(
                 f"the model uses opset {entry.version}; 1 to {newest} are known here: export it "
                 "with an older opset_version"
+            )
+
+
+def _check_outputs(model: onnx.ModelProto) -> None:
+    """Refuse maps, which no tensor metric compares: only ZipMap of classical models makes them."""
+    for value in model.graph.output:
+        inner = value.type
+        if inner.HasField("sequence_type"):
+            inner = inner.sequence_type.elem_type
+        if inner.HasField("map_type"):
+            raise ModelError(
+                f"output {value.name} is a sequence of maps, made by ZipMap: convert the model "
+                "with zipmap=False (skl2onnx and onnxmltools: options={'zipmap': False})"
             )
