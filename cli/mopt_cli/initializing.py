@@ -86,7 +86,7 @@ def resource_text(
         lines += [
             f"    - name: {_quoted(one.name)}",
             f"      dtype: {one.dtype}",
-            f"      shape: [{', '.join(map(_size, one.shape))}]",
+            f"      shape: [{', '.join(map(_size, one.shape))}]{_baked_in(one)}",
         ]
     lines += _dimension_lines(ranges)
     lines += _data_lines(name, images=images)
@@ -102,6 +102,16 @@ def resource_text(
         f"      name: store  # {PLACEHOLDER}: a Secret with AWS_ACCESS_KEY_ID and so on",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _baked_in(one: _Input) -> str:
+    """Return a comment on a batch that is fixed to 1, as tracing with one sample fixes it."""
+    if len(one.shape) < 2 or one.shape[0] != 1:
+        return ""
+    return (
+        "  # axis 0 is fixed to 1 in the file: for larger batches export it dynamic, "
+        "from an example with 2 or more"
+    )
 
 
 def resource_name(stem: str) -> str:

@@ -15,6 +15,7 @@ from mopt_api.figures import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli.field_problems import problems
 from mopt_cli.forecast import Outlook, forecasts
+from mopt_cli.normalization import normalization_warnings
 
 MODEL = {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
 BASE: dict[str, Any] = {"model": MODEL, "inputs": [{"name": "x", "shape": [1, 3]}]}
@@ -151,6 +152,51 @@ def test_every_field_is_named_once() -> None:
         *("spec.model.sha256", "spec.model.format"),
         *("spec.inputs.0.shape.0", "spec.inputs.0.shape.1"),
     ]
+
+
+def _imaged(**images: Any) -> ModelOptimizationSpec:
+    data = {"calibration": {"uri": "s3://data/calibration/", "images": images}}
+    return ModelOptimizationSpec.model_validate(BASE | {"data": data})
+
+
+@pytest.mark.parametrize(
+    ("images", "span"),
+    [
+        ({"mean": [123.675, 116.28, 103.53]}, "-123.67..-102.53"),
+        ({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}, "-2.12..-1.79"),
+        (
+            {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "scale": 1},
+            "-2.12..1136.36",
+        ),
+        ({"scale": 1 / 255 / 255}, "0.00..0.00"),
+    ],
+)
+def test_slip_in_normalization_is_warned_of(images: dict[str, Any], span: str) -> None:
+    (warning,) = normalization_warnings(_imaged(**images))
+    assert warning.startswith("spec.data.calibration.images: black to white become ")
+    assert span in warning
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        {},
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        {"mean": [0.5], "std": [0.5], "color": "Gray"},
+        {"scale": 1, "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+        {"scale": 1, "color": "BGR", "mean": [104.0, 117.0, 123.0]},
+        {"scale": 1},
+    ],
+)
+def test_usual_normalization_is_not(images: dict[str, Any]) -> None:
+    assert normalization_warnings(_imaged(**images)) == []
+
+
+def test_check_prints_warnings_and_passes(mopt: Mopt, write: Callable[..., Path]) -> None:
+    images = {"mean": [123.675, 116.28, 103.53]}
+    done = mopt("check", write(data={"calibration": {"uri": "s3://data/c/", "images": images}}))
+    assert done.returncode == 0
+    assert "warning: spec.data.calibration.images: black to white become" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "run"])

@@ -60,6 +60,16 @@ def test_image_model_gets_height_width_and_psnr() -> None:
     assert [(g.metric, g.minimum) for g in spec.quality] == [("PSNR", 40)]
 
 
+def test_batch_of_one_in_the_file_is_said() -> None:
+    def text(*axes: int | str) -> str:
+        options = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+        return resource_text(described([value("x", *axes)]), **options)
+
+    assert "[1, 3, 8, 8]  # axis 0 is fixed to 1 in the file" in text(1, 3, 8, 8)
+    assert "is fixed to 1" not in text("n", 1, 8)
+    assert "is fixed to 1" not in text(1)
+
+
 def test_classifier_gets_top1_agreement() -> None:
     spec = spec_of(described([value("x", "s0", 16)], [value("scores", "s0", 10)]))
     assert [g.metric for g in spec.quality] == ["Top1Agreement", "Cosine"]
