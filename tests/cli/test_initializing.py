@@ -62,7 +62,7 @@ def test_image_model_gets_height_width_and_psnr() -> None:
 
 def test_batch_of_one_in_the_file_is_said() -> None:
     def text(*axes: int | str) -> str:
-        options = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+        options: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
         return resource_text(described([value("x", *axes)]), **options)
 
     assert "[1, 3, 8, 8]  # axis 0 is fixed to 1 in the file" in text(1, 3, 8, 8)
