@@ -23,6 +23,8 @@ _BATCH = (1, 1, 8)
 _SIDE = (32, 128, 512)
 _OTHER = (1, 64, 512)
 _IMAGE_RANK = 4
+# Names of the axes of pictures and volumes, beside batch and channels, by the number of axes.
+_SPATIAL = {4: ("height", "width"), 5: ("depth", "height", "width")}
 _IMAGE_CHANNELS = (1, 3)
 
 
@@ -84,7 +86,7 @@ def resource_text(
         lines += [
             f"    - name: {_quoted(one.name)}",
             f"      dtype: {one.dtype}",
-            f"      shape: [{', '.join(map(_size, one.shape))}]",
+            f"      shape: [{', '.join(map(_size, one.shape))}]{_baked_in(one)}",
         ]
     lines += _dimension_lines(ranges)
     lines += _data_lines(name, images=images)
@@ -100,6 +102,16 @@ def resource_text(
         f"      name: store  # {PLACEHOLDER}: a Secret with AWS_ACCESS_KEY_ID and so on",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _baked_in(one: _Input) -> str:
+    """Return a comment on a batch that is fixed to 1, as tracing with one sample fixes it."""
+    if len(one.shape) < 2 or one.shape[0] != 1:
+        return ""
+    return (
+        "  # axis 0 is fixed to 1 in the file: for larger batches export it dynamic, "
+        "from an example with 2 or more"
+    )
 
 
 def resource_name(stem: str) -> str:
@@ -127,7 +139,7 @@ def _inputs(
     description: ModelDescription, shapes: Mapping[str, Sequence[int]]
 ) -> tuple[list[_Input], dict[str, Range]]:
     """Return the inputs with names for their free sizes, and those names' ranges."""
-    names: dict[str, str] = {}
+    names: dict[str | tuple[str, int], str] = {}
     ranges: dict[str, Range] = {}
     inputs = []
     known = [value.name for value in description.inputs]
@@ -150,7 +162,7 @@ def _inputs(
             if axis.size is not None:
                 shape.append(axis.size)
                 continue
-            key = axis.symbol or f"{value.name} {number}"
+            key = axis.symbol or (value.name, number)
             if key not in names:
                 names[key] = _dimension_name(axis, value, number, axes, set(names.values()))
                 ranges[names[key]] = range_of(axis, names[key])
@@ -172,29 +184,36 @@ def _dimension_name(
 ) -> str:
     """Return the model's name of a size, or the usual name of such an axis."""
     symbol = axis.symbol or ""
-    usual = f"axis{number}"
-    if number == 0:
-        usual = "batch"
-    elif len(axes) == _IMAGE_RANK and axes[1].size in _IMAGE_CHANNELS:
-        usual = {2: "height", 3: "width"}.get(number, usual)
-    elif number == 1:
-        usual = "length"
+    usual = _usual_name(number, axes)
     wanted = symbol if _IDENTIFIER.fullmatch(symbol) and not _NAMELESS.fullmatch(symbol) else usual
     if wanted in taken:
-        prefix = re.sub(r"[^A-Za-z0-9_]", "_", value.name)[:16]
-        wanted = f"d_{prefix}_{number}"
+        prefix = re.sub(r"[^A-Za-z0-9_]", "_", value.name)[:20]
+        wanted = f"{prefix}_{usual}" if _IDENTIFIER.fullmatch(prefix) else f"d{prefix}_{usual}"
     while wanted in taken:
         wanted = f"{wanted[:30]}_"
     return wanted
 
 
+def _usual_name(number: int, axes: Sequence[DescribedAxis]) -> str:
+    """Return what an axis is mostly, by its place: batch, then height and width, or length."""
+    if number == 0:
+        return "batch"
+    if len(axes) in _SPATIAL:
+        last = axes[-1].size in _IMAGE_CHANNELS and axes[1].size not in _IMAGE_CHANNELS
+        first = 1 if last else 2
+        if 0 <= number - first < len(axes) - 2:
+            return _SPATIAL[len(axes)][number - first]
+        return "channels"
+    return "length" if number == 1 else f"axis{number}"
+
+
 def range_of(axis: DescribedAxis, name: str) -> Range:
     """Return the sizes of a free axis: the file's bounds, usual ones where it has none."""
-    lowered = name.lower()
+    kind = name.lower().rpartition("_")[2]
     low, opt, high = _OTHER
-    if lowered in ("batch", "n", "batch_size"):
+    if kind in ("batch", "n") or name.lower() == "batch_size":
         low, opt, high = _BATCH
-    elif lowered in ("height", "width", "h", "w"):
+    elif kind in ("height", "width", "h", "w"):
         low, opt, high = _SIDE
     step = axis.multiple_of or 1
     if axis.minimum is not None:

@@ -8,18 +8,34 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from pydantic import ValidationError
 
 from mopt_api.base import API_VERSION, KIND
 from mopt_api.spec import ModelOptimizationSpec
 
-from ._errors import CliError
+from ._errors import CliError, ExitCode
+from .field_problems import problems
 
 # The API server takes 3 MB.
 _MAX_CHARACTERS = 4 * 1024 * 1024
 _MAX_NODES = 1_000_000
 
 FileArgument = Annotated[Path, typer.Argument(help="YAML or JSON file; - is standard input.")]
+
+
+class _Loader(yaml.SafeLoader):
+    """As SafeLoader, and refuses a field that is there twice, as the API server does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise _Twice(key.value, key.start_mark.line + 1)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
+class _Twice(Exception):
+    """A mapping with a key twice: the key, and the line of its second place."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -52,8 +68,13 @@ def _text(path: Path) -> str:
 
 def _parsed(text: str, path: Path) -> Any:
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
         size = _size(document, {})
+    except _Twice as error:
+        key, line = error.args
+        raise CliError(
+            f"{path}, line {line}: {key} is there twice; keep one", ExitCode.FAILED
+        ) from error
     except RecursionError as error:
         raise CliError(f"{path} is nested deeper than any {KIND}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none.
@@ -76,19 +97,6 @@ def _size(value: Any, known: dict[int, int]) -> int:
         inner = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_size(item, known) for item in inner)
     return known[id(value)]
-
-
-def problems(spec: Any) -> list[str]:
-    """Return what the API server would reject in a spec, each with its field's path."""
-    try:
-        ModelOptimizationSpec.model_validate(spec)
-    except ValidationError as error:
-        return [
-            f"{'.'.join(['spec', *map(str, problem['loc'])])}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_url=False)
-        ]
-    return []
 
 
 def checked_spec(spec: Any, where: Path) -> ModelOptimizationSpec:

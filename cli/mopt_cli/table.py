@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import QualityReference, VariantState, converted
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
@@ -17,6 +18,7 @@ from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, Varia
 from mopt_api.text import cleaned, one_line, plain
 
 from ._errors import CliError, ExitCode
+from .objective_words import objective_of, words_of
 
 _NOT_MEASURED = "-"
 _STATE_STYLE = {
@@ -71,10 +73,15 @@ def _what_was_done(target: TargetStatus) -> str:
     return f"engines for compute capability {', '.join(target.compute_capabilities)}"
 
 
-def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -> RenderableType:
+def render_target(
+    target: TargetStatus,
+    not_tried: Sequence[SearchEntry] = (),
+    metric: ObjectiveMetric | None = None,
+) -> RenderableType:
     """Return one target for a terminal.
 
     Args:
+        metric: Of the objective.
         not_tried: What Auto left out, see left_out; not part of status.
     """
     target = cleaned(target)
@@ -95,7 +102,7 @@ def render_target(target: TargetStatus, not_tried: Sequence[SearchEntry] = ()) -
     )
     rows.add_column("VARIANT", no_wrap=True)
     rows.add_column("STATE")
-    for heading in ("P50 ms", "P99 ms", "SPEEDUP", "OVER FP32"):
+    for heading in ("P50 ms", "P99 ms", words_of(metric).heading, "OVER FP32"):
         rows.add_column(heading, justify="right")
     rows.add_column("WORST QUALITY")
     for heading in ("MiB", "PEAK MiB"):
@@ -141,8 +148,17 @@ def render(resource: Mapping[str, object]) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"{c.type}={c.status} {c.reason}: {c.message}") for c in status.conditions
     ]
-    parts += [render_target(target) for target in status.targets]
+    metric = _objective(resource)
+    parts += [render_target(target, metric=metric) for target in status.targets]
     return Group(*(parts or [Text("no status yet")]))
+
+
+def _objective(resource: Mapping[str, object]) -> ObjectiveMetric | None:
+    """Return the metric of a resource's objective; None where it is the default, or unknown."""
+    spec = resource.get("spec")
+    objective = spec.get("objective") if isinstance(spec, Mapping) else None
+    metric = objective.get("metric") if isinstance(objective, Mapping) else None
+    return next((known for known in ObjectiveMetric if known == metric), None)
 
 
 def target_status(result: MeasureResult, report: Report) -> TargetStatus:
@@ -169,7 +185,8 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
 
 def verdict(result: MeasureResult) -> str:
     """Return the selection and its reason in one sentence."""
-    return one_line(_verdict(result))
+    unstable = "; unstable: other processes used the CPU" if is_unstable(result) else ""
+    return one_line(_verdict(result) + unstable)
 
 
 def _verdict(result: MeasureResult) -> str:
@@ -187,9 +204,10 @@ def _verdict(result: MeasureResult) -> str:
     winner = next((v for v in result.variants if v.name == result.selected), None)
     if winner is None:
         return f"{result.selected} is selected, which is not among the variants"
-    sentence = f"{winner.name} wins"
-    if winner.speedup is not None:
-        sentence += f": {winner.speedup:.2f}x over the baseline"
-    if winner.speedup_over_fastest_fp32 is not None:
-        sentence += f", {winner.speedup_over_fastest_fp32:.2f}x over the fastest FP32"
-    return sentence
+    words = words_of(objective_of(result))
+    ratios = (
+        (winner.speedup, "the baseline"),
+        (winner.speedup_over_fastest_fp32, f"the {words.best} FP32"),
+    )
+    said = ", ".join(words.better(value, other) for value, other in ratios if value is not None)
+    return f"{winner.name} wins" + (f": {said}" if said else "")

@@ -13,7 +13,9 @@ from cli_process import Mopt
 from mopt_api.enums import Runtime
 from mopt_api.figures import VariantReason
 from mopt_api.spec import ModelOptimizationSpec
+from mopt_cli.field_problems import problems
 from mopt_cli.forecast import Outlook, forecasts
+from mopt_cli.normalization import normalization_warnings
 
 MODEL = {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
 BASE: dict[str, Any] = {"model": MODEL, "inputs": [{"name": "x", "shape": [1, 3]}]}
@@ -112,6 +114,101 @@ def test_json_of_a_broken_resource_names_the_problem(
     done = mopt("check", write(inputs=None), "-o", "json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["problems"] == ["spec.inputs: Field required"]
+
+
+GATE = {"metric": "PSNR", "minimum": 40}
+EVALUATION = {"evaluation": {"uri": "s3://data/evaluation/"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quality": [GATE | {"data_range": 255}]}, "quality.0.data_range: unknown field: write"),
+        ({"quality": [GATE | {"minimum": "40"}]}, "quality.0.minimum: Input should be a valid num"),
+        ({"dimensions": {"batch": {"min": 1, "opt": 1, "max": "8"}}}, "dimensions.batch.max: "),
+        ({"benchmark": {"threads": True}}, "benchmark.threads: Input should be a valid integer"),
+        ({"inputs": [{"name": "x", "shape": [-1, 3]}]}, "inputs.0.shape.0: write a number from 1"),
+        ({"inputs": [{"name": "x", "shape": [0, 3]}]}, "inputs.0.shape.0: write a number from 1"),
+        ({"model": MODEL | {"sha256": "sha256:" + "0" * 64}}, "prints, without sha256:"),
+        ({"model": MODEL | {"sha256": "abc"}}, "model.sha256: write the 64 lowercase hex digits"),
+        ({"model": MODEL | {"uri": "https://a.b/m.onnx"}}, "model.uri: write s3://BUCKET/KEY"),
+        ({"objectiv": {}}, "spec.objectiv: unknown field"),
+    ],
+)
+def test_check_is_as_strict_as_the_api_server(changes: dict[str, Any], message: str) -> None:
+    spec = BASE | {"data": EVALUATION} | changes
+    (found,) = problems(spec)
+    assert message in found
+    assert "pattern" not in found
+
+
+def test_every_field_is_named_once() -> None:
+    """Not once for each kind of value that it could be."""
+    broken = {
+        "inputs": [{"name": "x", "shape": [-1, 0, "height"]}],
+        "model": {"uri": "s3://models/k"},
+    }
+    assert [p.partition(":")[0] for p in problems(broken)] == [
+        *("spec.model.sha256", "spec.model.format"),
+        *("spec.inputs.0.shape.0", "spec.inputs.0.shape.1"),
+    ]
+
+
+def _imaged(**images: Any) -> ModelOptimizationSpec:
+    data = {"calibration": {"uri": "s3://data/calibration/", "images": images}}
+    return ModelOptimizationSpec.model_validate(BASE | {"data": data})
+
+
+@pytest.mark.parametrize(
+    ("images", "span"),
+    [
+        ({"mean": [123.675, 116.28, 103.53]}, "-123.67..-102.53"),
+        ({"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}, "-2.12..-1.79"),
+        (
+            {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "scale": 1},
+            "-2.12..1136.36",
+        ),
+        ({"scale": 1 / 255 / 255}, "0.00..0.00"),
+    ],
+)
+def test_slip_in_normalization_is_warned_of(images: dict[str, Any], span: str) -> None:
+    (warning,) = normalization_warnings(_imaged(**images))
+    assert warning.startswith("spec.data.calibration.images: black to white become ")
+    assert span in warning
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        {},
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        {"mean": [0.5], "std": [0.5], "color": "Gray"},
+        {"scale": 1, "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+        {"scale": 1, "color": "BGR", "mean": [104.0, 117.0, 123.0]},
+        {"scale": 1},
+    ],
+)
+def test_usual_normalization_is_not(images: dict[str, Any]) -> None:
+    assert normalization_warnings(_imaged(**images)) == []
+
+
+def test_check_prints_warnings_and_passes(mopt: Mopt, write: Callable[..., Path]) -> None:
+    images = {"mean": [123.675, 116.28, 103.53]}
+    done = mopt("check", write(data={"calibration": {"uri": "s3://data/c/", "images": images}}))
+    assert done.returncode == 0
+    assert "warning: spec.data.calibration.images: black to white become" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_field_that_is_there_twice_is_refused(
+    mopt: Mopt, write: Callable[..., Path], command: str
+) -> None:
+    path = write(data=EVALUATION, quality=[GATE])
+    again = "  quality:\n    - {metric: Cosine, minimum: 0.9}\n"
+    path.write_text(path.read_text() + again)
+    done = mopt(command, path)
+    assert done.returncode == 1
+    assert "quality is there twice" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,16 @@ def test_image_model_gets_height_width_and_psnr() -> None:
     assert [(g.metric, g.minimum) for g in spec.quality] == [("PSNR", 40)]
 
 
+def test_batch_of_one_in_the_file_is_said() -> None:
+    def text(*axes: int | str) -> str:
+        options: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+        return resource_text(described([value("x", *axes)]), **options)
+
+    assert "[1, 3, 8, 8]  # axis 0 is fixed to 1 in the file" in text(1, 3, 8, 8)
+    assert "is fixed to 1" not in text("n", 1, 8)
+    assert "is fixed to 1" not in text(1)
+
+
 def test_classifier_gets_top1_agreement() -> None:
     spec = spec_of(described([value("x", "s0", 16)], [value("scores", "s0", 10)]))
     assert [g.metric for g in spec.quality] == ["Top1Agreement", "Cosine"]
@@ -67,8 +77,26 @@ def test_classifier_gets_top1_agreement() -> None:
 
 def test_unnamed_sizes_are_different_dimensions() -> None:
     spec = spec_of(described([value("a", "", ""), value("b", "", "")]))
-    names = [name for i in spec.inputs for name in i.shape]
-    assert len(set(names)) == 4
+    assert [i.shape for i in spec.inputs] == [["batch", "length"], ["b_batch", "b_length"]]
+    assert spec.dimensions["b_batch"].max == 8
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (("", 3, "", ""), ["batch", 3, "height", "width"]),
+        (("", "", "", 3), ["batch", "height", "width", 3]),
+        (("", 64, "", ""), ["batch", 64, "height", "width"]),
+        (("", "", "", ""), ["batch", "channels", "height", "width"]),
+        (("", 1, "", "", ""), ["batch", 1, "depth", "height", "width"]),
+        (("", "", 80), ["batch", "length", 80]),
+        (("batch", "", "", "batch"), ["batch", "channels", "height", "batch"]),
+    ],
+)
+def test_unnamed_sizes_are_named_by_their_place(
+    axes: tuple[int | str, ...], expected: list[int | str]
+) -> None:
+    assert spec_of(described([value("x", *axes)])).inputs[0].shape == expected
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,27 @@ def test_init_of_onnx_keeps_names_that_yaml_reads_otherwise(mopt: Mopt, small_on
     assert mopt("check", "-", stdin=done.stdout).returncode == 0
 
 
+@pytest.mark.parametrize("free", [-1, 0, "?"])
+def test_axes_of_any_size_go_through(mopt: Mopt, tmp_path: Path, free: int | str) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    axes = [free, 3, free, free]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["image"], ["result"])],
+        "graph",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, axes)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "free.onnx")
+    assert "image float32 [?, 3, ?, ?]" in mopt("inspect", "free.onnx").stdout
+    written = mopt("init", "free.onnx")
+    spec = yaml.safe_load(written.stdout)["spec"]
+    assert spec["inputs"][0]["shape"] == ["batch", 3, "height", "width"]
+    assert mopt("check", "-", stdin=written.stdout).returncode == 0
+
+
 def test_init_of_torchscript_asks_for_shapes(mopt: Mopt, small_ts: Path) -> None:
     asked = mopt("init", small_ts)
     assert asked.returncode == 2

@@ -61,6 +61,47 @@ def test_verdict_says_what_was_selected(selected: str | None, words: str) -> Non
     assert verdict(MeasureResult.model_validate(RESULT | {"selected": selected})).startswith(words)
 
 
+def _variant(name: str, p50: float, size: int, memory: int, **fields: Any) -> dict[str, Any]:
+    baseline: dict[str, Any] = RESULT["baseline"]
+    return baseline | {
+        "name": name,
+        "points": [POINT | {"latencyMs": {"p50": p50, "p90": 9.0, "p99": 9.0}}],
+        "artifact": {"digest": f"sha256:{'0' * 64}", "sizeBytes": size, "format": "ONNX"},
+        "peakMemoryBytes": memory,
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words", "heading"),
+    [
+        (3.0, "small wins: 3.0x smaller than the baseline, 3.0x smaller than the sm", "SMALLER"),
+        (2.1, "small wins: uses 2.1x less memory than the baseline, uses 2.1x l", "LESS MEMORY"),
+        (0.5, "small wins: 0.50x over the baseline, 0.50x over the fastest", "SPEEDUP"),
+    ],
+)
+def test_ratio_is_called_what_it_is(
+    mopt: Mopt, tmp_path: Path, ratio: float, words: str, heading: str
+) -> None:
+    small = _variant("small", 4.0, 100, 1000, speedup=ratio, speedupOverFastestFP32=ratio)
+    result = RESULT | {
+        "baseline": _variant("baseline", 2.0, 300, 2100),
+        "variants": [small],
+        "selected": "small",
+    }
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    shown = mopt("inspect", "result.json").stdout
+    assert shown.startswith(words)
+    assert heading in shown
+
+
+def test_disturbed_measurement_is_said_in_the_headline() -> None:
+    disturbed = RESULT["baseline"] | {"points": [POINT | {"unstable": True}]}
+    for baseline, ending in ((disturbed, True), (RESULT["baseline"], False)):
+        said = verdict(MeasureResult.model_validate(RESULT | {"baseline": baseline}))
+        assert said.endswith("unstable: other processes used the CPU") is ending
+
+
 def test_verdict_says_where_the_model_itself_misses_the_gates() -> None:
     rejected = RESULT["baseline"] | {"state": "Rejected", "reason": "QualityGate"}
     result = RESULT | {"selected": None, "baseline": rejected, "reference": "GroundTruth"}

@@ -57,6 +57,17 @@ def test_ground_truth_is_named_and_a_rejected_baseline_explained() -> None:
     assert f"baseline: QualityGate: {GATE}" in text
 
 
+def test_column_is_named_by_the_objective() -> None:
+    for metric, heading in (("SizeBytes", "SMALLER"), ("LatencyP99", "SPEEDUP"), ("?", "SPEEDUP")):
+        resource = {
+            "spec": {"objective": {"metric": metric}},
+            "status": {"targets": [plain() | {"variants": [variant("small", 40, speedup=3.0)]}]},
+        }
+        printed = io.StringIO()
+        Console(file=printed, width=200).print(render(resource))
+        assert heading in printed.getvalue()
+
+
 def test_a_baseline_that_passes_shows_no_state() -> None:
     text = shown(reference="Baseline", baseline=variant("baseline", 31))
     assert "ground truth" not in text

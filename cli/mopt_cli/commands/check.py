@@ -16,9 +16,11 @@ from mopt_api.runtimes import runtimes_on
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.text import one_line
 from mopt_cli._errors import ExitCode
+from mopt_cli.field_problems import problems
 from mopt_cli.forecast import Forecast, Outlook, forecasts
-from mopt_cli.output import Format, FormatOption, emit
-from mopt_cli.resources import FileArgument, load, problems
+from mopt_cli.normalization import normalization_warnings
+from mopt_cli.output import Format, FormatOption, emit, note
+from mopt_cli.resources import FileArgument, load
 
 
 def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
@@ -28,9 +30,18 @@ def check(file: FileArgument, form: FormatOption = Format.TABLE) -> None:
     """
     document = load(file)
     broken = problems(document.get("spec"))
-    here = [] if broken else _here(ModelOptimizationSpec.model_validate(document["spec"]))
-    data = {"valid": not broken, "problems": broken, "variants": [p.to_api() for p in here]}
+    spec = None if broken else ModelOptimizationSpec.model_validate(document["spec"])
+    here = [] if spec is None else _here(spec)
+    warnings = [] if spec is None else normalization_warnings(spec)
+    data = {
+        "valid": not broken,
+        "problems": broken,
+        "warnings": warnings,
+        "variants": [p.to_api() for p in here],
+    }
     if not broken:
+        for warning in warnings:
+            note(f"warning: {one_line(warning)}")
         emit(data, _shown(file, here), form)
         return
     if form is not Format.TABLE:

@@ -18,6 +18,7 @@ from mopt_api.text import plain
 from mopt_cli._errors import CliError
 from mopt_cli.engines import engine_of, inspected, shown
 from mopt_cli.extras import require_optimizer
+from mopt_cli.objective_words import objective_of
 from mopt_cli.options import FormatHint, ModelArgument, dimensions_of
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.table import render_target, target_status, verdict
@@ -54,7 +55,7 @@ def inspect(
     if model_format is None and _is_json(file):
         result = _result(file)
         report = Report(digest="", uri=str(file))
-        rows = render_target(target_status(result, report))
+        rows = render_target(target_status(result, report), metric=objective_of(result))
         emit(result.to_api(), Group(Text(verdict(result), style="bold"), rows), form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)

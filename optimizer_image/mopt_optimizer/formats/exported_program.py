@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line, root_message
+from mopt_optimizer.errors import BaselineError, DimensionError, first_line
 from mopt_optimizer.export.program import exported_program
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
-from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs, input_shape
+from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.opening.guards import Guards
+from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
 
@@ -44,7 +46,7 @@ class ExportedPrograms:
 
     def describe(self, path: Path, sizes: Mapping[str, int], workdir: Path) -> ModelDescription:
         program = load_exported_program(path, workdir)
-        inputs = program_inputs(program)
+        inputs = _narrowed(program, program_inputs(program))
         operators = Counter(
             str(node.target) for node in program.graph.nodes if node.op == "call_function"
         )
@@ -94,10 +96,16 @@ def program_cases(
     import torch
 
     generated = random_inputs(inputs, dimensions)
-    module = _guarded_module(program, [arrays for _, arrays in generated])
+    guards = Guards(program)
     largest = {name: size.max for name, size in dimensions.items()}
+    shapes = {i.name: i.shape for i in inputs}
     for sizes in [*(sizes for sizes, _ in generated), largest]:
-        _check_guards(module, program, inputs, sizes)
+        if (broken := guards.broken(shapes, sizes)) is not None:
+            raise DimensionError(
+                f"the program was not exported for {sizes_in_words(sizes)}: {broken}"
+                + _instead(guards, shapes, dimensions)
+            )
+    module = guards.module
     cases = []
     for sizes, arrays in generated:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -113,39 +121,22 @@ def program_cases(
     return cases
 
 
-def _guarded_module(program: ExportedProgram, arrays: Sequence[Arrays]) -> torch.nn.Module:
-    """Return what runs the program, with its guards: conditions on sizes it was traced under."""
-    import torch
-
-    in_spec = program.call_spec.in_spec
-    by_position = in_spec is not None and not in_spec.child(1).num_children
-    if by_position:
-        # torch leaves the guards out of a program without example inputs, which ours drop.
-        user_inputs = program.graph_signature.user_inputs
-        example = tuple(torch.from_numpy(arrays[0][str(name)]) for name in user_inputs)
-        program.example_inputs = (example, {})
-    return program.module()
-
-
-def _check_guards(
-    module: torch.nn.Module,
-    program: ExportedProgram,
-    inputs: Sequence[InputSpec],
-    sizes: Mapping[str, int],
-) -> None:
-    import torch
-
-    guards = getattr(module, "_guards_fn", None)
-    if guards is None:
-        return
-    shapes = {i.name: input_shape(i, sizes) for i in inputs}
-    user_inputs = program.graph_signature.user_inputs
-    try:
-        guards(*(torch.empty(shapes[str(name)], device="meta") for name in user_inputs))
-    except AssertionError as error:
-        raise DimensionError(
-            f"the program was not exported for {sizes_in_words(sizes)}: {root_message(error)}"
-        ) from error
+def _instead(
+    guards: Guards,
+    shapes: Mapping[str, Sequence[int | str]],
+    dimensions: Mapping[str, DimensionRange],
+) -> str:
+    """Return the ranges that the program takes, as an addition to a message; empty if unknown."""
+    found = guards.ranges(shapes, {n: (size.min, size.max) for n, size in dimensions.items()})
+    narrowed = {
+        name: taken
+        for name, taken in found.items()
+        if not taken.covers(dimensions[name].min, dimensions[name].multiple_of or 1)
+    }
+    if not narrowed:
+        return ""
+    said = "; ".join(f"{name} {taken}" for name, taken in narrowed.items())
+    return f"; it takes, in spec.dimensions: {said}"
 
 
 def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) -> None:
@@ -159,17 +150,61 @@ def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) 
     """
     import onnx
 
+    _drop_ranges_of_multiples(program)
     exported = exported_program(program, OPSET)
     if needs_other_file(exported.model):
         save_graph(exported.model, path)
         model = onnx.load(path, load_external_data=False)
     else:
         model = exported.model_proto
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in names:
+                axis.dim_param = names[axis.dim_param]
     rename_dimensions(model, names)
     for node in model.graph.node:
         # Stack traces of whoever exported the program: paths of their machine.
         del node.metadata_props[:]
     onnx.save(model, path)
+
+
+def _narrowed(program: ExportedProgram, inputs: list[ModelInput]) -> list[ModelInput]:
+    """Return inputs with the bounds that the program's guards imply beside those that it says."""
+    shapes = {
+        i.name: [axis.size if axis.size is not None else axis.symbol or "" for axis in i.axes]
+        for i in inputs
+    }
+    axes = {a.symbol: a for i in inputs for a in i.axes if a.size is None and a.symbol}
+    limits = {name: (axis.minimum or 1, axis.maximum) for name, axis in axes.items()}
+    found = Guards(program).ranges(shapes, limits)
+
+    def narrowed(axis: Axis) -> Axis:
+        taken = found.get(axis.symbol or "")
+        return axis if taken is None or axis.size is not None else taken.applied(axis)
+
+    return [replace(i, axes=tuple(map(narrowed, i.axes))) for i in inputs]
+
+
+def _drop_ranges_of_multiples(program: ExportedProgram) -> None:
+    """Leave ranges to symbols alone: 4 * Dim("h") has one of its own, which torch cannot export.
+
+    The range of the symbol in it says the same.
+    """
+    import torch
+
+    sizes = (
+        size
+        for node in program.graph.find_nodes(op="placeholder")
+        if isinstance(value := node.meta.get("val"), torch.Tensor)
+        for size in value.shape
+    )
+    free: Any = next((size for size in sizes if isinstance(size, torch.SymInt)), None)
+    ranges = [program.range_constraints]
+    if free is not None:
+        ranges.append(free.node.shape_env.var_to_range)
+    for known in ranges:
+        for expression in [e for e in known if not e.is_Symbol]:
+            del known[expression]
 
 
 def _program_outputs(program: ExportedProgram) -> list[DescribedValue]:

@@ -11,9 +11,10 @@ from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.errors import BaselineError, RuntimeFailure, SpecError
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
-from mopt_optimizer.onnx_files.naming import name_onnx_inputs
+from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
 from mopt_optimizer.onnx_files.opsets import upgraded
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession, random_inputs, sizes_in_words
+from mopt_optimizer.opening.free_axes import with_free_axes
 from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
 from mopt_optimizer.opening.model_inputs import onnx_inputs
@@ -32,7 +33,7 @@ class Onnx:
 
     def cases(self, source: Source) -> list[Case]:
         unpacked = _unpacked(source)
-        path, _ = _opened(source, unpacked)
+        path, _, _ = _opened(source, unpacked)
         cases = _timed_cases(path, source)
         shutil.rmtree(unpacked, ignore_errors=True)
         return cases
@@ -42,11 +43,11 @@ class Onnx:
         import onnx_ir as ir
 
         unpacked = _unpacked(source)
-        path, model = _opened(source, unpacked)
+        path, model, names = _opened(source, unpacked)
         cases = _timed_cases(path, source)
         with source.timings.step("export", "naming the dimensions"):
             model = upgraded(model)
-            name_onnx_inputs(model, source.inputs)
+            _rename(model, names, source)
             if unpacked.exists() or needs_other_file(ir.serde.deserialize_model(model)):
                 place_whole(model, path.parent, target)
             else:
@@ -98,13 +99,25 @@ def _unpacked(source: Source) -> Path:
     return source.workdir / "unpacked"
 
 
-def _opened(source: Source, unpacked: Path) -> tuple[Path, onnx.ModelProto]:
+def _opened(source: Source, unpacked: Path) -> tuple[Path, onnx.ModelProto, dict[str, str]]:
+    """Return the file, the model, and the spec's name of each of its symbols."""
     with source.timings.step("load", "checking and opening the ONNX model"):
         path = onnx_file(source.path, unpacked)
         # Beside other files only what an archive held: a single file refers to nothing.
         model = open_onnx(path) if unpacked.exists() else load_onnx(path)
-        check_inputs(onnx_inputs(model), source.inputs, source.dimensions)
-    return path, model
+        names = check_inputs(onnx_inputs(model), source.inputs, source.dimensions)
+    return path, model, names
+
+
+def _rename(model: onnx.ModelProto, names: Mapping[str, str], source: Source) -> None:
+    """Name the dimensions as in the spec; none keeps a name that is now another's."""
+    graph = model.graph
+    for value in (*graph.output, *graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in source.dimensions and axis.dim_param not in names:
+                axis.Clear()
+    rename_dimensions(model, names)
+    name_onnx_inputs(model, source.inputs)
 
 
 def _timed_cases(path: Path, source: Source) -> list[Case]:
@@ -123,7 +136,7 @@ def onnx_cases(
     """
     sizes: dict[str, int] = {}
     try:
-        session = OnnxSession(path, optimized=False)
+        session = OnnxSession(with_free_axes(path), optimized=False, folder=path.parent)
         cases = []
         for sizes, arrays in random_inputs(inputs, dimensions):
             cases.append(Case(sizes, arrays, tuple(session.run(arrays))))

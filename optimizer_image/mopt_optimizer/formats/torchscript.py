@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,10 +116,29 @@ def script_cases(
                 result = module(**tensors)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise BaselineError(
-                f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
+                f"the model fails at {sizes_in_words(sizes)}: {_cause(error)}"
+                + _hint(module, inputs)
             ) from error
         cases.append(Case(sizes, arrays, arrays_of(result)))
     return cases
+
+
+def _cause(error: Exception) -> str:
+    """Return what went wrong: after TorchScript's traceback, which says only that something did."""
+    said = re.findall(r"^\s*\w*(?:Error|Exception): (.+)$", str(error), re.M)
+    return said[-1] if said else first_line(error)
+
+
+def _hint(module: torch.nn.Module, inputs: Sequence[InputSpec]) -> str:
+    """Return what of a device or element type may be the reason, and the remedy; else nothing."""
+    graph = str(module.inlined_graph) if isinstance(module, torch.jit.ScriptModule) else ""
+    if device := re.search(r'"(cuda(?::\d+)?)"', graph):
+        return f"; its code names the device {device[1]}: trace it anew from model.cpu()"
+    kinds = {str(p.dtype).removeprefix("torch.") for p in module.parameters()}
+    narrow = kinds & {"float16", "bfloat16"}
+    if narrow and narrow.isdisjoint(i.dtype.value for i in inputs):
+        return f"; its weights are {min(narrow)}: trace it anew from model.float()"
+    return ""
 
 
 def export_script(

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.errors import DimensionError
-
-if TYPE_CHECKING:
-    pass
 
 # Verification runs the model many times; this many values of input keep each run short.
 MAX_VERIFIED_VALUES = 1_000_000
@@ -95,7 +91,8 @@ def _check_axis(
 ) -> None:
     if axis.size is not None:
         if declared != axis.size:
-            dynamic = "; export the model with that dimension dynamic, or give the number"
+            example = ", from an example with 2 or more there" if axis.size == 1 else ""
+            dynamic = f"; export the model with that dimension dynamic{example}, or give the number"
             raise DimensionError(
                 f"{where} is {declared} in the spec, fixed to {axis.size} in the model"
                 + (dynamic if isinstance(declared, str) else "")

@@ -11,6 +11,8 @@ from mopt_api.enums import ModelFormat
 from mopt_api.formats import FORMATS
 from mopt_optimizer.errors import ModelError, first_line
 
+from .flat_inputs import check_mode, flatten_inputs
+from .free_axes import free_axes
 from .limits import MAX_ONNX_BYTES
 from .onnx_counts import check_counts
 from .onnx_graphs import check_external_data, check_graphs
@@ -23,6 +25,7 @@ from .safety import (
     unpack_onnx,
     zip_errors,
 )
+from .strangers import check_familiar
 
 if TYPE_CHECKING:
     import onnx
@@ -62,14 +65,18 @@ def archive_names(path: Path) -> list[str] | None:
 def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:
     """Open a .pt2 that was written by torch.export.save, after it was checked.
 
+    It takes its tensors by position, however it was exported.
+
     Args:
         workdir: Gets the checked copy, as large as the model, for as long as the call lasts.
 
     Raises:
         UnsafeModelError: Opening it would run code that it carries.
-        ModelError: It is not such a file, is damaged, or of an unreadable version.
+        ModelError: It is not such a file, is damaged, of an unreadable version, or was exported in
+            training mode.
         DiskError: No space for the copy.
     """
+    check_familiar(path)
     checked = workdir / "checked.pt2"
     try:
         rewrite_pt2(path, checked)
@@ -77,6 +84,8 @@ def load_exported_program(path: Path, workdir: Path) -> ExportedProgram:
     finally:
         checked.unlink(missing_ok=True)
     check_program(program)
+    check_mode(program)
+    flatten_inputs(program)
     return program
 
 
@@ -113,6 +122,7 @@ def load_torchscript(path: Path, workdir: Path) -> torch.jit.ScriptModule:
         ModelError: It is not such a file, is damaged, of an unreadable version, or has no forward.
         DiskError: No space for the copy.
     """
+    check_familiar(path)
     checked = workdir / "checked.ts"
     try:
         rewrite_torchscript(path, checked)
@@ -161,7 +171,7 @@ def onnx_file(path: Path, folder: Path) -> Path:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file that holds all its weights, and check it.
+    """Open an ONNX file that holds all its weights, and check it; see also free_axes.
 
     Raises:
         ModelError: It is not ONNX, damaged, invalid, keeps weights in other files, uses operators
@@ -171,7 +181,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 
 def open_onnx(path: Path) -> onnx.ModelProto:
-    """Open an ONNX file and check it; weights in files beside it are checked, but not read.
+    """Do as load_onnx; weights in files beside it are checked, but not read.
 
     Raises:
         UnsafeModelError: It names a file elsewhere: an absolute path, one with .., a symlink.
@@ -187,6 +197,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     size = path.stat().st_size
     if size > MAX_ONNX_BYTES:
         raise ModelError(f"an ONNX file of {size} bytes; up to {MAX_ONNX_BYTES} are supported")
+    check_familiar(path)
     check_messages(path, onnx.ModelProto.DESCRIPTOR)
     try:
         # By its content: a file's name may end in anything.
@@ -198,6 +209,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise ModelError("not an ONNX model: no graph or no opset in it")
     _check_opsets(model)
+    _check_outputs(model)
     check_graphs(model, path.parent if external else None)
     check_counts(model)
     try:
@@ -206,6 +218,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     # Also what onnx raises by mistake, such as where it quotes a damaged name.
     except Exception as error:
         raise ModelError(f"invalid ONNX model: {first_line(error)[:MAX_REASON]}") from error
+    free_axes(model)
     return model
 
 
@@ -219,4 +232,17 @@ def _check_opsets(model: onnx.ModelProto) -> None:
             raise ModelError(
                 f"the model uses opset {entry.version}; 1 to {newest} are known here: export it "
                 "with an older opset_version"
+            )
+
+
+def _check_outputs(model: onnx.ModelProto) -> None:
+    """Refuse maps, which no tensor metric compares: only ZipMap of classical models makes them."""
+    for value in model.graph.output:
+        inner = value.type
+        if inner.HasField("sequence_type"):
+            inner = inner.sequence_type.elem_type
+        if inner.HasField("map_type"):
+            raise ModelError(
+                f"output {value.name} is a sequence of maps, made by ZipMap: convert the model "
+                "with zipmap=False (skl2onnx and onnxmltools: options={'zipmap': False})"
             )

@@ -241,7 +241,7 @@ def test_bytes_that_are_no_archive_say_so(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     for content in (b"", b"garbage", pickle.dumps({}), b"PK\x03\x04"):
         path.write_bytes(content)
-        with pytest.raises(ModelError, match="no zip archive") as caught:
+        with pytest.raises(ModelError, match=r"no zip archive|no model") as caught:
             load_exported_program(path, tmp_path)
         assert not isinstance(caught.value, UnsafeModelError)
 
@@ -277,14 +277,14 @@ def test_other_zip_is_no_program(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("word/document.xml", "<x/>")
-    with pytest.raises(ModelError, match=r"not a \.pt2 of torch\.export\.save: it lacks"):
+    with pytest.raises(ModelError, match=r"ZIP archive of 1 files that is no \.pt2"):
         load_exported_program(path, tmp_path)
 
 
-def test_weights_saved_with_torch_save_are_a_pickle(tmp_path: Path) -> None:
+def test_weights_saved_with_torch_save_are_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     path.write_bytes(_torch_saved({"weight": 1}))
-    with pytest.raises(UnsafeModelError, match="a pickle"):
+    with pytest.raises(ModelError, match=r"a checkpoint of torch\.save"):
         load_exported_program(path, tmp_path)
 
 

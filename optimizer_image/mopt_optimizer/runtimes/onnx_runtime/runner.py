@@ -18,6 +18,7 @@ from mopt_api.enums import ExecutionProvider, Precision, TargetKind
 from mopt_api.targets import KINDS
 from mopt_optimizer.errors import RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.verify import WRONG_IN_FP8
+from mopt_optimizer.opening.free_axes import with_free_axes
 from mopt_optimizer.opening.loading import onnx_file
 from mopt_optimizer.runtimes.base import (
     BoundCall,
@@ -69,6 +70,9 @@ class OnnxRuntimeRunner(Runner):
             with tempfile.TemporaryDirectory(dir=opening.workdir) as folder:
                 file = onnx_file(opening.path, Path(folder) / "unpacked")
                 self._session = _session(file, provider, opening)
+                if any(0 in value.shape for value in self._session.get_inputs()):
+                    # An axis of size 0 that means any size: only source models have it.
+                    self._session = _session(with_free_axes(file), provider, opening, file.parent)
         except _ERRORS as error:
             raise failure(f"{_NAME} cannot open the model: {first_line(error)}") from error
         if provider is not ExecutionProvider.CPU:
@@ -111,7 +115,13 @@ def _provider(opening: Opening) -> ExecutionProvider:
     return opening.provider or KINDS[kind].providers[0]
 
 
-def _session(path: Path, provider: ExecutionProvider, opening: Opening) -> Any:
+def _session(
+    model: Path | bytes,
+    provider: ExecutionProvider,
+    opening: Opening,
+    folder: Path | None = None,
+) -> Any:
+    """Open a file, or the bytes of one whose external data is in folder."""
     if provider is not ExecutionProvider.CPU:
         # The CUDA libraries come with torch's wheels.
         ort.preload_dlls()
@@ -128,8 +138,12 @@ def _session(path: Path, provider: ExecutionProvider, opening: Opening) -> Any:
     settings.log_severity_level = _ONLY_ERRORS
     if provider is not ExecutionProvider.CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if folder is not None:
+        settings.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder)
+        )
     return ort.InferenceSession(
-        str(path),
+        model if isinstance(model, bytes) else str(model),
         settings,
         providers=_with_options(provider, opening),
         disabled_optimizers=WRONG_IN_FP8 if opening.precision is Precision.FP8 else None,
