@@ -11,6 +11,7 @@ from mopt_optimizer.errors import (
 )
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     import torch
     import torch.onnx
     from torch.export import ExportedProgram
@@ -40,4 +41,23 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
     written = exported.model.opset_imports.get("")
     if written != opset_version:
         raise ExportError(f"torch.onnx wrote opset {written}, and cannot write {opset_version}")
+    _name_each_output(exported.model)
     return exported
+
+
+def _name_each_output(model: ir.Model) -> None:
+    """Give each output a value of its own: one returned twice, or an input, has one name only."""
+    import onnx_ir as ir
+
+    graph = model.graph
+    taken = {value.name for node in graph for value in node.outputs}
+    for index, value in enumerate(graph.outputs):
+        if value.producer() is not None and value not in list(graph.outputs)[:index]:
+            continue
+        name = f"{value.name}_output_{index}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        result = ir.Value(name=name, type=value.type, shape=value.shape)
+        graph.append(ir.node("Identity", [value], outputs=[result]))
+        graph.outputs[index] = result

@@ -20,6 +20,7 @@ from mopt_optimizer.onnx_files.float_models import (
 from mopt_optimizer.onnx_files.opsets import opset
 
 from ._casting import Narrowing
+from .guards import guarded_nodes
 from .judging import agreement
 from .observing import KeptSamples, Sample, float_activations, observe
 
@@ -39,6 +40,11 @@ LARGEST = {
     FloatType.BF16: 3.3895313892515355e38,
 }
 """Largest finite value of each type: 65504, and 0x7f7f as bfloat16."""
+SMALLEST = {
+    FloatType.FP16: float(np.finfo(np.float16).smallest_normal),
+    FloatType.BF16: float(np.finfo(np.float32).smallest_normal),
+}
+"""Smallest positive value of each type with all its bits: 6.1e-5, and that of FP32."""
 
 # Sums of squares, exponentials and reciprocals of small numbers leave FP16's range inside the
 # node, where no observed tensor shows it; indices and sizes lose precision.
@@ -121,10 +127,10 @@ def convert_float(
     """Write a model that computes in FP16 or BF16 where that is safe.
 
     A node stays FP32 if its operator does not support the type in the model's opset, contains a
-    subgraph, is known to be unsafe in FP16, or reads, writes or holds values near the type's
-    maximum. Activation values are observed on the samples; without samples only the weights' are
-    known, and the result is not run. For BF16 the model is converted to opset 22, the first in
-    which Conv supports it.
+    subgraph, is known to be unsafe in FP16, is in training mode, reads a constant below the type's
+    resolution (see guards), or reads, writes or holds values near the type's maximum. Activation
+    values are observed on the samples; without samples only the weights' are known, and the result
+    is not run. For BF16 the model is converted to opset 22, the first in which Conv supports it.
 
     Raises:
         ModelError, ExportError: As open_float_model.
@@ -219,13 +225,13 @@ def why_kept(
     options: FloatOptions,
 ) -> dict[str, str]:
     """Return the nodes that stay FP32, with the reason for each."""
-    kept: dict[str, str] = {}
+    kept = guarded_nodes(model, SMALLEST[precision])
     opsets = {o.domain: o.version for o in model.opset_import}
     for node in float_nodes(model):
         reason = _why_fp32(node, precision, peaks, options, opsets)
         if reason:
-            kept[node.name] = reason
-    return kept
+            kept.setdefault(node.name, reason)
+    return {node.name: kept[node.name] for node in float_nodes(model) if node.name in kept}
 
 
 def float_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -247,6 +253,8 @@ def _why_fp32(
         return "asked for"
     if any(a.HasField("g") or a.graphs for a in node.attribute):
         return "holds a subgraph"
+    if any(a.name == "training_mode" and a.i for a in node.attribute):
+        return "normalizes by the batch, in training mode"
     if precision is FloatType.FP16 and node.op_type in _FP16_UNSAFE:
         return f"{node.op_type} is unsafe in FP16"
     if not _has_type(node, precision, opsets):

@@ -80,11 +80,45 @@ def remove_noop(node: ir.Node, source: ir.Value) -> None:
     replace_chain([node], ir.node("Identity", [source]))
 
 
-def drop_identities(model: ir.Model) -> None:
-    """Remove what remove_noop left; Identities that tie an input to an output stay."""
-    from onnx_ir.passes.common import IdentityEliminationPass
+def drop_identities(model: ir.Model) -> bool:
+    """Remove Identities, as remove_noop leaves them; return whether there were any.
 
-    IdentityEliminationPass()(model)
+    One stays where it gives a graph an output of its own: of an input, of a weight, of an outer
+    graph's value, or of a value that is an output already. Both names are part of the signature.
+    """
+    import onnx_ir as ir
+
+    nodes = [*ir.traversal.RecursiveGraphIterator(model.graph)]
+    for function in model.functions.values():
+        nodes += ir.traversal.RecursiveGraphIterator(function)
+    return rewrite_each((n for n in nodes if n.op_type == "Identity" and not n.domain), _drop)
+
+
+def _drop(identity: ir.Node) -> bool:
+    import onnx_ir as ir
+
+    source, result, graph = identity.inputs[0], identity.outputs[0], identity.graph
+    if source is None or graph is None:
+        return False
+    if result.is_graph_output():
+        producer = source.producer()
+        if producer is None or producer.graph is not graph or source.is_graph_output():
+            return False
+        source.name = result.name
+        source.shape = result.shape or source.shape
+    source.shape = source.shape or result.shape
+    source.type = source.type or result.type
+    ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
+    graph.remove(identity, safe=True)
+    return True
+
+
+def broadcasts_into(shape: Sequence[int], target: ir.Shape | None) -> bool:
+    """Return whether an operand of this shape leaves the other's shape as it is, at every size."""
+    if target is None or len(shape) > len(target):
+        return not shape
+    sizes = [*target][len(target) - len(shape) :]
+    return all(size in (1, other) for size, other in zip(shape, sizes, strict=True))
 
 
 def per_channel(values: NDArray[Any], rank: int, channels: int) -> NDArray[Any] | None:

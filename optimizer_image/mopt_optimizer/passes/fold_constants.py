@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .eliminate_noop import trains
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -27,11 +29,15 @@ class FoldConstants:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """Return True for a small ConstantOfShape, which onnxscript leaves alone for its size.
+    """Return False for random nodes, True for a small ConstantOfShape.
+
+    onnxscript leaves that alone for the size that it may have.
 
     Args:
         node: One whose inputs are constant.
     """
+    if node.op_type == "Bernoulli" or (node.op_type == "Dropout" and trains(node)):
+        return False  # random
     if node.op_type != "ConstantOfShape" or node.domain:
         return None
     shape = node.inputs[0].const_value if node.inputs[0] is not None else None

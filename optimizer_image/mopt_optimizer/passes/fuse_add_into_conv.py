@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ._conv import conv_then_constant
 from ._graph import new_weight, nodes_of, replace_chain, rewrite_each
@@ -28,8 +30,16 @@ def _fuse(add: ir.Node) -> bool:
     if found is None:
         return False
     values = found.operand if found.bias is None else found.bias + found.operand
+    if found.bias is not None and _absorbed(found.bias, found.operand, values):
+        return False
     bias = new_weight(add, values.astype(found.weight.dtype), f"{found.name}_bias")
     conv = found.conv
     fused = ir.node("Conv", [*conv.inputs[:2], bias], attributes=conv.attributes)
     replace_chain([conv, add], fused)
     return True
+
+
+def _absorbed(bias: NDArray[Any], operand: NDArray[Any], total: NDArray[Any]) -> bool:
+    """Return whether a summand is lost: 1e-10 in a bias of 1, which the result may not have."""
+    lost = ((operand != 0) & (total == bias)) | ((bias != 0) & (total == operand))
+    return bool(lost.any())

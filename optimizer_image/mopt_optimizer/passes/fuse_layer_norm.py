@@ -15,6 +15,7 @@ class FuseLayerNorm(RulePass):
     """Acts on mean, variance, division and scale over the last axis, with or without a bias."""
 
     name = "fuse_layer_norm"
+    numbers = (2.0,)
 
     def rules(self) -> Sequence[RewriteRule]:
         """Return onnxscript's rules."""

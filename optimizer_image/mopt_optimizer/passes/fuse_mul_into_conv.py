@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ._conv import conv_then_constant
 from ._graph import new_weight, nodes_of, replace_chain, rewrite_each
@@ -29,6 +32,8 @@ def _fuse(mul: ir.Node) -> bool:
         return False
     factor = found.operand.reshape(-1, *(1,) * (found.weight.ndim - 1))
     scaled = (found.weight * factor).astype(found.weight.dtype)
+    if _leaves_range(scaled, found.weight, factor):
+        return False
     inputs = [found.conv.inputs[0], new_weight(mul, scaled, f"{found.name}_scaled")]
     if found.bias is not None:
         values = (found.bias * found.operand).astype(found.bias.dtype)
@@ -36,3 +41,9 @@ def _fuse(mul: ir.Node) -> bool:
     fused = ir.node("Conv", inputs, attributes=found.conv.attributes)
     replace_chain([found.conv, mul], fused)
     return True
+
+
+def _leaves_range(scaled: NDArray[Any], weight: NDArray[Any], factor: NDArray[Any]) -> bool:
+    """Return whether products overflow, or lose bits below the smallest normal number."""
+    small = (np.abs(scaled) < np.finfo(scaled.dtype).tiny) & (weight != 0) & (factor != 0)
+    return bool((small | ~np.isfinite(scaled)).any())

@@ -85,6 +85,7 @@ def _run(
     path: Path, model: ir.Model, one: Pass, cases: Sequence[Case], started: float
 ) -> PassRecord:
     before = after = count_nodes(model)
+    signature = _signature(model)
     bytes_before = bytes_after = model_bytes(path)
     outcome, message = PassOutcome.NO_CHANGE, None
     try:
@@ -102,7 +103,9 @@ def _run(
             save_graph(model, candidate)
             bytes_after = model_bytes(candidate)
             grows = bytes_after > bytes_before * MAX_GROWTH + MAX_GROWTH_BYTES
-            if grows and after >= before:
+            if (changed := _signature(model)) != signature:
+                message = f"its inputs and outputs are {changed} instead of {signature}"[:1024]
+            elif grows and after >= before:
                 message = f"no fewer nodes, and {bytes_after} bytes instead of {bytes_before}"
             else:
                 message = _objection(candidate, cases)
@@ -132,6 +135,17 @@ def _objection(candidate: Path, cases: Sequence[Case]) -> str | None:
     except RuntimeFailure as error:
         return f"the result does not run: {error}"[:1024]
     return failure
+
+
+def _signature(model: ir.Model) -> tuple[list[str], list[str]]:
+    """Return the names and types of what is fed and of what is returned, in order."""
+    graph = model.graph
+    fed = [value for value in graph.inputs if value.name not in graph.initializers]
+    return _typed(fed), _typed(graph.outputs)
+
+
+def _typed(values: Sequence[ir.Value]) -> list[str]:
+    return [f"{value.name} ({value.dtype})" for value in values]
 
 
 def count_nodes(model: ir.Model) -> int:

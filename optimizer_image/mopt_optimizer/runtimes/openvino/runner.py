@@ -16,6 +16,8 @@ from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, Outputs, Runner, select_feeds
 
 _NAME = "OpenVINO"
+# What the ONNX reader appends to an output's name.
+_RESULT_SUFFIX = "/sink_port_0"
 _HINTS = {
     Precision.FP32: ov.Type.f32,
     Precision.INT8: ov.Type.f32,
@@ -28,6 +30,17 @@ def _words(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith("Exception from ")]
     return " ".join(said) or type(error).__name__
+
+
+def _file_name(port: Any, operation: Any, default: str) -> str:
+    """Return the file's name of an input or output.
+
+    A port carries all names of its value, and any of them may come first: of an output behind an
+    Identity also that of the Identity's input.
+    """
+    own: str = operation.get_friendly_name().removesuffix(_RESULT_SUFFIX)
+    names: set[str] = port.get_names()
+    return own if own in names else min(names, default=default)
 
 
 class OpenVinoRunner(Runner):
@@ -44,7 +57,8 @@ class OpenVinoRunner(Runner):
         }
         try:
             core = ov.Core()
-            self._compiled = core.compile_model(core.read_model(str(opening.path)), "CPU", config)
+            model = core.read_model(str(opening.path))
+            self._compiled = core.compile_model(model, "CPU", config)
             computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
@@ -53,10 +67,17 @@ class OpenVinoRunner(Runner):
             raise RuntimeFailure(
                 f"{_NAME} would compute in {computed_in}, not in {precision}, on this CPU"
             )
-        self._inputs = [port.get_any_name() for port in self._compiled.inputs]
+        self._inputs = [
+            _file_name(port, parameter, f"input_{index}")
+            for index, (port, parameter) in enumerate(
+                zip(model.inputs, model.get_parameters(), strict=True)
+            )
+        ]
         self._outputs = [
-            port.get_any_name() if port.get_names() else f"output_{index}"
-            for index, port in enumerate(self._compiled.outputs)
+            _file_name(port, result, f"output_{index}")
+            for index, (port, result) in enumerate(
+                zip(model.outputs, model.get_results(), strict=True)
+            )
         ]
 
     def _infer(self) -> None:

@@ -1,0 +1,106 @@
+"""Constants that a narrow type cannot hold, and the nodes that must compute with them in FP32.
+
+1e-12 keeps a divisor or a logarithm from 0. In FP16 it is 0, whatever calibration saw: only a
+black image or silence reaches it. So its reader stays FP32, and what the result passes through on
+its way to the division.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+# What may hand a small value on.
+_CARRIERS = frozenset(
+    {
+        *("Abs", "Add", "Cast", "Clip", "Concat", "Expand", "Flatten", "Gather", "Identity"),
+        *("Max", "Min", "Mul", "Pow", "Reshape", "Slice", "Sqrt", "Squeeze", "Transpose"),
+        *("Unsqueeze", "Where"),
+    }
+)
+# What makes 0 infinite, by the input that must not be 0.
+_SINKS = {"Div": 1, "Log": 0, "Reciprocal": 0}
+
+
+def guarded_nodes(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
+    """Return the nodes that guard constants keep in FP32, with the reason for each.
+
+    Args:
+        model: With unique node names.
+        smallest: Smallest positive value that the narrow type holds with all its bits.
+    """
+    small = _small_constants(model, smallest)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    kept: dict[str, str] = {}
+    for name, value in small.items():
+        reason = f"{name} holds {value:.3g}, below what the type holds"
+        for node in readers.get(name, []):
+            kept[node.name] = reason
+            for later in _on_the_way(node, readers):
+                kept.setdefault(later, f"what it reads is guarded by {name}, {value:.3g}")
+    return kept
+
+
+def _on_the_way(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) -> set[str]:
+    """Return the nodes between one and what divides by its result, and what reads the quotient."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    # Each path is followed in graph order, so that it ends; it counts once it meets a division.
+    pending: list[tuple[onnx.NodeProto, tuple[str, ...]]] = [(node, ())]
+    while pending:
+        current, path = pending.pop()
+        for name in current.output:
+            for reader in readers.get(name, []):
+                sink = _SINKS.get(reader.op_type)
+                if sink is not None and reader.input[sink] == name:
+                    found |= {*path, reader.name, *_readers_of_huge(reader, readers)}
+                elif reader.op_type in _CARRIERS and reader.name not in seen:
+                    seen.add(reader.name)
+                    pending.append((reader, (*path, reader.name)))
+    return found
+
+
+def _readers_of_huge(
+    sink: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]
+) -> Iterator[str]:
+    """Yield the readers of a reciprocal, which is 1e12 where its input is 1e-12."""
+    if sink.op_type == "Reciprocal":
+        for reader in readers.get(sink.output[0], []):
+            yield reader.name
+
+
+def _small_constants(model: onnx.ModelProto, smallest: float) -> dict[str, float]:
+    """Return constants whose values are all too small, and divisors with any such value."""
+    divisors = {node.input[1] for node in model.graph.node if node.op_type == "Div"}
+    found = {}
+    for name, values in _constants(model):
+        magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
+        if not magnitudes.size:
+            continue
+        decisive = magnitudes.min() if name in divisors else magnitudes.max()
+        if decisive < smallest:
+            found[name] = float(decisive)
+    return found
+
+
+def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
+    from onnx import TensorProto, numpy_helper
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            yield tensor.name, numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.t.data_type == TensorProto.FLOAT:
+                yield node.output[0], numpy_helper.to_array(attribute.t)
+            elif attribute.name.startswith("value_float"):
+                yield node.output[0], np.array([attribute.f, *attribute.floats], np.float32)
