@@ -181,6 +181,27 @@ RULES: list[tuple[Json, Json, str]] = [
         "two gates on one metric need the same dataRange",
     ),
     (
+        gates(PSNR | {"output": "boxes"}, PSNR | {"output": "scores"}),
+        gates(PSNR | {"output": "boxes"}, PSNR | {"output": "boxes"}),
+        "Duplicate value in quality: two gates on one metric, aggregate, output and slice",
+    ),
+    (
+        gates(PSNR | {"slice": {"name": "boxes", "range": [0, 4]}}),
+        gates(PSNR | {"slice": {"name": "boxes", "range": [4, 4]}}),
+        "range is the first index and the one after the last: the second must be larger",
+    ),
+    (
+        gates(
+            PSNR | {"slice": {"name": "boxes", "range": [0, 4]}},
+            PSNR | {"aggregate": "Mean", "slice": {"name": "boxes", "range": [0, 4]}},
+        ),
+        gates(
+            PSNR | {"slice": {"name": "boxes", "range": [0, 4]}},
+            PSNR | {"aggregate": "Mean", "slice": {"name": "boxes", "range": [0, 5]}},
+        ),
+        "two slices of one name need the same axis and range",
+    ),
+    (
         variant(precision="INT8", quantization={}),
         variant(quantization={}),
         "quantization belongs to precision INT8, and to TensorRT's FP8",
