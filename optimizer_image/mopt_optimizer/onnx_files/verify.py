@@ -190,7 +190,8 @@ def compare(session: OnnxSession, case: Case) -> list[Difference]:
 def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Difference:
     """Return the deviation of one output; a wrong shape is infinitely far.
 
-    Integers and booleans must be equal: a wrong index is not a rounding error.
+    Integers and booleans must be equal: a wrong index is not a rounding error. NaN and infinity
+    must be where the expected output has them, such as -inf of masked logits, and only there.
     """
     if found.shape != expected.shape:
         return Difference(
@@ -199,12 +200,17 @@ def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Differ
     if not expected.size:
         return Difference(name, 0.0, 0.0, f"output {name} is empty")
     exact = expected.dtype.kind in "iub"
-    expected = expected.astype(np.float64)
-    peak = float(np.abs(expected).max())
-    error = float(np.abs(found.astype(np.float64) - expected).max())
+    expected, found = expected.astype(np.float64), found.astype(np.float64)
+    finite = np.isfinite(expected)
+    if not np.array_equal(np.isfinite(found), finite):
+        message = f"output {name} holds NaN or infinity in other places than expected"
+        return Difference(name, np.inf, 0.0, message)
+    if not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
+        message = f"output {name} holds another of NaN, inf and -inf than expected"
+        return Difference(name, np.inf, 0.0, message)
+    peak = float(np.abs(expected[finite]).max(initial=0.0))
+    error = float(np.abs(found[finite] - expected[finite]).max(initial=0.0))
     tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
-    if not np.isfinite(peak) or not np.isfinite(error):
-        return Difference(name, np.inf, 0.0, f"output {name} holds NaN or infinity")
     message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"
     return Difference(name, error, tolerance, message)
 

@@ -131,9 +131,11 @@ def _as_onnx(
     if unknown := [name for name in options.exclude if name not in names]:
         raise _unknown_node(unknown[0])
     quantized = _quantized(model, samples, options, list(options.exclude))
+    number = [node.op_type for node in quantized.graph.node].count("QuantizeLinear")
+    if not number:
+        raise QuantizationError("NNCF quantized nothing: no node of the model would be INT8")
     save_model(quantized, out_path)
-    kinds = [node.op_type for node in quantized.graph.node]
-    return NncfReport(out_path, len(samples), kinds.count("QuantizeLinear"))
+    return NncfReport(out_path, len(samples), number)
 
 
 def _unknown_node(name: str) -> QuantizationError:

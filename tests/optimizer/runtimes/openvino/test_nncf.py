@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -139,3 +140,13 @@ def test_its_sessions_get_the_threads_that_are_granted(
     assert limited.intra_op_num_threads == 3
     # Only while NNCF is at work: 0 leaves the choice to ONNX Runtime.
     assert ONNXEngine(onnx.load(model)).sess.get_session_options().intra_op_num_threads == 0
+
+
+def test_model_without_anything_in_int8_is_refused(tmp_path: Path) -> None:
+    header = '<ir_version: 9, opset_import: ["" : 18]>\n'
+    text = f"{header}g (float[n,3] x) => (float[n,3] y) {{ y = Exp(x) }}"
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    samples = [{"x": np.ones((1, 3), np.float32)}]
+    with pytest.raises(QuantizationError, match="no node of the model would be INT8"):
+        quantize_openvino_nncf(tmp_path / "model.onnx", tmp_path / "int8.onnx", samples)
+    assert not (tmp_path / "int8.onnx").exists()
