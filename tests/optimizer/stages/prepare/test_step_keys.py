@@ -14,6 +14,7 @@ from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.registry import FormKind
+from mopt_optimizer.stages.parts import Part
 from mopt_optimizer.stages.step_keys import (
     engine_key,
     export_key,
@@ -23,10 +24,11 @@ from mopt_optimizer.stages.step_keys import (
 )
 
 AUTO = SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True)
-COMMON = {"python", "machine", "mopt", "numpy"}
+COMMON = {"python", "machine", "numpy"}
+PARTS = {part.value for part in Part}
 ONNX = {"onnx", "onnx-ir", "onnxscript", "onnxruntime"}
 OTHERS = {"torch", "torchao", "openvino", "nncf", "pillow", "scikit-image"}
-SOFTWARE = dict.fromkeys(COMMON | ONNX | OTHERS, "1")
+SOFTWARE = dict.fromkeys({"mopt"} | COMMON | PARTS | ONNX | OTHERS, "1")
 GATE = QualityGate(metric=QualityMetric.PSNR, minimum=40)
 SAMPLES = f"sha256:{'a' * 64}"
 VNNI = ["avx2", "avx512_vnni"]
@@ -102,11 +104,12 @@ def test_export_follows_the_model_and_what_exports_it(plan: PreparePlan) -> None
     key = export_key(plan, SOFTWARE)
     changed = {n for n, other in other_plans(plan).items() if export_key(other, SOFTWARE) != key}
     assert changed == {"model", "inputs", "dimensions"}
-    assert tools(lambda software: export_key(plan, software)) == COMMON | ONNX | {"torch"}
+    export = COMMON | {Part.EXPORT.value}
+    assert tools(lambda software: export_key(plan, software)) == export | ONNX | {"torch"}
     onnx = plan.model.model_copy(update={"format": ModelFormat.ONNX})
     plan = plan.model_copy(update={"model": onnx})
     assert export_key(plan, SOFTWARE) != key
-    assert tools(lambda software: export_key(plan, software)) == COMMON | ONNX
+    assert tools(lambda software: export_key(plan, software)) == export | ONNX
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,9 @@ def test_form_follows_what_it_is_made_from(
 def test_form_follows_the_tools_that_make_it(
     plan: PreparePlan, kind: FormKind, expected: set[str]
 ) -> None:
-    assert tools(lambda s: key_of(FORMS[kind], plan, software=s)) == COMMON | expected
+    part = Part.PROGRAM_FORMS if FORMS[kind].from_program else Part.ONNX_FORMS
+    found = tools(lambda s: key_of(FORMS[kind], plan, software=s))
+    assert found == COMMON | {part.value} | expected
 
 
 def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> None:
@@ -222,6 +227,6 @@ def test_an_engine_is_another_for_another_file_size_gpu_or_tensorrt() -> None:
         key(shapes={"image": ((1, 3), (2, 3), (8, 3))}),
         key(compute_capabilities=["8.9"]),
         key(tensorrt="TensorRT for RTX 1.8.0"),
-        key(software=SOFTWARE | {"mopt": "2"}),
+        key(software=SOFTWARE | {Part.ENGINES.value: "2"}),
     ]
     assert len({key(), *others}) == 1 + len(others)
