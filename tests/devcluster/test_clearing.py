@@ -84,8 +84,13 @@ def test_kept_images_give_way_to_a_full_disk(
     home.containerd_root.mkdir(parents=True)
     free = iter([host.FREE_DISK - 1, host.FREE_DISK])
     monkeypatch.setattr(host, "_free", lambda _folder: next(free))
-    # Only the folder: a cluster of this machine may run meanwhile.
-    monkeypatch.setattr(teardown, "tear_down", lambda home, keep_images: rmtree(home.folder))
+
+    def tear_down(home: Home, *, keep_images: bool) -> None:
+        """Remove only the folder: a cluster of this machine may run meanwhile."""
+        assert not keep_images
+        rmtree(home.folder)
+
+    monkeypatch.setattr(teardown, "tear_down", tear_down)
     full.make_room(home)
     assert not home.folder.exists()
 
