@@ -67,7 +67,12 @@ FULL: Json = {
     ],
     "quality": [
         {"metric": "PSNR", "minimum": 40, "aggregate": "Worst", "dataRange": 1},
-        {"metric": "MaxAbsError", "maximum": 0.1},
+        {
+            "metric": "MaxAbsError",
+            "maximum": 0.1,
+            "output": "boxes",
+            "slice": {"name": "scores", "axis": 1, "range": [4, 84]},
+        },
     ],
     "objective": {
         "metric": "LatencyP50",
