@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -111,10 +110,16 @@ def _below(folder: int, depth: int) -> Iterator[int]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                with contextlib.suppress(FileNotFoundError):  # Removed meanwhile.
+                try:
                     yield entry.stat(follow_symlinks=False).st_blocks * _BLOCK
                     if entry.is_dir(follow_symlinks=False):
                         yield from _below(_opened(entry.name, folder, depth), depth + 1)
+                except (FileNotFoundError, NotADirectoryError):  # Removed or replaced meanwhile.
+                    continue
+                except PermissionError as error:
+                    raise HiddenError(
+                        f"made a folder that cannot be listed: {one_line(entry.name, 64)}"
+                    ) from error
     finally:
         os.close(folder)
 
@@ -122,12 +127,7 @@ def _below(folder: int, depth: int) -> Iterator[int]:
 def _opened(name: str, folder: int, depth: int) -> int:
     if depth >= _DEEPEST:
         raise HiddenError(f"made folders in more than {_DEEPEST} others")
-    try:
-        return os.open(name, _FOLDER, dir_fd=folder)
-    except NotADirectoryError as error:  # Another one took its place: as if it were removed.
-        raise FileNotFoundError(name) from error
-    except PermissionError as error:
-        raise HiddenError(f"made a folder that cannot be listed: {one_line(name, 64)}") from error
+    return os.open(name, _FOLDER, dir_fd=folder)
 
 
 def _maps_removed(process: int, folder: Path) -> bool:
