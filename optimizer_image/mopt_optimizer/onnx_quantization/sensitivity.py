@@ -91,10 +91,12 @@ class _Trials:
         count: Of the models so far.
     """
 
-    def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge) -> None:
+    def __init__(
+        self, writer: QdqWriter, ranges: Ranges, judge: Judge, everything: Sequence[float]
+    ) -> None:
         self._writer, self._ranges, self._judge = writer, ranges, judge
-        self._known: dict[frozenset[str], list[float]] = {}
-        self.count = 0
+        self._known: dict[frozenset[str], list[float]] = {frozenset(): [*everything]}
+        self.count = 1
 
     def quality(self, excluded: Iterable[str]) -> float:
         """Return the quality on all samples."""
@@ -137,6 +139,7 @@ def search(
     ranges: Ranges,
     layers: Sequence[Layer],
     judge: Judge,
+    values: Sequence[float],
     *,
     required: float | None,
     always: bool = False,
@@ -152,23 +155,23 @@ def search(
     a model; the one that is chosen is judged on all samples.
 
     Args:
+        values: Each sample's, with every layer in INT8.
         required: Quality to reach; None only analyzes and excludes nothing.
         always: Analyze the layers even if none has to be excluded.
     """
-    trials = _Trials(writer, ranges, judge)
-    values = trials.values(())
+    trials = _Trials(writer, ranges, judge, values)
     everything = reached = judge.aggregated(values)
-    hardest = sorted(range(len(values)), key=lambda index: values[index])[:_RANKED_ON]
     base: tuple[str, ...] = ()
     if required is not None and everything < required:
         layers, base = _lighter(layers, trials, everything)
-        reached = trials.quality(base) if base else everything
+        reached = trials.quality(base)
     good = required is None or reached >= required
     alone: list[_Alone] = []
-    if always or required is None:
+    if always:
         alone = [_alone(layers, [i], base, trials, None) for i in range(len(layers))]
-    elif not good:
+    elif required is not None and not good:
         small = _SMALL * noise_of(required, judge.metric) / len(layers)
+        hardest = sorted(range(len(values)), key=values.__getitem__)[:_RANKED_ON]
         alone = _grouped(layers, base, trials, hardest, judge.metric, small)
     noises = [noise_of(one.quality, judge.metric) / one.layers for one in alone]
     macs = [layer.macs for layer in layers]
@@ -181,12 +184,11 @@ def search(
             lambda out: trials.reaches((*base, *node_names(layers, out)), aim),
         )
     left_out = (*base, *node_names(layers, excluded))
-    quality = trials.quality(left_out)
     return SensitivityReport(
         metric=judge.metric,
         layers=_sensitivities(layers, [one.quality for one in alone], noises, excluded),
         quality_all_int8=everything,
-        quality=quality,
+        quality=trials.quality(left_out),
         required=required,
         exclude=left_out,
         int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,

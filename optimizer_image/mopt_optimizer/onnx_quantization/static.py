@@ -279,16 +279,19 @@ def _quantize(
     ranges = calibrated.ranges(method, options.percentile)
     sensitivity = None
     if options.gate and judge:
+        values = judge.values(calibrated.writer.quantized(ranges))
         lost = lost_on_unseen(
             calibrated.writer,
             calibrated.tensors,
             judge,
             tried,
             partial(_ranges, method=method, percentile=options.percentile),
-            ranges,
+            values,
         )
         required = minimum_with_margin(options.gate, max(options.margin_db, lost))
-        sensitivity = search(calibrated.writer, ranges, calibrated.layers, judge, required=required)
+        sensitivity = search(
+            calibrated.writer, ranges, calibrated.layers, judge, values, required=required
+        )
     exclude = sensitivity.exclude if sensitivity else ()
     quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
     if not quantized_nodes or (exclude and sensitivity and not sensitivity.int8_mac_share):
@@ -339,11 +342,13 @@ def _analyze(
     if method is Calibration.BEST:
         method = _best(calibrated, judge, options)
     gate = options.gate
+    ranges = calibrated.ranges(method, options.percentile)
     return search(
         calibrated.writer,
-        calibrated.ranges(method, options.percentile),
+        ranges,
         calibrated.layers,
         judge,
+        judge.values(calibrated.writer.quantized(ranges)),
         required=minimum_with_margin(gate, options.margin_db) if gate else None,
         always=True,
     )

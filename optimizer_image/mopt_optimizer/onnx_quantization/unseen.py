@@ -21,7 +21,7 @@ def lost_on_unseen(
     judge: Judge,
     samples: Sequence[Sample],
     ranges_of: Callable[[Observations], Ranges],
-    ranges: Ranges,
+    seen: Sequence[float],
 ) -> float:
     """Return by how many dB samples that the ranges have not seen are noisier than those they have.
 
@@ -33,7 +33,7 @@ def lost_on_unseen(
     Args:
         tensors: Activations that ranges are needed of.
         samples: The judge's.
-        ranges: Of all samples.
+        seen: Each sample's value with ranges of all samples.
 
     Raises:
         QuantizationError: As Judge.quality.
@@ -41,10 +41,8 @@ def lost_on_unseen(
     if len(samples) < _FEWEST:
         return 0.0
     others = observe(writer.model, tensors, KeptSamples(samples[::2], 1), writer.folder)
-    judged = range(1, len(samples), 2)
-    seen = judge.values(writer.quantized(ranges), judged)
-    unseen = judge.values(writer.quantized(ranges_of(others)), judged)
-    return noise_gap(judge, seen, unseen) / 2
+    unseen = judge.values(writer.quantized(ranges_of(others)), range(1, len(samples), 2))
+    return noise_gap(judge, seen[1::2], unseen) / 2
 
 
 def noise_gap(judge: Judge, seen: Sequence[float], unseen: Sequence[float]) -> float:
