@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from .artifacts import Artifact, blob_key, page_key
-from .base import ObservedModel
+from .base import ObservedModel, Timestamp
 from .figures import (
     DataDigests,
     Hardware,
@@ -159,6 +159,11 @@ class TargetStatus(ObservedModel):
     report: Report = Field(description="The full result.")
     optimizer: str | None = Field(
         default=None, max_length=512, description="Optimizer image that measured it."
+    )
+    measured_at: Timestamp | None = Field(
+        default=None,
+        description="When it was measured, by its node's clock.",
+        json_schema_extra={"format": "date-time"},
     )
     measurement: Measurement | None = Field(
         default=None, description="What the figures were measured for."

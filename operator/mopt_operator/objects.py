@@ -153,6 +153,8 @@ class Snapshot:
     held: Mapping[str, str] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    # The versions in optimizer images, as far as any resource's results have told.
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def pods_of(self, job: Job) -> list[Pod]:
         """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""

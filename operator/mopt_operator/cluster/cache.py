@@ -22,6 +22,7 @@ from mopt_operator.objects import (
     observe_resource,
 )
 
+from .image_versions import ImageVersions
 from .lag import Awaited, is_older
 
 Key = tuple[str, str]  # namespace, name
@@ -161,12 +162,22 @@ class Kind(Generic[_T]):
 
 
 class Store:
-    """Everything that is observed."""
+    """Everything that is observed.
+
+    Attributes:
+        versions: What optimizer images hold, as the resources' results tell.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name, clock)
+        self.versions = ImageVersions()
+        self.resources: Kind[Resource] = Kind(self._observe, lambda item: item.name, clock)
         self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name, clock)
         self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name, clock)
+
+    def _observe(self, raw: Raw) -> Resource:
+        resource = observe_resource(raw)
+        self.versions.learn(resource.status)
+        return resource
 
     def kinds(self) -> dict[str, Kind[Any]]:
         """Return the kinds by their plural."""
@@ -191,4 +202,5 @@ class Store:
             warnings=warnings or {},
             held=held or {},
             refusals=refusals or {},
+            versions=self.versions,
         )

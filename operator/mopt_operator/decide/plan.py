@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mopt_api.status import ModelOptimizationStatus
-from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Job, Json, Resource
+from mopt_operator.objects import Job, Json
 
 from .conditions import Verdict, conditions
-from .history import extended, with_outdated
+from .history import extended
 from .jobs import Manifest
+from .outdated import Optimizers, with_outdated
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ class Plan:
 
 
 def changed_status(
-    resource: Resource,
+    optimizers: Optimizers,
     before: ModelOptimizationStatus,
     verdict: Verdict,
     found: ModelOptimizationStatus,
-    settings: Settings,
     now: datetime,
 ) -> Json | None:
     """Return the whole status, or None where the resource has it already.
@@ -49,13 +48,14 @@ def changed_status(
         before: What the resource's status says now.
         found: What the run found; the rest is filled in.
     """
+    resource = optimizers.resource
     generation = resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
     status = found.model_copy(
         update={
             "observed_generation": generation,
             "last_handled_reconcile_at": resource.requested_at,
-            "conditions": with_outdated(said, found.targets, resource, settings, before, now=now),
+            "conditions": with_outdated(said, found.targets, optimizers, before, now=now),
             "history": extended(before.history, found.targets, generation=generation, now=now),
         }
     ).to_api()

@@ -18,6 +18,7 @@ from mopt_operator.times import timestamp
 from .catalog import Catalog, NamedItem
 from .conditions import Verdict
 from .jobs import Manifest, build_job
+from .outdated import Optimizers
 from .plan import Plan, changed_status
 from .request import Request
 from .results import Results
@@ -70,7 +71,8 @@ class Run:
         self._now = now
         self._settings = settings
         self._catalog = Catalog(request, self._resource, settings)
-        self._results = Results(request, self._catalog, status, self._resource, settings)
+        self._optimizers = Optimizers(self._resource, settings, snapshot.versions)
+        self._results = Results(request, self._catalog, status, self._optimizers)
 
     def plan(self) -> Plan:
         """Return what is to be done."""
@@ -94,9 +96,7 @@ class Run:
                 if not job.deleting
                 and (job.name not in stages.keep or (suspended and not job.finished))
             ),
-            status=changed_status(
-                self._resource, self._status, verdict, status, self._settings, self._now
-            ),
+            status=changed_status(self._optimizers, self._status, verdict, status, self._now),
             requeue_after=None if suspended else min(waits, default=None),
         )
 

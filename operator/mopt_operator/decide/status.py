@@ -129,6 +129,7 @@ def target_status(
         served_from_store=summary.served_from_store or served or None,
         report=Report.under(output_uri, summary.result),
         optimizer=optimizer or None,
+        measured_at=summary.measured_at,
         measurement=measurement,
     )
 

@@ -55,6 +55,7 @@ class Reconciler:
         self._metrics = metrics or Metrics(settings, store=store, queue=queue)
         self._clock = clock
         self._executor = Executor(cluster, store=store, metrics=self._metrics, clock=clock)
+        self._versions_seen = 0
 
     async def work(self) -> None:
         """Serve the queue until cancelled."""
@@ -101,6 +102,7 @@ class Reconciler:
         Raises:
             OperatorError: A call failed; a retry may help.
         """
+        self._look_at_all_if_images_changed()
         snapshot = self._store.snapshot(key)
         if snapshot is None:
             return None
@@ -129,6 +131,14 @@ class Reconciler:
             plan = decide(snapshot, now, self._settings)
         await self._executor.record(snapshot.resource, plan)
         return plan.requeue_after
+
+    def _look_at_all_if_images_changed(self) -> None:
+        """Queue all resources where one's result told what an image holds: others may differ."""
+        if self._versions_seen == self._store.versions.changes:
+            return
+        self._versions_seen = self._store.versions.changes
+        for resource in self._store.resources:
+            self._queue.add((resource.namespace, resource.name))
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Jobs have no Pod, by their UIDs, where Events say so."""
