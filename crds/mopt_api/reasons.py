@@ -31,6 +31,8 @@ class Reason(StrEnum):
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
     DATA_CHANGED = "DataChanged"
+    # ArtifactAvailable=True
+    SELECTED = "Selected"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"

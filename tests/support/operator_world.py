@@ -253,13 +253,22 @@ class World:
         status: dict[str, Any] = self.raw["status"]
         return status
 
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """Return the targets that the present run has a result for."""
+        return [t for t in self.status["targets"] if not t.get("fromEarlierRun")]
+
     def condition(self, kind: str) -> dict[str, Any]:
         """Return the condition of a type, which is there."""
         return next(c for c in self.status["conditions"] if c["type"] == kind)
 
     def said(self) -> dict[str, tuple[str, str]]:
-        """Return status and reason of each condition."""
-        return {c["type"]: (c["status"], c["reason"]) for c in self.status["conditions"]}
+        """Return status and reason of each condition that tells how the run stands."""
+        return {
+            c["type"]: (c["status"], c["reason"])
+            for c in self.status["conditions"]
+            if c["type"] != "ArtifactAvailable"
+        }
 
 
 class MakeManifest(Protocol):

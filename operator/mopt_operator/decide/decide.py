@@ -14,6 +14,7 @@ from mopt_api.status import ModelOptimizationStatus
 from mopt_operator.config.settings import OnUpgrade, Settings
 from mopt_operator.objects import Job, Json, Resource, Snapshot
 
+from .artifact import available, with_artifact
 from .conditions import Verdict
 from .outdated import Optimizers, with_outdated
 from .plan import Plan, changed_status
@@ -35,9 +36,12 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     if resource.deleting:
         return Plan()
     # Read once for the whole decision: it is large, and parsing it is most of the work.
-    status = read_status(resource)
+    status, complete = read_status(resource)
     optimizers = Optimizers(resource, settings, snapshot.versions)
-    if is_settled(status, resource) and not _is_to_rerun(status, optimizers):
+    settled = is_settled(status, resource)
+    if settled and not complete:
+        return Plan()  # A newer version's, which this one can only damage.
+    if settled and not _is_to_rerun(status, optimizers):
         return _settled(status, jobs, optimizers, now)
     try:
         request = read_request(resource, settings)
@@ -49,7 +53,9 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
         kept = status.model_copy(update={"progress": None})
         return Plan(
             delete=tuple(job for job in jobs if not job.deleting),
-            status=changed_status(optimizers, status, verdict, kept, now),
+            status=changed_status(
+                optimizers, status, verdict, kept, now, wanted=[t.name for t in kept.targets]
+            ),
         )
     return Run(request, status, replace(snapshot, jobs=jobs), now, settings).plan()
 
@@ -58,7 +64,12 @@ def _is_to_rerun(status: ModelOptimizationStatus, optimizers: Optimizers) -> boo
     """Tell whether the administrator wants the results of another optimizer made again."""
     if optimizers.settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(optimizers.resource):
         return False
-    return any(map(optimizers.has_other_name_than, status.targets))
+    # What a run has not replaced, it could not make again.
+    return any(
+        optimizers.has_other_name_than(target)
+        for target in status.targets
+        if not target.from_earlier_run
+    )
 
 
 def _settled(
@@ -82,8 +93,27 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
 
 
 def _marked(status: ModelOptimizationStatus, optimizers: Optimizers, now: datetime) -> Json | None:
-    """Return the status with Outdated as it is now; None where nothing changes."""
-    marked = with_outdated(status.conditions, status.targets, optimizers, status, now=now)
-    if marked == status.conditions:
-        return None
-    return status.model_copy(update={"conditions": marked}).to_api()
+    """Return the status with Outdated as it is now; None where nothing changes.
+
+    What to serve is filled in where an older version wrote the status. All else stays as it was
+    written, also by a newer version.
+    """
+    written = optimizers.resource.status
+    said, changed = list(status.conditions), {}
+    generation = status.observed_generation
+    targets = [
+        target if target.artifact else with_artifact(target, None, generation=generation, now=now)
+        for target in status.targets
+    ]
+    if targets != status.targets:
+        changed["targets"] = [
+            old | ({"artifact": new.artifact.to_api()} if new.artifact else {})
+            for old, new in zip(written["targets"], targets, strict=True)
+        ]
+        names = [target.name for target in targets]
+        served = available(targets, names, said, generation=generation, now=now)
+        said += filter(None, [served])
+    marked = with_outdated(said, targets, optimizers, status, now=now)
+    if marked != status.conditions:
+        changed["conditions"] = [condition.to_api() for condition in marked]
+    return written | changed if changed else None

@@ -100,15 +100,16 @@ def with_outdated(
     """Return conditions with Outdated as it is now. Ready is not touched.
 
     Args:
-        targets: Those that status is going to show.
+        targets: Those that status is going to show; only results of the present run count.
         before: Status as it is: Outdated keeps its transition time while it holds.
     """
-    others = [c for c in conditions if c.type is not ConditionType.OUTDATED]
-    found = _other_optimizer(targets, optimizers) or _other_data(targets)
+    others = [c for c in conditions if c.type != ConditionType.OUTDATED]
+    present = [target for target in targets if not target.from_earlier_run]
+    found = _other_optimizer(present, optimizers) or _other_data(present)
     if found is None:
         return others
     reason, message = found
-    previous = next((c for c in before.conditions if c.type is ConditionType.OUTDATED), None)
+    previous = next((c for c in before.conditions if c.type == ConditionType.OUTDATED), None)
     outdated = Condition(
         type=ConditionType.OUTDATED,
         status="True",

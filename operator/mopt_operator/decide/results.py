@@ -45,6 +45,8 @@ class Results:
             target.name: target
             for target in status.targets
             if not (rerun and optimizers.has_other_name_than(target))
+            # Those that this run could not use when it began are only shown.
+            and not (self.is_this_run and target.from_earlier_run)
         }
 
     @property
@@ -62,6 +64,7 @@ class Results:
             if judged is not None and not self.is_this_run:
                 usable = self._has_figures(target, judged) and shows_point(judged, spec)
                 judged = rejudged(judged, spec, judging_key(spec)) if usable else None
+                judged = judged and judged.model_copy(update={"from_earlier_run": None})
             if judged is not None:
                 recorded[target.name] = judged
         return recorded

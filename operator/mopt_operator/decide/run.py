@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.objects import Job, Snapshot
 from mopt_operator.times import timestamp
 
+from .artifact import of_earlier_run, with_artifact
 from .catalog import Catalog, NamedItem
 from .conditions import Verdict
 from .jobs import Manifest, build_job
@@ -79,12 +80,15 @@ class Run:
         stages = self._stages()
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
+        shown = self._shown(results)
         verdict = judge(self._request, targets, stages.tracks, stages.stage)
         suspended = verdict.ready is None and verdict.work is None
         status = ModelOptimizationStatus(
             source=stages.source,
-            summary=summary_of(targets, len(self._request.targets), self._request.spec.quality),
-            targets=targets,
+            summary=summary_of(
+                shown, len(targets), len(self._request.targets), self._request.spec.quality
+            ),
+            targets=shown,
             progress=None if suspended else self._progress(verdict, len(targets), stages),
         )
         waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
@@ -96,9 +100,29 @@ class Run:
                 if not job.deleting
                 and (job.name not in stages.keep or (suspended and not job.finished))
             ),
-            status=changed_status(self._optimizers, self._status, verdict, status, self._now),
+            status=changed_status(
+                self._optimizers,
+                self._status,
+                verdict,
+                status,
+                self._now,
+                wanted=[target.name for target in self._request.targets],
+            ),
             requeue_after=None if suspended else min(waits, default=None),
         )
+
+    def _shown(self, results: Mapping[str, TargetStatus]) -> list[TargetStatus]:
+        """Return what status shows of each target: this run's result, or until then the last."""
+        before = {target.name: target for target in self._status.targets}
+        shown = []
+        for name in (target.name for target in self._request.targets):
+            known = before.get(name)
+            result = results.get(name) or (known and of_earlier_run(known))
+            if result is not None:
+                artifact = known.artifact if known else None
+                generation = self._resource.generation
+                shown.append(with_artifact(result, artifact, generation=generation, now=self._now))
+        return shown
 
     def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
         return tuple(

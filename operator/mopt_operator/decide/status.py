@@ -143,11 +143,11 @@ def winner(target: TargetStatus) -> VariantStatus | None:
 
 
 def summary_of(
-    targets: Sequence[TargetStatus], total: int, gates: Sequence[QualityGate]
+    targets: Sequence[TargetStatus], finished: int, total: int, gates: Sequence[QualityGate]
 ) -> Summary:
     """Return the columns of `kubectl get`: the winner of the first target that is measured, and
-    how many are done."""
-    done = f"{len(targets)}/{total}"
+    how many are finished."""
+    done = f"{finished}/{total}"
     measured = [target for target in targets if target.baseline is not None]
     chosen = winner(measured[0]) if measured else None
     if chosen is None:

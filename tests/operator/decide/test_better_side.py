@@ -80,7 +80,7 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
     judged = rejudged(target, spec(0.01), "now")
     assert judged is not None
     assert judged.variants[0].message == "worst MaxAbsError 0.05 is above 0.01"
-    assert summary_of([judged], 1, gates).quality == "MaxAbsError 0.001234"
+    assert summary_of([judged], 1, 1, gates).quality == "MaxAbsError 0.001234"
     assert sentence(judged, gates).endswith("MaxAbsError 0.001234")
 
 
@@ -97,10 +97,10 @@ def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetSt
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        (None, "fast, 10.0x over PyTorch FP32, 2.0x over the fastest FP32, MaxAbsError 0.05"),
+        (None, "fast, 10.0x over PyTorch FP32 eager, 1.0x over the fastest FP32, MaxAbsError 0.05"),
         (
             ObjectiveMetric.SIZE_BYTES,
-            "fast, 10.0x smaller than PyTorch FP32, 2.0x smaller than the smallest FP32, "
+            "fast, 10.0x smaller than PyTorch FP32 eager, 1.0x smaller than the smallest FP32, "
             "MaxAbsError 0.05",
         ),
     ],
