@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
-from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_UID, MAX_REQUESTED_AT
 from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
@@ -32,7 +32,9 @@ ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MAX_IMAGE = 512  # of status.targets[].optimizer
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+# Jobs and Pods are selected by a label that nobody else has a reason to write: policies stamp the
+# recommended ones on whatever is created.
+SELECTOR = LABEL_UID
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,11 @@ def ready_condition(status: Raw) -> Ready:
         if condition["type"] == "Ready":
             return Ready(condition["status"], condition["reason"], condition["message"])
     return Ready()
+
+
+def is_selected(raw: Raw) -> bool:
+    """Tell whether the watches of Jobs and Pods show an object."""
+    return LABEL_UID in (raw["metadata"].get("labels") or {})
 
 
 def _controller(metadata: Raw) -> Raw:

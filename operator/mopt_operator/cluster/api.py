@@ -119,7 +119,7 @@ class Cluster:
 
     async def pods_of(self, job: Job) -> list[Raw]:
         """Return the Job's Pods as they are now."""
-        selector = f"{SELECTOR},batch.kubernetes.io/controller-uid={job.uid}"
+        selector = f"batch.kubernetes.io/controller-uid={job.uid}"
         path = _in("/api/v1", job.namespace, "pods")
         return list((await self._request("GET", path, labelSelector=selector))["items"])
 

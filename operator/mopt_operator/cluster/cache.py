@@ -17,6 +17,7 @@ from mopt_operator.objects import (
     Raw,
     Resource,
     Snapshot,
+    is_selected,
     observe_job,
     observe_pod,
     observe_resource,
@@ -58,9 +59,12 @@ class Kind(Generic[_T]):
         reduce: Callable[[Raw], _T],
         resource_name: Callable[[_T], str],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        watched: Callable[[Raw], bool] = lambda _: True,
     ) -> None:
         self._reduce = reduce
         self._resource_name = resource_name
+        self._watched = watched
         self._objects: dict[Key, _T] = {}
         self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
         self._clock = clock
@@ -80,12 +84,13 @@ class Kind(Generic[_T]):
         return self._group(new)
 
     def put_answer(self, raw: Raw) -> Key:
-        """Remember what the answer to a call holds; the watch must bring it too."""
+        """Remember what the answer to a call holds; the watch must bring it too, if it can."""
         new = self._reduce(raw)
         if new.uid in self._gone:
             return self._group(new)
         old = self._objects.get((new.namespace, new.name))
-        if old is None or old.uid != new.uid or is_older(old.version, new.version):
+        is_news = old is None or old.uid != new.uid or is_older(old.version, new.version)
+        if is_news and self._watched(raw):
             name = f"{new.namespace}/{new.name}"
             self.awaited.expect(new.uid, name, new.version, self._clock())
         return self.put(raw)
@@ -171,8 +176,12 @@ class Store:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.versions = ImageVersions()
         self.resources: Kind[Resource] = Kind(self._observe, lambda item: item.name, clock)
-        self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name, clock)
-        self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name, clock)
+        self.jobs: Kind[Job] = Kind(
+            observe_job, lambda item: item.owner_name, clock, watched=is_selected
+        )
+        self.pods: Kind[Pod] = Kind(
+            observe_pod, lambda item: item.owner_name, clock, watched=is_selected
+        )
 
     def _observe(self, raw: Raw) -> Resource:
         resource = observe_resource(raw)

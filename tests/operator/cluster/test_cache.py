@@ -17,7 +17,7 @@ def job(name: str, version: int, *, uid: str = "", resource: str = "sr") -> dict
             "uid": uid or f"uid-{name}",
             "resourceVersion": str(version),
             "creationTimestamp": "2026-11-01T12:00:00Z",
-            "labels": {"mopt.dev/name": resource},
+            "labels": {"mopt.dev/name": resource, "mopt.dev/uid": "uid-1"},
         }
     }
 
@@ -99,6 +99,13 @@ def test_answer_is_to_be_shown_by_the_watch(store: Store) -> None:
     assert names(store) == ["a"]
     assert unseen(store) == "team/a 5"
     store.jobs.show(job("a", 5), deleted=False)
+    assert unseen(store) is None
+
+
+def test_answer_that_the_watch_does_not_select_is_not_awaited(store: Store) -> None:
+    relabelled = job("a", 5)
+    del relabelled["metadata"]["labels"]["mopt.dev/uid"]
+    store.jobs.put_answer(relabelled)
     assert unseen(store) is None
 
 

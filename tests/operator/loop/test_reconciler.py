@@ -35,6 +35,7 @@ class FakeCluster:
         self.jobs: dict[str, Json] = {}
         self.told: list[str] = []
         self.fail: dict[str, Exception] = {}
+        self.relabel: dict[str, str] | None = None  # What a webhook makes of a Job's labels.
         self._version = 10
 
     def _called(self, name: str) -> None:
@@ -53,6 +54,8 @@ class FakeCluster:
         job = copy.deepcopy(dict(manifest))
         job["metadata"] |= {"uid": f"uid-{name}", "creationTimestamp": NOW.isoformat()}
         job["metadata"] |= self._versioned()
+        if self.relabel is not None:
+            job["metadata"]["labels"] = self.relabel
         self.jobs[name] = job
         return job
 
@@ -256,3 +259,36 @@ async def test_what_one_result_tells_of_an_image_is_looked_at_for_all(
     await reconciler.reconcile(KEY)
     assert len(queue) == 2
     assert store.snapshot(KEY).versions == {"image": {"mopt": "1"}}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("when", ["created", "read after 409"])
+async def test_job_that_lost_our_label_is_its_resource_s_problem_alone(
+    reconciler: Reconciler, cluster: FakeCluster, store: Store, when: str
+) -> None:
+    if when == "created":  # An admission webhook removes it.
+        cluster.relabel = {"app.kubernetes.io/managed-by": "policy"}
+        assert await reconciler.reconcile(KEY) is not None
+    else:  # Somebody does, and the watch shows the Job as deleted.
+        await reconciler.reconcile(KEY)
+        for raw in cluster.jobs.values():
+            store.jobs.show(raw, deleted=True)
+            raw["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "other"}
+    assert await reconciler.reconcile(KEY) is not None
+    assert said(cluster) == ("False", "PodForbidden")
+    message = cluster.resource["status"]["conditions"][0]["message"]
+    assert "has lost its label mopt.dev/uid" in message
+    assert len(cluster.jobs) == 1
+    if when == "created":
+        assert store.jobs.awaited.oldest() is None
+
+
+async def test_label_that_others_stamp_is_of_no_account(
+    reconciler: Reconciler, cluster: FakeCluster, store: Store
+) -> None:
+    await reconciler.reconcile(KEY)
+    (raw,) = cluster.jobs.values()
+    raw["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "policy"
+    store.jobs.show(raw, deleted=False)
+    await reconciler.reconcile(KEY)
+    assert said(cluster) == ("Unknown", "Preparing")
+    assert len(cluster.jobs) == 1
