@@ -119,6 +119,9 @@ class Pod:
         waiting: Reason and message of the container, where it has not started.
         unschedulable: The scheduler's message; None where it has not refused the Pod.
         disrupted: Evicted or preempted (DisruptionTarget).
+        ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
+            grace period in it).
+        node: Where it runs; empty before it is scheduled.
     """
 
     namespace: str
@@ -135,7 +138,8 @@ class Pod:
     unschedulable: str | None = None
     terminated: Termination | None = None
     disrupted: bool = False
-    deleting: bool = False
+    ends: datetime | None = None
+    node: str = ""
 
     @property
     def finished(self) -> bool:
@@ -295,5 +299,6 @@ def observe_pod(raw: Raw) -> Pod:
         if ended
         else None,
         disrupted=_condition(raw, "DisruptionTarget") is not None,
-        deleting="deletionTimestamp" in metadata,
+        ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
+        node=(raw.get("spec") or {}).get("nodeName", ""),
     )

@@ -92,13 +92,18 @@ class Run:
             progress=None if suspended else self._progress(verdict, len(targets), stages),
         )
         waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
+        lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
         return Plan(
             create=() if suspended else self._to_create(stages),
             delete=tuple(
                 job
                 for job in self._snapshot.jobs
                 if not job.deleting
-                and (job.name not in stages.keep or (suspended and not job.finished))
+                and (
+                    job.name not in stages.keep
+                    or job.uid in lost
+                    or (suspended and not job.finished)
+                )
             ),
             status=changed_status(
                 self._optimizers,
