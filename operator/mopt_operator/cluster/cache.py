@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mopt_operator.objects import (
     Job,
@@ -30,6 +30,15 @@ Key = tuple[str, str]  # namespace, name
 
 # UIDs of deleted objects that are remembered; answers are late by seconds at most.
 MAX_GONE = 1024
+
+
+class Listed(NamedTuple):
+    """An object in a list of metadata."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
 
 
 class _Stored(Protocol):
@@ -118,29 +127,35 @@ class Kind(Generic[_T]):
         if known is not None and known.uid == gone.uid:
             self._discard(known)
 
-    def replace(self, listed: Iterable[Raw], version: str, namespace: str | None) -> set[Key]:
-        """Take over a list; return the keys of the resources around which something differs.
+    def compare(
+        self, listed: Iterable[Listed], version: str, namespace: str | None
+    ) -> tuple[list[Listed], set[Key]]:
+        """Compare with a list: return what is newer there, and forget what is not in it.
 
         Args:
             version: The list's resourceVersion; objects newer than it are kept.
             namespace: Where the list is from; None for everywhere.
+
+        Returns:
+            The objects to read, and the keys of the resources from which something is gone.
         """
-        before = dict(self._objects)
-        seen, changed = set(), set()
-        for raw in listed:
-            key = self.put_answer(raw)
-            metadata = raw["metadata"]
-            old = before.get((metadata["namespace"], metadata["name"]))
-            if old is None or old.version != metadata["resourceVersion"]:
-                changed.add(key)
-            seen.add(metadata["uid"])
-        for known in before.values():
+        before = tuple(self._objects.values())
+        seen, newer, changed = set(), [], set()
+        for item in listed:
+            seen.add(item.uid)
+            known = self._objects.get((item.namespace, item.name))
+            is_known = known is not None and known.uid == item.uid
+            if item.uid not in self._gone and (
+                not is_known or (known is not None and is_older(known.version, item.version))
+            ):
+                newer.append(item)
+        for known in before:
             outside = namespace is not None and known.namespace != namespace
             if known.uid in seen or outside or not is_older(known.version, version):
                 continue
             self.forget(known)
             changed.add(self._group(known))
-        return changed
+        return newer, changed
 
     def get(self, key: Key) -> _T | None:
         return self._objects.get(key)

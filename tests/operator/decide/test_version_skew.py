@@ -119,7 +119,12 @@ def test_new_wish_is_carried_out_and_loses_no_artifact(
 
 
 def test_what_cannot_be_read_at_all_is_no_error(world: World) -> None:
-    for status in ({"conditions": "x"}, {"targets": [None, 3, {}]}, {"history": {}, "source": []}):
+    statuses: list[Status] = [
+        {"conditions": "x"},
+        {"targets": [None, 3, {}]},
+        {"history": {}, "source": []},
+    ]
+    for status in statuses:
         world.raw["status"] = status
         status_read, complete = read_status(world.snapshot().resource)
         assert not complete

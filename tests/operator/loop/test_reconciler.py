@@ -92,18 +92,6 @@ class FakeCluster:
         self._called("create_event")
         self.told.append(event["reason"])
 
-    async def list_resources(self, namespace: str | None) -> Raw:
-        return self._listed([self.resource])
-
-    async def list_jobs(self, namespace: str | None) -> Raw:
-        return self._listed(list(self.jobs.values()))
-
-    async def list_pods(self, namespace: str | None) -> Raw:
-        return self._listed([])
-
-    def _listed(self, items: list[Json]) -> Raw:
-        return {"metadata": self._versioned(), "items": items}
-
 
 @pytest.fixture
 def cluster(resource_manifest: MakeManifest) -> FakeCluster:
@@ -197,16 +185,6 @@ async def test_event_that_cannot_be_told_stops_nothing(
     await reconciler.reconcile(KEY)
     assert said(cluster) == ("Unknown", "Preparing")
     assert "Cannot create the Event JobCreated" in caplog.text
-
-
-async def test_resync_finds_what_the_watches_missed(
-    reconciler: Reconciler, cluster: FakeCluster, store: Store, queue: WorkQueue
-) -> None:
-    await reconciler.reconcile(KEY)
-    cluster.jobs.clear()
-    await reconciler.resync([])
-    assert len(store.jobs) == 0
-    assert await asyncio.wait_for(queue.get(), 1) == KEY
 
 
 @pytest.mark.parametrize(
