@@ -14,11 +14,12 @@ from mopt_api.figures import QualityReference, VariantState, converted
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.termination import is_unstable, summarize_variant
 from mopt_api.metrics import metric_in_words
+from mopt_api.objective_words import words_of
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
 from mopt_api.text import cleaned, one_line, plain
 
 from ._errors import CliError, ExitCode
-from .objective_words import objective_of, words_of
+from .objective_words import objective_of
 
 _NOT_MEASURED = "-"
 _STATE_STYLE = {

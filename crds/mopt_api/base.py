@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from .stores import uri_pattern
@@ -110,6 +111,15 @@ StoreUri = Annotated[
     ),
 ]
 DimensionSize = Annotated[int, Field(ge=1, le=65536)]
+
+
+def _refuse_other_dates(text: str) -> str:
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007
+    return text
+
+
+# As metav1.Time is written: in UTC, in whole seconds. In order of text these are in order of time.
+Timestamp = Annotated[str, Field(min_length=20, max_length=20), AfterValidator(_refuse_other_dates)]
 # Whatever a Job reports lies between these: so no ratio of it overflows, and the API server takes
 # it. The largest integer is what every reader of JSON holds exactly; no bound is written with an
 # exponent, which some readers of YAML take for text.

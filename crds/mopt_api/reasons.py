@@ -31,6 +31,8 @@ class Reason(StrEnum):
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
     DATA_CHANGED = "DataChanged"
+    # ArtifactAvailable=True
+    SELECTED = "Selected"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"
@@ -60,6 +62,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     DISRUPTED = "Disrupted"
+    NODE_LOST = "NodeLost"
     JOB_FAILED = "JobFailed"
 
 
@@ -221,6 +224,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         True,
         "The Pod was evicted or preempted repeatedly",
         "Give it more room or a priorityClassName, then set the mopt.dev/requestedAt annotation.",
+    ),
+    Reason.NODE_LOST: ReasonInfo(
+        False,
+        "The Pod's node does not answer; after ten minutes another Job is made",
+        "Bring the node back, or delete its Node object.",
     ),
     Reason.JOB_FAILED: ReasonInfo(True, "The Job failed without saying why", "See the Pod's log."),
 }

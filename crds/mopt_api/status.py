@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .artifacts import Artifact, blob_key, page_key
-from .base import ObservedModel
+from .base import ObservedModel, Timestamp
 from .figures import (
     DataDigests,
     Hardware,
@@ -25,16 +26,29 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     OUTDATED = "Outdated"
+    ARTIFACT_AVAILABLE = "ArtifactAvailable"
 
 
 class Condition(ObservedModel):
-    """As metav1.Condition."""
+    """As metav1.Condition. Types are open: a newer version or another controller has its own."""
 
-    type: ConditionType = Field(description="Ready, Reconciling, Stalled or Outdated.")
-    status: str = Field(max_length=7, description="True, False or Unknown.")
-    reason: str = Field(max_length=64, description="Stable, CamelCase; see docs/api.md.")
-    message: str = Field(max_length=2048, description="For people: what happened and what to do.")
-    observed_generation: int = Field(description="Generation of spec that this describes.")
+    type: str = Field(
+        max_length=316,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$",
+        description="Ready, Reconciling, Stalled, Outdated, ArtifactAvailable, or another "
+        "controller's.",
+    )
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    reason: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        description="Stable, CamelCase; see docs/api.md.",
+    )
+    message: str = Field(max_length=32768, description="For people: what happened and what to do.")
+    observed_generation: int | None = Field(
+        default=None, description="Generation of spec that this describes."
+    )
     last_transition_time: str = Field(
         description="When status last changed.", json_schema_extra={"format": "date-time"}
     )
@@ -104,10 +118,33 @@ class Measurement(ObservedModel):
     )
 
 
+class SelectedArtifact(Artifact):
+    """What to serve: the form that was selected last."""
+
+    variant: str = Field(max_length=40, description="Its name; baseline for the source model.")
+    runtime: str = Field(max_length=32, description="Runtime to serve it with.")
+    precision: str = Field(max_length=16, description="Precision it computes in.")
+    report: str = Field(max_length=71, description="Digest of the result.json that proves it.")
+    generation: int = Field(description="Generation of spec that it was selected for.")
+    time: str = Field(
+        description="When it was selected.", json_schema_extra={"format": "date-time"}
+    )
+
+
 class TargetStatus(ObservedModel):
     """The result for one target."""
 
     name: str = Field(max_length=40, description="The target's name.")
+    artifact: SelectedArtifact | None = Field(
+        default=None,
+        description="What to serve. Stays until another form is selected: while it is measured "
+        "again, where that fails, and while suspended.",
+    )
+    from_earlier_run: bool | None = Field(
+        default=None,
+        description="True while the figures are of an earlier run, and this one has none yet; "
+        "absent otherwise.",
+    )
     hardware: Hardware = Field(description="Hardware that was measured or built on.")
     compute_capabilities: list[str] = Field(
         default=[],
@@ -160,6 +197,11 @@ class TargetStatus(ObservedModel):
     optimizer: str | None = Field(
         default=None, max_length=512, description="Optimizer image that measured it."
     )
+    measured_at: Timestamp | None = Field(
+        default=None,
+        description="When it was measured, by its node's clock.",
+        json_schema_extra={"format": "date-time"},
+    )
     measurement: Measurement | None = Field(
         default=None, description="What the figures were measured for."
     )
@@ -196,7 +238,9 @@ class SelectionRecord(ObservedModel):
 
 
 class ModelOptimizationStatus(ObservedModel):
-    """The results, and the state of the work."""
+    """The results, and the state of the work. Fields of a newer version are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
 
     observed_generation: int = Field(
         default=-1, description="Generation of spec that status describes; -1 before the first."
@@ -208,8 +252,9 @@ class ModelOptimizationStatus(ObservedModel):
     )
     conditions: list[Condition] = Field(
         default=[],
-        max_length=8,
-        description="Ready, and Reconciling, Stalled or Outdated while True.",
+        max_length=32,
+        description="Ready, and Reconciling, Stalled, Outdated or ArtifactAvailable while True; "
+        "other controllers' conditions are left alone.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import uuid
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import kopf
@@ -21,6 +22,7 @@ from .config.logs import configure_logs
 from .config.settings import Settings
 from .errors import OperatorError, SettingsError
 from .loop.http import application, serve
+from .loop.lists import Lists
 from .loop.metrics import Metrics
 from .loop.queue import WorkQueue
 from .loop.reconciler import Reconciler
@@ -32,21 +34,22 @@ logger = logging.getLogger(__name__)
 
 # They wait for the API server, not for the CPU.
 WORKERS = 16
-RESYNC_SECONDS = 300.0
+COMPARE_SECONDS = 300.0
 
 
-async def _resync(reconciler: Reconciler, namespaces: list[str]) -> None:
+async def _compare(lists: Lists, ready: Iterable[asyncio.Event]) -> None:
+    """Compare the store with the cluster now and then, once this operator leads."""
+    for event in ready:
+        await event.wait()
     while True:
-        await asyncio.sleep(RESYNC_SECONDS)
-        try:
-            await reconciler.resync(namespaces)
-        except OperatorError as error:
-            logger.warning("Cannot compare the store with the cluster: %s", error)
+        await lists.compare()
+        await asyncio.sleep(COMPARE_SECONDS)
 
 
-async def _work(reconciler: Reconciler, leading: asyncio.Event) -> None:
-    """Work on the queue once this operator leads."""
-    await leading.wait()
+async def _work(reconciler: Reconciler, ready: Iterable[asyncio.Event]) -> None:
+    """Work on the queue once this operator leads, and knows what there is."""
+    for event in ready:
+        await event.wait()
     await reconciler.work()
 
 
@@ -59,18 +62,29 @@ def _elect(cluster: Cluster, settings: Settings) -> Election | None:
     return Election(cluster, namespace=lease.namespace, name=lease.name, identity=identity)
 
 
-def not_ready(task_names: list[str], *, watching: bool, lease_known: bool) -> list[str]:
+def not_ready(
+    task_names: list[str],
+    namespaces: Sequence[str] = (),
+    *,
+    filled: bool,
+    watching: bool,
+    lease_known: bool,
+) -> list[str]:
     """Return what keeps the operator from being ready; a standby is ready too.
 
     Args:
         task_names: Of the tasks that are not done.
+        namespaces: See missing_watches.
+        filled: All that there is has been listed.
         watching: The watches have been started.
         lease_known: It is clear who leads, or there is no election.
     """
     lines = []
-    if not watching:
+    if not filled:
+        lines.append("the resources, Jobs and Pods have not been listed")
+    elif not watching:
         lines.append("the watches have not been started")
-    elif missing := missing_watches(task_names):
+    elif missing := missing_watches(task_names, namespaces):
         lines.append(f"not watched: {', '.join(missing)}")
     if not lease_known:
         lines.append("the lease has not been read")
@@ -106,13 +120,16 @@ async def operate(settings: Settings) -> None:
     Raises:
         OperatorError: The operator cannot continue; a restart may help.
     """
-    store, queue, watching = Store(), WorkQueue(), asyncio.Event()
+    store, queue = Store(), WorkQueue()
+    filled, watching = asyncio.Event(), asyncio.Event()
     async with api_client() as client:
         cluster = Cluster(client)
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
         metrics = Metrics(settings, store=store, queue=queue)
         reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
+        namespaces = settings.watch_namespaces
+        lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
         election = _elect(cluster, settings)
         leading = asyncio.Event() if election is None else election.leading
         metrics.leader.set_function(lambda: float(leading.is_set()))
@@ -120,28 +137,36 @@ async def operate(settings: Settings) -> None:
         def missing() -> list[str]:
             return not_ready(
                 [task.get_name() for task in asyncio.all_tasks()],
+                namespaces,
+                filled=filled.is_set(),
                 watching=watching.is_set(),
                 lease_known=election is None or election.known,
             )
 
-        tasks = [asyncio.create_task(_work(reconciler, leading)) for _ in range(WORKERS)]
+        ready = (filled, leading)
+        tasks = [asyncio.create_task(_work(reconciler, ready)) for _ in range(WORKERS)]
         if election is None:
             leading.set()
         else:
             tasks.append(asyncio.create_task(election.run()))
-        tasks.append(asyncio.create_task(_resync(reconciler, settings.watch_namespaces)))
-        tasks.append(asyncio.create_task(watch_the_watches(store)))
+        tasks.append(asyncio.create_task(_compare(lists, ready)))
+        tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=filled)))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
+
+        async def watch() -> None:
+            await lists.fill()
+            filled.set()
+            await kopf.operator(
+                registry=registry(store, queue),
+                settings=kopf_settings(),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                ready_flag=watching,
+            )
+
         # kopf's task last: at its end it cancels whatever was started after it.
-        kopfs = kopf.operator(
-            registry=registry(store, queue),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=not settings.watch_namespaces,
-            namespaces=settings.watch_namespaces,
-            ready_flag=watching,
-        )
-        tasks.append(asyncio.create_task(kopfs))
+        tasks.append(asyncio.create_task(watch()))
         try:
             async with serve(settings.health_address, application(missing, metrics.text)):
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
-from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, MAX_REQUESTED_AT
+from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_UID, MAX_REQUESTED_AT
 from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
@@ -32,7 +32,9 @@ ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MAX_IMAGE = 512  # of status.targets[].optimizer
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+# Jobs and Pods are selected by a label that nobody else has a reason to write: policies stamp the
+# recommended ones on whatever is created.
+SELECTOR = LABEL_UID
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,9 @@ class Pod:
         waiting: Reason and message of the container, where it has not started.
         unschedulable: The scheduler's message; None where it has not refused the Pod.
         disrupted: Evicted or preempted (DisruptionTarget).
+        ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
+            grace period in it).
+        node: Where it runs; empty before it is scheduled.
     """
 
     namespace: str
@@ -133,7 +138,8 @@ class Pod:
     unschedulable: str | None = None
     terminated: Termination | None = None
     disrupted: bool = False
-    deleting: bool = False
+    ends: datetime | None = None
+    node: str = ""
 
     @property
     def finished(self) -> bool:
@@ -153,6 +159,8 @@ class Snapshot:
     held: Mapping[str, str] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    # The versions in optimizer images, as far as any resource's results have told.
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def pods_of(self, job: Job) -> list[Pod]:
         """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""
@@ -174,6 +182,11 @@ def ready_condition(status: Raw) -> Ready:
         if condition["type"] == "Ready":
             return Ready(condition["status"], condition["reason"], condition["message"])
     return Ready()
+
+
+def is_selected(raw: Raw) -> bool:
+    """Tell whether the watches of Jobs and Pods show an object."""
+    return LABEL_UID in (raw["metadata"].get("labels") or {})
 
 
 def _controller(metadata: Raw) -> Raw:
@@ -286,5 +299,6 @@ def observe_pod(raw: Raw) -> Pod:
         if ended
         else None,
         disrupted=_condition(raw, "DisruptionTarget") is not None,
-        deleting="deletionTimestamp" in metadata,
+        ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
+        node=(raw.get("spec") or {}).get("nodeName", ""),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,18 +142,21 @@ class ApiInMemory:
     async def create_event(self, event: Mapping[str, Any]) -> None:
         return None
 
-    def _listed(self, kind: str) -> Raw:
+    def _listed(self, kind: str) -> Json:
         items = [copy.deepcopy(raw) for raw in self.objects[kind].values()]
         return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
 
-    async def list_resources(self, namespace: str | None) -> Raw:
-        return self._listed("modeloptimizations")
+    async def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]:
+        listed = self._listed(plural)
+        if not whole:
+            listed["items"] = [{"metadata": raw["metadata"]} for raw in listed["items"]]
+        yield listed
 
-    async def list_jobs(self, namespace: str | None) -> Raw:
-        return self._listed("jobs")
-
-    async def list_pods(self, namespace: str | None) -> Raw:
-        return self._listed("pods")
+    async def read(self, plural: str, namespace: str, name: str) -> Raw:
+        try:
+            return copy.deepcopy(self.objects[plural][name])
+        except KeyError:
+            raise NotFound(404, "NotFound", name) from None
 
     def pods_from(self, job: Json) -> list[Json]:
         uid = job["metadata"]["uid"]

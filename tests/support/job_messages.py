@@ -77,6 +77,8 @@ def measure_message(
     point: str = "opt",
     served: bool = False,
     data: DataDigests | None = None,
+    build: str = "0.1.0+000000000000",
+    at: str = "2026-11-01T12:00:00Z",
 ) -> str:
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
@@ -86,7 +88,8 @@ def measure_message(
             result=digest(result),
             point=point,
             hardware=Hardware(cpu="Test CPU", threads=2, node="node-1"),
-            software={"openvino": "2026.1"},
+            software={"mopt": build, "openvino": "2026.1"},
+            measured_at=at,
             baseline=baseline.model_copy(
                 update={"artifact_digest": None, "artifact_format": None, "size_bytes": None}
             ),
@@ -164,6 +167,8 @@ class Outcome(TypedDict, total=False):
     point: str
     served: bool
     data: DataDigests | None
+    build: str
+    at: str
 
 
 class Messages:

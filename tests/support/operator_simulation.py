@@ -7,7 +7,6 @@ repeated; it may be killed before or after any write.
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 from datetime import timedelta
 
@@ -24,6 +23,8 @@ from mopt_api.jobs.termination import PrepareSummary, encode, summarize_measure
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
 from mopt_operator.errors import Conflict
+from mopt_operator.loop.lists import Lists
+from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
 from mopt_operator.loop.reconciler import Reconciler
 
@@ -132,16 +133,17 @@ class Simulation(ApiInMemory):
 
     def restart(self) -> None:
         """Start an operator: it lists everything, its watches start from there."""
-        self.store = Store()
+        self.store, queue = Store(), WorkQueue()
         self.waiting = {kind: [] for kind in KINDS}
-        for kind, known in self.store.kinds().items():
-            for raw in self.objects[kind].values():
-                known.put(copy.deepcopy(raw))
+        metrics = Metrics(self.settings, store=self.store, queue=queue)
+        self._lists = Lists(self, [], store=self.store, queue=queue, metrics=metrics)
+        asyncio.run(self._lists.fill())
         self._reconciler = Reconciler(
             self,
             self.settings,
             store=self.store,
-            queue=WorkQueue(),
+            queue=queue,
+            metrics=metrics,
             clock=lambda: self.now + self.skew,
         )
 
@@ -156,7 +158,7 @@ class Simulation(ApiInMemory):
             self.restart()
 
     def resync(self) -> None:
-        asyncio.run(self._reconciler.resync([]))
+        asyncio.run(self._lists.compare())
         self.waiting = {kind: [] for kind in KINDS}
 
     # The user.

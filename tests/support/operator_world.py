@@ -15,6 +15,7 @@ from mopt_api.enums import ModelFormat
 from mopt_api.jobs.plan import Stage
 from mopt_api.status import ModelOptimizationStatus
 from mopt_api.variants import Variant
+from mopt_operator.cluster.image_versions import ImageVersions
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan, decide
 from mopt_operator.objects import Snapshot, observe_job, observe_pod, observe_resource
@@ -74,6 +75,7 @@ class World:
         self.warnings: dict[str, str] = {}
         self.held: dict[str, str] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
+        self.other_statuses: list[dict[str, Any]] = []
         self.status_writes = 0
         self._version = 0
         self.raw["metadata"] |= {"uid": "uid-resource", "generation": 1} | self._versioned()
@@ -184,7 +186,16 @@ class World:
             warnings=self.warnings,
             held=self.held,
             refusals=self.refusals,
+            versions=self.images(),
         )
+
+    def images(self) -> ImageVersions:
+        """Return what the operator knows of optimizer images."""
+        images = ImageVersions()
+        images.learn(self.raw["status"])
+        for status in self.other_statuses:
+            images.learn(status)
+        return images
 
     def decide(self) -> Plan:
         return decide(self.snapshot(), self.now, self.settings)
@@ -242,13 +253,22 @@ class World:
         status: dict[str, Any] = self.raw["status"]
         return status
 
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """Return the targets that the present run has a result for."""
+        return [t for t in self.status["targets"] if not t.get("fromEarlierRun")]
+
     def condition(self, kind: str) -> dict[str, Any]:
         """Return the condition of a type, which is there."""
         return next(c for c in self.status["conditions"] if c["type"] == kind)
 
     def said(self) -> dict[str, tuple[str, str]]:
-        """Return status and reason of each condition."""
-        return {c["type"]: (c["status"], c["reason"]) for c in self.status["conditions"]}
+        """Return status and reason of each condition that tells how the run stands."""
+        return {
+            c["type"]: (c["status"], c["reason"])
+            for c in self.status["conditions"]
+            if c["type"] != "ArtifactAvailable"
+        }
 
 
 class MakeManifest(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
-from mopt_api.base import Digest, Name, ObservedModel, PerSecond
+from mopt_api.base import Digest, Name, ObservedModel, PerSecond, Timestamp
 from mopt_api.enums import Precision, Runtime, TorchMode
 from mopt_api.figures import (
     Hardware,
@@ -144,7 +144,7 @@ class MeasureResult(ObservedModel):
     crops: Digest | None = Field(
         default=None, description="Digest of the Crops; null where outputs are not images."
     )
-    measured_at: str | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
+    measured_at: Timestamp | None = Field(default=None, description="When it ended, RFC 3339, UTC.")
     plan: dict[str, JsonValue] | None = Field(
         default=None, description="The plan of the Job, as JSON; gates as last judged."
     )

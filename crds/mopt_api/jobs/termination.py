@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mopt_api.artifacts import ArtifactFormat, ExternalData
-from mopt_api.base import Digest, Name, ObservedModel
+from mopt_api.base import Digest, Name, ObservedModel, Timestamp
 from mopt_api.figures import (
     DataDigests,
     Hardware,
@@ -85,6 +85,7 @@ class MeasureSummary(ObservedModel):
     unstable: Literal[True] | None = None
     served_from_store: Literal[True] | None = None
     data: DataDigests | None = None
+    measured_at: Timestamp | None = None
 
 
 class ErrorSummary(ObservedModel):
@@ -175,6 +176,7 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
             evaluation=result.evaluation_digest,
             references=result.references_digest,
         ),
+        measured_at=result.measured_at,
     )
 
 

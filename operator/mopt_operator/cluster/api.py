@@ -16,6 +16,7 @@ definitions, nor namespaces.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
@@ -24,10 +25,11 @@ from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from mopt_operator.errors import NotFound, Refused
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
-from .requests import MERGE_PATCH, Requests
+from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
 
 # Of the versions that Kueue serves, the one that all releases of the last years know.
 KUEUE_VERSION = "v1beta1"
+PAGE = "500"  # objects; as kubectl
 
 
 class Cluster:
@@ -119,7 +121,7 @@ class Cluster:
 
     async def pods_of(self, job: Job) -> list[Raw]:
         """Return the Job's Pods as they are now."""
-        selector = f"{SELECTOR},batch.kubernetes.io/controller-uid={job.uid}"
+        selector = f"batch.kubernetes.io/controller-uid={job.uid}"
         path = _in("/api/v1", job.namespace, "pods")
         return list((await self._request("GET", path, labelSelector=selector))["items"])
 
@@ -176,24 +178,47 @@ class Cluster:
             NotFound: The CRD is not installed.
             Refused: A permission is missing.
         """
-        for path, selector in (
-            (_resources(namespace), ""),
-            (_jobs(namespace), SELECTOR),
-            (_in("/api/v1", namespace, "pods"), SELECTOR),
-        ):
+        for plural in (PLURAL, "jobs", "pods"):
+            path, selector = _listed(plural, namespace)
             await self._request("GET", path, labelSelector=selector, limit="1")
 
-    async def list_resources(self, namespace: str | None) -> Raw:
-        """Return the list of all resources; of one namespace where it is named."""
-        return await self._request("GET", _resources(namespace))
+    async def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]:
+        """Yield a list of ours page by page; all pages are of the first one's moment.
 
-    async def list_jobs(self, namespace: str | None) -> Raw:
-        """Return the list of our Jobs."""
-        return await self._request("GET", _jobs(namespace), labelSelector=SELECTOR)
+        Args:
+            plural: modeloptimizations, jobs or pods.
+            namespace: None for all.
+            whole: The objects; otherwise only their metadata.
 
-    async def list_pods(self, namespace: str | None) -> Raw:
-        """Return the list of our Jobs' Pods."""
-        return await self._request("GET", _in("/api/v1", namespace, "pods"), labelSelector=SELECTOR)
+        Raises:
+            ApiError: A page is refused, or took so long that the API server forgot its moment.
+        """
+        path, selector = _listed(plural, namespace)
+        query = {"limit": PAGE} | ({"labelSelector": selector} if selector else {})
+        accept = JSON if whole else METADATA_LIST
+        while True:
+            page = await self._request("GET", path, accept=accept, query=query)
+            yield page
+            if not (token := page["metadata"].get("continue")):
+                return
+            query["continue"] = token
+
+    async def read(self, plural: str, namespace: str, name: str) -> Raw:
+        """Return an object of a kind that is watched.
+
+        Raises:
+            NotFound: There is none.
+        """
+        path, _ = _listed(plural, namespace)
+        return await self._request("GET", f"{path}/{quote(name)}")
+
+
+def _listed(plural: str, namespace: str | None) -> tuple[str, str]:
+    """Return the path of a list, and the selector of what is ours in it."""
+    if plural == PLURAL:
+        return _resources(namespace), ""
+    root = "/apis/batch/v1" if plural == "jobs" else "/api/v1"
+    return _in(root, namespace, plural), SELECTOR
 
 
 def _in(root: str, namespace: str | None, plural: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mopt_operator.objects import (
     Job,
@@ -17,17 +17,28 @@ from mopt_operator.objects import (
     Raw,
     Resource,
     Snapshot,
+    is_selected,
     observe_job,
     observe_pod,
     observe_resource,
 )
 
+from .image_versions import ImageVersions
 from .lag import Awaited, is_older
 
 Key = tuple[str, str]  # namespace, name
 
 # UIDs of deleted objects that are remembered; answers are late by seconds at most.
 MAX_GONE = 1024
+
+
+class Listed(NamedTuple):
+    """An object in a list of metadata."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
 
 
 class _Stored(Protocol):
@@ -57,9 +68,12 @@ class Kind(Generic[_T]):
         reduce: Callable[[Raw], _T],
         resource_name: Callable[[_T], str],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        watched: Callable[[Raw], bool] = lambda _: True,
     ) -> None:
         self._reduce = reduce
         self._resource_name = resource_name
+        self._watched = watched
         self._objects: dict[Key, _T] = {}
         self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
         self._clock = clock
@@ -79,12 +93,13 @@ class Kind(Generic[_T]):
         return self._group(new)
 
     def put_answer(self, raw: Raw) -> Key:
-        """Remember what the answer to a call holds; the watch must bring it too."""
+        """Remember what the answer to a call holds; the watch must bring it too, if it can."""
         new = self._reduce(raw)
         if new.uid in self._gone:
             return self._group(new)
         old = self._objects.get((new.namespace, new.name))
-        if old is None or old.uid != new.uid or is_older(old.version, new.version):
+        is_news = old is None or old.uid != new.uid or is_older(old.version, new.version)
+        if is_news and self._watched(raw):
             name = f"{new.namespace}/{new.name}"
             self.awaited.expect(new.uid, name, new.version, self._clock())
         return self.put(raw)
@@ -112,29 +127,35 @@ class Kind(Generic[_T]):
         if known is not None and known.uid == gone.uid:
             self._discard(known)
 
-    def replace(self, listed: Iterable[Raw], version: str, namespace: str | None) -> set[Key]:
-        """Take over a list; return the keys of the resources around which something differs.
+    def compare(
+        self, listed: Iterable[Listed], version: str, namespace: str | None
+    ) -> tuple[list[Listed], set[Key]]:
+        """Compare with a list: return what is newer there, and forget what is not in it.
 
         Args:
             version: The list's resourceVersion; objects newer than it are kept.
             namespace: Where the list is from; None for everywhere.
+
+        Returns:
+            The objects to read, and the keys of the resources from which something is gone.
         """
-        before = dict(self._objects)
-        seen, changed = set(), set()
-        for raw in listed:
-            key = self.put_answer(raw)
-            metadata = raw["metadata"]
-            old = before.get((metadata["namespace"], metadata["name"]))
-            if old is None or old.version != metadata["resourceVersion"]:
-                changed.add(key)
-            seen.add(metadata["uid"])
-        for known in before.values():
+        before = tuple(self._objects.values())
+        seen, newer, changed = set(), [], set()
+        for item in listed:
+            seen.add(item.uid)
+            known = self._objects.get((item.namespace, item.name))
+            is_known = known is not None and known.uid == item.uid
+            if item.uid not in self._gone and (
+                not is_known or (known is not None and is_older(known.version, item.version))
+            ):
+                newer.append(item)
+        for known in before:
             outside = namespace is not None and known.namespace != namespace
             if known.uid in seen or outside or not is_older(known.version, version):
                 continue
             self.forget(known)
             changed.add(self._group(known))
-        return changed
+        return newer, changed
 
     def get(self, key: Key) -> _T | None:
         return self._objects.get(key)
@@ -161,12 +182,26 @@ class Kind(Generic[_T]):
 
 
 class Store:
-    """Everything that is observed."""
+    """Everything that is observed.
+
+    Attributes:
+        versions: What optimizer images hold, as the resources' results tell.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.resources: Kind[Resource] = Kind(observe_resource, lambda item: item.name, clock)
-        self.jobs: Kind[Job] = Kind(observe_job, lambda item: item.owner_name, clock)
-        self.pods: Kind[Pod] = Kind(observe_pod, lambda item: item.owner_name, clock)
+        self.versions = ImageVersions()
+        self.resources: Kind[Resource] = Kind(self._observe, lambda item: item.name, clock)
+        self.jobs: Kind[Job] = Kind(
+            observe_job, lambda item: item.owner_name, clock, watched=is_selected
+        )
+        self.pods: Kind[Pod] = Kind(
+            observe_pod, lambda item: item.owner_name, clock, watched=is_selected
+        )
+
+    def _observe(self, raw: Raw) -> Resource:
+        resource = observe_resource(raw)
+        self.versions.learn(resource.status)
+        return resource
 
     def kinds(self) -> dict[str, Kind[Any]]:
         """Return the kinds by their plural."""
@@ -191,4 +226,5 @@ class Store:
             warnings=warnings or {},
             held=held or {},
             refusals=refusals or {},
+            versions=self.versions,
         )

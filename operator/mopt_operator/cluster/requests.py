@@ -7,6 +7,7 @@ which we would reduce again; and a list is taken as it is, resourceVersion inclu
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import aiohttp
@@ -17,6 +18,8 @@ from mopt_operator.objects import Json, Raw
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 JSON = "application/json"
+# Of each object in a list only its metadata.
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -33,17 +36,22 @@ class Requests:
         *,
         body: Raw | None = None,
         content_type: str = JSON,
-        **query: str,
+        accept: str = JSON,
+        query: Mapping[str, str] | None = None,
+        **more: str,
     ) -> Raw:
         """Make one call.
+
+        Args:
+            query, more: Parameters of the query; the former's names may be Python's keywords.
 
         Raises:
             ApiError: The answer is an error.
             Unreachable: There is no answer.
         """
-        headers = {"Accept": JSON, "Content-Type": content_type}
-        if query:
-            path = f"{path}?{urlencode(query)}"
+        headers = {"Accept": accept, "Content-Type": content_type}
+        if parameters := {**(query or {}), **more}:
+            path = f"{path}?{urlencode(parameters)}"
         try:
             call = await self._client.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]

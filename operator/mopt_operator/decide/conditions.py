@@ -66,6 +66,11 @@ def conditions(
     return found
 
 
+def foreign(conditions: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions that are not this version's: a newer one's, or other controllers'."""
+    return [condition for condition in conditions if condition.type not in set(ConditionType)]
+
+
 def is_true(status: ModelOptimizationStatus, kind: ConditionType) -> bool:
     """Tell whether a status has a condition that is True."""
-    return any(c.type is kind and c.status == "True" for c in status.conditions)
+    return any(c.type == kind and c.status == "True" for c in status.conditions)

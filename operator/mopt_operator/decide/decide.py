@@ -14,8 +14,9 @@ from mopt_api.status import ModelOptimizationStatus
 from mopt_operator.config.settings import OnUpgrade, Settings
 from mopt_operator.objects import Job, Json, Resource, Snapshot
 
+from .artifact import available, with_artifact
 from .conditions import Verdict
-from .history import is_outdated, with_outdated
+from .outdated import Optimizers, with_outdated
 from .plan import Plan, changed_status
 from .request import InvalidRequest, is_settled, is_suspended, read_request, read_status
 from .run import Run
@@ -35,9 +36,13 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     if resource.deleting:
         return Plan()
     # Read once for the whole decision: it is large, and parsing it is most of the work.
-    status = read_status(resource)
-    if is_settled(status, resource) and not _is_to_rerun(status, resource, settings):
-        return _settled(status, resource, jobs, settings, now)
+    status, complete = read_status(resource)
+    optimizers = Optimizers(resource, settings, snapshot.versions)
+    settled = is_settled(status, resource)
+    if settled and not complete:
+        return Plan()  # A newer version's, which this one can only damage.
+    if settled and not _is_to_rerun(status, optimizers):
+        return _settled(status, jobs, optimizers, now)
     try:
         request = read_request(resource, settings)
     except InvalidRequest as error:
@@ -48,31 +53,37 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
         kept = status.model_copy(update={"progress": None})
         return Plan(
             delete=tuple(job for job in jobs if not job.deleting),
-            status=changed_status(resource, status, verdict, kept, settings, now),
+            status=changed_status(
+                optimizers, status, verdict, kept, now, wanted=[t.name for t in kept.targets]
+            ),
         )
     return Run(request, status, replace(snapshot, jobs=jobs), now, settings).plan()
 
 
-def _is_to_rerun(status: ModelOptimizationStatus, resource: Resource, settings: Settings) -> bool:
-    """Tell whether the administrator wants the results of another optimizer image made again."""
-    if settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(resource):
+def _is_to_rerun(status: ModelOptimizationStatus, optimizers: Optimizers) -> bool:
+    """Tell whether the administrator wants the results of another optimizer made again."""
+    if optimizers.settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(optimizers.resource):
         return False
-    return any(is_outdated(t, resource, settings) for t in status.targets)
+    # What a run has not replaced, it could not make again.
+    return any(
+        optimizers.has_other_name_than(target)
+        for target in status.targets
+        if not target.from_earlier_run
+    )
 
 
 def _settled(
     status: ModelOptimizationStatus,
-    resource: Resource,
     jobs: tuple[Job, ...],
-    settings: Settings,
+    optimizers: Optimizers,
     now: datetime,
 ) -> Plan:
     expire = tuple(j for j in jobs if j.finished and not j.expires and not j.deleting)
     return Plan(
         delete=tuple(job for job in jobs if not job.finished and not job.deleting),
         expire=expire,
-        ttl_seconds=_ttl_seconds(resource, settings) if expire else 0,
-        status=_marked(status, resource, settings, now),
+        ttl_seconds=_ttl_seconds(optimizers.resource, optimizers.settings) if expire else 0,
+        status=_marked(status, optimizers, now),
     )
 
 
@@ -81,11 +92,28 @@ def _ttl_seconds(resource: Resource, settings: Settings) -> int:
     return wanted if isinstance(wanted, int) else settings.ttl_seconds_after_finished
 
 
-def _marked(
-    status: ModelOptimizationStatus, resource: Resource, settings: Settings, now: datetime
-) -> Json | None:
-    """Return the status with Outdated as it is now; None where nothing changes."""
-    marked = with_outdated(status.conditions, status.targets, resource, settings, status, now=now)
-    if marked == status.conditions:
-        return None
-    return status.model_copy(update={"conditions": marked}).to_api()
+def _marked(status: ModelOptimizationStatus, optimizers: Optimizers, now: datetime) -> Json | None:
+    """Return the status with Outdated as it is now; None where nothing changes.
+
+    What to serve is filled in where an older version wrote the status. All else stays as it was
+    written, also by a newer version.
+    """
+    written = optimizers.resource.status
+    said, changed = list(status.conditions), {}
+    generation = status.observed_generation
+    targets = [
+        target if target.artifact else with_artifact(target, None, generation=generation, now=now)
+        for target in status.targets
+    ]
+    if targets != status.targets:
+        changed["targets"] = [
+            old | ({"artifact": new.artifact.to_api()} if new.artifact else {})
+            for old, new in zip(written["targets"], targets, strict=True)
+        ]
+        names = [target.name for target in targets]
+        served = available(targets, names, said, generation=generation, now=now)
+        said += filter(None, [served])
+    marked = with_outdated(said, targets, optimizers, status, now=now)
+    if marked != status.conditions:
+        changed["conditions"] = [condition.to_api() for condition in marked]
+    return written | changed if changed else None

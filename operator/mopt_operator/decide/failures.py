@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from mopt_api.jobs.plan import CREDENTIAL_KEYS
 from mopt_api.jobs.termination import ErrorSummary, MessageError, decode
@@ -123,6 +124,24 @@ def disruption_problem(pods: list[Pod]) -> Problem | None:
     cause = _quote(last.message) or last.reason or "no reason is given"
     return problem(
         Reason.DISRUPTED, f"{len(ended)} Pods were evicted or preempted, the last one: {cause}"
+    )
+
+
+def lost_seconds(pod: Pod, now: datetime) -> float | None:
+    """Return for how long a Pod should have been gone; None where it is not being deleted.
+
+    A kubelet that runs ends a Pod within its grace period. One whose node is lost stays, and the
+    Job controller makes no other in its place (podReplacementPolicy Failed).
+    """
+    return (now - pod.ends).total_seconds() if pod.ends and not pod.finished else None
+
+
+def node_problem(pod: Pod) -> Problem:
+    """Return why a Pod that should have been gone is still there."""
+    return problem(
+        Reason.NODE_LOST,
+        f"Pod {pod.name} should have ended at {pod.ends:%H:%M:%S} UTC: node {pod.node} does not "
+        "answer",
     )
 
 

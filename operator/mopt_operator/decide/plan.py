@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from mopt_api.status import ModelOptimizationStatus
-from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Job, Json, Resource
+from mopt_operator.objects import Job, Json
 
-from .conditions import Verdict, conditions
-from .history import extended, with_outdated
+from .artifact import available
+from .conditions import Verdict, conditions, foreign
+from .history import extended
 from .jobs import Manifest
+from .outdated import Optimizers, with_outdated
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,32 @@ class Plan:
 
 
 def changed_status(
-    resource: Resource,
+    optimizers: Optimizers,
     before: ModelOptimizationStatus,
     verdict: Verdict,
     found: ModelOptimizationStatus,
-    settings: Settings,
     now: datetime,
+    *,
+    wanted: Collection[str],
 ) -> Json | None:
     """Return the whole status, or None where the resource has it already.
 
     Args:
         before: What the resource's status says now.
+        wanted: Names of all targets.
         found: What the run found; the rest is filled in.
     """
+    resource = optimizers.resource
     generation = resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
+    served = available(found.targets, wanted, before.conditions, generation=generation, now=now)
+    said = [*said, *filter(None, [served]), *foreign(before.conditions)]
     status = found.model_copy(
-        update={
+        update=(before.model_extra or {})
+        | {
             "observed_generation": generation,
             "last_handled_reconcile_at": resource.requested_at,
-            "conditions": with_outdated(said, found.targets, resource, settings, before, now=now),
+            "conditions": with_outdated(said, found.targets, optimizers, before, now=now),
             "history": extended(before.history, found.targets, generation=generation, now=now),
         }
     ).to_api()

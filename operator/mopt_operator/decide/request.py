@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -10,10 +11,13 @@ from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_api.status import ConditionType, ModelOptimizationStatus
 from mopt_operator.config.quantities import target_fault
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
-from mopt_operator.objects import Resource
+from mopt_operator.objects import Json, Resource
 
 from .conditions import is_true
 from .work import targets_of
+
+# What a target's entry is without its figures.
+_ESSENTIAL = ("name", "artifact", "hardware", "report")
 
 
 class InvalidRequest(ValueError):
@@ -70,12 +74,48 @@ def _target_fault(target: Target, profile: Profile) -> str | None:
     return None
 
 
-def read_status(resource: Resource) -> ModelOptimizationStatus:
-    """Return the status; an empty one where another version wrote it and it cannot be read."""
+class Reading(NamedTuple):
+    """A status as this version understands it.
+
+    Attributes:
+        complete: Nothing is left out. Otherwise a newer version wrote it, and whatever is written
+            in its place may lose what that version knew.
+    """
+
+    status: ModelOptimizationStatus
+    complete: bool
+
+
+def read_status(resource: Resource) -> Reading:
+    """Return the status, without the fields and items that another version wrote differently."""
     try:
-        return ModelOptimizationStatus.model_validate(resource.status)
+        return Reading(ModelOptimizationStatus.model_validate(resource.status), complete=True)
     except ValidationError:
-        return ModelOptimizationStatus()
+        found: Json = {}
+        for field, value in resource.status.items():
+            kept = value
+            if isinstance(value, list):
+                items = (_readable(field, item) for item in value)
+                kept = [item for item in items if item is not None]
+            if _fits({field: kept}):
+                found[field] = kept
+        return Reading(ModelOptimizationStatus.model_validate(found), complete=False)
+
+
+def _readable(field: str, item: object) -> object:
+    """Return a list's item, or what is needed of a target to serve its artifact; else None."""
+    if _fits({field: [item]}):
+        return item
+    essential = {k: item[k] for k in _ESSENTIAL if k in item} if isinstance(item, dict) else None
+    return essential if field == "targets" and _fits({field: [essential]}) else None
+
+
+def _fits(status: Json) -> bool:
+    try:
+        ModelOptimizationStatus.model_validate(status)
+    except ValidationError:
+        return False
+    return True
 
 
 def is_suspended(resource: Resource) -> bool:

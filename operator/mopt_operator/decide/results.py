@@ -6,11 +6,11 @@ from mopt_api.figures import SourceInfo
 from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
-from mopt_operator.config.settings import OnUpgrade, Settings
-from mopt_operator.objects import Job, Resource
+from mopt_operator.config.settings import OnUpgrade
+from mopt_operator.objects import Job
 
 from .catalog import Catalog
-from .history import is_outdated
+from .outdated import Optimizers
 from .rejudge import measured_ranges, measures_all, rejudged, shows_point
 from .request import Request, is_refusal, speaks_of_this_run
 from .status import target_status
@@ -30,19 +30,23 @@ class Results:
         request: Request,
         catalog: Catalog,
         status: ModelOptimizationStatus,
-        resource: Resource,
-        settings: Settings,
+        optimizers: Optimizers,
     ) -> None:
+        settings = optimizers.settings
         self._request = request
         self._catalog = catalog
         self._status = status
         self._settings = settings
-        self.is_this_run = speaks_of_this_run(status, resource) and not is_refusal(status)
+        self.is_this_run = speaks_of_this_run(status, optimizers.resource) and not is_refusal(
+            status
+        )
         rerun = settings.on_upgrade is OnUpgrade.RERUN and not request.spec.execution.suspend
         self._before = {
             target.name: target
             for target in status.targets
-            if not (rerun and is_outdated(target, resource, settings))
+            if not (rerun and optimizers.has_other_name_than(target))
+            # Those that this run could not use when it began are only shown.
+            and not (self.is_this_run and target.from_earlier_run)
         }
 
     @property
@@ -60,6 +64,7 @@ class Results:
             if judged is not None and not self.is_this_run:
                 usable = self._has_figures(target, judged) and shows_point(judged, spec)
                 judged = rejudged(judged, spec, judging_key(spec)) if usable else None
+                judged = judged and judged.model_copy(update={"from_earlier_run": None})
             if judged is not None:
                 recorded[target.name] = judged
         return recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,9 +15,11 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.objects import Job, Snapshot
 from mopt_operator.times import timestamp
 
+from .artifact import of_earlier_run, with_artifact
 from .catalog import Catalog, NamedItem
 from .conditions import Verdict
 from .jobs import Manifest, build_job
+from .outdated import Optimizers
 from .plan import Plan, changed_status
 from .request import Request
 from .results import Results
@@ -70,35 +72,62 @@ class Run:
         self._now = now
         self._settings = settings
         self._catalog = Catalog(request, self._resource, settings)
-        self._results = Results(request, self._catalog, status, self._resource, settings)
+        self._optimizers = Optimizers(self._resource, settings, snapshot.versions)
+        self._results = Results(request, self._catalog, status, self._optimizers)
 
     def plan(self) -> Plan:
         """Return what is to be done."""
         stages = self._stages()
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
+        shown = self._shown(results)
         verdict = judge(self._request, targets, stages.tracks, stages.stage)
         suspended = verdict.ready is None and verdict.work is None
         status = ModelOptimizationStatus(
             source=stages.source,
-            summary=summary_of(targets, len(self._request.targets), self._request.spec.quality),
-            targets=targets,
+            summary=summary_of(
+                shown, len(targets), len(self._request.targets), self._request.spec.quality
+            ),
+            targets=shown,
             progress=None if suspended else self._progress(verdict, len(targets), stages),
         )
         waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
+        lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
         return Plan(
             create=() if suspended else self._to_create(stages),
             delete=tuple(
                 job
                 for job in self._snapshot.jobs
                 if not job.deleting
-                and (job.name not in stages.keep or (suspended and not job.finished))
+                and (
+                    job.name not in stages.keep
+                    or job.uid in lost
+                    or (suspended and not job.finished)
+                )
             ),
             status=changed_status(
-                self._resource, self._status, verdict, status, self._settings, self._now
+                self._optimizers,
+                self._status,
+                verdict,
+                status,
+                self._now,
+                wanted=[target.name for target in self._request.targets],
             ),
             requeue_after=None if suspended else min(waits, default=None),
         )
+
+    def _shown(self, results: Mapping[str, TargetStatus]) -> list[TargetStatus]:
+        """Return what status shows of each target: this run's result, or until then the last."""
+        before = {target.name: target for target in self._status.targets}
+        shown = []
+        for name in (target.name for target in self._request.targets):
+            known = before.get(name)
+            result = results.get(name) or (known and of_earlier_run(known))
+            if result is not None:
+                artifact = known.artifact if known else None
+                generation = self._resource.generation
+                shown.append(with_artifact(result, artifact, generation=generation, now=self._now))
+        return shown
 
     def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
         return tuple(

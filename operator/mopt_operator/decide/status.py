@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
-from mopt_api.enums import Aggregate
+from mopt_api.enums import Aggregate, ObjectiveMetric
 from mopt_api.figures import (
     QualityReference,
     QualityResult,
@@ -17,6 +17,7 @@ from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.jobs.selection import gate_failure, judged_result
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary
 from mopt_api.metrics import metric_in_words
+from mopt_api.objective_words import Words, words_of
 from mopt_api.runtimes import baseline_title
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
@@ -129,6 +130,7 @@ def target_status(
         served_from_store=summary.served_from_store or served or None,
         report=Report.under(output_uri, summary.result),
         optimizer=optimizer or None,
+        measured_at=summary.measured_at,
         measurement=measurement,
     )
 
@@ -141,11 +143,11 @@ def winner(target: TargetStatus) -> VariantStatus | None:
 
 
 def summary_of(
-    targets: Sequence[TargetStatus], total: int, gates: Sequence[QualityGate]
+    targets: Sequence[TargetStatus], finished: int, total: int, gates: Sequence[QualityGate]
 ) -> Summary:
     """Return the columns of `kubectl get`: the winner of the first target that is measured, and
-    how many are done."""
-    done = f"{len(targets)}/{total}"
+    how many are finished."""
+    done = f"{finished}/{total}"
     measured = [target for target in targets if target.baseline is not None]
     chosen = winner(measured[0]) if measured else None
     if chosen is None:
@@ -164,15 +166,17 @@ def _cut(text: str | None, length: int) -> str | None:
     return text and text[:length]
 
 
-def sentence(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+def sentence(
+    target: TargetStatus, gates: Sequence[QualityGate], objective: ObjectiveMetric | None = None
+) -> str:
     """Return a target's verdict in one sentence."""
-    text = _verdict(target, gates)
+    text = _verdict(target, gates, words_of(objective))
     if not target.unstable:
         return text
     return f"{text.rstrip('.')}; unstable: other processes used the CPU"
 
 
-def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
+def _verdict(target: TargetStatus, gates: Sequence[QualityGate], words: Words) -> str:
     chosen, baseline = winner(target), target.baseline
     if baseline is None:
         return _built(target, gates)
@@ -185,9 +189,10 @@ def _verdict(target: TargetStatus, gates: Sequence[QualityGate]) -> str:
     over = baseline_title(baseline.runtime)
     parts = [f"{target.name}: {chosen.name}"]
     if chosen.speedup is not None:
-        parts.append(f"{chosen.speedup:.1f}x over {over}")
+        parts.append(words.better(chosen.speedup, over, digits=1))
     if chosen.speedup_over_fastest_fp32 is not None:
-        parts.append(f"{chosen.speedup_over_fastest_fp32:.1f}x over the fastest FP32")
+        fastest = f"the {words.best} FP32"
+        parts.append(words.better(chosen.speedup_over_fastest_fp32, fastest, digits=1))
     if quality := quality_text(chosen.quality, gates):
         parts.append(quality + _against(target, baseline, gates))
     return ", ".join(parts)

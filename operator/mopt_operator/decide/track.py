@@ -19,6 +19,8 @@ from .failures import (
     disruption_problem,
     end_problem,
     job_problem,
+    lost_seconds,
+    node_problem,
     problem,
     start_problem,
     waits_its_turn,
@@ -30,6 +32,10 @@ _FIRST_POLL_SECONDS = 3.0
 _LONGEST_POLL_SECONDS = 30.0
 # A queue may hold very many Jobs for days, and the watch reports when it admits one.
 _LONGEST_QUEUED_SECONDS = 300.0
+# After the end that a deleted Pod should have had: it is said that its node is lost, and its work
+# is begun anew elsewhere. Controllers wait five minutes before they delete the Pods of such a node.
+LOST_SECONDS = 120.0
+GIVEN_UP_SECONDS = 600.0
 
 Outcome = PrepareSummary | MeasureSummary
 
@@ -49,6 +55,7 @@ class Track:
         queued: The Job is suspended: its queue has no quota left.
         note: What a person should know while it runs.
         requeue_after: Seconds after which to look again without an event.
+        lost: The Job is to be deleted, and made again: its Pod will never end.
     """
 
     names: tuple[str, ...]
@@ -61,6 +68,7 @@ class Track:
     queued: bool = False
     note: str = ""
     requeue_after: float | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class _Observed:
     waiting: bool = False
     note: str = ""
     requeue_after: float | None = None
+    lost: bool = False
 
 
 def _next_look(job: Job, now: datetime, longest: float) -> float:
@@ -91,6 +100,15 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
             requeue_after=_next_look(job, now, _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]
+    late = lost_seconds(pod, now)
+    if late is not None and late >= LOST_SECONDS:
+        return _Observed(
+            problem=node_problem(pod),
+            lost=late >= GIVEN_UP_SECONDS,
+            requeue_after=max(0.0, GIVEN_UP_SECONDS - late),
+        )
+    if late is not None:
+        return _Observed(problem=last, requeue_after=LOST_SECONDS - late)
     if wrong := start_problem(pod):
         return _Observed(problem=wrong)
     if pod.phase == "Pending":
@@ -166,6 +184,7 @@ def follow(
                 waiting=seen.waiting,
                 note=seen.note,
                 requeue_after=seen.requeue_after,
+                lost=seen.lost,
             )
         result = _result(job, pods, fits)
         if isinstance(result, Problem):

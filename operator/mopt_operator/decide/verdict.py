@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from mopt_api.figures import VariantState
 from mopt_api.jobs.measure_result import BASELINE
@@ -65,7 +66,7 @@ def _waiting_reason(running: Sequence[Track]) -> Reason | None:
 
 
 def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
-    gates = request.spec.quality
+    said = partial(sentence, gates=request.spec.quality, objective=request.spec.objective.metric)
     measured = [target for target in targets if target.baseline is not None]
     built = [target for target in targets if target.baseline is None]
     losers, reason = [t for t in measured if t.selected is None], Reason.NO_VARIANT_PASSED
@@ -74,12 +75,12 @@ def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
     if not losers:
         losers, reason = [t for t in built if not built_engines(t)], Reason.NO_ENGINE_BUILT
     if losers:
-        message = " ".join([*(sentence(t, gates) for t in losers), REASONS[reason].remedy])
+        message = " ".join([*map(said, losers), REASONS[reason].remedy])
         return Verdict(False, reason, message, stalled=True)
     reason = Reason.OPTIMIZED
     if all(target.selected == BASELINE for target in measured):
         reason = Reason.BASELINE_KEPT if measured else Reason.BUILT
-    return Verdict(True, reason, "; ".join(sentence(target, gates) for target in targets))
+    return Verdict(True, reason, "; ".join(map(said, targets)))
 
 
 def _progress_text(

@@ -12,11 +12,27 @@ from mopt_operator.config.logs import about_resource
 from mopt_operator.decide.events import event, step_event
 from mopt_operator.decide.plan import Plan
 from mopt_operator.errors import Conflict, NotFound, OperatorError, Refused
-from mopt_operator.objects import Job, Raw, Resource
+from mopt_operator.objects import SELECTOR, Job, Raw, Resource, is_selected
 
 from .metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+
+def _watched(job: Raw) -> Raw:
+    """Return a Job that the watch shows.
+
+    Raises:
+        Refused: It lacks the label that the watch selects by.
+    """
+    if is_selected(job):
+        return job
+    message = (
+        f"Job {job['metadata']['name']} has lost its label {SELECTOR}, without which mopt cannot "
+        "see it: exempt Jobs with that label from the admission webhook or policy that removes "
+        "it, and delete the Job"
+    )
+    raise Refused(403, "Forbidden", message)
 
 
 class Calls(Protocol):
@@ -94,12 +110,17 @@ class Executor:
         return refusals
 
     async def _create_one(self, resource: Resource, manifest: Raw) -> Raw:
-        """Create a Job, or return the one that exists already."""
+        """Create a Job, or return the one that exists already.
+
+        Raises:
+            Refused: It is not what mopt creates, or what its watch shows.
+        """
         name = manifest["metadata"]["name"]
         try:
             job = await self._cluster.create_job(manifest)
         except Conflict as error:
-            return await self._existing(resource, name, error)
+            return _watched(await self._existing(resource, name, error))
+        _watched(job)
         message = f"Created Job {name}"
         logger.info(message, extra=about_resource(resource))
         now = self._clock()

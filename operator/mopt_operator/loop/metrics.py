@@ -61,7 +61,7 @@ def _selected(resource: Resource) -> tuple[_Selected, ...]:
             chosen.speedup,
             tuple((quality.metric.value, quality.worst) for quality in chosen.quality),
         )
-        for target in read_status(resource).targets
+        for target in read_status(resource).status.targets
         if (chosen := winner(target)) is not None
     )
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from mopt_operator.cluster.cache import Key, Kind, Store
+from mopt_operator.cluster.cache import Key, Store
 from mopt_operator.config.logs import about, about_resource
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import decide
@@ -30,9 +30,6 @@ class Api(Calls, Protocol):
     async def failed_creations(self, job: Job) -> list[Raw]: ...
     async def pods_of(self, job: Job) -> list[Raw]: ...
     async def workloads(self, job: Job) -> list[Raw]: ...
-    async def list_resources(self, namespace: str | None) -> Raw: ...
-    async def list_jobs(self, namespace: str | None) -> Raw: ...
-    async def list_pods(self, namespace: str | None) -> Raw: ...
 
 
 class Reconciler:
@@ -55,6 +52,7 @@ class Reconciler:
         self._metrics = metrics or Metrics(settings, store=store, queue=queue)
         self._clock = clock
         self._executor = Executor(cluster, store=store, metrics=self._metrics, clock=clock)
+        self._versions_seen = 0
 
     async def work(self) -> None:
         """Serve the queue until cancelled."""
@@ -101,6 +99,7 @@ class Reconciler:
         Raises:
             OperatorError: A call failed; a retry may help.
         """
+        self._look_at_all_if_images_changed()
         snapshot = self._store.snapshot(key)
         if snapshot is None:
             return None
@@ -130,6 +129,14 @@ class Reconciler:
         await self._executor.record(snapshot.resource, plan)
         return plan.requeue_after
 
+    def _look_at_all_if_images_changed(self) -> None:
+        """Queue all resources where one's result told what an image holds: others may differ."""
+        if self._versions_seen == self._store.versions.changes:
+            return
+        self._versions_seen = self._store.versions.changes
+        for resource in self._store.resources:
+            self._queue.add((resource.namespace, resource.name))
+
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Jobs have no Pod, by their UIDs, where Events say so."""
         found = {}
@@ -155,25 +162,3 @@ class Reconciler:
             if message := refusal(await self._cluster.workloads(job)):
                 found[job.uid] = message
         return found
-
-    async def resync(self, namespaces: list[str]) -> None:
-        """Compare the store with the cluster: a watch that is reopened misses deletions.
-
-        Args:
-            namespaces: Empty for the whole cluster.
-
-        Raises:
-            OperatorError: A call failed.
-        """
-        store, cluster = self._store, self._cluster
-        everywhere: list[str | None] = [None]
-        for namespace in namespaces or everywhere:
-            await self._compare(store.resources, await cluster.list_resources(namespace), namespace)
-            await self._compare(store.jobs, await cluster.list_jobs(namespace), namespace)
-            await self._compare(store.pods, await cluster.list_pods(namespace), namespace)
-
-    async def _compare(self, kind: Kind[Any], listed: Raw, namespace: str | None) -> None:
-        version = listed["metadata"]["resourceVersion"]
-        for key in kind.replace(listed["items"], version, namespace):
-            self._metrics.missed.inc()
-            self._queue.add(key)

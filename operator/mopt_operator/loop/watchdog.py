@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.errors import OperatorError
@@ -33,18 +33,18 @@ class WatchDeaf(OperatorError):
     """A watch does not show what exists; a restart reopens it."""
 
 
-def missing_watches(task_names: Iterable[str]) -> list[str]:
-    """Return the kinds that no task of kopf's watches.
+def missing_watches(task_names: Iterable[str], namespaces: Sequence[str] = ()) -> list[str]:
+    """Return what no task of kopf's watches: kinds, or KIND@NAMESPACE.
 
     Args:
         task_names: Of the tasks that are not done.
+        namespaces: Those that are watched; empty for the whole cluster.
     """
-    watched = {
-        name.removeprefix(_PREFIX).partition("@")[0]
-        for name in task_names
-        if name.startswith(_PREFIX)
+    watched = {name.removeprefix(_PREFIX) for name in task_names if name.startswith(_PREFIX)}
+    expected = {f"{kind}@{namespace}" for kind in RESOURCES for namespace in namespaces} or {
+        f"{kind}@{None}" for kind in RESOURCES
     }
-    return [kind for kind in RESOURCES if kind not in watched]
+    return sorted(name.removesuffix(f"@{None}") for name in expected - watched)
 
 
 def deaf_watches(store: Store, now: float, deaf_seconds: float = DEAF_SECONDS) -> list[str]:
@@ -66,21 +66,30 @@ def deaf_watches(store: Store, now: float, deaf_seconds: float = DEAF_SECONDS) -
 
 async def watch_the_watches(
     store: Store,
+    namespaces: Sequence[str] = (),
     *,
+    filled: asyncio.Event | None = None,
     check_seconds: float = CHECK_SECONDS,
     start_seconds: float = START_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Check kopf's tasks, and what they have shown, until a watch is missing or deaf.
 
+    Args:
+        namespaces: See missing_watches.
+        filled: Kopf is started once it is set; the first lists of a large cluster take long.
+
     Raises:
         WatchEnded: One ended, or did not start in time.
         WatchDeaf: One does not show what exists.
     """
+    if filled is not None:
+        await filled.wait()
     deadline = clock() + start_seconds
     while True:
         await asyncio.sleep(check_seconds)
-        missing = missing_watches(task.get_name() for task in asyncio.all_tasks())
+        names = (task.get_name() for task in asyncio.all_tasks())
+        missing = missing_watches(names, namespaces)
         if not missing:
             deadline = 0.0  # from now on any gap counts
         elif clock() > deadline:

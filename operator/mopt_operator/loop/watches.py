@@ -1,8 +1,8 @@
-"""What kopf does: three watches that fill the store and feed the queue, and nothing else.
+"""What kopf does: three watches that keep the store up to date and feed the queue.
 
-Only `index` and `event` handlers: create/update handlers, timers and daemons put annotations and
-finalizers on objects that belong to the user's Git. An index handler sees every object before the
-first event handler runs, so that nothing is decided on a half-filled store.
+Only `event` handlers: create/update handlers, timers and daemons put annotations and finalizers on
+objects that belong to the user's Git, and with `index` handlers each object that is indexed wakes
+all that wait to be: n(n+1)/2 wake-ups at a start. The store is full before kopf runs; see lists.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     # The API server sends a bookmark about every minute: a watch without even these is presumed
     # cut off, and reopened.
     settings.watching.inactivity_timeout = SILENT_SECONDS
+    settings.watching.chunk_size = 500
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
     settings.networking.request_timeout = 60
@@ -70,11 +71,7 @@ def _observe(
 ) -> None:
     plural = resource[2]
 
-    # Asynchronous though they await nothing: kopf runs synchronous handlers in threads.
-    @kopf.index(*resource, id=f"index-{plural}", registry=handlers)
-    async def index(body: Raw, **_: Any) -> None:
-        kind.show(body, deleted=False)
-
+    # Asynchronous though it awaits nothing: kopf runs synchronous handlers in threads.
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Raw, **_: Any) -> None:
         queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))

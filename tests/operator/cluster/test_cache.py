@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mopt_operator.cluster.cache import Store
+from mopt_operator.cluster.cache import Listed, Store
 
 
 def job(name: str, version: int, *, uid: str = "", resource: str = "sr") -> dict[str, Any]:
@@ -17,9 +17,13 @@ def job(name: str, version: int, *, uid: str = "", resource: str = "sr") -> dict
             "uid": uid or f"uid-{name}",
             "resourceVersion": str(version),
             "creationTimestamp": "2026-11-01T12:00:00Z",
-            "labels": {"mopt.dev/name": resource},
+            "labels": {"mopt.dev/name": resource, "mopt.dev/uid": "uid-1"},
         }
     }
+
+
+def listed(name: str, version: int, *, uid: str = "") -> Listed:
+    return Listed("team", name, uid or f"uid-{name}", str(version))
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_late_deletion_spares_the_successor(store: Store) -> None:
 def test_list_removes_what_vanished_unnoticed_and_names_its_resource(store: Store) -> None:
     store.jobs.put(job("gone", 1))
     store.jobs.put(job("kept", 2, resource="other"))
-    assert store.jobs.replace([job("kept", 2, resource="other")], "5", None) == {("team", "sr")}
+    assert store.jobs.compare([listed("kept", 2)], "5", None) == ([], {("team", "sr")})
     assert names(store) == []
     assert names(store, "other") == ["kept"]
 
@@ -73,15 +77,24 @@ def test_list_removes_what_vanished_unnoticed_and_names_its_resource(store: Stor
 def test_list_spares_what_is_newer_than_it_and_what_lies_elsewhere(store: Store) -> None:
     store.jobs.put(job("new", 9))
     store.jobs.put(job("old", 1))
-    assert store.jobs.replace([], "5", "elsewhere") == set()
-    assert store.jobs.replace([], "5", "team") == {("team", "sr")}
+    assert store.jobs.compare([], "5", "elsewhere") == ([], set())
+    assert store.jobs.compare([], "5", "team") == ([], {("team", "sr")})
     assert names(store) == ["new"]
 
 
-def test_list_names_what_it_changed(store: Store) -> None:
-    store.jobs.put(job("a", 1))
-    assert store.jobs.replace([job("a", 1)], "5", None) == set()
-    assert store.jobs.replace([job("a", 4)], "5", None) == {("team", "sr")}
+def test_list_names_what_is_newer_in_it(store: Store) -> None:
+    store.jobs.put(job("a", 3))
+    same, newer, older = listed("a", 3), listed("a", 4), listed("a", 2)
+    successor, unknown = listed("a", 2, uid="new"), listed("b", 1)
+    assert store.jobs.compare([same], "5", None) == ([], set())
+    assert store.jobs.compare([older], "5", None) == ([], set())
+    assert store.jobs.compare([newer, unknown], "5", None) == ([newer, unknown], set())
+    assert store.jobs.compare([successor], "3", None) == ([successor], set())
+
+
+def test_list_that_is_older_than_the_word_of_a_deletion_brings_nothing_back(store: Store) -> None:
+    store.jobs.show(job("a", 5), deleted=True)
+    assert store.jobs.compare([listed("a", 4)], "4", None) == ([], set())
 
 
 def test_no_snapshot_of_an_unknown_resource(store: Store) -> None:
@@ -102,6 +115,13 @@ def test_answer_is_to_be_shown_by_the_watch(store: Store) -> None:
     assert unseen(store) is None
 
 
+def test_answer_that_the_watch_does_not_select_is_not_awaited(store: Store) -> None:
+    relabelled = job("a", 5)
+    del relabelled["metadata"]["labels"]["mopt.dev/uid"]
+    store.jobs.put_answer(relabelled)
+    assert unseen(store) is None
+
+
 def test_watch_that_was_faster_than_the_answer_owes_nothing(store: Store) -> None:
     store.jobs.show(job("a", 5), deleted=False)
     store.jobs.put_answer(job("a", 5))
@@ -116,15 +136,7 @@ def test_answer_after_the_word_that_the_object_is_gone_is_too_late(store: Store)
     assert unseen(store) is None
 
 
-def test_list_tells_what_the_watch_is_to_show(store: Store) -> None:
-    store.jobs.show(job("a", 5), deleted=False)
-    store.jobs.replace([job("a", 6), job("b", 4)], "6", None)
-    assert names(store) == ["a", "b"]
-    store.jobs.show(job("a", 6), deleted=False)
-    assert unseen(store) == "team/b 4"
-
-
 def test_nothing_is_awaited_of_an_object_that_a_list_lacks(store: Store) -> None:
     store.jobs.put_answer(job("a", 5))
-    store.jobs.replace([], "6", None)
+    store.jobs.compare([], "6", None)
     assert unseen(store) is None

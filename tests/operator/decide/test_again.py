@@ -25,7 +25,7 @@ def test_new_spec_replaces_the_jobs_and_forgets_the_results(world: World) -> Non
     assert names(world).isdisjoint(old)
     assert world.said()["Ready"] == ("Unknown", "Preparing")
     assert world.status["observedGeneration"] == 2
-    assert world.status["targets"] == []
+    assert world.results == []
     assert "source" not in world.status
 
 
@@ -57,7 +57,7 @@ def test_request_runs_again_and_is_echoed(world: World) -> None:
     assert world.status["lastHandledReconcileAt"] == "2026-11-02"
     assert len(names(world)) == 1
     assert names(world).isdisjoint(old)
-    assert world.status["targets"] == []
+    assert world.results == []
     world.run()
     assert world.said() == {"Ready": ("True", "Optimized")}
     world.lose_all_jobs()

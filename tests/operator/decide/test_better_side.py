@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mopt_api.enums import QualityMetric
+from mopt_api.enums import ObjectiveMetric, QualityMetric
 from mopt_api.figures import Hardware, Latency, QualityResult
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary, decode, encode
 from mopt_api.spec import ModelOptimizationSpec
@@ -80,7 +80,7 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
     judged = rejudged(target, spec(0.01), "now")
     assert judged is not None
     assert judged.variants[0].message == "worst MaxAbsError 0.05 is above 0.01"
-    assert summary_of([judged], 1, gates).quality == "MaxAbsError 0.001234"
+    assert summary_of([judged], 1, 1, gates).quality == "MaxAbsError 0.001234"
     assert sentence(judged, gates).endswith("MaxAbsError 0.001234")
 
 
@@ -92,6 +92,25 @@ def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetSt
         words = sentence(judged, spec(maximum).quality)
         assert words.endswith("; unstable: other processes used the CPU")
     assert "unstable" not in sentence(target, spec(0.1).quality)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (None, "fast, 10.0x over PyTorch FP32 eager, 1.0x over the fastest FP32, MaxAbsError 0.05"),
+        (
+            ObjectiveMetric.SIZE_BYTES,
+            "fast, 10.0x smaller than PyTorch FP32 eager, 1.0x smaller than the smallest FP32, "
+            "MaxAbsError 0.05",
+        ),
+    ],
+)
+def test_the_sentence_says_what_the_ratio_is_of(
+    target: TargetStatus, objective: ObjectiveMetric | None, words: str
+) -> None:
+    judged = rejudged(target, spec(0.1), "now")
+    assert judged is not None
+    assert sentence(judged, spec(0.1).quality, objective) == f"default: {words}"
 
 
 def test_only_metrics_that_were_measured_are_rejudged() -> None:

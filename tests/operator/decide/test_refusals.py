@@ -141,7 +141,7 @@ def test_kept_results_are_not_those_of_a_spec_that_the_administrator_heals(
     world.settings = settings.model_copy(update={"profiles": profiles})
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
-    assert world.status["targets"] == []
+    assert world.results == []
 
 
 def test_wrong_spec_shows_no_progress_of_the_run_that_it_ended(world: World) -> None:

@@ -52,6 +52,7 @@ def test_every_metric_has_words_that_fit_the_status() -> None:
         ([EXACT], [gate("PSNR")], "PSNR identical"),
         ([value("SQNR", 38.25)], [gate("SQNR")], "SQNR 38.25 dB"),
         ([value("Cosine", 0.999876)], [gate("Cosine")], "Cosine 0.99988"),
+        ([value("Cosine", 0.999998)], [gate("Cosine")], "Cosine 0.999998"),
         ([value("MaxAbsError", 0.00012345)], [gate("MaxAbsError")], "MaxAbsError 0.0001234"),
         ([value("Top1Agreement", 0.98765)], [gate("Top1Agreement")], "Top1Agreement 98.77%"),
     ],

@@ -46,14 +46,18 @@ async def test_taken_port_is_told() -> None:
                 pass
 
 
+READY = {"filled": True, "watching": True, "lease_known": True}
+
+
 @pytest.mark.parametrize(
-    ("names", "watching", "lease_known", "lines"),
+    ("names", "lacking", "lines"),
     [
-        (WATCHES, True, True, []),
-        ([], False, True, ["the watches have not been started"]),
-        (WATCHES[:2], True, True, ["not watched: pods.v1"]),
-        (WATCHES, True, False, ["the lease has not been read"]),
+        (WATCHES, {}, []),
+        ([], {"filled": False}, ["the resources, Jobs and Pods have not been listed"]),
+        ([], {"watching": False}, ["the watches have not been started"]),
+        (WATCHES[:2], {}, ["not watched: pods.v1"]),
+        (WATCHES, {"lease_known": False}, ["the lease has not been read"]),
     ],
 )
-def test_readiness(names: list[str], watching: bool, lease_known: bool, lines: list[str]) -> None:
-    assert not_ready(names, watching=watching, lease_known=lease_known) == lines
+def test_readiness(names: list[str], lacking: dict[str, bool], lines: list[str]) -> None:
+    assert not_ready(names, (), **(READY | lacking)) == lines

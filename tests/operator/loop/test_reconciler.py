@@ -35,6 +35,7 @@ class FakeCluster:
         self.jobs: dict[str, Json] = {}
         self.told: list[str] = []
         self.fail: dict[str, Exception] = {}
+        self.relabel: dict[str, str] | None = None  # What a webhook makes of a Job's labels.
         self._version = 10
 
     def _called(self, name: str) -> None:
@@ -53,6 +54,8 @@ class FakeCluster:
         job = copy.deepcopy(dict(manifest))
         job["metadata"] |= {"uid": f"uid-{name}", "creationTimestamp": NOW.isoformat()}
         job["metadata"] |= self._versioned()
+        if self.relabel is not None:
+            job["metadata"]["labels"] = self.relabel
         self.jobs[name] = job
         return job
 
@@ -88,18 +91,6 @@ class FakeCluster:
     async def create_event(self, event: Mapping[str, Any]) -> None:
         self._called("create_event")
         self.told.append(event["reason"])
-
-    async def list_resources(self, namespace: str | None) -> Raw:
-        return self._listed([self.resource])
-
-    async def list_jobs(self, namespace: str | None) -> Raw:
-        return self._listed(list(self.jobs.values()))
-
-    async def list_pods(self, namespace: str | None) -> Raw:
-        return self._listed([])
-
-    def _listed(self, items: list[Json]) -> Raw:
-        return {"metadata": self._versioned(), "items": items}
 
 
 @pytest.fixture
@@ -196,16 +187,6 @@ async def test_event_that_cannot_be_told_stops_nothing(
     assert "Cannot create the Event JobCreated" in caplog.text
 
 
-async def test_resync_finds_what_the_watches_missed(
-    reconciler: Reconciler, cluster: FakeCluster, store: Store, queue: WorkQueue
-) -> None:
-    await reconciler.reconcile(KEY)
-    cluster.jobs.clear()
-    await reconciler.resync([])
-    assert len(store.jobs) == 0
-    assert await asyncio.wait_for(queue.get(), 1) == KEY
-
-
 @pytest.mark.parametrize(
     ("error", "level"),
     [
@@ -242,3 +223,50 @@ def test_newest_event_speaks() -> None:
     events = [event("2026-11-01T12:00:09Z", "new"), event(None, "old")]
     assert latest_message(events) == "new"
     assert latest_message([]) is None
+
+
+async def test_what_one_result_tells_of_an_image_is_looked_at_for_all(
+    reconciler: Reconciler, store: Store, queue: WorkQueue, cluster: FakeCluster
+) -> None:
+    await reconciler.reconcile(KEY)
+    assert len(queue) == 0
+    told = {"optimizer": "image", "measuredAt": "2026-11-01T12:00:00Z", "software": {"mopt": "1"}}
+    other = copy.deepcopy(cluster.resource)
+    other["metadata"] |= {"name": "other", "uid": "uid-2"}
+    store.resources.put(other | {"status": {"targets": [told]}})
+    await reconciler.reconcile(KEY)
+    assert len(queue) == 2
+    assert store.snapshot(KEY).versions == {"image": {"mopt": "1"}}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("when", ["created", "read after 409"])
+async def test_job_that_lost_our_label_is_its_resource_s_problem_alone(
+    reconciler: Reconciler, cluster: FakeCluster, store: Store, when: str
+) -> None:
+    if when == "created":  # An admission webhook removes it.
+        cluster.relabel = {"app.kubernetes.io/managed-by": "policy"}
+        assert await reconciler.reconcile(KEY) is not None
+    else:  # Somebody does, and the watch shows the Job as deleted.
+        await reconciler.reconcile(KEY)
+        for raw in cluster.jobs.values():
+            store.jobs.show(raw, deleted=True)
+            raw["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "other"}
+    assert await reconciler.reconcile(KEY) is not None
+    assert said(cluster) == ("False", "PodForbidden")
+    message = cluster.resource["status"]["conditions"][0]["message"]
+    assert "has lost its label mopt.dev/uid" in message
+    assert len(cluster.jobs) == 1
+    if when == "created":
+        assert store.jobs.awaited.oldest() is None
+
+
+async def test_label_that_others_stamp_is_of_no_account(
+    reconciler: Reconciler, cluster: FakeCluster, store: Store
+) -> None:
+    await reconciler.reconcile(KEY)
+    (raw,) = cluster.jobs.values()
+    raw["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "policy"
+    store.jobs.show(raw, deleted=False)
+    await reconciler.reconcile(KEY)
+    assert said(cluster) == ("Unknown", "Preparing")
+    assert len(cluster.jobs) == 1

@@ -22,8 +22,15 @@ from mopt_operator.loop.watches import RESOURCES
 
 
 def test_missing_kinds_are_named() -> None:
-    names = [f"watcher for {RESOURCES[0]}@None", f"watcher for {RESOURCES[2]}@team", "Task-1"]
+    names = [f"watcher for {RESOURCES[0]}@None", f"watcher for {RESOURCES[2]}@None", "Task-1"]
     assert missing_watches(names) == [RESOURCES[1]]
+
+
+def test_missing_watch_of_one_namespace_is_named() -> None:
+    names = [f"watcher for {kind}@{ns}" for kind in RESOURCES for ns in ("a", "b")]
+    assert missing_watches(names, ["a", "b"]) == []
+    assert missing_watches(names[:-1], ["a", "b"]) == [f"{RESOURCES[2]}@b"]
+    assert missing_watches(names, ["a", "b", "c"]) == sorted(f"{kind}@c" for kind in RESOURCES)
 
 
 @pytest.fixture

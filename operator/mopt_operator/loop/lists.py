@@ -1,0 +1,94 @@
+"""Lists the cluster: at the start to fill the store, later to find what the watches missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from mopt_operator.cluster.cache import Kind, Listed, Store
+from mopt_operator.errors import NotFound, OperatorError
+from mopt_operator.objects import Raw
+
+from .metrics import Metrics
+from .queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+
+class Api(Protocol):
+    """The API calls of the lists; see cluster.api."""
+
+    def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]: ...
+    async def read(self, plural: str, namespace: str, name: str) -> Raw: ...
+
+
+class Lists:
+    """Brings the store to what the cluster holds, page by page.
+
+    Args:
+        namespaces: Those that are watched; empty for the whole cluster.
+    """
+
+    def __init__(
+        self,
+        cluster: Api,
+        namespaces: list[str],
+        *,
+        store: Store,
+        queue: WorkQueue,
+        metrics: Metrics,
+    ) -> None:
+        self._cluster = cluster
+        self._namespaces: list[str | None] = [*namespaces] or [None]
+        self._store = store
+        self._queue = queue
+        self._metrics = metrics
+
+    async def fill(self) -> None:
+        """Put all that there is into the store, before anything is decided or watched.
+
+        Raises:
+            OperatorError: A call failed.
+        """
+        for namespace in self._namespaces:
+            for plural, kind in self._store.kinds().items():
+                async for page in self._cluster.pages(plural, namespace, whole=True):
+                    for raw in page["items"]:
+                        self._queue.add(kind.put(raw))
+
+    async def compare(self) -> None:
+        """Find what the watches missed, such as deletions while one was reopened.
+
+        Only metadata is listed; what differs is read. A namespace that cannot be listed does not
+        keep the others from being compared.
+        """
+        for namespace in self._namespaces:
+            try:
+                for plural, kind in self._store.kinds().items():
+                    await self._compare(plural, kind, namespace)
+            except OperatorError as error:
+                where = "the cluster" if namespace is None else f"namespace {namespace}"
+                logger.warning("Cannot compare the store with %s: %s", where, error)
+
+    async def _compare(self, plural: str, kind: Kind[Any], namespace: str | None) -> None:
+        listed, version = [], "0"
+        async for page in self._cluster.pages(plural, namespace, whole=False):
+            version = page["metadata"]["resourceVersion"]
+            listed += [_listed(raw["metadata"]) for raw in page["items"]]
+        newer, changed = kind.compare(listed, version, namespace)
+        for item in newer:
+            try:
+                raw = await self._cluster.read(plural, item.namespace, item.name)
+            except NotFound:
+                continue  # The watch will show that it is gone, or the next comparison.
+            changed.add(kind.put_answer(raw))
+        for key in changed:
+            self._metrics.missed.inc()
+            self._queue.add(key)
+
+
+def _listed(metadata: Raw) -> Listed:
+    return Listed(
+        metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"]
+    )

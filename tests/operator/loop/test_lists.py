@@ -1,0 +1,122 @@
+"""The store is filled before anything is decided, and compared with the cluster later."""
+# ruff: noqa: ARG002 - the fake takes what the real one takes
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mopt_operator.cluster.cache import Store
+from mopt_operator.config.settings import Settings
+from mopt_operator.errors import NotFound, Refused
+from mopt_operator.loop.lists import Lists
+from mopt_operator.loop.metrics import Metrics
+from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.objects import Raw
+
+Json = dict[str, Any]
+JOBS = "jobs"
+
+
+def job(name: str, version: int, namespace: str = "team") -> Json:
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "uid": f"uid-{name}",
+            "resourceVersion": str(version),
+            "creationTimestamp": "2026-11-01T12:00:00Z",
+            "labels": {"mopt.dev/name": "sr", "mopt.dev/uid": "uid-1"},
+        }
+    }
+
+
+class FakeCluster:
+    """Jobs in pages of two; what was asked for, and which namespaces are refused."""
+
+    def __init__(self, *jobs: Json) -> None:
+        self.jobs = list(jobs)
+        self.refused: set[str] = set()
+        self.asked: list[str] = []
+
+    async def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]:
+        self.asked.append(f"{plural} {namespace} {'whole' if whole else 'metadata'}")
+        if namespace in self.refused:
+            raise Refused(403, "Forbidden", f"jobs is forbidden in {namespace}")
+        found = [j for j in self.jobs if namespace in (None, j["metadata"]["namespace"])]
+        items = found if plural == JOBS else []
+        for start in range(0, max(len(items), 1), 2):
+            yield {"metadata": {"resourceVersion": "50"}, "items": items[start : start + 2]}
+
+    async def read(self, plural: str, namespace: str, name: str) -> Raw:
+        self.asked.append(f"read {name}")
+        for raw in self.jobs:
+            if raw["metadata"]["name"] == name and not raw.get("vanished"):
+                return raw
+        raise NotFound(404, "NotFound", name)
+
+
+class Scene:
+    def __init__(self, settings: Settings, cluster: FakeCluster, namespaces: list[str]) -> None:
+        self.store, self.queue = Store(), WorkQueue()
+        metrics = Metrics(settings, store=self.store, queue=self.queue)
+        self.lists = Lists(cluster, namespaces, store=self.store, queue=self.queue, metrics=metrics)
+
+    def names(self) -> list[str]:
+        return sorted(item.name for item in self.store.jobs)
+
+
+async def test_start_takes_every_page_and_awaits_nothing(settings: Settings) -> None:
+    cluster = FakeCluster(*(job(name, 1) for name in "abcde"))
+    scene = Scene(settings, cluster, [])
+    await scene.lists.fill()
+    assert scene.names() == list("abcde")
+    assert scene.store.jobs.awaited.oldest() is None
+    assert cluster.asked[1] == "jobs None whole"
+    assert await asyncio.wait_for(scene.queue.get(), 1) == ("team", "sr")
+
+
+async def test_comparison_lists_metadata_and_reads_only_what_differs(settings: Settings) -> None:
+    cluster = FakeCluster(*(job(name, 1) for name in "abc"))
+    scene = Scene(settings, cluster, [])
+    await scene.lists.fill()
+    await asyncio.wait_for(scene.queue.get(), 1)
+    scene.queue.done(("team", "sr"))
+    cluster.asked.clear()
+    await scene.lists.compare()
+    assert cluster.asked == [f"{plural} None metadata" for plural in scene.store.kinds()]
+    assert len(scene.queue) == 0
+    cluster.jobs = [job("a", 1), job("b", 7), job("d", 8), job("gone", 9) | {"vanished": True}]
+    await scene.lists.compare()
+    assert [asked for asked in cluster.asked if "read" in asked] == [
+        "read b",
+        "read d",
+        "read gone",
+    ]
+    assert scene.names() == ["a", "b", "d"]
+    assert await asyncio.wait_for(scene.queue.get(), 1) == ("team", "sr")
+
+
+async def test_refused_namespace_does_not_keep_the_others_from_being_compared(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster(job("a", 1, "one"), job("b", 1, "two"), job("c", 1, "three"))
+    scene = Scene(settings, cluster, ["one", "two", "three"])
+    await scene.lists.fill()
+    cluster.jobs.clear()
+    cluster.refused = {"one"}
+    with caplog.at_level(logging.WARNING):
+        await scene.lists.compare()
+    assert scene.names() == ["a"]
+    assert "with namespace one: 403" in caplog.text
+
+
+async def test_start_fails_where_a_list_is_refused(settings: Settings) -> None:
+    cluster = FakeCluster()
+    cluster.refused = {"two"}
+    with pytest.raises(Refused):
+        await Scene(settings, cluster, ["one", "two"]).lists.fill()
