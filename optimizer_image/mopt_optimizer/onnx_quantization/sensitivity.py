@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from mopt_api.enums import QualityMetric
-from mopt_optimizer.onnx_files.layers import Layer
+from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 
-from .judging import Judge, noise_of
+from .budget import Budget
+from .judging import Judge, Judged, minimum_with_margin
 from .qdq import QdqWriter
+from .reports import GateReport, LayerSensitivity, SensitivityReport
 
 if TYPE_CHECKING:
     import onnx
@@ -20,110 +23,57 @@ Ranges = Mapping[str, tuple[float, float]]
 
 # Layers are ranked on as many samples, those that lose most; what is chosen is judged on all.
 _RANKED_ON = 2
-# Layers that are judged together first.
-_GROUP = 4
+# Into as many parts a group of layers is divided.
+_PARTS = 4
 # All groups that are not looked into take no more of the noise that a gate allows.
 _SMALL = 0.5
 # An excluded layer with less of the multiply-accumulates is not tried again: it gains nothing.
 _WORTH = 0.01
 _MOST_RETURNED = 8
-
-
-@dataclass(frozen=True)
-class LayerSensitivity:
-    """Quality cost of one layer in INT8.
-
-    Attributes:
-        name, op, macs: As in Layer; MACs for the first calibration sample's shapes.
-        quality_alone: Quality of the model with only this layer in INT8; in a search, of the model
-            with its group, where that adds so little noise that nobody needs to look closer.
-        noise_share: Its share of the summed noise of all layers, 0 to 1.
-        excluded: Whether it stays FP32 in the chosen model.
-    """
-
-    name: str
-    op: str
-    macs: int
-    quality_alone: float
-    noise_share: float
-    excluded: bool
-
-
-@dataclass(frozen=True)
-class SensitivityReport:
-    """Sensitivity of the layers, and the chosen model.
-
-    Attributes:
-        metric: Metric of the qualities; dB for PSNR, negated for MaxAbsError.
-        layers: In graph order; empty if the gate held with every layer in INT8.
-        quality_all_int8: Quality with every layer in INT8.
-        quality: Quality of the chosen model on the search samples.
-        required: Target of the search: the gate's minimum plus the margin; None without a gate.
-        exclude: Names of the nodes that stay FP32.
-        int8_mac_share: Share of the layers' multiply-accumulates in INT8, 0 to 1.
-        trials: Number of models written and judged.
-    """
-
-    metric: QualityMetric
-    layers: tuple[LayerSensitivity, ...]
-    quality_all_int8: float
-    quality: float
-    required: float | None
-    exclude: tuple[str, ...]
-    int8_mac_share: float
-    trials: int
-
-    def table(self) -> str:
-        """Return the layers as a text table, noisiest first."""
-        rows = [f"{'layer':40} {'op':14} {'MACs':>14} {'alone':>8} {'noise':>7}  stays FP32"]
-        rows += [
-            f"{layer.name[:40]:40} {layer.op:14} {layer.macs:14d} {layer.quality_alone:8.2f} "
-            f"{layer.noise_share:7.1%}  {'yes' if layer.excluded else ''}".rstrip()
-            for layer in sorted(self.layers, key=lambda layer: -layer.noise_share)
-        ]
-        return "\n".join(rows)
+# Ranking takes no more of the budget: the rest is for finding a form that holds.
+_RANKING = 0.6
+# Of a group whose outputs cannot even be compared.
+_LEAST_MARGIN = -300.0
 
 
 class _Trials:
     """Writes and judges models.
 
     Attributes:
+        strictest: Index of the gate that all-INT8 holds least.
         count: Of the models so far.
     """
 
-    def __init__(
-        self, writer: QdqWriter, ranges: Ranges, judge: Judge, everything: Sequence[float]
-    ) -> None:
-        self._writer, self._ranges, self._judge = writer, ranges, judge
-        self._known: dict[frozenset[str], list[float]] = {frozenset(): [*everything]}
+    def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge, all_int8: Judged) -> None:
+        self.model = writer.model
+        self.judge = judge
+        self.strictest = judge.strictest(all_int8)
+        self._writer, self._ranges = writer, ranges
+        self._known: dict[frozenset[str], Judged] = {frozenset(): all_int8}
         self.count = 1
 
-    def quality(self, excluded: Iterable[str]) -> float:
-        """Return the quality on all samples."""
-        return self._judge.aggregated(self.values(excluded))
-
-    def values(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> list[float]:
-        """Return the values of samples, None for all; the latter are judged once."""
+    def judged(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> Judged:
+        """Return what is reached on samples, None for all; the latter are judged once."""
         key = frozenset(excluded)
         if samples is None and key in self._known:
             return self._known[key]
         self.count += 1
-        values = self._judge.values(self._written(key), samples)
+        found = self.judge.judged(self._written(key), samples)
         if samples is None:
-            self._known[key] = values
-        return values
+            self._known[key] = found
+        return found
 
-    def reaches(self, excluded: Iterable[str], required: float) -> bool:
-        """Return whether the quality on all samples is as required."""
+    def margin(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> float:
+        """Return the margin on samples, None for all."""
+        return self.judge.margin(self.judged(excluded, samples))
+
+    def reaches(self, excluded: Iterable[str], margin: float) -> bool:
+        """Return whether the margin on all samples is as required."""
         key = frozenset(excluded)
         if key in self._known:
-            return self._judge.aggregated(self._known[key]) >= required
+            return self.judge.margin(self._known[key]) >= margin
         self.count += 1
-        return self._judge.reaches(self._written(key), required)
-
-    def aggregated(self, values: Sequence[float]) -> float:
-        """Return the quality that samples' values come to."""
-        return self._judge.aggregated(values)
+        return self.judge.reaches(self._written(key), margin)
 
     def _written(self, excluded: frozenset[str]) -> onnx.ModelProto:
         return self._writer.quantized(self._ranges, excluded)
@@ -139,73 +89,81 @@ def search(
     ranges: Ranges,
     layers: Sequence[Layer],
     judge: Judge,
-    values: Sequence[float],
+    all_int8: Judged,
     *,
-    required: float | None,
-    always: bool = False,
+    margin: float | None,
+    budget: Budget | None = None,
 ) -> SensitivityReport:
-    """Measure each layer and choose which stay FP32.
+    """Measure the layers and choose which stay FP32.
 
     If all-INT8 is not good enough, the nodes without multiply-accumulates (additions, activation
     functions, normalizations) are excluded first, if that helps: it costs almost no speed. Then
-    layers are judged alone in INT8, on the samples that lose most, since the noise of layers nearly
-    adds up: in groups first, and one by one in those that matter. Layers are excluded in order of
-    noise removed per INT8 MAC lost, as few as the gate needs. Last, the most expensive of the
-    excluded layers go back to INT8, one by one, if the gate still holds. Every step writes and runs
-    a model; the one that is chosen is judged on all samples.
+    layers are judged in INT8 with all others in FP32, on the samples that lose most, since the
+    noise of layers nearly adds up: large groups first, whose noisiest is divided again and again
+    until the others are of no account. Layers are excluded in order of noise removed per INT8 MAC
+    lost, as few as the gates need. Last, the most expensive of the excluded layers go back to INT8,
+    one by one, if the gates still hold. Every step writes and runs a model; the one that is chosen
+    is judged on all samples.
 
     Args:
-        values: Each sample's, with every layer in INT8.
-        required: Quality to reach; None only analyzes and excludes nothing.
-        always: Analyze the layers even if none has to be excluded.
+        all_int8: What is reached with every layer in INT8.
+        margin: By how many dB the noise must be below what the gates allow; None only analyzes,
+            layer by layer, and excludes nothing.
+        budget: Ends the search with the best that was found.
     """
-    trials = _Trials(writer, ranges, judge, values)
-    everything = reached = judge.aggregated(values)
+    trials = _Trials(writer, ranges, judge, all_int8)
+    budget = budget or Budget(None)
     base: tuple[str, ...] = ()
-    if required is not None and everything < required:
-        layers, base = _lighter(layers, trials, everything)
-        reached = trials.quality(base)
-    good = required is None or reached >= required
-    alone: list[_Alone] = []
-    if always:
-        alone = [_alone(layers, [i], base, trials, None) for i in range(len(layers))]
-    elif required is not None and not good:
-        small = _SMALL * noise_of(required, judge.metric) / len(layers)
-        hardest = sorted(range(len(values)), key=values.__getitem__)[:_RANKED_ON]
-        alone = _grouped(layers, base, trials, hardest, judge.metric, small)
-    noises = [noise_of(one.quality, judge.metric) / one.layers for one in alone]
-    macs = [layer.macs for layer in layers]
+    alone: list[float] = []
+    noises: list[float] = []
     excluded: frozenset[int] = frozenset()
-    if required is not None and not good:
-        aim = required
-        excluded = fewest_exclusions(
-            exclusion_order(noises, macs),
-            macs,
-            lambda out: trials.reaches((*base, *node_names(layers, out)), aim),
-        )
+    if margin is None:
+        alone, noises = _one_by_one(layers, trials)
+    elif judge.margin(all_int8) < margin:
+        layers, base = _lighter(layers, trials, margin)
+        if trials.margin(base) < margin:
+            alone, noises = _ranked(layers, base, trials, margin, budget)
+            macs = [layer.macs for layer in layers]
+            excluded = fewest_exclusions(
+                exclusion_order(noises, macs),
+                macs,
+                lambda out: trials.reaches((*base, *node_names(layers, out)), margin),
+                budget.used_up,
+            )
     left_out = (*base, *node_names(layers, excluded))
+    chosen = trials.judged(left_out)
     return SensitivityReport(
-        metric=judge.metric,
-        layers=_sensitivities(layers, [one.quality for one in alone], noises, excluded),
-        quality_all_int8=everything,
-        quality=trials.quality(left_out),
-        required=required,
+        gates=_gate_reports(judge, all_int8, chosen, margin),
+        strictest=trials.strictest,
+        layers=_sensitivities(layers, alone, noises, excluded),
+        fault=all_int8.fault,
         exclude=left_out,
-        int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,
+        int8_mac_share=_int8_share(layers, excluded),
         trials=trials.count,
+        holds=margin is None or judge.margin(chosen) >= margin,
+        ended=budget.ended,
+        budget_seconds=budget.seconds,
     )
 
 
-@dataclass(frozen=True)
-class _Alone:
-    """Quality of the model with only some layers in INT8.
+def _gate_reports(
+    judge: Judge, all_int8: Judged, chosen: Judged, margin: float | None
+) -> tuple[GateReport, ...]:
+    pairs = zip(judge.gates, judge.qualities(all_int8), judge.qualities(chosen), strict=True)
+    return tuple(
+        GateReport(
+            gate=gate,
+            quality_all_int8=before,
+            quality=after,
+            required=None if margin is None else minimum_with_margin(gate, margin),
+        )
+        for gate, before, after in pairs
+    )
 
-    Attributes:
-        layers: How many.
-    """
 
-    quality: float
-    layers: int
+def _int8_share(layers: Sequence[Layer], excluded: Collection[int]) -> float:
+    total = sum(layer.macs for layer in layers)
+    return 1 - sum(layers[index].macs for index in excluded) / total if total else 0.0
 
 
 def _alone(
@@ -214,34 +172,59 @@ def _alone(
     base: Sequence[str],
     trials: _Trials,
     samples: Sequence[int] | None,
-) -> _Alone:
+) -> tuple[float, float]:
+    """Return quality and noise of the model with only some layers in INT8.
+
+    Noise of 1 is all that the gates allow.
+    """
     others = frozenset(range(len(layers))).difference(chosen)
-    values = trials.values((*base, *node_names(layers, others)), samples)
-    return _Alone(trials.aggregated(values), len(chosen))
+    judged = trials.judged((*base, *node_names(layers, others)), samples)
+    quality = trials.judge.qualities(judged)[trials.strictest]
+    margin = max(trials.judge.margin(judged), _LEAST_MARGIN)
+    return quality, math.pow(10.0, -margin / 10)
 
 
-def _grouped(
+def _one_by_one(layers: Sequence[Layer], trials: _Trials) -> tuple[list[float], list[float]]:
+    """Return quality and noise of each layer alone, on all samples."""
+    found = [_alone(layers, [index], (), trials, None) for index in range(len(layers))]
+    return [quality for quality, _ in found], [noise for _, noise in found]
+
+
+def _ranked(
     layers: Sequence[Layer],
     base: Sequence[str],
     trials: _Trials,
-    samples: Sequence[int],
-    metric: QualityMetric,
-    small: float,
-) -> list[_Alone]:
-    """Return for each layer what it costs alone, or what its group does where that is small.
+    margin: float,
+    budget: Budget,
+) -> tuple[list[float], list[float]]:
+    """Return for each layer what it costs alone, or the quality and a share of the noise of its
+    group, where that is of no account or the budget ended the looking."""
+    known = trials.judged(base)
+    each = [trials.judge.margin(known.some([index])) for index in range(len(known.values))]
+    samples = sorted(range(len(each)), key=each.__getitem__)[:_RANKED_ON]
+    small = _SMALL * math.pow(10.0, -margin / 10) / len(layers)
+    count = len(layers)
+    quality, noise = [0.0] * count, [0.0] * count
+    groups: list[tuple[float, int, int]] = [(-math.inf, 0, count)]
+    while groups:
+        _, first, end = heappop(groups)
+        for start, stop in divided(first, end):
+            together = _alone(layers, range(start, stop), base, trials, samples)
+            size = stop - start
+            quality[start:stop] = [together[0]] * size
+            noise[start:stop] = [together[1] / size] * size
+            if size > 1 and together[1] > small * size:
+                heappush(groups, (-together[1], start, stop))
+        if groups and budget.used_up(_RANKING):
+            break
+    return quality, noise
 
-    Args:
-        small: Noise of a layer that is of no account.
-    """
-    found: list[_Alone] = []
-    for first in range(0, len(layers), _GROUP):
-        group = range(first, min(first + _GROUP, len(layers)))
-        together = _alone(layers, group, base, trials, samples)
-        if len(group) == 1 or noise_of(together.quality, metric) <= small * len(group):
-            found += [together] * len(group)
-        else:
-            found += [_alone(layers, [index], base, trials, samples) for index in group]
-    return found
+
+def divided(first: int, end: int) -> list[tuple[int, int]]:
+    """Return the ranges of a range's parts: up to four, alike in size, in order."""
+    parts = min(_PARTS, end - first)
+    bounds = [first + (end - first) * part // parts for part in range(parts + 1)]
+    return list(pairwise(bounds))
 
 
 def _sensitivities(
@@ -267,14 +250,29 @@ def _sensitivities(
 
 
 def _lighter(
-    layers: Sequence[Layer], trials: _Trials, everything: float
+    layers: Sequence[Layer], trials: _Trials, margin: float
 ) -> tuple[list[Layer], tuple[str, ...]]:
-    """Return the layers without their nodes that have no MACs, and those nodes, if that helps."""
-    light = tuple(name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes))
-    heavy = [replace(layer, nodes=layer.nodes[:1]) for layer in layers if layer.macs]
-    if not light or not heavy or trials.quality(light) <= everything:
-        return list(layers), ()
-    return heavy, light
+    """Return the layers without nodes that have no MACs, and those nodes.
+
+    These are none, the ones behind all layers, where boxes and scores are joined, or all: the first
+    that are enough, or else those that help most.
+    """
+    light = [name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes)]
+    last = last_nodes(trials.model)
+    best: tuple[str, ...] = ()
+    for out in (tuple(name for name in light if name in last), tuple(light)):
+        heavy = _without(layers, out)
+        if heavy and trials.margin(out) > trials.margin(best):
+            best = out
+            if trials.margin(best) >= margin:
+                break
+    return _without(layers, best), best
+
+
+def _without(layers: Sequence[Layer], out: Collection[str]) -> list[Layer]:
+    """Return the layers without some of their nodes."""
+    kept = {layer: tuple(name for name in layer.nodes if name not in out) for layer in layers}
+    return [replace(layer, nodes=nodes) for layer, nodes in kept.items() if nodes]
 
 
 def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:
@@ -287,19 +285,23 @@ def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:
 
 
 def fewest_exclusions(
-    order: Sequence[int], macs: Sequence[int], holds: Callable[[frozenset[int]], bool]
+    order: Sequence[int],
+    macs: Sequence[int],
+    holds: Callable[[frozenset[int]], bool],
+    ended: Callable[[], bool] = lambda: False,
 ) -> frozenset[int]:
-    """Return a small set of layers whose exclusion makes the gate hold.
+    """Return a small set of layers whose exclusion makes the gates hold.
 
-    Of those that a gate needs, the few with most multiply-accumulates are tried again.
+    Of those that the gates need, the few with most multiply-accumulates are tried again.
 
     Args:
         order: All layer indices, first to exclude at the front.
         macs: Per layer.
-        holds: Whether the gate holds with these excluded; assumed true for all of them.
+        holds: Whether the gates hold with these excluded; assumed true for all of them.
+        ended: Whether to stop with what was found.
     """
     failing, passing = 0, len(order)
-    while passing - failing > 1:
+    while passing - failing > 1 and not ended():
         middle = (failing + passing) // 2
         if holds(frozenset(order[:middle])):
             passing = middle
@@ -309,6 +311,6 @@ def fewest_exclusions(
     worth = [index for index in chosen if macs[index] >= _WORTH * sum(macs)]
     for index in sorted(worth, key=lambda index: -macs[index])[:_MOST_RETURNED]:
         without = chosen - {index}
-        if without and holds(without):
+        if without and not ended() and holds(without):
             chosen = without
     return chosen

@@ -355,8 +355,11 @@ def test_every_gate_is_made_to_hold(model: Path, samples: list[Inputs], tmp_path
     gates = [gate(-1, QualityMetric.SSIM), wanted]
     report = quantize(model, gated, Quantization(), samples, gates)
     easy, hard = report.fallbacks
-    assert (easy.metric, easy.exclude) == (QualityMetric.SSIM, [])
-    assert hard.exclude
+    assert (easy.metric, hard.metric) == (QualityMetric.SSIM, QualityMetric.PSNR)
+    assert easy.exclude == hard.exclude != []
+    assert easy.required is not None
+    assert easy.quality > easy.required
+    assert easy.layers == []
     assert wanted.passes(psnr_of_worst(model, gated, samples))
 
 
