@@ -120,6 +120,7 @@ def _static(
         scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
         per_channel=quantization.per_channel,
         exclude=exclude,
+        search_seconds=quantization.search_budget_seconds,
     )
     wanted = fallback_gates(quantization, list(gates))
     report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)

@@ -183,6 +183,9 @@ def test_names_tell_what_else_makes_another_file() -> None:
     assert artifact_name(dynamic, [gate(40)]) == "int8-dynamic-perchannel"
     assert artifact_name(off, [gate(40)]) == artifact_name(off) == artifact_name(Quantization())
     assert artifact_name(Quantization(), [gate(40)]) == "int8-minmax-perchannel-gated"
+    hasty = Quantization(search_budget_seconds=60)
+    assert artifact_name(hasty, [gate(40)]) == "int8-minmax-perchannel-gated-60s"
+    assert artifact_name(hasty) == artifact_name(Quantization())
     excluding = [
         artifact_name(Quantization(exclude=names))
         for names in ([], ["a"], ["a", "b"], ["a,b"], ["b", "a", "a"])
