@@ -202,12 +202,12 @@ def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Differ
     if not has_numbers(expected):
         return Difference(name, 0.0, 0.0, f"output {name} holds no number")
     values, others = finite_values(expected, found)
-    error = float(np.abs(others - values).max())
+    largest = float(np.abs(others - values).max())
     exact = expected.dtype.kind in "iub"
     peak = float(np.abs(values).max())
     tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
-    message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"
-    return Difference(name, error, tolerance, message)
+    message = f"output {name} differs by {largest:.3g}, more than {tolerance:.3g}"
+    return Difference(name, largest, tolerance, message)
 
 
 def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str | None]:
