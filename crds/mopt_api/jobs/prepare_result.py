@@ -74,6 +74,11 @@ class FallbackReport(ObservedModel):
     )
     quality_all_int8: float = Field(description="With every layer in INT8.")
     quality: float = Field(description="As chosen.")
+    held_back: float | None = Field(
+        default=None,
+        description="As chosen, on calibration samples that the search did not choose by; absent "
+        "with fewer than eight.",
+    )
     int8_mac_share: float = Field(description="Part of the multiply-accumulates in INT8, 0 to 1.")
     trials: int = Field(description="Models that were written and judged.")
     budget_seconds: float | None = Field(

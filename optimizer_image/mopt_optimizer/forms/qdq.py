@@ -180,6 +180,7 @@ def _fallback(
         required=None if report.required is None else sign * report.required,
         quality_all_int8=sign * report.quality_all_int8,
         quality=sign * report.quality,
+        held_back=None if report.held_back is None else sign * report.held_back,
         int8_mac_share=found.int8_mac_share,
         trials=found.trials,
         budget_seconds=found.budget_seconds,

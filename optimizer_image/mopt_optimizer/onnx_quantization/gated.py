@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from mopt_api.metrics import METRICS, metric_in_words
 from mopt_api.spec import QualityGate
 from mopt_optimizer.onnx_files.layers import Layer
 
@@ -32,6 +33,7 @@ def search_with_margin(
     *,
     margin_db: float,
     seconds: float | None,
+    held_back: Judge | None = None,
 ) -> SensitivityReport:
     """Choose the layers that stay FP32, with a margin for what the samples do not show.
 
@@ -40,6 +42,7 @@ def search_with_margin(
         samples: The judge's.
         margin_db: The least.
         seconds: The search's budget; None derives it from the FP32 model's time.
+        held_back: Judges by other samples; None without them.
 
     Raises:
         QuantizationError, ComparisonError, SpecError: As Judge.judged.
@@ -50,17 +53,29 @@ def search_with_margin(
     all_int8 = judge.judged(writer.quantized(ranges))
     lost = lost_on_unseen(writer, tensors, judge, samples, ranges_of, all_int8)
     margin = max(margin_db, lost)
-    return search(writer, ranges, layers, judge, all_int8, margin=margin, budget=budget)
+    return search(
+        writer,
+        ranges,
+        layers,
+        judge,
+        all_int8,
+        margin=margin,
+        budget=budget,
+        held_back=held_back,
+    )
 
 
 def out_of_reach(found: SensitivityReport) -> str:
     """Return why a search found nothing, and what to do."""
     fault = f"; with every layer in INT8, {found.fault}" if found.fault else ""
     if found.ended:
+        sign = 1 if METRICS[found.metric].higher_is_better else -1
+        known = metric_in_words(found.metric, sign * found.quality_all_int8)
         return (
             f"the search's budget of {found.budget_seconds:g} s ended before it found layers to "
-            f"keep in FP32 so that the gate holds{fault}; raise searchBudgetSeconds, lower the "
-            "gate, or use another precision"
+            f"keep in FP32 so that the gate holds; it reached {found.metric} {known} with every "
+            f"layer in INT8{fault}; raise searchBudgetSeconds, lower the gate, or use another "
+            "precision"
         )
     return (
         f"the gate holds only with every layer in FP32{fault}; lower it, or use another precision"

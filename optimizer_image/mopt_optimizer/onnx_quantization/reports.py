@@ -35,12 +35,14 @@ class GateReport:
     Attributes:
         quality_all_int8: With every layer in INT8.
         quality: Of the chosen model on the search samples.
+        held_back: Of the chosen model on samples that nothing was chosen by; None without them.
         required: The gate's minimum plus the margin; None where nothing was searched.
     """
 
     gate: QualityGate
     quality_all_int8: float
     quality: float
+    held_back: float | None
     required: float | None
 
 
@@ -57,7 +59,6 @@ class SensitivityReport:
         exclude: Names of the nodes that stay FP32.
         int8_mac_share: Share of the layers' multiply-accumulates in INT8, 0 to 1.
         trials: Number of models written and judged.
-        holds: Whether the chosen model reaches what is required.
         ended: Whether the budget ended the search.
         budget_seconds: That budget; None without one.
     """
@@ -69,7 +70,6 @@ class SensitivityReport:
     exclude: tuple[str, ...]
     int8_mac_share: float
     trials: int
-    holds: bool
     ended: bool
     budget_seconds: float | None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 
 from .budget import Budget
+from .exclusions import exclusion_order, fewest_exclusions
 from .judging import Judge, Judged, minimum_with_margin
 from .qdq import QdqWriter
 from .reports import GateReport, LayerSensitivity, SensitivityReport
@@ -27,11 +28,11 @@ _RANKED_ON = 2
 _PARTS = 4
 # All groups that are not looked into take no more of the noise that a gate allows.
 _SMALL = 0.5
-# An excluded layer with less of the multiply-accumulates is not tried again: it gains nothing.
-_WORTH = 0.01
-_MOST_RETURNED = 8
 # Ranking takes no more of the budget: the rest is for finding a form that holds.
 _RANKING = 0.6
+# How often, and by how many dB at most at a time, the aim is raised for what was held back.
+_MOST_AIMS = 3
+_MOST_RAISED = 6.0
 # Of a group whose outputs cannot even be compared.
 _LEAST_MARGIN = -300.0
 
@@ -58,7 +59,7 @@ class _Trials:
         if samples is None and key in self._known:
             return self._known[key]
         self.count += 1
-        found = self.judge.judged(self._written(key), samples)
+        found = self.judge.judged(self.written(key), samples)
         if samples is None:
             self._known[key] = found
         return found
@@ -73,10 +74,11 @@ class _Trials:
         if key in self._known:
             return self.judge.margin(self._known[key]) >= margin
         self.count += 1
-        return self.judge.reaches(self._written(key), margin)
+        return self.judge.reaches(self.written(key), margin)
 
-    def _written(self, excluded: frozenset[str]) -> onnx.ModelProto:
-        return self._writer.quantized(self._ranges, excluded)
+    def written(self, excluded: Iterable[str]) -> onnx.ModelProto:
+        """Return the model without some nodes in INT8."""
+        return self._writer.quantized(self._ranges, frozenset(excluded))
 
 
 def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
@@ -93,6 +95,7 @@ def search(
     *,
     margin: float | None,
     budget: Budget | None = None,
+    held_back: Judge | None = None,
 ) -> SensitivityReport:
     """Measure the layers and choose which stay FP32.
 
@@ -103,67 +106,174 @@ def search(
     until the others are of no account. Layers are excluded in order of noise removed per INT8 MAC
     lost, as few as the gates need. Last, the most expensive of the excluded layers go back to INT8,
     one by one, if the gates still hold. Every step writes and runs a model; the one that is chosen
-    is judged on all samples.
+    is judged on all samples, and on those that were held back: by what it misses the gates there,
+    the aim is raised, and the search goes on.
 
     Args:
         all_int8: What is reached with every layer in INT8.
         margin: By how many dB the noise must be below what the gates allow; None only analyzes,
             layer by layer, and excludes nothing.
         budget: Ends the search with the best that was found.
+        held_back: Judges by samples that nothing is chosen by.
     """
     trials = _Trials(writer, ranges, judge, all_int8)
     budget = budget or Budget(None)
-    base: tuple[str, ...] = ()
-    alone: list[float] = []
-    noises: list[float] = []
-    excluded: frozenset[int] = frozenset()
+    found = _Search(layers, trials, budget)
+    chosen = _Choice(tuple(layers))
+    unseen = None
     if margin is None:
-        alone, noises = _one_by_one(layers, trials)
-    elif judge.margin(all_int8) < margin:
-        layers, base = _lighter(layers, trials, margin)
-        if trials.margin(base) < margin:
-            alone, noises = _ranked(layers, base, trials, margin, budget)
-            macs = [layer.macs for layer in layers]
-            excluded = fewest_exclusions(
-                exclusion_order(noises, macs),
-                macs,
-                lambda out: trials.reaches((*base, *node_names(layers, out)), margin),
-                budget.used_up,
-            )
-    left_out = (*base, *node_names(layers, excluded))
-    chosen = trials.judged(left_out)
+        found.analyze()
+    else:
+        chosen = found.choice(margin)
+        if held_back is not None:
+            chosen, unseen, margin = _raised(found, chosen, margin, held_back)
+    reached = trials.judged(chosen.left_out)
     return SensitivityReport(
-        gates=_gate_reports(judge, all_int8, chosen, margin),
+        gates=_gate_reports(judge, all_int8, reached, margin, unseen),
         strictest=trials.strictest,
-        layers=_sensitivities(layers, alone, noises, excluded),
+        layers=found.sensitivities(chosen),
         fault=all_int8.fault,
-        exclude=left_out,
-        int8_mac_share=_int8_share(layers, excluded),
+        exclude=chosen.left_out,
+        int8_mac_share=chosen.int8_mac_share,
         trials=trials.count,
-        holds=margin is None or judge.margin(chosen) >= margin,
         ended=budget.ended,
         budget_seconds=budget.seconds,
     )
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What stays FP32.
+
+    Attributes:
+        layers: All, without the nodes of base.
+        base: Nodes without multiply-accumulates.
+        excluded: Indices of layers.
+    """
+
+    layers: tuple[Layer, ...]
+    base: tuple[str, ...] = ()
+    excluded: frozenset[int] = frozenset()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of the nodes that stay FP32."""
+        return (*self.base, *node_names(self.layers, self.excluded))
+
+    @property
+    def int8_mac_share(self) -> float:
+        """Share of the multiply-accumulates in INT8; 0 where there are none."""
+        total = sum(layer.macs for layer in self.layers)
+        out = sum(self.layers[index].macs for index in self.excluded)
+        return 1 - out / total if total else 0.0
+
+
+class _Search:
+    """Chooses for one aim after the other; layers are ranked once."""
+
+    def __init__(self, layers: Sequence[Layer], trials: _Trials, budget: Budget) -> None:
+        self.trials = trials
+        self.budget = budget
+        self._layers = tuple(layers)
+        self._qualities: list[float] = []
+        self._noises: list[float] = []
+        self._ranked_without: tuple[str, ...] = ()
+
+    def analyze(self) -> None:
+        """Judge every layer alone, on all samples."""
+        each = range(len(self._layers))
+        found = [_alone(self._layers, [index], (), self.trials, None) for index in each]
+        self._qualities, self._noises = (list(of) for of in zip(*found, strict=True))
+
+    def choice(self, margin: float) -> _Choice:
+        """Return what stays FP32 for a margin."""
+        everything = _Choice(self._layers)
+        if self.trials.margin(()) >= margin:
+            return everything
+        layers, base = _lighter(self._layers, self.trials, margin)
+        lighter = _Choice(tuple(layers), base)
+        if self.trials.margin(base) >= margin:
+            return lighter
+        if not self._noises or self._ranked_without != base:
+            ranked = _ranked(layers, base, self.trials, margin, self.budget)
+            (self._qualities, self._noises), self._ranked_without = ranked, base
+        macs = [layer.macs for layer in layers]
+        excluded = fewest_exclusions(
+            exclusion_order(self._noises, macs),
+            macs,
+            lambda out: self.trials.reaches((*base, *node_names(layers, out)), margin),
+            self.budget.used_up,
+        )
+        return replace(lighter, excluded=excluded)
+
+    def sensitivities(self, chosen: _Choice) -> tuple[LayerSensitivity, ...]:
+        """Return the cost of each layer; empty where the choice took none to be judged alone."""
+        if self._ranked_without != chosen.base:
+            return ()
+        total = math.fsum(self._noises)
+        pairs = zip(self._qualities, self._noises, strict=True)
+        return tuple(
+            LayerSensitivity(
+                name=layer.name,
+                op=layer.op,
+                macs=layer.macs,
+                quality_alone=quality,
+                noise_share=noise / total if total else 0.0,
+                excluded=index in chosen.excluded,
+            )
+            for index, (layer, (quality, noise)) in enumerate(
+                zip(chosen.layers, pairs, strict=False)
+            )
+        )
+
+
+def _raised(
+    found: _Search, chosen: _Choice, margin: float, held_back: Judge
+) -> tuple[_Choice, Judged, float]:
+    """Raise the aim until the gates hold on samples that were held back too, a few times.
+
+    Returns:
+        What stays FP32, what it reaches on these samples, and the aim.
+    """
+    unseen = held_back.judged(found.trials.written(chosen.left_out))
+    for _ in range(_MOST_AIMS):
+        missing = -held_back.margin(unseen)
+        if missing <= 0 or found.budget.used_up():
+            break
+        higher = margin + min(missing, _MOST_RAISED)
+        other = found.choice(higher)
+        if not other.int8_mac_share:
+            break
+        chosen, margin = other, higher
+        unseen = held_back.judged(found.trials.written(chosen.left_out))
+    return chosen, unseen, margin
+
+
 def _gate_reports(
-    judge: Judge, all_int8: Judged, chosen: Judged, margin: float | None
+    judge: Judge,
+    all_int8: Judged,
+    reached: Judged,
+    margin: float | None,
+    unseen: Judged | None,
 ) -> tuple[GateReport, ...]:
-    pairs = zip(judge.gates, judge.qualities(all_int8), judge.qualities(chosen), strict=True)
+    count = len(judge.gates)
+    columns = zip(
+        judge.gates,
+        judge.qualities(all_int8),
+        judge.qualities(reached),
+        [None] * count if unseen is None else judge.qualities(unseen),
+        strict=True,
+    )
     return tuple(
         GateReport(
             gate=gate,
             quality_all_int8=before,
             quality=after,
+            held_back=held_back,
             required=None if margin is None else minimum_with_margin(gate, margin),
         )
-        for gate, before, after in pairs
+        for gate, before, after, held_back in columns
     )
-
-
-def _int8_share(layers: Sequence[Layer], excluded: Collection[int]) -> float:
-    total = sum(layer.macs for layer in layers)
-    return 1 - sum(layers[index].macs for index in excluded) / total if total else 0.0
 
 
 def _alone(
@@ -182,12 +292,6 @@ def _alone(
     quality = trials.judge.qualities(judged)[trials.strictest]
     margin = max(trials.judge.margin(judged), _LEAST_MARGIN)
     return quality, math.pow(10.0, -margin / 10)
-
-
-def _one_by_one(layers: Sequence[Layer], trials: _Trials) -> tuple[list[float], list[float]]:
-    """Return quality and noise of each layer alone, on all samples."""
-    found = [_alone(layers, [index], (), trials, None) for index in range(len(layers))]
-    return [quality for quality, _ in found], [noise for _, noise in found]
 
 
 def _ranked(
@@ -227,28 +331,6 @@ def divided(first: int, end: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def _sensitivities(
-    layers: Sequence[Layer],
-    alone: Sequence[float],
-    noises: Sequence[float],
-    excluded: frozenset[int],
-) -> tuple[LayerSensitivity, ...]:
-    """Return the cost of each layer; empty if none was judged alone."""
-    total = math.fsum(noises)
-    return tuple(
-        LayerSensitivity(
-            name=layer.name,
-            op=layer.op,
-            macs=layer.macs,
-            quality_alone=alone[index],
-            noise_share=noises[index] / total if total else 0.0,
-            excluded=index in excluded,
-        )
-        for index, layer in enumerate(layers)
-        if alone
-    )
-
-
 def _lighter(
     layers: Sequence[Layer], trials: _Trials, margin: float
 ) -> tuple[list[Layer], tuple[str, ...]]:
@@ -273,44 +355,3 @@ def _without(layers: Sequence[Layer], out: Collection[str]) -> list[Layer]:
     """Return the layers without some of their nodes."""
     kept = {layer: tuple(name for name in layer.nodes if name not in out) for layer in layers}
     return [replace(layer, nodes=nodes) for layer, nodes in kept.items() if nodes]
-
-
-def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:
-    """Return the layer indices by noise removed per INT8 multiply-accumulate lost, highest first.
-
-    Layers without MACs cost least; ties keep graph order.
-    """
-    # At least one MAC, so that layers without any stay comparable by noise.
-    return sorted(range(len(noises)), key=lambda index: -noises[index] / max(macs[index], 1))
-
-
-def fewest_exclusions(
-    order: Sequence[int],
-    macs: Sequence[int],
-    holds: Callable[[frozenset[int]], bool],
-    ended: Callable[[], bool] = lambda: False,
-) -> frozenset[int]:
-    """Return a small set of layers whose exclusion makes the gates hold.
-
-    Of those that the gates need, the few with most multiply-accumulates are tried again.
-
-    Args:
-        order: All layer indices, first to exclude at the front.
-        macs: Per layer.
-        holds: Whether the gates hold with these excluded; assumed true for all of them.
-        ended: Whether to stop with what was found.
-    """
-    failing, passing = 0, len(order)
-    while passing - failing > 1 and not ended():
-        middle = (failing + passing) // 2
-        if holds(frozenset(order[:middle])):
-            passing = middle
-        else:
-            failing = middle
-    chosen = frozenset(order[:passing])
-    worth = [index for index in chosen if macs[index] >= _WORTH * sum(macs)]
-    for index in sorted(worth, key=lambda index: -macs[index])[:_MOST_RETURNED]:
-        without = chosen - {index}
-        if without and not ended() and holds(without):
-            chosen = without
-    return chosen

@@ -34,6 +34,7 @@ from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import tensor_range
 from .reports import SensitivityReport
 from .sensitivity import Ranges, search
+from .splitting import Split, kept_for, split_samples
 
 if TYPE_CHECKING:
     import onnx
@@ -61,7 +62,8 @@ class StaticOptions:
         gates: Quality gates: layers stay FP32 until all hold. None quantizes everything.
         margin_db: Least noise margin in dB below the gates' limits, for data that the search did
             not see; see unseen.lost_on_unseen for what raises it.
-        search_samples: Number of calibration samples, spread evenly, that gates are tried on.
+        search_samples: Number of calibration samples, spread evenly, that gates are tried on; half
+            as many more are held back for the chosen model, see splitting.
         search_macs: Use fewer of them, at least 2, if judging every layer once would take more
             multiply-accumulates than this; None for no limit.
         search_seconds: The search ends after this time with the best that it found; the file is
@@ -134,13 +136,13 @@ class _Calibrated:
     layers: list[Layer]
     some: list[Sample]
 
-    def searched(self, macs: int | None) -> list[Sample]:
-        """Return the samples to try the gate on; see StaticOptions.search_macs."""
+    def split(self, options: StaticOptions) -> Split:
+        """Return the samples to try gates on, and those held back; see StaticOptions."""
         each = len(self.layers) * sum(layer.macs for layer in self.layers)
-        if macs is None or each * len(self.some) <= macs:
-            return self.some
-        count = min(len(self.some), max(_FEWEST_SEARCHED, macs // each))
-        return [self.some[index * len(self.some) // count] for index in range(count)]
+        most = options.search_samples
+        if options.search_macs is not None and each:
+            most = min(most, max(_FEWEST_SEARCHED, options.search_macs // each))
+        return split_samples(self.some, most)
 
     def judge(self, samples: list[Sample], gates: Sequence[QualityGate]) -> Judge:
         return Judge(self.writer.model, samples, gates, self.writer.folder)
@@ -277,20 +279,20 @@ def _quantize(
     stack: ExitStack,
 ) -> StaticReport:
     judged = bool(options.gates) or options.calibration is Calibration.BEST
-    keep = options.search_samples if judged else 1
+    keep = kept_for(options.search_samples) if judged else 1
     calibrated = _calibrated(model_path, samples, options, keep, stack)
-    tried = calibrated.searched(options.search_macs)
-    judge = calibrated.judge(tried, options.gates) if judged else None
+    split = calibrated.split(options)
+    judge = calibrated.judge(split.searched, options.gates) if judged else None
     method = options.calibration
     if method is Calibration.BEST and judge:
         method = _best(calibrated, judge, options)
     ranges = calibrated.ranges(method, options.percentile)
     sensitivity = None
     if options.gates and judge:
-        sensitivity = _searched(calibrated, tried, judge, replace(options, calibration=method))
+        sensitivity = _searched(calibrated, split, judge, replace(options, calibration=method))
     exclude = sensitivity.exclude if sensitivity else ()
     quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
-    if sensitivity and (not sensitivity.holds or (exclude and not sensitivity.int8_mac_share)):
+    if sensitivity and exclude and not sensitivity.int8_mac_share:
         raise QuantizationError(f"{model_path.name}: {out_of_reach(sensitivity)}")
     quantized = calibrated.writer.quantized(ranges, exclude)
     folder = calibrated.writer.folder
@@ -311,12 +313,12 @@ def _quantize(
 
 
 def _searched(
-    calibrated: _Calibrated, samples: list[Sample], judge: Judge, options: StaticOptions
+    calibrated: _Calibrated, split: Split, judge: Judge, options: StaticOptions
 ) -> SensitivityReport:
     """Search for the layers that stay FP32.
 
     Args:
-        samples: The judge's.
+        judge: By what is searched on.
         options: Whose calibration is not BEST.
     """
     return search_with_margin(
@@ -325,10 +327,11 @@ def _searched(
         calibrated.tensors,
         calibrated.observations,
         judge,
-        samples,
+        split.searched,
         partial(_ranges, method=options.calibration, percentile=options.percentile),
         margin_db=options.margin_db,
         seconds=options.search_seconds,
+        held_back=calibrated.judge(split.held_back, options.gates) if split.held_back else None,
     )
 
 
@@ -351,14 +354,15 @@ def analyze_sensitivity(
 def _analyze(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions, stack: ExitStack
 ) -> SensitivityReport:
-    calibrated = _calibrated(model_path, samples, options, options.search_samples, stack)
-    tried = calibrated.searched(options.search_macs)
-    judge = calibrated.judge(tried, options.gates)
+    keep = kept_for(options.search_samples)
+    calibrated = _calibrated(model_path, samples, options, keep, stack)
+    split = calibrated.split(options)
+    judge = calibrated.judge(split.searched, options.gates)
     method = options.calibration
     if method is Calibration.BEST:
         method = _best(calibrated, judge, options)
     if options.gates:
-        return _searched(calibrated, tried, judge, replace(options, calibration=method))
+        return _searched(calibrated, split, judge, replace(options, calibration=method))
     ranges = calibrated.ranges(method, options.percentile)
     all_int8 = judge.judged(calibrated.writer.quantized(ranges))
     return search(calibrated.writer, ranges, calibrated.layers, judge, all_int8, margin=None)

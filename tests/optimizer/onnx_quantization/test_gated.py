@@ -21,8 +21,10 @@ from mopt_optimizer.errors import QuantizationError
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import Scheme, StaticOptions, quantize_onnx_static
 from mopt_optimizer.onnx_quantization.budget import Budget, default_seconds
+from mopt_optimizer.onnx_quantization.exclusions import fewest_exclusions
 from mopt_optimizer.onnx_quantization.judging import Judge
-from mopt_optimizer.onnx_quantization.sensitivity import divided, fewest_exclusions
+from mopt_optimizer.onnx_quantization.sensitivity import divided
+from mopt_optimizer.onnx_quantization.splitting import kept_for, split_samples
 from mopt_optimizer.quality import cosine, sqnr
 
 from .conftest import Samples
@@ -226,6 +228,34 @@ def test_what_only_fp32_computes_is_said(joined: Path, pictures: Samples, tmp_pa
         quantize_onnx_static(
             joined, tmp_path / "q.onnx", pictures, replace(ANYWHERE, gates=(gate,))
         )
+
+
+@optimizer
+def test_a_search_without_time_takes_what_holds_or_says_so(
+    joined: Path, pictures: Samples, tmp_path: Path
+) -> None:
+    hasty = replace(ANYWHERE, search_seconds=1e-9)
+    easy = QualityGate(metric=QualityMetric.COSINE, minimum=0.99)
+    out = tmp_path / "q.onnx"
+    report = quantize_onnx_static(joined, out, pictures, replace(hasty, gates=(easy,)))
+    assert report.gate_holds
+    out.unlink()
+    hard = QualityGate(metric=QualityMetric.SQNR, minimum=50)
+    message = r"budget of 1e-09 s ended before .*; it reached SQNR .* raise searchBudgetSeconds"
+    with pytest.raises(QuantizationError, match=message):
+        quantize_onnx_static(joined, out, pictures, replace(hasty, gates=(hard,)))
+    assert not out.exists()
+
+
+@given(st.integers(1, 64), st.integers(2, 32))
+def test_samples_are_divided_into_two_parts(total: int, most: int) -> None:
+    samples: list[dict[str, Any]] = [{"x": index} for index in range(min(total, kept_for(most)))]
+    split = split_samples(samples, most)
+    both = [one["x"] for one in (*split.searched, *split.held_back)]
+    assert len({*both}) == len(both)
+    assert 1 <= len(split.searched) <= most
+    assert (len(split.held_back) > 0) == (len(samples) >= 8)
+    assert len(split.held_back) <= max(len(split.searched), 1)
 
 
 class Ticking:

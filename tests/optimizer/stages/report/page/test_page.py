@@ -71,7 +71,8 @@ def test_every_variant_gate_and_reason_is_told(page: HtmlPage, result: MeasureRe
 def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureResult) -> None:
     manifest = report_results.manifest()
     (form,) = manifest.quantizations
-    ended = {"ended_by_budget": True, "budget_seconds": 90.0, "slice": "boxes", "output": "all"}
+    ended = {"ended_by_budget": True, "budget_seconds": 90.0, "held_back": 40.2}
+    ended |= {"slice": "boxes", "output": "all"}
     form = form.model_copy(update={"fallbacks": [form.fallbacks[0].model_copy(update=ended)]})
     cut = HtmlPage(
         render_page(
@@ -86,6 +87,7 @@ def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureR
     assert told in cut.text
     assert told not in page.text
     assert "For worst PSNR of boxes of all ≥ 40 dB" in cut.text
+    assert "40.20 dB on samples that were held back" in cut.text
 
 
 def test_every_picture_has_words(page: HtmlPage) -> None:
