@@ -71,7 +71,7 @@ def test_every_variant_gate_and_reason_is_told(page: HtmlPage, result: MeasureRe
 def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureResult) -> None:
     manifest = report_results.manifest()
     (form,) = manifest.quantizations
-    ended = {"ended_by_budget": True, "budget_seconds": 90.0, "held_back": 40.2}
+    ended: dict[str, object] = {"ended_by_budget": True, "budget_seconds": 90.0, "held_back": 40.2}
     ended |= {"slice": "boxes", "output": "all"}
     form = form.model_copy(update={"fallbacks": [form.fallbacks[0].model_copy(update=ended)]})
     cut = HtmlPage(
