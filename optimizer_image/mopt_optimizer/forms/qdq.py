@@ -65,7 +65,8 @@ def quantize(
 ) -> QuantizationReport:
     """Write a model with 8-bit activations and weights.
 
-    The same model, samples and gates give the same bytes. Samples are run one at a time.
+    The same model, samples and gates give the same bytes, unless its budget ended the search.
+    Samples are run one at a time.
     Activations are unsigned on x86, where those kernels are the fast ones, and signed elsewhere.
     They do not depend on which x86 CPU prepares the file, since it serves all of them.
 

@@ -248,9 +248,9 @@ def quantize_onnx_static(
     """Write a model with 8-bit activations and weights.
 
     Each sample runs through the FP32 model once, one at a time; memory does not grow with their
-    number. The same model, samples and options give identical bytes. External weights are
-    quantized one at a time and go into out_path, or into OUT_PATH.data if one file cannot hold
-    them.
+    number. The same model, samples and options give identical bytes, unless time ended a search.
+    External weights are quantized one at a time and go into out_path, or into OUT_PATH.data if one
+    file cannot hold them.
 
     Args:
         samples: One dict per sample, at least one: input name to array of the declared type and
