@@ -66,7 +66,11 @@ def static(
         if gate_db is not None
         else None
     )
-    options = StaticOptions(calibration=_METHODS[method], layer_outputs=layer_outputs, gate=gate)
+    options = StaticOptions(
+        calibration=_METHODS[method],
+        layer_outputs=layer_outputs,
+        gates=() if gate is None else (gate,),
+    )
     quantize_onnx_static(_optimized(work), work.target, work.samples, options)
     return work.target
 

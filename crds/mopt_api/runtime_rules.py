@@ -83,6 +83,18 @@ def calibrator_rule() -> Rule:
     )
 
 
+def budget_rule() -> Rule:
+    """Return the rule on which runtimes have layers that are searched for gates."""
+    runtimes = _having(lambda info: not info.calibrators)
+    return Rule(
+        "!has(self.quantization) || !has(self.quantization.searchBudgetSeconds) || "
+        f"{_is_not(runtimes)}",
+        f"runtime {_listed(runtimes, 'or')} keeps no layers in FP32 for gates: leave "
+        "searchBudgetSeconds out",
+        _of_quantization(lambda q, info: q.search_budget_seconds is None or bool(info.calibrators)),
+    )
+
+
 def torch_mode_rule() -> Rule:
     """Return the rule on which runtimes take torchMode."""
     runtimes = _having(lambda info: info.torch_modes)

@@ -19,6 +19,7 @@ from .enums import (
     TorchMode,
 )
 from .runtime_rules import (
+    budget_rule,
     calibrator_rule,
     method_rule,
     mode_rule,
@@ -71,6 +72,15 @@ class Quantization(ApiModel):
         "data.evaluation.references, since gates then compare with ground truth, which calibration "
         "data lacks.",
     )
+    search_budget_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=14400,
+        description="Longest time to search for the layers that fallback Auto keeps in FP32; what "
+        "holds the gates by then is taken, with more layers in FP32 than a longer search may need. "
+        "Omitted, 600 times the FP32 model's latency for a calibration sample in the prepare Job, "
+        "from one minute to half an hour.",
+    )
 
     RULES = (
         Rule(
@@ -95,7 +105,25 @@ class Quantization(ApiModel):
                 )
             ),
         ),
+        Rule(
+            "!has(self.searchBudgetSeconds) || ("
+            "(!has(self.mode) || self.mode == 'Static') && "
+            "(!has(self.method) || self.method == 'QDQ') && "
+            "(!has(self.fallback) || self.fallback == 'Auto'))",
+            "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto; "
+            "leave it out",
+            lambda q: q.search_budget_seconds is None or q.searches,
+        ),
     )
+
+    @property
+    def searches(self) -> bool:
+        """Whether layers are searched that stay FP32, where there are gates."""
+        return (
+            self.mode is QuantizationMode.STATIC
+            and self.method is QuantizationMethod.QDQ
+            and self.fallback is Fallback.AUTO
+        )
 
 
 class Variant(ApiModel):
@@ -131,6 +159,7 @@ class Variant(ApiModel):
         mode_rule(),
         method_rule(),
         calibrator_rule(),
+        budget_rule(),
         torch_mode_rule(),
         Rule(
             "!has(self.torchMode) || self.torchMode != 'Eager' || self.precision != 'INT8'",

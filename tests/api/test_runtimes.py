@@ -25,6 +25,7 @@ from mopt_api.enums import (
 )
 from mopt_api.jobs.plan import prepare_plan
 from mopt_api.runtime_rules import (
+    budget_rule,
     calibrator_rule,
     method_rule,
     mode_rule,
@@ -50,6 +51,7 @@ BUILDERS: tuple[Callable[[], Rule], ...] = (
     mode_rule,
     method_rule,
     calibrator_rule,
+    budget_rule,
     torch_mode_rule,
     provider_rule,
 )
@@ -83,6 +85,7 @@ def quantizations() -> Iterator[dict[str, Any] | None]:
         made = Quantization.model_construct(mode=mode, method=method, calibrator=calibrator)
         if all(rule.check(made) for rule in Quantization.RULES):
             yield {"mode": mode.value, "method": method.value, "calibrator": calibrator.value}
+    yield {"searchBudgetSeconds": 60}
 
 
 def documents() -> Iterator[dict[str, Any]]:

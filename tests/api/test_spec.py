@@ -54,6 +54,7 @@ INT8 = {"name": "a", "runtime": "ONNXRuntime", "precision": "INT8"}
         # What the API server makes of it.
         {"mode": "Dynamic", "calibrator": "MinMax", "fallback": "Auto"},
         {"calibrator": "Entropy", "fallback": "Off"},
+        {"fallback": "Auto", "searchBudgetSeconds": 14400},
     ],
 )
 def test_quantization_is_accepted(spec: dict[str, Any], quantization: dict[str, Any]) -> None:
@@ -135,6 +136,16 @@ REFUSED: dict[str, tuple[Change, str]] = {
             ]
         ),
         "calibrator belongs to mode Static",
+    ),
+    "no search, and a budget for it": (
+        lambda s: s.update(
+            variants=[INT8 | {"quantization": {"fallback": "Off", "searchBudgetSeconds": 60}}]
+        ),
+        "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto",
+    ),
+    "no time to search": (
+        lambda s: s.update(variants=[INT8 | {"quantization": {"searchBudgetSeconds": 0}}]),
+        "greater than or equal to 1",
     ),
     "dynamic INT8 in OpenVINO": (
         lambda s: s.update(

@@ -11,11 +11,8 @@ from pydantic import Field, TypeAdapter
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.base import ApiModel, Digest, Name
 from mopt_api.enums import (
-    Fallback,
     ModelFormat,
     Precision,
-    QuantizationMethod,
-    QuantizationMode,
     TargetKind,
     TorchMode,
 )
@@ -196,9 +193,7 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
     """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
-    static = quantization.mode is QuantizationMode.STATIC
-    searched = static and quantization.method is QuantizationMethod.QDQ
-    return gates if searched and quantization.fallback is Fallback.AUTO else []
+    return gates if quantization.searches else []
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:

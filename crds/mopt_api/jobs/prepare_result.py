@@ -58,10 +58,15 @@ class LayerReport(ObservedModel):
 
 
 class FallbackReport(ObservedModel):
-    """The search for the layers that stay FP32 so that one gate holds on calibration samples."""
+    """What the search for the layers that stay FP32 reached for one gate on calibration samples.
+
+    One search is for all gates of a form.
+    """
 
     metric: QualityMetric
     aggregate: Aggregate
+    output: str | None = Field(default=None, description="The gate's.")
+    slice: str | None = Field(default=None, description="Its name, of the gate's.")
     minimum: float | None = Field(default=None, description="The gate's.")
     maximum: float | None = Field(default=None, description="The gate's, of MaxAbsError.")
     required: float | None = Field(
@@ -69,11 +74,24 @@ class FallbackReport(ObservedModel):
     )
     quality_all_int8: float = Field(description="With every layer in INT8.")
     quality: float = Field(description="As chosen.")
+    held_back: float | None = Field(
+        default=None,
+        description="As chosen, on calibration samples that the search did not choose by; absent "
+        "with fewer than eight.",
+    )
     int8_mac_share: float = Field(description="Part of the multiply-accumulates in INT8, 0 to 1.")
     trials: int = Field(description="Models that were written and judged.")
+    budget_seconds: float | None = Field(
+        default=None, description="Time that the search had; absent where it had no end."
+    )
+    ended_by_budget: bool = Field(
+        default=False, description="The search was cut short: more might stay INT8."
+    )
     exclude: list[str] = Field(description="Nodes that stay FP32.")
     layers: list[LayerReport] = Field(
-        default=[], description="The noisiest 512, most first; empty where all stay INT8."
+        default=[],
+        description="The noisiest 512, most first; empty where all stay INT8, and of all gates but "
+        "the one that is held least with every layer in INT8.",
     )
 
 

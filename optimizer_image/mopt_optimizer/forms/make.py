@@ -21,7 +21,7 @@ from .material import Material
 def make(form: Form, material: Material, target: Path) -> QuantizationReport:
     """Write a form's file.
 
-    The same material gives the same bytes.
+    The same material gives the same bytes, unless its budget ended a search.
 
     Raises:
         QuantizationError: It cannot be made from this model; the message says why.

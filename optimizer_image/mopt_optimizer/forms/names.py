@@ -80,7 +80,11 @@ def _scales(quantization: Quantization) -> str:
 
 
 def _gated(quantization: Quantization, gates: Sequence[QualityGate]) -> list[str]:
-    return ["gated"] if fallback_gates(quantization, list(gates)) else []
+    if not fallback_gates(quantization, list(gates)):
+        return []
+    # A longer search may find another file.
+    seconds = quantization.search_budget_seconds
+    return ["gated"] if seconds is None else ["gated", f"{seconds}s"]
 
 
 def _joined(quantization: Quantization, *parts: str) -> str:

@@ -24,6 +24,7 @@ from mopt_optimizer.onnx_files.float_models import open_float_model
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     DynamicOptions,
+    GateReport,
     Scheme,
     SensitivityReport,
     StaticOptions,
@@ -64,7 +65,8 @@ def quantize(
 ) -> QuantizationReport:
     """Write a model with 8-bit activations and weights.
 
-    The same model, samples and gates give the same bytes. Samples are run one at a time.
+    The same model, samples and gates give the same bytes, unless its budget ended the search.
+    Samples are run one at a time.
     Activations are unsigned on x86, where those kernels are the fast ones, and signed elsewhere.
     They do not depend on which x86 CPU prepares the file, since it serves all of them.
 
@@ -119,6 +121,7 @@ def _static(
         scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
         per_channel=quantization.per_channel,
         exclude=exclude,
+        search_seconds=quantization.search_budget_seconds,
     )
     wanted = fallback_gates(quantization, list(gates))
     report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)
@@ -134,7 +137,7 @@ def quantize_gated(
     options: StaticOptions,
     gates: Sequence[QualityGate],
 ) -> tuple[StaticReport, list[FallbackReport]]:
-    """Write a Q/DQ form. Gates apply one after the other; each excludes more layers.
+    """Write a Q/DQ form.
 
     Args:
         gates: Those that layers are excluded for; empty quantizes all layers.
@@ -142,32 +145,47 @@ def quantize_gated(
     Raises:
         As quantize_onnx_static.
     """
-    options = replace(options, search_samples=_SEARCH_SAMPLES, search_macs=_SEARCH_MACS)
-    if not gates:
-        return quantize_onnx_static(model, quantized, samples, options), []
-    fallbacks = []
-    for gate in gates:
-        report = quantize_onnx_static(model, quantized, samples, replace(options, gate=gate))
-        if report.sensitivity:
-            fallbacks.append(_fallback(gate, report.sensitivity))
-            options = replace(options, exclude=(*options.exclude, *report.sensitivity.exclude))
-    return report, fallbacks
+    options = replace(
+        options,
+        gates=tuple(gates),
+        search_samples=_SEARCH_SAMPLES,
+        search_macs=_SEARCH_MACS,
+    )
+    report = quantize_onnx_static(model, quantized, samples, options)
+    return report, _fallbacks(report.sensitivity) if report.sensitivity else []
 
 
-def _fallback(gate: QualityGate, found: SensitivityReport) -> FallbackReport:
+def _fallbacks(found: SensitivityReport) -> list[FallbackReport]:
+    """Return one report per gate; that of the strictest has the layers."""
     noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
+    layers = [LayerReport.model_validate(vars(layer)) for layer in noisiest]
+    return [
+        _fallback(report, found, layers if index == found.strictest else [])
+        for index, report in enumerate(found.gates)
+    ]
+
+
+def _fallback(
+    report: GateReport, found: SensitivityReport, layers: list[LayerReport]
+) -> FallbackReport:
+    gate = report.gate
     # The search negates metrics where lower is better; a report has their own values.
     sign = 1.0 if METRICS[gate.metric].higher_is_better else -1.0
     return FallbackReport(
         metric=gate.metric,
         aggregate=gate.aggregate,
+        output=gate.output,
+        slice=gate.slice and gate.slice.name,
         minimum=gate.minimum,
         maximum=gate.maximum,
-        required=None if found.required is None else sign * found.required,
-        quality_all_int8=sign * found.quality_all_int8,
-        quality=sign * found.quality,
+        required=None if report.required is None else sign * report.required,
+        quality_all_int8=sign * report.quality_all_int8,
+        quality=sign * report.quality,
+        held_back=None if report.held_back is None else sign * report.held_back,
         int8_mac_share=found.int8_mac_share,
         trials=found.trials,
+        budget_seconds=found.budget_seconds,
+        ended_by_budget=found.ended,
         exclude=list(found.exclude),
-        layers=[LayerReport.model_validate(vars(layer)) for layer in noisiest],
+        layers=layers,
     )

@@ -7,6 +7,7 @@ become FP16 too; those that a user excludes stay FP32, as the API says.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +65,7 @@ def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions
     quantization = form.quantization
     own = Calibration(quantization.calibrator.value)
     fp8 = form.kind is FormKind.TENSORRT_FP8
-    return options_for(
+    options = options_for(
         model,
         TensorRTConfig(
             int8_mode=not fp8,
@@ -74,3 +75,4 @@ def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions
             exclude=exclude,
         ),
     )
+    return replace(options, search_seconds=quantization.search_budget_seconds)

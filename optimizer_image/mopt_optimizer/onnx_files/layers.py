@@ -68,6 +68,18 @@ def find_layers(
     ]
 
 
+def last_nodes(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the nodes behind all layers: what they compute reaches none."""
+    reaching: set[str] = set()
+    last: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type in WEIGHTED or not reaching.isdisjoint(node.output):
+            reaching.update(node.input)
+        else:
+            last.add(node.name)
+    return last
+
+
 def multiply_accumulates(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     """Return the multiply-accumulate operations of a node; 0 for other kinds, or unknown shapes.
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.prepare_result import Verification
 from mopt_optimizer.data.noise import noise
-from mopt_optimizer.errors import ExportError, RuntimeFailure, first_line
+from mopt_optimizer.errors import ComparisonError, ExportError, RuntimeFailure, first_line
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.opening.inputs import input_shape, verified_sizes
+from mopt_optimizer.quality.comparable import check_pair, finite_values, has_numbers
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -188,31 +189,25 @@ def compare(session: OnnxSession, case: Case) -> list[Difference]:
 
 
 def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Difference:
-    """Return the deviation of one output; a wrong shape is infinitely far.
+    """Return the deviation of one output; what cannot be compared is infinitely far.
 
-    Integers and booleans must be equal: a wrong index is not a rounding error. NaN and infinity
-    must be where the expected output has them, such as -inf of masked logits, and only there.
+    What can be is the rule of quality.comparable: equal shapes, NaN and infinity where the expected
+    output has them, such as -inf of masked logits, and only there, and equal texts. Integers and
+    booleans must be equal: a wrong index is not a rounding error.
     """
-    if found.shape != expected.shape:
-        return Difference(
-            name, np.inf, 0.0, f"output {name} has shape {found.shape} instead of {expected.shape}"
-        )
-    if not expected.size:
-        return Difference(name, 0.0, 0.0, f"output {name} is empty")
+    try:
+        check_pair(f"output {name}", expected, found)
+    except ComparisonError as error:
+        return Difference(name, np.inf, 0.0, str(error))
+    if not has_numbers(expected):
+        return Difference(name, 0.0, 0.0, f"output {name} holds no number")
+    values, others = finite_values(expected, found)
+    largest = float(np.abs(others - values).max())
     exact = expected.dtype.kind in "iub"
-    expected, found = expected.astype(np.float64), found.astype(np.float64)
-    finite = np.isfinite(expected)
-    if not np.array_equal(np.isfinite(found), finite):
-        message = f"output {name} holds NaN or infinity in other places than expected"
-        return Difference(name, np.inf, 0.0, message)
-    if not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
-        message = f"output {name} holds another of NaN, inf and -inf than expected"
-        return Difference(name, np.inf, 0.0, message)
-    peak = float(np.abs(expected[finite]).max(initial=0.0))
-    error = float(np.abs(found[finite] - expected[finite]).max(initial=0.0))
+    peak = float(np.abs(values).max())
     tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
-    message = f"output {name} differs by {error:.3g}, more than {tolerance:.3g}"
-    return Difference(name, error, tolerance, message)
+    message = f"output {name} differs by {largest:.3g}, more than {tolerance:.3g}"
+    return Difference(name, largest, tolerance, message)
 
 
 def verify(path: Path, cases: Sequence[Case]) -> tuple[list[Verification], str | None]:

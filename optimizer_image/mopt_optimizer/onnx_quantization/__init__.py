@@ -12,7 +12,7 @@ from .histograms import RangeObserver
 from .mixed import narrow_quantized, raise_opset
 from .qdq import Scheme, scheme_for
 from .ranges import tensor_range
-from .sensitivity import LayerSensitivity, SensitivityReport
+from .reports import GateReport, LayerSensitivity, SensitivityReport
 from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_onnx_static
 from .weight_only import WeightReport, quantize_weights
 from .with_ranges import quantize_onnx_with_ranges
@@ -24,6 +24,7 @@ __all__ = [
     "FloatOptions",
     "FloatReport",
     "FloatType",
+    "GateReport",
     "LayerSensitivity",
     "RangeObserver",
     "Scheme",

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_api.metrics import METRICS, Scale
 from mopt_api.spec import QualityGate
-from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
+from mopt_optimizer.errors import (
+    NonFiniteOutput,
+    QuantizationError,
+    RuntimeFailure,
+    ShapeMismatch,
+    first_line,
+)
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import serialized
 from mopt_optimizer.onnx_files.verify import OnnxSession
-from mopt_optimizer.quality import Comparison, ComparisonError, check_comparable, sqnr
+from mopt_optimizer.quality import (
+    Array,
+    Comparison,
+    ComparisonError,
+    Figure,
+    Profile,
+    check_comparable,
+    data_ranges,
+    declared_figures,
+    sqnr,
+)
 
 from .observing import Sample
 
 if TYPE_CHECKING:
     import onnx
+
+
+Clock = Callable[[], float]
+
+# Of a sample whose outputs cannot be compared: JSON has no infinity.
+_WORST = {Scale.DECIBELS: -EXACT_PSNR_DB, Scale.UP_TO_ONE: -1.0, Scale.ERROR: -1e12}
+# A gate that allows no noise at all allows this much.
+_SILENCE = 1e-20
 
 
 def noise_of(quality: float, metric: QualityMetric) -> float:
@@ -33,7 +60,7 @@ def noise_of(quality: float, metric: QualityMetric) -> float:
     is squared; for SSIM, cosine and agreement it is the distance to 1.
 
     Args:
-        quality: As Judge.quality returns it.
+        quality: As Judge.qualities returns it.
     """
     match METRICS[metric].scale:
         case Scale.UP_TO_ONE:
@@ -49,7 +76,7 @@ def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
 
     The allowed noise is lowered by margin_db decibels: the minimum of PSNR and SQNR rises by that
     much; the distance to 1 of SSIM, cosine and agreement shrinks by that factor, the maximum error
-    by its square root. As in Judge.quality, the maximum error is negated.
+    by its square root. As in Judge.qualities, the maximum error is negated.
     """
     if gate.maximum is not None:
         return -gate.maximum * math.pow(10.0, -margin_db / 20.0)
@@ -59,88 +86,200 @@ def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
     return minimum + margin_db
 
 
-class Judge:
-    """Judges models against the FP32 outputs of a few samples, which stay in memory.
+def margin_of(quality: float, gate: QualityGate) -> float:
+    """Return by how many dB the noise is below what a gate allows; infinite without noise.
 
-    Without a gate, the metric is the worst sample's PSNR; its peak is the largest FP32 magnitude.
+    Args:
+        quality: As Judge.qualities returns it.
+    """
+    noise = noise_of(quality, gate.metric)
+    if noise <= 0:
+        return math.inf
+    allowed = noise_of(minimum_with_margin(gate, 0.0), gate.metric)
+    return 10 * math.log10(max(allowed, _SILENCE) / noise)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model reaches on some samples.
+
+    Attributes:
+        values: For each sample one per gate; the maximum error is negated, so that higher is
+            better.
+        fault: Why no gate can hold: outputs that cannot be compared with FP32's, or a channel that
+            is constant and varies in FP32. The latter shows only where all samples were run.
+    """
+
+    values: tuple[tuple[float, ...], ...]
+    fault: str | None = None
+
+    def some(self, indices: Sequence[int]) -> Judged:
+        """Return what it reaches on some of its samples."""
+        return Judged(tuple(self.values[index] for index in indices))
+
+
+class Judge:
+    """Judges models against the FP32 outputs of a few samples, as the measurement does.
+
+    A gate without an output is on each output and, of metrics of values, on each part that differs
+    in scale from the rest of its output; the worst counts. Samples and FP32 outputs stay in memory.
+
+    Attributes:
+        gates: At least one; where none is given, the worst sample's PSNR, from 0 dB, whose peak is
+            the largest FP32 magnitude.
+        run_seconds: Of the FP32 model, for one sample.
 
     Args:
         folder: See verify.new_session.
+        clock: In seconds.
 
     Raises:
         QuantizationError: The FP32 model does not run.
+        ConflictingRange: Gates give one metric several data ranges.
     """
 
     def __init__(
         self,
         model: onnx.ModelProto,
         samples: Sequence[Sample],
-        gate: QualityGate | None,
+        gates: Sequence[QualityGate] = (),
         folder: Path | None = None,
+        clock: Clock = perf_counter,
     ) -> None:
         self._folder = folder
         self._samples = [dict(sample) for sample in samples]
         self._order = [*range(len(samples))]
         with _refused():
             session = self._session(model)
+            started = clock()
             self._expected = [list(session.run(sample)) for sample in self._samples]
-        self.metric = gate.metric if gate else QualityMetric.PSNR
-        self._aggregate = gate.aggregate if gate else Aggregate.WORST
-        self._data_range = gate.data_range if gate else _peak(self._expected)
+            self.run_seconds = (clock() - started) / len(self._samples)
+        self._profile = Profile(session.outputs)
+        for outputs in self._expected:
+            self._profile.add(outputs)
+        self.gates = tuple(gates) or (_closeness(self._profile),)
+        self._ranges = data_ranges(self.gates)
+        self._declared = declared_figures(self.gates)
 
-    def quality(self, model: onnx.ModelProto, samples: Sequence[int] | None = None) -> float:
-        """Return the gate's metric over the samples, aggregated as the gate specifies.
-
-        The maximum error is negated: higher is always better.
+    def judged(self, model: onnx.ModelProto, samples: Sequence[int] | None = None) -> Judged:
+        """Return what a model reaches.
 
         Args:
             samples: Indices of those that are run; None for all.
 
         Raises:
-            QuantizationError: The model does not run, or its outputs cannot be compared.
+            QuantizationError: The model does not run.
+            ComparisonError, SpecError: A gate does not fit the outputs.
         """
-        return self.aggregated(self.values(model, samples))
-
-    def values(self, model: onnx.ModelProto, samples: Sequence[int] | None = None) -> list[float]:
-        """Return each sample's value of the gate's metric; arguments and errors are quality's."""
         with _refused():
-            session = self._session(model)
+            trial = self._trial(model)
             chosen = range(len(self._samples)) if samples is None else samples
-            return [self._value(session, index) for index in chosen]
+            values = tuple(self._values(trial, index) for index in chosen)
+        return Judged(values, trial.fault(whole=samples is None))
 
-    def aggregated(self, values: Sequence[float]) -> float:
-        """Return the quality that samples' values come to."""
-        worst = self._aggregate is Aggregate.WORST
-        return min(values) if worst else math.fsum(values) / len(values)
+    def qualities(self, judged: Judged) -> tuple[float, ...]:
+        """Return what the samples' values come to, for each gate as it aggregates them."""
+        return tuple(
+            min(values) if gate.aggregate is Aggregate.WORST else math.fsum(values) / len(values)
+            for gate, values in zip(self.gates, zip(*judged.values, strict=True), strict=True)
+        )
 
-    def reaches(self, model: onnx.ModelProto, required: float) -> bool:
-        """Return whether a model's quality is at least as required.
+    def margin(self, judged: Judged) -> float:
+        """Return by how many dB the noise is below what the gates allow, of the strictest one.
 
-        Where the worst sample counts, the first that is below decides, and is the first to be run
+        That of a model with a fault is minus infinity.
+        """
+        return -math.inf if judged.fault else min(self._margins(judged))
+
+    def strictest(self, judged: Judged) -> int:
+        """Return the index of the gate of least margin."""
+        margins = self._margins(judged)
+        return margins.index(min(margins))
+
+    def reaches(self, model: onnx.ModelProto, margin: float) -> bool:
+        """Return whether the noise of a model is at least so many dB below what the gates allow.
+
+        Where the worst sample counts, the first that is above decides, and is the first to be run
         the next time.
 
         Raises:
-            QuantizationError: As quality.
+            QuantizationError, ComparisonError, SpecError: As judged.
         """
-        values: list[float] = []
+        values: dict[int, tuple[float, ...]] = {}
         with _refused():
-            session = self._session(model)
-            for index in self._order:
-                values.append(self._value(session, index))
-                if self._aggregate is Aggregate.WORST and values[-1] < required:
+            trial = self._trial(model)
+            for index in [*self._order]:
+                values[index] = self._values(trial, index)
+                if trial.wrong or self._fails_alone(values[index], margin):
                     self._order.remove(index)
                     self._order.insert(0, index)
                     return False
-        return self.aggregated(values) >= required
+        judged = Judged(tuple(values[index] for index in sorted(values)), trial.fault(whole=True))
+        return self.margin(judged) >= margin
+
+    def _margins(self, judged: Judged) -> list[float]:
+        qualities = self.qualities(judged)
+        return [margin_of(*pair) for pair in zip(qualities, self.gates, strict=True)]
+
+    def _fails_alone(self, values: Sequence[float], margin: float) -> bool:
+        return any(
+            gate.aggregate is Aggregate.WORST and margin_of(value, gate) < margin
+            for value, gate in zip(values, self.gates, strict=True)
+        )
 
     def _session(self, model: onnx.ModelProto) -> OnnxSession:
         return OnnxSession(serialized(model), folder=self._folder)
 
-    def _value(self, session: OnnxSession, index: int) -> float:
-        comparison = Comparison({self.metric: self._data_range})
-        comparison.add(self._expected[index], list(session.run(self._samples[index])))
-        (result,) = comparison.results()
-        return result.worst if METRICS[self.metric].higher_is_better else -result.worst
+    def _trial(self, model: onnx.ModelProto) -> _Trial:
+        comparison = Comparison(self._ranges, declared=self._declared, profile=self._profile)
+        return _Trial(self._session(model), comparison)
+
+    def _values(self, trial: _Trial, index: int) -> tuple[float, ...]:
+        """Run a sample and return what each gate judges."""
+        found = trial.run(self._expected[index], self._samples[index])
+        if found is None:
+            return tuple(_WORST[METRICS[gate.metric].scale] for gate in self.gates)
+        return tuple(
+            found[Figure.of(gate)] * (1 if METRICS[gate.metric].higher_is_better else -1)
+            for gate in self.gates
+        )
+
+
+@dataclass
+class _Trial:
+    """A model that runs sample after sample.
+
+    Attributes:
+        wrong: Why outputs could not be compared.
+    """
+
+    session: OnnxSession
+    comparison: Comparison
+    wrong: str | None = None
+
+    def run(self, expected: Sequence[Array], sample: Sample) -> dict[Figure, float] | None:
+        """Return the figures of a sample; None where the outputs cannot be compared."""
+        outputs = self.session.run(dict(sample))
+        try:
+            self.comparison.add(expected, outputs)
+        except (ShapeMismatch, NonFiniteOutput) as error:
+            self.wrong = self.wrong or str(error)
+            return None
+        return self.comparison.latest()
+
+    def fault(self, *, whole: bool) -> str | None:
+        """Return what is wrong with the model.
+
+        Args:
+            whole: Whether all samples were run: of a few, a channel may be constant.
+        """
+        return self.wrong or (self.comparison.constant_channel() if whole else None)
+
+
+def _closeness(profile: Profile) -> QualityGate:
+    """Return a gate that every model passes whose noise is below FP32's largest magnitude."""
+    peak = max((max(abs(low), abs(high)) for _, low, high in profile.spans()), default=0.0)
+    return QualityGate(metric=QualityMetric.PSNR, minimum=0.0, data_range=peak or 1.0)
 
 
 @contextmanager
@@ -149,12 +288,6 @@ def _refused() -> Iterator[None]:
         yield
     except RuntimeFailure as error:
         raise QuantizationError(f"the model does not run: {error}") from error
-
-
-def _peak(outputs: Sequence[Sequence[NDArray[Any]]]) -> float:
-    values = [float(np.abs(a).max()) for arrays in outputs for a in arrays if a.size]
-    peak = max(values, default=0.0)
-    return peak if math.isfinite(peak) and peak > 0 else 1.0
 
 
 def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) -> tuple[float, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,7 @@ class QdqWriter:
         biases: Write a layer's bias as 32-bit integers; False leaves it float.
         layers_only: No other nodes read INT8, except residual inputs; see placement.
         weights: The model's external weights; None if it has none.
+        scales: Of the weights, kept from form to form.
     """
 
     model: onnx.ModelProto
@@ -97,6 +98,7 @@ class QdqWriter:
     biases: bool = True
     layers_only: bool = False
     weights: OutsideWeights | None = None
+    scales: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path | None:
@@ -141,11 +143,13 @@ class QdqWriter:
     ) -> onnx.ModelProto:
         """Return the copy with Q/DQ nodes; raises whatever ONNX Runtime's quantizer raises."""
         from onnxruntime.quantization import QuantType
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        from .quantizer import RememberingQuantizer
 
         unsigned = not self.scheme.symmetric
-        quantizer = QDQQuantizer(
+        quantizer = RememberingQuantizer(
             copied,
+            scales=self.scales,
             per_channel=self.per_channel,
             reduce_range=self.scheme is Scheme.U8S8_REDUCED,
             weight_qType=QuantType.QInt8,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from mopt_api.enums import QualityMetric
-from mopt_optimizer.onnx_files.layers import Layer
+from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 
-from .judging import Judge, noise_of
+from .budget import Budget
+from .exclusions import exclusion_order, fewest_exclusions
+from .judging import Judge, Judged, minimum_with_margin
 from .qdq import QdqWriter
+from .reports import GateReport, LayerSensitivity, SensitivityReport
 
 if TYPE_CHECKING:
     import onnx
@@ -20,113 +24,61 @@ Ranges = Mapping[str, tuple[float, float]]
 
 # Layers are ranked on as many samples, those that lose most; what is chosen is judged on all.
 _RANKED_ON = 2
-# Layers that are judged together first.
-_GROUP = 4
+# Into as many parts a group of layers is divided.
+_PARTS = 4
 # All groups that are not looked into take no more of the noise that a gate allows.
 _SMALL = 0.5
-# An excluded layer with less of the multiply-accumulates is not tried again: it gains nothing.
-_WORTH = 0.01
-_MOST_RETURNED = 8
-
-
-@dataclass(frozen=True)
-class LayerSensitivity:
-    """Quality cost of one layer in INT8.
-
-    Attributes:
-        name, op, macs: As in Layer; MACs for the first calibration sample's shapes.
-        quality_alone: Quality of the model with only this layer in INT8; in a search, of the model
-            with its group, where that adds so little noise that nobody needs to look closer.
-        noise_share: Its share of the summed noise of all layers, 0 to 1.
-        excluded: Whether it stays FP32 in the chosen model.
-    """
-
-    name: str
-    op: str
-    macs: int
-    quality_alone: float
-    noise_share: float
-    excluded: bool
-
-
-@dataclass(frozen=True)
-class SensitivityReport:
-    """Sensitivity of the layers, and the chosen model.
-
-    Attributes:
-        metric: Metric of the qualities; dB for PSNR, negated for MaxAbsError.
-        layers: In graph order; empty if the gate held with every layer in INT8.
-        quality_all_int8: Quality with every layer in INT8.
-        quality: Quality of the chosen model on the search samples.
-        required: Target of the search: the gate's minimum plus the margin; None without a gate.
-        exclude: Names of the nodes that stay FP32.
-        int8_mac_share: Share of the layers' multiply-accumulates in INT8, 0 to 1.
-        trials: Number of models written and judged.
-    """
-
-    metric: QualityMetric
-    layers: tuple[LayerSensitivity, ...]
-    quality_all_int8: float
-    quality: float
-    required: float | None
-    exclude: tuple[str, ...]
-    int8_mac_share: float
-    trials: int
-
-    def table(self) -> str:
-        """Return the layers as a text table, noisiest first."""
-        rows = [f"{'layer':40} {'op':14} {'MACs':>14} {'alone':>8} {'noise':>7}  stays FP32"]
-        rows += [
-            f"{layer.name[:40]:40} {layer.op:14} {layer.macs:14d} {layer.quality_alone:8.2f} "
-            f"{layer.noise_share:7.1%}  {'yes' if layer.excluded else ''}".rstrip()
-            for layer in sorted(self.layers, key=lambda layer: -layer.noise_share)
-        ]
-        return "\n".join(rows)
+# Ranking takes no more of the budget: the rest is for finding a form that holds.
+_RANKING = 0.6
+# How often, and by how many dB at most at a time, the aim is raised for what was held back.
+_MOST_AIMS = 3
+_MOST_RAISED = 6.0
+# Of a group whose outputs cannot even be compared.
+_LEAST_MARGIN = -300.0
 
 
 class _Trials:
     """Writes and judges models.
 
     Attributes:
+        strictest: Index of the gate that all-INT8 holds least.
         count: Of the models so far.
     """
 
-    def __init__(
-        self, writer: QdqWriter, ranges: Ranges, judge: Judge, everything: Sequence[float]
-    ) -> None:
-        self._writer, self._ranges, self._judge = writer, ranges, judge
-        self._known: dict[frozenset[str], list[float]] = {frozenset(): [*everything]}
+    def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge, all_int8: Judged) -> None:
+        self.model = writer.model
+        self.judge = judge
+        self.strictest = judge.strictest(all_int8)
+        self._writer, self._ranges = writer, ranges
+        self._known: dict[frozenset[str], Judged] = {frozenset(): all_int8}
         self.count = 1
 
-    def quality(self, excluded: Iterable[str]) -> float:
-        """Return the quality on all samples."""
-        return self._judge.aggregated(self.values(excluded))
-
-    def values(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> list[float]:
-        """Return the values of samples, None for all; the latter are judged once."""
+    def judged(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> Judged:
+        """Return what is reached on samples, None for all; the latter are judged once."""
         key = frozenset(excluded)
         if samples is None and key in self._known:
             return self._known[key]
         self.count += 1
-        values = self._judge.values(self._written(key), samples)
+        found = self.judge.judged(self.written(key), samples)
         if samples is None:
-            self._known[key] = values
-        return values
+            self._known[key] = found
+        return found
 
-    def reaches(self, excluded: Iterable[str], required: float) -> bool:
-        """Return whether the quality on all samples is as required."""
+    def margin(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> float:
+        """Return the margin on samples, None for all."""
+        return self.judge.margin(self.judged(excluded, samples))
+
+    def reaches(self, excluded: Iterable[str], margin: float) -> bool:
+        """Return whether the margin on all samples is as required."""
         key = frozenset(excluded)
         if key in self._known:
-            return self._judge.aggregated(self._known[key]) >= required
+            return self.judge.margin(self._known[key]) >= margin
         self.count += 1
-        return self._judge.reaches(self._written(key), required)
+        return self.judge.reaches(self.written(key), margin)
 
-    def aggregated(self, values: Sequence[float]) -> float:
-        """Return the quality that samples' values come to."""
-        return self._judge.aggregated(values)
-
-    def _written(self, excluded: frozenset[str]) -> onnx.ModelProto:
-        return self._writer.quantized(self._ranges, excluded)
+    def written(self, excluded: Iterable[str]) -> onnx.ModelProto:
+        """Return the model without some nodes in INT8."""
+        return self._writer.quantized(self._ranges, frozenset(excluded))
 
 
 def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
@@ -139,73 +91,189 @@ def search(
     ranges: Ranges,
     layers: Sequence[Layer],
     judge: Judge,
-    values: Sequence[float],
+    all_int8: Judged,
     *,
-    required: float | None,
-    always: bool = False,
+    margin: float | None,
+    budget: Budget | None = None,
+    held_back: Judge | None = None,
 ) -> SensitivityReport:
-    """Measure each layer and choose which stay FP32.
+    """Measure the layers and choose which stay FP32.
 
     If all-INT8 is not good enough, the nodes without multiply-accumulates (additions, activation
     functions, normalizations) are excluded first, if that helps: it costs almost no speed. Then
-    layers are judged alone in INT8, on the samples that lose most, since the noise of layers nearly
-    adds up: in groups first, and one by one in those that matter. Layers are excluded in order of
-    noise removed per INT8 MAC lost, as few as the gate needs. Last, the most expensive of the
-    excluded layers go back to INT8, one by one, if the gate still holds. Every step writes and runs
-    a model; the one that is chosen is judged on all samples.
+    layers are judged in INT8 with all others in FP32, on the samples that lose most, since the
+    noise of layers nearly adds up: large groups first, whose noisiest is divided again and again
+    until the others are of no account. Layers are excluded in order of noise removed per INT8 MAC
+    lost, as few as the gates need. Last, the most expensive of the excluded layers go back to INT8,
+    one by one, if the gates still hold. Every step writes and runs a model; the one that is chosen
+    is judged on all samples, and on those that were held back: by what it misses the gates there,
+    the aim is raised, and the search goes on.
 
     Args:
-        values: Each sample's, with every layer in INT8.
-        required: Quality to reach; None only analyzes and excludes nothing.
-        always: Analyze the layers even if none has to be excluded.
+        all_int8: What is reached with every layer in INT8.
+        margin: By how many dB the noise must be below what the gates allow; None only analyzes,
+            layer by layer, and excludes nothing.
+        budget: Ends the search with the best that was found.
+        held_back: Judges by samples that nothing is chosen by.
     """
-    trials = _Trials(writer, ranges, judge, values)
-    everything = reached = judge.aggregated(values)
-    base: tuple[str, ...] = ()
-    if required is not None and everything < required:
-        layers, base = _lighter(layers, trials, everything)
-        reached = trials.quality(base)
-    good = required is None or reached >= required
-    alone: list[_Alone] = []
-    if always:
-        alone = [_alone(layers, [i], base, trials, None) for i in range(len(layers))]
-    elif required is not None and not good:
-        small = _SMALL * noise_of(required, judge.metric) / len(layers)
-        hardest = sorted(range(len(values)), key=values.__getitem__)[:_RANKED_ON]
-        alone = _grouped(layers, base, trials, hardest, judge.metric, small)
-    noises = [noise_of(one.quality, judge.metric) / one.layers for one in alone]
-    macs = [layer.macs for layer in layers]
-    excluded: frozenset[int] = frozenset()
-    if required is not None and not good:
-        aim = required
-        excluded = fewest_exclusions(
-            exclusion_order(noises, macs),
-            macs,
-            lambda out: trials.reaches((*base, *node_names(layers, out)), aim),
-        )
-    left_out = (*base, *node_names(layers, excluded))
+    trials = _Trials(writer, ranges, judge, all_int8)
+    budget = budget or Budget(None)
+    found = _Search(layers, trials, budget)
+    chosen = _Choice(tuple(layers))
+    unseen = None
+    if margin is None:
+        found.analyze()
+    else:
+        chosen = found.choice(margin)
+        if held_back is not None:
+            chosen, unseen, margin = _raised(found, chosen, margin, held_back)
+    reached = trials.judged(chosen.left_out)
     return SensitivityReport(
-        metric=judge.metric,
-        layers=_sensitivities(layers, [one.quality for one in alone], noises, excluded),
-        quality_all_int8=everything,
-        quality=trials.quality(left_out),
-        required=required,
-        exclude=left_out,
-        int8_mac_share=1 - sum(macs[i] for i in excluded) / sum(macs) if any(macs) else 0.0,
+        gates=_gate_reports(judge, all_int8, reached, margin, unseen),
+        strictest=trials.strictest,
+        layers=found.sensitivities(chosen),
+        fault=all_int8.fault,
+        exclude=chosen.left_out,
+        int8_mac_share=chosen.int8_mac_share,
         trials=trials.count,
+        ended=budget.ended,
+        budget_seconds=budget.seconds,
     )
 
 
 @dataclass(frozen=True)
-class _Alone:
-    """Quality of the model with only some layers in INT8.
+class _Choice:
+    """What stays FP32.
 
     Attributes:
-        layers: How many.
+        layers: All, without the nodes of base.
+        base: Nodes without multiply-accumulates.
+        excluded: Indices of layers.
     """
 
-    quality: float
-    layers: int
+    layers: tuple[Layer, ...]
+    base: tuple[str, ...] = ()
+    excluded: frozenset[int] = frozenset()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of the nodes that stay FP32."""
+        return (*self.base, *node_names(self.layers, self.excluded))
+
+    @property
+    def int8_mac_share(self) -> float:
+        """Share of the multiply-accumulates in INT8; 0 where there are none."""
+        total = sum(layer.macs for layer in self.layers)
+        out = sum(self.layers[index].macs for index in self.excluded)
+        return 1 - out / total if total else 0.0
+
+
+class _Search:
+    """Chooses for one aim after the other; layers are ranked once."""
+
+    def __init__(self, layers: Sequence[Layer], trials: _Trials, budget: Budget) -> None:
+        self.trials = trials
+        self.budget = budget
+        self._layers = tuple(layers)
+        self._qualities: list[float] = []
+        self._noises: list[float] = []
+        self._ranked_without: tuple[str, ...] = ()
+
+    def analyze(self) -> None:
+        """Judge every layer alone, on all samples."""
+        each = range(len(self._layers))
+        found = [_alone(self._layers, [index], (), self.trials, None) for index in each]
+        self._qualities, self._noises = (list(of) for of in zip(*found, strict=True))
+
+    def choice(self, margin: float) -> _Choice:
+        """Return what stays FP32 for a margin."""
+        everything = _Choice(self._layers)
+        if self.trials.margin(()) >= margin:
+            return everything
+        layers, base = _lighter(self._layers, self.trials, margin)
+        lighter = _Choice(tuple(layers), base)
+        if self.trials.margin(base) >= margin:
+            return lighter
+        if not self._noises or self._ranked_without != base:
+            ranked = _ranked(layers, base, self.trials, margin, self.budget)
+            (self._qualities, self._noises), self._ranked_without = ranked, base
+        macs = [layer.macs for layer in layers]
+        excluded = fewest_exclusions(
+            exclusion_order(self._noises, macs),
+            macs,
+            lambda out: self.trials.reaches((*base, *node_names(layers, out)), margin),
+            self.budget.used_up,
+        )
+        return replace(lighter, excluded=excluded)
+
+    def sensitivities(self, chosen: _Choice) -> tuple[LayerSensitivity, ...]:
+        """Return the cost of each layer; empty where the choice took none to be judged alone."""
+        if self._ranked_without != chosen.base:
+            return ()
+        total = math.fsum(self._noises)
+        pairs = zip(self._qualities, self._noises, strict=True)
+        return tuple(
+            LayerSensitivity(
+                name=layer.name,
+                op=layer.op,
+                macs=layer.macs,
+                quality_alone=quality,
+                noise_share=noise / total if total else 0.0,
+                excluded=index in chosen.excluded,
+            )
+            for index, (layer, (quality, noise)) in enumerate(
+                zip(chosen.layers, pairs, strict=False)
+            )
+        )
+
+
+def _raised(
+    found: _Search, chosen: _Choice, margin: float, held_back: Judge
+) -> tuple[_Choice, Judged, float]:
+    """Raise the aim until the gates hold on samples that were held back too, a few times.
+
+    Returns:
+        What stays FP32, what it reaches on these samples, and the aim.
+    """
+    unseen = held_back.judged(found.trials.written(chosen.left_out))
+    for _ in range(_MOST_AIMS):
+        missing = -held_back.margin(unseen)
+        if missing <= 0 or found.budget.used_up():
+            break
+        higher = margin + min(missing, _MOST_RAISED)
+        other = found.choice(higher)
+        if not other.int8_mac_share:
+            break
+        chosen, margin = other, higher
+        unseen = held_back.judged(found.trials.written(chosen.left_out))
+    return chosen, unseen, margin
+
+
+def _gate_reports(
+    judge: Judge,
+    all_int8: Judged,
+    reached: Judged,
+    margin: float | None,
+    unseen: Judged | None,
+) -> tuple[GateReport, ...]:
+    count = len(judge.gates)
+    columns = zip(
+        judge.gates,
+        judge.qualities(all_int8),
+        judge.qualities(reached),
+        [None] * count if unseen is None else judge.qualities(unseen),
+        strict=True,
+    )
+    return tuple(
+        GateReport(
+            gate=gate,
+            quality_all_int8=before,
+            quality=after,
+            held_back=held_back,
+            required=None if margin is None else minimum_with_margin(gate, margin),
+        )
+        for gate, before, after, held_back in columns
+    )
 
 
 def _alone(
@@ -214,101 +282,76 @@ def _alone(
     base: Sequence[str],
     trials: _Trials,
     samples: Sequence[int] | None,
-) -> _Alone:
+) -> tuple[float, float]:
+    """Return quality and noise of the model with only some layers in INT8.
+
+    Noise of 1 is all that the gates allow.
+    """
     others = frozenset(range(len(layers))).difference(chosen)
-    values = trials.values((*base, *node_names(layers, others)), samples)
-    return _Alone(trials.aggregated(values), len(chosen))
+    judged = trials.judged((*base, *node_names(layers, others)), samples)
+    quality = trials.judge.qualities(judged)[trials.strictest]
+    margin = max(trials.judge.margin(judged), _LEAST_MARGIN)
+    return quality, math.pow(10.0, -margin / 10)
 
 
-def _grouped(
+def _ranked(
     layers: Sequence[Layer],
     base: Sequence[str],
     trials: _Trials,
-    samples: Sequence[int],
-    metric: QualityMetric,
-    small: float,
-) -> list[_Alone]:
-    """Return for each layer what it costs alone, or what its group does where that is small.
+    margin: float,
+    budget: Budget,
+) -> tuple[list[float], list[float]]:
+    """Return for each layer what it costs alone, or the quality and a share of the noise of its
+    group, where that is of no account or the budget ended the looking."""
+    known = trials.judged(base)
+    each = [trials.judge.margin(known.some([index])) for index in range(len(known.values))]
+    samples = sorted(range(len(each)), key=each.__getitem__)[:_RANKED_ON]
+    small = _SMALL * math.pow(10.0, -margin / 10) / len(layers)
+    count = len(layers)
+    quality, noise = [0.0] * count, [0.0] * count
+    groups: list[tuple[float, int, int]] = [(-math.inf, 0, count)]
+    while groups:
+        _, first, end = heappop(groups)
+        for start, stop in divided(first, end):
+            together = _alone(layers, range(start, stop), base, trials, samples)
+            size = stop - start
+            quality[start:stop] = [together[0]] * size
+            noise[start:stop] = [together[1] / size] * size
+            if size > 1 and together[1] > small * size:
+                heappush(groups, (-together[1], start, stop))
+        if groups and budget.used_up(_RANKING):
+            break
+    return quality, noise
 
-    Args:
-        small: Noise of a layer that is of no account.
-    """
-    found: list[_Alone] = []
-    for first in range(0, len(layers), _GROUP):
-        group = range(first, min(first + _GROUP, len(layers)))
-        together = _alone(layers, group, base, trials, samples)
-        if len(group) == 1 or noise_of(together.quality, metric) <= small * len(group):
-            found += [together] * len(group)
-        else:
-            found += [_alone(layers, [index], base, trials, samples) for index in group]
-    return found
 
-
-def _sensitivities(
-    layers: Sequence[Layer],
-    alone: Sequence[float],
-    noises: Sequence[float],
-    excluded: frozenset[int],
-) -> tuple[LayerSensitivity, ...]:
-    """Return the cost of each layer; empty if none was judged alone."""
-    total = math.fsum(noises)
-    return tuple(
-        LayerSensitivity(
-            name=layer.name,
-            op=layer.op,
-            macs=layer.macs,
-            quality_alone=alone[index],
-            noise_share=noises[index] / total if total else 0.0,
-            excluded=index in excluded,
-        )
-        for index, layer in enumerate(layers)
-        if alone
-    )
+def divided(first: int, end: int) -> list[tuple[int, int]]:
+    """Return the ranges of a range's parts: up to four, alike in size, in order."""
+    parts = min(_PARTS, end - first)
+    bounds = [first + (end - first) * part // parts for part in range(parts + 1)]
+    return list(pairwise(bounds))
 
 
 def _lighter(
-    layers: Sequence[Layer], trials: _Trials, everything: float
+    layers: Sequence[Layer], trials: _Trials, margin: float
 ) -> tuple[list[Layer], tuple[str, ...]]:
-    """Return the layers without their nodes that have no MACs, and those nodes, if that helps."""
-    light = tuple(name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes))
-    heavy = [replace(layer, nodes=layer.nodes[:1]) for layer in layers if layer.macs]
-    if not light or not heavy or trials.quality(light) <= everything:
-        return list(layers), ()
-    return heavy, light
+    """Return the layers without nodes that have no MACs, and those nodes.
 
-
-def exclusion_order(noises: Sequence[float], macs: Sequence[int]) -> list[int]:
-    """Return the layer indices by noise removed per INT8 multiply-accumulate lost, highest first.
-
-    Layers without MACs cost least; ties keep graph order.
+    These are none, the ones behind all layers, where boxes and scores are joined, or all: the first
+    that are enough, or else those that help most.
     """
-    # At least one MAC, so that layers without any stay comparable by noise.
-    return sorted(range(len(noises)), key=lambda index: -noises[index] / max(macs[index], 1))
+    light = [name for la in layers for name in (la.nodes[1:] if la.macs else la.nodes)]
+    last = last_nodes(trials.model)
+    best: tuple[str, ...] = ()
+    for out in (tuple(name for name in light if name in last), tuple(light)):
+        heavy = _without(layers, out)
+        if heavy and trials.margin(out) > trials.margin(best):
+            best = out
+            if trials.margin(best) >= margin:
+                break
+    return _without(layers, best), best
 
 
-def fewest_exclusions(
-    order: Sequence[int], macs: Sequence[int], holds: Callable[[frozenset[int]], bool]
-) -> frozenset[int]:
-    """Return a small set of layers whose exclusion makes the gate hold.
-
-    Of those that a gate needs, the few with most multiply-accumulates are tried again.
-
-    Args:
-        order: All layer indices, first to exclude at the front.
-        macs: Per layer.
-        holds: Whether the gate holds with these excluded; assumed true for all of them.
-    """
-    failing, passing = 0, len(order)
-    while passing - failing > 1:
-        middle = (failing + passing) // 2
-        if holds(frozenset(order[:middle])):
-            passing = middle
-        else:
-            failing = middle
-    chosen = frozenset(order[:passing])
-    worth = [index for index in chosen if macs[index] >= _WORTH * sum(macs)]
-    for index in sorted(worth, key=lambda index: -macs[index])[:_MOST_RETURNED]:
-        without = chosen - {index}
-        if without and holds(without):
-            chosen = without
-    return chosen
+def _without(layers: Sequence[Layer], out: Collection[str]) -> list[Layer]:
+    """Return the layers without some of their nodes."""
+    kept = {layer: tuple(name for name in layer.nodes if name not in out) for layer in layers}
+    return [replace(layer, nodes=nodes) for layer, nodes in kept.items() if nodes]

@@ -5,7 +5,7 @@ The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,14 +25,16 @@ from mopt_optimizer.onnx_files.verify import OnnxSession
 
 from .calibration import METHODS, PERCENTILE, Calibration
 from .fp8 import FP8_OPSET
-from .judging import Judge, minimum_with_margin
+from .gated import out_of_reach, search_with_margin, verdict
+from .judging import Judge
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD
 from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
 from .ranges import tensor_range
-from .sensitivity import Ranges, SensitivityReport, search
-from .unseen import lost_on_unseen
+from .reports import SensitivityReport
+from .sensitivity import Ranges, search
+from .splitting import Split, kept_for, split_samples
 
 if TYPE_CHECKING:
     import onnx
@@ -57,12 +59,16 @@ class StaticOptions:
         layers_only: Only Conv, ConvTranspose, Gemm and MatMul read INT8, plus what is added to
             their output, as TensorRT fuses it; requires Scheme.S8S8 or FP8.
         operators: Operator types to quantize; None for all that ONNX Runtime's quantizer supports.
-        gate: Quality gate: layers stay FP32 until it holds. None quantizes everything.
-        margin_db: Least noise margin in dB below the gate's limit, for data that the search did not
-            see; see unseen.lost_on_unseen for what raises it.
-        search_samples: Number of calibration samples, spread evenly, that the gate is tried on.
+        gates: Quality gates: layers stay FP32 until all hold. None quantizes everything.
+        margin_db: Least noise margin in dB below the gates' limits, for data that the search did
+            not see; see unseen.lost_on_unseen for what raises it.
+        search_samples: Number of calibration samples, spread evenly, that gates are tried on; half
+            as many more are held back for the chosen model, see splitting.
         search_macs: Use fewer of them, at least 2, if judging every layer once would take more
             multiply-accumulates than this; None for no limit.
+        search_seconds: The search ends after this time with the best that it found; the file is
+            then another on a slower machine. None derives it from the FP32 model's time, see
+            budget.default_seconds; math.inf is without end.
     """
 
     calibration: Calibration = Calibration.MIN_MAX
@@ -74,14 +80,17 @@ class StaticOptions:
     biases: bool = True
     layers_only: bool = False
     operators: tuple[str, ...] | None = None
-    gate: QualityGate | None = None
+    gates: tuple[QualityGate, ...] = ()
     margin_db: float = 0.5
     search_samples: int = 16
     search_macs: int | None = None
+    search_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
             raise ValueError(f"percentile {self.percentile} is not above 0 and at most 100")
+        if self.search_seconds is not None and not self.search_seconds > 0:
+            raise ValueError(f"search_seconds {self.search_seconds} is not above 0")
         if self.search_samples < 1:
             raise ValueError("search_samples must be 1 at least")
         if self.layers_only and not self.scheme.symmetric:
@@ -100,10 +109,11 @@ class StaticReport:
         scheme: Never AUTO.
         samples: Number of calibration samples.
         quantized_nodes: Number of FP32 nodes that became INT8 or FP8.
-        sensitivity: The search for the gate; None without a gate.
-        evaluation_quality: By the gate's metric on the evaluation samples; None without them.
-        gate_holds: Without margin, on the evaluation samples or, without them, on the search
-            samples; None without a gate.
+        sensitivity: The search for the gates; None without a gate.
+        evaluation_quality: In the metric of sensitivity, PSNR without it, on the evaluation
+            samples; None without them.
+        gate_holds: Whether all gates do, without margin, on the evaluation samples or, without
+            them, on the search samples; None without a gate.
     """
 
     path: Path
@@ -126,16 +136,16 @@ class _Calibrated:
     layers: list[Layer]
     some: list[Sample]
 
-    def searched(self, macs: int | None) -> list[Sample]:
-        """Return the samples to try the gate on; see StaticOptions.search_macs."""
+    def split(self, options: StaticOptions) -> Split:
+        """Return the samples to try gates on, and those held back; see StaticOptions."""
         each = len(self.layers) * sum(layer.macs for layer in self.layers)
-        if macs is None or each * len(self.some) <= macs:
-            return self.some
-        count = min(len(self.some), max(_FEWEST_SEARCHED, macs // each))
-        return [self.some[index * len(self.some) // count] for index in range(count)]
+        most = options.search_samples
+        if options.search_macs is not None and each:
+            most = min(most, max(_FEWEST_SEARCHED, options.search_macs // each))
+        return split_samples(self.some, most)
 
-    def judge(self, samples: list[Sample], gate: QualityGate | None) -> Judge:
-        return Judge(self.writer.model, samples, gate, self.writer.folder)
+    def judge(self, samples: list[Sample], gates: Sequence[QualityGate]) -> Judge:
+        return Judge(self.writer.model, samples, gates, self.writer.folder)
 
     def ranges(self, method: Calibration, percentile: float) -> Ranges:
         return _ranges(self.observations, method, percentile)
@@ -238,9 +248,9 @@ def quantize_onnx_static(
     """Write a model with 8-bit activations and weights.
 
     Each sample runs through the FP32 model once, one at a time; memory does not grow with their
-    number. The same model, samples and options give identical bytes. External weights are
-    quantized one at a time and go into out_path, or into OUT_PATH.data if one file cannot hold
-    them.
+    number. The same model, samples and options give identical bytes, unless time ended a search.
+    External weights are quantized one at a time and go into out_path, or into OUT_PATH.data if one
+    file cannot hold them.
 
     Args:
         samples: One dict per sample, at least one: input name to array of the declared type and
@@ -268,42 +278,28 @@ def _quantize(
     evaluation: Iterable[Sample] | None,
     stack: ExitStack,
 ) -> StaticReport:
-    judged = options.gate is not None or options.calibration is Calibration.BEST
-    keep = options.search_samples if judged else 1
+    judged = bool(options.gates) or options.calibration is Calibration.BEST
+    keep = kept_for(options.search_samples) if judged else 1
     calibrated = _calibrated(model_path, samples, options, keep, stack)
-    tried = calibrated.searched(options.search_macs)
-    judge = calibrated.judge(tried, options.gate) if judged else None
+    split = calibrated.split(options)
+    judge = calibrated.judge(split.searched, options.gates) if judged else None
     method = options.calibration
     if method is Calibration.BEST and judge:
         method = _best(calibrated, judge, options)
     ranges = calibrated.ranges(method, options.percentile)
     sensitivity = None
-    if options.gate and judge:
-        values = judge.values(calibrated.writer.quantized(ranges))
-        lost = lost_on_unseen(
-            calibrated.writer,
-            calibrated.tensors,
-            judge,
-            tried,
-            partial(_ranges, method=method, percentile=options.percentile),
-            values,
-        )
-        required = minimum_with_margin(options.gate, max(options.margin_db, lost))
-        sensitivity = search(
-            calibrated.writer, ranges, calibrated.layers, judge, values, required=required
-        )
+    if options.gates and judge:
+        sensitivity = _searched(calibrated, split, judge, replace(options, calibration=method))
     exclude = sensitivity.exclude if sensitivity else ()
     quantized_nodes = sum(len(layer.nodes) for layer in calibrated.layers) - len(exclude)
-    if not quantized_nodes or (exclude and sensitivity and not sensitivity.int8_mac_share):
-        raise QuantizationError(
-            f"{model_path.name}: the gate holds only with every layer in FP32; lower it, or use "
-            "another precision"
-        )
+    if sensitivity and exclude and not sensitivity.int8_mac_share:
+        raise QuantizationError(f"{model_path.name}: {out_of_reach(sensitivity)}")
     quantized = calibrated.writer.quantized(ranges, exclude)
     folder = calibrated.writer.folder
     _check_runs(quantized, calibrated.some[0], folder)
     save_model(quantized, out_path, folder)
-    quality, holds = _verdict(calibrated, quantized, evaluation, options, sensitivity)
+    evaluating = _evaluating(calibrated, evaluation, options.gates)
+    quality, holds = verdict(quantized, evaluating, sensitivity)
     return StaticReport(
         path=out_path,
         calibration=method,
@@ -316,13 +312,36 @@ def _quantize(
     )
 
 
+def _searched(
+    calibrated: _Calibrated, split: Split, judge: Judge, options: StaticOptions
+) -> SensitivityReport:
+    """Search for the layers that stay FP32.
+
+    Args:
+        judge: By what is searched on.
+        options: Whose calibration is not BEST.
+    """
+    return search_with_margin(
+        calibrated.writer,
+        calibrated.layers,
+        calibrated.tensors,
+        calibrated.observations,
+        judge,
+        split.searched,
+        partial(_ranges, method=options.calibration, percentile=options.percentile),
+        margin_db=options.margin_db,
+        seconds=options.search_seconds,
+        held_back=calibrated.judge(split.held_back, options.gates) if split.held_back else None,
+    )
+
+
 def analyze_sensitivity(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions | None = None
 ) -> SensitivityReport:
-    """Measure the quality cost of each layer in INT8, and which must stay FP32 for options.gate.
+    """Measure the quality cost of each layer in INT8, and which must stay FP32 for options.gates.
 
-    Writes no file. For each layer, one model is built in memory and run on options.search_samples
-    samples; a gate that needs exclusions takes a few more.
+    Writes no file. Without gates, one model per layer is built in memory and run on
+    options.search_samples samples; with gates, layers are measured as the search does.
 
     Raises:
         As quantize_onnx_static.
@@ -335,34 +354,29 @@ def analyze_sensitivity(
 def _analyze(
     model_path: Path, samples: Iterable[Sample], options: StaticOptions, stack: ExitStack
 ) -> SensitivityReport:
-    calibrated = _calibrated(model_path, samples, options, options.search_samples, stack)
-    tried = calibrated.searched(options.search_macs)
-    judge = calibrated.judge(tried, options.gate)
+    keep = kept_for(options.search_samples)
+    calibrated = _calibrated(model_path, samples, options, keep, stack)
+    split = calibrated.split(options)
+    judge = calibrated.judge(split.searched, options.gates)
     method = options.calibration
     if method is Calibration.BEST:
         method = _best(calibrated, judge, options)
-    gate = options.gate
+    if options.gates:
+        return _searched(calibrated, split, judge, replace(options, calibration=method))
     ranges = calibrated.ranges(method, options.percentile)
-    return search(
-        calibrated.writer,
-        ranges,
-        calibrated.layers,
-        judge,
-        judge.values(calibrated.writer.quantized(ranges)),
-        required=minimum_with_margin(gate, options.margin_db) if gate else None,
-        always=True,
-    )
+    all_int8 = judge.judged(calibrated.writer.quantized(ranges))
+    return search(calibrated.writer, ranges, calibrated.layers, judge, all_int8, margin=None)
 
 
 def _best(calibrated: _Calibrated, judge: Judge, options: StaticOptions) -> Calibration:
-    """Return the method with the best quality; the first on a tie."""
-    qualities = {
-        method: judge.quality(
-            calibrated.writer.quantized(calibrated.ranges(method, options.percentile))
+    """Return the method of the largest margin; the first on a tie."""
+    margins = {
+        method: judge.margin(
+            judge.judged(calibrated.writer.quantized(calibrated.ranges(method, options.percentile)))
         )
         for method in METHODS
     }
-    return max(METHODS, key=lambda method: qualities[method])
+    return max(METHODS, key=lambda method: margins[method])
 
 
 def _check_runs(quantized: onnx.ModelProto, sample: Sample, folder: Path | None) -> None:
@@ -372,22 +386,13 @@ def _check_runs(quantized: onnx.ModelProto, sample: Sample, folder: Path | None)
         raise QuantizationError(f"the quantized model does not run: {error}") from error
 
 
-def _verdict(
-    calibrated: _Calibrated,
-    quantized: onnx.ModelProto,
-    evaluation: Iterable[Sample] | None,
-    options: StaticOptions,
-    sensitivity: SensitivityReport | None,
-) -> tuple[float | None, bool | None]:
-    """Return the quality on the evaluation samples, and whether the gate holds."""
-    gate = options.gate
-    quality = None
-    if evaluation is not None:
-        samples = list(evaluation)
-        if not samples:
-            raise CalibrationError("no evaluation samples; give some, or None")
-        quality = calibrated.judge(samples, gate).quality(quantized)
-    if gate is None or sensitivity is None:
-        return quality, None
-    reached = sensitivity.quality if quality is None else quality
-    return quality, reached >= minimum_with_margin(gate, 0.0)
+def _evaluating(
+    calibrated: _Calibrated, evaluation: Iterable[Sample] | None, gates: Sequence[QualityGate]
+) -> Judge | None:
+    """Return who judges by the evaluation samples; None without them."""
+    if evaluation is None:
+        return None
+    samples = list(evaluation)
+    if not samples:
+        raise CalibrationError("no evaluation samples; give some, or None")
+    return calibrated.judge(samples, gates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .judging import Judge, noise_of
+from .judging import Judge, Judged
 from .observing import KeptSamples, Observations, Sample, observe
 from .qdq import QdqWriter
 from .sensitivity import Ranges
@@ -21,7 +21,7 @@ def lost_on_unseen(
     judge: Judge,
     samples: Sequence[Sample],
     ranges_of: Callable[[Observations], Ranges],
-    seen: Sequence[float],
+    seen: Judged,
 ) -> float:
     """Return by how many dB samples that the ranges have not seen are noisier than those they have.
 
@@ -33,21 +33,21 @@ def lost_on_unseen(
     Args:
         tensors: Activations that ranges are needed of.
         samples: The judge's.
-        seen: Each sample's value with ranges of all samples.
+        seen: What is reached with ranges of all samples.
 
     Raises:
-        QuantizationError: As Judge.quality.
+        QuantizationError, ComparisonError, SpecError: As Judge.judged.
     """
     if len(samples) < _FEWEST:
         return 0.0
     others = observe(writer.model, tensors, KeptSamples(samples[::2], 1), writer.folder)
-    unseen = judge.values(writer.quantized(ranges_of(others)), range(1, len(samples), 2))
-    return noise_gap(judge, seen[1::2], unseen) / 2
+    every_second = range(1, len(samples), 2)
+    unseen = judge.judged(writer.quantized(ranges_of(others)), every_second)
+    return noise_gap(judge.margin(seen.some(every_second)), judge.margin(unseen)) / 2
 
 
-def noise_gap(judge: Judge, seen: Sequence[float], unseen: Sequence[float]) -> float:
-    """Return by how many dB, 0 to 6, the noise of unseen values is above that of seen ones."""
-    before, after = (noise_of(judge.aggregated(part), judge.metric) for part in (seen, unseen))
-    if min(before, after) <= 0:
+def noise_gap(seen: float, unseen: float) -> float:
+    """Return by how many dB, 0 to 6, the margin on unseen data is below that on seen data."""
+    if not (math.isfinite(seen) and math.isfinite(unseen)):
         return 0.0
-    return min(max(10 * math.log10(after / before), 0.0), _MOST_DB)
+    return min(max(seen - unseen, 0.0), _MOST_DB)

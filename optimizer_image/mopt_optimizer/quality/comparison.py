@@ -146,6 +146,10 @@ class Comparison:
         and where there is none."""
         return None if self.profile is None else self.profile.constant_in(self._found)
 
+    def latest(self) -> dict[Figure, float]:
+        """Return the value of each metric for the sample compared last; empty before any."""
+        return {figure: found[-1].value for figure, found in self._values.items() if found}
+
     def results(self) -> list[QualityResult]:
         """Return the worst, mean and per-sample values of each metric; empty before any sample."""
         return [_result(figure, found) for figure, found in self._values.items() if found]

@@ -19,9 +19,15 @@ class Part(StrEnum):
 
 
 _NEITHER = frozenset({"compare", "manager", "stages.measure", "stages.report"})
+# Of quality, verifying takes the rule of what can be compared alone.
+_METRICS = (
+    *("channels", "comparison", "evaluating", "figure", "gating", "images", "metrics", "parts"),
+    "profile",
+)
 _NEVER_RUN: dict[Part, frozenset[str]] = {
     Part.EXPORT: _NEITHER
-    | {"forms", "onnx_quantization", "quality", "runtimes", "stages.engines", "timing"}
+    | {f"quality.{name}" for name in _METRICS}
+    | {"forms", "onnx_quantization", "runtimes", "stages.engines", "timing"}
     | {"torch_quantization"},
     Part.PROGRAM_FORMS: _NEITHER | {"passes", "stages.engines"},
     Part.ONNX_FORMS: _NEITHER | {"export", "formats", "passes", "stages.engines"},

@@ -70,6 +70,8 @@ def inputs(*shapes: Sequence[int | str]) -> Json:
 VALUES_AT_OPT = "an input has more than 1073741824 values with its dimensions at opt"
 DYNAMIC = "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch"
 NNCF = "quantization method NNCF needs runtime OpenVINO"
+BUDGET = "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto"
+BUDGET_FIELD = "spec.variants[0].quantization.searchBudgetSeconds"
 
 # Each: accepted, rejected, the words of the rejection.
 RULES: list[tuple[Json, Json, str]] = [
@@ -267,6 +269,23 @@ RULES: list[tuple[Json, Json, str]] = [
         int8(runtime="PyTorch", calibrator="MinMax", perChannel=False),
         int8(runtime="PyTorch", calibrator="Entropy"),
         "runtime PyTorch chooses ranges itself: leave calibrator out",
+    ),
+    *(
+        (int8(searchBudgetSeconds=60, **good), int8(searchBudgetSeconds=60, **bad), BUDGET)
+        for good, bad in (
+            ({"mode": "Static"}, {"mode": "Dynamic"}),
+            ({"runtime": "OpenVINO", "method": "QDQ"}, {"runtime": "OpenVINO", "method": "NNCF"}),
+            ({"fallback": "Auto"}, {"fallback": "Off"}),
+        )
+    ),
+    (
+        int8(runtime="PyTorch"),
+        int8(runtime="PyTorch", searchBudgetSeconds=60),
+        "runtime PyTorch keeps no layers in FP32 for gates: leave searchBudgetSeconds out",
+    ),
+    *(
+        (int8(searchBudgetSeconds=good), int8(searchBudgetSeconds=bad), BUDGET_FIELD)
+        for good, bad in ((1, 0), (14400, 14401))
     ),
     (
         variant(runtime="PyTorch", torchMode="Eager"),

@@ -32,6 +32,7 @@ def _nncf(spec: Json) -> None:
     del spec["variants"][0]["executionProvider"]
     spec["variants"][0] |= {"runtime": "OpenVINO"}
     spec["variants"][0]["quantization"]["method"] = "NNCF"
+    del spec["variants"][0]["quantization"]["searchBudgetSeconds"]
 
 
 # Another valid value of each field, where one cannot be made up from its type: the value, a pair
@@ -52,7 +53,11 @@ OTHER: dict[str, Any] = {
     "variants.1.name": "other",
     "variants.1.runtime": ("OpenVINO", {"torchMode": None}),
     "variants.1.precision": "BF16",
-    "variants.0.quantization.mode": ("Dynamic", {"calibrator": "MinMax"}),
+    "variants.0.quantization.mode": (
+        "Dynamic",
+        {"calibrator": "MinMax", "searchBudgetSeconds": None},
+    ),
+    "variants.0.quantization.fallback": ("Off", {"searchBudgetSeconds": None}),
     "targets.0.name": "other",
     "targets.0.profile": "default",
     "targets.0.queueName": "other",

@@ -183,6 +183,9 @@ def test_names_tell_what_else_makes_another_file() -> None:
     assert artifact_name(dynamic, [gate(40)]) == "int8-dynamic-perchannel"
     assert artifact_name(off, [gate(40)]) == artifact_name(off) == artifact_name(Quantization())
     assert artifact_name(Quantization(), [gate(40)]) == "int8-minmax-perchannel-gated"
+    hasty = Quantization(search_budget_seconds=60)
+    assert artifact_name(hasty, [gate(40)]) == "int8-minmax-perchannel-gated-60s"
+    assert artifact_name(hasty) == artifact_name(Quantization())
     excluding = [
         artifact_name(Quantization(exclude=names))
         for names in ([], ["a"], ["a", "b"], ["a,b"], ["b", "a", "a"])
@@ -355,8 +358,11 @@ def test_every_gate_is_made_to_hold(model: Path, samples: list[Inputs], tmp_path
     gates = [gate(-1, QualityMetric.SSIM), wanted]
     report = quantize(model, gated, Quantization(), samples, gates)
     easy, hard = report.fallbacks
-    assert (easy.metric, easy.exclude) == (QualityMetric.SSIM, [])
-    assert hard.exclude
+    assert (easy.metric, hard.metric) == (QualityMetric.SSIM, QualityMetric.PSNR)
+    assert easy.exclude == hard.exclude != []
+    assert easy.required is not None
+    assert easy.quality > easy.required
+    assert easy.layers == []
     assert wanted.passes(psnr_of_worst(model, gated, samples))
 
 

@@ -141,7 +141,7 @@ def test_a_gate_keeps_layers_in_fp32(network: Path, samples: Samples, tmp_path: 
     out = tmp_path / "fp8.onnx"
     gate = QualityGate(metric=QualityMetric.SQNR, minimum=20)
     options = StaticOptions(
-        **{**vars(OPTIONS), "gate": gate, "calibration": Calibration.MIN_MAX, "margin_db": 0.0}
+        **{**vars(OPTIONS), "gates": (gate,), "calibration": Calibration.MIN_MAX, "margin_db": 0.0}
     )
     report = quantize_onnx_static(network, out, samples, options)
     assert report.gate_holds

@@ -119,7 +119,7 @@ def test_gate_is_searched_without_the_weights_in_memory(
     layers: Path, split: Path, samples: Samples, tmp_path: Path
 ) -> None:
     gate = QualityGate(metric=QualityMetric.SQNR, minimum=36)
-    options = replace(U8S8, gate=gate, search_samples=2)
+    options = replace(U8S8, gates=(gate,), search_samples=2)
     expected = quantize_onnx_static(layers, tmp_path / "one.onnx", samples, options)
     found = quantize_onnx_static(split, tmp_path / "two.onnx", samples, options)
     assert found == replace(expected, path=found.path)

@@ -37,7 +37,7 @@ def test_fallback_holds_the_gate_on_photographs_it_did_not_see(
     out = tmp_path / "int8.onnx"
     easy = QualityGate(metric=QualityMetric.PSNR, minimum=1.0)
     options = StaticOptions(
-        calibration=Calibration.PERCENTILE, scheme=Scheme.U8S8, gate=easy, search_samples=2
+        calibration=Calibration.PERCENTILE, scheme=Scheme.U8S8, gates=(easy,), search_samples=2
     )
     everything = quantize_onnx_static(network, out, calibration, options).sensitivity
     assert everything is not None
@@ -46,7 +46,7 @@ def test_fallback_holds_the_gate_on_photographs_it_did_not_see(
     aim = everything.quality_all_int8 + 1.5
     gate = easy.model_copy(update={"minimum": aim})
     report = quantize_onnx_static(
-        network, out, calibration, replace(options, gate=gate), evaluation=evaluation
+        network, out, calibration, replace(options, gates=(gate,)), evaluation=evaluation
     )
     found = report.sensitivity
     assert found is not None

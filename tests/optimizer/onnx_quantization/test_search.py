@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from onnx import helper
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.spec import QualityGate
+from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import Scheme, StaticOptions, quantize_onnx_static
+from mopt_optimizer.onnx_quantization.exclusions import fewest_exclusions
 from mopt_optimizer.onnx_quantization.judging import Judge
-from mopt_optimizer.onnx_quantization.sensitivity import fewest_exclusions
+from mopt_optimizer.onnx_quantization.splitting import split_samples
 from mopt_optimizer.onnx_quantization.unseen import noise_gap
+from mopt_optimizer.quality import sqnr
 
 from .conftest import Samples, Save
 
@@ -88,7 +91,7 @@ def test_the_noisy_layer_is_found_among_groups(save: Save, tmp_path: Path) -> No
         {"image": generator.random((1, 3, 16, 16), dtype=np.float32)} for _ in range(6)
     ]
     report = quantize_onnx_static(
-        network, tmp_path / "q.onnx", samples, replace(ANYWHERE, gate=GATE)
+        network, tmp_path / "q.onnx", samples, replace(ANYWHERE, gates=(GATE,))
     )
     found = report.sensitivity
     assert found is not None
@@ -120,32 +123,23 @@ def test_reaching_a_quality_is_having_it(save: Save, aggregate: Aggregate) -> No
         for scale in (1.0, 5.0, 0.1, 2.0)
     ]
     gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=1.0, aggregate=aggregate)
-    judge = Judge(model, samples, gate)
-    for amount in (0.0, 1e-3, 0.1, 1e-3, 0.1):
+    judge = Judge(model, samples, [gate])
+    for amount in (1e-4, 1e-3, 0.1, 1e-3, 0.1):
         changed = noisy(model, amount)
-        quality = judge.quality(changed)
+        margin = judge.margin(judge.judged(changed))
         for off in (-1e-6, 0.0, 1e-6):
-            assert judge.reaches(changed, quality + off) is (off <= 0)
-    assert judge.quality(changed, [1]) == judge.values(changed)[1]
+            assert judge.reaches(changed, margin + off) is (off <= 0)
+    assert judge.judged(changed, [1]).values == judge.judged(changed).values[1:2]
+    assert judge.reaches(model, 100.0)
 
 
-@pytest.mark.optimizer
 @pytest.mark.parametrize(
     ("seen", "unseen", "lost"),
-    [
-        ([30.0, 31.0], [28.0, 40.0], 2.0),
-        ([28.0, 40.0], [30.0, 31.0], 0.0),
-        ([30.0], [10.0], 6.0),
-        ([float("inf")], [30.0], 0.0),
-    ],
+    [(10.0, 8.0, 2.0), (8.0, 10.0, 0.0), (10.0, -10.0, 6.0), (math.inf, 10.0, 0.0)],
     ids=["lost", "won", "at most", "exact"],
 )
-def test_what_is_lost_on_unseen_data(
-    save: Save, seen: Sequence[float], unseen: Sequence[float], lost: float
-) -> None:
-    sample = {"image": np.ones((1, 3, 8, 8), np.float32)}
-    judge = Judge(onnx.load(deep(save, 1, 0)), [sample], GATE)
-    assert noise_gap(judge, seen, unseen) == pytest.approx(lost)
+def test_what_is_lost_on_unseen_data(seen: float, unseen: float, lost: float) -> None:
+    assert noise_gap(seen, unseen) == pytest.approx(lost)
 
 
 @pytest.mark.optimizer
@@ -154,13 +148,13 @@ def test_the_aim_is_above_the_gate_by_what_unseen_data_loses(save: Save, tmp_pat
     network = deep(save, 3, bad=3)
     generator = np.random.default_rng(4)
     alike: Samples = [
-        {"image": generator.random((1, 3, 16, 16), dtype=np.float32)} for _ in range(8)
+        {"image": generator.random((1, 3, 16, 16), dtype=np.float32)} for _ in range(7)
     ]
     apart: Samples = [{"image": one["image"] * (1 + n % 2)} for n, one in enumerate(alike)]
 
     def aim(samples: Samples) -> float:
         gate = GATE.model_copy(update={"minimum": 1.0})
-        options = replace(ANYWHERE, gate=gate)
+        options = replace(ANYWHERE, gates=(gate,))
         report = quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
         assert report.sensitivity is not None
         assert report.sensitivity.required is not None
@@ -169,3 +163,40 @@ def test_the_aim_is_above_the_gate_by_what_unseen_data_loses(save: Save, tmp_pat
     assert aim(alike) < aim(apart)
     assert aim(apart) > 2.0
     assert aim(apart[:3]) == 1.5
+
+
+@pytest.mark.optimizer
+def test_what_was_held_back_raises_the_aim(save: Save, tmp_path: Path) -> None:
+    """Two of eight images are half as bright: the noise stays, and half the signal is gone."""
+    network = deep(save, 8, bad=8)
+    generator = np.random.default_rng(5)
+    images: Samples = [
+        {"image": generator.random((1, 3, 16, 16), dtype=np.float32)} for _ in range(8)
+    ]
+    faint = [images[index] for index in (3, 7)]
+    for one in faint:
+        one["image"] *= np.float32(0.5)
+    bright = [one for one in images if not any(one is other for other in faint)]
+    gate = QualityGate(metric=QualityMetric.SQNR, minimum=27.0)
+    options = replace(ANYWHERE, gates=(gate,))
+    out = tmp_path / "q.onnx"
+
+    def worst_of_the_faint() -> float:
+        quantized, exact = OnnxSession(out), OnnxSession(network)
+        return min(sqnr(exact.run({**one})[0], quantized.run({**one})[0]) for one in faint)
+
+    unaware = quantize_onnx_static(network, out, bright, options).sensitivity
+    assert unaware is not None
+    assert unaware.gates[0].held_back is None
+    assert worst_of_the_faint() < 27
+    split = split_samples(images, options.search_samples)
+    assert [id(one) for one in split.held_back] == [id(one) for one in faint]
+    found = quantize_onnx_static(network, out, images, options).sensitivity
+    assert found is not None
+    (reached,) = found.gates
+    assert reached.held_back == pytest.approx(worst_of_the_faint(), abs=1e-3)
+    assert worst_of_the_faint() >= 27
+    assert reached.required is not None
+    assert unaware.required is not None
+    assert reached.required > unaware.required
+    assert 0 < found.int8_mac_share < 1

@@ -162,7 +162,7 @@ def test_gate_leaves_the_layer_that_costs_quality_in_fp32(
     plain = quantize_onnx_static(network, out, samples, ANYWHERE, evaluation=evaluation)
     assert plain.gate_holds is None
     report = quantize_onnx_static(
-        network, out, samples, replace(ANYWHERE, gate=GATE), evaluation=evaluation
+        network, out, samples, replace(ANYWHERE, gates=(GATE,)), evaluation=evaluation
     )
     found = report.sensitivity
     assert found is not None
@@ -185,7 +185,9 @@ def test_gate_that_holds_leaves_everything_int8(
     network: Path, samples: Samples, tmp_path: Path
 ) -> None:
     easy = GATE.model_copy(update={"minimum": 1.0})
-    report = quantize_onnx_static(network, tmp_path / "q.onnx", samples, replace(U8S8, gate=easy))
+    report = quantize_onnx_static(
+        network, tmp_path / "q.onnx", samples, replace(U8S8, gates=(easy,))
+    )
     assert report.sensitivity is not None
     assert (report.sensitivity.exclude, report.sensitivity.trials) == ((), 1)
     assert report.sensitivity.int8_mac_share == 1
@@ -196,7 +198,7 @@ def test_gate_that_holds_leaves_everything_int8(
 def test_gate_out_of_reach_is_refused(network: Path, samples: Samples, tmp_path: Path) -> None:
     high = GATE.model_copy(update={"minimum": 150.0})
     with pytest.raises(QuantizationError, match="only with every layer in FP32"):
-        quantize_onnx_static(network, tmp_path / "q.onnx", samples, replace(U8S8, gate=high))
+        quantize_onnx_static(network, tmp_path / "q.onnx", samples, replace(U8S8, gates=(high,)))
     assert not (tmp_path / "q.onnx").exists()
 
 
@@ -205,7 +207,7 @@ def test_gate_on_ssim(
     network: Path, samples: Samples, tmp_path: Path, aggregate: Aggregate
 ) -> None:
     gate = QualityGate(metric=QualityMetric.SSIM, minimum=0.995, aggregate=aggregate)
-    options = replace(ANYWHERE, gate=gate)
+    options = replace(ANYWHERE, gates=(gate,))
     report = quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
     assert report.gate_holds
     assert report.sensitivity is not None
@@ -215,7 +217,7 @@ def test_gate_on_ssim(
 def test_gate_on_the_maximum_error(network: Path, samples: Samples, tmp_path: Path) -> None:
     def quantized(maximum: float) -> StaticReport:
         gate = QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=maximum)
-        options = replace(U8S8, gate=gate)
+        options = replace(U8S8, gates=(gate,))
         return quantize_onnx_static(network, tmp_path / "q.onnx", samples, options)
 
     easy = quantized(1e6)
@@ -362,7 +364,7 @@ def test_search_takes_fewer_samples_where_it_would_compute_too_much(
         {"image": generator.random((1, 3, 16, 16), dtype=np.float32) * factor}
         for factor in (1, 50, 1, 50)
     ]
-    free = replace(ANYWHERE, gate=GATE.model_copy(update={"minimum": -1}), margin_db=0)
+    free = replace(ANYWHERE, gates=(GATE.model_copy(update={"minimum": -1}),), margin_db=0)
     qualities = {}
     for bound in (None, 10**12, 1):
         options = replace(free, search_macs=bound)

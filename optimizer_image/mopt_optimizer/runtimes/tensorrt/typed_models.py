@@ -73,7 +73,7 @@ def static_options(config: TensorRTConfig) -> StaticOptions:
         biases=False,
         layers_only=True,
         operators=OPERATORS if config.fp8_mode else WEIGHTED,
-        gate=config.gate,
+        gates=() if config.gate is None else (config.gate,),
     )
 
 

@@ -141,9 +141,10 @@ class Fallback:
     def of(cls, report: FallbackReport) -> Fallback:
         sign, bound = ("≤", report.maximum) if report.maximum is not None else ("≥", report.minimum)
         shown = "" if bound is None else bound_in_words(report.metric, bound)
+        what = " of ".join(filter(None, (report.metric, report.slice, report.output)))
         return cls(
             report=report,
-            gate=f"{report.aggregate.lower()} {report.metric} {sign} {shown}",
+            gate=f"{report.aggregate.lower()} {what} {sign} {shown}",
             layers=report.layers[:_MOST_LAYERS],
             more=max(0, len(report.layers) - _MOST_LAYERS),
         )

@@ -68,6 +68,28 @@ def test_every_variant_gate_and_reason_is_told(page: HtmlPage, result: MeasureRe
     assert "mopt-optimizer measure" in page.text
 
 
+def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureResult) -> None:
+    manifest = report_results.manifest()
+    (form,) = manifest.quantizations
+    ended: dict[str, object] = {"ended_by_budget": True, "budget_seconds": 90.0, "held_back": 40.2}
+    ended |= {"slice": "boxes", "output": "all"}
+    form = form.model_copy(update={"fallbacks": [form.fallbacks[0].model_copy(update=ended)]})
+    cut = HtmlPage(
+        render_page(
+            result,
+            report_results.plan(),
+            digest=report_results.DIGEST,
+            manifest=manifest.model_copy(update={"quantizations": [form]}),
+            crops=None,
+        )
+    )
+    told = "cut short by its budget of 90 s"
+    assert told in cut.text
+    assert told not in page.text
+    assert "For worst PSNR of boxes of all ≥ 40 dB" in cut.text
+    assert "40.20 dB on samples that were held back" in cut.text
+
+
 def test_every_picture_has_words(page: HtmlPage) -> None:
     assert all(found["alt"] for tag, found in page.attributes if tag == "img")
     pictures = sum(tag == "svg" and "role" in found for tag, found in page.attributes)

@@ -1,0 +1,106 @@
+"""The search for a form that holds its gates on data it has not seen, and what it ended with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mopt_api.metrics import METRICS, metric_in_words
+from mopt_api.spec import QualityGate
+from mopt_optimizer.onnx_files.layers import Layer
+
+from .budget import Budget, default_seconds
+from .judging import Judge, minimum_with_margin
+from .observing import Observations, Sample
+from .qdq import QdqWriter
+from .reports import SensitivityReport
+from .sensitivity import Ranges, search
+from .unseen import lost_on_unseen
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def search_with_margin(
+    writer: QdqWriter,
+    layers: Sequence[Layer],
+    tensors: Sequence[str],
+    observations: Observations,
+    judge: Judge,
+    samples: Sequence[Sample],
+    ranges_of: Callable[[Observations], Ranges],
+    *,
+    margin_db: float,
+    seconds: float | None,
+    held_back: Judge | None = None,
+) -> SensitivityReport:
+    """Choose the layers that stay FP32, with a margin for what the samples do not show.
+
+    Args:
+        tensors: Activations that ranges are needed of.
+        samples: The judge's.
+        margin_db: The least.
+        seconds: The search's budget; None derives it from the FP32 model's time.
+        held_back: Judges by other samples; None without them.
+
+    Raises:
+        QuantizationError, ComparisonError, SpecError: As Judge.judged.
+    """
+    seconds = default_seconds(judge.run_seconds) if seconds is None else seconds
+    budget = Budget(None if math.isinf(seconds) else seconds)
+    ranges = ranges_of(observations)
+    all_int8 = judge.judged(writer.quantized(ranges))
+    lost = lost_on_unseen(writer, tensors, judge, samples, ranges_of, all_int8)
+    margin = max(margin_db, lost)
+    return search(
+        writer,
+        ranges,
+        layers,
+        judge,
+        all_int8,
+        margin=margin,
+        budget=budget,
+        held_back=held_back,
+    )
+
+
+def out_of_reach(found: SensitivityReport) -> str:
+    """Return why a search found nothing, and what to do."""
+    fault = f"; with every layer in INT8, {found.fault}" if found.fault else ""
+    if found.ended:
+        sign = 1 if METRICS[found.metric].higher_is_better else -1
+        known = metric_in_words(found.metric, sign * found.quality_all_int8)
+        return (
+            f"the search's budget of {found.budget_seconds:g} s ended before it found layers to "
+            f"keep in FP32 so that the gate holds; it reached {found.metric} {known} with every "
+            f"layer in INT8{fault}; raise searchBudgetSeconds, lower the gate, or use another "
+            "precision"
+        )
+    return (
+        f"the gate holds only with every layer in FP32{fault}; lower it, or use another precision"
+    )
+
+
+def verdict(
+    quantized: onnx.ModelProto, judge: Judge | None, found: SensitivityReport | None
+) -> tuple[float | None, bool | None]:
+    """Return the quality on evaluation samples, and whether the gates hold, without margin.
+
+    Args:
+        judge: By the evaluation samples; None without them.
+        found: None without gates.
+    """
+    if judge is None:
+        return None, None if found is None else _hold((r.gate, r.quality) for r in found.gates)
+    judged = judge.judged(quantized)
+    qualities = judge.qualities(judged)
+    quality = qualities[judge.strictest(judged) if found is None else found.strictest]
+    if found is None:
+        return quality, None
+    pairs = zip(judge.gates, qualities, strict=True)
+    return quality, judged.fault is None and _hold(pairs)
+
+
+def _hold(reached: Iterable[tuple[QualityGate, float]]) -> bool:
+    return all(quality >= minimum_with_margin(gate, 0.0) for gate, quality in reached)
