@@ -5,7 +5,7 @@ The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,12 +24,13 @@ from mopt_optimizer.onnx_files.layers import Layer, find_layers
 from mopt_optimizer.onnx_files.verify import OnnxSession
 
 from .calibration import METHODS, PERCENTILE, Calibration
+from .doubts import kept_after
 from .fp8 import FP8_OPSET
 from .judging import Judge, minimum_with_margin
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD
-from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
+from .qdq import QdqWriter, Scheme, check_quantized, quantizable_operators, resolved
 from .ranges import tensor_range
 from .sensitivity import Ranges, SensitivityReport, search
 from .unseen import lost_on_unseen
@@ -100,6 +101,7 @@ class StaticReport:
         scheme: Never AUTO.
         samples: Number of calibration samples.
         quantized_nodes: Number of FP32 nodes that became INT8 or FP8.
+        kept: Nodes that stay FP32 since calibration cannot know their ranges, each with why.
         sensitivity: The search for the gate; None without a gate.
         evaluation_quality: By the gate's metric on the evaluation samples; None without them.
         gate_holds: Without margin, on the evaluation samples or, without them, on the search
@@ -111,6 +113,7 @@ class StaticReport:
     scheme: Scheme
     samples: int
     quantized_nodes: int
+    kept: Mapping[str, str]
     sensitivity: SensitivityReport | None
     evaluation_quality: float | None
     gate_holds: bool | None
@@ -125,6 +128,7 @@ class _Calibrated:
     observations: Observations
     layers: list[Layer]
     some: list[Sample]
+    kept: Mapping[str, str]
 
     def searched(self, macs: int | None) -> list[Sample]:
         """Return the samples to try the gate on; see StaticOptions.search_macs."""
@@ -145,6 +149,7 @@ def _ranges(observations: Observations, method: Calibration, percentile: float) 
     return {
         name: tensor_range(observer, method, percentile=percentile)
         for name, observer in observations.observers.items()
+        if observer.count
     }
 
 
@@ -153,16 +158,15 @@ def _calibrated(
 ) -> _Calibrated:
     model = open_to_quantize(model_path, options)
     operators = operators_of(model, model_path.name, options)
-    added = [ADD] if options.layers_only else []
-    tensors = float_activations(model, [*operators, *added])
-    kept = KeptSamples(samples, keep)
+    tensors = float_activations(model, [*operators, *([ADD] if options.layers_only else [])])
+    passing = KeptSamples(samples, keep)
     weights = stack.enter_context(outside_weights(model_path, model))
     try:
-        observations = observe(model, tensors, kept, weights.folder if weights else None)
+        observations = observe(model, tensors, passing, weights.folder if weights else None)
     except RuntimeFailure as error:
         raise QuantizationError(f"the model does not run: {error}") from error
-    layers = find_layers(model, operators, observations.shapes)
-    fixed = set(options.exclude)
+    kept = kept_after(model, observations, weights.folder if weights else None)
+    fixed = dict.fromkeys((*options.exclude, *kept))
     layers = [
         replace(
             layer,
@@ -170,12 +174,13 @@ def _calibrated(
             # If its leading node stays FP32, INT8 has nothing to speed up.
             macs=0 if layer.nodes[0] in fixed else layer.macs,
         )
-        for layer in layers
+        for layer in find_layers(model, operators, observations.shapes)
     ]
-    writer = writer_for(model, operators, options, weights)
-    return _Calibrated(
-        writer, tensors, observations, [la for la in layers if la.nodes], kept.some()
-    )
+    layers = [layer for layer in layers if layer.nodes]
+    if not layers:
+        raise QuantizationError(f"{model_path.name}: nothing in INT8: {next(iter(kept.values()))}")
+    writer = writer_for(model, operators, replace(options, exclude=tuple(fixed)), weights)
+    return _Calibrated(writer, tensors, observations, layers, passing.some(), kept)
 
 
 def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProto:
@@ -300,6 +305,7 @@ def _quantize(
             "another precision"
         )
     quantized = calibrated.writer.quantized(ranges, exclude)
+    check_quantized(quantized, model_path.name)
     folder = calibrated.writer.folder
     _check_runs(quantized, calibrated.some[0], folder)
     save_model(quantized, out_path, folder)
@@ -310,6 +316,7 @@ def _quantize(
         scheme=calibrated.writer.scheme,
         samples=calibrated.observations.samples,
         quantized_nodes=quantized_nodes,
+        kept=calibrated.kept,
         sensitivity=sensitivity,
         evaluation_quality=quality,
         gate_holds=holds,

@@ -68,3 +68,29 @@ def test_batch_normalization_that_trains_stays_fp32(tmp_path: Path) -> None:
         OnnxSession(half).run(feed), OnnxSession(path).run(feed), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-3])
+def test_batch_normalization_by_less_than_fp16_holds_stays_fp32(
+    tmp_path: Path, variance: float
+) -> None:
+    """A channel that was constant in training: 1 / sqrt(1e-8) of what is left of it."""
+    text = (
+        '<ir_version: 9, opset_import: ["" : 18]>\n'
+        "g (float[n,3,4] x) => (float[n,3,4] y) { a = Relu(x) "
+        "y = BatchNormalization <epsilon = 1e-8> (a, s, s, m, v) }"
+    )
+    model = onnx.parser.parse_model(text)
+    weights = {"s": np.ones(3), "m": np.zeros(3), "v": np.array([1, variance, 1])}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()
+    )
+    path, half = tmp_path / "model.onnx", tmp_path / "half.onnx"
+    onnx.save(model, path)
+    feed = {"x": np.random.default_rng(1).random((2, 3, 4), np.float32)}
+    report = convert_float(path, half, FloatType.FP16, [feed])
+    assert [*report.kept.values()] == (
+        [] if variance else ["the variance in v with its epsilon is 1e-08"]
+    )
+    ((found,), (expected,)) = (OnnxSession(file).run(feed) for file in (half, path))
+    np.testing.assert_allclose(found, expected, rtol=0.01)
