@@ -14,6 +14,7 @@ from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.jobs.plan import baseline_variant
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import DataError
+from mopt_optimizer.forms.checking import Beside
 from mopt_optimizer.forms.form import FP32, Form, form_of
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
@@ -136,7 +137,9 @@ class Builder:
         path = self._place(form.name(), form.suffix)
         if not path.exists():
             fp32 = self._program if form.from_program else self._fp32()
-            make(form, Material(fp32, self._program, self.calibration, [], self._cases()), path)
+            beside = Beside(self.samples[0], self.calibration)
+            cases = self._cases()
+            make(form, Material(fp32, self._program, self.calibration, [], cases, beside), path)
         return path
 
     def _fp32(self) -> Path:

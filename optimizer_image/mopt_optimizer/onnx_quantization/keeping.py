@@ -1,7 +1,7 @@
 """Which nodes must read and write floats, since calibration cannot know the range of their values.
 
-A mask that is 1 in all calibration samples adds 0 to attention scores, and the lowest float where it
-is 0 in use. The range observed of their sum is that of the scores alone: in INT8 the mask is lost.
+A mask that is 1 in all calibration samples adds 0 to attention scores; in use, where it is 0, it
+adds the lowest float. The range observed of the sum is that of scores alone: INT8 loses the mask.
 So nodes stay in FP32 that read or write such a value, or what it is mixed with, up to the next node
 whose result does not follow it: Softmax, a normalization, a layer with weights. Pure.
 """
@@ -135,7 +135,7 @@ class _Following:
 
 
 def _handed_on(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Return the inputs whose values are among those of the outputs, or added to or scaled there."""
+    """Return the inputs whose values are among the outputs', or are added or multiplied there."""
     if node.op_type in _MIXERS:
         return tuple(node.input)
     if node.op_type == "Pad":

@@ -82,8 +82,8 @@ def observe(
         folder: See verify.new_session.
 
     Raises:
-        CalibrationError: No samples, one the model does not accept, one that is NaN or all infinite,
-            or a layer that overflows on it; or all tensors are empty in all samples.
+        CalibrationError: No samples, one that the model does not accept, that is NaN or all
+            infinite, or that a layer overflows on; or all tensors are empty in all samples.
         RuntimeFailure: ONNX Runtime cannot run the model.
     """
     session = _AugmentedSession(model, [*tensors, *flags(model)], folder)
@@ -171,11 +171,11 @@ def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> Non
                 f"{what}: input {declared.name!r} has shape {array.shape}, the model takes "
                 f"({takes})"
             )
-        if array.dtype.kind == "f" and array.size:
-            if np.isnan(array).any() or np.isinf(array).all():
-                raise CalibrationError(
-                    f"{what}: input {declared.name!r} holds NaN or infinity; give finite values"
-                )
+        is_float = array.dtype.kind == "f" and array.size
+        if is_float and (np.isnan(array).any() or np.isinf(array).all()):
+            raise CalibrationError(
+                f"{what}: input {declared.name!r} holds NaN or infinity; give finite values"
+            )
 
 
 def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:

@@ -68,8 +68,10 @@ def _weights() -> dict[str, NDArray[Any]]:
     causal = np.triu(np.full((TOKENS, TOKENS), -np.inf, np.float32), 1)[None, None]
     return {
         **{name: matrix(WIDTH, WIDTH, 1.5) for name in ("wq", "wk", "wv", "wo")},
-        **{"wi": matrix(WIDTH, 2 * WIDTH), "wu": matrix(2 * WIDTH, WIDTH)},
-        **{"b": np.zeros(WIDTH, np.float32), "one": np.ones(WIDTH, np.float32)},
+        "wi": matrix(WIDTH, 2 * WIDTH),
+        "wu": matrix(2 * WIDTH, WIDTH),
+        "b": np.zeros(WIDTH, np.float32),
+        "one": np.ones(WIDTH, np.float32),
         "split": np.array([0, 0, HEADS, WIDTH // HEADS]),
         "join": np.array([0, 0, WIDTH]),
         "root": np.array((WIDTH // HEADS) ** 0.5, np.float32),
@@ -82,7 +84,9 @@ def _weights() -> dict[str, NDArray[Any]]:
         "causal_fill": np.maximum(causal, lowest),
         "pad": np.array(-2, np.float32),
         "nothing": np.array(0, np.float32),
-        **{"zero": np.array([0]), "end": np.array([1]), "last": np.array([-1])},
+        "zero": np.array([0]),
+        "end": np.array([1]),
+        "last": np.array([-1]),
     }
 
 
@@ -142,7 +146,7 @@ def _nncf(path: Path, form: Path, samples: list[dict[str, NDArray[Any]]]) -> dic
     return dict(quantize_openvino_nncf(path, form, samples).kept)
 
 
-def _dynamic(path: Path, form: Path, samples: list[dict[str, NDArray[Any]]]) -> dict[str, str]:  # noqa: ARG001
+def _dynamic(path: Path, form: Path, samples: list[dict[str, NDArray[Any]]]) -> dict[str, str]:
     quantize_onnx_dynamic(path, form)
     return {}
 
