@@ -46,14 +46,14 @@ def probes(noise: Inputs, samples: Sequence[Inputs]) -> list[Probe]:
 
 
 def masked(probe: Probe) -> list[Probe]:
-    """Return a probe whose masks, inputs of 0 and 1, end halfway along their last axis; or none."""
+    """Return a probe whose masks, inputs of 0 and 1, are 1 up to half their last axis; or none."""
     inputs = dict(probe.inputs)
     for name, values in probe.inputs.items():
         length = values.shape[-1] if values.ndim else 0
         if values.dtype.kind in "biu" and length > 1 and np.isin(values, (0, 1)).all():
             inputs[name] = values.copy()
-            inputs[name][..., -(-length // 2) :] = 0
-            inputs[name][..., 0] = 1
+            half = -(-length // 2)
+            inputs[name][..., :half], inputs[name][..., half:] = 1, 0
     changed = any(not np.array_equal(inputs[n], values) for n, values in probe.inputs.items())
     return [Probe(f"{probe.name}, half masked", inputs, probe.likely)] if changed else []
 

@@ -20,7 +20,7 @@ def test_without_samples_noise_is_what_distances_are_judged_on() -> None:
     found = probes(NOISE, [])
     assert [p.name for p in found] == ["noise", "noise, half masked", "zeros", "ones"]
     assert [p.likely for p in found] == [True, True, False, False]
-    assert found[1].inputs["mask"].tolist() == [[1, 0, 0, 0]]
+    assert found[1].inputs["mask"].tolist() == [[1, 1, 0, 0]]
     assert [float(p.inputs["image"].max()) for p in found[2:]] == [0, 1]
     assert NOISE["mask"].tolist() == [[1, 0, 1, 1]]
 
