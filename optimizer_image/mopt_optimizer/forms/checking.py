@@ -39,13 +39,19 @@ class Beside:
 
     noise: Inputs | None = None
     samples: Sequence[Inputs] = ()
-    _known: dict[Path, list[tuple[Probe, dict[str, Array]]]] = field(default_factory=dict)
+    _known: dict[tuple[Path, bool], list[tuple[Probe, dict[str, Array]]]] = field(
+        default_factory=dict
+    )
 
-    def check(self, reference: Path, form: Path, *, small: bool = False) -> None:
+    def check(
+        self, reference: Path, form: Path, *, sampled: bool = True, small: bool = False
+    ) -> None:
         """Compare a form with the model that it was made from.
 
         Args:
             reference: The FP32 model, or the source model's program.
+            sampled: Samples take the place of noise. Not for forms that do not depend on them: the
+                verdict is stored with the form.
             small: Only inputs that are no larger than the noise.
 
         Raises:
@@ -54,20 +60,21 @@ class Beside:
         """
         if self.noise is None or form.suffix not in (_ONNX, _PROGRAM):
             return
-        if reference not in self._known:
-            self._known[reference] = self._expected(_opened(reference))
+        key = (reference, sampled)
+        if key not in self._known:
+            self._known[key] = self._expected(_opened(reference), sampled=sampled)
         try:
             run = _opened(form)
-            for probe, expected in self._known[reference]:
+            for probe, expected in self._known[key]:
                 if small and _values(probe.inputs) > _values(self.noise):
                     continue
                 _check(probe, expected, run(probe.inputs), named=form.suffix == _ONNX)
         except RuntimeFailure as error:
             raise QuantizationError(f"the form does not run: {error}") from error
 
-    def _expected(self, run: Run) -> list[tuple[Probe, dict[str, Array]]]:
+    def _expected(self, run: Run, *, sampled: bool) -> list[tuple[Probe, dict[str, Array]]]:
         found = []
-        for probe in probes(self.noise or {}, self.samples):
+        for probe in probes(self.noise or {}, self.samples if sampled else ()):
             try:
                 found.append((probe, run(probe.inputs)))
             except RuntimeFailure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ def observe(
         what = f"calibration sample {number}"
         check_sample(session.inputs, sample, what)
         watch.add_inputs(sample)
-        bad = set()
+        bad: set[str] = set()
         for name, values in session.run(sample, what):
             if name not in observers:
                 watch.add_flag(name, values)
@@ -114,7 +114,7 @@ def observe(
     return Observations(observers, shapes, watch.samples, constant, infinite)
 
 
-def _check_overflow(model: onnx.ModelProto, bad: Collection[str], what: str) -> None:
+def _check_overflow(model: onnx.ModelProto, bad: set[str], what: str) -> None:
     """Raise if a layer with weights makes NaN or infinity of finite values.
 
     What other nodes make of them is as meant: -inf where a mask is, NaN where it is everywhere.

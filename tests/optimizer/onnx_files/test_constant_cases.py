@@ -55,7 +55,9 @@ class Drop:
 
     def run(self, model: ir.Model) -> bool:
         for node in [node for node in model.graph if node.op_type == self.name]:
-            node.outputs[0].replace_all_uses_with(node.inputs[0])
+            (value, *_) = node.inputs
+            assert value is not None
+            node.outputs[0].replace_all_uses_with(value)
             model.graph.remove(node, safe=True)
         return True
 

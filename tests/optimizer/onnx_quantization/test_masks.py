@@ -63,7 +63,8 @@ def _weights() -> dict[str, NDArray[Any]]:
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> NDArray[np.float32]:
         values = generator.standard_normal((rows, columns)) * gain / np.sqrt(rows)
-        return values.astype(np.float32)
+        result: NDArray[np.float32] = values.astype(np.float32)
+        return result
 
     lowest = np.finfo(np.float32).min
     causal = np.triu(np.full((TOKENS, TOKENS), -np.inf, np.float32), 1)[None, None]
