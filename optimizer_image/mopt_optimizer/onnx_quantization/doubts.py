@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .guards import float_constants
+from mopt_optimizer.onnx_files.layers import WEIGHTED
+
+from .guards import float_constants, guarded_tensors
 from .keeping import Doubts, kept_for
 from .observing import Observations
 from .unvaried import huge_tensors, infinite_constants
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # 8 bits of a span of 100 are steps of 0.4: what Softmax makes of scores then is off by half.
 _HUGE = 100.0
+# Beside values of 1, a step of 8 bits is 0.004.
+_GUARD = 1e-3
 
 
 def kept_after(
@@ -26,7 +30,7 @@ def kept_after(
         folder: The model's, if it may have external data.
     """
     constants = list(float_constants(model, folder))
-    return kept_for(
+    kept = kept_for(
         model,
         Doubts(
             constant=observations.constant,
@@ -34,6 +38,21 @@ def kept_after(
             huge=huge_tensors(constants, observations.observers, _HUGE),
         ),
     )
+    return _guarding(model) | kept
+
+
+def _guarding(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the nodes at a guarded divisor but layers, which stay fast, with the reason for each.
+
+    8 bits make 0 of all that is below a step, and its reciprocal is then that of the guard.
+    """
+    guarded = guarded_tensors(model, _GUARD)
+    found = {}
+    for node in model.graph.node:
+        names = () if node.op_type in WEIGHTED else (*node.output, *node.input)
+        if reason := next((guarded[name] for name in names if name in guarded), None):
+            found[node.name] = reason
+    return found
 
 
 def kept_for_fills(model: onnx.ModelProto, limit: float) -> dict[str, str]:

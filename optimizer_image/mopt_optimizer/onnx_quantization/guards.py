@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_optimizer.onnx_files.float_models import float_weights
+from mopt_optimizer.onnx_files.layers import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +28,8 @@ _CARRIERS = frozenset(
         *("Unsqueeze", "Where"),
     }
 )
+# What may be between a reduction and the guard of its result.
+_SUMMARIES = frozenset({"Expand", "Max", "Mul", "Reshape", "Sqrt", "Squeeze", "Sub", "Unsqueeze"})
 _BATCH_NORM, _EPSILON = "BatchNormalization", 1e-5  # The default in ONNX.
 _CONSTANTS = ("Constant", "ConstantOfShape")
 # What makes 0 infinite, by the input that must not be 0.
@@ -41,10 +44,7 @@ def guarded_nodes(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
         smallest: Smallest positive value that the narrow type holds with all its bits.
     """
     small = _small_constants(model, smallest)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = _readers(model)
     kept = _small_variances(model, smallest)
     for name, value in small.items():
         reason = f"{name} holds {value:.3g}, below what the type holds"
@@ -53,6 +53,57 @@ def guarded_nodes(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
             for later in _on_the_way(node, readers):
                 kept.setdefault(later, f"what it reads is guarded by {name}, {value:.3g}")
     return kept
+
+
+def guarded_tensors(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
+    """Return what guard constants are added to on the way to a division, with the reason for each.
+
+    That is the divisor with what it is computed of, from the squares of a norm or variance on,
+    and a reciprocal.
+
+    Args:
+        model: With unique node names.
+        smallest: See guarded_nodes.
+    """
+    readers = _readers(model)
+    nodes = {node.name: node for node in model.graph.node}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found: dict[str, str] = {}
+    for constant, value in _small_constants(model, smallest).items():
+        reason = f"{constant} keeps a divisor from 0 by {value:.3g}, less than a step of 8 bits"
+        for guard in readers.get(constant, []):
+            ways = [nodes[name] for name in _on_the_way(guard, readers)]
+            passed = [node for node in ways if node.op_type in (*_CARRIERS, "Reciprocal")]
+            names = [name for node in (guard, *passed) for name in node.output] if ways else []
+            for name in guard.input if ways else ():
+                names += _computed_of(name, makers)
+            found |= dict.fromkeys(names, reason)
+    return found
+
+
+def _computed_of(name: str, makers: Mapping[str, onnx.NodeProto]) -> set[str]:
+    """Return a tensor and those that it is computed of, up to what a reduction reads."""
+    found: set[str] = set()
+    pending = [(name, False)]
+    while pending:
+        name, reduced = pending.pop()
+        node = makers.get(name)
+        if node is None or name in found or node.op_type in WEIGHTED:
+            continue
+        found.add(name)
+        if node.op_type.startswith("Reduce") and not reduced:
+            pending.append((node.input[0], True))
+        elif node.op_type in _SUMMARIES and not reduced:
+            pending += [(read, False) for read in node.input]
+    return found
+
+
+def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def _small_variances(model: onnx.ModelProto, smallest: float) -> dict[str, str]:

@@ -10,7 +10,14 @@ import onnx.parser
 import pytest
 
 from mopt_optimizer.onnx_files.verify import OnnxSession
-from mopt_optimizer.onnx_quantization import FloatType, convert_float
+from mopt_optimizer.onnx_quantization import (
+    FloatType,
+    Scheme,
+    StaticOptions,
+    convert_float,
+    quantize_onnx_static,
+)
+from mopt_optimizer.quality import cosine
 
 pytestmark = pytest.mark.optimizer
 
@@ -94,3 +101,35 @@ def test_batch_normalization_by_less_than_fp16_holds_stays_fp32(
     )
     ((found,), (expected,)) = (OnnxSession(file).run(feed) for file in (half, path))
     np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "s = ReduceMean(p, last) a = Add(s, tiny) d = Sqrt(a) y = Div(e, d) }",
+        "s = ReduceMean(p, last) a = Add(s, tiny) r = Sqrt(a) d = Reciprocal(r) y = Mul(e, d) }",
+        "s = ReduceSum(p, last) n = Sqrt(s) d = Max(n, tiny) y = Div(e, d) }",
+        "s = ReduceMean(p, last) m = ReduceMean(e, last) q = Mul(m, m) v = Sub(s, q) "
+        "a = Add(v, tiny) d = Sqrt(a) y = Div(e, d) }",
+    ],
+)
+def test_dim_image_is_normalized_in_int8_as_in_fp32(tmp_path: Path, body: str) -> None:
+    """Beside a bright one its squares are less than a step of 8 bits."""
+    text = '<ir_version: 9, opset_import: ["" : 18]>\n' + NORMALIZED + body
+    model = onnx.parser.parse_model(text)
+    weights = {
+        "w": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32),
+        "tiny": np.array(1e-6, np.float32),
+        "last": np.array([-1]),
+    }
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in weights.items())
+    path, form = tmp_path / "model.onnx", tmp_path / "int8.onnx"
+    onnx.save(model, path)
+    bright = np.random.default_rng(1).standard_normal((16, 8)).astype(np.float32)
+    options = StaticOptions(scheme=Scheme.U8S8_REDUCED)
+    report = quantize_onnx_static(path, form, [{"x": bright}], options)
+    assert any("tiny keeps a divisor from 0" in reason for reason in report.kept.values())
+    feed = {"x": bright[:1] / 16}
+    ((found,), (expected,)) = (OnnxSession(file).run(feed) for file in (form, path))
+    assert cosine(expected, found) > 0.98
+    assert 0.9 < np.linalg.norm(found) / np.linalg.norm(expected) < 1.1
