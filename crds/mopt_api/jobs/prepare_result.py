@@ -101,7 +101,8 @@ class QuantizationReport(ObservedModel):
     name: str = Field(description="The artifact's.")
     quantized_nodes: int = Field(description="Nodes in that precision; of PyTorch's, modules.")
     kept: dict[str, str] = Field(
-        default={}, description="Of FP16 and PyTorch: what stays FP32, and why where it is known."
+        default={},
+        description="What stays out of it, and why where it is known; gates have a list each.",
     )
     fallbacks: list[FallbackReport] = Field(default=[], description="One per gate.")
 

@@ -54,7 +54,7 @@ class Lists:
         for namespace in self._namespaces:
             for plural, kind in self._store.kinds().items():
                 async for page in self._cluster.pages(plural, namespace, whole=True):
-                    for raw in page["items"]:
+                    for raw in page["items"] or ():
                         self._queue.add(kind.put(raw))
 
     async def compare(self) -> None:
@@ -75,7 +75,7 @@ class Lists:
         listed, version = [], "0"
         async for page in self._cluster.pages(plural, namespace, whole=False):
             version = page["metadata"]["resourceVersion"]
-            listed += [_listed(raw["metadata"]) for raw in page["items"]]
+            listed += [_listed(raw["metadata"]) for raw in page["items"] or ()]  # Go's nil
         newer, changed = kind.compare(listed, version, namespace)
         for item in newer:
             try:

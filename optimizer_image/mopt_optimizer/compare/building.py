@@ -13,13 +13,14 @@ import numpy as np
 from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.jobs.plan import baseline_variant
 from mopt_api.variants import Variant
-from mopt_optimizer.errors import DataError
+from mopt_optimizer.errors import DataError, NonFiniteOutput
+from mopt_optimizer.forms.checking import Beside
 from mopt_optimizer.forms.form import FP32, Form, form_of
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import model_bytes
 from mopt_optimizer.onnx_files.verify import Case
-from mopt_optimizer.quality import Array, check_finite
+from mopt_optimizer.quality import Array, check_some_finite
 from mopt_optimizer.runtimes import Opening, Runner, open_runner
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ class Builder:
         path = self._place(form.name(), form.suffix)
         if not path.exists():
             fp32 = self._program if form.from_program else self._fp32()
-            make(form, Material(fp32, self._program, self.calibration, [], self._cases()), path)
+            beside = Beside(self.samples[0], self.calibration)
+            cases = self._cases()
+            make(form, Material(fp32, self._program, self.calibration, [], cases, beside), path)
         return path
 
     def _fp32(self) -> Path:
@@ -177,7 +180,7 @@ class Builder:
 
         Raises:
             DataError: The model does not take it.
-            NonFiniteOutput: The model gives NaN or infinity.
+            NonFiniteOutput: The model gives nothing but NaN and infinity.
         """
         import torch
 
@@ -189,8 +192,10 @@ class Builder:
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise DataError(f"sample {number} is not for this model: {error}") from error
         outputs = [tensor.float().numpy() for tensor in found]
-        for index, output in enumerate(outputs):
-            check_finite(f"FP32, sample {number}, output {index}", output)
+        try:
+            check_some_finite(outputs)
+        except NonFiniteOutput as error:
+            raise NonFiniteOutput(f"FP32, sample {number}: {error}") from error
         return outputs
 
 

@@ -132,7 +132,7 @@ def compare_strategies(
     Raises:
         DataError: No samples, or samples that the model does not take.
         SpecError: As Options.
-        NonFiniteOutput: The FP32 model itself gives NaN or infinity.
+        NonFiniteOutput: The FP32 model itself gives nothing but NaN and infinity.
         ExportError: torch cannot capture the model as a program.
     """
     from mopt_optimizer.torch_quantization.capturing import float_copy, input_names

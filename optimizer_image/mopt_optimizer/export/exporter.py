@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from mopt_api.jobs.prepare_result import Verification
 from mopt_optimizer.errors import ExportError, OpsetError, SpecError
+from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import place_model
 from mopt_optimizer.onnx_files.info import model_info
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare, verify_export
@@ -21,7 +22,7 @@ from .config import ONNXExportConfig
 from .divergence import explain
 from .scripts import trace_script
 from .signatures import DynamicAxes
-from .sizes import verification_cases
+from .sizes import Refused, verification_cases
 from .tracing import Traced, evaluating, flat_arguments, trace_module, trace_program
 from .writing import convert_opset, scripted, write_traced
 
@@ -182,6 +183,7 @@ class ONNXExporter:
     def _write(self, traced: Traced, target: Path) -> ExportMetadata:
         config = self.config
         cases = verification_cases(traced.inputs, traced.bounds, traced.reference)
+        cases = with_constants(cases, traced.reference, (Refused,))
         cases = [_with_names(case, traced.names) for case in cases]
         with TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             work = Path(folder) / "model.onnx"

@@ -8,14 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.errors import BaselineError, DimensionError, first_line
 from mopt_optimizer.export.program import exported_program
+from mopt_optimizer.export.tracing import arrays_of
+from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
 from mopt_optimizer.opening.guards import Guards
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
@@ -26,6 +30,9 @@ from .base import DescribedAxis, DescribedValue, ModelDescription, Source, descr
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
+
+# What a program's own operators may raise.
+_FAILURES = (RuntimeError, AssertionError, ValueError, TypeError)
 
 
 class ExportedPrograms:
@@ -92,6 +99,7 @@ def program_cases(
     Raises:
         DimensionError: The program was exported for other sizes than the spec declares.
         BaselineError: The model does not run at a size that the spec declares.
+        ExportError: It returns something other than tensors.
     """
     import torch
 
@@ -106,19 +114,21 @@ def program_cases(
                 + _instead(guards, shapes, dimensions)
             )
     module = guards.module
-    cases = []
-    for sizes, arrays in generated:
+
+    def computed(arrays: Arrays) -> tuple[NDArray[Any], ...]:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.no_grad():
-            try:
-                result = module(*(tensors[i] for i in program.graph_signature.user_inputs))
-            except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-                raise BaselineError(
-                    f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
-                ) from error
-        leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
-        cases.append(Case(sizes, arrays, tuple(leaf.float().numpy() for leaf in leaves)))
-    return cases
+            return arrays_of(module(*(tensors[i] for i in program.graph_signature.user_inputs)))
+
+    cases = []
+    for sizes, arrays in generated:
+        try:
+            cases.append(Case(sizes, arrays, computed(arrays)))
+        except _FAILURES as error:
+            raise BaselineError(
+                f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
+            ) from error
+    return with_constants(cases, computed, _FAILURES)
 
 
 def _instead(

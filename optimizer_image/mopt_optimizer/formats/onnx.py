@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.errors import BaselineError, RuntimeFailure, SpecError
+from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
 from mopt_optimizer.onnx_files.opsets import upgraded
@@ -142,4 +143,4 @@ def onnx_cases(
             cases.append(Case(sizes, arrays, tuple(session.run(arrays))))
     except RuntimeFailure as error:
         raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
-    return cases
+    return with_constants(cases, lambda arrays: tuple(session.run(arrays)))

@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
@@ -15,8 +17,9 @@ from mopt_optimizer.errors import BaselineError, DimensionError, first_line
 from mopt_optimizer.export.scripts import trace_script
 from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
+from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import (
     archive_names,
@@ -25,6 +28,9 @@ from mopt_optimizer.opening.loading import (
 )
 
 from .base import DescribedValue, ModelDescription, Source
+
+# What a module's own code may raise.
+_FAILURES = (RuntimeError, ValueError, TypeError, IndexError)
 
 
 class TorchScript:
@@ -107,20 +113,23 @@ def script_cases(
         BaselineError: The model does not run at a size that the spec declares.
         ExportError: It returns something else than tensors.
     """
-    cases = []
-    for sizes, arrays in random_inputs(inputs, dimensions):
+
+    def computed(arrays: Arrays) -> tuple[NDArray[Any], ...]:
         # Copies: a model may change its inputs in place.
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        with torch.no_grad():
+            return arrays_of(module(**tensors))
+
+    cases = []
+    for sizes, arrays in random_inputs(inputs, dimensions):
         try:
-            with torch.no_grad():
-                result = module(**tensors)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            cases.append(Case(sizes, arrays, computed(arrays)))
+        except _FAILURES as error:
             raise BaselineError(
                 f"the model fails at {sizes_in_words(sizes)}: {_cause(error)}"
                 + _hint(module, inputs)
             ) from error
-        cases.append(Case(sizes, arrays, arrays_of(result)))
-    return cases
+    return with_constants(cases, computed, _FAILURES)
 
 
 def _cause(error: Exception) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mopt_api.spec import QualityGate
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.onnx_files.verify import Case
+
+from .checking import Beside
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Material:
         source: The source model's file.
         samples: Calibration data; may be empty.
         cases: Inputs at each verified size.
+        beside: What each form is compared with before it counts as made.
     """
 
     fp32: Path
@@ -27,3 +30,4 @@ class Material:
     samples: Sequence[Inputs]
     gates: Sequence[QualityGate]
     cases: Sequence[Case]
+    beside: Beside = field(default_factory=Beside)

@@ -22,4 +22,6 @@ def make_nncf(name: str, form: Form, material: Material, target: Path) -> Quanti
     exclude = matching_nodes(material.fp32, form.quantization.exclude)
     options = NncfOptions(exclude=exclude)
     report = quantize_openvino_nncf(material.fp32, target, material.samples, options)
-    return QuantizationReport(name=name, quantized_nodes=report.fake_quantizers)
+    return QuantizationReport(
+        name=name, quantized_nodes=report.fake_quantizers, kept=dict(report.kept)
+    )

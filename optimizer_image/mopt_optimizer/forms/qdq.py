@@ -126,7 +126,10 @@ def _static(
     wanted = fallback_gates(quantization, list(gates))
     report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)
     return QuantizationReport(
-        name=name, quantized_nodes=report.quantized_nodes, fallbacks=fallbacks
+        name=name,
+        quantized_nodes=report.quantized_nodes,
+        kept=dict(report.kept),
+        fallbacks=fallbacks,
     )
 
 

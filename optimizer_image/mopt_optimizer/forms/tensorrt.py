@@ -55,7 +55,7 @@ def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> Qu
     return QuantizationReport(
         name=name,
         quantized_nodes=report.quantized_nodes,
-        kept=dict(half.kept),
+        kept={**report.kept, **half.kept},
         fallbacks=fallbacks,
     )
 

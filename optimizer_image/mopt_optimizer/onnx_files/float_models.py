@@ -14,12 +14,16 @@ from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .files import needs_external_data, outside_values, place_whole
+from .layers import WEIGHTED
 from .opsets import opset, upgraded
 
 if TYPE_CHECKING:
     import onnx
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+_LAYERS = (*WEIGHTED, "BatchNormalization", "GRU", "LSTM", "RNN")
+# What weights pass through unchanged on the way to a layer.
+_MOVERS = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
@@ -32,7 +36,7 @@ def open_float_model(path: Path, *, external: bool = False) -> onnx.ModelProto:
         external: Allow external data; it is checked, and stays external.
 
     Raises:
-        ModelError: Not a valid ONNX file, or a weight that is NaN or infinite.
+        ModelError: Not a valid ONNX file, or a layer's weight that is NaN or infinite.
         QuantizationError: It is already quantized, holds float16 or bfloat16, or has external data
             without `external`.
         ExportError: Its opset is older and cannot be converted.
@@ -72,13 +76,32 @@ def _check_fp32(path: Path, model: onnx.ModelProto) -> None:
                 f"{path.name}: weight {tensor.name!r} is {kind}, which would give scales that "
                 "ONNX Runtime computes wrongly with; quantize the FP32 model"
             )
+    layers = _layer_weights(model)
     for name, values in float_weights(model, path.parent):
-        bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+        bad = int(values.size - np.count_nonzero(np.isfinite(values))) if name in layers else 0
         if bad:
             raise ModelError(
                 f"{path.name}: weight {name!r} holds {bad} values of {values.size} that are NaN "
                 "or infinite; train or export it again"
             )
+
+
+def _layer_weights(model: onnx.ModelProto) -> set[str]:
+    """Return the weights that layers multiply by: there, what is not finite is damage.
+
+    Elsewhere it may be meant: -inf in a causal mask.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    pending = [n for node in model.graph.node if node.op_type in _LAYERS for n in node.input]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if (node := makers.get(name)) is not None and node.op_type in _MOVERS:
+            pending.append(node.input[0])
+    return found
 
 
 def float_weights(

@@ -13,14 +13,14 @@ import numpy as np
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure
 from mopt_optimizer.onnx_files.float_models import (
     element_types,
-    float_weights,
     open_float_model,
     save_model,
 )
 from mopt_optimizer.onnx_files.opsets import opset
 
 from ._casting import Narrowing
-from .guards import guarded_nodes
+from .doubts import kept_for_fills
+from .guards import float_constants, guarded_nodes
 from .judging import agreement
 from .observing import KeptSamples, Sample, float_activations, observe
 
@@ -52,14 +52,17 @@ _FP16_UNSAFE = frozenset(
     {
         "CumSum",
         "Exp",
+        "GroupNormalization",
         "InstanceNormalization",
         "LayerNormalization",
         "LpNormalization",
+        "MeanVarianceNormalization",
         "Pow",
         "Range",
         "ReduceL2",
         "ReduceLogSumExp",
         "ReduceProd",
+        "RMSNormalization",
         "ReduceSum",
         "ReduceSumSquare",
         "Reciprocal",
@@ -208,7 +211,10 @@ def peaks_of(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[s
     Raises:
         CalibrationError, QuantizationError: As convert_float.
     """
-    peaks = {name: float(np.abs(w).max()) for name, w in float_weights(model) if w.size}
+    peaks = {
+        name: float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+        for name, values in float_constants(model)
+    }
     if samples is not None:
         try:
             observed = observe(model, float_activations(model, None), samples)
@@ -226,6 +232,7 @@ def why_kept(
 ) -> dict[str, str]:
     """Return the nodes that stay FP32, with the reason for each."""
     kept = guarded_nodes(model, SMALLEST[precision])
+    kept |= kept_for_fills(model, LARGEST[precision] / options.headroom)
     opsets = {o.domain: o.version for o in model.opset_import}
     for node in float_nodes(model):
         reason = _why_fp32(node, precision, peaks, options, opsets)

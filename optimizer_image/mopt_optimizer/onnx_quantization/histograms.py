@@ -49,8 +49,8 @@ class RangeObserver:
     """Minimum, maximum and magnitude histogram of a tensor's values.
 
     Attributes:
-        lowest, highest: Of all values added; inf and -inf before any.
-        count: Number of values added.
+        lowest, highest: Of all finite values added; inf and -inf before any.
+        count: Number of finite values added.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class RangeObserver:
         self._counts = np.zeros(CAPACITY, np.int64)
 
     def add(self, values: NDArray[Any]) -> bool:
-        """Add the values, all or none; return False if one is NaN or infinite.
+        """Add the finite values; return whether that is all of them.
 
         Args:
             values: Any shape, may be empty; floating point.
@@ -71,6 +71,7 @@ class RangeObserver:
             return True
         lowest, highest = float(flat.min()), float(flat.max())
         if not (math.isfinite(lowest) and math.isfinite(highest)):
+            self.add(flat[np.isfinite(flat)])
             return False
         self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
         self._widen(max(-self.lowest, self.highest))

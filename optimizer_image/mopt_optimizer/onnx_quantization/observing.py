@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from mopt_optimizer.errors import CalibrationError, RuntimeFailure, first_line
 from mopt_optimizer.onnx_files.float_models import element_types, serialized
+from mopt_optimizer.onnx_files.layers import WEIGHTED
 from mopt_optimizer.onnx_files.verify import new_session, ort_errors
 
 from .histograms import RangeObserver
+from .unvaried import Watch, flags
 
 if TYPE_CHECKING:
     import onnx
@@ -34,11 +36,15 @@ class Observations:
         observers: By tensor name.
         shapes: By tensor name, for the first sample.
         samples: Number of samples.
+        constant: Inputs and tensors that had one value only, each with a reason for users.
+        infinite: Tensors that held infinity or NaN, such as masked scores, likewise.
     """
 
     observers: Mapping[str, RangeObserver]
     shapes: Mapping[str, tuple[int, ...]]
     samples: int
+    constant: Mapping[str, str] = field(default_factory=dict)
+    infinite: Mapping[str, str] = field(default_factory=dict)
 
 
 def float_activations(model: onnx.ModelProto, operators: Iterable[str] | None) -> list[str]:
@@ -69,35 +75,61 @@ def observe(
 ) -> Observations:
     """Run each sample through the FP32 model once and record the tensors' values.
 
-    Only one sample and its intermediate values are in memory at a time.
+    Only one sample and its intermediate values are in memory at a time. Ranges are those of finite
+    values.
 
     Args:
         folder: See verify.new_session.
 
     Raises:
-        CalibrationError: No samples, one the model does not accept, or a tensor that holds NaN or
-            infinity, or is empty in all samples.
+        CalibrationError: No samples, one that the model does not accept, that is NaN or all
+            infinite, or that a layer overflows on; or all tensors are empty in all samples.
         RuntimeFailure: ONNX Runtime cannot run the model.
     """
-    session = _AugmentedSession(model, tensors, folder)
+    session = _AugmentedSession(model, [*tensors, *flags(model)], folder)
     observers = {name: RangeObserver() for name in tensors}
     shapes: dict[str, tuple[int, ...]] = {}
-    number = 0
+    infinite: dict[str, str] = {}
+    watch = Watch()
     for number, sample in enumerate(samples, start=1):
-        check_sample(session.inputs, sample, f"calibration sample {number}")
-        for name, values in session.run(sample, f"calibration sample {number}"):
+        what = f"calibration sample {number}"
+        check_sample(session.inputs, sample, what)
+        watch.add_inputs(sample)
+        bad: set[str] = set()
+        for name, values in session.run(sample, what):
+            if name not in observers:
+                watch.add_flag(name, values)
+                continue
             shapes.setdefault(name, values.shape)
             if not observers[name].add(values):
-                raise CalibrationError(
-                    f"calibration sample {number}: tensor {name!r} holds NaN or infinity; "
-                    "the FP32 model overflows on it, or the sample is not what the model expects"
-                )
-    if not number:
+                bad.add(name)
+                infinite.setdefault(name, f"{name} holds infinity or NaN in {what}")
+        _check_overflow(model, bad, what)
+    if not watch.samples:
         raise CalibrationError("no calibration samples; give at least one, some tens are usual")
-    empty = [name for name, observer in observers.items() if not observer.count]
-    if empty:
-        raise CalibrationError(f"tensor {empty[0]!r} was empty in all {number} samples")
-    return Observations(observers, shapes, number)
+    if not any(observer.count for observer in observers.values()):
+        empty = next(iter(observers), "")
+        raise CalibrationError(f"tensor {empty!r} was empty in all {watch.samples} samples")
+    constant = watch.found(observers)
+    return Observations(observers, shapes, watch.samples, constant, infinite)
+
+
+def _check_overflow(model: onnx.ModelProto, bad: set[str], what: str) -> None:
+    """Raise if a layer with weights makes NaN or infinity of finite values.
+
+    What other nodes make of them is as meant: -inf where a mask is, NaN where it is everywhere.
+
+    Args:
+        bad: The tensors that hold NaN or infinity.
+    """
+    for node in model.graph.node if bad else ():
+        if node.op_type in WEIGHTED and not bad.isdisjoint(node.output):
+            if not bad.isdisjoint(node.input):
+                continue
+            raise CalibrationError(
+                f"{what}: tensor {node.output[0]!r} holds NaN or infinity; the FP32 model "
+                "overflows on it, or the sample is not what the model expects"
+            )
 
 
 @dataclass(frozen=True)
@@ -112,8 +144,11 @@ class ModelInput:
 def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> None:
     """Check that a sample matches the model's inputs.
 
+    Infinity is data where it is beside other values: an additive mask.
+
     Raises:
-        CalibrationError: A name, element type, rank or fixed dimension differs.
+        CalibrationError: A name, element type, rank or fixed dimension differs; NaN, or nothing
+            but infinity.
     """
     names = [i.name for i in inputs]
     if set(names) != set(sample):
@@ -135,6 +170,11 @@ def check_sample(inputs: Sequence[ModelInput], sample: Sample, what: str) -> Non
             raise CalibrationError(
                 f"{what}: input {declared.name!r} has shape {array.shape}, the model takes "
                 f"({takes})"
+            )
+        is_float = array.dtype.kind == "f" and array.size
+        if is_float and (np.isnan(array).any() or np.isinf(array).all()):
+            raise CalibrationError(
+                f"{what}: input {declared.name!r} holds NaN or infinity; give finite values"
             )
 
 
@@ -192,8 +232,9 @@ class _AugmentedSession:
         self.inputs = model_inputs(model)
         self._fed = {i.name for i in self.inputs}
         outputs = {output.name for output in model.graph.output}
+        types = element_types(model)
         augmented.graph.output.extend(
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            helper.make_tensor_value_info(name, types[name], None)
             for name in tensors
             if name not in outputs and name not in self._fed
         )

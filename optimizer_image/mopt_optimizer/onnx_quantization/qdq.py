@@ -22,6 +22,7 @@ from .placement import place_for_layers
 if TYPE_CHECKING:
     import onnx
 
+_QDQ = ("DequantizeLinear", "QuantizeLinear")
 X86 = ("x86_64", "AMD64", "i386", "i686")
 
 
@@ -176,6 +177,25 @@ class QdqWriter:
             to_fp8(written, self.model, ranges)
         quantizer.model.topological_sort()
         return written
+
+
+def check_quantized(model: onnx.ModelProto, name: str) -> None:
+    """Raise if no node of a Q/DQ form computes in 8 bits; of layers with weights, if it has any.
+
+    Args:
+        name: The file's, for the message.
+
+    Raises:
+        QuantizationError
+    """
+    floats = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    others = [n for n in model.graph.node if n.op_type not in _QDQ]
+    layers = [n for n in others if n.op_type in WEIGHTED]
+    # A layer with a float weight may read what another node quantized: it computes in float.
+    some = any(floats.issuperset(n.input[:2]) for n in layers)
+    if not some and (layers or all(floats.isdisjoint(n.input) for n in others)):
+        what = "layer with weights" if layers else "node"
+        raise QuantizationError(f"{name}: no {what} of it would compute in 8 bits")
 
 
 def _tensors_data(ranges: Mapping[str, tuple[float, float]]) -> Any:

@@ -5,7 +5,7 @@ The file is standard ONNX: ONNX Runtime, OpenVINO and TensorRT (with scheme S8S8
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,13 +24,14 @@ from mopt_optimizer.onnx_files.layers import Layer, find_layers
 from mopt_optimizer.onnx_files.verify import OnnxSession
 
 from .calibration import METHODS, PERCENTILE, Calibration
+from .doubts import kept_after
 from .fp8 import FP8_OPSET
 from .gated import out_of_reach, search_with_margin, verdict
 from .judging import Judge
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD
-from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
+from .qdq import QdqWriter, Scheme, check_quantized, quantizable_operators, resolved
 from .ranges import tensor_range
 from .reports import SensitivityReport
 from .sensitivity import Ranges, search
@@ -109,6 +110,7 @@ class StaticReport:
         scheme: Never AUTO.
         samples: Number of calibration samples.
         quantized_nodes: Number of FP32 nodes that became INT8 or FP8.
+        kept: Nodes that stay FP32 since calibration cannot know their ranges, each with why.
         sensitivity: The search for the gates; None without a gate.
         evaluation_quality: In the metric of sensitivity, PSNR without it, on the evaluation
             samples; None without them.
@@ -121,6 +123,7 @@ class StaticReport:
     scheme: Scheme
     samples: int
     quantized_nodes: int
+    kept: Mapping[str, str]
     sensitivity: SensitivityReport | None
     evaluation_quality: float | None
     gate_holds: bool | None
@@ -135,6 +138,7 @@ class _Calibrated:
     observations: Observations
     layers: list[Layer]
     some: list[Sample]
+    kept: Mapping[str, str]
 
     def split(self, options: StaticOptions) -> Split:
         """Return the samples to try gates on, and those held back; see StaticOptions."""
@@ -155,6 +159,7 @@ def _ranges(observations: Observations, method: Calibration, percentile: float) 
     return {
         name: tensor_range(observer, method, percentile=percentile)
         for name, observer in observations.observers.items()
+        if observer.count
     }
 
 
@@ -163,16 +168,15 @@ def _calibrated(
 ) -> _Calibrated:
     model = open_to_quantize(model_path, options)
     operators = operators_of(model, model_path.name, options)
-    added = [ADD] if options.layers_only else []
-    tensors = float_activations(model, [*operators, *added])
-    kept = KeptSamples(samples, keep)
+    tensors = float_activations(model, [*operators, *([ADD] if options.layers_only else [])])
+    passing = KeptSamples(samples, keep)
     weights = stack.enter_context(outside_weights(model_path, model))
     try:
-        observations = observe(model, tensors, kept, weights.folder if weights else None)
+        observations = observe(model, tensors, passing, weights.folder if weights else None)
     except RuntimeFailure as error:
         raise QuantizationError(f"the model does not run: {error}") from error
-    layers = find_layers(model, operators, observations.shapes)
-    fixed = set(options.exclude)
+    kept = kept_after(model, observations, weights.folder if weights else None)
+    fixed = dict.fromkeys((*options.exclude, *kept))
     layers = [
         replace(
             layer,
@@ -180,12 +184,13 @@ def _calibrated(
             # If its leading node stays FP32, INT8 has nothing to speed up.
             macs=0 if layer.nodes[0] in fixed else layer.macs,
         )
-        for layer in layers
+        for layer in find_layers(model, operators, observations.shapes)
     ]
-    writer = writer_for(model, operators, options, weights)
-    return _Calibrated(
-        writer, tensors, observations, [la for la in layers if la.nodes], kept.some()
-    )
+    layers = [layer for layer in layers if layer.nodes]
+    if not layers:
+        raise QuantizationError(f"{model_path.name}: nothing in INT8: {next(iter(kept.values()))}")
+    writer = writer_for(model, operators, replace(options, exclude=tuple(fixed)), weights)
+    return _Calibrated(writer, tensors, observations, layers, passing.some(), kept)
 
 
 def open_to_quantize(model_path: Path, options: StaticOptions) -> onnx.ModelProto:
@@ -295,6 +300,7 @@ def _quantize(
     if sensitivity and exclude and not sensitivity.int8_mac_share:
         raise QuantizationError(f"{model_path.name}: {out_of_reach(sensitivity)}")
     quantized = calibrated.writer.quantized(ranges, exclude)
+    check_quantized(quantized, model_path.name)
     folder = calibrated.writer.folder
     _check_runs(quantized, calibrated.some[0], folder)
     save_model(quantized, out_path, folder)
@@ -306,6 +312,7 @@ def _quantize(
         scheme=calibrated.writer.scheme,
         samples=calibrated.observations.samples,
         quantized_nodes=quantized_nodes,
+        kept=calibrated.kept,
         sensitivity=sensitivity,
         evaluation_quality=quality,
         gate_holds=holds,

@@ -10,6 +10,7 @@ from mopt_optimizer.onnx_files.float_models import save_model
 
 from .observing import float_activations
 from .outside import outside_weights
+from .qdq import check_quantized
 from .sensitivity import Ranges
 from .static import StaticOptions, open_to_quantize, operators_of, writer_for
 
@@ -52,7 +53,9 @@ def quantize_onnx_with_ranges(
         )
     with outside_weights(model_path, model) as weights:
         writer = writer_for(model, operators, options, weights)
-        save_model(writer.quantized(ranges), out_path, writer.folder)
+        quantized = writer.quantized(ranges)
+        check_quantized(quantized, model_path.name)
+        save_model(quantized, out_path, writer.folder)
     return len(nodes)
 
 

@@ -100,7 +100,11 @@ def form_key(
         "gates": [gate.to_api() for gate in gates],
         "samples": calibration_digest if form.uses_samples else None,
     }
-    document |= _model(plan) if form.from_program else {"fp32": fp32}
+    if form.from_program:
+        document |= _model(plan)
+    else:
+        # A form is tried at the smallest sizes before it is stored.
+        document |= {"fp32": fp32, "tried": {n: size.min for n, size in plan.dimensions.items()}}
     if form.maker.wide_sums or gates:
         # The search for layers that stay FP32 runs on the CPU's sums.
         document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)

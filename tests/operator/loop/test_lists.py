@@ -50,7 +50,8 @@ class FakeCluster:
         found = [j for j in self.jobs if namespace in (None, j["metadata"]["namespace"])]
         items = found if plural == JOBS else []
         for start in range(0, max(len(items), 1), 2):
-            yield {"metadata": {"resourceVersion": "50"}, "items": items[start : start + 2]}
+            # As the API server answers: an empty list of metadata is null.
+            yield {"metadata": {"resourceVersion": "50"}, "items": items[start : start + 2] or None}
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         self.asked.append(f"read {name}")

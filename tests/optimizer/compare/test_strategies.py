@@ -191,7 +191,7 @@ def test_a_model_that_gives_nan_is_told(machine: Machine) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.log(x)
 
-    with pytest.raises(NonFiniteOutput, match="FP32, sample 0, output 0"):
+    with pytest.raises(NonFiniteOutput, match="FP32, sample 0: output 0"):
         compare_strategies(Logarithm(), [-torch.ones(2, 2)], options=SHORT, machine=machine)
 
 
@@ -205,3 +205,27 @@ def test_threads_of_torch_are_given_back(
     table = compare_strategies(module, inputs, options=options, machine=machine)
     assert table.threads == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_logits_that_are_infinite_in_fp32_too_are_compared(machine: Machine) -> None:
+    """Suppressed tokens: -inf at the same places is equal."""
+    import torch
+
+    class Suppressed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(8, 6)
+            self.register_buffer("mask", torch.tensor([0, float("-inf"), 0, 0, 0, 0]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.head(x) + self.mask
+            return result
+
+    torch.manual_seed(0)
+    samples = [torch.rand(4, 8) for _ in range(4)]
+    options = replace(SHORT, strategies=("onnxruntime-fp32", "onnxruntime-int8"))
+    table = compare_strategies(
+        Suppressed().eval(), samples[:2], calibration=samples[2:], options=options, machine=machine
+    )
+    assert [row.state for row in table.rows] == [State.MEASURED] * 3, table.rows
+    assert all(row.quality[0].worst > 20 for row in table.rows[1:])

@@ -20,6 +20,7 @@ from mopt_optimizer.data.images import decode
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import QuantizationError
 from mopt_optimizer.formats.exported_program import export_onnx, program_cases
+from mopt_optimizer.forms.checking import Beside
 from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
@@ -67,7 +68,8 @@ def material(
         {"image": decode(path.name, path, ImageTransform())}
         for path in sorted(photographs.iterdir())
     ]
-    return Material(folder / "fp32.onnx", upscaler_pt2, samples, [], cases)
+    beside = Beside(cases[0].inputs, samples)
+    return Material(folder / "fp32.onnx", upscaler_pt2, samples, [], cases, beside)
 
 
 def outputs(path: Path, feeds: Inputs, runtime: Runtime, precision: Precision) -> Any:

@@ -68,10 +68,12 @@ def test_many_values_of_growing_size_are_exact_and_memory_stays() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_value_that_is_not_finite_is_refused_and_changes_nothing(bad: float) -> None:
+def test_value_that_is_not_finite_is_said_and_left_out(bad: float) -> None:
     observer = streamed([np.array([1, 2], np.float32)])
     assert not observer.add(np.array([5, bad], np.float32))
-    assert (observer.count, observer.highest) == (2, 2)
+    assert (observer.count, observer.lowest, observer.highest) == (3, 1, 5)
+    assert not observer.add(np.array([bad], np.float32))
+    assert int(observer.magnitudes().counts.sum()) == observer.count == 3
 
 
 def test_zeros_only() -> None:

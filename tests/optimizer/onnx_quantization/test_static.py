@@ -255,7 +255,10 @@ def test_analysis_finds_the_cause_and_writes_nothing(
         ([{"image": np.zeros((1, 4, 8, 8), np.float32)}], r"\(1, 4, 8, 8\).*\(any, 3, any, any\)"),
         ([{"image": np.zeros((3, 8, 8), np.float32)}], r"shape \(3, 8, 8\)"),
         ([{"image": np.zeros((1, 3, 8, 8))}], "is float64, the model takes float32"),
-        ([{"image": np.full((1, 3, 8, 8), np.nan, np.float32)}], "sample 1: tensor 'image'"),
+        (
+            [{"image": np.full((1, 3, 8, 8), np.nan, np.float32)}],
+            "sample 1: input 'image' holds NaN",
+        ),
         ([{"image": np.full((1, 3, 8, 8), 3e38, np.float32)}], "sample 1: tensor 'b1'|'a'|'b'"),
         ([{"image": np.zeros((0, 3, 8, 8), np.float32)}], "was empty in all 1 samples"),
     ],
@@ -373,3 +376,15 @@ def test_search_takes_fewer_samples_where_it_would_compute_too_much(
         qualities[bound] = report.sensitivity.quality_all_int8
     # Of four samples two are kept, the first and the third: the smaller ones.
     assert qualities[None] == qualities[10**12] < qualities[1] - 3
+
+
+def test_form_without_a_layer_in_int8_is_refused(
+    network: Path, samples: Samples, tmp_path: Path
+) -> None:
+    """A Relu and a Mul between Q/DQ nodes are slower than in FP32, and smaller by nothing."""
+    convolutions = ("first", "second", "third", "fourth")
+    with pytest.raises(QuantizationError, match="no layer with weights of it would compute in 8"):
+        quantize_onnx_static(
+            network, tmp_path / "q.onnx", samples, StaticOptions(exclude=convolutions)
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

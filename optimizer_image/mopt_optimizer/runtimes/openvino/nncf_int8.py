@@ -12,26 +12,26 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from mopt_optimizer.errors import (
     CalibrationError,
     DiskError,
     ModelError,
     QuantizationError,
+    RuntimeFailure,
     first_line,
 )
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import open_float_model, save_model, serialized
-from mopt_optimizer.onnx_quantization.observing import Sample, check_sample, model_inputs
+from mopt_optimizer.onnx_quantization.doubts import kept_after
+from mopt_optimizer.onnx_quantization.observing import Sample, float_activations, observe
 from mopt_optimizer.store.writing import disk_errors, replacing
 
 if TYPE_CHECKING:
@@ -71,11 +71,14 @@ class NncfReport:
         path: The .onnx, or the .xml with its weights next to it as .bin.
         samples: Number of calibration samples.
         fake_quantizers: Number of quantized activations (FakeQuantize or QuantizeLinear).
+        kept: Nodes that stay FP32 since calibration cannot know what they compute, with the reason
+            for each.
     """
 
     path: Path
     samples: int
     fake_quantizers: int
+    kept: Mapping[str, str]
 
 
 def quantize_openvino_nncf(
@@ -103,39 +106,62 @@ def quantize_openvino_nncf(
     if out_path.suffix not in (".xml", ".onnx"):
         raise QuantizationError(f"{out_path.name} ends neither in .xml nor in .onnx")
     onnx_model = open_float_model(model_path)
-    inputs = model_inputs(onnx_model)
     held = [dict(sample) for sample in samples]
     if not held:
         raise CalibrationError("no calibration samples; give at least one, some tens are usual")
-    for number, sample in enumerate(held, start=1):
-        what = f"calibration sample {number}"
-        check_sample(inputs, sample, what)
-        for name, values in sample.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise CalibrationError(f"{what}: input {name!r} holds NaN or infinity")
+    kept = _kept(onnx_model, held)
+    options = replace(options, exclude=tuple(dict.fromkeys((*options.exclude, *kept))))
     if out_path.suffix == ".onnx":
-        return _as_onnx(onnx_model, out_path, held, options)
+        return _as_onnx(onnx_model, out_path, held, options, kept)
     model = _opened(onnx_model, model_path.name)
     left_out = [name for node in options.exclude for name in _operations(model, onnx_model, node)]
     quantized = _quantized(model, held, options, left_out)
     _number_operations(quantized)
     _save(quantized, out_path)
     kinds = [operation.get_type_name() for operation in quantized.get_ops()]
-    return NncfReport(out_path, len(held), kinds.count("FakeQuantize"))
+    return NncfReport(out_path, len(held), _some(kinds.count("FakeQuantize"), kept), kept)
+
+
+def _kept(model: onnx.ModelProto, samples: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the nodes that calibration says too little of, with the reason for each.
+
+    Raises:
+        CalibrationError, QuantizationError: As quantize_openvino_nncf.
+    """
+    try:
+        observations = observe(model, float_activations(model, None), samples)
+    except RuntimeFailure as error:
+        raise QuantizationError(f"the model does not run: {error}") from error
+    return kept_after(model, observations)
+
+
+def _some(quantizers: int, kept: Mapping[str, str]) -> int:
+    """Return the number of quantized activations.
+
+    Raises:
+        QuantizationError: There are none.
+    """
+    if quantizers:
+        return quantizers
+    why = "".join(f"; {node}: {reason}" for node, reason in list(kept.items())[:1])
+    raise QuantizationError(f"NNCF quantized nothing: no node of the model would be INT8{why}")
 
 
 def _as_onnx(
-    model: onnx.ModelProto, out_path: Path, samples: list[dict[str, Any]], options: NncfOptions
+    model: onnx.ModelProto,
+    out_path: Path,
+    samples: list[dict[str, Any]],
+    options: NncfOptions,
+    kept: Mapping[str, str],
 ) -> NncfReport:
     names = {node.name for node in model.graph.node}
     if unknown := [name for name in options.exclude if name not in names]:
         raise _unknown_node(unknown[0])
     quantized = _quantized(model, samples, options, list(options.exclude))
     number = [node.op_type for node in quantized.graph.node].count("QuantizeLinear")
-    if not number:
-        raise QuantizationError("NNCF quantized nothing: no node of the model would be INT8")
+    report = NncfReport(out_path, len(samples), _some(number, kept), kept)
     save_model(quantized, out_path)
-    return NncfReport(out_path, len(samples), number)
+    return report
 
 
 def _unknown_node(name: str) -> QuantizationError:

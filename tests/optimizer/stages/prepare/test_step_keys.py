@@ -138,6 +138,13 @@ def test_form_follows_what_it_is_made_from(
     assert changing(form, plan) == expected
 
 
+def test_onnx_form_follows_the_smallest_sizes_that_it_is_tried_at(plan: PreparePlan) -> None:
+    form = FORMS[FormKind.QDQ]
+    larger = {"batch": DimensionRange(min=2, opt=2, max=4)}
+    other = plan.model_copy(update={"dimensions": larger})
+    assert key_of(form, plan) != key_of(form, other)
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

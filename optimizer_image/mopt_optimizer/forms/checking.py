@@ -1,0 +1,149 @@
+"""Runs each form beside the FP32 model before it may be stored.
+
+A form that makes NaN or infinity where FP32 does not, or whose error is larger than what it ought
+to compute, is wrong; how good a right one is, gates say. ONNX files run unoptimized: Q/DQ nodes
+then compute what the file says, on any CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mopt_api.enums import Precision, Runtime
+from mopt_optimizer.data.probes import Probe, probes
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.errors import ComparisonError, QuantizationError, RuntimeFailure
+from mopt_optimizer.machine.threads import granted_threads
+from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.quality import Array, check_no_new_non_finite
+from mopt_optimizer.runtimes import Opening, open_runner
+
+Run = Callable[[Inputs], dict[str, Array]]
+
+_ONNX, _PROGRAM = ".onnx", ".pt2"
+_NO_KERNEL = "NOT_IMPLEMENTED"
+
+
+@dataclass
+class Beside:
+    """What forms are compared with: FP32's outputs, computed once.
+
+    Attributes:
+        noise: Inputs at the smallest sizes; None compares nothing.
+        samples: Calibration data; may be empty.
+    """
+
+    noise: Inputs | None = None
+    samples: Sequence[Inputs] = ()
+    _known: dict[tuple[Path, bool], list[tuple[Probe, dict[str, Array]]]] = field(
+        default_factory=dict
+    )
+
+    def check(
+        self, reference: Path, form: Path, *, sampled: bool = True, small: bool = False
+    ) -> None:
+        """Compare a form with the model that it was made from.
+
+        Args:
+            reference: The FP32 model, or the source model's program.
+            sampled: Samples take the place of noise. Not for forms that do not depend on them: the
+                verdict is stored with the form.
+            small: Only inputs that are no larger than the noise.
+
+        Raises:
+            QuantizationError: It does not run where that does, returns other outputs, makes new NaN
+                or infinity, or is grossly wrong; names the input and the output.
+        """
+        if self.noise is None or form.suffix not in (_ONNX, _PROGRAM):
+            return
+        key = (reference, sampled)
+        if key not in self._known:
+            self._known[key] = self._expected(_opened(reference), sampled=sampled)
+        try:
+            run = _opened(form)
+            for probe, expected in self._known[key]:
+                if small and _values(probe.inputs) > _values(self.noise):
+                    continue
+                _check(probe, expected, run(probe.inputs), named=form.suffix == _ONNX)
+        except RuntimeFailure as error:
+            raise QuantizationError(f"the form does not run: {error}") from error
+
+    def _expected(self, run: Run, *, sampled: bool) -> list[tuple[Probe, dict[str, Array]]]:
+        found = []
+        for probe in probes(self.noise or {}, self.samples if sampled else ()):
+            try:
+                found.append((probe, run(probe.inputs)))
+            except RuntimeFailure:
+                continue  # No input of this model's: it ends the model as it came too.
+        return found
+
+
+def _values(inputs: Inputs) -> int:
+    return sum(values.size for values in inputs.values())
+
+
+def _opened(path: Path) -> Run:
+    """Return what runs a file.
+
+    Raises:
+        RuntimeFailure: No runtime opens it.
+    """
+    if path.suffix == _PROGRAM:
+        return _runner(Runtime.PYTORCH, path)
+    try:
+        session = OnnxSession(path, optimized=False)
+    except RuntimeFailure as error:
+        if _NO_KERNEL not in str(error):
+            raise
+        # ONNX Runtime lacks most kernels of BF16 on CPUs.
+        return _runner(Runtime.OPENVINO, path)
+    return lambda inputs: dict(zip(session.outputs, session.run(inputs), strict=True))
+
+
+def _runner(runtime: Runtime, path: Path) -> Run:
+    opening = Opening(
+        runtime=runtime, precision=Precision.FP32, path=path, threads=granted_threads()
+    )
+    return open_runner(opening).run
+
+
+def _check(
+    probe: Probe, expected: dict[str, Array], found: dict[str, Array], *, named: bool
+) -> None:
+    if len(found) != len(expected) or (named and [*found] != [*expected]):
+        raise QuantizationError(
+            f"the form's outputs are {', '.join(found)}; FP32's are {', '.join(expected)}"
+        )
+    pairs = list(zip(expected, expected.values(), found.values(), strict=True))
+    for name, before, after in pairs:
+        if before.dtype != after.dtype:
+            raise QuantizationError(
+                f"output {name} of the form is {after.dtype}, FP32's is {before.dtype}"
+            )
+    try:
+        check_no_new_non_finite([*expected.values()], [*found.values()], [*expected])
+    except ComparisonError as error:
+        raise QuantizationError(f"the form is wrong on {probe.name}: {error}") from error
+    for name, before, after in pairs if probe.likely else ():
+        if gross(before, after):
+            raise QuantizationError(
+                f"the form is wrong on {probe.name}: the error of output {name} is larger than the "
+                "output"
+            )
+
+
+def gross(expected: Array, found: Array) -> bool:
+    """Return whether zeros would be closer to the expected values than those found are.
+
+    That is an SQNR below 0 dB: no loss of precision, but another function. Of equal shapes only,
+    since rows of detections may differ in number; integers, such as ids, have no distance.
+    """
+    if expected.shape != found.shape or expected.dtype.kind != "f":
+        return False
+    finite = np.isfinite(expected) & np.isfinite(found)
+    signal, result = (values[finite].astype(np.float64) for values in (expected, found))
+    return bool(np.square(result - signal).sum() > np.square(signal).sum() > 0)

@@ -1,0 +1,56 @@
+"""What forms are tried on: samples or noise, constants, extremes, masks that are never all 0."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mopt_api.enums import DType
+from mopt_optimizer.data.noise import noise
+from mopt_optimizer.data.probes import probes
+
+NOISE = {
+    "image": np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 8),
+    "mask": np.array([[1, 0, 1, 1]]),
+    "flag": np.array(True),
+}
+
+
+def test_without_samples_noise_is_what_distances_are_judged_on() -> None:
+    found = probes(NOISE, [])
+    assert [p.name for p in found] == ["noise", "noise, half masked", "zeros", "ones"]
+    assert [p.likely for p in found] == [True, True, False, False]
+    assert found[1].inputs["mask"].tolist() == [[1, 1, 0, 0]]
+    assert [float(p.inputs["image"].max()) for p in found[2:]] == [0, 1]
+    assert NOISE["mask"].tolist() == [[1, 0, 1, 1]]
+
+
+def test_samples_take_the_place_of_noise_and_give_the_extremes() -> None:
+    samples = [
+        {**NOISE, "image": np.full((1, 16), value, np.float32), "mask": np.ones((1, 5), np.int64)}
+        for value in (3, -7, 2, 5)
+    ]
+    found = {p.name: p for p in probes(NOISE, samples)}
+    assert [name for name, probe in found.items() if probe.likely] == [
+        *("calibration sample 1", "calibration sample 3", "calibration sample 1, half masked"),
+    ]
+    assert found["calibration sample 1, half masked"].inputs["mask"].tolist() == [[1, 1, 1, 0, 0]]
+    for word, value in (("lowest", -7), ("highest", 5)):
+        image = found[f"the {word} values of calibration"].inputs["image"]
+        assert (image == value).all()
+        assert image.shape == NOISE["image"].shape
+
+
+def test_ids_are_no_mask() -> None:
+    ids = {"ids": np.array([[5, 1, 7]])}
+    assert [p.name for p in probes(ids, [])] == ["noise", "zeros", "ones"]
+    assert all(p.inputs["ids"].all() for p in probes(ids, []))
+
+
+@pytest.mark.parametrize("dtype", [d for d in DType if np.dtype(d.value).kind != "f"])
+def test_each_row_of_noise_has_a_one(dtype: DType) -> None:
+    made = noise(np.random.default_rng(0), (200, 3), dtype)
+    assert made.any(axis=-1).all()
+    assert not made.all()
+    assert noise(np.random.default_rng(0), (), dtype).shape == ()
+    assert noise(np.random.default_rng(0), (2, 0), dtype).shape == (2, 0)

@@ -1,0 +1,122 @@
+"""What noise does not show: an epsilon that a rewrite lost, and outputs of another type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import torch
+
+from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.jobs.prepare_result import PassOutcome
+from mopt_optimizer.errors import ExportError
+from mopt_optimizer.formats.exported_program import export_onnx, program_cases
+from mopt_optimizer.formats.onnx import onnx_cases
+from mopt_optimizer.onnx_files.constant_cases import with_constants
+from mopt_optimizer.onnx_files.verify import Case, verify_export
+from mopt_optimizer.passes.running import optimize
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+pytestmark = pytest.mark.optimizer
+
+INPUTS = [
+    InputSpec.model_validate({"name": "x", "shape": ["n", 4]}),
+    InputSpec.model_validate({"name": "mask", "shape": ["n", 4], "dtype": "int64"}),
+]
+SIZES = {"n": DimensionRange.model_validate({"min": 1, "opt": 2, "max": 4})}
+TEXT = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[n,4] x, int64[n,4] mask) => (float[n,4] y) {
+  m = Cast <to=1> (mask) a = Relu(x) b = Mul(a, m) c = Add(b, tiny) y = Log(c)
+}"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    model = onnx.parser.parse_model(TEXT)
+    tiny = onnx.numpy_helper.from_array(np.array(1e-10, np.float32), "tiny")
+    model.graph.initializer.append(tiny)
+    onnx.save(model, tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@dataclass
+class Drop:
+    """A pass that takes an operator out."""
+
+    name: str
+
+    def run(self, model: ir.Model) -> bool:
+        for node in [node for node in model.graph if node.op_type == self.name]:
+            (value, *_) = node.inputs
+            assert value is not None
+            node.outputs[0].replace_all_uses_with(value)
+            model.graph.remove(node, safe=True)
+        return True
+
+
+def _silent(step: str, message: str, **fields: object) -> None:
+    pass
+
+
+def test_pass_that_loses_an_epsilon_is_rolled_back(path: Path) -> None:
+    cases = onnx_cases(path, INPUTS, SIZES)
+    assert [case.name for case in cases[0].also] == ["noise, half masked", "zeros", "ones"]
+    assert not any(case.also for case in cases[1:])
+    lost, exact = optimize(path, [Drop("Add"), Drop("Identity")], cases, _silent)
+    assert lost.outcome is PassOutcome.ROLLED_BACK
+    assert "output y" in (lost.message or "")
+    assert exact.outcome is not PassOutcome.ROLLED_BACK
+
+
+def test_inputs_that_the_source_fails_on_are_left_out() -> None:
+    def reference(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        if not arrays["x"].any():
+            raise ZeroDivisionError
+        return (arrays["x"],)
+
+    x = np.full((1, 2), 0.5, np.float32)
+    (case,) = with_constants([Case({}, {"x": x}, (x,))], reference, (ZeroDivisionError,))
+    assert [other.name for other in case.also] == ["ones"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda y: y.astype(np.float64), "output y is float32 instead of float64"),
+        (lambda y: y + 1, r"output y differs by 1, more than .* at n 1"),
+    ],
+)
+def test_export_of_another_type_or_value_is_refused(
+    path: Path, change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    (first, *_) = onnx_cases(path, INPUTS, SIZES)
+    other = Case(first.sizes, first.inputs, tuple(map(change, first.expected)))
+    with pytest.raises(ExportError, match=message):
+        verify_export(path, [other])
+    with pytest.raises(ExportError, match="it has 1 outputs instead of 2"):
+        verify_export(path, [Case(first.sizes, first.inputs, first.expected * 2)])
+
+
+class Typed(torch.nn.Module):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return x.argmax(-1), x.double() * 2, (x > 0.5) & (mask == 1), x
+
+
+def test_programs_outputs_keep_their_types(tmp_path: Path) -> None:
+    example = (torch.rand(2, 4), torch.ones(2, 4, dtype=torch.int64))
+    batch = torch.export.Dim("n", min=1, max=4)
+    program = torch.export.export(Typed(), example, dynamic_shapes=({0: batch}, {0: batch}))
+    cases = program_cases(program, INPUTS, SIZES)
+    assert [array.dtype.name for array in cases[0].expected] == [
+        *("int64", "float64", "bool", "float32"),
+    ]
+    export_onnx(program, tmp_path / "model.onnx", {})
+    assert all(found.passed for found in verify_export(tmp_path / "model.onnx", cases))
