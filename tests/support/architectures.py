@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everyone calls it
 
 Sample = dict[str, NDArray[Any]]
 Shapes = dict[str, dict[int, Any]]
@@ -461,8 +461,14 @@ def with_nms(path: Path) -> None:
     model = onnx.load(path)
     graph = model.graph
     boxes, scores = (value.name for value in graph.output)
-    constants = {"most": np.int64([10]), "overlap": np.float32([0.5]), "least": np.float32([0.3])}
-    constants["box_column"] = np.int64([2])
+    constants: dict[str, NDArray[Any]] = {
+        "most": np.array([10], np.int64),
+        "overlap": np.array([0.5], np.float32),
+        "least": np.array([0.3], np.float32),
+        "box_column": np.array([2], np.int64),
+        "one": np.array([1], np.int64),
+        "zero": np.array([0], np.int64),
+    }
     graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
     graph.node.extend(
         [
@@ -475,14 +481,13 @@ def with_nms(path: Path) -> None:
             helper.make_node("Gather", ["all_boxes", "index"], ["kept"], axis=0),
         ]
     )
-    axes = {"one": np.int64([1]), "zero": np.int64([0])}
-    graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in axes.items())
     del graph.output[:]
-    kinds = {
-        "kept": (TensorProto.FLOAT, ["found", 4]),
-        "selected": (TensorProto.INT64, ["found", 3]),
-    }
-    graph.output.extend(helper.make_tensor_value_info(n, *kind) for n, kind in kinds.items())
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info("kept", TensorProto.FLOAT, ["found", 4]),
+            helper.make_tensor_value_info("selected", TensorProto.INT64, ["found", 3]),
+        ]
+    )
     onnx.save(model, path)
 
 
@@ -497,7 +502,9 @@ def write(kind: Architecture, path: Path) -> Path:
         if not kind.onnx:
             torch.export.save(program, path.with_suffix(".pt2"))
             return path.with_suffix(".pt2")
-        torch.onnx.export(program, dynamo=True, verbose=False).save(path.with_suffix(".onnx"))
+        exported = torch.onnx.export(program, dynamo=True, verbose=False)
+        assert exported is not None
+        exported.save(path.with_suffix(".onnx"))
     if kind.module is Candidates:
         with_nms(path.with_suffix(".onnx"))
     return path.with_suffix(".onnx")
@@ -508,5 +515,6 @@ def write_data(kind: Architecture, folder: Path, seed: int) -> Path:
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     for number in range(SAMPLES):
-        np.savez(folder / f"{number}.npz", **kind.sample(generator))
+        arrays: dict[str, Any] = kind.sample(generator)
+        np.savez(folder / f"{number}.npz", **arrays)
     return folder

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.program import exported_program
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
@@ -63,6 +63,25 @@ class ExportedPrograms:
             operators=dict(sorted(operators.items())),
             dimensions=dict(sizes),
             flops=_program_flops(program, inputs, sizes),
+        )
+
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import axis_key, dry_run
+
+        program = load_exported_program(path, workdir)
+        guards = Guards(program)
+        shapes = {
+            value.name: [
+                axis.size if axis.size is not None else axis_key(value, number, axis)
+                for number, axis in enumerate(value.axes or ())
+            ]
+            for value in description.inputs
+        }
+        names = [value.name for value in description.inputs]
+        return dry_run(
+            description,
+            lambda arrays: _run(guards.module, [arrays[name] for name in names]),
+            known=lambda sizes: guards.broken(shapes, sizes) is None,
         )
 
     def torch_module(
@@ -122,6 +141,19 @@ def program_cases(
         leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
         cases.append(Case(sizes, arrays, tuple(map(_as_numpy, leaves))))
     return cases
+
+
+def _run(module: torch.nn.Module, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the outputs of a program's module, called by position."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            result = module(*map(torch.from_numpy, arrays))
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        raise RuntimeFailure(first_line(error)) from error
+    leaves = torch.utils._pytree.tree_leaves(result)
+    return [_as_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
 def _as_numpy(output: torch.Tensor) -> NDArray[Any]:
