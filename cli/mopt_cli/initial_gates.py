@@ -17,8 +17,8 @@ _IMAGE_RANK = 4
 _IMAGE_CHANNELS = (1, 3)
 _SCORES = re.compile(r"logit|score|prob|class|softmax|pred", re.I)
 _VECTORS = re.compile(r"embed|feature|pool|hidden|repr|vector|latent", re.I)
-_FEW = 4
-"""Values of a sample up to which Cosine says little: of one value it is 1 or -1."""
+_FEW = 1
+"""Values of a sample up to which Cosine says nothing: of one value it is 1 or -1."""
 _MOST_GATES = next(
     part.max_length
     for part in ModelOptimizationSpec.model_fields["quality"].metadata
@@ -102,7 +102,7 @@ def _own_gate(output: DescribedValue, kind: Kind, name: str | None) -> Gate:
         comment = "dB, of the worst image; the outputs span dataRange" + why
         return Gate("PSNR", "40", comment, name, data_range=span)
     if kind is Kind.FEW:
-        comment = "dB, of the worst sample: too few values for Cosine"
+        comment = "dB, of the worst sample: of one value Cosine says nothing"
         return Gate("SQNR", "30", comment, name)
     return Gate("Top1Agreement", "0.99", "share of samples with the same class", name, mean=True)
 

@@ -163,7 +163,11 @@ def _largest(at: int, step: int, takes: Callable[[int], bool]) -> int | None:
 
 
 def _joint(ranges: dict[str, Range], start: Sizes, takes: Fits) -> dict[str, Range]:
-    """Return ranges whose smallest sizes fit together; else those of the start."""
+    """Return ranges whose smallest sizes fit together: each as small as those before it allow."""
+    low = dict(start)
     if takes({name: one.minimum for name, one in ranges.items()}):
         return ranges
-    return {name: Range(start[name], one.maximum, one.step) for name, one in ranges.items()}
+    for name, one in ranges.items():
+        steps = range(one.minimum, start[name], one.step)[:_MOST_SCANNED]
+        low[name] = next((s for s in steps if takes({**low, name: s})), start[name])
+    return {name: replace(one, minimum=low[name]) for name, one in ranges.items()}
