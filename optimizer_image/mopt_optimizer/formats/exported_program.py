@@ -14,10 +14,17 @@ from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
 from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.program import exported_program
+from mopt_optimizer.export.state import written_buffers
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import (
+    Arrays,
+    Case,
+    check_stateless,
+    random_inputs,
+    sizes_in_words,
+)
 from mopt_optimizer.opening.guards import Guards
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
@@ -114,9 +121,8 @@ def program_cases(
     Raises:
         DimensionError: The program was exported for other sizes than the spec declares.
         BaselineError: The model does not run at a size that the spec declares.
+        ModelError: It keeps state between calls.
     """
-    import torch
-
     generated = random_inputs(inputs, dimensions)
     guards = Guards(program)
     largest = with_derived({name: size.max for name, size in dimensions.items()}, dimensions)
@@ -127,19 +133,18 @@ def program_cases(
                 f"the program was not exported for {sizes_in_words(sizes)}: {broken}"
                 + _instead(guards, shapes, dimensions)
             )
-    module = guards.module
+    names = [str(name) for name in program.graph_signature.user_inputs]
+
+    def run(arrays: Arrays) -> list[NDArray[Any]]:
+        return _run(guards.module, [arrays[name] for name in names])
+
     cases = []
     for sizes, arrays in generated:
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        with torch.no_grad():
-            try:
-                result = module(*(tensors[i] for i in program.graph_signature.user_inputs))
-            except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-                raise BaselineError(
-                    f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
-                ) from error
-        leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
-        cases.append(Case(sizes, arrays, tuple(map(_as_numpy, leaves))))
+        try:
+            cases.append(Case(sizes, arrays, tuple(run(arrays))))
+        except RuntimeFailure as error:
+            raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
+    check_stateless(run, cases[-1], written_buffers(guards.module))
     return cases
 
 
@@ -149,7 +154,8 @@ def _run(module: torch.nn.Module, arrays: Sequence[NDArray[Any]]) -> list[NDArra
 
     try:
         with torch.no_grad():
-            result = module(*map(torch.from_numpy, arrays))
+            # Copies: a model may change its inputs in place.
+            result = module(*(torch.from_numpy(array.copy()) for array in arrays))
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         raise RuntimeFailure(first_line(error)) from error
     leaves = torch.utils._pytree.tree_leaves(result)

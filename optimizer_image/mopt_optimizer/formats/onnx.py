@@ -14,7 +14,13 @@ from mopt_optimizer.errors import BaselineError, RuntimeFailure, SpecError
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
 from mopt_optimizer.onnx_files.opsets import upgraded
-from mopt_optimizer.onnx_files.verify import Case, OnnxSession, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import (
+    Case,
+    OnnxSession,
+    check_stateless,
+    random_inputs,
+    sizes_in_words,
+)
 from mopt_optimizer.opening.free_axes import with_free_axes
 from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
@@ -145,6 +151,7 @@ def onnx_cases(
 
     Raises:
         BaselineError: The model does not load, or not run at a size that the spec declares.
+        ModelError: It draws random numbers.
     """
     sizes: dict[str, int] = {}
     try:
@@ -152,6 +159,7 @@ def onnx_cases(
         cases = []
         for sizes, arrays in random_inputs(inputs, dimensions):
             cases.append(Case(sizes, arrays, tuple(session.run(arrays))))
+        check_stateless(session.run, cases[-1])
     except RuntimeFailure as error:
         raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
     return cases
