@@ -55,7 +55,8 @@ def inspect(
     if model_format is None and _is_json(file):
         result = _result(file)
         report = Report(digest="", uri=str(file))
-        rows = render_target(target_status(result, report), metric=objective_of(result))
+        status = target_status(result, report)
+        rows = render_target(status, metric=objective_of(result), verbose=verbose)
         emit(result.to_api(), Group(Text(verdict(result), style="bold"), rows), form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)

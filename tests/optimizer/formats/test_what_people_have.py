@@ -199,7 +199,7 @@ def scan() -> Callable[[Path], Path]:
         _node("ReduceSum", ["x", "last"], ["first"], keepdims=0),
         _node("Scan", ["first", "columns"], ["y", "all"], body=body, num_scan_inputs=1),
     ]
-    outputs = {"y": (FLOAT, ["n"]), "all": (FLOAT, [8, "n"])}
+    outputs: dict[str, tuple[int, list[Any]]] = {"y": (FLOAT, ["n"]), "all": (FLOAT, [8, "n"])}
     factor = np.array(0.9, np.float32)
     return graph(nodes, {"x": ROW}, outputs, factor=factor, last=np.array([1]))
 
