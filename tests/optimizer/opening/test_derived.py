@@ -18,7 +18,7 @@ from mopt_optimizer.runtimes.tensorrt.plan import engine_shapes
 
 SPEC = ModelOptimizationSpec.model_validate(
     {
-        "model": {"uri": "s3://m/m.onnx", "sha256": "0" * 64, "format": ModelFormat.ONNX},
+        "model": {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": ModelFormat.ONNX},
         "inputs": [
             {"name": "ids", "dtype": "int64", "shape": ["batch", "new"]},
             {"name": "mask", "dtype": "int64", "shape": ["batch", "total"]},
