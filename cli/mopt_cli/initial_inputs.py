@@ -112,7 +112,8 @@ def initial_inputs(description: ModelDescription, shapes: Mapping[str, Sequence[
 def _complete(value: DescribedValue, shapes: Mapping[str, Sequence[int]]) -> DescribedValue:
     if value.name in shapes and value.axes is None:
         axes = [DescribedAxis(size=size) for size in shapes[value.name]]
-        value = value.model_copy(update={"axes": axes, "dtype": DType.FLOAT32.value})
+        dtype = value.dtype or DType.FLOAT32.value
+        value = value.model_copy(update={"axes": axes, "dtype": dtype})
     if value.axes is None or value.dtype is None:
         raise CliError(
             f"the file has no shape for input {value.name}: give "

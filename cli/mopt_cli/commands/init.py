@@ -10,7 +10,7 @@ import yaml
 
 from mopt_cli._errors import CliError, ExitCode
 from mopt_cli.extras import require_optimizer
-from mopt_cli.options import FormatHint, ModelArgument, shapes_of
+from mopt_cli.options import FormatHint, ModelArgument, shapes_of, types_of
 from mopt_cli.output import note
 from mopt_cli.resources import checked_spec
 
@@ -25,7 +25,9 @@ def init(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", help="NAME:SHAPE where the file has none, such as image:1x3x128x128."
+            "--input",
+            help="NAME:SHAPE where the file has none, such as image:1x3x128x128; of another "
+            "type than float32 ids:1x64:int64.",
         ),
     ] = None,
     store: Annotated[
@@ -56,8 +58,10 @@ def init(
     from mopt_optimizer.store.blobs import file_digest
     from mopt_optimizer.store.writing import replacing
 
-    shapes = shapes_of(shape)
-    description = describe(model, model_format, run=True, shapes=shapes, verbose=verbose)
+    shapes, types = shapes_of(shape), types_of(shape)
+    description = describe(
+        model, model_format, run=True, shapes=shapes, types=types, verbose=verbose
+    )
     text = resource_text(
         description,
         name=resource_name(model.stem),

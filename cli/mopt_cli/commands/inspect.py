@@ -70,13 +70,14 @@ def describe(
     *,
     run: bool = False,
     shapes: dict[str, list[int]] | None = None,
+    types: dict[str, str] | None = None,
     verbose: bool = False,
 ) -> ModelDescription:
     """Return what a model file holds.
 
     Args:
         run: Whether to run it on noise too.
-        shapes: Of inputs that the file does not tell.
+        shapes, types: Of inputs that the file does not tell.
 
     Raises:
         CliError: It is not a model, is unsafe or damaged; or the optimizer is not installed.
@@ -91,6 +92,7 @@ def describe(
         dimensions=dimensions or {},
         run=run,
         shapes=shapes or {},
+        types=types or {},
     )
     return answer_of(
         ModelDescription,

@@ -84,12 +84,14 @@ class DescribeRequest(ObservedModel):
 
     Attributes:
         run: Whether to run it on noise too: see dry_run.dry_run.
-        shapes: Of inputs that the file does not tell, as TorchScript; float32.
+        shapes: Of inputs that the file does not tell, as TorchScript.
+        types: Of these, where it is not float32.
     """
 
     path: str
     run: bool = False
     shapes: dict[str, list[int]] = {}
+    types: dict[str, str] = {}
     format: ModelFormat | None = None
     dimensions: dict[str, int] = {}
 

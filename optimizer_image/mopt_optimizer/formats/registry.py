@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -56,13 +55,14 @@ def describe_file(request: DescribeRequest, workdir: Path) -> ModelDescription:
     description = opened.describe(path, request.dimensions, workdir)
     if not request.run:
         return description
-    inputs = [_with_shape(value, request.shapes) for value in description.inputs]
+    inputs = [_with_shape(value, request) for value in description.inputs]
     return opened.dry_run(path, description.model_copy(update={"inputs": inputs}), workdir)
 
 
-def _with_shape(value: DescribedValue, shapes: Mapping[str, list[int]]) -> DescribedValue:
-    """Return an input with the sizes that the caller gives where the file has none."""
-    if value.axes is not None or value.name not in shapes:
+def _with_shape(value: DescribedValue, request: DescribeRequest) -> DescribedValue:
+    """Return an input with the sizes and type that the caller gives where the file has none."""
+    if value.axes is not None or value.name not in request.shapes:
         return value
-    axes = [DescribedAxis(size=size) for size in shapes[value.name]]
-    return value.model_copy(update={"axes": axes, "dtype": DType.FLOAT32.value})
+    axes = [DescribedAxis(size=size) for size in request.shapes[value.name]]
+    dtype = request.types.get(value.name, DType.FLOAT32.value)
+    return value.model_copy(update={"axes": axes, "dtype": dtype})

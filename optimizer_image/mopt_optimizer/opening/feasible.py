@@ -146,9 +146,19 @@ def _range(name: str, start: Sizes, fits: Fits, *, batch: bool) -> Range:
         return Range(at, at, 1)
     if batch:
         return Range(1 if at == 1 or takes(1) else at, None if takes(at + step) else at, step)
+    return Range(_smallest(at, step, takes), _largest(at, step, takes), step)
+
+
+def _smallest(at: int, step: int, takes: Callable[[int], bool]) -> int:
+    """Return the smallest size that is taken: the first of a few, else where it begins to be."""
     scanned = range(step, at, step)[:_MOST_SCANNED]
-    minimum = next((size for size in scanned if takes(size)), at)
-    return Range(minimum, _largest(at, step, takes), step)
+    if (first := next((size for size in scanned if takes(size)), None)) is not None:
+        return first
+    low, high = len(scanned), at // step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if takes(middle * step) else (middle, high)
+    return high * step
 
 
 def _largest(at: int, step: int, takes: Callable[[int], bool]) -> int | None:

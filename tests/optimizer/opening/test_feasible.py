@@ -49,6 +49,7 @@ def test_unnamed_batches_are_one() -> None:
         (lambda **_: True, Range(1, None, 1)),
         (lambda n: n % 16 == 0, Range(16, None, 16)),
         (lambda n: n >= 7, Range(7, None, 1)),
+        (lambda n: n >= 25, Range(25, None, 1)),
         (lambda n: n <= 77, Range(1, 77, 1)),
         (lambda n: n == 224, Range(224, 224, 1)),
         (lambda n: n % 4 == 0 and 8 <= n <= 100, Range(8, 100, 4)),
