@@ -72,6 +72,15 @@ def test_the_documented_ground_truth_is_accepted(spec: dict[str, Any]) -> None:
     assert parsed.data.evaluation.references is not None
 
 
+def test_the_documented_sums_are_accepted(spec: dict[str, Any]) -> None:
+    section = API_DOCUMENT.read_text().split("## Dimensions that are sums")[1]
+    written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
+    spec["benchmark"]["points"] = []
+    spec["objective"].pop("point", None)
+    total = ModelOptimizationSpec.model_validate(spec | written).every_dimension["total"]
+    assert (total.min, total.opt, total.max) == (4, 65, 576)
+
+
 def test_the_documented_slices_are_accepted(spec: dict[str, Any]) -> None:
     section = API_DOCUMENT.read_text().split("## Outputs and parts")[1]
     written = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
