@@ -8,10 +8,14 @@ from mopt_api.jobs.selection import objective_cost
 
 
 def objective_of(result: MeasureResult) -> ObjectiveMetric | None:
-    """Return the figure that a result's ratios follow from, which it does not name itself.
+    """Return the figure that a result's ratios follow from.
 
-    None where it has no ratio to tell by.
+    Its plan names it; of a result without one it is told by the ratios. None where it has none.
     """
+    objective = (result.plan or {}).get("objective")
+    named = objective.get("metric") if isinstance(objective, dict) else None
+    if named in list(ObjectiveMetric):
+        return ObjectiveMetric(str(named))
     baseline, point = result.baseline, result.objective_point or ""
     if baseline is None:
         return None

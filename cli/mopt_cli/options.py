@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mopt_api.enums import ModelFormat
+from mopt_api.enums import DType, ModelFormat
 
 from ._errors import CliError
 
@@ -33,15 +33,25 @@ def dimensions_of(given: list[str] | None) -> dict[str, int]:
     return found
 
 
+_DTYPES = frozenset(kind.value for kind in DType)
+
+
+def types_of(given: list[str] | None) -> dict[str, str]:
+    """Return the element types in --input NAME:SHAPE:TYPE, such as ids:1x64:int64, by name."""
+    parts = [text.rsplit(":", 2) for text in given or []]
+    return {name: kind for name, *_, kind in (p for p in parts if p[-1] in _DTYPES)}
+
+
 def shapes_of(given: list[str] | None) -> dict[str, list[int]]:
-    """Return --input NAME:SHAPE, such as image:1x3x128x128, as a mapping.
+    """Return --input NAME:SHAPE, such as image:1x3x128x128, as a mapping; a type may follow.
 
     Raises:
         CliError: Not such a pair, or sizes that are not positive numbers.
     """
     found = {}
     for text in given or []:
-        name, separator, shape = text.rpartition(":")
+        bare, _, kind = text.rpartition(":")
+        name, separator, shape = (bare if kind in _DTYPES else text).rpartition(":")
         sizes = shape.split("x")
         if not separator or not name or not all(s.isdecimal() and int(s) > 0 for s in sizes):
             raise CliError(f"--input {text}: NAME:SHAPE is needed, such as image:1x3x128x128")

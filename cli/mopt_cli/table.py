@@ -12,6 +12,7 @@ from rich.text import Text
 from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import QualityReference, VariantState, converted
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
+from mopt_api.jobs.selection import figure_name
 from mopt_api.jobs.termination import is_unstable, summarize_variant
 from mopt_api.metrics import metric_in_words
 from mopt_api.objective_words import words_of
@@ -22,6 +23,8 @@ from ._errors import CliError, ExitCode
 from .objective_words import objective_of
 
 _NOT_MEASURED = "-"
+_LONGEST_WHY = 240
+"""Characters of a variant's reason: libraries report in ten lines."""
 _STATE_STYLE = {
     "Passed": "green",
     "Built": "green",
@@ -45,9 +48,19 @@ def _mebibytes(size: int | None) -> str:
 
 def _quality(variant: VariantStatus) -> str:
     parts = (
-        f"{q.metric} {metric_in_words(q.metric, q.worst, exact=q.exact)}" for q in variant.quality
+        f"{figure_name(q)} {metric_in_words(q.metric, q.worst, exact=q.exact)}"
+        + (f" in {q.part}" if q.part else "")
+        for q in variant.quality
     )
     return ", ".join(parts) or _NOT_MEASURED
+
+
+def _why(variant: VariantStatus, *, verbose: bool) -> str:
+    """Return a variant's reason on one line; a library's report is cut."""
+    text = f"{variant.name}: {variant.reason}: {variant.message or ''}"
+    if verbose or len(text) <= _LONGEST_WHY:
+        return text
+    return f"{text[:_LONGEST_WHY].rsplit(' ', 1)[0]} ... (all of it: --verbose, or result.json)"
 
 
 def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
@@ -78,11 +91,14 @@ def render_target(
     target: TargetStatus,
     not_tried: Sequence[SearchEntry] = (),
     metric: ObjectiveMetric | None = None,
+    *,
+    verbose: bool = False,
 ) -> RenderableType:
     """Return one target for a terminal.
 
     Args:
         metric: Of the objective.
+        verbose: Whether long messages are shown whole.
         not_tried: What Auto left out, see left_out; not part of status.
     """
     target = cleaned(target)
@@ -111,11 +127,7 @@ def render_target(
     for variant in target.everyone:
         cells, style = _row(variant, target.selected)
         rows.add_row(*cells, style=style)
-    notes = [
-        Text(f"{v.name}: {v.reason}: {v.message or ''}", style="dim")
-        for v in target.everyone
-        if v.reason
-    ]
+    notes = [Text(_why(v, verbose=verbose), style="dim") for v in target.everyone if v.reason]
     notes += [
         Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in map(cleaned, not_tried)
     ]

@@ -110,7 +110,8 @@ StoreUri = Annotated[
         pattern=uri_pattern(),
     ),
 ]
-DimensionSize = Annotated[int, Field(ge=1, le=65536)]
+MAX_SIZE = 65536
+DimensionSize = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 
 
 def _refuse_other_dates(text: str) -> str:

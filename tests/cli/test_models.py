@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,28 @@ def test_init_of_torchscript_asks_for_shapes(mopt: Mopt, small_ts: Path) -> None
     assert done.returncode == 0, done.stderr
     spec = yaml.safe_load(done.stdout)["spec"]
     assert (spec["model"]["format"], spec["inputs"][0]["shape"]) == ("TorchScript", [1, 3, 32, 32])
+
+
+def test_init_of_torchscript_takes_types(mopt: Mopt, tmp_path: Path) -> None:
+    import torch
+
+    class Words(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = torch.nn.Embedding(20, 8)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.words(ids).mean(1)  # type: ignore[no-any-return]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so
+        torch.jit.save(torch.jit.script(Words().eval()), tmp_path / "words.ts")
+    done = mopt("init", "words.ts", "--input", "ids:2x5:int64", "--store", "s3://team")
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load(done.stdout)["spec"]
+    assert spec["inputs"] == [{"name": "ids", "dtype": "int64", "shape": [2, 5]}]
+    assert "did not run" not in done.stdout
+    assert mopt("check", "-", stdin=done.stdout).returncode == 0
 
 
 def inspected(mopt: Mopt, *arguments: object) -> dict[str, Any]:

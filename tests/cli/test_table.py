@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from mopt_api.jobs.measure_result import SearchEntry
+from mopt_api.jobs.termination import rounded_quality
 from mopt_api.status import ModelOptimizationStatus
 from mopt_cli.table import render, render_target
 
@@ -112,3 +114,40 @@ def test_what_auto_left_out_is_told() -> None:
     printed = io.StringIO()
     Console(file=printed, width=200).print(render_target(status.targets[0], left_out))
     assert "onnxruntime-fp16: not tried: no contender" in printed.getvalue()
+
+
+def test_what_decided_is_named() -> None:
+    quality = [
+        {"metric": "Cosine", "worst": 0.95, "mean": 0.99, "part": "boxes[..., 4:84]"},
+        {"metric": "SQNR", "worst": 31, "mean": 33, "output": "scores", "slice": "faces"},
+    ]
+    text = shown(variants=[variant("int8", 0, quality=quality)])
+    assert "Cosine 0.95000 in boxes[..., 4:84]" in text
+    assert "SQNR of faces of scores 31.00 dB" in text
+
+
+@pytest.mark.parametrize("worst", [0.999998, 0.99999999, 0.9999999999])
+@pytest.mark.parametrize("metric", ["Cosine", "SSIM", "Top1Agreement"])
+def test_what_is_not_perfect_never_reads_as_1(metric: str, worst: float) -> None:
+    quality = [{"metric": metric, "worst": worst, "mean": worst}]
+    words = line(shown(variants=[variant("int8", 0, quality=quality)]), "int8")
+    told = words[words.index(metric) + 1].rstrip("%")
+    assert float(told) < (100 if metric == "Top1Agreement" else 1)
+    assert rounded_quality(worst) < 1
+
+
+def test_a_librarys_report_is_one_line() -> None:
+    message = "no rule for operation: " + "node 17, " * 100
+    failed = {"state": "Failed", "reason": "BuildFailed", "message": message}
+    status = ModelOptimizationStatus.model_validate(
+        {"targets": [plain() | {"variants": [variant("openvino", 1, **failed)]}]}
+    )
+    texts = []
+    for verbose in (False, True):
+        printed = io.StringIO()
+        console = Console(file=printed, width=2000)
+        console.print(render_target(status.targets[0], verbose=verbose))
+        texts.append(next(r for r in printed.getvalue().splitlines() if "BuildFailed" in r).strip())
+    assert len(texts[0]) < 300
+    assert texts[0].endswith("(all of it: --verbose, or result.json)")
+    assert message.strip() in texts[1]

@@ -10,7 +10,7 @@ import yaml
 
 from mopt_cli._errors import CliError, ExitCode
 from mopt_cli.extras import require_optimizer
-from mopt_cli.options import FormatHint, ModelArgument, shapes_of
+from mopt_cli.options import FormatHint, ModelArgument, shapes_of, types_of
 from mopt_cli.output import note
 from mopt_cli.resources import checked_spec
 
@@ -25,8 +25,22 @@ def init(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", help="NAME:SHAPE where the file has none, such as image:1x3x128x128."
+            "--input",
+            help="NAME:SHAPE where the file has none, such as image:1x3x128x128; of another "
+            "type than float32 ids:1x64:int64.",
         ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="s3://BUCKET or s3://BUCKET/PREFIX, where models/, data/ and optimized/ are."
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Calibration data: s3://BUCKET/PREFIX/.")
+    ] = None,
+    evaluation: Annotated[
+        str | None, typer.Option(help="Evaluation data: s3://BUCKET/PREFIX/.")
     ] = None,
     model_format: FormatHint = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
@@ -40,18 +54,21 @@ def init(
     if output is not None and output.exists() and not force:
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
-    from mopt_cli.initializing import PLACEHOLDER, resource_name, resource_text
+    from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
     from mopt_optimizer.store.blobs import file_digest
     from mopt_optimizer.store.writing import replacing
 
-    shapes = shapes_of(shape)
-    description = describe(model, model_format, verbose=verbose)
+    shapes, types = shapes_of(shape), types_of(shape)
+    description = describe(
+        model, model_format, run=True, shapes=shapes, types=types, verbose=verbose
+    )
     text = resource_text(
         description,
         name=resource_name(model.stem),
         file_name=model.name,
         sha256=file_digest(model).removeprefix("sha256:"),
         shapes=shapes,
+        places=Places(store and store.rstrip("/"), calibration, evaluation),
     )
     # What was written must pass check: a model may have names that the API does not take.
     checked_spec(yaml.safe_load(text)["spec"], model)

@@ -55,7 +55,8 @@ def inspect(
     if model_format is None and _is_json(file):
         result = _result(file)
         report = Report(digest="", uri=str(file))
-        rows = render_target(target_status(result, report), metric=objective_of(result))
+        status = target_status(result, report)
+        rows = render_target(status, metric=objective_of(result), verbose=verbose)
         emit(result.to_api(), Group(Text(verdict(result), style="bold"), rows), form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)
@@ -67,9 +68,16 @@ def describe(
     model_format: ModelFormat | None = None,
     dimensions: dict[str, int] | None = None,
     *,
+    run: bool = False,
+    shapes: dict[str, list[int]] | None = None,
+    types: dict[str, str] | None = None,
     verbose: bool = False,
 ) -> ModelDescription:
     """Return what a model file holds.
+
+    Args:
+        run: Whether to run it on noise too.
+        shapes, types: Of inputs that the file does not tell.
 
     Raises:
         CliError: It is not a model, is unsafe or damaged; or the optimizer is not installed.
@@ -79,7 +87,12 @@ def describe(
     from mopt_optimizer.formats.base import DescribeRequest, ModelDescription
 
     request = DescribeRequest(
-        path=str(file.absolute()), format=model_format, dimensions=dimensions or {}
+        path=str(file.absolute()),
+        format=model_format,
+        dimensions=dimensions or {},
+        run=run,
+        shapes=shapes or {},
+        types=types or {},
     )
     return answer_of(
         ModelDescription,

@@ -70,7 +70,7 @@ def run(
     result, report = _read(work, summary)
     emit(
         {"output": work.output_uri, "report": report.to_api(), "result": result.to_api()},
-        _shown(work, result, report),
+        _shown(work, result, report, verbose=verbose),
         form,
     )
     if result.selected is None:
@@ -123,7 +123,7 @@ def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Repo
     )
 
 
-def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
+def _shown(work: LocalWork, result: MeasureResult, report: Report, *, verbose: bool) -> Group:
     status = target_status(result, report)
     where = [("everything", work.output_uri)]
     for variant in status.everyone:
@@ -132,6 +132,6 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),
-        render_target(status, left_out(result), work.spec.objective.metric),
+        render_target(status, left_out(result), work.spec.objective.metric, verbose=verbose),
         *(place(what, output_path(uri)) for what, uri in where),
     )

@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     import torch
 
 
+def flat_outputs(
+    model: torch.jit.ScriptModule, args: tuple[torch.Tensor, ...]
+) -> torch.jit.ScriptModule:
+    """Return a module whose outputs are a tuple, where they are a dict, which ONNX has not."""
+    import torch
+
+    returns = model.forward.schema.returns  # type: ignore[attr-defined]
+    if not any("Dict[" in str(value.type.annotation_str) for value in returns):
+        return model
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(torch.utils._pytree.tree_leaves(self.model(*tensors)))
+
+    # Tracing takes over a script's graph as it is: no size becomes a constant.
+    found: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+        Flat(), args, check_trace=False
+    )
+    return found
+
+
 def trace_script(
     model: torch.jit.ScriptModule,
     args: tuple[Any, ...],

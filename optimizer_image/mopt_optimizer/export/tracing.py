@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ def arrays_of(result: Any) -> tuple[NDArray[Any], ...]:
             continue
         if not isinstance(leaf, torch.Tensor):
             raise ExportError(f"the model returns a {type(leaf).__name__}; ONNX has tensors only")
+        # numpy has no bfloat16.
+        leaf = leaf.float() if leaf.dtype is torch.bfloat16 else leaf
         found.append(leaf.detach().cpu().numpy())
     return tuple(found)
 
@@ -311,6 +314,8 @@ def _traced_program(
                         "give both the same name"
                     )
                 names[str(expression)] = label
+            if dynamic is not None and dynamic.name is not None:
+                names |= _root(expression, dynamic.name)
         inputs.append(TracedInput(leaf.name, tuple(shape), leaf.tensor.numpy()))
     return Traced(
         model=program,
@@ -321,6 +326,15 @@ def _traced_program(
         args=args,
         reference=_guarded(program, [leaf.name for leaf in leaves], reference),
     )
+
+
+def _root(expression: Any, label: str) -> dict[str, str]:
+    """Return the caller's name of the size in a derived one: of s16 where 4*s16 is 4*h."""
+    symbols = sorted(map(str, expression.free_symbols))
+    named = re.findall(r"[A-Za-z_]\w*", label)
+    if expression.is_Symbol or len(symbols) != 1 or len(named) != 1:
+        return {}
+    return {symbols[0]: named[0]}
 
 
 def _is_default(name: str, leaves: Sequence[Leaf]) -> bool:

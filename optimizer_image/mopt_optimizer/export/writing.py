@@ -14,6 +14,7 @@ from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET, opset
 
 from .program import exported_program
+from .scripts import flat_outputs
 from .tracing import Traced
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _write_script(traced: Traced, path: Path, opset_version: int) -> None:
         warnings.simplefilter("ignore")  # the TorchScript exporter's deprecation
         try:
             torch.onnx.export(
-                traced.model,
+                flat_outputs(traced.model, traced.args),  # type: ignore[arg-type]
                 traced.args,
                 str(path),
                 dynamo=False,

@@ -11,19 +11,27 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
-from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
+from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.program import exported_program
+from mopt_optimizer.export.state import written_buffers
 from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import (
+    Arrays,
+    Case,
+    check_stateless,
+    random_inputs,
+    sizes_in_words,
+)
 from mopt_optimizer.opening.guards import Guards
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
+from mopt_optimizer.opening.sums import parse_sum
 
 from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
 
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 # What a program's own operators may raise.
-_FAILURES = (RuntimeError, AssertionError, ValueError, TypeError)
+_FAILURES = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
 
 
 class ExportedPrograms:
@@ -69,6 +77,25 @@ class ExportedPrograms:
             flops=_program_flops(program, inputs, sizes),
         )
 
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import axis_key, dry_run
+
+        program = load_exported_program(path, workdir)
+        guards = Guards(program)
+        shapes = {
+            value.name: [
+                axis.size if axis.size is not None else axis_key(value, number, axis)
+                for number, axis in enumerate(value.axes or ())
+            ]
+            for value in description.inputs
+        }
+        names = [value.name for value in description.inputs]
+        return dry_run(
+            description,
+            lambda arrays: _run(guards.module, [arrays[name] for name in names]),
+            known=lambda sizes: guards.broken(shapes, sizes) is None,
+        )
+
     def torch_module(
         self,
         path: Path,
@@ -100,12 +127,11 @@ def program_cases(
         DimensionError: The program was exported for other sizes than the spec declares.
         BaselineError: The model does not run at a size that the spec declares.
         ExportError: It returns something other than tensors.
+        ModelError: It keeps state between calls.
     """
-    import torch
-
     generated = random_inputs(inputs, dimensions)
     guards = Guards(program)
-    largest = {name: size.max for name, size in dimensions.items()}
+    largest = with_derived({name: size.max for name, size in dimensions.items()}, dimensions)
     shapes = {i.name: i.shape for i in inputs}
     for sizes in [*(sizes for sizes, _ in generated), largest]:
         if (broken := guards.broken(shapes, sizes)) is not None:
@@ -113,22 +139,37 @@ def program_cases(
                 f"the program was not exported for {sizes_in_words(sizes)}: {broken}"
                 + _instead(guards, shapes, dimensions)
             )
-    module = guards.module
+    names = [str(name) for name in program.graph_signature.user_inputs]
 
-    def computed(arrays: Arrays) -> tuple[NDArray[Any], ...]:
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        with torch.no_grad():
-            return arrays_of(module(*(tensors[i] for i in program.graph_signature.user_inputs)))
+    def run(arrays: Arrays) -> tuple[NDArray[Any], ...]:
+        return _run(guards.module, [arrays[name] for name in names])
 
     cases = []
     for sizes, arrays in generated:
         try:
-            cases.append(Case(sizes, arrays, computed(arrays)))
-        except _FAILURES as error:
-            raise BaselineError(
-                f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
-            ) from error
-    return with_constants(cases, computed, _FAILURES)
+            cases.append(Case(sizes, arrays, run(arrays)))
+        except RuntimeFailure as error:
+            raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
+    check_stateless(run, cases[-1], written_buffers(guards.module))
+    return with_constants(cases, run)
+
+
+def _run(module: torch.nn.Module, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    """Return the outputs of a program's module, called by position.
+
+    Raises:
+        RuntimeFailure: It fails.
+        ExportError: It returns something other than tensors.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            # Copies: a model may change its inputs in place.
+            result = module(*(torch.from_numpy(array.copy()) for array in arrays))
+    except _FAILURES as error:
+        raise RuntimeFailure(first_line(error)) from error
+    return arrays_of(result)
 
 
 def _instead(
@@ -137,7 +178,12 @@ def _instead(
     dimensions: Mapping[str, DimensionRange],
 ) -> str:
     """Return the ranges that the program takes, as an addition to a message; empty if unknown."""
-    found = guards.ranges(shapes, {n: (size.min, size.max) for n, size in dimensions.items()})
+    free = {n: size for n, size in dimensions.items() if not isinstance(size, DerivedRange)}
+    found = guards.ranges(
+        shapes,
+        {name: (size.min, size.max) for name, size in free.items()},
+        lambda sizes: with_derived(sizes, dimensions),
+    )
     narrowed = {
         name: taken
         for name, taken in found.items()
@@ -185,8 +231,14 @@ def _narrowed(program: ExportedProgram, inputs: list[ModelInput]) -> list[ModelI
         for i in inputs
     }
     axes = {a.symbol: a for i in inputs for a in i.axes if a.size is None and a.symbol}
-    limits = {name: (axis.minimum or 1, axis.maximum) for name, axis in axes.items()}
-    found = Guards(program).ranges(shapes, limits)
+    sums = {symbol: total for symbol in axes if (total := parse_sum(symbol)) is not None}
+    sums = {symbol: total for symbol, total in sums.items() if axes.keys() >= set(total.names)}
+    limits = {n: (axis.minimum or 1, axis.maximum) for n, axis in axes.items() if n not in sums}
+    found = Guards(program).ranges(
+        shapes,
+        limits,
+        lambda sizes: {**sizes, **{name: total.of(sizes) for name, total in sums.items()}},
+    )
 
     def narrowed(axis: Axis) -> Axis:
         taken = found.get(axis.symbol or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 from mopt_api.enums import ModelFormat
@@ -14,7 +15,13 @@ from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
 from mopt_optimizer.onnx_files.opsets import upgraded
-from mopt_optimizer.onnx_files.verify import Case, OnnxSession, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import (
+    Case,
+    OnnxSession,
+    check_stateless,
+    random_inputs,
+    sizes_in_words,
+)
 from mopt_optimizer.opening.free_axes import with_free_axes
 from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
@@ -87,6 +94,17 @@ class Onnx:
             external_data=info.external_data,
         )
 
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import dry_run
+
+        with TemporaryDirectory(dir=workdir) as folder:
+            file = onnx_file(path, Path(folder) / "unpacked")
+            try:
+                session = OnnxSession(with_free_axes(file), optimized=False, folder=file.parent)
+            except RuntimeFailure as error:
+                return description.model_copy(update={"failure": str(error)})
+            return dry_run(description, session.run)
+
     def torch_module(
         self,
         path: Path,
@@ -134,6 +152,7 @@ def onnx_cases(
 
     Raises:
         BaselineError: The model does not load, or not run at a size that the spec declares.
+        ModelError: It draws random numbers.
     """
     sizes: dict[str, int] = {}
     try:
@@ -141,6 +160,7 @@ def onnx_cases(
         cases = []
         for sizes, arrays in random_inputs(inputs, dimensions):
             cases.append(Case(sizes, arrays, tuple(session.run(arrays))))
+        check_stateless(session.run, cases[-1])
     except RuntimeFailure as error:
         raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
     return with_constants(cases, lambda arrays: tuple(session.run(arrays)))

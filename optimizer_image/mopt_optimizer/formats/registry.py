@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from pkgutil import resolve_name
 
-from mopt_api.enums import ModelFormat
+from mopt_api.enums import DType, ModelFormat
 from mopt_optimizer.errors import ModelError
 
-from .base import DescribeRequest, ModelDescription, SourceFormat
+from .base import (
+    DescribedAxis,
+    DescribedValue,
+    DescribeRequest,
+    ModelDescription,
+    SourceFormat,
+)
 
 FORMATS: dict[ModelFormat, str] = {
     ModelFormat.TORCH_SCRIPT: "mopt_optimizer.formats.torchscript:TorchScript",
@@ -45,4 +51,18 @@ def describe_file(request: DescribeRequest, workdir: Path) -> ModelDescription:
     """
     path = Path(request.path)
     kind = request.format or format_of(path)
-    return source_format(kind).describe(path, request.dimensions, workdir)
+    opened = source_format(kind)
+    description = opened.describe(path, request.dimensions, workdir)
+    if not request.run:
+        return description
+    inputs = [_with_shape(value, request) for value in description.inputs]
+    return opened.dry_run(path, description.model_copy(update={"inputs": inputs}), workdir)
+
+
+def _with_shape(value: DescribedValue, request: DescribeRequest) -> DescribedValue:
+    """Return an input with the sizes and type that the caller gives where the file has none."""
+    if value.axes is not None or value.name not in request.shapes:
+        return value
+    axes = [DescribedAxis(size=size) for size in request.shapes[value.name]]
+    dtype = request.types.get(value.name, DType.FLOAT32.value)
+    return value.model_copy(update={"axes": axes, "dtype": dtype})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,26 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_optimizer.errors import (
+    BaselineError,
+    DimensionError,
+    ModelError,
+    RuntimeFailure,
+    first_line,
+)
 from mopt_optimizer.export.scripts import trace_script
+from mopt_optimizer.export.state import written_buffers
 from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
 from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import (
+    Arrays,
+    Case,
+    check_stateless,
+    random_inputs,
+    sizes_in_words,
+)
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import (
     archive_names,
@@ -53,6 +67,7 @@ class TorchScript:
         if sizes:
             raise DimensionError("a TorchScript file names no dimensions")
         module = load_torchscript(path, workdir)
+        _check_tensors(module)
         operators = Counter(node.kind() for node in module.inlined_graph.nodes())
         needed = [name for name, given in script_parameters(module).items() if given]
         return ModelDescription(
@@ -64,6 +79,12 @@ class TorchScript:
             nodes=operators.total(),
             operators=dict(sorted(operators.items())),
         )
+
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import dry_run
+
+        module = load_torchscript(path, workdir)
+        return dry_run(description, lambda arrays: _run(module, arrays))
 
     def torch_module(
         self, path: Path, ranks: Mapping[str, int], workdir: Path
@@ -81,10 +102,26 @@ class TorchScript:
 def _opened(source: Source) -> tuple[torch.jit.ScriptModule, list[Case]]:
     with source.timings.step("load", "inspecting and opening the TorchScript module"):
         module = load_torchscript(source.path, source.workdir)
+        _check_tensors(module)
         check_inputs(script_inputs(module, source.inputs), source.inputs, source.dimensions)
     with source.timings.step("reference", "running PyTorch eager at each set of sizes"):
         cases = script_cases(module, source.inputs, source.dimensions)
     return module, cases
+
+
+def _check_tensors(module: torch.nn.Module) -> None:
+    """Refuse inputs that are no tensors, such as dicts of them.
+
+    Raises:
+        ModelError: Names the input and its type.
+    """
+    for argument in module.forward.schema.arguments[1:]:  # type: ignore[attr-defined]
+        kind = argument.type.annotation_str
+        if not argument.has_default_value() and kind not in ("Tensor", "Optional[Tensor]"):
+            raise ModelError(
+                f"input {argument.name} is a {kind}, and a TorchScript file's inputs must be "
+                "tensors: trace a module that takes them one by one, or use torch.export.save"
+            )
 
 
 def script_inputs(module: torch.nn.Module, declared: Sequence[InputSpec]) -> list[ModelInput]:
@@ -112,24 +149,35 @@ def script_cases(
     Raises:
         BaselineError: The model does not run at a size that the spec declares.
         ExportError: It returns something else than tensors.
+        ModelError: It keeps state between calls.
     """
-
-    def computed(arrays: Arrays) -> tuple[NDArray[Any], ...]:
-        # Copies: a model may change its inputs in place.
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        with torch.no_grad():
-            return arrays_of(module(**tensors))
-
     cases = []
     for sizes, arrays in random_inputs(inputs, dimensions):
         try:
-            cases.append(Case(sizes, arrays, computed(arrays)))
-        except _FAILURES as error:
+            cases.append(Case(sizes, arrays, _run(module, arrays)))
+        except RuntimeFailure as error:
             raise BaselineError(
-                f"the model fails at {sizes_in_words(sizes)}: {_cause(error)}"
-                + _hint(module, inputs)
+                f"the model fails at {sizes_in_words(sizes)}: {error}" + _hint(module, inputs)
             ) from error
-    return with_constants(cases, computed, _FAILURES)
+    check_stateless(partial(_run, module), cases[-1], written_buffers(module))
+    return with_constants(cases, partial(_run, module))
+
+
+def _run(module: torch.nn.Module, arrays: Arrays) -> tuple[NDArray[Any], ...]:
+    """Return a module's outputs.
+
+    Raises:
+        RuntimeFailure: It fails.
+        ExportError: It returns something else than tensors.
+    """
+    # Copies: a model may change its inputs in place.
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    try:
+        with torch.no_grad():
+            result = module(**tensors)
+    except _FAILURES as error:
+        raise RuntimeFailure(_cause(error)) from error
+    return arrays_of(result)
 
 
 def _cause(error: Exception) -> str:

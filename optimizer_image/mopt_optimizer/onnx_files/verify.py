@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.prepare_result import Verification
 from mopt_optimizer.data.noise import noise
-from mopt_optimizer.errors import ComparisonError, ExportError, RuntimeFailure, first_line
+from mopt_optimizer.errors import (
+    ComparisonError,
+    ExportError,
+    ModelError,
+    RuntimeFailure,
+    first_line,
+)
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.opening.inputs import input_shape, verified_sizes
 from mopt_optimizer.quality.comparable import check_pair, finite_values, has_numbers
@@ -225,6 +231,34 @@ def difference(name: str, found: NDArray[Any], expected: NDArray[Any]) -> Differ
     tolerance = 0.0 if exact else RELATIVE_TOLERANCE * peak + ABSOLUTE_TOLERANCE
     message = f"output {name} differs by {largest:.3g}, more than {tolerance:.3g}"
     return Difference(name, largest, tolerance, message)
+
+
+def check_stateless(
+    run: Callable[[Arrays], Sequence[NDArray[Any]]],
+    case: Case,
+    written: Callable[[], Sequence[str]] = tuple,
+) -> None:
+    """Refuse a model that returns something else when it is called again with the same inputs.
+
+    Args:
+        run: Calls the model that made the case, once more.
+        written: Returns the names of the buffers that this call has changed.
+
+    Raises:
+        ModelError
+    """
+    outputs = run(case.inputs)
+    if len(outputs) == len(case.expected) and all(
+        difference(f"{number}", found, expected).passed
+        for number, (found, expected) in enumerate(zip(outputs, case.expected, strict=True))
+    ):
+        return
+    why = "it draws random numbers, or keeps state between calls: leave random layers out"
+    if buffers := written():
+        why = f"it keeps state in {', '.join(buffers)}: make that an input and an output"
+    raise ModelError(
+        f"the model returns something else when it is called again with the same inputs; {why}"
+    )
 
 
 def verify(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mopt_api.jobs.prepare_result import PassOutcome, PassReport
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.onnx_files.files import model_bytes, save_graph
+from mopt_optimizer.onnx_files.opsets import OPSET
 from mopt_optimizer.onnx_files.verify import Case, verify
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.writing import replacing
@@ -78,7 +79,23 @@ def _opened(path: Path) -> ir.Model:
 
     model = ir.load(path)
     ShapeInferencePass()(model)
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        _forget_sequences(node, node.version or model.opset_imports.get(node.domain, OPSET))
     return model
+
+
+def _forget_sequences(node: ir.Node, version: int) -> None:
+    """Drop what was inferred of sequences: onnx_ir takes them for tensors (1.1), and ONNX Runtime
+    opens no file that says so. torch.chunk makes them."""
+    import onnx
+
+    try:
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+    except onnx.defs.SchemaError:
+        return
+    for value, formal in zip(node.outputs, schema.outputs, strict=False):
+        if all(kind.startswith("seq(") for kind in formal.types):
+            value.type, value.shape = None, None
 
 
 def _run(

@@ -116,6 +116,45 @@ class Loops(nn.Module):
         return result
 
 
+class Halved(nn.Module):
+    """Takes multiples of 4 only: what it halves twice must fit what it kept."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        small = nn.functional.max_pool2d(image, 4)
+        return torch.cat([image, small.repeat(1, 1, 4, 4)], 1)
+
+
+class Cache(nn.Module):
+    """Appends to a cache; the mask is as long as both."""
+
+    def forward(self, new: torch.Tensor, mask: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
+        return torch.cat([past, new], 1) * mask
+
+
+def test_multiples_keep_their_names(tmp_path: Path) -> None:
+    shapes = {"image": {2: 4 * Dim("_h"), 3: 4 * Dim("_w")}}
+    image = torch.rand(1, 2, 16, 24)
+    metadata = PLAIN.export(Halved(), image, tmp_path / "m.onnx", dynamic_shapes=shapes)
+    assert metadata["inputs"]["image"] == [1, 2, "4*_h", "4*_w"]
+    assert {tuple(sorted(v["dimensions"])) for v in metadata["verifications"]} == {("_h", "_w")}
+    assert len({v["dimensions"]["_h"] for v in metadata["verifications"]}) >= 2
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_sums_stay_sums(exported: bool, tmp_path: Path) -> None:
+    axes = {"new": {1: "length"}, "mask": {1: "total"}, "past": {1: "kept"}}
+    example = {"new": torch.rand(2, 3), "mask": torch.rand(2, 8), "past": torch.rand(2, 5)}
+    auto = {name: {1: Dim.AUTO} for name in example}
+    if exported:
+        program = torch.export.export(Cache(), (), example, dynamic_shapes=auto)
+        metadata = PLAIN.export(program, example, tmp_path / "m.onnx", axes)
+    else:
+        metadata = PLAIN.export(Cache(), example, tmp_path / "m.onnx", axes)
+    assert metadata["inputs"]["mask"] == [2, "kept + length"]
+    sizes = [v["dimensions"] for v in metadata["verifications"]]
+    assert len({size["kept"] for size in sizes}) >= 2
+
+
 def test_control_flow_keeps_working(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     metadata = ONNXExporter().export(Loops(), torch.ones(2, 3), path, {"x": {0: "n"}})

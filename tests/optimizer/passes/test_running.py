@@ -120,3 +120,19 @@ def test_second_run_changes_nothing(write: Write, cases: Cases, log: Log, tmp_pa
     assert {r.outcome for r in optimize(path, named_passes(), cases(path), log)} == {
         PassOutcome.NO_CHANGE
     }
+
+
+def test_sequences_inside_do_not_stop_the_passes(write: Write, cases: Cases, log: Log) -> None:
+    # As torch.onnx writes chunk(): a sequence of parts, and each of them taken from it.
+    text = """g (float[n,6] x) => (float[n,3] y) {
+        parts = SplitToSequence <axis = 1> (x, size)
+        one = SequenceAt (parts, first)
+        two = SequenceAt (parts, second)
+        same = Identity (one)
+        y = Mul (same, two)
+    }"""
+    whole = {"size": np.array(3), "first": np.array(0), "second": np.array(1)}
+    path = write(text, whole)
+    records = optimize(path, named_passes(), cases(path), log)
+    assert PassOutcome.ROLLED_BACK not in {record.outcome for record in records}
+    assert {"Identity", "SequenceAt"}.isdisjoint(n.op_type for n in onnx.load(path).graph.node)

@@ -86,7 +86,9 @@ class OnnxRuntimeRunner(Runner):
             values = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
         except _ERRORS as error:
             raise failure(f"{_NAME} cannot run the model: {first_line(error)}") from error
-        return dict(zip(self._outputs, values, strict=True))
+        # Text comes as Python objects, which no other process would take.
+        plain = (v.astype(str) if v.dtype.kind == "O" else v for v in values)
+        return dict(zip(self._outputs, plain, strict=True))
 
     def bind(self, feeds: Feeds) -> BoundCall:
         # One plain run gives the output shapes; outputs then go to preallocated memory.
@@ -97,6 +99,9 @@ class OnnxRuntimeRunner(Runner):
             held.append(ort.OrtValue.ortvalue_from_numpy(array))
             binding.bind_ortvalue_input(name, held[-1])
         for name, array in outputs.items():
+            if array.dtype.kind == "U":
+                binding.bind_output(name)  # No memory of its own for text.
+                continue
             held.append(ort.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype))
             binding.bind_ortvalue_output(name, held[-1])
         session, run_options = self._session, ort.RunOptions()

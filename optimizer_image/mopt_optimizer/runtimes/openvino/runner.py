@@ -15,6 +15,8 @@ from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, Outputs, Runner, select_feeds
 
+from .messages import essence
+
 _NAME = "OpenVINO"
 # What the ONNX reader appends to an output's name.
 _RESULT_SUFFIX = "/sink_port_0"
@@ -23,13 +25,6 @@ _HINTS = {
     Precision.INT8: ov.Type.f32,
     Precision.BF16: ov.Type.bf16,
 }
-
-
-def _words(error: RuntimeError) -> str:
-    """Return OpenVINO's message, without lines that only name its source files."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith("Exception from ")]
-    return " ".join(said) or type(error).__name__
 
 
 def _file_name(port: Any, operation: Any, default: str) -> str:
@@ -62,7 +57,7 @@ class OpenVinoRunner(Runner):
             computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} cannot open the model: {_words(error)}") from error
+            raise RuntimeFailure(f"{_NAME} cannot open the model: {essence(error)}") from error
         if computed_in != _HINTS[precision]:
             raise RuntimeFailure(
                 f"{_NAME} would compute in {computed_in}, not in {precision}, on this CPU"
@@ -84,7 +79,7 @@ class OpenVinoRunner(Runner):
         try:
             self._request.infer()
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} cannot run the model: {_words(error)}") from error
+            raise RuntimeFailure(f"{_NAME} cannot run the model: {essence(error)}") from error
 
     def _set_inputs(self, feeds: Feeds) -> None:
         arrays = select_feeds(self._inputs, feeds, _NAME)
@@ -92,7 +87,7 @@ class OpenVinoRunner(Runner):
             for index, array in enumerate(arrays):
                 self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         except RuntimeError as error:
-            raise RuntimeFailure(f"{_NAME} refuses the inputs: {_words(error)}") from error
+            raise RuntimeFailure(f"{_NAME} refuses the inputs: {essence(error)}") from error
 
     def run(self, feeds: Feeds) -> Outputs:
         self._set_inputs(feeds)
@@ -119,6 +114,6 @@ class OpenVinoRunner(Runner):
             try:
                 request.infer()
             except RuntimeError as error:
-                raise RuntimeFailure(f"{_NAME} cannot run: {_words(error)}") from error
+                raise RuntimeFailure(f"{_NAME} cannot run: {essence(error)}") from error
 
         return call

@@ -144,6 +144,7 @@ def build_engine(
     _parse(api, network, messages, model_path)
     inputs = tuple(_tensor(network.get_input(i)) for i in range(network.num_inputs))
     _refuse_shape_inputs(network, name)
+    _refuse_other_types(inputs, model_path)
     profiles = profiles_for(inputs, shapes)
     settings = _settings(builder, config, backend)
     settings.add_optimization_profile(_profile(builder, profiles))
@@ -252,6 +253,23 @@ def _refuse_shape_inputs(network: Any, name: str) -> None:
             raise EngineBuildError(
                 f"{name}: the values of input {tensor.name} are sizes of other tensors; make them "
                 "constants, or compute them from an input's shape"
+            )
+
+
+def _refuse_other_types(inputs: Sequence[Tensor], path: Path) -> None:
+    """Reject inputs that TensorRT takes in another type than the file: float64 as float32."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    for tensor in inputs:
+        if tensor.name not in kinds:
+            continue
+        own = onnx.helper.tensor_dtype_to_np_dtype(kinds[tensor.name]).name
+        if own != tensor.dtype:
+            raise EngineBuildError(
+                f"{path.name}: input {tensor.name} is {own}, and TensorRT would take "
+                f"{tensor.dtype}: give the model a {tensor.dtype} input and cast it"
             )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -181,3 +182,22 @@ def test_an_engine_is_not_valid_without_a_gpu(save: Save, backend: Backend) -> N
     runtime = backend.api.Runtime(Messages(backend.api).logger)
     with pytest.raises((UnusableEngine, GpuNotFound)):
         check_validity("model.engine", backend, runtime, built.data)
+
+
+def test_an_input_that_would_get_another_type_is_refused_by_name(
+    tmp_path: Path, backend: Backend
+) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)]
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    path = tmp_path / "wide.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    with pytest.raises(
+        EngineBuildError, match="input x is float64, and TensorRT would take float32"
+    ):
+        build_engine(path, {"x": ((1, 4), (2, 4), (4, 4))}, AHEAD, backend)
