@@ -19,9 +19,9 @@ from mopt_optimizer.onnx_files.float_models import (
 from mopt_optimizer.onnx_files.opsets import opset
 
 from ._casting import Narrowing
+from .agreement import agreement
 from .doubts import kept_for_fills
 from .guards import float_constants, guarded_nodes
-from .judging import agreement
 from .observing import KeptSamples, Sample, float_activations, observe
 
 if TYPE_CHECKING:
