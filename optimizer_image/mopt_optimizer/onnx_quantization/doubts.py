@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from mopt_optimizer.onnx_files.layers import WEIGHTED
 
@@ -14,6 +17,9 @@ from .unvaried import huge_tensors, infinite_constants
 
 if TYPE_CHECKING:
     import onnx
+
+Constants = Sequence[tuple[str, NDArray[Any]]]
+"""Names and values of constants."""
 
 # 8 bits of a span of 100 are steps of 0.4: what Softmax makes of scores then is off by half.
 _HUGE = 100.0
@@ -29,7 +35,9 @@ def kept_after(
     Args:
         folder: The model's, if it may have external data.
     """
-    constants = list(float_constants(model, folder))
+    # What only layers read is large, and neither guard nor mask nor fill.
+    read = {n for node in model.graph.node if node.op_type not in WEIGHTED for n in node.input}
+    constants = [(name, values) for name, values in float_constants(model, folder) if name in read]
     kept = kept_for(
         model,
         Doubts(
@@ -38,15 +46,15 @@ def kept_after(
             huge=huge_tensors(constants, observations.observers, _HUGE),
         ),
     )
-    return _guarding(model) | kept
+    return _guarding(model, constants) | kept
 
 
-def _guarding(model: onnx.ModelProto) -> dict[str, str]:
+def _guarding(model: onnx.ModelProto, constants: Constants) -> dict[str, str]:
     """Return the nodes at a guarded divisor but layers, which stay fast, with the reason for each.
 
     8 bits make 0 of all that is below a step, and its reciprocal is then that of the guard.
     """
-    guarded = guarded_tensors(model, _GUARD)
+    guarded = guarded_tensors(model, _GUARD, constants)
     found = {}
     for node in model.graph.node:
         names = () if node.op_type in WEIGHTED else (*node.output, *node.input)

@@ -13,15 +13,16 @@ import numpy as np
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure
 from mopt_optimizer.onnx_files.float_models import (
     element_types,
+    float_weights,
     open_float_model,
     save_model,
 )
 from mopt_optimizer.onnx_files.opsets import opset
 
 from ._casting import Narrowing
+from .agreement import agreement
 from .doubts import kept_for_fills
-from .guards import float_constants, guarded_nodes
-from .judging import agreement
+from .guards import guarded_nodes
 from .observing import KeptSamples, Sample, float_activations, observe
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def peaks_of(model: onnx.ModelProto, samples: Iterable[Sample] | None) -> dict[s
     """
     peaks = {
         name: float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
-        for name, values in float_constants(model)
+        for name, values in float_weights(model)
     }
     if samples is not None:
         try:

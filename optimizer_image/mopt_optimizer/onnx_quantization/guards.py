@@ -7,7 +7,7 @@ its way to the division.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def guarded_nodes(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
         model: With unique node names.
         smallest: Smallest positive value that the narrow type holds with all its bits.
     """
-    small = _small_constants(model, smallest)
+    small = _small_constants(model, smallest, float_constants(model))
     readers = _readers(model)
     kept = _small_variances(model, smallest)
     for name, value in small.items():
@@ -55,7 +55,9 @@ def guarded_nodes(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
     return kept
 
 
-def guarded_tensors(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
+def guarded_tensors(
+    model: onnx.ModelProto, smallest: float, constants: Iterable[tuple[str, NDArray[Any]]]
+) -> dict[str, str]:
     """Return what guard constants are added to on the way to a division, with the reason for each.
 
     That is the divisor with what it is computed of, from the squares of a norm or variance on,
@@ -64,12 +66,13 @@ def guarded_tensors(model: onnx.ModelProto, smallest: float) -> dict[str, str]:
     Args:
         model: With unique node names.
         smallest: See guarded_nodes.
+        constants: Those that may be guards, with their values.
     """
     readers = _readers(model)
     nodes = {node.name: node for node in model.graph.node}
     makers = {name: node for node in model.graph.node for name in node.output}
     found: dict[str, str] = {}
-    for constant, value in _small_constants(model, smallest).items():
+    for constant, value in _small_constants(model, smallest, constants).items():
         reason = f"{constant} keeps a divisor from 0 by {value:.3g}, less than a step of 8 bits"
         for guard in readers.get(constant, []):
             ways = [nodes[name] for name in _on_the_way(guard, readers)]
@@ -152,11 +155,13 @@ def _readers_of_huge(
             yield reader.name
 
 
-def _small_constants(model: onnx.ModelProto, smallest: float) -> dict[str, float]:
+def _small_constants(
+    model: onnx.ModelProto, smallest: float, constants: Iterable[tuple[str, NDArray[Any]]]
+) -> dict[str, float]:
     """Return constants whose values are all too small, and divisors with any such value."""
     divisors = {node.input[1] for node in model.graph.node if node.op_type == "Div"}
     found = {}
-    for name, values in float_constants(model):
+    for name, values in constants:
         magnitudes = np.abs(values[np.isfinite(values) & (values != 0)])
         if not magnitudes.size:
             continue

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.figures import EXACT_PSNR_DB
@@ -22,21 +19,16 @@ from mopt_optimizer.errors import (
     QuantizationError,
     RuntimeFailure,
     ShapeMismatch,
-    first_line,
 )
-from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import serialized
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.quality import (
     Array,
     Comparison,
-    ComparisonError,
     Figure,
     Profile,
-    check_comparable,
     data_ranges,
     declared_figures,
-    sqnr,
 )
 
 from .observing import Sample
@@ -288,50 +280,3 @@ def _refused() -> Iterator[None]:
         yield
     except RuntimeFailure as error:
         raise QuantizationError(f"the model does not run: {error}") from error
-
-
-def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) -> tuple[float, str]:
-    """Return the SQNR in dB of other's worst output against model's, and the runtime of other.
-
-    That is ONNX Runtime, or OpenVINO in f32 where ONNX Runtime lacks a kernel.
-
-    Raises:
-        QuantizationError: A model does not run, or an output is not finite or differs in shape.
-    """
-    try:
-        expected = OnnxSession(serialized(model)).run(dict(sample))
-    except RuntimeFailure as error:
-        raise QuantizationError(f"the model does not run: {error}") from error
-    try:
-        found, runtime = OnnxSession(serialized(other)).run(dict(sample)), "ONNX Runtime"
-    except RuntimeFailure as error:
-        if "NOT_IMPLEMENTED" not in str(error):
-            raise QuantizationError(f"the converted model does not run: {error}") from error
-        found, runtime = _openvino_outputs(other, sample), "OpenVINO"
-    try:
-        check_comparable(expected, found)
-    except ComparisonError as error:
-        raise QuantizationError(f"the converted model is wrong: {error}") from error
-    pairs = zip(expected, found, strict=True)
-    return min(sqnr(a, b) for a, b in pairs if a.size), runtime
-
-
-def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[Any]]:
-    try:
-        import openvino as ov
-    except ModuleNotFoundError as error:
-        raise QuantizationError(
-            "ONNX Runtime has no kernel for the converted model, and OpenVINO, which would check "
-            "it, is not installed"
-        ) from error
-    core = ov.Core()
-    try:
-        compiled = core.compile_model(
-            core.read_model(serialized(model)),
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": granted_threads()},
-        )
-        results = compiled(dict(sample))
-    except RuntimeError as error:
-        raise QuantizationError(f"the converted model does not run: {first_line(error)}") from error
-    return [np.array(results[port]) for port in compiled.outputs]

@@ -18,11 +18,10 @@ from mopt_optimizer.onnx_files.float_models import (
     at_opset,
     open_float_model,
     save_model,
-    serialized,
 )
 from mopt_optimizer.onnx_files.layers import Layer, find_layers
-from mopt_optimizer.onnx_files.verify import OnnxSession
 
+from .agreement import check_runs
 from .calibration import METHODS, PERCENTILE, Calibration
 from .doubts import kept_after
 from .fp8 import FP8_OPSET
@@ -302,7 +301,7 @@ def _quantize(
     quantized = calibrated.writer.quantized(ranges, exclude)
     check_quantized(quantized, model_path.name)
     folder = calibrated.writer.folder
-    _check_runs(quantized, calibrated.some[0], folder)
+    check_runs(quantized, calibrated.some[0], folder)
     save_model(quantized, out_path, folder)
     evaluating = _evaluating(calibrated, evaluation, options.gates)
     quality, holds = verdict(quantized, evaluating, sensitivity)
@@ -384,13 +383,6 @@ def _best(calibrated: _Calibrated, judge: Judge, options: StaticOptions) -> Cali
         for method in METHODS
     }
     return max(METHODS, key=lambda method: margins[method])
-
-
-def _check_runs(quantized: onnx.ModelProto, sample: Sample, folder: Path | None) -> None:
-    try:
-        OnnxSession(serialized(quantized), folder=folder).run(dict(sample))
-    except RuntimeFailure as error:
-        raise QuantizationError(f"the quantized model does not run: {error}") from error
 
 
 def _evaluating(
