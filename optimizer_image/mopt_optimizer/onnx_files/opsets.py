@@ -25,12 +25,16 @@ OLDEST_OPSET = 13
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an ONNX model in an opset that supports per-channel Q/DQ.
 
+    A model without operators of the default domain, such as a classical one, stays as it is.
+
     Raises:
-        ExportError: onnx cannot convert one of its operators, or the model has external data.
+        ExportError: onnx cannot convert one of its operators, or makes other inputs of them, or the
+            model has external data.
     """
     import onnx
 
-    if opset(model) >= OLDEST_OPSET:
+    domains = {entry.domain for entry in model.opset_import}
+    if opset(model) >= OLDEST_OPSET or not domains & {"", "ai.onnx"}:
         return model
     if any(needs_external_data(tensor) for tensor in model.graph.initializer):
         raise ExportError(
@@ -38,11 +42,23 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
             f"the model with opset {OLDEST_OPSET} at least"
         )
     try:
-        return onnx.version_converter.convert_version(model, OPSET)
+        converted = onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError) as error:
         raise ExportError(
             f"opset {opset(model)} cannot be converted to {OPSET}: {root_message(error)}"
         ) from error
+    for before, after in zip(_axes(model), _axes(converted), strict=True):
+        if before != after:
+            raise ExportError(
+                f"opset {opset(model)} cannot be converted to {OPSET}: onnx makes {after[1]} axes of "
+                f"the {before[1]} of {before[0]}"
+            )
+    return converted
+
+
+def _axes(model: onnx.ModelProto) -> list[tuple[str, int]]:
+    """Return the name and the number of axes of each input."""
+    return [(value.name, len(value.type.tensor_type.shape.dim)) for value in model.graph.input]
 
 
 def opset(model: onnx.ModelProto) -> int:

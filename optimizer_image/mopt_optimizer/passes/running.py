@@ -23,6 +23,10 @@ MAX_GROWTH = 1.05
 MAX_GROWTH_BYTES = 64 * 1024
 
 
+IR_VERSION = 4
+"""The first in which a weight, such as a folded constant, need not be an input of the graph."""
+
+
 class PassRecord(PassReport):
     """What one graph pass did, in bytes too: those of the file and of weights outside it."""
 
@@ -99,6 +103,7 @@ def _run(
         modified = False
     if modified:
         after = count_nodes(model)
+        model.ir_version = max(model.ir_version, IR_VERSION)
         with replacing(path) as candidate:
             save_graph(model, candidate)
             bytes_after = model_bytes(candidate)

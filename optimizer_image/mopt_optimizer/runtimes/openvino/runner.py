@@ -43,6 +43,11 @@ def _file_name(port: Any, operation: Any, default: str) -> str:
     return own if own in names else min(names, default=default)
 
 
+def _shared(array: Any) -> Any:
+    """Return a tensor in the array's memory; of a read-only array, which it refuses, in a copy's."""
+    return ov.Tensor(np.require(array, requirements="W"), shared_memory=True)
+
+
 class OpenVinoRunner(Runner):
     """A compiled model with one stream and one infer request."""
 
@@ -90,7 +95,7 @@ class OpenVinoRunner(Runner):
         arrays = select_feeds(self._inputs, feeds, _NAME)
         try:
             for index, array in enumerate(arrays):
-                self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+                self._request.set_input_tensor(index, _shared(array))
         except RuntimeError as error:
             raise RuntimeFailure(f"{_NAME} refuses the inputs: {_words(error)}") from error
 
@@ -105,10 +110,7 @@ class OpenVinoRunner(Runner):
     def bind(self, feeds: Feeds) -> BoundCall:
         outputs = self.run(feeds)
         request = self._compiled.create_infer_request()
-        held = [
-            ov.Tensor(array, shared_memory=True)
-            for array in select_feeds(self._inputs, feeds, _NAME)
-        ]
+        held = [_shared(array) for array in select_feeds(self._inputs, feeds, _NAME)]
         for index, tensor in enumerate(held):
             request.set_input_tensor(index, tensor)
         for index, array in enumerate(outputs.values()):
