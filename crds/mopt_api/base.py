@@ -109,7 +109,8 @@ StoreUri = Annotated[
         pattern=uri_pattern(),
     ),
 ]
-DimensionSize = Annotated[int, Field(ge=1, le=65536)]
+MAX_SIZE = 65536
+DimensionSize = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 # Whatever a Job reports lies between these: so no ratio of it overflows, and the API server takes
 # it. The largest integer is what every reader of JSON holds exactly; no bound is written with an
 # exponent, which some readers of YAML take for text.

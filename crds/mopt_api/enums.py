@@ -20,8 +20,12 @@ class DType(StrEnum):
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
+    FLOAT64 = "float64"
     INT64 = "int64"
     INT32 = "int32"
+    INT16 = "int16"
+    INT8 = "int8"
+    UINT8 = "uint8"
     BOOL = "bool"
 
 

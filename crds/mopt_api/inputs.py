@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from .base import ApiModel, DimensionName, DimensionSize, Rule, Sha256Hex, StoreUri, int_or_string
+from .base import (
+    MAX_SIZE,
+    ApiModel,
+    DimensionName,
+    DimensionSize,
+    Rule,
+    Sha256Hex,
+    StoreUri,
+    int_or_string,
+)
 from .enums import DType, ImageColor, ImageLayout, ModelFormat
-from .size_rules import MOST_AXES, pixel_rule
+from .size_rules import MOST_AXES, MOST_TERMS, pixel_rule
 
 MAX_FIXED_SIZE = 2**31 - 1
 # Strict: else the text "3" would be taken for a number.
@@ -55,9 +65,9 @@ class InputSpec(ApiModel):
             Field(json_schema_extra=int_or_string(minimum=1, maximum=MAX_FIXED_SIZE, maxLength=32)),
         ]
     ] = Field(
-        min_length=1,
         max_length=MOST_AXES,
-        description="Sizes, outermost first: a number, or a name declared under dimensions.",
+        description="Sizes, outermost first: a number, or a name declared under dimensions or "
+        "derivedDimensions. Empty for a scalar.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 
@@ -87,6 +97,61 @@ class DimensionRange(ApiModel):
             ),
         ),
     )
+
+    def size_in(self, name: str, sizes: Mapping[str, int]) -> int:
+        """Return the size of the dimension of this name, where sizes has those of all others."""
+        return sizes[name]
+
+
+class DimensionSum(ApiModel):
+    """A dimension that is a sum of others, such as the length of a cache and of what is new."""
+
+    sum_of: list[DimensionName] = Field(
+        min_length=1,
+        max_length=MOST_TERMS,
+        description="Names declared under dimensions; one may be there twice.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    plus: int = Field(default=0, ge=0, le=MAX_SIZE, description="Added to the sum.")
+
+    def of(self, sizes: Mapping[str, int]) -> int:
+        """Return the sum; a name without a size counts as 0."""
+        return sum(sizes.get(name, 0) for name in self.sum_of) + self.plus
+
+
+class DerivedRange(DimensionRange):
+    """The range of a sum of dimensions, as plans have it beside the others."""
+
+    sum_of: list[DimensionName]
+    plus: int = 0
+
+    def size_in(self, name: str, sizes: Mapping[str, int]) -> int:  # noqa: ARG002 - see the base
+        return sum(sizes[term] for term in self.sum_of) + self.plus
+
+
+AnyDimension = DerivedRange | DimensionRange
+
+
+def every_dimension(
+    dimensions: Mapping[str, DimensionRange], derived: Mapping[str, DimensionSum]
+) -> dict[str, AnyDimension]:
+    """Return dimensions with those that are sums of them, whose bounds are the sums of bounds."""
+
+    def bounds(total: DimensionSum) -> DerivedRange:
+        low, opt, high = (
+            total.of({name: getattr(size, which) for name, size in dimensions.items()})
+            for which in ("min", "opt", "max")
+        )
+        return DerivedRange(min=low, opt=opt, max=high, sum_of=total.sum_of, plus=total.plus)
+
+    return {**dimensions, **{name: bounds(total) for name, total in derived.items()}}
+
+
+def with_derived(
+    sizes: Mapping[str, int], dimensions: Mapping[str, DimensionRange]
+) -> dict[str, int]:
+    """Return sizes with those of the dimensions that are sums, in the order of dimensions."""
+    return {name: size.size_in(name, sizes) for name, size in dimensions.items()}
 
 
 class ImageTransform(ApiModel):

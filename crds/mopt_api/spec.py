@@ -10,7 +10,16 @@ from pydantic.config import JsonDict
 from . import metric_rules, size_rules
 from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
 from .enums import Aggregate, ObjectiveMetric, OnNoWinner, QualityMetric
-from .inputs import DataSpec, DimensionRange, InputSpec, ModelSource, SecretRef
+from .inputs import (
+    AnyDimension,
+    DataSpec,
+    DimensionRange,
+    DimensionSum,
+    InputSpec,
+    ModelSource,
+    SecretRef,
+    every_dimension,
+)
 from .metrics import listed, names
 from .variants import Variant
 
@@ -22,6 +31,9 @@ Quantity = Annotated[
     | Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)],
     Field(json_schema_extra=int_or_string(minimum=0, maxLength=32, pattern=QUANTITY_PATTERN)),
 ]
+
+MOST_INPUTS = 64
+"""A decoder has two caches for each of its layers."""
 
 
 class Resources(ApiModel):
@@ -294,7 +306,7 @@ def _gate_rules() -> tuple[Rule, ...]:
 
 def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:
     names = {size for i in spec.inputs for size in i.shape if isinstance(size, str)}
-    return names - set(spec.dimensions)
+    return names - set(spec.dimensions) - set(spec.derived_dimensions)
 
 
 def _named(key: str, *more: str) -> JsonDict:
@@ -307,7 +319,7 @@ class ModelOptimizationSpec(ApiModel):
     model: ModelSource = Field(description="The trained model to optimize.")
     inputs: list[InputSpec] = Field(
         min_length=1,
-        max_length=8,
+        max_length=MOST_INPUTS,
         description="The model's inputs.",
         json_schema_extra=_named("name"),
     )
@@ -316,6 +328,12 @@ class ModelOptimizationSpec(ApiModel):
         max_length=16,
         description="Ranges of the dimensions named in inputs. Every named dimension stays dynamic "
         "in the artifacts.",
+    )
+    derived_dimensions: dict[str, DimensionSum] = Field(
+        default={},
+        max_length=8,
+        description="Dimensions that are sums of those under dimensions, such as the length of an "
+        "attention mask beside a cache. Their sizes follow; a benchmark point does not name them.",
     )
     data: DataSpec = Field(default=DataSpec(), description="Real calibration and evaluation data.")
     variants: list[Variant] | None = Field(
@@ -353,8 +371,9 @@ class ModelOptimizationSpec(ApiModel):
     RULES = (
         Rule(
             "self.inputs.all(i, i.shape.all(d, type(d) == int || "
-            "(has(self.dimensions) && d in self.dimensions)))",
-            "every name in an input's shape must be declared under dimensions",
+            "(has(self.dimensions) && d in self.dimensions) || "
+            "(has(self.derivedDimensions) && d in self.derivedDimensions)))",
+            "every name in an input's shape must be declared under dimensions or derivedDimensions",
             lambda s: not _unknown_dimensions(s),
         ),
         Rule(
@@ -386,7 +405,13 @@ class ModelOptimizationSpec(ApiModel):
                 or s.objective.point in {p.name for p in s.benchmark.points}
             ),
         ),
+        *size_rules.derived_rules(),
         *_gate_rules(),
         size_rules.opt_rule(),
         size_rules.points_rule(),
     )
+
+    @property
+    def every_dimension(self) -> dict[str, AnyDimension]:
+        """The dimensions, with those that are sums of them."""
+        return every_dimension(self.dimensions, self.derived_dimensions)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from mopt_api.enums import DType
 from mopt_api.spec import ModelOptimizationSpec
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,42 @@ def test_calibration_data_takes_no_references(spec: dict[str, Any]) -> None:
 REFUSED: dict[str, tuple[Change, str]] = {
     "dimension not declared": (
         lambda s: s["dimensions"].pop("width"),
-        "every name in an input's shape must be declared under dimensions",
+        "every name in an input's shape must be declared under dimensions or derivedDimensions",
+    ),
+    "a sum of a name that is not declared": (
+        lambda s: s.update(derivedDimensions={"total": {"sumOf": ["batch", "past"]}}),
+        "every name in sumOf must be declared under dimensions",
+    ),
+    "a sum of a sum": (
+        lambda s: s.update(
+            derivedDimensions={
+                "total": {"sumOf": ["batch"], "plus": 1},
+                "more": {"sumOf": ["total"], "plus": 1},
+            }
+        ),
+        "every name in sumOf must be declared under dimensions",
+    ),
+    "a name for a dimension and a sum": (
+        lambda s: s.update(derivedDimensions={"batch": {"sumOf": ["height"], "plus": 1}}),
+        "not under both",
+    ),
+    "a sum that is too large": (
+        lambda s: s.update(derivedDimensions={"total": {"sumOf": ["batch"], "plus": 65536}}),
+        "a derived dimension must be at most 65536 with its terms at max",
+    ),
+    "an input that is too large by a sum": (
+        lambda s: s.update(
+            inputs=[{"name": "x", "shape": ["total", 2**20]}],
+            derivedDimensions={"total": {"sumOf": ["batch", "batch"], "plus": 1023}},
+        ),
+        "an input has more than 1073741824 values with its dimensions at opt",
+    ),
+    "a point that sets a sum": (
+        lambda s: s.update(
+            derivedDimensions={"total": {"sumOf": ["batch"], "plus": 1}},
+            benchmark={"points": [{"name": "p", "dimensions": {"total": 2}}]},
+        ),
+        "must be declared and lie between min and max",
     ),
     "opt above max": (
         lambda s: s["dimensions"]["batch"].update(opt=9),
@@ -289,9 +325,14 @@ REFUSED: dict[str, tuple[Change, str]] = {
                 {"metric": "SSIM", "minimum": 0.9},
             ]
         },
-        {"inputs": [{"name": n, "dtype": n, "shape": [1]} for n in ("int64", "int32", "bool")]},
+        {"inputs": [{"name": n.value, "dtype": n.value, "shape": [1]} for n in DType]},
+        {"inputs": [{"name": "x", "shape": []}]},
+        {
+            "inputs": [{"name": "x", "shape": ["batch", "total"]}],
+            "derivedDimensions": {"total": {"sumOf": ["height", "width"], "plus": 1}},
+        },
     ],
-    ids=lambda change: str(*change),
+    ids=str,
 )
 def test_accepted(change: dict[str, Any], spec: dict[str, Any]) -> None:
     parsed = ModelOptimizationSpec.model_validate(spec | change)

@@ -9,8 +9,10 @@ import yaml
 
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
-from mopt_cli.initializing import PLACEHOLDER, range_of, resource_name, resource_text
-from mopt_optimizer.formats.base import DescribedAxis, ModelDescription
+from mopt_cli.initial_gates import gates_of
+from mopt_cli.initial_inputs import range_of
+from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
+from mopt_optimizer.formats.base import DescribedAxis, DescribedValue, ModelDescription
 
 
 def described(inputs: list[Any], outputs: list[Any] | None = None) -> ModelDescription:
@@ -142,8 +144,8 @@ def test_shape_that_the_file_does_not_tell_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ([value("x", 1, dtype="uint8")], "input x is uint8; mopt supports float32"),
-        ([value("x")], "input x is a scalar"),
+        ([value("x", 1, dtype="uint64")], "input x is uint64; mopt supports float32"),
+        ([value("x", 1, dtype="string")], r"input x takes text \(string\).* cut off what reads"),
         ([], "the model has no inputs"),
     ],
 )
@@ -158,3 +160,90 @@ def test_what_mopt_does_not_take_is_told(inputs: list[Any], message: str) -> Non
 )
 def test_resource_name_is_a_label(stem: str, expected: str) -> None:
     assert resource_name(stem) == expected
+
+
+def test_scalars_and_small_integers_are_inputs() -> None:
+    spec = spec_of(described([value("x", "n", dtype="uint8"), value("scale", dtype="float64")]))
+    assert [(i.dtype, i.shape) for i in spec.inputs] == [("uint8", ["n"]), ("float64", [])]
+
+
+def test_sums_become_derived_dimensions() -> None:
+    total = {"symbol": "mask[1]", "sum_of": ["past_key[2]", "ids[1]"]}
+    inputs = [
+        value("ids", "ids[0]", "ids[1]", dtype="int64"),
+        value("mask", "ids[0]", total, dtype="int64"),
+        value("past_key", "ids[0]", 4, "past_key[2]", 8),
+    ]
+    spec = spec_of(described(inputs))
+    assert [i.shape for i in spec.inputs] == [
+        ["batch", "length"],
+        ["batch", "total"],
+        ["batch", 4, "past", 8],
+    ]
+    assert spec.derived_dimensions["total"].sum_of == ["past", "length"]
+    assert "total" not in spec.dimensions
+    assert spec.every_dimension["total"].opt == 128
+
+
+def test_batch_that_the_graph_fixes_is_said() -> None:
+    batch = {"symbol": "batch", "minimum": 1, "maximum": 1}
+    options: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+    text = resource_text(described([value("x", batch, 3)]), **options)
+    assert "axis 0 is fixed to 1 in the graph" in text
+
+
+def test_a_store_leaves_nothing_to_edit() -> None:
+    options: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+    places = Places("s3://team/models", evaluation="s3://other/set/")
+    text = resource_text(described([value("x", "n", 3)]), **options, places=places)
+    document = yaml.safe_load(text)["spec"]
+    assert "CHANGE ME" not in "\n".join(text.splitlines()[3:])
+    assert document["model"]["uri"] == "s3://team/models/models/m/m.onnx"
+    assert document["data"]["evaluation"]["uri"] == "s3://other/set/"
+    assert document["output"] == {"uri": "s3://team/models/optimized/m"}
+    ModelOptimizationSpec.model_validate(document)
+
+
+def test_why_a_model_did_not_run_is_said() -> None:
+    description = described([value("x", "n")]).model_copy(update={"failure": "bad\nluck: no"})
+    options: dict[str, Any] = {"name": "m", "file_name": "m.onnx", "sha256": "0" * 64}
+    assert "# bad luck: no\n" in resource_text(description, **options)
+
+
+def seen(name: str, *axes: int | str, **found: Any) -> DescribedValue:
+    shape = [axis if isinstance(axis, int) else 2 for axis in axes]
+    described = value(name, *axes, dtype=found.pop("dtype", "float32"))
+    return DescribedValue.model_validate(described | {"seen": {"shape": shape} | found})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "images", "expected"),
+    [
+        ([seen("y", "n", 3, "h", "w", minimum=0, maximum=0.9)], True, [("PSNR", None, "1.0")]),
+        ([seen("y", "n", 3, "h", "w", minimum=3, maximum=250)], True, [("PSNR", None, "255.0")]),
+        ([seen("y", "n", 3, "h", "w", minimum=-1, maximum=1)], True, [("PSNR", None, "2.0")]),
+        ([seen("y", "n", 21, "h", "w")], True, [("Cosine", None, None)]),
+        ([seen("y", "n", 10)], True, [("Top1Agreement", None, None), ("Cosine", None, None)]),
+        ([seen("y", "n", 64, unit_length=True)], True, [("Cosine", None, None)]),
+        ([seen("embedding", "n", 64)], True, [("Cosine", None, None)]),
+        ([seen("y", "n", 1)], False, [("SQNR", None, None)]),
+        ([seen("y", "n")], False, [("SQNR", None, None)]),
+        (
+            [seen("boxes", "n", 100, 4), seen("scores", "n", 100, 80), seen("rest", "n", 100)],
+            True,
+            [("Top1Agreement", "scores", None), ("Cosine", None, None)],
+        ),
+        ([seen("labels", "n", dtype="int64")], True, [("Cosine", None, None)]),
+        ([], True, [("Cosine", None, None)]),
+    ],
+)
+def test_gates_suit_the_outputs(
+    outputs: list[DescribedValue], images: bool, expected: list[tuple[Any, ...]]
+) -> None:
+    gates = gates_of(outputs, images=images)
+    assert [(g.metric, g.output, g.data_range) for g in gates] == expected
+
+
+def test_gates_are_no_more_than_a_spec_takes() -> None:
+    outputs = [seen(f"score{n}", "n", 10) for n in range(9)]
+    assert len(gates_of(outputs, images=False)) == 4

@@ -35,6 +35,7 @@ FULL: Json = {
     },
     "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 3, 64, 64]}],
     "dimensions": {"batch": {"min": 1, "opt": 2, "max": 4, "multipleOf": 1}},
+    "derivedDimensions": {"total": {"sumOf": ["batch"], "plus": 1}},
     "data": {
         "calibration": DATA,
         "evaluation": DATA | {"references": {"uri": "s3://data/truth/", "images": DATA["images"]}},

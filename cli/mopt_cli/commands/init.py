@@ -28,6 +28,18 @@ def init(
             "--input", help="NAME:SHAPE where the file has none, such as image:1x3x128x128."
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="s3://BUCKET or s3://BUCKET/PREFIX, where models/, data/ and optimized/ are."
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Calibration data: s3://BUCKET/PREFIX/.")
+    ] = None,
+    evaluation: Annotated[
+        str | None, typer.Option(help="Evaluation data: s3://BUCKET/PREFIX/.")
+    ] = None,
     model_format: FormatHint = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     verbose: Annotated[
@@ -40,18 +52,19 @@ def init(
     if output is not None and output.exists() and not force:
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
-    from mopt_cli.initializing import PLACEHOLDER, resource_name, resource_text
+    from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
     from mopt_optimizer.store.blobs import file_digest
     from mopt_optimizer.store.writing import replacing
 
     shapes = shapes_of(shape)
-    description = describe(model, model_format, verbose=verbose)
+    description = describe(model, model_format, run=True, shapes=shapes, verbose=verbose)
     text = resource_text(
         description,
         name=resource_name(model.stem),
         file_name=model.name,
         sha256=file_digest(model).removeprefix("sha256:"),
         shapes=shapes,
+        places=Places(store and store.rstrip("/"), calibration, evaluation),
     )
     # What was written must pass check: a model may have names that the API does not take.
     checked_spec(yaml.safe_load(text)["spec"], model)

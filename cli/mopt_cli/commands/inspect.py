@@ -67,9 +67,15 @@ def describe(
     model_format: ModelFormat | None = None,
     dimensions: dict[str, int] | None = None,
     *,
+    run: bool = False,
+    shapes: dict[str, list[int]] | None = None,
     verbose: bool = False,
 ) -> ModelDescription:
     """Return what a model file holds.
+
+    Args:
+        run: Whether to run it on noise too.
+        shapes: Of inputs that the file does not tell.
 
     Raises:
         CliError: It is not a model, is unsafe or damaged; or the optimizer is not installed.
@@ -79,7 +85,11 @@ def describe(
     from mopt_optimizer.formats.base import DescribeRequest, ModelDescription
 
     request = DescribeRequest(
-        path=str(file.absolute()), format=model_format, dimensions=dimensions or {}
+        path=str(file.absolute()),
+        format=model_format,
+        dimensions=dimensions or {},
+        run=run,
+        shapes=shapes or {},
     )
     return answer_of(
         ModelDescription,

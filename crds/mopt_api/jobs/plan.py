@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -20,7 +20,15 @@ from mopt_api.enums import (
     TorchMode,
 )
 from mopt_api.formats import FORMATS
-from mopt_api.inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
+from mopt_api.inputs import (
+    AnyDimension,
+    DataSource,
+    DimensionRange,
+    EvaluationSource,
+    ImageTransform,
+    InputSpec,
+    with_derived,
+)
 from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
 from mopt_api.stores import credential_keys
@@ -86,7 +94,7 @@ class PreparePlan(ApiModel):
     stage: Literal[Stage.PREPARE] = Stage.PREPARE
     model: PlannedModel
     inputs: list[InputSpec]
-    dimensions: dict[str, DimensionRange]
+    dimensions: dict[str, AnyDimension]
     calibration: PlannedData | None = None
     variants: list[Variant]
     output_uri: str
@@ -117,7 +125,7 @@ class MeasurePlan(ApiModel):
     model: PlannedModel
     prepared: Digest = Field(description="Digest of the prepare Job's manifest.")
     inputs: list[InputSpec]
-    dimensions: dict[str, DimensionRange]
+    dimensions: dict[str, AnyDimension]
     evaluation: PlannedData | None = None
     references: PlannedReferences | None = Field(
         default=None, description="Ground truth for evaluation; read with its credentials."
@@ -167,12 +175,15 @@ def effective_torch_mode(variant: Variant) -> TorchMode | None:
 
 
 def benchmark_points(
-    benchmark: Benchmark, dimensions: dict[str, DimensionRange]
+    benchmark: Benchmark, dimensions: Mapping[str, DimensionRange]
 ) -> list[BenchmarkPoint]:
     """Return the points with a size for every dimension; one point at opt where none is named."""
     opt = {name: size.opt for name, size in dimensions.items()}
     points = benchmark.points or [BenchmarkPoint(name=DEFAULT_POINT)]
-    return [BenchmarkPoint(name=p.name, dimensions=opt | p.dimensions) for p in points]
+    return [
+        BenchmarkPoint(name=p.name, dimensions=with_derived(opt | p.dimensions, dimensions))
+        for p in points
+    ]
 
 
 def objective_point(objective: Objective, benchmark: Benchmark) -> str:
@@ -246,7 +257,7 @@ def prepare_plan(
     return PreparePlan(
         model=PlannedModel(uri=spec.model.uri, sha256=spec.model.sha256, format=spec.model.format),
         inputs=spec.inputs,
-        dimensions=spec.dimensions,
+        dimensions=spec.every_dimension,
         calibration=_planned(spec.data.calibration),
         variants=variants,
         output_uri=output_uri,
@@ -290,7 +301,7 @@ def measure_plan(
         model=prepare.model,
         prepared=prepared,
         inputs=spec.inputs,
-        dimensions=spec.dimensions,
+        dimensions=spec.every_dimension,
         evaluation=_planned(spec.data.evaluation),
         references=_planned_references(spec.data.evaluation),
         variants=prepare.variants,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec
 from mopt_optimizer.errors import DataError, DimensionError
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 
@@ -27,9 +28,12 @@ def _axis(size: int | str, dimensions: Mapping[str, DimensionRange]) -> Axis:
     if isinstance(size, int):
         return Axis(size=size)
     allowed = dimensions[size]
-    return Axis(
+    axis = Axis(
         symbol=size, minimum=allowed.min, maximum=allowed.max, multiple_of=allowed.multiple_of
     )
+    if isinstance(allowed, DerivedRange):
+        return replace(axis, sum_of=tuple(allowed.sum_of), plus=allowed.plus)
+    return axis
 
 
 def check_arrays(
@@ -74,6 +78,19 @@ def check_arrays(
                 first, there = seen.setdefault(axis.symbol, (size, f"{spec.name} {number}"))
                 if first != size:
                     raise DimensionError(f"{place}, but {axis.symbol} is {first} at {there}")
+    _check_sums(name, inputs, {symbol: size for symbol, (size, _) in seen.items()})
+
+
+def _check_sums(name: str, inputs: Sequence[ModelInput], sizes: Mapping[str, int]) -> None:
+    for axis in (axis for spec in inputs for axis in spec.axes if axis.sum_of):
+        if any(term not in sizes for term in axis.sum_of):
+            continue
+        wanted = sum(sizes[term] for term in axis.sum_of) + axis.plus
+        if axis.symbol is not None and sizes[axis.symbol] != wanted:
+            terms = " + ".join([*axis.sum_of, *([str(axis.plus)] if axis.plus else [])])
+            raise DimensionError(
+                f"{name}: {axis.symbol} is {sizes[axis.symbol]}, but {terms} is {wanted}"
+            )
 
 
 def _check_size(place: str, axis: Axis, size: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.inputs import AnyDimension, InputSpec
 from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.errors import DataError
 
@@ -19,7 +19,7 @@ def load_data(
     data: PlannedData,
     credentials: Credentials,
     inputs: list[InputSpec],
-    dimensions: dict[str, DimensionRange],
+    dimensions: dict[str, AnyDimension],
     workdir: Path,
     environ: Mapping[str, str],
     decoder: Decoder,

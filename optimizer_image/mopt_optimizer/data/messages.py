@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from mopt_api.base import ObservedModel
-from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.inputs import AnyDimension, ImageTransform, InputSpec
 
 from .fetching import FetchedFolder
 
@@ -24,7 +24,7 @@ class SampleFiles(ObservedModel):
     names: list[str]
     files: list[str]
     inputs: list[InputSpec]
-    dimensions: dict[str, DimensionRange]
+    dimensions: dict[str, AnyDimension]
     images: ImageTransform
 
     @classmethod
@@ -32,7 +32,7 @@ class SampleFiles(ObservedModel):
         cls,
         fetched: FetchedFolder,
         inputs: list[InputSpec],
-        dimensions: dict[str, DimensionRange],
+        dimensions: dict[str, AnyDimension],
         images: ImageTransform,
     ) -> SampleFiles:
         """Return the message for a folder on the local disk."""

@@ -140,7 +140,7 @@ def resized(inputs: Sequence[TracedInput], sizes: Mapping[str, int]) -> Arrays:
             arrays[value.name] = generator.random(shape).astype(value.example.dtype)
         else:
             drawn = generator.choice(value.example.reshape(-1), size=shape)
-            arrays[value.name] = np.ascontiguousarray(drawn)
+            arrays[value.name] = np.asarray(drawn, order="C")
     return arrays
 
 

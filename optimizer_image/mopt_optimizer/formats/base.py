@@ -29,6 +29,24 @@ class DescribedAxis(ObservedModel):
     minimum: int | None = None
     maximum: int | None = None
     multiple_of: int | None = None
+    sum_of: list[str] = []
+    plus: int = 0
+
+
+class Seen(ObservedModel):
+    """What an output held when the model ran on noise.
+
+    Attributes:
+        minimum, maximum: None where it holds no numbers, or NaN or infinity.
+        sums_to_one, unit_length: Whether each row along the last axis is of positive numbers whose
+            sum is 1, and whether its Euclidean length is 1.
+    """
+
+    shape: list[int]
+    minimum: float | None = None
+    maximum: float | None = None
+    sums_to_one: bool = False
+    unit_length: bool = False
 
 
 class DescribedValue(ObservedModel):
@@ -37,12 +55,14 @@ class DescribedValue(ObservedModel):
     name: str
     dtype: str | None = None
     axes: list[DescribedAxis] | None = None
+    seen: Seen | None = None
 
 
 class ModelDescription(ObservedModel):
     """What a model file holds.
 
-    flops counts twice the multiply-adds at `dimensions`; None where a size is not known.
+    flops counts twice the multiply-adds at `dimensions`; None where a size is not known. failure
+    is why it does not run on noise, where it was run.
     """
 
     format: ModelFormat
@@ -56,12 +76,20 @@ class ModelDescription(ObservedModel):
     dimensions: dict[str, int] = {}
     flops: int | None = None
     external_data: list[str] = []
+    failure: str | None = None
 
 
 class DescribeRequest(ObservedModel):
-    """A file on the local disk; sizes to count at, by the model's own names."""
+    """A file on the local disk; sizes to count at, by the model's own names.
+
+    Attributes:
+        run: Whether to run it on noise too: see dry_run.dry_run.
+        shapes: Of inputs that the file does not tell, as TorchScript; float32.
+    """
 
     path: str
+    run: bool = False
+    shapes: dict[str, list[int]] = {}
     format: ModelFormat | None = None
     dimensions: dict[str, int] = {}
 
@@ -130,6 +158,14 @@ class SourceFormat(Protocol):
         Raises:
             ModelError, UnsafeModelError, DiskError: As cases.
             DimensionError: A dimension that it does not have, or a size it does not take.
+        """
+        ...
+
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        """Return a description of the file with what running it on noise shows: see dry_run.py.
+
+        Raises:
+            ModelError, UnsafeModelError, DiskError: As cases.
         """
         ...
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from mopt_api.enums import ModelFormat
-from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
+from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.program import exported_program
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
@@ -20,6 +22,7 @@ from mopt_optimizer.opening.guards import Guards
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
 from mopt_optimizer.opening.model_inputs import program_inputs
+from mopt_optimizer.opening.sums import parse_sum
 
 from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
 
@@ -62,6 +65,25 @@ class ExportedPrograms:
             flops=_program_flops(program, inputs, sizes),
         )
 
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import axis_key, dry_run
+
+        program = load_exported_program(path, workdir)
+        guards = Guards(program)
+        shapes = {
+            value.name: [
+                axis.size if axis.size is not None else axis_key(value, number, axis)
+                for number, axis in enumerate(value.axes or ())
+            ]
+            for value in description.inputs
+        }
+        names = [value.name for value in description.inputs]
+        return dry_run(
+            description,
+            lambda arrays: _run(guards.module, [arrays[name] for name in names]),
+            known=lambda sizes: guards.broken(shapes, sizes) is None,
+        )
+
     def torch_module(
         self,
         path: Path,
@@ -97,7 +119,7 @@ def program_cases(
 
     generated = random_inputs(inputs, dimensions)
     guards = Guards(program)
-    largest = {name: size.max for name, size in dimensions.items()}
+    largest = with_derived({name: size.max for name, size in dimensions.items()}, dimensions)
     shapes = {i.name: i.shape for i in inputs}
     for sizes in [*(sizes for sizes, _ in generated), largest]:
         if (broken := guards.broken(shapes, sizes)) is not None:
@@ -117,8 +139,29 @@ def program_cases(
                     f"the model fails at {sizes_in_words(sizes)}: {first_line(error)}"
                 ) from error
         leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(result) if leaf is not None]
-        cases.append(Case(sizes, arrays, tuple(leaf.float().numpy() for leaf in leaves)))
+        cases.append(Case(sizes, arrays, tuple(map(_as_numpy, leaves))))
     return cases
+
+
+def _run(module: torch.nn.Module, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return the outputs of a program's module, called by position."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            result = module(*map(torch.from_numpy, arrays))
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        raise RuntimeFailure(first_line(error)) from error
+    leaves = torch.utils._pytree.tree_leaves(result)
+    return [_as_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def _as_numpy(output: torch.Tensor) -> NDArray[Any]:
+    """Return an output in its own type; one that numpy lacks as float32."""
+    import torch
+
+    array: NDArray[Any] = (output.float() if output.dtype is torch.bfloat16 else output).numpy()
+    return array
 
 
 def _instead(
@@ -127,7 +170,12 @@ def _instead(
     dimensions: Mapping[str, DimensionRange],
 ) -> str:
     """Return the ranges that the program takes, as an addition to a message; empty if unknown."""
-    found = guards.ranges(shapes, {n: (size.min, size.max) for n, size in dimensions.items()})
+    free = {n: size for n, size in dimensions.items() if not isinstance(size, DerivedRange)}
+    found = guards.ranges(
+        shapes,
+        {name: (size.min, size.max) for name, size in free.items()},
+        lambda sizes: with_derived(sizes, dimensions),
+    )
     narrowed = {
         name: taken
         for name, taken in found.items()
@@ -175,8 +223,14 @@ def _narrowed(program: ExportedProgram, inputs: list[ModelInput]) -> list[ModelI
         for i in inputs
     }
     axes = {a.symbol: a for i in inputs for a in i.axes if a.size is None and a.symbol}
-    limits = {name: (axis.minimum or 1, axis.maximum) for name, axis in axes.items()}
-    found = Guards(program).ranges(shapes, limits)
+    sums = {symbol: total for symbol in axes if (total := parse_sum(symbol)) is not None}
+    sums = {symbol: total for symbol, total in sums.items() if axes.keys() >= set(total.names)}
+    limits = {n: (axis.minimum or 1, axis.maximum) for n, axis in axes.items() if n not in sums}
+    found = Guards(program).ranges(
+        shapes,
+        limits,
+        lambda sizes: {**sizes, **{name: total.of(sizes) for name, total in sums.items()}},
+    )
 
     def narrowed(axis: Axis) -> Axis:
         taken = found.get(axis.symbol or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 from mopt_api.enums import ModelFormat
@@ -91,6 +92,17 @@ class Onnx:
             flops=info.flops,
             external_data=info.external_data,
         )
+
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import dry_run
+
+        with TemporaryDirectory(dir=workdir) as folder:
+            file = onnx_file(path, Path(folder) / "unpacked")
+            try:
+                session = OnnxSession(with_free_axes(file), optimized=False, folder=file.parent)
+            except RuntimeFailure as error:
+                return description.model_copy(update={"failure": str(error)})
+            return dry_run(description, session.run)
 
     def torch_module(
         self,

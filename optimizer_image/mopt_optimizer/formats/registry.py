@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 
-from mopt_api.enums import ModelFormat
+from mopt_api.enums import DType, ModelFormat
 from mopt_optimizer.errors import ModelError
 
-from .base import DescribeRequest, ModelDescription, SourceFormat
+from .base import (
+    DescribedAxis,
+    DescribedValue,
+    DescribeRequest,
+    ModelDescription,
+    SourceFormat,
+)
 
 FORMATS: dict[ModelFormat, str] = {
     ModelFormat.TORCH_SCRIPT: "mopt_optimizer.formats.torchscript:TorchScript",
@@ -45,4 +52,17 @@ def describe_file(request: DescribeRequest, workdir: Path) -> ModelDescription:
     """
     path = Path(request.path)
     kind = request.format or format_of(path)
-    return source_format(kind).describe(path, request.dimensions, workdir)
+    opened = source_format(kind)
+    description = opened.describe(path, request.dimensions, workdir)
+    if not request.run:
+        return description
+    inputs = [_with_shape(value, request.shapes) for value in description.inputs]
+    return opened.dry_run(path, description.model_copy(update={"inputs": inputs}), workdir)
+
+
+def _with_shape(value: DescribedValue, shapes: Mapping[str, list[int]]) -> DescribedValue:
+    """Return an input with the sizes that the caller gives where the file has none."""
+    if value.axes is not None or value.name not in shapes:
+        return value
+    axes = [DescribedAxis(size=size) for size in shapes[value.name]]
+    return value.model_copy(update={"axes": axes, "dtype": DType.FLOAT32.value})

@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, DimensionError, first_line
+from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.scripts import trace_script
 from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import Case, random_inputs, sizes_in_words
+from mopt_optimizer.onnx_files.verify import Arrays, Case, random_inputs, sizes_in_words
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import (
     archive_names,
@@ -58,6 +60,21 @@ class TorchScript:
             nodes=operators.total(),
             operators=dict(sorted(operators.items())),
         )
+
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        from .dry_run import dry_run
+
+        module = load_torchscript(path, workdir)
+
+        def run(arrays: Arrays) -> tuple[NDArray[Any], ...]:
+            tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+            try:
+                with torch.no_grad():
+                    return arrays_of(module(**tensors))
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                raise RuntimeFailure(_cause(error)) from error
+
+        return dry_run(description, run)
 
     def torch_module(
         self, path: Path, ranks: Mapping[str, int], workdir: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -96,18 +96,24 @@ class Guards:
         return None
 
     def ranges(
-        self, shapes: Shapes, limits: Mapping[str, tuple[int, int | None]]
+        self,
+        shapes: Shapes,
+        limits: Mapping[str, tuple[int, int | None]],
+        complete: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
     ) -> dict[str, Taken]:
         """Return the sizes that each dimension takes within its limits; none where none is found.
 
         Each is tried beside the others' sizes at one point where all conditions hold.
+
+        Args:
+            complete: Adds the sizes of dimensions that are sums of those in limits.
         """
         start = next(
             (
                 sizes
                 for side in _STARTS
                 for sizes in (_clipped(side, limits),)
-                if self.broken(shapes, sizes) is None
+                if self.broken(shapes, complete(sizes)) is None
             ),
             None,
         )
@@ -117,7 +123,7 @@ class Guards:
         for name, (low, high) in limits.items():
             last = min(high or low + _MOST_TRIED, low + _MOST_TRIED)
             tried = range(low, last + 1)
-            fit = [s for s in tried if self.broken(shapes, start | {name: s}) is None]
+            fit = [s for s in tried if self.broken(shapes, complete(start | {name: s})) is None]
             if taken := _pattern(fit, last):
                 found[name] = taken
         return found

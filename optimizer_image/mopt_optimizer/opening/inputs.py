@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
 from mopt_optimizer.errors import DimensionError
 
 # Verification runs the model many times; this many values of input keep each run short.
@@ -21,6 +21,7 @@ class Axis:
         size: The size, where it is fixed.
         symbol: The model's own name of a dynamic size; axes that share it must be equal.
         minimum, maximum, multiple_of: What the model takes; None is no bound.
+        sum_of, plus: Where it is a sum: the symbols of its terms, and what is added.
     """
 
     size: int | None = None
@@ -28,6 +29,8 @@ class Axis:
     minimum: int | None = None
     maximum: int | None = None
     multiple_of: int | None = None
+    sum_of: tuple[str, ...] = ()
+    plus: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,17 @@ class ModelInput:
     name: str
     dtype: str
     axes: tuple[Axis, ...]
+
+
+TEXT = "string"
+
+
+def text_input(name: str) -> str:
+    """Return why an input of text is refused, and what to do."""
+    return (
+        f"input {name} takes text (string); mopt optimizes models of numbers: cut off what reads "
+        "text, such as a tokenizer, with onnx.utils.extract_model"
+    )
 
 
 def check_inputs(
@@ -63,6 +77,8 @@ def check_inputs(
     names: dict[str, str] = {}
     for declared in spec:
         actual = by_name[declared.name]
+        if actual.dtype == TEXT:
+            raise DimensionError(text_input(declared.name))
         if actual.dtype != declared.dtype.value:
             raise DimensionError(
                 f"input {declared.name} is {declared.dtype.value} in the spec, "
@@ -125,15 +141,16 @@ def verified_sizes(
     The smallest; the next legal ones, each dimension at another step so that two exchanged axes
     show; and opt where it is small enough to run quickly.
     """
-    smallest = {name: size.min for name, size in dimensions.items()}
-    following = {
-        name: _next_size(size, steps=1 + number % 3)
-        for number, (name, size) in enumerate(dimensions.items())
-    }
+    plain = [(n, size) for n, size in dimensions.items() if not isinstance(size, DerivedRange)]
+    smallest = with_derived({name: size.min for name, size in plain}, dimensions)
+    following = with_derived(
+        {name: _next_size(size, steps=1 + number % 3) for number, (name, size) in enumerate(plain)},
+        dimensions,
+    )
     found = [smallest]
     if following != smallest:
         found.append(following)
-    opt = {name: size.opt for name, size in dimensions.items()}
+    opt = with_derived({name: size.opt for name, size in plain}, dimensions)
     if opt not in found and _values(inputs, opt) <= MAX_VERIFIED_VALUES:
         found.append(opt)
     return found

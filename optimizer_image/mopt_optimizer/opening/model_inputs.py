@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mopt_optimizer.errors import ModelError
 
-from .inputs import Axis, ModelInput
+from .inputs import TEXT, Axis, ModelInput
 
 if TYPE_CHECKING:
     import onnx
@@ -80,6 +80,7 @@ def onnx_inputs(model: onnx.ModelProto) -> list[ModelInput]:
             Axis(size=d.dim_value) if d.HasField("dim_value") else Axis(symbol=d.dim_param or None)
             for d in tensor.shape.dim
         )
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        text = tensor.elem_type == onnx.TensorProto.STRING
+        dtype = TEXT if text else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         inputs.append(ModelInput(value.name, dtype, axes))
     return inputs

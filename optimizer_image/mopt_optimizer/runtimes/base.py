@@ -126,4 +126,5 @@ def select_feeds(names: list[str], feeds: Feeds, runtime: str) -> list[NDArray[A
         raise RuntimeFailure(
             f"{runtime}: the model's inputs are {sorted(names)}, fed were {sorted(feeds)}"
         )
-    return [np.ascontiguousarray(feeds[name]) for name in names]
+    # asarray, since ascontiguousarray gives a scalar an axis.
+    return [np.asarray(feeds[name], order="C") for name in names]

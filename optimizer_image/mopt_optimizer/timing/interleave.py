@@ -203,8 +203,9 @@ def resolved_shape(spec: InputSpec, dimensions: Mapping[str, int]) -> tuple[int,
 
 
 def batch_size(inputs: Sequence[InputSpec], dimensions: Mapping[str, int]) -> int:
-    """Return the first input's outermost size."""
-    return resolved_shape(inputs[0], dimensions)[0]
+    """Return the outermost size of the first input that is no scalar; 1 where all are."""
+    first = next((spec for spec in inputs if spec.shape), None)
+    return resolved_shape(first, dimensions)[0] if first else 1
 
 
 def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
@@ -235,13 +236,15 @@ def benchmark_feeds(
     short = set(shapes)
     for sample in samples:
         for name in sorted(short):
-            shape, array = shapes[name], sample[name]
+            shape, array = shapes[name], np.atleast_1d(sample[name])
             taken[name].append(_fitted(array, (array.shape[0], *shape[1:])))
-            if sum(map(len, taken[name])) >= shape[0]:
+            if sum(map(len, taken[name])) >= max(shape[:1], default=1):
                 short.discard(name)
         if not short:
             break
     return {
-        name: np.ascontiguousarray(_fitted(np.concatenate(arrays), shapes[name]))
+        name: np.ascontiguousarray(_fitted(np.concatenate(arrays), shapes[name] or (1,))).reshape(
+            shapes[name]
+        )
         for name, arrays in taken.items()
     }

@@ -58,7 +58,7 @@ def _tensor(value: object, what: str, error: type[DataError]) -> torch.Tensor:
     if isinstance(value, (np.ndarray, np.number)):
         array = np.asarray(value)
         if array.dtype.kind in "biuf":
-            return torch.from_numpy(np.ascontiguousarray(array))
+            return torch.from_numpy(np.asarray(array, order="C"))
         raise error(f"{what} is an array of {array.dtype}; numbers are needed")
     raise error(
         f"{what} is a {type(value).__name__}; give tensors or arrays, tuples or dicts of them"

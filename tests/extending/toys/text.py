@@ -40,6 +40,9 @@ class OnnxText:
     def describe(self, path: Path, sizes: Mapping[str, int], workdir: Path) -> ModelDescription:
         return Onnx().describe(_written(path, workdir), sizes, workdir)
 
+    def dry_run(self, path: Path, description: ModelDescription, workdir: Path) -> ModelDescription:
+        return Onnx().dry_run(_written(path, workdir), description, workdir)
+
     def torch_module(self, path: Path, ranks: Mapping[str, int], workdir: Path) -> NoReturn:  # noqa: ARG002
         raise SpecError(f"{path.name} is ONNX: give a .pt2 or TorchScript")
 

@@ -285,6 +285,32 @@ RULES: list[tuple[Json, Json, str]] = [
         "every name in an input's shape must be declared under dimensions",
     ),
     (
+        {"derivedDimensions": {"total": {"sumOf": ["batch", "height"], "plus": 1}}},
+        {"derivedDimensions": {"total": {"sumOf": ["batch", "past"]}}},
+        "every name in sumOf must be declared under dimensions",
+    ),
+    (
+        {"derivedDimensions": {"total": {"sumOf": ["batch"]}}},
+        {"derivedDimensions": {"batch": {"sumOf": ["height"]}}},
+        "a name is declared under dimensions or under derivedDimensions, not under both",
+    ),
+    (
+        {"derivedDimensions": {"total": {"sumOf": ["batch"]}}},
+        {"derivedDimensions": {"total": {"sumOf": ["batch"], "plus": 65536}}},
+        "a derived dimension must be at most 65536 with its terms at max",
+    ),
+    (
+        {
+            "derivedDimensions": {"total": {"sumOf": ["batch"], "plus": 1}},
+            "inputs": [{"name": "x", "shape": ["batch", "total", 64]}],
+        },
+        {
+            "derivedDimensions": {"total": {"sumOf": ["batch"], "plus": 1023}},
+            "inputs": [{"name": "x", "shape": ["batch", "total", 2**20, 2**4]}],
+        },
+        VALUES_AT_OPT,
+    ),
+    (
         {"quality": [], "data": {}},
         {"data": {"calibration": IMAGES}},
         "quality needs data.evaluation: gates are judged on real data only",

@@ -12,7 +12,7 @@ from typing import Any
 
 from mopt_api.base import Digest, ObservedModel
 from mopt_api.enums import Precision
-from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_api.inputs import AnyDimension, InputSpec
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes.tensorrt import BackendName, TensorRTOptimizer
 from mopt_optimizer.runtimes.tensorrt.plan import engine_config, engine_shapes
@@ -34,7 +34,7 @@ class EngineRequest(ObservedModel):
     source_digest: Digest
     precision: Precision
     inputs: list[InputSpec]
-    dimensions: dict[str, DimensionRange]
+    dimensions: dict[str, AnyDimension]
     compute_capabilities: list[str]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mopt_api.base import Count, ObservedModel
-from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.inputs import AnyDimension, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PlannedModel
 from mopt_api.jobs.prepare_result import PassReport, QuantizationReport, Verification
 from mopt_api.spec import QualityGate
@@ -36,7 +36,7 @@ class PrepareRequest(ObservedModel):
     path: str | None = None
     export: bool = True
     inputs: list[InputSpec]
-    dimensions: dict[str, DimensionRange]
+    dimensions: dict[str, AnyDimension]
     forms: list[Form]
     calibration: CalibrationFiles | None = None
     quality: list[QualityGate] = []
