@@ -70,13 +70,13 @@ def near(found: Sequence[Any], expected: Sequence[Any], error: float) -> str | N
     return None
 
 
-def alike(found: Sequence[Any], expected: Sequence[Any], cosine: float) -> str | None:
+def alike(found: Sequence[Any], expected: Sequence[Any], least: float) -> str | None:
     """Return which output has a smaller cosine with FP32's; None if none has."""
     for one, wanted in zip(found, expected, strict=True):
         if said := _kind(one, wanted) or _places(one, wanted):
             return said
         one, wanted = _finite(one, wanted)
-        if (value := _cosine(one.ravel(), wanted.ravel())) < cosine:
+        if (value := cosine(one.ravel(), wanted.ravel())) < least:
             return f"cosine {value:.3f}"
     return None
 
@@ -95,7 +95,8 @@ def _finite(one: Any, wanted: Any) -> tuple[Any, Any]:
     return one[places].astype(np.float64), wanted[places].astype(np.float64)
 
 
-def _cosine(one: Any, wanted: Any) -> float:
+def cosine(one: Any, wanted: Any) -> float:
+    """Return the cosine of two flat arrays; of nothing with nothing it is 1."""
     norms = float(np.linalg.norm(one)), float(np.linalg.norm(wanted))
     if norms[1] <= 1e-6:
         return float(norms[0] <= 1e-3)

@@ -22,8 +22,8 @@ from mopt_cli._errors import CliError
 from mopt_cli.initializing import resource_text
 from mopt_cli.resources import checked_spec
 from mopt_optimizer.errors import OptimizerError, first_line
-from mopt_optimizer.formats.base import Source
-from mopt_optimizer.formats.registry import source_format
+from mopt_optimizer.formats.base import DescribeRequest, Source
+from mopt_optimizer.formats.registry import describe_file, source_format
 from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
@@ -146,7 +146,8 @@ class _Steps:
 
     def _init(self) -> bool:
         onnx.save(self._case.model, self._path)
-        described = source_format(ModelFormat.ONNX).describe(self._path, {}, self._workdir)
+        request = DescribeRequest(path=str(self._path), format=ModelFormat.ONNX, run=True)
+        described = describe_file(request, self._workdir)
         text = resource_text(described, name="model", file_name="model.onnx", sha256="0" * 64)
         self._spec: ModelOptimizationSpec = checked_spec(yaml.safe_load(text)["spec"], self._path)
         return self._result.note("init", Outcome.EQUAL)
@@ -154,7 +155,8 @@ class _Steps:
     def _export(self) -> bool:
         self._fp32.parent.mkdir()
         spec, timings = self._spec, Timings(_silent)
-        source = Source(self._path, spec.inputs, spec.dimensions, self._workdir, timings)
+        sizes = spec.every_dimension
+        source = Source(self._path, spec.inputs, sizes, self._workdir, timings)
         self._cases: list[Case] = source_format(ModelFormat.ONNX).to_onnx(source, self._fp32)
         verify_export(self._fp32, self._cases)
         return self._result.note("export", Outcome.EQUAL)
@@ -214,7 +216,7 @@ class _Steps:
         if said := next(filter(None, map(self._named, outputs)), None):
             self._result.note(step, Outcome.WRONG, said)
             return
-        rejected = _rejection(self._reference, outputs, self._spec.quality)
+        rejected = rejection(self._reference, outputs, self._spec.quality)
         worst = Outcome.EQUAL, ""
         for found, fp32, expected in zip(outputs, self._reference, self._expected, strict=True):
             one = self._against(precision, found, fp32, expected)
@@ -287,7 +289,7 @@ def _plain(
     return None
 
 
-def _rejection(
+def rejection(
     reference: Sequence[_Outputs], outputs: Sequence[_Outputs], gates: Sequence[QualityGate]
 ) -> str | None:
     """Return why the measurement would reject a form, as its stage does; None where it passes."""

@@ -20,6 +20,8 @@ OPSET = 18
 
 # The first opset in which QuantizeLinear has an axis.
 OLDEST_OPSET = 13
+# The first in which Resize says how it maps coordinates.
+_COORDINATES = 11
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,6 +49,8 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError(
             f"opset {opset(model)} cannot be converted to {OPSET}: {root_message(error)}"
         ) from error
+    if opset(model) < _COORDINATES:
+        _keep_coordinates(converted.graph)
     for before, after in zip(_axes(model), _axes(converted), strict=True):
         if before != after:
             raise ExportError(
@@ -54,6 +58,26 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"the {before[1]} of {before[0]}"
             )
     return converted
+
+
+def _keep_coordinates(graph: onnx.GraphProto) -> None:
+    """Let Resize compute what it did before it had coordinate modes, which onnx leaves out.
+
+    Then it was as the operators' definitions of opset 10 have it, and Upsample's: a coordinate is
+    divided by the scale, and the nearest is the one below.
+    """
+    import onnx
+
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _keep_coordinates(attribute.g)
+        if node.op_type == "Resize":
+            modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            kept = [a for a in node.attribute if a.name not in modes]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            node.attribute.extend(onnx.helper.make_attribute(k, v) for k, v in modes.items())
 
 
 def _axes(model: onnx.ModelProto) -> list[tuple[str, int]]:
