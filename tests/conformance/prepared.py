@@ -141,8 +141,7 @@ def _network(kind: Architecture) -> Model:
         tensors = {name: torch.from_numpy(array.copy()) for name, array in feeds.items()}
         with torch.no_grad():
             found = module(**tensors)
-        many = found if isinstance(found, (tuple, list)) else [found]
-        return [one.numpy() for one in many]
+        return [one.numpy() for one in torch.utils._pytree.tree_leaves(found)]
 
     return run
 

@@ -20,6 +20,8 @@ OPSET = 18
 
 # The first opset in which QuantizeLinear has an axis.
 OLDEST_OPSET = 13
+IR_VERSION = 4
+"""The first in which a weight, such as a folded constant, need not be an input of the graph."""
 # The first in which Resize says how it maps coordinates.
 _COORDINATES = 11
 
@@ -49,6 +51,8 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError(
             f"opset {opset(model)} cannot be converted to {OPSET}: {root_message(error)}"
         ) from error
+    # Weights that it makes of attributes are no inputs.
+    converted.ir_version = max(converted.ir_version, IR_VERSION)
     if opset(model) < _COORDINATES:
         _keep_coordinates(converted.graph)
     for before, after in zip(_axes(model), _axes(converted), strict=True):

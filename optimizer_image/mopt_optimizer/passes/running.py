@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mopt_api.jobs.prepare_result import PassOutcome, PassReport
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.onnx_files.files import model_bytes, save_graph
+from mopt_optimizer.onnx_files.opsets import IR_VERSION
 from mopt_optimizer.onnx_files.verify import Case, verify
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.writing import replacing
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 # A pass may write names and folded constants that are a little larger than what they replace.
 MAX_GROWTH = 1.05
 MAX_GROWTH_BYTES = 64 * 1024
-
-
-IR_VERSION = 4
-"""The first in which a weight, such as a folded constant, need not be an input of the graph."""
 
 
 class PassRecord(PassReport):
