@@ -1,6 +1,6 @@
 """Runs the suites and writes their record and docs/coverage.md's table.
 
-    python -m tests.conformance [--suite node] [--record docs/records/conformance.jsonl]
+python -m tests.conformance [--suite node] [--record docs/records/conformance.jsonl]
 """
 
 from __future__ import annotations
@@ -39,7 +39,17 @@ def main() -> int:
         for found in results(left, jobs=options.jobs, limit=options.limit):
             record.write(json.dumps(found) + "\n")
             record.flush()
+    options.record.write_text("".join(sorted(_lines_kept(options.record), key=_order)), "utf-8")
     return 0
+
+
+def _lines_kept(record: Path) -> list[str]:
+    return [f"{line}\n" for line in _lines(record)]
+
+
+def _order(line: str) -> tuple[int, str]:
+    suite, name = _key(line)
+    return SUITES.index(suite), name
 
 
 def _lines(record: Path) -> list[str]:

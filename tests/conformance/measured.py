@@ -13,7 +13,7 @@ from architectures import ARCHITECTURES
 from mopt_api.enums import Precision
 
 from .bars import alike, cosine, near
-from .prepared import FILES, FORMS, Feeds, Model, Prepared, Values, prepare
+from .prepared import FILES, Feeds, Model, Prepared, Values, prepare
 from .steps import rejection
 
 FP32_ERROR = 1e-3
@@ -48,7 +48,7 @@ class Recomputed:
         return asdict(self)
 
 
-def recompute(name: str, folder: Path, forms: Sequence[str] = tuple(FORMS)) -> list[Recomputed]:
+def recompute(name: str, folder: Path, forms: Sequence[str]) -> list[Recomputed]:
     """Prepare a network of ARCHITECTURES and recompute each variant whose file was made."""
     prepared = prepare(ARCHITECTURES[name], folder, forms)
     elsewhere = prepared.at_other_sizes()

@@ -12,6 +12,7 @@ from pathlib import Path
 from architectures import ARCHITECTURES
 
 from .measured import recompute
+from .prepared import forms_of
 
 _RECORD = Path("docs/records/networks.jsonl")
 
@@ -22,14 +23,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=list(ARCHITECTURES))
     parser.add_argument("--record", type=Path, default=_RECORD)
     options = parser.parse_args()
-    lines = options.record.read_text(encoding="utf-8").splitlines() if options.record.exists() else []
+    lines = (
+        options.record.read_text(encoding="utf-8").splitlines() if options.record.exists() else []
+    )
     done = {json.loads(line)["network"] for line in lines}
     for name in options.names:
         if name in done:
             continue
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            found = recompute(name, Path(folder))
+            found = recompute(name, Path(folder), forms_of(name))
         with options.record.open("a", encoding="utf-8") as record:
             record.writelines(json.dumps(one.record()) + "\n" for one in found)
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

@@ -24,13 +24,11 @@ Record = dict[str, Any]
 def record_of(key: Key, workdir: Path) -> Record:
     """Return a case's record: suite, name, operators, and per step the outcome and its words."""
     case = load(*key)
-    started = time.monotonic()
     result = run(case, workdir)
     return {
         "suite": case.suite,
         "name": case.name,
         "operators": case.operators,
-        "seconds": round(time.monotonic() - started, 2),
         "steps": {name: [outcome.value, said] for name, (outcome, said) in result.steps.items()},
     }
 
@@ -95,7 +93,7 @@ def _answer(worker: _Worker, limit: float) -> tuple[Record | None, bool]:
     """Return what a worker answered, None if it still works, and whether its process is lost."""
     assert worker.key is not None
     suite, name = worker.key
-    lost: Record = {"suite": suite, "name": name, "operators": [], "seconds": limit}
+    lost: Record = {"suite": suite, "name": name, "operators": []}
     if worker.pipe.poll():
         with suppress(EOFError):
             return worker.pipe.recv(), False

@@ -6,6 +6,7 @@ the graph passes, the forms, the runtimes, and the judging by the gates that ini
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,6 +41,8 @@ from .bars import FP16_ERROR, INT8_COSINE, alike, near, suite_difference
 from .suites import SuiteCase, Values
 
 _THREADS = 1
+# Messages quote the path of a file in the folder of a run.
+_FOLDER = re.compile(r"/\S*/(?=(?:fp32|fp16|int8)/|model\.onnx)")
 
 
 class Outcome(StrEnum):
@@ -83,7 +86,7 @@ class Result:
 
     def note(self, step: str, outcome: Outcome, said: str = "") -> bool:
         """Keep a step's outcome; return whether the case may go on."""
-        self.steps[step] = (outcome, said[:300])
+        self.steps[step] = (outcome, _FOLDER.sub("", said)[:300])
         return outcome is Outcome.EQUAL
 
 
@@ -310,5 +313,3 @@ def rejection(
         if found is not None and not gate.passes(found.worst):
             return f"{gate.metric} {found.worst:.4g}"
     return None
-
-

@@ -69,7 +69,9 @@ def load(suite: str, name: str) -> SuiteCase:
 
 def _node(suite: str, name: str) -> SuiteCase:
     test = _node_tests()[name]
-    sets = [([_value(i) for i in fed], [_value(o) for o in wanted]) for fed, wanted in test.data_sets]
+    sets = [
+        ([_value(i) for i in fed], [_value(o) for o in wanted]) for fed, wanted in test.data_sets
+    ]
     return SuiteCase(suite, name, test.model, sets, test.rtol, test.atol)
 
 

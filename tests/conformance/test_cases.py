@@ -14,6 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from mopt_optimizer.errors import ModelError
+from mopt_optimizer.opening.loading import load_onnx
+
 from .steps import Outcome, Result, run
 from .suites import SuiteCase
 
@@ -22,7 +25,9 @@ pytestmark = pytest.mark.optimizer
 Weights = dict[str, NDArray[Any]]
 
 
-def through(tmp_path: Path, text: str, weights: Weights, fed: list[Any], expected: list[Any]) -> Result:
+def through(
+    tmp_path: Path, text: str, weights: Weights, fed: list[Any], expected: list[Any]
+) -> Result:
     """Take a model, given as text, through every step, fed what its report feeds it."""
     model = onnx.parser.parse_model(text)
     tensors = (numpy_helper.from_array(value, name) for name, value in weights.items())
@@ -62,7 +67,9 @@ def test_one_value_as_two_outputs(tmp_path: Path) -> None:
     x = np.random.default_rng(1).random((3, 4), np.float32)
     y = np.maximum(x @ w, 0)
     result = through(tmp_path, text, {"w": w}, [x], [y, y])
-    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(map(str, result.steps.items()))
+    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(
+        map(str, result.steps.items())
+    )
 
 
 @pytest.mark.parametrize("mode", ["linear", "nearest"])
@@ -84,7 +91,9 @@ def test_resize_without_coordinate_modes(
     }
     x = np.random.default_rng(1).random((1, 2, 4, 4), np.float32)
     result = through(tmp_path, text, weights, [x], [_source(text, weights, x)])
-    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(map(str, result.steps.items()))
+    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(
+        map(str, result.steps.items())
+    )
 
 
 def _source(text: str, weights: Weights, x: NDArray[Any]) -> NDArray[Any]:
@@ -105,7 +114,7 @@ def test_scan_of_opset_8(tmp_path: Path) -> None:
     """onnx's converter drops an axis of its inputs; the model stays at its opset."""
     text = header(8) + (
         "g (float[1,2] initial, float[1,3,2] x) => (float[1,2] y, float[1,3,2] z) "
-        '{ y, z = Scan <num_scan_inputs = 1, body = b (float[2] s, float[2] next) '
+        "{ y, z = Scan <num_scan_inputs = 1, body = b (float[2] s, float[2] next) "
         '=> (float[2] t, float[2] o) { t = Add(s, next) o = Identity(t) }> ("", initial, x) }'
     )
     x = np.arange(6, dtype=np.float32).reshape(1, 3, 2)
@@ -171,4 +180,21 @@ def test_weights_listed_as_inputs_in_an_old_file(tmp_path: Path) -> None:
     x = np.ones((1, 4), np.float32)
     expected = x @ w + np.array([[1, 2, 3, 4]], np.float32)
     result = through(tmp_path, text, {"w": w}, [x], [expected])
-    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(map(str, result.steps.items()))
+    assert set(outcomes(result).values()) == {Outcome.EQUAL}, "\n".join(
+        map(str, result.steps.items())
+    )
+
+
+def test_weights_in_a_subfolder(tmp_path: Path) -> None:
+    """What the error says to do works."""
+    text = header(17) + "g (float[1,64] x) => (float[1,64] y) { y = MatMul(x, w) }"
+    model = onnx.parser.parse_model(text)
+    w = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(w, "w"))
+    source, flat = tmp_path / "model.onnx", tmp_path / "flat.onnx"
+    (tmp_path / "weights").mkdir()
+    onnx.save(model, source, save_as_external_data=True, location="weights/w.bin", size_threshold=0)
+    with pytest.raises(ModelError, match=r"onnx.save\(onnx.load\('model.onnx'\), 'flat.onnx'\)"):
+        load_onnx(source)
+    onnx.save(onnx.load(source), flat)
+    assert len(load_onnx(flat).graph.initializer) == 1

@@ -8,6 +8,7 @@ import pytest
 from architectures import ARCHITECTURES
 
 from .measured import recompute
+from .prepared import forms_of
 
 QUICK = ("tabular", "causal")
 
@@ -28,4 +29,4 @@ def test_fp32_and_int8(name: str, tmp_path: Path) -> None:
 @pytest.mark.conformance
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_form(name: str, tmp_path: Path) -> None:
-    check(name, tmp_path, ("fp16", "int8", "nncf"))
+    check(name, tmp_path, forms_of(name))

@@ -5,6 +5,7 @@ What is wrong in the record has a line in KNOWN: each is OpenVINO's, and judged 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,28 @@ from .suites import SUITES, load, names
 
 _LIMIT = 900.0
 _EVERY = 40
-KNOWN = frozenset[tuple[str, str]]()
-"""Name and step of what OpenVINO computes otherwise, within the gate that init writes."""
+_OPENVINO = (
+    "test_attention_3d_local_window",
+    "test_attention_local_window",
+    "test_attention_local_window_rank1_boolean_mask",
+    "test_bitshift_right_int8_negative_input",
+    "test_dynamicquantizelinear",
+    "test_dynamicquantizelinear_expanded",
+    "test_lstm_with_peepholes",
+    "test_resize_downsample_sizes_cubic_antialias",
+    "test_resize_downsample_sizes_linear_antialias",
+)
+KNOWN = {*((name, "openvino") for name in _OPENVINO), ("test_stft", "process")}
+"""Name and step: what OpenVINO computes otherwise, within the gate that init writes; and where ONNX
+Runtime ends its process."""
 
 
 def _subset() -> list[str]:
     """Return the first case of each operator, by name, and every fortieth of all."""
     seen: set[str] = set()
     chosen = []
-    for number, name in enumerate(names("node")):
+    crashing = {name for name, step in KNOWN if step == "process"}
+    for number, name in enumerate(n for n in names("node") if n not in crashing):
         operators = set(load("node", name).operators)
         if not operators <= seen or number % _EVERY == 0:
             chosen.append(name)
@@ -80,3 +94,10 @@ def test_record_is_of_known_steps_and_nothing_in_it_is_wrong() -> None:
 def test_page_is_of_the_records() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert page(text, tables()) == text, "run python -m tests.conformance.coverage"
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", PAGE.read_text(encoding="utf-8"))
+    assert len(named) > 30
+    for path, name in named:
+        assert f"\ndef {name}(" in Path(path).read_text(encoding="utf-8"), f"{path}::{name}"

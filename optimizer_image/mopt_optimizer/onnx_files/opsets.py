@@ -58,8 +58,8 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
     for before, after in zip(_axes(model), _axes(converted), strict=True):
         if before != after:
             raise ExportError(
-                f"opset {opset(model)} cannot be converted to {OPSET}: onnx makes {after[1]} axes of "
-                f"the {before[1]} of {before[0]}"
+                f"opset {opset(model)} cannot be converted to {OPSET}: onnx makes {after[1]} axes "
+                f"of the {before[1]} of {before[0]}"
             )
     return converted
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class FuseMatmulAddIntoGemm(RulePass):
-    """Acts on matrices of rank 2; a Transpose before the product goes into the Gemm. A constant that
-    is added to each row gets one axis, as quantizers take it."""
+    """Acts on matrices of rank 2; a Transpose before the product goes into the Gemm. A constant
+    that is added to each row gets one axis, as quantizers take it."""
 
     name = "fuse_matmul_add_into_gemm"
 
