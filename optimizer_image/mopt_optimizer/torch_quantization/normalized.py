@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from importlib import import_module
+from typing import cast
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ def fold_norms(module: nn.Module) -> None:
     for part in [*module.modules()]:
         if parametrize.is_parametrized(part):
             _own_class(part)
-            for name in [*part.parametrizations]:  # type: ignore[operator]
+            for name in [*cast(nn.ModuleDict, part.parametrizations)]:
                 parametrize.remove_parametrizations(part, name, leave_parametrized=True)
         for hook in [*part._forward_pre_hooks.values()]:
             if isinstance(hook, _WEIGHT_NORM):
