@@ -147,8 +147,8 @@ test-bare: ## The stages in an environment of a GPU machine's packages alone; ne
 	hack/test bare
 
 .PHONY: test-full
-test-full: ## The long tests: hostile programs, architectures, Kueue, faults, a model above 2 GB, a bare machine.
-	hack/test hostile architectures bare kueue faults large
+test-full: ## The long tests: conformance, architectures, hostile programs, Kueue, faults, > 2 GB, a bare machine.
+	hack/test conformance architectures hostile bare kueue faults large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, RuntimeFailure, SpecError
+from mopt_optimizer.errors import BaselineError, ExportError, RuntimeFailure, SpecError
 from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
@@ -19,6 +19,7 @@ from mopt_optimizer.onnx_files.verify import (
     Case,
     OnnxSession,
     check_stateless,
+    compare,
     random_inputs,
     sizes_in_words,
 )
@@ -54,7 +55,7 @@ class Onnx:
         path, model, names = _opened(source, unpacked)
         cases = _timed_cases(path, source)
         with source.timings.step("export", "naming the dimensions"):
-            model = upgraded(model)
+            model = _in_newer_opset(model, cases)
             _rename(model, names, source)
             if unpacked.exists() or needs_other_file(ir.serde.deserialize_model(model)):
                 place_whole(model, path.parent, target)
@@ -112,6 +113,23 @@ class Onnx:
         workdir: Path,  # noqa: ARG002 - likewise
     ) -> NoReturn:
         raise SpecError(f"{path.name} is ONNX: give a .pt2 or TorchScript")
+
+
+def _in_newer_opset(model: onnx.ModelProto, cases: Sequence[Case]) -> onnx.ModelProto:
+    """Return the model in an opset that quantizing needs, if it computes the same there.
+
+    onnx converts some operators wrongly or not at all, such as Resize of opset 10 and Scan of 8.
+    FP32 needs no conversion: the model then keeps its opset, and INT8 is refused by its own.
+    """
+    try:
+        newer = upgraded(model)
+        if newer is model:
+            return model
+        session = OnnxSession(newer.SerializeToString())
+        same = all(d.passed for case in cases for d in compare(session, case))
+    except (ExportError, RuntimeFailure):
+        return model
+    return newer if same else model
 
 
 def _unpacked(source: Source) -> Path:

@@ -185,6 +185,8 @@ def ort_errors() -> tuple[type[Exception], ...]:
         state.RuntimeException,
         # Its message quotes a corrupt name in the model.
         UnicodeDecodeError,
+        # Of values in types that numpy does not have, such as float8.
+        RuntimeError,
     )
 
 

@@ -236,11 +236,18 @@ def _check_opsets(model: onnx.ModelProto) -> None:
 
 
 def _check_outputs(model: onnx.ModelProto) -> None:
-    """Refuse maps, which no tensor metric compares: only ZipMap of classical models makes them."""
+    """Refuse what no tensor metric compares: sequences, and maps, as ZipMap makes them."""
     for value in model.graph.output:
         inner = value.type
         if inner.HasField("sequence_type"):
             inner = inner.sequence_type.elem_type
+        if not inner.HasField("map_type") and not value.type.HasField("tensor_type"):
+            kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type")
+            raise ModelError(
+                f"output {value.name} is a {kind.replace('_', ' ')}, and only tensors can be "
+                "compared: let the model return its tensors as outputs of their own, or joined by "
+                "ConcatFromSequence"
+            )
         if inner.HasField("map_type"):
             raise ModelError(
                 f"output {value.name} is a sequence of maps, made by ZipMap: convert the model "

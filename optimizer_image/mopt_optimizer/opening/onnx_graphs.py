@@ -113,14 +113,25 @@ def _check_kinds(graph: Graph, tensors: Iterable[onnx.TensorProto]) -> None:
             raise ModelError(f"{name!r} has the unknown element type {kind}")
 
 
+def _packing(tensor: onnx.TensorProto) -> str:
+    """Return how to make one file of a model and of the file that a weight of it lies in."""
+    places = [entry.value for entry in tensor.external_data if entry.key == "location"]
+    if any("/" in place or "\\" in place for place in places):
+        return (
+            "onnx.save(onnx.load('model.onnx'), 'flat.onnx') does, up to 2 GB; above, with "
+            "save_as_external_data=True, location='flat.data', and both packed into a tar"
+        )
+    return "pack both into a tar (tar cf model.tar model.onnx model.onnx.data)"
+
+
 def _check_tensor(tensor: onnx.TensorProto, folder: Path | None) -> None:
     import onnx
 
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         if folder is None:
             raise ModelError(
-                f"weight {tensor.name!r} lies in another file, and a model is one: pack both "
-                "into a tar (tar cf model.tar model.onnx model.onnx.data)"
+                f"weight {tensor.name!r} lies in another file, and a model is one: "
+                f"{_packing(tensor)}"
             )
         check_external_data(tensor, folder)
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mopt_api.jobs.prepare_result import PassOutcome, PassReport
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.onnx_files.files import model_bytes, save_graph
-from mopt_optimizer.onnx_files.opsets import OPSET
+from mopt_optimizer.onnx_files.opsets import IR_VERSION, OPSET
 from mopt_optimizer.onnx_files.verify import Case, verify
 from mopt_optimizer.progress import Log
 from mopt_optimizer.store.writing import replacing
@@ -116,6 +116,7 @@ def _run(
         modified = False
     if modified:
         after = count_nodes(model)
+        model.ir_version = max(model.ir_version, IR_VERSION)
         with replacing(path) as candidate:
             save_graph(model, candidate)
             bytes_after = model_bytes(candidate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 import warnings
@@ -23,6 +22,7 @@ from mopt_optimizer.errors import (
     first_line,
 )
 
+from .normalized import copied, fold_norms
 from .reports import InputSignature
 from .sampling import Args
 
@@ -55,10 +55,12 @@ def float_copy(model: nn.Module | ExportedProgram) -> nn.Module:
     """
     with quiet():
         module = model.module() if isinstance(model, ExportedProgram) else model
-        module = copy.deepcopy(module)
+        module = copied(module)
     if not isinstance(module, fx.GraphModule) or "eval" not in vars(module):
         # An exported module has its mode baked in and refuses eval().
         module.eval()
+    with quiet():
+        fold_norms(module)
     check_finite_weights(module)
     return module.requires_grad_(False)
 

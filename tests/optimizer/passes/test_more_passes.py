@@ -417,6 +417,17 @@ def test_subgraphs_are_reached(run: Run, name: str, branch: str, weights: Weight
     assert report.nodes_after < report.nodes_before
 
 
+@pytest.mark.parametrize("shape", [(1, 4), (1, 1), (1,), ()])
+def test_bias_of_each_row_has_one_axis(run: Run, shape: tuple[int, ...]) -> None:
+    (one,) = named_passes(["fuse_matmul_add_into_gemm"])
+    text = "g (float[n,3] x) => (float[n,4] y) { y = Gemm(x, w, b) }"
+    report, model = run(one, text, {"w": _normal(3, 4), "b": _normal(*shape).reshape(shape)})
+    assert report.outcome == PassOutcome.KEPT, report.message
+    bias = model.graph.node[0].input[2]
+    (dims,) = [[*t.dims] for t in model.graph.initializer if t.name == bias]
+    assert dims == [4]
+
+
 def test_functions_are_inlined(run: Run, write: Write, cases: Cases, log: Log) -> None:
     path = write(ROWS + "{ y = Relu(x) }")
     model = onnx.load(path)

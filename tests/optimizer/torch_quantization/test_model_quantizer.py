@@ -307,3 +307,28 @@ def test_too_many_inputs_in_a_call(perceptron: nn.Module) -> None:
 def test_options_are_checked(options: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         QuantizationConfig.of(**options)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_normalized_weights_are_folded(norm: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(0)
+    layers = [norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), nn.Flatten(), norm(nn.Linear(8 * 36, 4))]
+    model = nn.Sequential(*layers)
+    samples = [torch.rand(1, 3, 8, 8) for _ in range(4)]
+    model(samples[0])  # As after training: it leaves the weight of this call behind.
+    model.eval()
+    expected = model(samples[1])
+    static = QuantizationConfig(quantization_type=QuantizationType.STATIC)
+    quantized = ModelQuantizer(static).quantize(model, samples)
+    assert len(quantized.report.quantized) == 2
+    assert quantized.report.sqnr_db > 20
+    torch.testing.assert_close(model(samples[1]), expected)

@@ -64,7 +64,9 @@ def _checked_name(member: tarfile.TarInfo) -> str:
     plain = name not in ("", ".", "..") and name.isprintable() and not {*"/\\:"} & {*name}
     if not plain or not member.isreg() or member.issparse():
         raise UnsafeModelError(
-            f"a tar with {member.name[:80]!r}: only plain files side by side are taken"
+            f"a tar with {member.name[:80]!r}: only plain files side by side are taken; weights of "
+            "other folders go into one file by onnx.save(onnx.load('model.onnx'), 'flat.onnx', "
+            "save_as_external_data=True, location='flat.data')"
         )
     if member.size < 0:
         raise ModelError(f"a tar with a file of {member.size} bytes")

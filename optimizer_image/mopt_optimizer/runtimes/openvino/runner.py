@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
 from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure
@@ -36,6 +37,14 @@ def _file_name(port: Any, operation: Any, default: str) -> str:
     own: str = operation.get_friendly_name().removesuffix(_RESULT_SUFFIX)
     names: set[str] = port.get_names()
     return own if own in names else min(names, default=default)
+
+
+def _writable(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return arrays whose memory a tensor can share, which refuses read-only ones.
+
+    A tensor does not keep them alive: whoever makes it does, for as long as it is read.
+    """
+    return [np.require(array, requirements="W") for array in arrays]
 
 
 class OpenVinoRunner(Runner):
@@ -82,9 +91,9 @@ class OpenVinoRunner(Runner):
             raise RuntimeFailure(f"{_NAME} cannot run the model: {essence(error)}") from error
 
     def _set_inputs(self, feeds: Feeds) -> None:
-        arrays = select_feeds(self._inputs, feeds, _NAME)
+        self._fed = _writable(select_feeds(self._inputs, feeds, _NAME))
         try:
-            for index, array in enumerate(arrays):
+            for index, array in enumerate(self._fed):
                 self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         except RuntimeError as error:
             raise RuntimeFailure(f"{_NAME} refuses the inputs: {essence(error)}") from error
@@ -100,14 +109,12 @@ class OpenVinoRunner(Runner):
     def bind(self, feeds: Feeds) -> BoundCall:
         outputs = self.run(feeds)
         request = self._compiled.create_infer_request()
-        held = [
-            ov.Tensor(array, shared_memory=True)
-            for array in select_feeds(self._inputs, feeds, _NAME)
-        ]
-        for index, tensor in enumerate(held):
-            request.set_input_tensor(index, tensor)
+        held: list[Any] = []
+        for index, array in enumerate(_writable(select_feeds(self._inputs, feeds, _NAME))):
+            held += [array, ov.Tensor(array, shared_memory=True)]
+            request.set_input_tensor(index, held[-1])
         for index, array in enumerate(outputs.values()):
-            held.append(ov.Tensor(array, shared_memory=True))
+            held += [array, ov.Tensor(array, shared_memory=True)]
             request.set_output_tensor(index, held[-1])
 
         def call(_held: list[Any] = held) -> None:

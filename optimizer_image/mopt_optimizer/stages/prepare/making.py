@@ -86,6 +86,8 @@ class Making:
     ) -> Made:
         """Make forms, and the FP32 file.
 
+        A form that a library crashes on is failed; another child makes the rest.
+
         Args:
             samples: Calibration data.
             source: The source model, where it is to be opened.
@@ -95,30 +97,58 @@ class Making:
         Raises:
             OptimizerError: What the child answered with, or how it ended.
         """
+        left, failed = [*forms], list[Quantized]()
+        while True:
+            steps = _LastStep(self._log)
+            folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
+            if fp32 is not None:
+                fp32 = _moved(fp32, folder)
+            request = self._request(left, samples, source, export=export)
+            models = [*filter(None, (source, fp32))]
+            try:
+                made = Made(self._answer(request, folder, samples, models, steps), folder)
+            except ChildDied as error:
+                name = steps.last
+                form = next((one for one in left if one.name(self._plan.quality) == name), None)
+                if form is None or not _crashed(error):
+                    raise death(error) from error
+                left.remove(form)
+                failed.append(Quantized(name=name, error=f"the process that made it {error.how()}"))
+                continue
+            self._timings.seconds |= made.answer.seconds
+            made.answer.quantized.extend(failed)
+            return made
+
+    def _answer(
+        self,
+        request: PrepareRequest,
+        folder: Path,
+        samples: Samples | None,
+        models: Sequence[Path],
+        log: Log,
+    ) -> PrepareAnswer:
+        """Return a child's answer.
+
+        Raises:
+            ChildDied: It ended without one.
+            OptimizerError: What it answered with.
+        """
         # Their folder, which holds nothing else: thousands of paths are no argument of a process.
         read = [*{file.parent for file in (samples.files if samples else ())}]
-        folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
-        if fp32 is not None:
-            fp32 = _moved(fp32, folder)
-        for model in filter(None, (source, fp32)):
+        for model in models:
             read += model_files(model)
-        try:
-            answer = run_child(
-                _CHILD,
-                self._request(forms, samples, source, export=export).to_api(),
-                folder,
-                read=read,
-                environ=self._environ,
-                variables={THREADS_VARIABLE: str(self._threads)},
-                log=self._log,
-                watch=memory_watch(self._system, "the process that opened the model"),
-                patience=patience,
-            )
-        except ChildDied as error:
-            raise death(error) from error
-        made = Made(answered(PrepareAnswer, answer), folder)
-        self._timings.seconds |= made.answer.seconds
-        return made
+        answer = run_child(
+            _CHILD,
+            request.to_api(),
+            folder,
+            read=read,
+            environ=self._environ,
+            variables={THREADS_VARIABLE: str(self._threads)},
+            log=log,
+            watch=memory_watch(self._system, "the process that opened the model"),
+            patience=patience,
+        )
+        return answered(PrepareAnswer, answer)
 
     def _request(
         self,
@@ -144,6 +174,23 @@ class Making:
             calibration=calibration,
             quality=plan.quality,
         )
+
+
+class _LastStep:
+    """A log that keeps the step that was named last."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.last = ""
+
+    def __call__(self, step: str, message: str, **fields: object) -> None:
+        self.last = step
+        self._log(step, message, **fields)
+
+
+def _crashed(error: ChildDied) -> bool:
+    """Return whether a child ended by a fault of the code in it, not by the kernel or by us."""
+    return error.returncode < 0 and error.returncode != -signal.SIGKILL and not error.ended
 
 
 def _moved(fp32: Path, folder: Path) -> Path:
