@@ -27,7 +27,7 @@ from .comparable import (
 from .comparison import Comparison
 from .evaluating import Evaluation, evaluate, parse_metric
 from .figure import Figure, declared_figures
-from .gating import data_ranges, fitting_gates
+from .gating import data_ranges, fitting_gates, range_warnings
 from .images import image_batch
 from .metrics import perfect, score
 from .metrics.cosine import cosine
@@ -70,6 +70,7 @@ __all__ = [
     "parse_metric",
     "perfect",
     "psnr",
+    "range_warnings",
     "score",
     "sqnr",
     "ssim",
