@@ -132,6 +132,6 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report) -> Group:
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),
-        render_target(status, left_out(result), work.spec.objective.metric),
+        render_target(status, left_out(result), work.spec.objective.metric, result.warnings),
         *(place(what, output_path(uri)) for what, uri in where),
     )

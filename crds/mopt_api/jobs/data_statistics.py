@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from mopt_api.base import Count, ObservedModel
+from mopt_api.figures import MOST_TAGS
 from mopt_api.inputs import ImageTransform
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -41,6 +43,12 @@ class DataWarning(ObservedModel):
     def text(self) -> str:
         """The warning in one line."""
         return f"{self.field}: {self.message}"
+
+
+def warning_tags(found: Sequence[DataWarning]) -> list[str]:
+    """Return each warning in two words, for status: calibration:ColorOrder."""
+    tags = (f"{one.field.rsplit('.', 1)[-1]}:{one.fault}" for one in found)
+    return list(dict.fromkeys(tags))[:MOST_TAGS]
 
 
 class ChannelStatistics(ObservedModel):
