@@ -8,6 +8,7 @@ from mopt_api.inputs import ImageTransform
 from mopt_api.normalization import slip
 from mopt_api.spec import ModelOptimizationSpec
 
+
 def normalization_warnings(spec: ModelOptimizationSpec) -> list[str]:
     """Return what looks like a slip in how images become inputs, each with its field's path."""
     return [

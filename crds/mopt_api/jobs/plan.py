@@ -21,6 +21,7 @@ from mopt_api.enums import (
 )
 from mopt_api.formats import FORMATS
 from mopt_api.inputs import DataSource, DimensionRange, EvaluationSource, ImageTransform, InputSpec
+from mopt_api.metrics import METRICS
 from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
 from mopt_api.stores import credential_keys
@@ -195,10 +196,15 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
+    """Return the gates for which these options, not PyTorch's, keep layers in FP32.
+
+    None that counts detections or tokens: layers' noise does not add up in these.
+    """
     static = quantization.mode is QuantizationMode.STATIC
     searched = static and quantization.method is QuantizationMethod.QDQ
-    return gates if searched and quantization.fallback is Fallback.AUTO else []
+    if not searched or quantization.fallback is not Fallback.AUTO:
+        return []
+    return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:

@@ -69,8 +69,10 @@ def mismatch(layer: FirstLayer, patches: NDArray[np.float32]) -> Mismatch | None
     before = _divergence(layer, _responses(layer, pieces))
     if before > _FAR:
         best, after = min(
-            ((change, _divergence(layer, _responses(layer, change.apply(pieces))))
-             for change in _changes(channels)),
+            (
+                (change, _divergence(layer, _responses(layer, change.apply(pieces))))
+                for change in _changes(channels)
+            ),
             key=lambda pair: pair[1],
         )
         if after < _EXPLAINED * before:

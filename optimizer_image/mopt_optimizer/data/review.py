@@ -13,7 +13,6 @@ from enum import StrEnum
 from mopt_api.jobs.data_statistics import DataFault, DataStatistics, DataWarning, FirstLayer
 from mopt_api.jobs.data_statistics import InputStatistics as Input
 from mopt_api.normalization import slip
-
 from mopt_optimizer.progress import Log
 
 from .comparing_sets import set_differences

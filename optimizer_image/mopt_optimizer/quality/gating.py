@@ -10,7 +10,13 @@ from mopt_api.jobs.data_statistics import DataFault, DataWarning
 from mopt_api.jobs.measure_result import OutputSpan
 from mopt_api.metrics import METRICS, Outputs, listed, names
 from mopt_api.spec import QualityGate
-from mopt_optimizer.errors import ConflictingRange, NoClasses, NotAnImage, SpecError
+from mopt_optimizer.errors import (
+    ConflictingRange,
+    NoClasses,
+    NotAnImage,
+    NotDetections,
+    SpecError,
+)
 
 _FAR_OFF = 10.0
 """A dataRange so many times the outputs' span, or so small a part of it: 20 dB of PSNR."""
@@ -41,7 +47,9 @@ def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
     return ranges
 
 
-def range_warnings(gates: Sequence[QualityGate], outputs: Sequence[OutputSpan]) -> list[DataWarning]:
+def range_warnings(
+    gates: Sequence[QualityGate], outputs: Sequence[OutputSpan]
+) -> list[DataWarning]:
     """Return which gates have a dataRange far from what the outputs span: 255 for outputs 0..1.
 
     A gate on a slice is not looked at: the span is that of all the output.
@@ -79,7 +87,10 @@ def fitting_gates() -> Iterator[None]:
     except NotAnImage as error:
         raise SpecError(f"quality: {error}; leave {_named(Outputs.IMAGES)} out") from error
     except NoClasses as error:
-        raise SpecError(f"quality: {error}; leave {_named(Outputs.CLASSES)} out") from error
+        words = listed(names(outputs=Outputs.CLASSES) + names(outputs=Outputs.SEQUENCES))
+        raise SpecError(f"quality: {error}; leave {words} out") from error
+    except NotDetections as error:
+        raise SpecError(f"quality: {error}; leave {_named(Outputs.DETECTIONS)} out") from error
 
 
 def _named(outputs: Outputs) -> str:

@@ -110,7 +110,7 @@ def test_alpha_is_dropped_whatever_lies_behind(
 ) -> None:
     pixels = np.full((4, 4, 4), 90)
     pixels[..., 3] = [[0, 1, 128, 255]] * 4
-    _save(folder / f"a.{suffix}", pixels, mode, **({"exact": True, "lossless": True}))
+    _save(folder / f"a.{suffix}", pixels, mode, exact=True, lossless=True)
     (sample,) = load(scale=1).inputs
     assert (sample["image"] == 90).all()
 

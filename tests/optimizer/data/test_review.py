@@ -453,6 +453,9 @@ def test_statistics_are_those_of_numpy() -> None:
     assert (entry.low, entry.high) == (everything.min(), everything.max())
     assert entry.at_low == pytest.approx((everything == everything.min()).mean())
     assert entry.at_high == pytest.approx((everything == everything.max()).mean())
-    assert DataStatistics.model_validate_json(
-        statistics(images).result().model_dump_json(by_alias=True)
-    ) == statistics(images).result()
+    assert (
+        DataStatistics.model_validate_json(
+            statistics(images).result().model_dump_json(by_alias=True)
+        )
+        == statistics(images).result()
+    )
