@@ -136,8 +136,15 @@ def _color_order(layer: FirstLayer, pieces: Array) -> Mismatch | None:
     Resampled by whole samples: the pieces of one are alike.
     """
     given = _moments(_responses(layer, pieces))
-    other = _moments(_responses(layer, pieces[:, :, ::-1]))
-    before, after = (_divergence_of(layer, *_pooled(m, None)) for m in (given, other))
+    before = _divergence_of(layer, *_pooled(given, None))
+    other, after = min(
+        (
+            (moments, _divergence_of(layer, *_pooled(moments, None)))
+            for change in (_reversed, _reversed_before_normalizing)
+            for moments in [_moments(_responses(layer, change(pieces)))]
+        ),
+        key=lambda pair: pair[1],
+    )
     if before < _NOTICEABLE or after > _CLOSER * before:
         return None
     draws = np.random.default_rng(0).integers(0, len(pieces), (_RESAMPLED, len(pieces)))
@@ -155,6 +162,18 @@ def _color_order(layer: FirstLayer, pieces: Array) -> Mismatch | None:
     )
 
 
+def _reversed(pieces: Array) -> Array:
+    return pieces[:, :, ::-1]
+
+
+def _reversed_before_normalizing(pieces: Array) -> Array:
+    """Return pieces of images that were in reverse order when ImageNet's mean and std, which are
+    in the order of the model, were applied."""
+    mean, std = (np.reshape(values, (3, 1, 1)) for values in (_MEAN, _STD))
+    result: Array = ((pieces * std + mean)[:, :, ::-1] - mean) / std
+    return result
+
+
 def _figures(before: float, after: float) -> str:
     return f"(divergence from its training data {before:.2g} nats as given, {after:.2g} so)"
 
@@ -164,7 +183,8 @@ def _responses(layer: FirstLayer, pieces: Array) -> Array:
     shape = (-1, 1, 1)
     scaled = pieces * np.reshape(layer.scale, shape) + np.reshape(layer.offset, shape)
     flat = scaled.reshape(*pieces.shape[:2], -1)
-    return flat @ np.asarray(layer.weights).T + np.asarray(layer.bias)
+    results: Array = flat @ np.asarray(layer.weights).T + np.asarray(layer.bias)
+    return results
 
 
 def _moments(responses: Array) -> tuple[Array, Array]:

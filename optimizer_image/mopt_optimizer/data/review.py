@@ -21,7 +21,6 @@ from .samples import Patches
 
 FEWEST = 8
 """Calibration samples: ranges of fewer say little of the next one."""
-# A picture of one value is damage; a mask or a flag of one value is usual.
 _CLIPPED_TOGETHER, _CLIPPED_EACH = 0.25, 0.05
 # White noise has 1.13 (normal) or 1.15 (uniform), photographs 0.05 to 0.5.
 _NOISE = 0.95
@@ -99,13 +98,13 @@ def _of_the_transform(data: DataStatistics) -> Iterator[tuple[DataFault, str]]:
 
 
 def _of_an_input(entry: Input, data: DataStatistics) -> Iterator[tuple[DataFault, str]]:
-    if entry.constant and (entry.image or entry.constant < data.samples):
-        if entry.dtype.startswith("float"):
-            yield (
-                DataFault.CONSTANT,
-                f"{entry.constant} of {data.samples} samples hold one value throughout; such a "
-                "sample tells nothing of the ranges: replace it",
-            )
+    odd = entry.image or entry.constant < data.samples
+    if entry.constant and odd and entry.dtype.startswith("float"):
+        yield (
+            DataFault.CONSTANT,
+            f"{entry.constant} of {data.samples} samples hold one value throughout; such a "
+            "sample tells nothing of the ranges: replace it",
+        )
     if not entry.image:
         return
     ends = entry.at_low, entry.at_high

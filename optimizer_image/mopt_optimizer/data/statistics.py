@@ -190,7 +190,8 @@ def _mean_squares(planes: NDArray[Any]) -> NDArray[np.float64]:
     sums: NDArray[np.float64] = np.einsum(
         "ij,ij->i", planes, planes, dtype=np.float64, casting="unsafe"
     )
-    return sums / planes.shape[1]
+    means: NDArray[np.float64] = sums / planes.shape[1]
+    return means
 
 
 def _mean_step(array: NDArray[Any], axis: int) -> float:

@@ -180,7 +180,10 @@ def test_pictures_are_upright(load: Load, folder: Path, orientation: int, suffix
     stored = np.arange(8 * 12, dtype=np.uint8).reshape(8, 12) * 2
     tags = Image.Exif()
     tags[0x0112] = orientation
-    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}
+    options: dict[str, dict[str, Any]] = {
+        "webp": {"lossless": True},
+        "jpg": {"quality": 100, "subsampling": 0},
+    }
     _save(folder / f"a.{suffix}", stored, "RGB", exif=tags, **options.get(suffix, {}))
     (sample,) = load(scale=1).inputs
     expected = _TURNS[orientation](stored)

@@ -94,7 +94,7 @@ def trained(folder: Path, prepare: Callable[[Images], Images]) -> list[FirstLaye
         batch = torch.tensor(np.concatenate(prepare(tiles(names, 4, 100 + step))))
         loss = nn.functional.cross_entropy(network(batch), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     path = folder / "model.onnx"
     with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def found(first: Samples, second: Samples, layers: list[FirstLayer]) -> list[Dat
     ]
 
 
-def spoiled(images: Images, spoil: Callable[[Array], Array], count: int) -> Images:
+def spoiled(images: Images, spoil: Callable[[Array], NDArray[Any]], count: int) -> Images:
     return [spoil(i).astype(np.float32) if n < count else i for n, i in enumerate(images)]
 
 
@@ -232,6 +232,13 @@ PLANTED: dict[str, tuple[Images, Images, str, DataFault, str]] = {
         reversed_channels(C),
         reversed_channels(C[::-1]),
         "plain",
+        DataFault.COLOR_ORDER,
+        "reverse order",
+    ),
+    "BGR before mean and std, in both": (
+        normalized(reversed_channels(C)),
+        normalized(reversed_channels(C[::-1])),
+        "imagenet",
         DataFault.COLOR_ORDER,
         "reverse order",
     ),
@@ -390,7 +397,7 @@ def test_arithmetic_in_the_graph_is_part_of_the_expectation(tmp_path: Path) -> N
     constants = {
         "w": weight,
         "white": np.float32(255),
-        "mean": np.float32([0.4, 0.5, 0.6]).reshape(1, 1, 1, 3),
+        "mean": np.array([0.4, 0.5, 0.6], np.float32).reshape(1, 1, 1, 3),
         "one": np.ones(4, np.float32),
         "mu": np.full(4, 0.5, np.float32),
         "var": np.full(4, 2, np.float32),

@@ -146,7 +146,8 @@ def test_the_declared_output_alone_is_judged() -> None:
     comparison = Comparison({}, declared=[figure], names=["count", "dets"])
     comparison.add([np.array([2]), rows(CAT, DOG)], [np.array([1]), rows(CAT)])
     (result,) = comparison.results()
-    assert (result.output, result.worst) == ("dets", pytest.approx(2 / 3))
+    assert result.output == "dets"
+    assert result.worst == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("metric", [F1, SEQUENCES])
