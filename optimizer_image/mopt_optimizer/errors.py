@@ -221,9 +221,15 @@ class NotDetections(ComparisonError):
     reason = Reason.INVALID_SPEC
 
 
+class NotSequences(ComparisonError):
+    """Sequence agreement is asked for, and the output holds neither ids nor scores of ids."""
+
+    reason = Reason.INVALID_SPEC
+
+
 class NoClasses(ComparisonError):
-    """Top-1 or sequence agreement is asked for, and the output has no axis of classes, or the
-    labels do not fit it."""
+    """Top-1 agreement is asked for, and the output has no axis of classes, or the labels do not
+    fit it."""
 
     reason = Reason.INVALID_SPEC
 

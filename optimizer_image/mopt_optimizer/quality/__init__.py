@@ -11,6 +11,7 @@ from mopt_optimizer.errors import (
     NonFiniteOutput,
     NotAnImage,
     NotDetections,
+    NotSequences,
     ShapeMismatch,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "NonFiniteOutput",
     "NotAnImage",
     "NotDetections",
+    "NotSequences",
     "Options",
     "Profile",
     "ShapeMismatch",

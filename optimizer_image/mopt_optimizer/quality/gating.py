@@ -15,6 +15,7 @@ from mopt_optimizer.errors import (
     NoClasses,
     NotAnImage,
     NotDetections,
+    NotSequences,
     SpecError,
 )
 
@@ -87,8 +88,9 @@ def fitting_gates() -> Iterator[None]:
     except NotAnImage as error:
         raise SpecError(f"quality: {error}; leave {_named(Outputs.IMAGES)} out") from error
     except NoClasses as error:
-        words = listed(names(outputs=Outputs.CLASSES) + names(outputs=Outputs.SEQUENCES))
-        raise SpecError(f"quality: {error}; leave {words} out") from error
+        raise SpecError(f"quality: {error}; leave {_named(Outputs.CLASSES)} out") from error
+    except NotSequences as error:
+        raise SpecError(f"quality: {error}; leave {_named(Outputs.SEQUENCES)} out") from error
     except NotDetections as error:
         raise SpecError(f"quality: {error}; leave {_named(Outputs.DETECTIONS)} out") from error
 

@@ -22,9 +22,9 @@ from mopt_optimizer.errors import DataError, SpecError
 from mopt_optimizer.quality import (
     Comparison,
     Figure,
-    NoClasses,
     NonFiniteOutput,
     NotDetections,
+    NotSequences,
     ShapeMismatch,
     detection_f1,
     fitting_gates,
@@ -218,7 +218,7 @@ def test_long_sequences_take_no_time() -> None:
 
 
 def test_what_is_no_sequence() -> None:
-    with pytest.raises(NoClasses, match="scores of two ids"):
+    with pytest.raises(NotSequences, match="scores of two ids"):
         sequence_agreement(np.zeros((3, 1), np.float32), np.zeros((3, 1), np.float32))
     with pytest.raises(ShapeMismatch):
         sequence_agreement(np.zeros((2, 3), int), np.zeros((1, 3), int))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mopt_optimizer.errors import NoClasses, ShapeMismatch
+from mopt_optimizer.errors import NotSequences, ShapeMismatch
 from mopt_optimizer.quality.comparable import Array, Options, check_pair
 
 
@@ -19,7 +19,7 @@ def sequence_agreement(reference: Array, output: Array) -> float:
             (..., length, ids), whose largest counts. Lengths may differ.
 
     Raises:
-        NoClasses: Scores of fewer than two ids.
+        NotSequences: Scores of fewer than two ids.
         ShapeMismatch: Another number of sequences, or of axes.
         NonFiniteOutput: Scores of one length that differ in where they are finite.
 
@@ -36,7 +36,7 @@ def sequence_agreement(reference: Array, output: Array) -> float:
 def _sequences(array: Array) -> list[NDArray[np.int64]]:
     if array.dtype.kind == "f":
         if array.ndim < 2 or array.shape[-1] < 2:
-            raise NoClasses(
+            raise NotSequences(
                 "SequenceAgreement needs ids, or scores of two ids and more along the last axis; "
                 f"the output is {array.shape}"
             )
