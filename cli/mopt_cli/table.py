@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import QualityReference, VariantState, converted
+from mopt_api.jobs.data_statistics import DataWarning, warning_tags
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.selection import figure_name
 from mopt_api.jobs.termination import is_unstable, summarize_variant
@@ -91,6 +92,7 @@ def render_target(
     target: TargetStatus,
     not_tried: Sequence[SearchEntry] = (),
     metric: ObjectiveMetric | None = None,
+    warnings: Sequence[DataWarning] = (),
     *,
     verbose: bool = False,
 ) -> RenderableType:
@@ -100,6 +102,7 @@ def render_target(
         metric: Of the objective.
         verbose: Whether long messages are shown whole.
         not_tried: What Auto left out, see left_out; not part of status.
+        warnings: In full; omitted, as status has them.
     """
     target = cleaned(target)
     hardware = target.hardware
@@ -131,6 +134,8 @@ def render_target(
     notes += [
         Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in map(cleaned, not_tried)
     ]
+    said = [one.text for one in map(cleaned, warnings)] or target.warnings
+    notes += [Text(f"warning: {text}", style="yellow") for text in said]
     where = [place("result", target.report.uri)]
     if target.report.page:
         where.append(place("report", target.report.page))
@@ -187,6 +192,7 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
         selected=result.selected,
         unstable=is_unstable(result) or None,
         served_from_store=result.served_from_store or None,
+        warnings=warning_tags(result.warnings),
         report=report,
     )
 

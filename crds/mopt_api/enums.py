@@ -132,6 +132,8 @@ class QualityMetric(ExtensibleEnum):
     COSINE = "Cosine"
     MAX_ABS_ERROR = "MaxAbsError"
     TOP1_AGREEMENT = "Top1Agreement"
+    DETECTION_F1 = "DetectionF1"
+    SEQUENCE_AGREEMENT = "SequenceAgreement"
 
 
 class Aggregate(StrEnum):

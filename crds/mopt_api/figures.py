@@ -53,6 +53,18 @@ class QualityReference(StrEnum):
     GROUND_TRUTH = "GroundTruth"
 
 
+MOST_TAGS = 8
+WarningTags = Annotated[
+    list[Annotated[str, Field(max_length=40)]],
+    Field(
+        max_length=MOST_TAGS,
+        description="What looks wrong with the data, such as calibration:ColorOrder; result.json "
+        "and the report page say more.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    ),
+]
+
+
 class DataDigests(ObservedModel):
     """The data behind a result, by content: digests over names, bytes and what is done to them."""
 

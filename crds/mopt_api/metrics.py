@@ -30,6 +30,10 @@ class Outputs(Enum):
     IMAGES = auto()
     CLASSES = auto()
     """Scores of at least two classes; ground truth may be integer labels."""
+    DETECTIONS = auto()
+    """Boxes with scores and labels, rows or outputs of their own."""
+    SEQUENCES = auto()
+    """Ids of tokens, or scores of each."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class MetricInfo:
     bounds: tuple[float, float] | None = None
     needs_range: bool = False
     outputs: Outputs = Outputs.ANY
+
+    @property
+    def counts_vary(self) -> bool:
+        """Whether outputs may differ in the number of their detections or tokens."""
+        return self.outputs in (Outputs.DETECTIONS, Outputs.SEQUENCES)
 
     @property
     def higher_is_better(self) -> bool:
@@ -107,6 +116,25 @@ METRICS: dict[QualityMetric, MetricInfo] = {
         unit="%",
         bounds=(0.0, 1.0),
         outputs=Outputs.CLASSES,
+    ),
+    QualityMetric.DETECTION_F1: MetricInfo(
+        scale=Scale.UP_TO_ONE,
+        meaning=", the F1 score of detections (same label, IoU 0.5 and more, score 0.25 and more), "
+        "0 to 1",
+        definition="F1 score of detections: same label, intersection over union 0.5 and more",
+        digits=".4f",
+        unit="%",
+        bounds=(0.0, 1.0),
+        outputs=Outputs.DETECTIONS,
+    ),
+    QualityMetric.SEQUENCE_AGREEMENT: MetricInfo(
+        scale=Scale.UP_TO_ONE,
+        meaning=", 1 less the edit distance of the token ids over the longer length, 0 to 1",
+        definition="1 less the edit distance of the token ids over the longer length",
+        digits=".4f",
+        unit="%",
+        bounds=(0.0, 1.0),
+        outputs=Outputs.SEQUENCES,
     ),
     QualityMetric.MAX_ABS_ERROR: MetricInfo(
         scale=Scale.ERROR,

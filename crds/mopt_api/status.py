@@ -16,6 +16,7 @@ from .figures import (
     PointFigures,
     SourceInfo,
     VariantFigures,
+    WarningTags,
 )
 
 
@@ -185,6 +186,7 @@ class TargetStatus(ObservedModel):
         description="True where throttling, steal or other processes took CPU time in every "
         "repetition of the measurement; absent otherwise.",
     )
+    warnings: WarningTags = []
     data: DataDigests | None = Field(
         default=None, description="What it was calibrated on and compared with."
     )

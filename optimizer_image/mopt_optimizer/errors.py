@@ -215,6 +215,18 @@ class NotAnImage(ComparisonError):
     reason = Reason.INVALID_SPEC
 
 
+class NotDetections(ComparisonError):
+    """Detections are asked for, and the outputs are no rows of boxes and scores."""
+
+    reason = Reason.INVALID_SPEC
+
+
+class NotSequences(ComparisonError):
+    """Sequence agreement is asked for, and the output holds neither ids nor scores of ids."""
+
+    reason = Reason.INVALID_SPEC
+
+
 class NoClasses(ComparisonError):
     """Top-1 agreement is asked for, and the output has no axis of classes, or the labels do not
     fit it."""

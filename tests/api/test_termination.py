@@ -24,6 +24,7 @@ from mopt_api.figures import (
     VariantState,
     short_part,
 )
+from mopt_api.jobs.data_statistics import DataFault, DataWarning, warning_tags
 from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
 from mopt_api.jobs.termination import (
     MAX_BYTES,
@@ -149,6 +150,7 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
         variants=[_largest_variant(rng, metrics, large=large) for _ in range(12)],
         selected="x" * 40,
         unstable=True,
+        warnings=[noise[i : i + 40] for i in range(8)],
     )
     message = encode(summary)
     assert ModelOptimizationSpec.model_json_schema()["properties"]["quality"]["maxItems"] == (
@@ -189,6 +191,33 @@ def test_external_data_of_a_usual_result_is_named() -> None:
 def test_short_messages_are_kept_whole() -> None:
     source = SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=3)
     summary = PrepareSummary(result="sha256:" + "1" * 64, source=source)
+    assert decode(encode(summary)) == summary
+
+
+def test_warnings_are_named_in_short() -> None:
+    said = [
+        DataWarning(fault=fault, field=f"spec.data.{field}", message="x" * 512)
+        for fault in (DataFault.COLOR_ORDER, DataFault.SCALE)
+        for field in ("calibration", "evaluation", "evaluation")
+    ]
+    assert warning_tags(said) == [
+        "calibration:ColorOrder",
+        "evaluation:ColorOrder",
+        "calibration:Scale",
+        "evaluation:Scale",
+    ]
+    everything = [
+        DataWarning(fault=fault, field="spec.data.calibration", message="x") for fault in DataFault
+    ]
+    longest = warning_tags(everything)
+    assert len(longest) <= 8
+    summary = MeasureSummary(
+        target="default",
+        result="sha256:" + "1" * 64,
+        hardware=Hardware(),
+        variants=[],
+        warnings=longest,
+    )
     assert decode(encode(summary)) == summary
 
 

@@ -132,6 +132,12 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report, *, verbose: b
             where.insert(0, (what, variant.artifact.uri))
     return Group(
         Text(verdict(result), style="bold"),
-        render_target(status, left_out(result), work.spec.objective.metric, verbose=verbose),
+        render_target(
+            status,
+            left_out(result),
+            work.spec.objective.metric,
+            result.warnings,
+            verbose=verbose,
+        ),
         *(place(what, output_path(uri)) for what, uri in where),
     )

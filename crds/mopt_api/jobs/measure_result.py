@@ -19,6 +19,8 @@ from mopt_api.figures import (
     VariantState,
 )
 
+from .data_statistics import DataWarning
+
 BASELINE = "baseline"
 
 
@@ -106,6 +108,14 @@ class SearchEntry(ObservedModel):
     reason: str = Field(max_length=256, description="Why, or why not.")
 
 
+class OutputSpan(ObservedModel):
+    """What the baseline computes over the evaluation data, of one output."""
+
+    name: str = Field(description="The output's name.")
+    low: float = Field(description="Smallest finite value.")
+    high: float = Field(description="Largest finite value.")
+
+
 class MeasureResult(ObservedModel):
     """result.json of a measure Job: everything known about one target."""
 
@@ -135,6 +145,13 @@ class MeasureResult(ObservedModel):
     )
     search: list[SearchEntry] = Field(
         default=[], description="Where Auto chose the variants: all that it knows."
+    )
+    warnings: list[DataWarning] = Field(
+        default=[],
+        description="What looks wrong with the data, and with what is declared of it.",
+    )
+    outputs: list[OutputSpan] = Field(
+        default=[], description="Of the outputs of numbers with a fraction; empty without data."
     )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")

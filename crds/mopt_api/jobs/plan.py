@@ -26,6 +26,7 @@ from mopt_api.inputs import (
     InputSpec,
     with_derived,
 )
+from mopt_api.metrics import METRICS
 from mopt_api.runtimes import RUNTIMES
 from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
 from mopt_api.stores import credential_keys
@@ -203,8 +204,13 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
-    return gates if quantization.searches else []
+    """Return the gates for which these options, not PyTorch's, keep layers in FP32.
+
+    None that counts detections or tokens: layers' noise does not add up in these.
+    """
+    if not quantization.searches:
+        return []
+    return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:

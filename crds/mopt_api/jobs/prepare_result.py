@@ -11,6 +11,8 @@ from mopt_api.base import ObservedModel
 from mopt_api.enums import Aggregate, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 
+from .data_statistics import DataStatistics, DataWarning, FirstLayer
+
 
 class Verification(ObservedModel):
     """Comparison of the exported model with the source, at one set of sizes."""
@@ -157,6 +159,15 @@ class PrepareResult(ObservedModel):
     )
     calibration_digest: str | None = None
     calibration_samples: int | None = None
+    calibration: DataStatistics | None = Field(
+        default=None, description="Statistics of the calibration samples."
+    )
+    first_layers: list[FirstLayer] = Field(
+        default=[], description="What the model tells of the data that it was trained on."
+    )
+    warnings: list[DataWarning] = Field(
+        default=[], description="What looks wrong with the calibration data."
+    )
     quantizations: list[QuantizationReport] = []
     software: dict[str, str] = {}
     steps: list[PrepareStep] = Field(

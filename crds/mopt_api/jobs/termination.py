@@ -24,12 +24,14 @@ from mopt_api.figures import (
     QualityResult,
     SourceInfo,
     VariantFigures,
+    WarningTags,
     converted,
     short_part,
 )
 from mopt_api.reasons import REASONS, ErrorReport
 from mopt_api.text import cleaned
 
+from .data_statistics import warning_tags
 from .measure_result import MeasureResult, VariantResult
 from .plan import Stage
 from .prepare_result import PrepareResult
@@ -84,6 +86,7 @@ class MeasureSummary(ObservedModel):
     # Omitted otherwise: there is hardly a byte to spare.
     unstable: Literal[True] | None = None
     served_from_store: Literal[True] | None = None
+    warnings: WarningTags = []
     data: DataDigests | None = None
     measured_at: Timestamp | None = None
 
@@ -171,6 +174,7 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         selected=result.selected,
         unstable=is_unstable(result) or None,
         served_from_store=result.served_from_store or None,
+        warnings=warning_tags(result.warnings),
         data=DataDigests(
             calibration=result.calibration_digest,
             evaluation=result.evaluation_digest,
@@ -207,8 +211,9 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
     Args:
         message_length: Of each variant's message; below the first bound, the parts that decided
             are left out too.
-        details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features and
-            the versions of software too; below 0 names of outputs and slices are digests.
+        details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features,
+            the versions of software and the warnings too; below 0 names of outputs and slices are
+            digests.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
@@ -226,6 +231,7 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             "variants": [cut(variant) for variant in summary.variants],
             "hardware": _bounded_hardware(summary.hardware, features=details >= 1),
             "software": {name[:24]: version[:24] for name, version in software},
+            "warnings": summary.warnings if details >= 1 else [],
         }
     )
 
@@ -254,7 +260,8 @@ def encode(summary: Summary) -> str:
     """Return the termination message of a summary.
 
     Variants' messages are shortened as far as the limit requires; where that is not enough external
-    data is left out, then the CPU's features and versions. result.json holds all of it.
+    data is left out, then the CPU's features, versions and warnings. result.json holds
+    all of it.
 
     Raises:
         MessageError: The summary is larger than any that the API's bounds allow.

@@ -126,6 +126,7 @@ def target_status(
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
         unstable=summary.unstable,
+        warnings=summary.warnings,
         data=summary.data,
         served_from_store=summary.served_from_store or served or None,
         report=Report.under(output_uri, summary.result),

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from mopt_api.jobs.data_statistics import DataStatistics
 from mopt_optimizer.quality import Array
 
 from .messages import ReferenceFiles, SampleFiles
-from .samples import Inputs
+from .samples import Inputs, Patches
 
 ReadReference = Callable[[int], list[Array]]
 """From a sample's index to its ground truth: the model's outputs as they should be."""
 
 
+@dataclass(frozen=True)
+class DecodedSamples:
+    """Samples that were read once, each of them.
+
+    Attributes:
+        inputs: Read again at each access.
+        patches: Pieces of the images, by input.
+    """
+
+    inputs: Sequence[Inputs]
+    statistics: DataStatistics
+    patches: Patches
+
+
 class Decoder(Protocol):
     """Reads data files: in this process (LocalDecoder), or in one of its own (DecodingProcess)."""
 
-    def samples(self, files: SampleFiles) -> Sequence[Inputs]:
+    def samples(self, files: SampleFiles) -> DecodedSamples:
         """Read every sample once, so that a damaged one is found before anything is built.
-
-        Returns:
-            The samples, read again at each access.
 
         Raises:
             SpecError: Images for a model with several inputs or one that is not float32.

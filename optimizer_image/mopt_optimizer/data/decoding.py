@@ -13,18 +13,19 @@ from mopt_optimizer.quality import Array, check_finite
 
 from .arrays import ArrayFiles, read_arrays
 from .declared import declared_inputs
-from .decoder import ReadReference
+from .decoder import DecodedSamples, ReadReference
 from .fetching import is_array
 from .images import DecodedImages, check_fit, decode
 from .messages import ReferenceFiles, SampleFiles
 from .preprocessing import Preprocessing
 from .samples import Inputs
+from .statistics import SetStatistics
 
 
 class LocalDecoder:
     """Decodes in this process: in the child, in the library and in tests. See Decoder."""
 
-    def samples(self, files: SampleFiles) -> Sequence[Inputs]:
+    def samples(self, files: SampleFiles) -> DecodedSamples:
         found = open_samples(
             files.names,
             [Path(file) for file in files.files],
@@ -32,12 +33,13 @@ class LocalDecoder:
             files.dimensions,
             files.images,
         )
+        images = isinstance(found, DecodedImages)
         if isinstance(found, DecodedImages):
             _check_images(files, found)
-        else:
-            for _ in found:
-                pass
-        return found
+        statistics = SetStatistics(len(found), files.images if images else None)
+        for sample in found:
+            statistics.add(sample)
+        return DecodedSamples(found, statistics.result(), statistics.patches())
 
     def references(self, files: ReferenceFiles) -> ReadReference:
         read = partial(read_reference, files)
@@ -94,4 +96,3 @@ def _check_images(files: SampleFiles, images: DecodedImages) -> None:
     for index, name in enumerate(files.names):
         # Its size is in its first bytes: nothing is decoded that does not fit.
         check_fit(name, images.shape(index), inputs[0], files.dimensions, transform)
-        images[index]

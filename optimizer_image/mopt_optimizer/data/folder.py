@@ -50,6 +50,8 @@ def load_data(
     return Samples(
         names=fetched.names,
         digest=fetched.digest(None if arrays else data.images.to_api()),
-        inputs=found,
+        inputs=found.inputs,
         files=fetched.files,
+        statistics=found.statistics,
+        patches=found.patches,
     )

@@ -1,7 +1,13 @@
-"""Image files as model inputs: decoded as RGB, then as their Preprocessing says."""
+"""Image files as model inputs: upright, as 8-bit RGB, then as their Preprocessing says.
+
+As a browser, OpenCV's imread and TensorFlow's decoders show them: the camera's orientation tag is
+applied, 16 bits become 8 by dropping the low ones, gray and palette images become RGB, CMYK too,
+without its colour profile, and an alpha channel is dropped, whatever colour lies behind it.
+"""
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +26,21 @@ from .preprocessing import Preprocessing
 from .samples import Inputs
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_SEVERAL_PICTURES = "MPO"
+"""A JPEG of a camera that adds a preview or a second view: its first picture is the photograph."""
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of an orientation upright (EXIF 2.3, tag 0x0112; 1 is upright)."""
+_ON_ITS_SIDE = (5, 6, 7, 8)
+_BROKEN_TAGS = (SyntaxError, ValueError, TypeError, LookupError, EOFError, OSError, struct.error)
 # 64 megapixels, 192 MiB decoded: above any camera in use, far below what fills memory.
 MAX_PIXELS = 64_000_000
 
@@ -60,7 +81,9 @@ class DecodedImages(Sequence[Inputs]):
         """
         name, path = self._names[index], self._files[index]
         with _opened(name, path) as image:
-            return self._transform.shape(*image.size)
+            width, height = image.size
+            turned = _orientation(image) in _ON_ITS_SIDE
+            return self._transform.shape(*((height, width) if turned else (width, height)))
 
     def __iter__(self) -> Iterator[Inputs]:
         return (self[index] for index in range(len(self)))
@@ -106,28 +129,44 @@ def local_files(
 def decode(name: str, path: Path, transform: ImageTransform | Preprocessing) -> NDArray[np.float32]:
     """Return an image as a model input, shape (1, 3, H, W) unless the transform says else.
 
-    Grayscale and palette images become RGB first. An alpha channel is dropped where it is opaque
-    throughout and refused elsewhere, because the color behind it is not known. The orientation
-    tag of a camera is not applied.
+    The module's description says what becomes of other kinds than 8-bit RGB.
 
     Args:
         name: What errors call the image.
 
     Raises:
-        DataError: Not an image, truncated, too large, more than 8 bits, animated, transparent, or
-            smaller than the crop.
+        DataError: Not an image, truncated, too large, animated, or smaller than the crop.
     """
     return Preprocessing.of(transform).apply(name, _rgb(name, path))
 
 
 def _rgb(name: str, path: Path) -> Image.Image:
     with _opened(name, path) as image:
+        turn = _UPRIGHT.get(_orientation(image))
         image.load()
-        if image.has_transparency_data:
-            alpha = image.convert("RGBA").getchannel("A").getextrema()
-            if alpha != (255, 255):
-                raise DataError(f"{name}: transparent pixels; save it without alpha")
-        return image.convert("RGB")
+        # Of RGB Pillow drops the low bits itself, of gray it would cut off what is above 255.
+        wide = image.mode.startswith("I")
+        eight = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if wide else image
+        upright = eight if turn is None else eight.transpose(turn)
+        return upright.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the camera's orientation tag, of the header alone; 1 where there is none.
+
+    A damaged tag is passed over: the picture is there.
+    """
+    if not (header := image.info.get("exif")):
+        return 1
+    tags = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags.load(header)
+            found = tags.get(_ORIENTATION, 1)
+    except _BROKEN_TAGS:
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 @contextmanager
@@ -159,10 +198,8 @@ def _check_header(name: str, image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{name}: {width}x{height} pixels, more than the {MAX_PIXELS} taken")
-    if getattr(image, "n_frames", 1) > 1:
+    if image.format != _SEVERAL_PICTURES and getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{name}: an animation, not one image")
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{name}: more than 8 bits per channel ({image.mode})")
 
 
 def check_fit(

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from mopt_api.base import ObservedModel
 from mopt_api.inputs import AnyDimension, ImageTransform, InputSpec
+from mopt_api.jobs.data_statistics import DataStatistics
 
 from .fetching import FetchedFolder
 
@@ -69,7 +70,15 @@ REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminat
 
 
 class Checked(ObservedModel):
-    """Every file was read once, and can be used."""
+    """Every file was read once, and can be used.
+
+    Attributes:
+        statistics: Of samples; None for ground truth.
+        patches: A file of pieces for each image input.
+    """
+
+    statistics: DataStatistics | None = None
+    patches: dict[str, str] = {}
 
 
 class Arrays(ObservedModel):

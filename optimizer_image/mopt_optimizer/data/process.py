@@ -16,7 +16,7 @@ from mopt_optimizer.quality import Array
 from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made, remove
 
 from .declared import check_arrays, declared_inputs
-from .decoder import ReadReference
+from .decoder import DecodedSamples, ReadReference
 from .messages import Arrays, Checked, Read, ReferenceFiles, SampleFiles
 from .npy import array_in
 from .samples import Inputs
@@ -70,10 +70,16 @@ class DecodingProcess:
             watch=self._watch,
         )
 
-    def samples(self, files: SampleFiles) -> Sequence[Inputs]:
-        self._ask(files, Checked)
+    def samples(self, files: SampleFiles) -> DecodedSamples:
+        checked = self._ask(files, Checked)
+        if checked.statistics is None:
+            raise DataError("the process that reads data answered what is no answer")
         declared = declared_inputs(files.inputs, files.dimensions)
-        return _Samples(len(files.names), partial(self._inputs, files.names, declared))
+        return DecodedSamples(
+            _Samples(len(files.names), partial(self._inputs, files.names, declared)),
+            checked.statistics,
+            {name: self._array(file) for name, file in checked.patches.items()},
+        )
 
     def references(self, files: ReferenceFiles) -> ReadReference:
         self._ask(files, Checked)
@@ -91,11 +97,11 @@ class DecodingProcess:
         answer = self._ask(read, Arrays)
         if len(answer.names) != len(answer.files):
             raise DataError("the process that reads data answered what is no answer")
-        found: list[Array] = []
-        for name in answer.files:
-            with open_made(self._folder, name) as file:
-                found.append(array_in(file, name))
-        return answer.names, found
+        return answer.names, [self._array(name) for name in answer.files]
+
+    def _array(self, name: str) -> Array:
+        with open_made(self._folder, name) as file:
+            return array_in(file, name)
 
     def _ask(self, request: ObservedModel, kind: type[AnswerT]) -> AnswerT:
         self.start()

@@ -1,7 +1,8 @@
 """Ground truth for evaluation samples: a file for each, of the sample's name but for the suffix.
 
 An image is what the model's one output should be; an .npy too; an .npz holds one array per output,
-in the model's order. Top-1 agreement also takes integer labels instead of scores.
+in the model's order. Top-1 agreement also takes integer labels instead of scores; detections and
+sequences may differ from the outputs in their number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from mopt_api.enums import QualityMetric
 from mopt_api.jobs.plan import Credentials, PlannedReferences
-from mopt_api.metrics import Outputs, listed, names
+from mopt_api.metrics import METRICS, Outputs, listed, names
 from mopt_optimizer.errors import DataError
 from mopt_optimizer.quality import Array
 
@@ -178,14 +179,15 @@ def check_reference(
             f"reference {name} holds {len(found)} arrays, the model has {len(outputs)} outputs; "
             "save one array per output, in the model's order, in one .npz"
         )
+    counts_vary = bool(metrics) and all(METRICS[metric].counts_vary for metric in metrics)
     for index, (truth, output) in enumerate(zip(found, outputs, strict=True)):
-        if truth.shape == output.shape:
+        if truth.shape == output.shape or counts_vary:
             continue
         where = f"reference {name} is {truth.shape}, the model's output {index} {output.shape}"
         if truth.dtype.kind not in "iu" or truth.shape != output.shape[:-1]:
             labels = f", or labels of shape {output.shape[:-1]}" if output.ndim > 1 else ""
             raise DataError(f"{where}; give values of the output's shape{labels}")
-        of_classes = names(outputs=Outputs.CLASSES)
+        of_classes = names(outputs=Outputs.CLASSES) + names(outputs=Outputs.SEQUENCES)
         if others := [m for m in metrics if m not in of_classes]:
             raise DataError(
                 f"{where}: labels serve {listed(of_classes)} only, not {', '.join(others)}; give "

@@ -40,8 +40,11 @@ class DecodingSession:
     def _answer(self, payload: dict[str, Any], workdir: Path) -> ObservedModel:
         match REQUEST.validate_python(payload):
             case SampleFiles() as files:
-                self._samples = self._decoder.samples(files)
-                return Checked()
+                found = self._decoder.samples(files)
+                self._samples = found.inputs
+                written = _written(found.patches, workdir)
+                names = dict(zip(written.names, written.files, strict=True))
+                return Checked(statistics=found.statistics, patches=names)
             case ReferenceFiles() as references:
                 self._references = self._decoder.references(references)
                 return Checked()

@@ -10,6 +10,8 @@ from mopt_optimizer.errors import (
     NoClasses,
     NonFiniteOutput,
     NotAnImage,
+    NotDetections,
+    NotSequences,
     ShapeMismatch,
 )
 
@@ -27,12 +29,14 @@ from .comparable import (
 from .comparison import Comparison
 from .evaluating import Evaluation, evaluate, parse_metric
 from .figure import Figure, declared_figures
-from .gating import data_ranges, fitting_gates
+from .gating import data_ranges, fitting_gates, range_warnings
 from .images import image_batch
 from .metrics import perfect, score
 from .metrics.cosine import cosine
+from .metrics.detection_f1 import detection_f1
 from .metrics.max_abs_error import max_abs_error
 from .metrics.psnr import psnr
+from .metrics.sequence_agreement import sequence_agreement
 from .metrics.sqnr import sqnr
 from .metrics.ssim import ssim, ssim_per_image
 from .metrics.top1_agreement import top1_agreement
@@ -50,6 +54,8 @@ __all__ = [
     "NoClasses",
     "NonFiniteOutput",
     "NotAnImage",
+    "NotDetections",
+    "NotSequences",
     "Options",
     "Profile",
     "ShapeMismatch",
@@ -61,6 +67,7 @@ __all__ = [
     "cosine",
     "data_ranges",
     "declared_figures",
+    "detection_f1",
     "evaluate",
     "finite_values",
     "fitting_gates",
@@ -70,7 +77,9 @@ __all__ = [
     "parse_metric",
     "perfect",
     "psnr",
+    "range_warnings",
     "score",
+    "sequence_agreement",
     "sqnr",
     "ssim",
     "ssim_per_image",

@@ -21,6 +21,7 @@ from mopt_optimizer.errors import ConflictingRange, EmptyOutput, NonFiniteOutput
 
 Array = NDArray[Any]
 
+_ROWS_RANK = 3
 # Text and objects: equal or not, and no numbers.
 _NO_NUMBERS = "OSUT"
 
@@ -34,10 +35,13 @@ class Options:
             last axis can be channels (1, 3 or 4).
         class_axis: Axis whose largest value is the prediction, for top-1 agreement: the last for
             a classifier's (N, classes), 1 for a segmentation's (N, classes, H, W).
+        minimum_score: Detections below count for nothing. The default is that of common
+            detectors' own tools.
     """
 
     layout: ImageLayout | None = None
     class_axis: int = -1
+    minimum_score: float = 0.25
 
 
 def check_comparable(
@@ -55,6 +59,26 @@ def check_comparable(
         raise ShapeMismatch(f"{len(outputs)} outputs, FP32 has {len(reference)}")
     for index, (expected, actual) in enumerate(zip(reference, outputs, strict=True)):
         check_pair(output_name(names, index), expected, actual)
+
+
+def check_counts(
+    reference: Sequence[Array], outputs: Sequence[Array], names: Sequence[str] = ()
+) -> None:
+    """Raise as check_comparable, but let outputs differ in how many rows they have.
+
+    Along one axis, that is, of at most three: detections or tokens, and no pictures.
+
+    Raises:
+        ShapeMismatch, NonFiniteOutput: The message names the output.
+    """
+    if len(reference) != len(outputs):
+        raise ShapeMismatch(f"{len(outputs)} outputs, FP32 has {len(reference)}")
+    for index, (expected, actual) in enumerate(zip(reference, outputs, strict=True)):
+        sizes = zip(expected.shape, actual.shape, strict=False)
+        same_rank = expected.ndim == actual.ndim <= _ROWS_RANK
+        if not same_rank or sum(mine != other for mine, other in sizes) != 1:
+            check_pair(output_name(names, index), expected, actual)
+    check_no_new_non_finite(reference, outputs, names)
 
 
 def output_name(names: Sequence[str], index: int) -> str:

@@ -11,7 +11,8 @@ from mopt_api.figures import QualityResult
 from mopt_api.metrics import METRICS, Outputs
 from mopt_optimizer.errors import DataError, NotAnImage
 
-from .comparable import Array, Options, check_comparable, identical
+from .comparable import Array, Options, check_comparable, check_counts, identical
+from .detections import detection_rows
 from .figure import Figure
 from .metrics import score
 from .profile import Profile
@@ -73,7 +74,9 @@ class Comparison:
                 fit a metric.
             SpecError: A declared output or slice that is not there.
         """
-        check_comparable(reference, outputs, self._names)
+        varies = any(METRICS[metric].counts_vary for metric in self.metrics)
+        check = check_counts if varies else check_comparable
+        check(reference, outputs, self._names)
         self.add_truth(reference, outputs)
         if self.profile is not None:
             self._found.add(outputs)
@@ -106,6 +109,9 @@ class Comparison:
         if figure.declared:
             expected, actual = (figure.taken(some, self._names) for some in (reference, outputs))
             pairs = [_Pair(expected, actual)]
+        elif METRICS[figure.metric].outputs is Outputs.DETECTIONS:
+            rows = (detection_rows(some, self._names) for some in (reference, outputs))
+            pairs = [_Pair(*pair) for pair in zip(*rows, strict=True)]
         else:
             pairs = [*self._parts(figure, reference, outputs), *self._whole(reference, outputs)]
         scores = [
@@ -136,6 +142,11 @@ class Comparison:
             expected, actual = part.of(reference[part.output]), part.of(outputs[part.output])
             if not (part.is_silent(expected) and part.is_silent(actual)):
                 yield _Pair(expected, actual, part.label)
+
+    @property
+    def metrics(self) -> set[QualityMetric]:
+        """What is computed, of all outputs or of some."""
+        return {figure.metric for figure in self._values}
 
     @property
     def _names(self) -> Sequence[str]:

@@ -6,10 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mopt_api.enums import QualityMetric
-from mopt_api.metrics import Outputs, listed, names
+from mopt_api.jobs.data_statistics import DataFault, DataWarning
+from mopt_api.jobs.measure_result import OutputSpan
+from mopt_api.metrics import METRICS, Outputs, listed, names
 from mopt_api.spec import QualityGate
-from mopt_optimizer.errors import ConflictingRange, NoClasses, NotAnImage, SpecError
+from mopt_optimizer.errors import (
+    ConflictingRange,
+    NoClasses,
+    NotAnImage,
+    NotDetections,
+    NotSequences,
+    SpecError,
+)
 
+_FAR_OFF = 10.0
+"""A dataRange so many times the outputs' span, or so small a part of it: 20 dB of PSNR."""
 _WITHOUT_GATES = (QualityMetric.PSNR, QualityMetric.SSIM)
 
 
@@ -37,6 +48,34 @@ def data_ranges(gates: Sequence[QualityGate]) -> dict[QualityMetric, float]:
     return ranges
 
 
+def range_warnings(
+    gates: Sequence[QualityGate], outputs: Sequence[OutputSpan]
+) -> list[DataWarning]:
+    """Return which gates have a dataRange far from what the outputs span: 255 for outputs 0..1.
+
+    A gate on a slice is not looked at: the span is that of all the output.
+    """
+    found: dict[str, None] = {}
+    for gate in gates:
+        if not METRICS[gate.metric].needs_range or gate.slice is not None:
+            continue
+        for output in outputs:
+            span = output.high - output.low
+            if gate.output not in (None, output.name) or span <= 0:
+                continue
+            if max(gate.data_range / span, span / gate.data_range) >= _FAR_OFF:
+                found[
+                    f"{gate.metric} has dataRange {gate.data_range:g}, and output {output.name} "
+                    f"is {output.low:.4g} to {output.high:.4g}: its values are "
+                    f"{'too good' if gate.data_range > span else 'too bad'}; give the span that "
+                    "the output can take"
+                ] = None
+    return [
+        DataWarning(fault=DataFault.DATA_RANGE, field="spec.quality", message=text[:512])
+        for text in found
+    ]
+
+
 @contextmanager
 def fitting_gates() -> Iterator[None]:
     """Report a gate that does not fit the model's outputs as a spec error.
@@ -50,6 +89,10 @@ def fitting_gates() -> Iterator[None]:
         raise SpecError(f"quality: {error}; leave {_named(Outputs.IMAGES)} out") from error
     except NoClasses as error:
         raise SpecError(f"quality: {error}; leave {_named(Outputs.CLASSES)} out") from error
+    except NotSequences as error:
+        raise SpecError(f"quality: {error}; leave {_named(Outputs.SEQUENCES)} out") from error
+    except NotDetections as error:
+        raise SpecError(f"quality: {error}; leave {_named(Outputs.DETECTIONS)} out") from error
 
 
 def _named(outputs: Outputs) -> str:

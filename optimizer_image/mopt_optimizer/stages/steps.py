@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from mopt_api.artifacts import Artifact
 from mopt_api.base import ObservedModel
 from mopt_api.figures import SourceInfo
+from mopt_api.jobs.data_statistics import FirstLayer
 from mopt_api.jobs.prepare_result import (
     PassReport,
     PreparedArtifact,
@@ -56,6 +57,7 @@ class ExportEntry(Entry):
     verifications: list[Verification]
     passes: list[PassReport]
     operators: dict[str, int]
+    first_layers: list[FirstLayer] = []
 
 
 class FormEntry(Entry):

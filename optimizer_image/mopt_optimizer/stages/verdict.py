@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+from mopt_api.jobs.data_statistics import DataFault
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import ReportPlan, objective_point
 from mopt_api.jobs.selection import select, unjudged
 from mopt_optimizer.errors import DataError
+from mopt_optimizer.quality import range_warnings
 
 
 def rejudged(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
@@ -40,6 +42,10 @@ def rejudged(result: MeasureResult, plan: ReportPlan) -> MeasureResult:
             "variants": selection.variants,
             "selected": selection.selected,
             "objective_point": point,
+            "warnings": [
+                *(w for w in result.warnings if w.fault is not DataFault.DATA_RANGE),
+                *range_warnings(plan.quality, result.outputs),
+            ],
             "plan": result.plan and result.plan | judging,
         }
     )

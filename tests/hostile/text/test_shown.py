@@ -134,6 +134,7 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
                     "point": HOSTILE[:40],
                     "reference": HOSTILE[:16],
                     "selected": HOSTILE[:40],
+                    "warnings": [HOSTILE[:40], HOSTILE[-40:]],
                     "report": Report(digest="", uri="s3://" + HOSTILE, page="s3://" + HOSTILE),
                     "hardware": target.hardware.model_copy(
                         update={"architecture": None, "gpu": None, "cpu_features": []}

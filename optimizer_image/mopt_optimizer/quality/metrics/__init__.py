@@ -42,6 +42,8 @@ METRICS: dict[QualityMetric, str] = {
     QualityMetric.COSINE: f"{__name__}.cosine:compute",
     QualityMetric.MAX_ABS_ERROR: f"{__name__}.max_abs_error:compute",
     QualityMetric.TOP1_AGREEMENT: f"{__name__}.top1_agreement:compute",
+    QualityMetric.DETECTION_F1: f"{__name__}.detection_f1:compute",
+    QualityMetric.SEQUENCE_AGREEMENT: f"{__name__}.sequence_agreement:compute",
 }
 """Module and function of each metric, as module:function."""
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from mopt_api.auto.unsupported import unsupported_on_gpu
 from mopt_api.enums import ExecutionProvider, Runtime
 from mopt_api.figures import VariantReason, VariantState
-from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
+from mopt_api.jobs.measure_result import (
+    QUALITY_OF_ENGINE,
+    MeasureResult,
+    OutputSpan,
+    VariantResult,
+)
 from mopt_api.jobs.plan import MeasurePlan
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import (
@@ -100,14 +105,15 @@ class Engines:
         field = replace(bench.field, known=bench.field.known | beyond)
         lineup = Lineup(self._job, replace(bench, field=field))
         trials, known = lineup.trials()
+        outputs: list[OutputSpan] = []
         if bench.facts.samples is not None:
             stand_ins = [replace(t, variant=_on_cpu(t.variant)) for t in trials.values()]
             trials = {trial.name: trial for trial in stand_ins}
-            lineup.run(trials, points=[])
+            outputs = lineup.run(trials, points=[]).output_spans()
         for variant in field.variants:
             if (trial := trials.get(variant.name)) is not None:
                 known[variant.name] = self._built(variant, trial, targets[variant.name], bench)
-        return Results(None, [known[variant.name] for variant in field.variants])
+        return Results(None, [known[variant.name] for variant in field.variants], outputs)
 
     def _targets(self, variant: Variant) -> list[str]:
         """Return those of the plan's compute capabilities that have a variant's precision."""

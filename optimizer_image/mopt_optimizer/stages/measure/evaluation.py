@@ -128,7 +128,7 @@ class Evaluation:
         if self._setup.sampling.truth is None or compared is None:
             return None
         truth = self._setup.sampling.truth(index)
-        check_reference(truth, outputs, compared.ranges)
+        check_reference(truth, outputs, compared.metrics)
         if not self._baseline_compared:
             compared.add_truth(truth.outputs, outputs)
         return truth

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import Hardware, QualityReference
-from mopt_api.jobs.measure_result import VariantResult
+from mopt_api.jobs.measure_result import OutputSpan, VariantResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_optimizer.data.references import References
@@ -113,7 +113,9 @@ class Results:
 
     Attributes:
         baseline: None where nothing was measured.
+        outputs: What the source model computes over the samples, in ranges.
     """
 
     baseline: VariantResult | None
     variants: list[VariantResult]
+    outputs: list[OutputSpan] = field(default_factory=list)

@@ -15,15 +15,17 @@ from typing import Protocol
 
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import Hardware
+from mopt_api.jobs.data_statistics import DataWarning
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
 from mopt_api.metrics import METRICS
 from mopt_optimizer.data.process import DecodingProcess
+from mopt_optimizer.data.review import Role, log_warnings, review, review_both
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
-from mopt_optimizer.quality import ConflictingRange, data_ranges, declared_figures
+from mopt_optimizer.quality import ConflictingRange, data_ranges, declared_figures, range_warnings
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
@@ -76,7 +78,9 @@ class SideBySide:
         baseline = lineup.run(trials, points)
         known |= {name: trial.result(points, plan.inputs) for name, trial in trials.items()}
         return Results(
-            baseline.result(points, plan.inputs), [known[v.name] for v in bench.field.variants]
+            baseline.result(points, plan.inputs),
+            [known[v.name] for v in bench.field.variants],
+            baseline.output_spans(),
         )
 
     def outcome(self, result: MeasureResult) -> str:
@@ -197,6 +201,8 @@ class MeasureStage:
             references_digest=truth.digest if truth else None,
             calibration_digest=facts.manifest.calibration_digest,
             search=bench.field.search,
+            warnings=self._warnings(facts, found),
+            outputs=found.outputs,
             disturbance=disturbed,
             seconds=self._job.timings.seconds,
             evaluation_names=samples.names if samples else [],
@@ -204,6 +210,17 @@ class MeasureStage:
             measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             plan=plan.to_api(),
         )
+
+    def _warnings(self, facts: Facts, found: Results) -> list[DataWarning]:
+        """Return what looks wrong with the data; log what prepare has not logged."""
+        fresh = range_warnings(self._job.plan.quality, found.outputs)
+        if (samples := facts.samples) is not None:
+            layers = facts.manifest.first_layers
+            fresh += review(Role.EVALUATION, samples.statistics, samples.patches, layers)
+            if (calibration := facts.manifest.calibration) is not None:
+                fresh += review_both(calibration, samples.statistics)
+        log_warnings(fresh, self._job.log)
+        return [*facts.manifest.warnings, *fresh]
 
     def _stored(self, gallery: Gallery | None) -> str | None:
         """Store the pictures, if there are any; return their digest."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from mopt_api.artifacts import Artifact
 from mopt_api.figures import QualityResult, VariantReason, VariantState
 from mopt_api.inputs import InputSpec
-from mopt_api.jobs.measure_result import PointResult, VariantResult
+from mopt_api.jobs.measure_result import OutputSpan, PointResult, VariantResult
 from mopt_api.jobs.plan import effective_torch_mode
 from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
@@ -139,6 +139,12 @@ class Trial:
     def _agreement(self) -> list[QualityResult] | None:
         by_truth = self.truth is not None and self.failure is None
         return (self.comparison.results() or None) if by_truth else None
+
+    def output_spans(self) -> list[OutputSpan]:
+        """Return the ranges of the outputs that it is judged by: the baseline's."""
+        profile = self.comparison.profile
+        spans = profile.spans() if profile is not None else []
+        return [OutputSpan(name=name, low=low, high=high) for name, low, high in spans]
 
     def close(self) -> None:
         """End the process, if it runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mopt_api.base import Count, ObservedModel
 from mopt_api.inputs import AnyDimension, ImageTransform, InputSpec
+from mopt_api.jobs.data_statistics import FirstLayer
 from mopt_api.jobs.plan import PlannedModel
 from mopt_api.jobs.prepare_result import PassReport, QuantizationReport, Verification
 from mopt_api.spec import QualityGate
@@ -48,6 +49,7 @@ class Exported(ObservedModel):
     opset: Count
     parameters: Count
     file: str
+    first_layers: list[FirstLayer] = []
     verifications: list[Verification]
     passes: list[PassReport]
     operators: dict[str, Count]

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.unsupported import unsupported_on_kind
+from mopt_api.jobs.data_statistics import DataWarning
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
 from mopt_optimizer.data.process import DecodingProcess
+from mopt_optimizer.data.review import Role, log_warnings, review
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import ModelError
 from mopt_optimizer.forms.form import Form, form_of
@@ -214,6 +216,14 @@ class PrepareStage:
         left = {variant.name for variant in contenders_on(facts, plan.kinds)}
         return [variant for variant in plan.variants if variant.name in left]
 
+    def _reviewed(self, export: ExportEntry) -> list[DataWarning]:
+        """Return what looks wrong with the calibration data; log it."""
+        if (samples := self._samples) is None:
+            return []
+        found = review(Role.CALIBRATION, samples.statistics, samples.patches, export.first_layers)
+        log_warnings(found, self._log)
+        return found
+
     def _manifest(
         self,
         export: ExportEntry,
@@ -241,6 +251,9 @@ class PrepareStage:
             operators=export.operators,
             calibration_digest=samples.digest if samples else None,
             calibration_samples=len(samples.names) if samples else None,
+            calibration=samples.statistics if samples else None,
+            first_layers=export.first_layers,
+            warnings=self._reviewed(export),
             quantizations=[form.report for form in forms if form.report],
             software=self._software,
             steps=self._cache.steps,

@@ -19,6 +19,7 @@ from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import count_operators, gather_weights
+from mopt_optimizer.onnx_files.first_layer import first_layers
 from mopt_optimizer.onnx_files.opsets import opset, parameters
 from mopt_optimizer.onnx_files.verify import Case, random_inputs, verify_export
 from mopt_optimizer.opening.loading import open_onnx
@@ -75,6 +76,8 @@ def _export(
     fp32 = workdir / FP32_FILE
     fp32.parent.mkdir()
     model, cases, verifications = _to_onnx(request, fp32, workdir, timings)
+    # Before the passes: they fold BatchNormalization.
+    layers = first_layers(model, fp32.parent)
     with timings.step("passes", "optimizing the graph, verifying each pass"):
         from mopt_optimizer.passes.running import optimize
 
@@ -84,6 +87,7 @@ def _export(
         opset=opset(model),
         parameters=parameters(model),
         file=FP32_FILE,
+        first_layers=layers,
         verifications=verifications,
         passes=passes,
         seconds=round(sum(timings.seconds.values()), 3),
