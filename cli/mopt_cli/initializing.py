@@ -91,15 +91,19 @@ def resource_text(
         "    minimumSpeedup: 1.1  # a smaller speedup is not worth another file",
         "    onNoWinner: KeepBaseline  # with Fail the resource is not Ready",
         *_benchmark_lines(found.ranges),
-        "  output:",
-        _uri_line("    ", None, places.store, "optimized", name),
+        *_output_lines(name, places),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _output_lines(name: str, places: Places) -> list[str]:
+    lines = ["  output:", _uri_line("    ", None, places.store, "optimized", name)]
     if places.store is None:
         lines += [
             "    credentialsSecretRef:",
             f"      name: store  # {PLACEHOLDER}: a Secret with AWS_ACCESS_KEY_ID and so on",
         ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _failure_lines(description: ModelDescription) -> list[str]:

@@ -89,3 +89,40 @@ def _is_not(metrics: Sequence[QualityMetric]) -> str:
     if len(metrics) == 1:
         return f"self.metric != '{metrics[0]}'"
     return f"!({_is(metrics)})"
+
+
+_SAME_OUTPUT = "(has(g.output) ? g.output : '') == (has(h.output) ? h.output : '')"
+_SAME_SLICE = "(has(g.slice) ? g.slice.name : '') == (has(h.slice) ? h.slice.name : '')"
+
+
+def gate_rules() -> tuple[Rule, ...]:
+    """Return the rules between the gates of one resource."""
+    return (
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.exists_one(h, "
+            f"g.metric == h.metric && g.aggregate == h.aggregate && {_SAME_OUTPUT} && "
+            f"{_SAME_SLICE}))",
+            "Duplicate value in quality: two gates on one metric, aggregate, output and slice",
+            lambda s: len({(g.metric, g.aggregate, *g.part) for g in s.quality}) == len(s.quality),
+        ),
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.all(h, "
+            f"g.metric != h.metric || !({_SAME_OUTPUT}) || !({_SAME_SLICE}) || "
+            "g.dataRange == h.dataRange))",
+            "two gates on one metric need the same dataRange",
+            lambda s: (
+                len({(g.metric, *g.part, g.data_range) for g in s.quality})
+                == len({(g.metric, *g.part) for g in s.quality})
+            ),
+        ),
+        Rule(
+            "!has(self.quality) || self.quality.all(g, self.quality.all(h, !has(g.slice) || "
+            f"!has(h.slice) || g.slice.name != h.slice.name || !({_SAME_OUTPUT}) || "
+            "(g.slice.axis == h.slice.axis && g.slice.range == h.slice.range)))",
+            "two slices of one name need the same axis and range",
+            lambda s: (
+                len({(g.part, g.slice.axis, *g.slice.range) for g in s.quality if g.slice})
+                == len({g.part for g in s.quality if g.slice})
+            ),
+        ),
+    )

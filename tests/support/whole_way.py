@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from mopt_optimizer.stages.prepare.messages import (
     CalibrationFiles,
     PrepareAnswer,
     PrepareRequest,
+    Quantized,
 )
 from mopt_optimizer.stages.prepare.worker import handle
 
@@ -76,11 +78,19 @@ class Made:
 
     def form(self, form: Form) -> Path:
         """Return the file of a form; its error fails the test."""
-        name = form.name(self.spec.quality)
-        (found,) = [one for one in self.answer.quantized if one.name == name]
+        found = self._answer(form)
         assert found.error is None, found.error
         assert found.file is not None
         return self.folder / found.file
+
+    def refusal(self, form: Form) -> str | None:
+        """Return why a form was not made."""
+        return self._answer(form).error
+
+    def _answer(self, form: Form) -> Quantized:
+        name = form.name(self.spec.quality)
+        (found,) = [one for one in self.answer.quantized if one.name == name]
+        return found
 
 
 def prepared(
@@ -109,7 +119,9 @@ def prepared(
         else None,
         quality=spec.quality,
     )
-    answer = handle(request.to_api(), workdir, silent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NNCF's, of the mean of masks of finfo.min
+        answer = handle(request.to_api(), workdir, silent)
     return Made(spec, workdir, PrepareAnswer.model_validate(answer))
 
 

@@ -56,7 +56,6 @@ def init(
     require_optimizer("init")
     from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
     from mopt_optimizer.store.blobs import file_digest
-    from mopt_optimizer.store.writing import replacing
 
     shapes, types = shapes_of(shape), types_of(shape)
     description = describe(
@@ -75,9 +74,16 @@ def init(
     if output is None:
         print(text, end="")
         return
+    _write(text, output)
+    edit = f"edit the lines marked {PLACEHOLDER}, then run" if store is None else "now run"
+    note(f"wrote {output}; {edit}: mopt check {output}")
+
+
+def _write(text: str, output: Path) -> None:
+    from mopt_optimizer.store.writing import replacing
+
     try:
         with replacing(output) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CliError(f"{output} cannot be written: {error}", ExitCode.FAILED) from error
-    note(f"wrote {output}; edit the lines marked {PLACEHOLDER}, then run: mopt check {output}")

@@ -28,6 +28,11 @@ def _renamed_point(spec: Json) -> None:
     spec["benchmark"]["points"][0]["name"] = spec["objective"]["point"] = "other"
 
 
+def _another_term(spec: Json) -> None:
+    spec["dimensions"]["depth"] = spec["dimensions"]["batch"]
+    spec["derivedDimensions"]["total"]["sumOf"] = ["depth"]
+
+
 def _nncf(spec: Json) -> None:
     del spec["variants"][0]["executionProvider"]
     spec["variants"][0] |= {"runtime": "OpenVINO"}
@@ -46,6 +51,7 @@ OTHER: dict[str, Any] = {
     "dimensions.batch.min": _larger_batches,
     "dimensions.batch.opt": 3,
     "dimensions.batch.multipleOf": None,
+    "derivedDimensions.total.sumOf.0": _another_term,
     "variants.0.name": "other",
     "variants.0.runtime": ("OpenVINO", {"executionProvider": None}),
     "variants.0.precision": ("FP32", {"quantization": None}),
