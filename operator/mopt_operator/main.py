@@ -37,6 +37,26 @@ WORKERS = 16
 COMPARE_SECONDS = 300.0
 
 
+async def _watch(
+    lists: Lists,
+    handlers: kopf.OperatorRegistry,
+    namespaces: list[str],
+    filled: asyncio.Event,
+    watching: asyncio.Event,
+) -> None:
+    """List everything, then watch it until cancelled; set the events as far as that is."""
+    await lists.fill()
+    filled.set()
+    await kopf.operator(
+        registry=handlers,
+        settings=kopf_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        ready_flag=watching,
+    )
+
+
 async def _compare(lists: Lists, ready: Iterable[asyncio.Event]) -> None:
     """Compare the store with the cluster now and then, once this operator leads."""
     for event in ready:
@@ -152,21 +172,9 @@ async def operate(settings: Settings) -> None:
         tasks.append(asyncio.create_task(_compare(lists, ready)))
         tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=filled)))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
-
-        async def watch() -> None:
-            await lists.fill()
-            filled.set()
-            await kopf.operator(
-                registry=registry(store, queue),
-                settings=kopf_settings(),
-                standalone=True,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                ready_flag=watching,
-            )
-
         # kopf's task last: at its end it cancels whatever was started after it.
-        tasks.append(asyncio.create_task(watch()))
+        watch = _watch(lists, registry(store, queue), namespaces, filled, watching)
+        tasks.append(asyncio.create_task(watch))
         try:
             async with serve(settings.health_address, application(missing, metrics.text)):
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
