@@ -44,6 +44,7 @@ class VariantReason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     NON_FINITE_OUTPUT = "NonFiniteOutput"
     CONSTANT_CHANNEL = "ConstantChannel"
+    OTHER_FUNCTION = "OtherFunction"
 
 
 class QualityReference(StrEnum):

@@ -74,7 +74,8 @@ def _recomputed(
     file, precision, opened = FILES[variant]
     model = opened(prepared.files[file])
     found = _run(model, prepared.evaluation), _run(model, elsewhere)
-    rejected = rejection(_named(expected[0]), _named(found[0]), prepared.spec.quality) or ""
+    gates = prepared.spec.quality
+    rejected = rejection(_named(expected[0]), _named(found[0]), gates, precision) or ""
     wrong = "" if rejected else _wrong(precision, found, expected)
     return Recomputed(
         network=name,

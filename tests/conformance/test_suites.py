@@ -1,6 +1,6 @@
 """The ONNX standard's own models: whole and equal, or refused with a reason; never wrong.
 
-What is wrong in the record has a line in KNOWN: each is OpenVINO's, and judged by a user's gates.
+What is wrong in the record has a line in KNOWN.
 """
 
 from __future__ import annotations
@@ -18,20 +18,8 @@ from .suites import SUITES, load, names
 
 _LIMIT = 900.0
 _EVERY = 40
-_OPENVINO = (
-    "test_attention_3d_local_window",
-    "test_attention_local_window",
-    "test_attention_local_window_rank1_boolean_mask",
-    "test_bitshift_right_int8_negative_input",
-    "test_dynamicquantizelinear",
-    "test_dynamicquantizelinear_expanded",
-    "test_lstm_with_peepholes",
-    "test_resize_downsample_sizes_cubic_antialias",
-    "test_resize_downsample_sizes_linear_antialias",
-)
-KNOWN = {*((name, "openvino") for name in _OPENVINO), ("test_stft", "process")}
-"""Name and step: what OpenVINO computes otherwise, within the gate that init writes; and where ONNX
-Runtime ends its process."""
+KNOWN = {("test_stft", "process")}
+"""Name and step: where ONNX Runtime ends its process."""
 
 
 def _subset() -> list[str]:

@@ -121,7 +121,7 @@ def unjudged(variant: VariantResult, *, built: bool = False) -> VariantResult:
     """
     if variant.state is not VariantState.REJECTED:
         return variant
-    if variant.reason is VariantReason.CONSTANT_CHANNEL:
+    if variant.reason in (VariantReason.CONSTANT_CHANNEL, VariantReason.OTHER_FUNCTION):
         return variant  # Whatever the gates.
     state, message = VariantState.PASSED, None
     if built:

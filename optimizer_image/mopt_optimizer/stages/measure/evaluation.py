@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from mopt_api.enums import Precision
 from mopt_api.figures import VariantReason
 from mopt_api.metrics import metric_in_words
 from mopt_optimizer.data.references import Reference, check_reference
@@ -57,7 +58,7 @@ class Evaluation:
         if setup.gallery is not None:
             self._take_pictures(setup.gallery, group)
         for trial in alive(group):
-            self._reject_constant(trial)
+            self._reject_whatever_the_gates(trial)
             for quality in trial.quality():
                 setup.log(
                     "quality",
@@ -111,15 +112,18 @@ class Evaluation:
             name = self._setup.sampling.name(index)
             raise type(error)(f"sample {name}: {error}") from error
 
-    def _reject_constant(self, trial: Trial) -> None:
-        if (message := trial.comparison.constant_channel()) is None:
+    def _reject_whatever_the_gates(self, trial: Trial) -> None:
+        reason, message = VariantReason.CONSTANT_CHANNEL, trial.comparison.constant_channel()
+        if message is None and trial.variant.precision is Precision.FP32:
+            reason, message = VariantReason.OTHER_FUNCTION, trial.comparison.other_function()
+        if message is None:
             return
-        trial.rejection = VariantFailure(VariantReason.CONSTANT_CHANNEL, message)
+        trial.rejection = VariantFailure(reason, message)
         self._setup.log(
             "variant",
             f"{trial.name} is rejected: {message}",
             variant=trial.name,
-            reason=VariantReason.CONSTANT_CHANNEL,
+            reason=reason,
         )
 
     def _truth_of(self, index: int, outputs: Outputs) -> Reference | None:

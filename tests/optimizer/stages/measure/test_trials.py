@@ -255,7 +255,7 @@ def world(baseline: Behaviour | None = None, **others: Behaviour) -> World:
 
 def test_each_is_compared_timed_and_weighed(tmp_path: Path) -> None:
     there = world(quick=Behaviour(error=0.01, call_ns=2 * MS, memory=70))
-    results = run(tmp_path, there)
+    results = run(tmp_path, there, int8=("quick",))
     quick = results["quick"]
     assert quick.state is VariantState.PASSED
     assert quick.peak_memory_bytes == 70
@@ -322,8 +322,21 @@ def test_another_number_of_rows_names_the_sample(tmp_path: Path) -> None:
     assert message == "sample a/low.png: output image is (3, 16), FP32's is (1, 3, 4, 4)"
 
 
+def test_an_fp32_variant_that_computes_something_else_is_rejected(tmp_path: Path) -> None:
+    there = world(other=Behaviour(error=0.1), good=Behaviour(error=1e-5), int8=Behaviour(error=0.1))
+    results = run(tmp_path, there, int8=("int8",))
+    other = results["other"]
+    assert (other.state, other.reason) == (VariantState.REJECTED, VariantReason.OTHER_FUNCTION)
+    assert other.message is not None
+    assert other.message.startswith("output image is ")
+    assert other.quality
+    assert other.points
+    assert results["good"].state is results["int8"].state is VariantState.PASSED
+
+
 def test_a_variant_whose_channel_became_constant_is_rejected(tmp_path: Path) -> None:
-    results = run(tmp_path, world(stuck=Behaviour(constant=1), good=Behaviour(error=0.001)))
+    there = world(stuck=Behaviour(constant=1), good=Behaviour(error=0.001))
+    results = run(tmp_path, there, int8=("stuck", "good"))
     stuck = results["stuck"]
     assert (stuck.state, stuck.reason) == (VariantState.REJECTED, VariantReason.CONSTANT_CHANNEL)
     assert stuck.message is not None
@@ -434,7 +447,7 @@ def test_a_variant_that_fails_shows_no_quality_of_either_kind(tmp_path: Path) ->
 def test_pictures_cost_one_more_run_of_the_samples_shown(tmp_path: Path) -> None:
     gallery = Gallery(1.0)
     there = world(v=Behaviour(error=0.1), w=Behaviour(error=0.2, fails="bind"))
-    results = run(tmp_path, there, samples=3, gallery=gallery)
+    results = run(tmp_path, there, samples=3, gallery=gallery, int8=("v",))
     assert results["v"].state is VariantState.PASSED
     crops = gallery.crops()
     assert crops is not None

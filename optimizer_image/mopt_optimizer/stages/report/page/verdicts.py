@@ -41,6 +41,7 @@ REASONS = {
     VariantReason.OUT_OF_MEMORY: "needs more memory than is available",
     VariantReason.NON_FINITE_OUTPUT: "is not finite where FP32 is, or the reverse",
     VariantReason.CONSTANT_CHANNEL: "lost what an output holds",
+    VariantReason.OTHER_FUNCTION: "computes something else",
 }
 
 
