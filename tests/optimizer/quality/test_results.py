@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mopt_api.enums import Aggregate, QualityMetric
-from mopt_api.metrics import METRICS, Outputs
 from mopt_api.figures import EXACT_PSNR_DB
+from mopt_api.metrics import METRICS, Outputs
 from mopt_api.spec import QualityGate
 from mopt_optimizer.quality import (
     Comparison,
