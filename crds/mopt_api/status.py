@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
 
 from pydantic import ConfigDict, Field
 
 from .artifacts import Artifact, blob_key, page_key
-from .base import ObservedModel, Timestamp
+from .base import ObservedModel
 from .figures import (
     DataDigests,
     Hardware,
@@ -18,6 +17,9 @@ from .figures import (
     VariantFigures,
     WarningTags,
 )
+
+
+_CONDITION_TYPE = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$"
 
 
 class ConditionType(StrEnum):
@@ -31,20 +33,29 @@ class ConditionType(StrEnum):
 
 
 class Condition(ObservedModel):
-    """As metav1.Condition. Types are open: a newer version or another controller has its own."""
+    """As metav1.Condition. Types are open: a newer version or another controller has its own.
+
+    The API server holds the patterns; whoever reads takes what is there.
+    """
 
     type: str = Field(
         max_length=316,
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$",
         description="Ready, Reconciling, Stalled, Outdated, ArtifactAvailable, or another "
         "controller's.",
+        json_schema_extra={"pattern": _CONDITION_TYPE},
     )
-    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    status: str = Field(
+        max_length=7,
+        description="True, False or Unknown.",
+        json_schema_extra={"enum": ["True", "False", "Unknown"]},
+    )
     reason: str = Field(
-        min_length=1,
         max_length=1024,
-        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
         description="Stable, CamelCase; see docs/api.md.",
+        json_schema_extra={
+            "minLength": 1,
+            "pattern": r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        },
     )
     message: str = Field(max_length=32768, description="For people: what happened and what to do.")
     observed_generation: int | None = Field(
@@ -199,8 +210,9 @@ class TargetStatus(ObservedModel):
     optimizer: str | None = Field(
         default=None, max_length=512, description="Optimizer image that measured it."
     )
-    measured_at: Timestamp | None = Field(
+    measured_at: str | None = Field(
         default=None,
+        max_length=32,
         description="When it was measured, by its node's clock.",
         json_schema_extra={"format": "date-time"},
     )

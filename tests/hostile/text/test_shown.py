@@ -125,7 +125,9 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
     condition = status.conditions[0]
     kept = {
         "conditions": [
-            condition.model_copy(update={"status": "True", "reason": HOSTILE[:64]}),
+            condition.model_copy(
+                update={"type": HOSTILE[:40], "status": "True", "reason": HOSTILE[:64]}
+            ),
         ],
         "targets": [
             target.model_copy(
@@ -139,6 +141,8 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
                     "hardware": target.hardware.model_copy(
                         update={"architecture": None, "gpu": None, "cpu_features": []}
                     ),
+                    "artifact": None,
+                    "measured_at": None,
                     "baseline": None,
                     "variants": [],
                     "measurement": None,

@@ -225,7 +225,7 @@ def test_what_fits_is_accepted(
         (
             truth(np.array([0, 1])),
             [*TOP1, *PSNR],
-            "labels serve Top1Agreement only, not PSNR; give scores",
+            "labels serve Top1Agreement and SequenceAgreement only, not PSNR; give scores",
         ),
         (truth(np.array([0, 7])), TOP1, "has labels from 0 to 7; the model has 7 classes"),
         (truth(np.array([-1, 1])), TOP1, "has labels from -1 to 1; the model has 7 classes"),
