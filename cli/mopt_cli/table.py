@@ -114,6 +114,7 @@ def render_target(
             + (", quality against ground truth" if by_truth else "")
             + (", unstable: calls were disturbed" if target.unstable else "")
             + (", served from the store" if target.served_from_store else "")
+            + (", of an earlier run" if target.from_earlier_run else "")
         ),
         title_justify="left",
         title_style="bold",
@@ -137,6 +138,8 @@ def render_target(
     said = [one.text for one in map(cleaned, warnings)] or target.warnings
     notes += [Text(f"warning: {text}", style="yellow") for text in said]
     where = [place("result", target.report.uri)]
+    if target.artifact is not None and target.artifact.uri is not None:
+        where.insert(0, place("serve", target.artifact.uri))
     if target.report.page:
         where.append(place("report", target.report.page))
     return Group(rows, *notes, *where)

@@ -18,7 +18,6 @@ from .figures import (
     WarningTags,
 )
 
-
 _CONDITION_TYPE = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$"
 
 

@@ -87,6 +87,26 @@ def test_the_page_is_named_beside_the_result() -> None:
     assert "report: s3://out/reports/0.html" in lines
 
 
+def test_what_to_serve_is_named_and_figures_of_an_earlier_run_are_told() -> None:
+    digest = f"sha256:{'0' * 64}"
+    artifact = {
+        "digest": digest,
+        "sizeBytes": 3,
+        "format": "ONNX",
+        "uri": "s3://out/blobs/sha256/1",
+        "variant": "small",
+        "runtime": "OpenVINO",
+        "precision": "INT8",
+        "report": digest,
+        "generation": 1,
+        "time": "2026-11-01T12:00:00Z",
+    }
+    text = shown(baseline=variant("baseline", 31), artifact=artifact, fromEarlierRun=True)
+    assert "serve: s3://out/blobs/sha256/1" in text.split("\n")
+    assert "point opt, of an earlier run" in text
+    assert "earlier" not in shown(baseline=variant("baseline", 31))
+
+
 def test_an_unstable_measurement_is_told() -> None:
     baseline = variant("baseline", 31)
     assert "point opt, unstable: calls were disturbed" in shown(baseline=baseline, unstable=True)
