@@ -62,9 +62,9 @@ class Beside:
             return
         key = (reference, sampled)
         if key not in self._known:
-            self._known[key] = self._expected(_opened(reference), sampled=sampled)
+            self._known[key] = self._expected(_opened(reference, form.parent), sampled=sampled)
         try:
-            run = _opened(form)
+            run = _opened(form, form.parent)
             for probe, expected in self._known[key]:
                 if small and _values(probe.inputs) > _values(self.noise):
                     continue
@@ -86,27 +86,34 @@ def _values(inputs: Inputs) -> int:
     return sum(values.size for values in inputs.values())
 
 
-def _opened(path: Path) -> Run:
+def _opened(path: Path, scratch: Path) -> Run:
     """Return what runs a file.
+
+    Args:
+        scratch: Folder for temporary files: only the form's own may be written to.
 
     Raises:
         RuntimeFailure: No runtime opens it.
     """
     if path.suffix == _PROGRAM:
-        return _runner(Runtime.PYTORCH, path)
+        return _runner(Runtime.PYTORCH, path, scratch)
     try:
         session = OnnxSession(path, optimized=False)
     except RuntimeFailure as error:
         if _NO_KERNEL not in str(error):
             raise
         # ONNX Runtime lacks most kernels of BF16 on CPUs.
-        return _runner(Runtime.OPENVINO, path)
+        return _runner(Runtime.OPENVINO, path, scratch)
     return lambda inputs: dict(zip(session.outputs, session.run(inputs), strict=True))
 
 
-def _runner(runtime: Runtime, path: Path) -> Run:
+def _runner(runtime: Runtime, path: Path, scratch: Path) -> Run:
     opening = Opening(
-        runtime=runtime, precision=Precision.FP32, path=path, threads=granted_threads()
+        runtime=runtime,
+        precision=Precision.FP32,
+        path=path,
+        threads=granted_threads(),
+        scratch=scratch,
     )
     return open_runner(opening).run
 

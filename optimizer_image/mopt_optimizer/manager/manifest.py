@@ -72,6 +72,14 @@ class AxisEntry(ApiModel):
     minimum: int | None = None
     maximum: int | None = None
     multiple_of: int | None = None
+    # None where it is no sum: readers of older versions take no other fields.
+    sum_of: tuple[str, ...] | None = None
+    plus: int | None = None
+
+    @classmethod
+    def of(cls, axis: Axis) -> AxisEntry:
+        """Return the entry of an Axis."""
+        return cls(**vars(axis) | {"sum_of": axis.sum_of or None, "plus": axis.plus or None})
 
 
 class InputEntry(ApiModel):
@@ -84,12 +92,12 @@ class InputEntry(ApiModel):
     @classmethod
     def of(cls, value: ModelInput) -> InputEntry:
         """Return the entry of a ModelInput."""
-        axes = [AxisEntry.model_validate(vars(axis)) for axis in value.axes]
+        axes = [AxisEntry.of(axis) for axis in value.axes]
         return cls(name=value.name, dtype=value.dtype, axes=axes)
 
     def model_input(self) -> ModelInput:
         """Return the entry as a ModelInput."""
-        axes = tuple(Axis(**axis.model_dump()) for axis in self.axes)
+        axes = tuple(Axis(**axis.model_dump(exclude_none=True)) for axis in self.axes)
         return ModelInput(self.name, self.dtype, axes)
 
 

@@ -79,7 +79,8 @@ class PyTorchRunner(Runner):
     _device = torch.device("cpu")
 
     def __init__(self, opening: Opening) -> None:
-        torch.set_num_threads(opening.threads)
+        if opening.threads:
+            torch.set_num_threads(opening.threads)
         self._device = torch.device("cuda" if opening.gpu else "cpu")
         if opening.gpu:
             _check_cuda()

@@ -190,7 +190,7 @@ def test_second_run_makes_nothing_and_opens_nothing(
     before = {p: p.stat().st_mtime_ns for p in bench.output.rglob("*")}
     result, digest = bench.run()
     assert bench.counts == {"built": 0, "served": 3}
-    assert set(bench.steps) == {"calibration-data", "prepare"}
+    assert set(bench.steps) == {"calibration-data", "data", "prepare"}
     assert {p: p.stat().st_mtime_ns for p in bench.output.rglob("*")} == before
     assert bench.run() == (result, digest)
     first, _ = filled.run()
