@@ -150,8 +150,13 @@ class Resource:
         return list(self._api.call("GET", path)["items"])
 
     def said(self) -> dict[str, tuple[str, str]]:
+        """Return status and reason of each condition that tells how the run stands."""
         conditions = self.read().get("status", {}).get("conditions", [])
-        return {c["type"]: (c["status"], c["reason"]) for c in conditions}
+        return {
+            c["type"]: (c["status"], c["reason"])
+            for c in conditions
+            if c["type"] != "ArtifactAvailable"
+        }
 
     def message(self) -> str:
         conditions = self.read()["status"]["conditions"]

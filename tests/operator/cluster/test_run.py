@@ -27,6 +27,10 @@ def test_resource_runs_to_ready_by_two_jobs(resource: Resource, messages: Messag
     assert status["observedGeneration"] == 1
     assert status["summary"]["selected"] == "openvino-bf16"
     assert status["targets"][0]["variants"][1]["artifact"]["uri"].startswith("s3://optimized/sr/")
+    (target,) = status["targets"]
+    assert target["artifact"]["uri"] == target["variants"][1]["artifact"]["uri"]
+    conditions = {c["type"]: c["status"] for c in status["conditions"]}
+    assert conditions == {"Ready": "True", "ArtifactAvailable": "True"}
     # The record comes first, the time to live second.
     resource.wait_for(
         lambda: all(j["spec"].get("ttlSecondsAfterFinished") == 3600 for j in resource.jobs())
