@@ -175,7 +175,7 @@ RULES: list[tuple[Json, Json, str]] = [
     (
         gate("Top1Agreement", minimum=0.99),
         gate("Top1Agreement", minimum=99),
-        "minimum of Top1Agreement is a share from 0 to 1",
+        "minimum of Top1Agreement, DetectionF1 and SequenceAgreement is a share from 0 to 1",
     ),
     (
         gates(PSNR | {"dataRange": 255}, PSNR | {"dataRange": 255, "aggregate": "Mean"}),
@@ -398,7 +398,7 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
     ({}, {"inputs": []}, "spec.inputs"),
     (
         {"inputs": [{"name": "x", "shape": [1]}]},
-        {"inputs": [{"name": "x", "shape": []}]},
+        {"inputs": [{"name": "x", "shape": [1] * 9}]},
         "spec.inputs[0].shape",
     ),
     (inputs([2**30]), inputs([2**31]), "spec.inputs[0].shape[0]"),
@@ -443,7 +443,7 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
     (images(crop=[1, 1]), images(crop=[1]), "spec.data.evaluation.images.crop"),
     (
         {"inputs": [{"name": "x", "dtype": "int64", "shape": [1]}]},
-        {"inputs": [{"name": "x", "dtype": "float64", "shape": [1]}]},
+        {"inputs": [{"name": "x", "dtype": "complex64", "shape": [1]}]},
         "spec.inputs[0].dtype",
     ),
     (
