@@ -34,7 +34,7 @@ from mopt_optimizer.onnx_files.verify import Case, verify_export
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.passes.running import optimize
 from mopt_optimizer.progress import Timings
-from mopt_optimizer.quality import Comparison, Profile, data_ranges
+from mopt_optimizer.quality import Comparison, Distance, Profile, data_ranges
 from mopt_optimizer.runtimes import Opening, open_runner
 
 from .bars import FP16_ERROR, INT8_COSINE, alike, near, suite_difference
@@ -302,7 +302,7 @@ def rejection(
     precision: Precision,
 ) -> str | None:
     """Return why the measurement would reject a form, as its stage does; None where it passes."""
-    profile = Profile()
+    profile, distance = Profile(), Distance()
     for one in reference:
         profile.add(list(one.values()))
     comparison = Comparison(data_ranges(gates), required=False, profile=profile)
@@ -311,9 +311,10 @@ def rejection(
             comparison.add(list(one.values()), list(other.values()))
         except OptimizerError as error:
             return refusal(error)
+        distance.add(list(one.values()), list(other.values()))
     if said := comparison.constant_channel():
         return said
-    if precision is Precision.FP32 and (said := comparison.other_function()):
+    if precision is Precision.FP32 and (said := distance.fault()):
         return said
     results = {result.metric: result for result in comparison.results()}
     for gate in gates:

@@ -10,6 +10,7 @@ from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, SelectedArtifact, TargetStatus
 from mopt_operator.times import timestamp
 
+from .conditions import lasting
 from .status import winner
 
 
@@ -82,12 +83,11 @@ def available(
         for name, artifact in zip(serving, artifacts, strict=True)
         if artifact is not None
     )
-    before = next((c for c in previous if c.type == ConditionType.ARTIFACT_AVAILABLE), None)
-    return Condition(
-        type=ConditionType.ARTIFACT_AVAILABLE,
-        status="True",
-        reason=Reason.SELECTED,
+    return lasting(
+        ConditionType.ARTIFACT_AVAILABLE,
+        Reason.SELECTED,
         message=message,
-        observed_generation=generation,
-        last_transition_time=before.last_transition_time if before else timestamp(now),
+        previous=previous,
+        generation=generation,
+        now=now,
     )

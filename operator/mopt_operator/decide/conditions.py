@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, ModelOptimizationStatus
@@ -38,32 +39,41 @@ def conditions(
     """Return the conditions that express a verdict.
 
     Args:
-        previous: A condition keeps its transition time while its status stays the same.
+        previous: See lasting.
         now: In UTC.
     """
-    known = {condition.type: condition for condition in previous}
-
-    def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
-        before = known.get(kind)
-        unchanged = before is not None and before.status == status
-        return Condition(
-            type=kind,
-            status=status,
-            reason=reason,
-            message=one_line(verdict.message, MAX_CONDITION_MESSAGE),
-            observed_generation=generation,
-            last_transition_time=before.last_transition_time
-            if before is not None and unchanged
-            else timestamp(now),
-        )
-
+    said = partial(
+        lasting, message=verdict.message, previous=previous, generation=generation, now=now
+    )
     ready = "Unknown" if verdict.ready is None else str(verdict.ready)
-    found = [condition(ConditionType.READY, ready, verdict.reason)]
+    found = [said(ConditionType.READY, verdict.reason, status=ready)]
     if verdict.work is not None:
-        found.append(condition(ConditionType.RECONCILING, "True", verdict.work))
+        found.append(said(ConditionType.RECONCILING, verdict.work))
     if verdict.stalled:
-        found.append(condition(ConditionType.STALLED, "True", verdict.reason))
+        found.append(said(ConditionType.STALLED, verdict.reason))
     return found
+
+
+def lasting(
+    kind: ConditionType,
+    reason: Reason,
+    *,
+    message: str,
+    previous: Sequence[Condition],
+    generation: int,
+    now: datetime,
+    status: str = "True",
+) -> Condition:
+    """Return a condition, which keeps its transition time while its status stays the same."""
+    before = next((c for c in previous if c.type == kind and c.status == status), None)
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=one_line(message, MAX_CONDITION_MESSAGE),
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before else timestamp(now),
+    )
 
 
 def foreign(conditions: Sequence[Condition]) -> list[Condition]:

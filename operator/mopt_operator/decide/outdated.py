@@ -15,9 +15,8 @@ from mopt_api.status import (
 )
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
-from mopt_operator.times import timestamp
 
-from .conditions import MAX_CONDITION_MESSAGE
+from .conditions import lasting
 
 Versions = Mapping[str, str]
 PRODUCT = "mopt"
@@ -109,16 +108,13 @@ def with_outdated(
     if found is None:
         return others
     reason, message = found
-    previous = next((c for c in before.conditions if c.type == ConditionType.OUTDATED), None)
-    outdated = Condition(
-        type=ConditionType.OUTDATED,
-        status="True",
-        reason=reason,
-        message=f"{message} Set the mopt.dev/requestedAt annotation to measure again."[
-            :MAX_CONDITION_MESSAGE
-        ],
-        observed_generation=optimizers.resource.generation,
-        last_transition_time=previous.last_transition_time if previous else timestamp(now),
+    outdated = lasting(
+        ConditionType.OUTDATED,
+        reason,
+        message=f"{message} Set the mopt.dev/requestedAt annotation to measure again.",
+        previous=before.conditions,
+        generation=optimizers.resource.generation,
+        now=now,
     )
     return [*others, outdated]
 

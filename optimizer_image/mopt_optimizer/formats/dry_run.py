@@ -123,17 +123,14 @@ def _narrowed(value: DescribedValue, found: Feasible) -> DescribedValue:
         if (total := found.sums.get(key)) is not None:
             if len(total.names) == 1 and not total.plus:
                 # An axis that is always as large as another one is the same dimension.
-                return _within(axis.model_copy(update={"symbol": total.names[0]}), found, total)
+                (name,) = total.names
+                return _ranged(axis.model_copy(update={"symbol": name}), found.ranges.get(name))
             terms = {"symbol": key, "sum_of": list(total.names), "plus": total.plus}
             return axis.model_copy(update=terms)
         return _ranged(axis.model_copy(update={"symbol": key}), found.ranges.get(key))
 
     axes = [narrowed(number, axis) for number, axis in enumerate(value.axes or ())]
     return value.model_copy(update={"axes": axes})
-
-
-def _within(axis: DescribedAxis, found: Feasible, total: Sum) -> DescribedAxis:
-    return _ranged(axis, found.ranges.get(total.names[0]))
 
 
 def _ranged(axis: DescribedAxis, taken: Range | None) -> DescribedAxis:

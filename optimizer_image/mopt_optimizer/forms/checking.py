@@ -11,21 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.data.probes import Probe, probes
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import ComparisonError, QuantizationError, RuntimeFailure
 from mopt_optimizer.machine.threads import granted_threads
-from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.onnx_files.verify import OnnxSession, lacks_kernel
 from mopt_optimizer.quality import Array, check_no_new_non_finite
+from mopt_optimizer.quality.comparable import powers
 from mopt_optimizer.runtimes import Opening, open_runner
 
 Run = Callable[[Inputs], dict[str, Array]]
 
 _ONNX, _PROGRAM = ".onnx", ".pt2"
-_NO_KERNEL = "NOT_IMPLEMENTED"
 
 
 @dataclass
@@ -100,7 +98,7 @@ def _opened(path: Path, scratch: Path) -> Run:
     try:
         session = OnnxSession(path, optimized=False)
     except RuntimeFailure as error:
-        if _NO_KERNEL not in str(error):
+        if not lacks_kernel(error):
             raise
         # ONNX Runtime lacks most kernels of BF16 on CPUs.
         return _runner(Runtime.OPENVINO, path, scratch)
@@ -151,6 +149,5 @@ def gross(expected: Array, found: Array) -> bool:
     """
     if expected.shape != found.shape or expected.dtype.kind != "f":
         return False
-    finite = np.isfinite(expected) & np.isfinite(found)
-    signal, result = (values[finite].astype(np.float64) for values in (expected, found))
-    return bool(np.square(result - signal).sum() > np.square(signal).sum() > 0)
+    signal, noise = powers(expected, found)
+    return noise > signal > 0

@@ -76,13 +76,22 @@ def random_inputs(
 ) -> list[tuple[dict[str, int], Arrays]]:
     """Return noise with a fixed seed, at each verified size."""
     generator = np.random.default_rng(0)
-    return [
-        (
-            sizes,
-            {i.name: noise(generator, input_shape(i, sizes), i.dtype) for i in inputs},
-        )
-        for sizes in verified_sizes(inputs, dimensions)
-    ]
+    sizes_of = verified_sizes(inputs, dimensions)
+    return [(sizes, _noise_at(sizes, inputs, generator)) for sizes in sizes_of]
+
+
+def smallest_inputs(
+    inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+) -> Arrays:
+    """Return the first of random_inputs alone, which is of the smallest sizes."""
+    first, *_ = verified_sizes(inputs, dimensions)
+    return _noise_at(first, inputs, np.random.default_rng(0))
+
+
+def _noise_at(
+    sizes: Mapping[str, int], inputs: Sequence[InputSpec], generator: np.random.Generator
+) -> Arrays:
+    return {i.name: noise(generator, input_shape(i, sizes), i.dtype) for i in inputs}
 
 
 WRONG_IN_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
@@ -165,6 +174,11 @@ class OnnxSession:
         except ort_errors() as error:
             raise RuntimeFailure(first_line(error)) from error
         return outputs
+
+
+def lacks_kernel(error: RuntimeFailure) -> bool:
+    """Return whether ONNX Runtime has no kernel for a node on the CPU, as most of BF16."""
+    return "NOT_IMPLEMENTED" in str(error)
 
 
 def ort_errors() -> tuple[type[Exception], ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import serialized
-from mopt_optimizer.onnx_files.verify import OnnxSession
+from mopt_optimizer.onnx_files.verify import OnnxSession, lacks_kernel
 from mopt_optimizer.quality import ComparisonError, check_comparable, sqnr
 
 from .observing import Sample
@@ -50,7 +50,7 @@ def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) ->
     try:
         found, runtime = OnnxSession(serialized(other)).run(dict(sample)), "ONNX Runtime"
     except RuntimeFailure as error:
-        if "NOT_IMPLEMENTED" not in str(error):
+        if not lacks_kernel(error):
             raise QuantizationError(f"the converted model does not run: {error}") from error
         found, runtime = _openvino_outputs(other, sample), "OpenVINO"
     try:

@@ -8,6 +8,7 @@ whose result does not follow it: Softmax, a normalization, a layer with weights.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -71,6 +72,7 @@ class _Following:
         self._mixed = {n: r for n, r in doubts.infinite.items() if n in fed}
         self._infinite = {n: r for n, r in doubts.infinite.items() if n not in fed}
         self._huge = dict(doubts.huge)
+        self._doubtful = ChainMap(self._infinite, self._mixed, self._constant)
         self._before_softmax = self._softmax_reads()
 
     def kept(self) -> dict[str, str]:
@@ -101,7 +103,7 @@ class _Following:
 
     def _mixture(self, node: onnx.NodeProto, output: str) -> str | None:
         """Return why the range of what a node writes was not seen; None where it was."""
-        if reason := self._carried(node, self._constant | self._mixed | self._infinite):
+        if reason := self._carried(node, self._doubtful):
             return reason
         if output in self._before_softmax or (self._doubts.fills and node.op_type not in _SCALERS):
             return self._carried(node, self._huge)
@@ -126,11 +128,10 @@ class _Following:
     def _reason(self, node: onnx.NodeProto) -> str | None:
         from onnx import TensorProto
 
-        doubtful = self._constant | self._mixed | self._infinite
         for name in (*node.output, *_reads(node)):
             is_float = self._types.get(name, TensorProto.FLOAT) == TensorProto.FLOAT
-            if name in doubtful and is_float:
-                return doubtful[name]
+            if is_float and name in self._doubtful:
+                return self._doubtful[name]
         return None
 
 

@@ -27,6 +27,7 @@ from .comparable import (
     identical,
 )
 from .comparison import Comparison
+from .distance import Distance
 from .evaluating import Evaluation, evaluate, parse_metric
 from .figure import Figure, declared_figures
 from .gating import data_ranges, fitting_gates, range_warnings
@@ -47,6 +48,7 @@ __all__ = [
     "Comparison",
     "ComparisonError",
     "ConflictingRange",
+    "Distance",
     "EmptyOutput",
     "Evaluation",
     "Figure",

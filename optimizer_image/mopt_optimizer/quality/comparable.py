@@ -186,6 +186,16 @@ def finite_values(
     return reference[finite].astype(np.float64), output[finite].astype(np.float64)
 
 
+def powers(reference: Array, output: Array) -> tuple[float, float]:
+    """Return signal and noise: the sums of the squares of the reference and of the error.
+
+    Raises:
+        ShapeMismatch, NonFiniteOutput
+    """
+    expected, actual = finite_values(reference, output)
+    return float(np.sum(np.square(expected))), float(np.sum(np.square(expected - actual)))
+
+
 def as_float64(reference: Array, output: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both arrays as float64, in their shape; equal places that are not finite become 0.
 

@@ -13,7 +13,6 @@ from mopt_optimizer.errors import DataError, NotAnImage
 
 from .comparable import Array, Options, check_comparable, check_counts, identical
 from .detections import detection_rows
-from .distance import Distance
 from .figure import Figure
 from .metrics import score
 from .profile import Profile
@@ -62,7 +61,6 @@ class Comparison:
     names: Sequence[str] = ()
     _values: dict[Figure, list[_Value]] = field(init=False)
     _found: Profile = field(init=False, default_factory=Profile)
-    _distance: Distance = field(init=False, default_factory=Distance)
 
     def __post_init__(self) -> None:
         everything = [Figure(metric, span) for metric, span in self.ranges.items()]
@@ -80,7 +78,6 @@ class Comparison:
         check = check_counts if varies else check_comparable
         check(reference, outputs, self._names)
         self.add_truth(reference, outputs)
-        self._distance.add(reference, outputs)
         if self.profile is not None:
             self._found.add(outputs)
 
@@ -159,10 +156,6 @@ class Comparison:
         """Return which channel varies in the reference and is constant here; None without a profile
         and where there is none."""
         return None if self.profile is None else self.profile.constant_in(self._found)
-
-    def other_function(self) -> str | None:
-        """Return which output of a form in FP32 is not the model's, and why; None for none."""
-        return self._distance.fault(self._names)
 
     def latest(self) -> dict[Figure, float]:
         """Return the value of each metric for the sample compared last; empty before any."""

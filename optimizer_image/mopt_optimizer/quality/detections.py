@@ -10,7 +10,8 @@ from mopt_optimizer.errors import NotDetections
 
 from .comparable import Array
 
-_COLUMNS = (5, 6)
+COLUMNS = (5, 6)
+"""Of a row: x1, y1, x2, y2, score and, where there are several classes, label."""
 _WORDS = {"score": ("score", "conf"), "label": ("label", "class")}
 
 
@@ -24,7 +25,7 @@ def detection_rows(outputs: Sequence[Array], names: Sequence[str]) -> list[Array
     Raises:
         NotDetections: Neither.
     """
-    if rows := [a for a in outputs if a.ndim >= 2 and a.shape[-1] in _COLUMNS]:
+    if rows := [a for a in outputs if a.ndim >= 2 and a.shape[-1] in COLUMNS]:
         return rows
     boxes = [a for a in outputs if a.ndim >= 2 and a.shape[-1] == 4 and a.dtype.kind == "f"]
     if len(boxes) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .comparable import Array, finite_values, has_numbers, output_name
+from .comparable import Array, has_numbers, output_name, powers
 
 LEAST_DB = 60.0
 """SQNR of an output over all samples: its noise is 0.1 % of it, as what an export may differ by.
@@ -40,9 +40,9 @@ class Distance:
                 self._changed[index][0] += int(np.count_nonzero(expected != found))
                 self._changed[index][1] += expected.size
                 continue
-            values, others = finite_values(expected, found)
-            self._signal[index] += float(np.sum(np.square(values)))
-            self._noise[index] += float(np.sum(np.square(others - values)))
+            signal, noise = powers(expected, found)
+            self._signal[index] += signal
+            self._noise[index] += noise
 
     def fault(self, names: Sequence[str] = ()) -> str | None:
         """Return which output is too far from the reference's, and by what; None for none."""

@@ -21,8 +21,8 @@ class Part(StrEnum):
 _NEITHER = frozenset({"compare", "manager", "stages.measure", "stages.report"})
 # Of quality, verifying takes the rule of what can be compared alone.
 _METRICS = (
-    *("channels", "comparison", "evaluating", "figure", "gating", "images", "metrics", "parts"),
-    "profile",
+    *("channels", "comparison", "detections", "distance", "evaluating", "figure", "gating"),
+    *("images", "metrics", "parts", "profile"),
 )
 _NEVER_RUN: dict[Part, frozenset[str]] = {
     Part.EXPORT: _NEITHER

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mopt_optimizer.quality import Comparison
-from mopt_optimizer.quality.distance import Distance
+from mopt_optimizer.quality import Distance
 
 
 def fault(reference: np.ndarray, output: np.ndarray, samples: int = 1) -> str | None:
@@ -56,8 +55,8 @@ def test_what_holds_no_numbers_or_nothing_is_no_fault(values: np.ndarray) -> Non
 
 
 def test_second_output_counts_by_itself() -> None:
-    comparison = Comparison({}, names=["big", "small"])
-    comparison.add([VALUES * 1000, VALUES], [VALUES * 1000, VALUES * np.float32(1.1)])
-    said = comparison.other_function()
+    distance = Distance()
+    distance.add([VALUES * 1000, VALUES], [VALUES * 1000, VALUES * np.float32(1.1)])
+    said = distance.fault(["big", "small"])
     assert said is not None
     assert said.startswith("output small is 20.0 dB")

@@ -66,3 +66,10 @@ def test_nothing_is_left_out_that_a_step_runs(imports: grimp.ImportGraph, part: 
 @pytest.mark.parametrize("part", Part)
 def test_what_is_left_out_is_there(imports: grimp.ImportGraph, part: Part) -> None:
     assert never_run(part) <= imports.modules
+
+
+def test_an_export_runs_nothing_of_quality_but_what_can_be_compared(
+    imports: grimp.ImportGraph,
+) -> None:
+    every = imports.find_children(f"{MINE}.quality")
+    assert every - never_run(Part.EXPORT) == {f"{MINE}.quality.comparable"}

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from mopt_optimizer.errors import NotDetections
 from mopt_optimizer.quality.comparable import Array, Options, check_finite
+from mopt_optimizer.quality.detections import COLUMNS
 
-_COLUMNS = (5, 6)
 _BOX, _SCORE = slice(0, 4), 4
 MATCHED_IOU = 0.5
 """As in PASCAL VOC, and COCO's AP50."""
@@ -45,7 +45,7 @@ def detection_f1(reference: Array, output: Array, minimum_score: float = 0.25) -
 
 def _pictures(array: Array) -> NDArray[np.float64]:
     """Return the rows of each picture, shape (pictures, rows, columns)."""
-    if array.ndim < 2 or array.shape[-1] not in _COLUMNS or array.dtype.kind not in "fiu":
+    if array.ndim < 2 or array.shape[-1] not in COLUMNS or array.dtype.kind not in "fiu":
         raise NotDetections(
             f"DetectionF1 needs rows of x1, y1, x2, y2, score and label (5 or 6 columns); the "
             f"output is {array.shape}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mopt_api.figures import EXACT_PSNR_DB
-from mopt_optimizer.quality.comparable import Array, Options, decibels, finite_values
+from mopt_optimizer.quality.comparable import Array, Options, decibels, powers
 
 
 def sqnr(reference: Array, output: Array) -> float:
@@ -17,9 +15,7 @@ def sqnr(reference: Array, output: Array) -> float:
     Raises:
         ShapeMismatch, NonFiniteOutput
     """
-    expected, actual = finite_values(reference, output)
-    signal = float(np.sum(np.square(expected)))
-    noise = float(np.sum(np.square(expected - actual)))
+    signal, noise = powers(reference, output)
     if noise == 0:
         return EXACT_PSNR_DB
     return -EXACT_PSNR_DB if signal == 0 else decibels(signal / noise)

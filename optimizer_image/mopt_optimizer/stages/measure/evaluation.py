@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mopt_api.enums import Precision
 from mopt_api.figures import VariantReason
 from mopt_api.metrics import metric_in_words
 from mopt_optimizer.data.references import Reference, check_reference
@@ -114,8 +113,9 @@ class Evaluation:
 
     def _reject_whatever_the_gates(self, trial: Trial) -> None:
         reason, message = VariantReason.CONSTANT_CHANNEL, trial.comparison.constant_channel()
-        if message is None and trial.variant.precision is Precision.FP32:
-            reason, message = VariantReason.OTHER_FUNCTION, trial.comparison.other_function()
+        if message is None:
+            fault = trial.distance.fault(self._known_profile().names)
+            reason, message = VariantReason.OTHER_FUNCTION, fault
         if message is None:
             return
         trial.rejection = VariantFailure(reason, message)

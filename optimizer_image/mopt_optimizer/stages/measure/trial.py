@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mopt_api.artifacts import Artifact
+from mopt_api.enums import Precision
 from mopt_api.figures import QualityResult, VariantReason, VariantState
 from mopt_api.inputs import InputSpec
 from mopt_api.jobs.measure_result import OutputSpan, PointResult, VariantResult
@@ -18,7 +19,7 @@ from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
-from mopt_optimizer.quality import Array, Comparison, Profile
+from mopt_optimizer.quality import Array, Comparison, Distance, Profile
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
 
@@ -69,6 +70,7 @@ class Trial:
         disturbed: By point, what disturbed its calls there; only where something did.
         seconds: Time spent on it, from opening to the last turn.
         compile_seconds: Of these, on compiling at first calls.
+        distance: From the baseline's outputs, of a variant in FP32.
     """
 
     variant: Variant
@@ -85,6 +87,7 @@ class Trial:
     disturbed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     compile_seconds: float = 0.0
+    distance: Distance = field(default_factory=Distance)
 
     @property
     def name(self) -> str:
@@ -127,6 +130,8 @@ class Trial:
             ComparisonError
         """
         self.comparison.add(baseline, outputs)
+        if self.variant.precision is Precision.FP32:
+            self.distance.add(baseline, outputs)
         if self.truth is not None and truth is not None:
             self.truth.add_truth(truth.outputs, outputs)
 

@@ -21,7 +21,7 @@ from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import count_operators, gather_weights
 from mopt_optimizer.onnx_files.first_layer import first_layers
 from mopt_optimizer.onnx_files.opsets import opset, parameters
-from mopt_optimizer.onnx_files.verify import Case, random_inputs, verify_export
+from mopt_optimizer.onnx_files.verify import Case, smallest_inputs, verify_export
 from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.progress import Log, Timings
@@ -47,14 +47,13 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     elif any(form.from_program for form in request.forms):
         cases = source_format(request.model.format).cases(_source(request, workdir, timings))
     samples = _calibration(request)
-    _, smallest = random_inputs(request.inputs, request.dimensions)[0]
     material = Material(
         fp32=workdir / FP32_FILE,
         source=_path(request),
         samples=samples,
         gates=request.quality,
         cases=cases,
-        beside=Beside(smallest, samples),
+        beside=Beside(smallest_inputs(request.inputs, request.dimensions), samples),
     )
     quantized = _make_forms(request.forms, material, workdir, timings)
     answer = PrepareAnswer(exported=exported, quantized=quantized, seconds=timings.seconds)
