@@ -145,6 +145,11 @@ class Pod:
     def finished(self) -> bool:
         return self.phase in ("Succeeded", "Failed")
 
+    @property
+    def exceeded_deadline(self) -> bool:
+        """Whether the kubelet ended it for its activeDeadlineSeconds."""
+        return self.phase == "Failed" and self.reason == "DeadlineExceeded"
+
 
 @dataclass(frozen=True)
 class Snapshot:

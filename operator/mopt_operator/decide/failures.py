@@ -84,7 +84,7 @@ def end_problem(pod: Pod) -> Problem | None:
     """Return why a Pod failed, or None where it has not."""
     if pod.phase != "Failed":
         return None
-    if pod.reason == "DeadlineExceeded":
+    if pod.exceeded_deadline:
         return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} exceeded its deadline")
     ended = pod.terminated
     if ended is None:
@@ -108,7 +108,17 @@ def end_problem(pod: Pod) -> Problem | None:
     )
 
 
-def disruption_problem(pods: list[Pod]) -> Problem | None:
+def final_problem(pods: list[Pod]) -> Problem | None:
+    """Return why a Job is given up that the Job controller would try again; None where it is not.
+
+    Args:
+        pods: The Job's, oldest first.
+    """
+    late = next((pod for pod in pods if pod.exceeded_deadline), None)
+    return end_problem(late) if late else _disruption_problem(pods)
+
+
+def _disruption_problem(pods: list[Pod]) -> Problem | None:
     """Return why a Job whose Pods are evicted again and again is given up; None where it is not.
 
     The Job controller does not count them (podFailurePolicy), and a node that is short of disk or

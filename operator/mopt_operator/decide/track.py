@@ -16,8 +16,8 @@ from .failures import (
     Problem,
     admission_problem,
     creation_problem,
-    disruption_problem,
     end_problem,
+    final_problem,
     job_problem,
     lost_seconds,
     node_problem,
@@ -173,7 +173,7 @@ def follow(
             note = one_line(snapshot.held.get(job.uid, ""), QUOTED)
             delay = _next_look(job, now, _LONGEST_QUEUED_SECONDS)
             return Track(names, job, queued=True, note=note, requeue_after=delay)
-        if job.completed is None and (given_up := disruption_problem(pods)):
+        if job.completed is None and (given_up := final_problem(pods)):
             return Track(names, job, problem=given_up, over=True)
         if job.completed is None:
             seen = _running(job, snapshot, now)
