@@ -122,6 +122,7 @@ class Pod:
         ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
             grace period in it).
         node: Where it runs; empty before it is scheduled.
+        scheduled: When it was; None before.
     """
 
     namespace: str
@@ -140,6 +141,7 @@ class Pod:
     disrupted: bool = False
     ends: datetime | None = None
     node: str = ""
+    scheduled: datetime | None = None
 
     @property
     def finished(self) -> bool:
@@ -282,6 +284,7 @@ def observe_pod(raw: Raw) -> Pod:
     scheduled: Raw = next(
         (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
     )
+    since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
         namespace=metadata["namespace"],
@@ -306,4 +309,5 @@ def observe_pod(raw: Raw) -> Pod:
         disrupted=_condition(raw, "DisruptionTarget") is not None,
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
         node=(raw.get("spec") or {}).get("nodeName", ""),
+        scheduled=parse_time(since) if since else None,
     )

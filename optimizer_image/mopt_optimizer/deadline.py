@@ -1,4 +1,4 @@
-"""The end of a stage that takes too long, shortly before the kubelet would end it without a word."""
+"""The end of a stage that takes too long, before the kubelet would end it without a word."""
 
 from __future__ import annotations
 

@@ -80,6 +80,19 @@ def waits_its_turn(pod: Pod) -> bool:
     return pod.unschedulable is not None and _ANTI_AFFINITY in pod.unschedulable
 
 
+def slow_problem(pod: Pod) -> Problem:
+    """Return what to say of a Pod that has not started for a while, for no known reason."""
+    where = f" on node {pod.node}" if pod.node else ""
+    state = pod.waiting[0] if pod.waiting and pod.waiting[0] else "Pending"
+    message = f"Pod {pod.name} has not started{where} ({one_line(state, QUOTED)})"
+    return Problem(Reason.PENDING, f"{message}: see its Events")
+
+
+def no_pod_problem(job: Job) -> Problem:
+    """Return what to say of a Job that has had no Pod for a while, for no known reason."""
+    return Problem(Reason.PENDING, f"Job {job.name} has no Pod: see its Events")
+
+
 def end_problem(pod: Pod) -> Problem | None:
     """Return why a Pod failed, or None where it has not."""
     if pod.phase != "Failed":

@@ -147,4 +147,6 @@ def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
         return False
     if is_true(status, ConditionType.READY):
         return True
+    if status.progress is not None and status.progress.waiting_since is not None:
+        return False  # Stalled by what it waits for: it goes on once that is there.
     return is_true(status, ConditionType.STALLED) and not is_refusal(status)

@@ -20,8 +20,10 @@ from .failures import (
     final_problem,
     job_problem,
     lost_seconds,
+    no_pod_problem,
     node_problem,
     problem,
+    slow_problem,
     start_problem,
     waits_its_turn,
 )
@@ -36,6 +38,8 @@ _LONGEST_QUEUED_SECONDS = 300.0
 # is begun anew elsewhere. Controllers wait five minutes before they delete the Pods of such a node.
 LOST_SECONDS = 120.0
 GIVEN_UP_SECONDS = 600.0
+# A Pod starts within seconds, or while its image is pulled.
+SLOW_SECONDS = 60.0
 
 Outcome = PrepareSummary | MeasureSummary
 
@@ -50,6 +54,7 @@ class Track:
         create: Attempt number of the Job to create; None where there is one.
         outcome: What it returned.
         problem: What is wrong, permanently or for now.
+        blocked: What keeps it from working, where that is neither its turn nor its own fault.
         over: The outcome or the problem is final.
         waiting: Another measurement occupies the node.
         queued: The Job is suspended: its queue has no quota left.
@@ -63,6 +68,7 @@ class Track:
     create: int | None = None
     outcome: Outcome | None = None
     problem: Problem | None = None
+    blocked: Problem | None = None
     over: bool = False
     waiting: bool = False
     queued: bool = False
@@ -76,6 +82,7 @@ class _Observed:
     """What the Pods of a running Job show."""
 
     problem: Problem | None = None
+    blocked: Problem | None = None
     waiting: bool = False
     note: str = ""
     requeue_after: float | None = None
@@ -84,7 +91,7 @@ class _Observed:
 
 def _next_look(job: Job, now: datetime, longest: float) -> float:
     """Return the seconds until a Job without a Pod is looked up again; they grow with its age."""
-    age = (now - job.created).total_seconds()
+    age = _passed(job.created, now)
     return min(max(_FIRST_POLL_SECONDS, age / 4), longest)
 
 
@@ -95,27 +102,51 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
     live = [pod for pod in pods if not pod.finished]
     if not live:
         warning = snapshot.warnings.get(job.uid)
+        refused = creation_problem(job, warning) if warning else None
+        idle = not pods and _passed(job.created, now) >= SLOW_SECONDS
         return _Observed(
-            problem=creation_problem(job, warning) if warning else last,
+            problem=refused or last,
+            blocked=refused or (no_pod_problem(job) if idle else None),
             requeue_after=_next_look(job, now, _LONGEST_POLL_SECONDS),
         )
     pod = live[-1]
     late = lost_seconds(pod, now)
     if late is not None and late >= LOST_SECONDS:
+        gone = node_problem(pod)
         return _Observed(
-            problem=node_problem(pod),
+            problem=gone,
+            blocked=gone,
             lost=late >= GIVEN_UP_SECONDS,
             requeue_after=max(0.0, GIVEN_UP_SECONDS - late),
         )
     if late is not None:
         return _Observed(problem=last, requeue_after=LOST_SECONDS - late)
     if wrong := start_problem(pod):
-        return _Observed(problem=wrong)
+        return _Observed(problem=wrong, blocked=wrong)
+    if waits_its_turn(pod):
+        return _Observed(problem=last, waiting=True)
     if pod.phase == "Pending":
-        return _Observed(problem=last, waiting=waits_its_turn(pod))
+        return _starting(pod, last, now)
     if last is not None:
         return _Observed(note=f"Attempt {len(failed) + 1}, after: {last.message}")
     return _Observed()
+
+
+def _starting(pod: Pod, last: Problem | None, now: datetime) -> _Observed:
+    """Return what is seen of a Pod of which nothing is known to be wrong.
+
+    Args:
+        last: Why the Pod before it failed.
+    """
+    left = SLOW_SECONDS - _passed(pod.scheduled or pod.created, now)
+    if left > 0:
+        return _Observed(problem=last, requeue_after=min(left, SLOW_SECONDS))
+    slow = slow_problem(pod)
+    return _Observed(problem=last, blocked=slow, note=slow.message)
+
+
+def _passed(since: datetime, now: datetime) -> float:
+    return (now - since).total_seconds()
 
 
 def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcome | Problem | None:
@@ -160,6 +191,7 @@ def follow(
             return Track(
                 names,
                 problem=refused,
+                blocked=refused if forbidden else None,
                 over=not forbidden,
                 requeue_after=_LONGEST_POLL_SECONDS if forbidden else None,
             )
@@ -181,6 +213,7 @@ def follow(
                 names,
                 job,
                 problem=seen.problem,
+                blocked=seen.blocked,
                 waiting=seen.waiting,
                 note=seen.note,
                 requeue_after=seen.requeue_after,

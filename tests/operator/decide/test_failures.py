@@ -170,7 +170,7 @@ def test_pod_that_heals_clears_the_reason(world: World) -> None:
     assert world.condition("Reconciling")["lastTransitionTime"] == "2026-11-01T12:00:00Z"
 
 
-ENDINGS = [
+ENDINGS: list[tuple[str, int, str, dict[str, Any], Reason, str]] = [
     ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
     ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
     ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
