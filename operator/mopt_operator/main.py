@@ -147,7 +147,10 @@ async def operate(settings: Settings) -> None:
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
         metrics = Metrics(settings, store=store, queue=queue)
-        reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
+        clock = client.time.now
+        reconciler = Reconciler(
+            cluster, settings, store=store, queue=queue, metrics=metrics, clock=clock
+        )
         namespaces = settings.watch_namespaces
         lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
         election = _elect(cluster, settings)

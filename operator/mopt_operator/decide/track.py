@@ -120,7 +120,7 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
             requeue_after=max(0.0, GIVEN_UP_SECONDS - late),
         )
     if late is not None:
-        return _Observed(problem=last, requeue_after=LOST_SECONDS - late)
+        return _Observed(problem=last, requeue_after=min(LOST_SECONDS - late, LOST_SECONDS))
     if wrong := start_problem(pod):
         return _Observed(problem=wrong, blocked=wrong)
     if waits_its_turn(pod):
@@ -226,6 +226,6 @@ def follow(
             return Track(names, job, outcome=result, over=True)
         left = GRACE_SECONDS - (now - job.completed).total_seconds()
         if left > 0:
-            return Track(names, job, requeue_after=left)
+            return Track(names, job, requeue_after=min(left, GRACE_SECONDS))
     lost = f"The Pods of {len(names)} complete Jobs disappeared before their results were read"
     return Track(names, job, problem=problem(Reason.JOB_FAILED, lost), over=True)

@@ -6,7 +6,6 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -27,6 +26,7 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.decide.request import read_status
 from mopt_operator.decide.status import winner
 from mopt_operator.objects import Job, Resource, ready_condition
+from mopt_operator.version import installed_version
 
 from .queue import WorkQueue
 
@@ -35,14 +35,6 @@ MAX_RESOURCES = 1000
 _RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 _BY_TARGET = ("namespace", "name", "target")
-
-
-def installed_version() -> str:
-    """Return mopt's version; `source` where it runs from a checkout that is not installed."""
-    try:
-        return version("mopt")
-    except PackageNotFoundError:
-        return "source"
 
 
 class _Selected(NamedTuple):
