@@ -26,7 +26,7 @@ class Reason(StrEnum):
     MEASURING = "Measuring"
     SELECTING = "Selecting"
     QUEUED = "Queued"
-    # Ready=Unknown, and no work is pending
+    # No work is pending; Ready where there is something to serve, else Stalled
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"

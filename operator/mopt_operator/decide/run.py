@@ -25,7 +25,7 @@ from .request import Request
 from .results import Results
 from .status import summary_of
 from .track import Track, follow
-from .verdict import PREPARATION, judge
+from .verdict import PREPARATION, judge, suspended
 from .waiting import Wait, wait_of
 from .work import WorkItem
 
@@ -85,21 +85,25 @@ class Run:
         before = self._before(stages)
         deadline = self._request.spec.execution.progress_deadline_seconds
         wait = wait_of(stages.tracks.values(), before, deadline, self._now)
-        verdict = judge(self._request, targets, stages.tracks, stages.stage, wait)
-        suspended = verdict.ready is None and verdict.work is None
+        running = any(not track.over for track in stages.tracks.values())
+        is_suspended = running and self._request.spec.execution.suspend
+        if is_suspended:
+            verdict = suspended(self._request, len(targets), shown)
+        else:
+            verdict = judge(self._request, targets, stages.tracks, stages.stage, wait)
         done, total = len(targets), len(self._request.targets)
         progress = _progress(stages, before, wait, verdict, done=done, total=total)
         status = ModelOptimizationStatus(
             source=stages.source,
             summary=summary_of(shown, done, total, self._request.spec.quality),
             targets=shown,
-            progress=None if suspended else progress,
+            progress=None if is_suspended else progress,
         )
         waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
         waits += [wait.left] if wait and not wait.is_over else []
         lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
         return Plan(
-            create=() if suspended else self._to_create(stages),
+            create=() if is_suspended else self._to_create(stages),
             delete=tuple(
                 job
                 for job in self._snapshot.jobs
@@ -107,7 +111,7 @@ class Run:
                 and (
                     job.name not in stages.keep
                     or job.uid in lost
-                    or (suspended and not job.finished)
+                    or (is_suspended and not job.finished)
                 )
             ),
             status=changed_status(
@@ -118,7 +122,7 @@ class Run:
                 self._now,
                 wanted=[target.name for target in self._request.targets],
             ),
-            requeue_after=None if suspended else min(waits, default=None),
+            requeue_after=None if is_suspended else min(waits, default=None),
         )
 
     def _shown(self, results: Mapping[str, TargetStatus]) -> list[TargetStatus]:

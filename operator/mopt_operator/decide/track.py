@@ -120,7 +120,7 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
             requeue_after=max(0.0, GIVEN_UP_SECONDS - late),
         )
     if late is not None:
-        return _Observed(problem=last, requeue_after=min(LOST_SECONDS - late, LOST_SECONDS))
+        return _Observed(problem=last, requeue_after=min(LOST_SECONDS - late, GIVEN_UP_SECONDS))
     if wrong := start_problem(pod):
         return _Observed(problem=wrong, blocked=wrong)
     if waits_its_turn(pod):

@@ -42,10 +42,6 @@ def judge(
         wait: How long none of them has proceeded.
     """
     running = [track for track in tracks.values() if not track.over]
-    if running and request.spec.execution.suspend:
-        done = f"{len(targets)} of {len(request.targets)} targets have a result"
-        message = f"Suspended, {done}. Set spec.execution.suspend to false to continue."
-        return Verdict(None, Reason.SUSPENDED, message)
     late = wait is not None and wait.is_over
     found = ((n, t.problem or (t.blocked if late else None), t.over) for n, t in tracks.items())
     # Permanent problems come before those that may pass.
@@ -64,6 +60,24 @@ def judge(
         return _final(request, targets)
     reason = _waiting_reason(running) or work
     return Verdict(None, reason, _progress_text(request, targets, running, reason), work)
+
+
+def suspended(request: Request, done: int, shown: Sequence[TargetStatus]) -> Verdict:
+    """Return how a run stands that is not to go on: nothing will happen until spec changes.
+
+    It is Ready where every target has something to serve, of an earlier run too: what spec asks
+    for now, no Jobs, is so. Else only a change helps, and nobody is to wait for it.
+
+    Args:
+        done: Number of targets with a result of this run.
+        shown: The targets in status.
+    """
+    serving = [target for target in shown if target.artifact or built_engines(target)]
+    ready = len(serving) == len(request.targets)
+    results = f"{done} of {len(request.targets)} targets have a result"
+    what = "what was selected last is there to serve" if ready else "not all have anything to serve"
+    message = f"Suspended: {results}, {what}. Set spec.execution.suspend to false to continue."
+    return Verdict(ready, Reason.SUSPENDED, message, stalled=not ready)
 
 
 def _too_long(request: Request) -> str:
