@@ -71,7 +71,7 @@ class Job:
         expires: It has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
         ended: When it finished; None where it has not, or does not say.
-        begun: The Job controller has begun it.
+        started: When the Job controller began it, after its time in a queue; None before.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
     """
 
@@ -93,7 +93,7 @@ class Job:
     ended: datetime | None = None
     measured_by: str = ""
     served: bool = False
-    begun: bool = False
+    started: datetime | None = None
     suspended: bool = False
 
     @property
@@ -270,7 +270,7 @@ def observe_job(raw: Raw) -> Job:
         ended=ended,
         measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
         served=ANNOTATION_SERVED in annotations,
-        begun=status.get("startTime") is not None,
+        started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
     )
 

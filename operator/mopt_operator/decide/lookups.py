@@ -27,7 +27,7 @@ def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
         if not job.finished
         and not job.deleting
         and not job.suspended
-        and job.begun
+        and job.started is not None
         and not _is_young(job, now)
         and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
     ]
