@@ -123,6 +123,7 @@ class Pod:
             grace period in it).
         node: Where it runs; empty before it is scheduled.
         scheduled: When it was; None before.
+        memory_limit: Of the optimizer's container, as a quantity; empty for none.
     """
 
     namespace: str
@@ -142,6 +143,7 @@ class Pod:
     ends: datetime | None = None
     node: str = ""
     scheduled: datetime | None = None
+    memory_limit: str = ""
 
     @property
     def finished(self) -> bool:
@@ -275,6 +277,11 @@ def observe_job(raw: Raw) -> Job:
     )
 
 
+def _memory_limit(spec: Raw) -> str:
+    container: Raw = next((c for c in spec.get("containers") or () if c["name"] == CONTAINER), {})
+    return str(((container.get("resources") or {}).get("limits") or {}).get("memory", ""))
+
+
 def observe_pod(raw: Raw) -> Pod:
     """Reduce a Pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
@@ -310,4 +317,5 @@ def observe_pod(raw: Raw) -> Pod:
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
         node=(raw.get("spec") or {}).get("nodeName", ""),
         scheduled=parse_time(since) if since else None,
+        memory_limit=_memory_limit(raw.get("spec") or {}),
     )

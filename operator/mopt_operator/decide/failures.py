@@ -105,7 +105,8 @@ def end_problem(pod: Pod) -> Problem | None:
         return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {cause}")
     # Before the message: an OOM kill leaves log text there.
     if ended.reason == "OOMKilled":
-        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit")
+        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit{limit}")
     try:
         summary = decode(ended.message)
     except MessageError:

@@ -229,6 +229,18 @@ def test_pod_that_the_kubelet_ended_at_its_deadline_is_not_tried_again(
     assert world.decide() == Plan()
 
 
+def test_memory_limit_that_a_pod_exceeded_is_named(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    pod = world.terminated_pod(job, "", exit_code=137, reason="OOMKilled")
+    limits = {"limits": {"memory": "6Gi"}}
+    pod["spec"] = {"containers": [{"name": "optimizer", "resources": limits}]}
+    world.end(job, "Failed", "PodFailurePolicy", "exit code 137")
+    world.settle()
+    assert world.said() == {"Ready": ("False", "OutOfMemory"), "Stalled": ("True", "OutOfMemory")}
+    assert "exceeded its memory limit of 6Gi." in world.condition("Ready")["message"]
+
+
 def test_failed_run_keeps_where_it_failed_and_is_final(world: World) -> None:
     world.settle()
     job = world.the_job(Stage.PREPARE)
