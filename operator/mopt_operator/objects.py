@@ -155,6 +155,17 @@ class Pod:
         return self.phase == "Failed" and self.reason == "DeadlineExceeded"
 
 
+class Held(NamedTuple):
+    """Why Kueue does not admit a Job.
+
+    Attributes:
+        out_of_order: Its queue is not there or is stopped: it is not a matter of its turn.
+    """
+
+    message: str
+    out_of_order: bool = False
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All that is known around one resource."""
@@ -165,7 +176,7 @@ class Snapshot:
     # Why the Job controller could not create a Job's Pod, by the Job's UID.
     warnings: Mapping[str, str] = field(default_factory=dict)
     # Why Kueue does not admit a Job, by the Job's UID.
-    held: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     # The versions in optimizer images, as far as any resource's results have told.

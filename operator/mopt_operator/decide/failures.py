@@ -93,6 +93,12 @@ def no_pod_problem(job: Job) -> Problem:
     return Problem(Reason.PENDING, f"Job {job.name} has no Pod: see its Events")
 
 
+def queue_problem(job: Job, message: str) -> Problem:
+    """Return what to say of a Job whose queue admits nothing, in Kueue's words."""
+    where = f"{_quote(message).rstrip('.')}: correct spec.execution.queueName or the target's"
+    return Problem(Reason.QUEUED, f"Kueue holds Job {job.name}: {where}, or the queue")
+
+
 def end_problem(pod: Pod) -> Problem | None:
     """Return why a Pod failed, or None where it has not."""
     if pod.phase != "Failed":

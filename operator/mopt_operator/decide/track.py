@@ -9,7 +9,7 @@ from datetime import datetime
 from mopt_api.jobs.termination import MeasureSummary, MessageError, PrepareSummary, decode
 from mopt_api.reasons import Reason
 from mopt_api.text import one_line
-from mopt_operator.objects import Job, Pod, Snapshot
+from mopt_operator.objects import Held, Job, Pod, Snapshot
 
 from .failures import (
     QUOTED,
@@ -23,6 +23,7 @@ from .failures import (
     no_pod_problem,
     node_problem,
     problem,
+    queue_problem,
     slow_problem,
     start_problem,
     waits_its_turn,
@@ -170,6 +171,18 @@ def _without_result(job: Job, why: str) -> Problem:
     return problem(Reason.JOB_FAILED, f"Job {job.name} completed without a result ({why})")
 
 
+def _queued(names: tuple[str, ...], job: Job, held: Held, now: datetime) -> Track:
+    """Return where a work item stands whose Job is in its queue."""
+    return Track(
+        names,
+        job,
+        queued=True,
+        blocked=queue_problem(job, held.message) if held.out_of_order else None,
+        note=one_line(held.message, QUOTED),
+        requeue_after=_next_look(job, now, _LONGEST_QUEUED_SECONDS),
+    )
+
+
 def follow(
     names: tuple[str, ...],
     snapshot: Snapshot,
@@ -202,9 +215,7 @@ def follow(
         if job.failed is not None:
             return Track(names, job, problem=job_problem(job, pods), over=True)
         if job.completed is None and job.suspended:
-            note = one_line(snapshot.held.get(job.uid, ""), QUOTED)
-            delay = _next_look(job, now, _LONGEST_QUEUED_SECONDS)
-            return Track(names, job, queued=True, note=note, requeue_after=delay)
+            return _queued(names, job, snapshot.held.get(job.uid, Held("")), now)
         if job.completed is None and (given_up := final_problem(pods)):
             return Track(names, job, problem=given_up, over=True)
         if job.completed is None:

@@ -8,6 +8,7 @@ from operator_world import MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.decide import Plan
+from mopt_operator.objects import Held
 
 # kstatus: Failed. Whoever waits for it is told at once, and not when it runs out of patience.
 NOTHING_TO_SERVE = {"Ready": ("False", "Suspended"), "Stalled": ("True", "Suspended")}
@@ -154,7 +155,7 @@ def test_queued_is_said_while_the_queue_holds_the_job(make_world: MakeWorld) -> 
     assert job["metadata"]["name"] in world.condition("Ready")["message"]
     # The watch tells when it is admitted; why it is not must be asked for.
     assert plan.requeue_after == 3.0
-    world.held = {job["metadata"]["uid"]: "LocalQueue cpu doesn't exist"}
+    world.held = {job["metadata"]["uid"]: Held("LocalQueue cpu doesn't exist")}
     world.sleep(3600)
     assert world.settle().requeue_after == 300.0
     assert world.condition("Ready")["message"].endswith(". LocalQueue cpu doesn't exist")

@@ -16,6 +16,7 @@ from mopt_api.jobs.plan import Stage
 from mopt_api.text import one_line
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.track import SLOW_SECONDS
+from mopt_operator.objects import Held
 
 DEADLINE = 600
 SETTINGS = Settings(optimizer_image="mopt/optimizer:1")
@@ -56,6 +57,12 @@ def no_quota_for_jobs(world: World) -> None:
     world.refusals[name] = (403, "jobs.batch is forbidden: exceeded quota")
 
 
+def no_such_queue(world: World) -> None:
+    job = world.the_job(Stage.PREPARE)
+    job["spec"]["suspend"] = True
+    world.held[job["metadata"]["uid"]] = Held("LocalQueue cpu doesn't exist", out_of_order=True)
+
+
 OBSTACLES: dict[str, tuple[Callable[[World], None], str, str]] = {
     "no node": (a_pod(unschedulable("0/3 nodes")), "Unschedulable", "0/3 nodes"),
     "no GPU": (
@@ -76,6 +83,7 @@ OBSTACLES: dict[str, tuple[Callable[[World], None], str, str]] = {
     "quota of Pods": (no_quota_for_pods, "PodForbidden", "exceeded quota"),
     "quota of Jobs": (no_quota_for_jobs, "PodForbidden", "exceeded quota"),
     "a volume or a large image": (a_pod(CREATING), "Pending", "has not started"),
+    "no such queue": (no_such_queue, "Queued", "LocalQueue cpu doesn't exist"),
     "no Pod": (lambda _: None, "Pending", "has no Pod"),
 }
 
@@ -125,6 +133,9 @@ def test_it_goes_on_once_the_obstacle_is_gone(
     world.sleep(3600)
     world.refusals.clear()
     world.warnings.clear()
+    world.held.clear()
+    for job in world.jobs.values():
+        job["spec"].pop("suspend", None)
     world.settle()
     for pod in world.pods.values():
         pod["status"] = RUNNING
@@ -181,6 +192,7 @@ def test_wait_for_its_turn_does_not_count(
     job = world.the_job(Stage.MEASURE, "default")
     if status is None:
         job["spec"]["suspend"] = True
+        world.held[job["metadata"]["uid"]] = Held("couldn't assign flavors: insufficient quota")
     else:
         world.pod(job, status)
     for _ in range(3):
