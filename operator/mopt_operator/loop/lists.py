@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from mopt_operator.cluster.cache import Kind, Listed, Store
-from mopt_operator.errors import NotFound, OperatorError
+from mopt_operator.errors import NotFound, OperatorError, Refused
 from mopt_operator.objects import Raw
 
 from .metrics import Metrics
@@ -48,14 +48,24 @@ class Lists:
     async def fill(self) -> None:
         """Put all that there is into the store, before anything is decided or watched.
 
+        A namespace that refuses is left to its watches, which try again and again.
+
         Raises:
             OperatorError: A call failed.
         """
         for namespace in self._namespaces:
-            for plural, kind in self._store.kinds().items():
-                async for page in self._cluster.pages(plural, namespace, whole=True):
-                    for raw in page["items"] or ():
-                        self._queue.add(kind.put(raw))
+            try:
+                await self._fill(namespace)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                logger.warning("Cannot list namespace %s: %s", namespace, error)
+
+    async def _fill(self, namespace: str | None) -> None:
+        for plural, kind in self._store.kinds().items():
+            async for page in self._cluster.pages(plural, namespace, whole=True):
+                for raw in page["items"] or ():
+                    self._queue.add(kind.put(raw))
 
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.
