@@ -21,7 +21,7 @@ class Reason(StrEnum):
     BASELINE_KEPT = "BaselineKept"
     BUILT = "Built"
     # Reconciling
-    PENDING = "Pending"
+    WAITING_FOR_SLOT = "WaitingForSlot"
     PREPARING = "Preparing"
     MEASURING = "Measuring"
     SELECTING = "Selecting"

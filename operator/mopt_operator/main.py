@@ -26,6 +26,7 @@ from .loop.lists import Lists
 from .loop.metrics import Metrics
 from .loop.queue import WorkQueue
 from .loop.reconciler import Reconciler
+from .loop.turns import Turns
 from .loop.watchdog import missing_watches, watch_the_watches
 from .loop.watches import kopf_settings, registry
 from .startup import check_access, check_profiles
@@ -146,13 +147,15 @@ async def operate(settings: Settings) -> None:
         cluster = Cluster(client)
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
-        metrics = Metrics(settings, store=store, queue=queue)
-        reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
-        namespaces = settings.watch_namespaces
-        lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
         election = _elect(cluster, settings)
         leading = asyncio.Event() if election is None else election.leading
-        metrics.leader.set_function(lambda: float(leading.is_set()))
+        turns = Turns(settings, queue)
+        metrics = Metrics(settings, store=store, queue=queue, turns=turns, leads=leading.is_set)
+        reconciler = Reconciler(
+            cluster, settings, store=store, queue=queue, turns=turns, metrics=metrics
+        )
+        namespaces = settings.watch_namespaces
+        lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
 
         def missing() -> list[str]:
             return not_ready(
@@ -173,7 +176,8 @@ async def operate(settings: Settings) -> None:
         tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=filled)))
         tasks.append(asyncio.create_task(_stop_on_signal(watching)))
         # kopf's task last: at its end it cancels whatever was started after it.
-        watch = _watch(lists, registry(store, queue), namespaces, filled, watching)
+        handlers = registry(store, queue, turns.refusals.freed)
+        watch = _watch(lists, handlers, namespaces, filled, watching)
         tasks.append(asyncio.create_task(watch))
         try:
             async with serve(settings.health_address, application(missing, metrics.text)):

@@ -12,7 +12,14 @@ from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
-from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_UID, MAX_REQUESTED_AT
+from mopt_api.labels import (
+    CONTAINER,
+    LABEL_NAME,
+    LABEL_PROFILE,
+    LABEL_STAGE,
+    LABEL_UID,
+    MAX_REQUESTED_AT,
+)
 from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
@@ -30,6 +37,7 @@ ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+LABEL_QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 MAX_IMAGE = 512  # of status.targets[].optimizer
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Jobs and Pods are selected by a label that nobody else has a reason to write: policies stamp the
@@ -44,6 +52,7 @@ class Resource:
     Attributes:
         requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
         deleting: Its deletion has begun.
+        created: When, as metav1.Time is written: in order of text these are in order of time.
     """
 
     namespace: str
@@ -55,6 +64,7 @@ class Resource:
     status: Json
     requested_at: str | None = None
     deleting: bool = False
+    created: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class Job:
         served: That result's figures had been served from the store to the target's Job.
         expires: It has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
+        profile: As its label says; empty where an older version made it.
         ended: When it finished; None where it has not, or does not say.
         begun: The Job controller has begun it.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
@@ -90,6 +101,7 @@ class Job:
     expires: bool = False
     deleting: bool = False
     stage: str = ""
+    profile: str = ""
     ended: datetime | None = None
     measured_by: str = ""
     served: bool = False
@@ -122,6 +134,7 @@ class Pod:
         ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
             grace period in it).
         node: Where it runs; empty before it is scheduled.
+        stage, profile: As those of its Job.
     """
 
     namespace: str
@@ -140,6 +153,8 @@ class Pod:
     disrupted: bool = False
     ends: datetime | None = None
     node: str = ""
+    stage: str = ""
+    profile: str = ""
 
     @property
     def finished(self) -> bool:
@@ -159,6 +174,14 @@ class Snapshot:
     held: Mapping[str, str] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    # Jobs that are to give way to another on their node, by their UIDs: the node.
+    crowded: Mapping[str, str] = field(default_factory=dict)
+    # Nodes on which something is measured or built.
+    nodes: tuple[str, ...] = ()
+    # It is this resource's turn to have results of another optimizer replaced.
+    may_rerun: bool = True
+    # Why Jobs have to wait before they are created, by the Job's name.
+    waits: Mapping[str, str] = field(default_factory=dict)
     # The versions in optimizer images, as far as any resource's results have told.
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -213,6 +236,7 @@ def observe_resource(raw: Raw) -> Resource:
         status=dict(raw.get("status") or {}),
         requested_at=requested[:MAX_REQUESTED_AT] if requested else None,
         deleting="deletionTimestamp" in metadata,
+        created=metadata.get("creationTimestamp", ""),
     )
 
 
@@ -260,6 +284,7 @@ def observe_job(raw: Raw) -> Job:
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
         stage=labels.get(LABEL_STAGE, ""),
+        profile=labels.get(LABEL_PROFILE, ""),
         ended=ended,
         measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
         served=ANNOTATION_SERVED in annotations,
@@ -271,6 +296,7 @@ def observe_job(raw: Raw) -> Job:
 def observe_pod(raw: Raw) -> Pod:
     """Reduce a Pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
+    labels = metadata.get("labels") or {}
     containers = status.get("containerStatuses") or ()
     state = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
     waiting, ended = state.get("waiting"), state.get("terminated")
@@ -283,7 +309,7 @@ def observe_pod(raw: Raw) -> Pod:
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
+        owner_name=labels.get(LABEL_NAME, ""),
         job_uid=_controller(metadata).get("uid", ""),
         created=parse_time(metadata["creationTimestamp"]),
         phase=status.get("phase", "Pending"),
@@ -301,4 +327,6 @@ def observe_pod(raw: Raw) -> Pod:
         disrupted=_condition(raw, "DisruptionTarget") is not None,
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
         node=(raw.get("spec") or {}).get("nodeName", ""),
+        stage=labels.get(LABEL_STAGE, ""),
+        profile=labels.get(LABEL_PROFILE, ""),
     )

@@ -214,6 +214,7 @@ class Store:
         warnings: Mapping[str, str] | None = None,
         held: Mapping[str, str] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
+        waits: Mapping[str, str] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
@@ -226,5 +227,6 @@ class Store:
             warnings=warnings or {},
             held=held or {},
             refusals=refusals or {},
+            waits=waits or {},
             versions=self.versions,
         )

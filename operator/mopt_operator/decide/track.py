@@ -21,9 +21,9 @@ from .failures import (
     job_problem,
     lost_seconds,
     node_problem,
+    overload_text,
     problem,
     start_problem,
-    waits_its_turn,
 )
 
 # Jobs and Pods come by two watches: a complete Job's Pod may be seen later than the Job.
@@ -51,7 +51,7 @@ class Track:
         outcome: What it returned.
         problem: What is wrong, permanently or for now.
         over: The outcome or the problem is final.
-        waiting: Another measurement occupies the node.
+        waiting: Its Job is to be created when there is a slot for it.
         queued: The Job is suspended: its queue has no quota left.
         note: What a person should know while it runs.
         requeue_after: Seconds after which to look again without an event.
@@ -76,7 +76,6 @@ class _Observed:
     """What the Pods of a running Job show."""
 
     problem: Problem | None = None
-    waiting: bool = False
     note: str = ""
     requeue_after: float | None = None
     lost: bool = False
@@ -112,7 +111,7 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
     if wrong := start_problem(pod):
         return _Observed(problem=wrong)
     if pod.phase == "Pending":
-        return _Observed(problem=last, waiting=waits_its_turn(pod))
+        return _Observed(problem=last)
     if last is not None:
         return _Observed(note=f"Attempt {len(failed) + 1}, after: {last.message}")
     return _Observed()
@@ -155,15 +154,21 @@ def follow(
     job: Job | None = None
     for attempt, name in enumerate(names):
         if name in snapshot.refusals:
-            refused = admission_problem(*snapshot.refusals[name])
+            status, message = snapshot.refusals[name]
+            if status == 429:
+                return Track(names, waiting=True, note=overload_text(message))
+            refused = admission_problem(status, message)
             forbidden = refused.reason is Reason.POD_FORBIDDEN
             return Track(
                 names,
                 problem=refused,
                 over=not forbidden,
-                requeue_after=_LONGEST_POLL_SECONDS if forbidden else None,
+                # It is woken to try again; this is for the case that it were forgotten.
+                requeue_after=_LONGEST_QUEUED_SECONDS if forbidden else None,
             )
         job = jobs.get(name)
+        if job is None and name in snapshot.waits:
+            return Track(names, waiting=True, note=snapshot.waits[name])
         if job is None:
             return Track(names, create=attempt)
         pods = snapshot.pods_of(job)
@@ -175,13 +180,16 @@ def follow(
             return Track(names, job, queued=True, note=note, requeue_after=delay)
         if job.completed is None and (given_up := disruption_problem(pods)):
             return Track(names, job, problem=given_up, over=True)
+        if job.completed is None and job.uid in snapshot.crowded:
+            node = snapshot.crowded[job.uid]
+            note = f"Giving way to another measurement on node {node}"
+            return Track(names, job, waiting=True, note=note, lost=True)
         if job.completed is None:
             seen = _running(job, snapshot, now)
             return Track(
                 names,
                 job,
                 problem=seen.problem,
-                waiting=seen.waiting,
                 note=seen.note,
                 requeue_after=seen.requeue_after,
                 lost=seen.lost,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from mopt_operator.cluster.cache import Kind, Listed, Store
+from mopt_operator.cluster.cache import Key, Kind, Listed, Store
 from mopt_operator.errors import NotFound, OperatorError
 from mopt_operator.objects import Raw
 
@@ -51,11 +51,18 @@ class Lists:
         Raises:
             OperatorError: A call failed.
         """
+        keys: set[Key] = set()
         for namespace in self._namespaces:
             for plural, kind in self._store.kinds().items():
                 async for page in self._cluster.pages(plural, namespace, whole=True):
-                    for raw in page["items"] or ():
-                        self._queue.add(kind.put(raw))
+                    keys.update(kind.put(raw) for raw in page["items"] or ())
+        # The oldest first: where few may run at once, they are the ones.
+        for key in sorted(keys, key=self._age):
+            self._queue.add(key)
+
+    def _age(self, key: Key) -> tuple[str, Key]:
+        resource = self._store.resources.get(key)
+        return (resource.created if resource else "", key)
 
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.

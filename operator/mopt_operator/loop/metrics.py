@@ -29,6 +29,7 @@ from mopt_operator.decide.status import winner
 from mopt_operator.objects import Job, Resource, ready_condition
 
 from .queue import WorkQueue
+from .turns import Turns
 
 # Resources with series of their own; the gauge mopt_resources_without_series counts the others.
 MAX_RESOURCES = 1000
@@ -142,6 +143,26 @@ class _StoreCollector(Collector):
         return figures if version == resource.version else _selected(resource)
 
 
+class _TurnsCollector(Collector):
+    """What has to wait, as gauges."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        waiting = GaugeMetricFamily(
+            "mopt_jobs_waiting", "Jobs that wait for a slot, by profile.", labels=("profile",)
+        )
+        for profile, count in sorted(self._turns.slots.waiting().items()):
+            waiting.add_metric((profile,), count)
+        yield waiting
+        yield GaugeMetricFamily(
+            "mopt_namespaces_refused",
+            "Namespaces in which the API server refuses Jobs.",
+            value=len(self._turns.refusals),
+        )
+
+
 class Metrics:
     """All metrics of one operator process."""
 
@@ -151,6 +172,8 @@ class Metrics:
         *,
         store: Store,
         queue: WorkQueue,
+        turns: Turns,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = CollectorRegistry()
@@ -158,13 +181,16 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         registry.register(_StoreCollector(store, clock))
+        registry.register(_TurnsCollector(turns))
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
             {"version": installed_version(), "optimizer_image": settings.optimizer_image}
         )
         Gauge(
             "mopt_queue_depth", "Resources that wait for a worker.", registry=registry
-        ).set_function(lambda: len(queue))
-        self.leader = Gauge("mopt_leader", "1 while this operator leads.", registry=registry)
+        ).set_function(lambda: len(queue) if leads() else 0)  # A standby's only fills.
+        Gauge("mopt_leader", "1 while this operator leads.", registry=registry).set_function(
+            lambda: float(leads())
+        )
         self.reconciles = Counter(
             "mopt_reconcile",
             "Reconciliations by result: done, conflict (a lost race), error or fault (a bug).",

@@ -17,6 +17,7 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.loop import metrics as metrics_module
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import observe_job
 
 
@@ -32,7 +33,7 @@ def queue() -> WorkQueue:
 
 @pytest.fixture
 def metrics(settings: Settings, store: Store, queue: WorkQueue) -> Metrics:
-    return Metrics(settings, store=store, queue=queue)
+    return Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue))
 
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
