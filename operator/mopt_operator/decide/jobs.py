@@ -166,7 +166,7 @@ def _other_nodes(busy: Sequence[str]) -> Manifest:
         return {}
     fields = [
         {"key": "metadata.name", "operator": "NotIn", "values": [node]}
-        for node in busy[:MAX_AVOIDED_NODES]
+        for node in busy
     ]
     wish = {"weight": 100, "preference": {"matchFields": fields}}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}
@@ -184,7 +184,8 @@ def build_job(
 
     Args:
         attempt: See job_names.
-        busy: Nodes on which something is measured, which a measurement avoids.
+        busy: Nodes on which something is measured, which a measurement avoids; at most
+            MAX_AVOIDED_NODES.
     """
     labels = _labels(work, resource)
     # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it

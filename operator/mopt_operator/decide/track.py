@@ -29,7 +29,7 @@ from .failures import (
 # Jobs and Pods come by two watches: a complete Job's Pod may be seen later than the Job.
 GRACE_SECONDS = 15.0
 _FIRST_POLL_SECONDS = 3.0
-_LONGEST_POLL_SECONDS = 30.0
+_LONGEST_POLL_SECONDS = 60.0
 # A queue may hold very many Jobs for days, and the watch reports when it admits one.
 _LONGEST_QUEUED_SECONDS = 300.0
 # After the end that a deleted Pod should have had: it is said that its node is lost, and its work

@@ -9,6 +9,7 @@ from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
 from mopt_operator.cluster.cache import Key
 from mopt_operator.config.settings import Settings
@@ -24,6 +25,7 @@ from mopt_operator.decide.admission import (
     waiting_text,
     with_another_place,
 )
+from mopt_operator.decide.jobs import MAX_AVOIDED_NODES
 from mopt_operator.objects import Raw, Resource, Snapshot
 
 
@@ -43,8 +45,9 @@ class Slots:
         self._waiting: defaultdict[Lane, dict[str, list[Claim]]] = defaultdict(dict)
         # By node and Job, in the order in which they were seen there.
         self._nodes: defaultdict[str, dict[str, Occupant]] = defaultdict(dict)
-        # Jobs that gave way to another on a node: whose they are, and the node.
-        self._gave_way: dict[tuple[str, str], tuple[Key, str]] = {}
+        # By namespace and name, Jobs that gave way to another on a node: whose they are, and to
+        # which one.
+        self._gave_way: dict[tuple[str, str], tuple[Key, Occupant]] = {}
 
     def observe(self, key: Key, snapshot: Snapshot | None, now: datetime) -> None:
         """Count what a resource's Jobs hold; None where the resource is gone."""
@@ -56,8 +59,8 @@ class Slots:
         return self._held.get(key, Held()).until
 
     def nodes(self) -> list[str]:
-        """Return the nodes on which something is measured or built."""
-        return sorted(self._nodes)
+        """Return nodes on which something is measured or built: as many as a Pod can name."""
+        return list(islice(self._nodes, MAX_AVOIDED_NODES))
 
     def crowded(self, key: Key) -> dict[str, str]:
         """Return a resource's Jobs that are to give way to another one on their node.
@@ -72,7 +75,7 @@ class Slots:
                     break
                 if own.measures or other.measures:
                     found[own.uid] = own.node
-                    self._gave_way[key[0], own.job] = (key, own.node)
+                    self._gave_way[key[0], own.job] = (key, other)
                     break
         return found
 
@@ -89,7 +92,8 @@ class Slots:
         withdrawn = self._withdraw(key)
         for claim in wanted:
             insort(self._line(claim), claim)
-        turns = admitted(self._waiting, self._usage) if wanted or withdrawn else []
+        room = any(self._usage.full(claim.place) is None for claim in wanted)
+        turns = admitted(self._waiting, self._usage) if room or withdrawn else []
         granted = [claim for claim in turns if claim in wanted]
         held = self._held.get(key, Held())
         self._held[key] = held._replace(places=(*held.places, *(c.place for c in granted)))
@@ -129,8 +133,8 @@ class Slots:
             del self._nodes[gone.node][gone.uid]
             if not self._nodes[gone.node]:
                 del self._nodes[gone.node]
-            for key, node in self._gave_way.values():
-                if node == gone.node:
+            for key, other in self._gave_way.values():
+                if other == gone:
                     self._wake(key)
         for occupant in after:
             self._nodes[occupant.node].setdefault(occupant.uid, occupant)
@@ -140,10 +144,10 @@ class Slots:
         crowded, rest = {}, []
         for manifest in jobs:
             name = manifest["metadata"]["name"]
-            _, node = self._gave_way.pop((key[0], name), (key, ""))
-            if node in self._nodes:
-                self._gave_way[key[0], name] = (key, node)
-                crowded[name] = f"Waiting for another measurement to leave node {node}"
+            known = self._gave_way.pop((key[0], name), None)
+            if known is not None and known[1].uid in self._nodes.get(known[1].node, ()):
+                self._gave_way[key[0], name] = known
+                crowded[name] = f"Waiting for another measurement to leave node {known[1].node}"
             else:
                 rest.append(manifest)
         return crowded, rest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from operator_clock import Clock, Timers
 
@@ -64,7 +66,7 @@ def test_pauses_differ_and_grow_to_two_minutes() -> None:
     times = []
     for _ in range(900):
         times += [namespace.clock()] * namespace.run(1)
-    pauses = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in pairwise(times)]
     assert pauses[:4] == [8, 16, 32, 64]
     assert set(pauses[5:]) == {LONGEST_SECONDS}
 
