@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from mopt_operator.cluster.cache import Key
 
-FIRST_SECONDS = 4.0
+# The quota's controller takes about as long to notice that something is deleted.
+FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 120.0
 # Deletions come in bursts; each may end the pause, but not more often than this.
 SHORTEST_SECONDS = 1.0

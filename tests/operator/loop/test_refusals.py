@@ -55,7 +55,7 @@ def test_posts_do_not_grow_with_the_number_that_waits(chance: float) -> None:
     assert few.posts == many.posts == 6
     first = [namespace.run(600) for namespace in (few, many)]
     later = [namespace.run(3600) for namespace in (few, many)]
-    assert first[0] == first[1] <= 12
+    assert first[0] == first[1] <= 15
     assert later[0] == later[1] <= 3600 / (0.75 * LONGEST_SECONDS) + 1
 
 
@@ -67,8 +67,8 @@ def test_pauses_differ_and_grow_to_two_minutes() -> None:
     for _ in range(900):
         times += [namespace.clock()] * namespace.run(1)
     pauses = [later - sooner for sooner, later in pairwise(times)]
-    assert pauses[:4] == [8, 16, 32, 64]
-    assert set(pauses[5:]) == {LONGEST_SECONDS}
+    assert pauses[:6] == [2, 4, 8, 16, 32, 64]
+    assert set(pauses[6:]) == {LONGEST_SECONDS}
 
 
 def test_each_deletion_lets_one_try_at_once() -> None:
@@ -78,18 +78,18 @@ def test_each_deletion_lets_one_try_at_once() -> None:
     namespace.keys = namespace.keys[1:]
     namespace.refusals.freed("team")
     # One is created, the next one is refused.
-    assert namespace.run(2) == 2
+    assert namespace.run(0.5) == 2
     assert len(namespace.jobs) == 5
 
 
-def test_deletions_without_room_cost_one_post_a_second_at_most() -> None:
+def test_deletions_without_room_cost_about_one_post_a_second() -> None:
     namespace = Namespace(50, 5)
     namespace.run(1000)
     posts = 0
     for _ in range(100):
         namespace.refusals.freed("team")
         posts += namespace.run(0.1)
-    assert posts <= 11
+    assert posts <= 10 / 0.75 + 1
 
 
 def test_raised_quota_serves_all_without_another_refusal() -> None:
@@ -154,4 +154,4 @@ def test_several_under_way_at_once_are_one_refusal() -> None:
         namespace.refusals.refused(key, key[1], 403, QUOTA)
     # The first pause, not the sixteenth.
     namespace.keys = keys
-    assert namespace.run(5) == 1
+    assert namespace.run(1.5) == 1
