@@ -9,7 +9,8 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
     ""        events                     list create
     kueue.x-k8s.io  workloads            list
 
-The last one only where Kueue is installed: it says why a Job waits in its queue.
+The last one only where Kueue is installed: it says why a Job waits in its queue. Which version of
+Kueue's API there is, everybody may ask (system:discovery).
 Those on the Lease are in election.py. Secrets are not among them, nor custom resource
 definitions, nor namespaces.
 """

@@ -21,8 +21,8 @@ from mopt_api.labels import LABEL_PROFILE, LABEL_STAGE
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import LABEL_QUEUE, Job, Pod, Raw, Resource, Snapshot
 
-# A measurement whose Pod has not started for so long, because no node has room or its Secret is
-# missing, keeps the others of its profile waiting no longer.
+# A Job whose Pod has not started for so long, because no node has room or its Secret is missing,
+# keeps other namespaces waiting no longer.
 UNSTARTED_SECONDS = 600.0
 # A Pod whose Job is gone still ends; one whose node is lost never does.
 ENDING_SECONDS = 60.0
@@ -39,10 +39,15 @@ class Lane(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a Job runs."""
+    """Where a Job runs.
+
+    Attributes:
+        stuck: It does not: it counts against its namespace, no longer against its profile.
+    """
 
     lane: Lane
     namespace: str
+    stuck: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -130,11 +135,11 @@ def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Held:
         if job.owner_uid != snapshot.resource.uid or job.finished or job.suspended:
             continue
         live = [pod for pod in snapshot.pods_of(job) if not pod.finished]
-        lane = counted = lane_of(job.stage, job.profile, settings)
-        if lane.measures and (since := _unstarted_since(job, live)):
+        lane, stuck = lane_of(job.stage, job.profile, settings), False
+        if since := _unstarted_since(job, live):
             times.append(since + timedelta(seconds=UNSTARTED_SECONDS))
-            counted = Lane(lane.profile, measures=now < times[-1])
-        places.append(Place(counted, job.namespace))
+            stuck = now >= times[-1]
+        places.append(Place(lane, job.namespace, stuck))
         if job.stage == _MEASURE and live and live[-1].node:
             occupants.append(Occupant(job.uid, job.name, live[-1].node, lane.measures))
     for pod in _ending(snapshot):
@@ -181,9 +186,9 @@ class Usage:
 
     def add(self, place: Place, number: int = 1) -> None:
         """Count a Job; number -1 takes it back."""
-        (profile, measures), namespace = place
-        self._jobs[profile] += number
-        self._measurements[profile] += number * measures
+        (profile, measures), namespace, stuck = place
+        self._jobs[profile] += number * (not stuck)
+        self._measurements[profile] += number * (measures and not stuck)
         self._namespaces[namespace] += number
         self._shares[profile, namespace] += number
 

@@ -164,10 +164,7 @@ def _other_nodes(busy: Sequence[str]) -> Manifest:
     """
     if not busy:
         return {}
-    fields = [
-        {"key": "metadata.name", "operator": "NotIn", "values": [node]}
-        for node in busy
-    ]
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in busy]
     wish = {"weight": 100, "preference": {"matchFields": fields}}
     return {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -185,7 +186,7 @@ def places(world: World) -> Counter[Place]:
     return Counter(held_by(world.snapshot(), world.now, world.settings).places)
 
 
-def measuring(world: World, messages: Messages) -> dict[str, object]:
+def measuring(world: World, messages: Messages) -> dict[str, Any]:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
@@ -230,21 +231,38 @@ def test_job_of_somebody_else_does_not_count(world: World) -> None:
     assert places(world) == Counter()
 
 
+@pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.MEASURE])
 @pytest.mark.parametrize("pending", [True, False], ids=["Pod pending", "no Pod"])
-def test_measurement_that_cannot_start_gives_its_slot_away_after_a_while(
-    world: World, messages: Messages, pending: bool
+def test_job_that_cannot_start_gives_its_place_to_other_namespaces_after_a_while(
+    world: World, messages: Messages, stage: Stage, pending: bool
 ) -> None:
-    job = measuring(world, messages)
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    if stage is Stage.MEASURE:
+        job = measuring(world, messages)
     if pending:
         world.pod(job, {"phase": "Pending"})
+    lane = Lane("default", measures=stage is Stage.MEASURE)
     held = held_by(world.snapshot(), world.now, world.settings)
-    assert held.places == (Place(MEASURE, "team"),)
+    assert held.places == (Place(lane, "team"),)
     assert held.until == world.now + timedelta(seconds=UNSTARTED_SECONDS)
     world.sleep(UNSTARTED_SECONDS)
     held = held_by(world.snapshot(), world.now, world.settings)
-    assert (held.places, held.until) == ((Place(PREPARE, "team"),), None)
+    assert (held.places, held.until) == ((Place(lane, "team", stuck=True),), None)
     world.pod(job, {"phase": "Running"})
-    assert places(world) == Counter([Place(MEASURE, "team")])
+    assert places(world) == Counter([Place(lane, "team")])
+
+
+def test_stuck_job_counts_against_its_namespace_alone() -> None:
+    bounded = settings(per_namespace=2, default=Profile(max_running=1))
+    usage = Usage(bounded)
+    usage.add(Place(MEASURE, "a", stuck=True))
+    assert usage.full(Place(MEASURE, "b")) is None
+    # Others come first, whatever the age.
+    waiting = lines([claim("a", 1, MEASURE), claim("b", 2, MEASURE)])
+    assert [one.namespace for one in admitted(waiting, usage)] == ["b"]
+    usage.add(Place(PREPARE, "a", stuck=True))
+    assert usage.full(Place(MEASURE, "a")) is not None
 
 
 def test_pod_that_still_ends_counts_though_its_job_is_gone(
@@ -253,7 +271,7 @@ def test_pod_that_still_ends_counts_though_its_job_is_gone(
     job = measuring(world, messages)
     pod = world.pod(job, {"phase": "Running"})
     pod["spec"] = {"nodeName": "node-1"}
-    del world.jobs[job["metadata"]["name"]]  # type: ignore[index]
+    del world.jobs[job["metadata"]["name"]]
     assert places(world) == Counter()  # The collector has not marked it yet.
     pod["metadata"]["deletionTimestamp"] = (world.now + timedelta(seconds=30)).isoformat()
     assert places(world) == Counter([Place(MEASURE, "team")])
