@@ -98,8 +98,8 @@ def running_operator(kubeconfig: Path, folder: Path) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     profiles = {"default": {"measurementSlots": 1000}}
-    settings = {"optimizerImage": "mopt/optimizer:bench", "healthAddress": address}
-    settings |= {"profiles": profiles}
+    settings: Json = {"optimizerImage": "mopt/optimizer:bench", "healthAddress": address}
+    settings["profiles"] = profiles
     (folder / "config.json").write_text(json.dumps(settings))
     environment = os.environ | {
         "KUBECONFIG": str(folder / "kubeconfig"),

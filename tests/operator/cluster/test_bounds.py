@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,12 @@ def test_measurements_take_turns(
     operator.kill()
     operator.start()
     last.wait_for(lambda: operator.metric('mopt_jobs_waiting{profile="default"}') == 2)
+    def has_ended(ends: Counter[str]) -> bool:
+        return Counter(reasons().values()) == ends
+
     for left in (2, 1, 0):
         (measuring,) = [r for r in resources if reasons()[r.name] == "Measuring"]
         measuring.finish(measuring.pod_of("measure"), messages.measure())
         ends = Counter({"Optimized": 3 - left, "Measuring": left > 0, "WaitingForSlot": left - 1})
-        last.wait_for(lambda ends=+ends: Counter(reasons().values()) == ends)
+        last.wait_for(partial(has_ended, +ends))
     assert [len(resource.jobs()) for resource in resources] == [2, 2, 2]
