@@ -152,7 +152,13 @@ async def operate(settings: Settings) -> None:
         turns = Turns(settings, queue)
         metrics = Metrics(settings, store=store, queue=queue, turns=turns, leads=leading.is_set)
         reconciler = Reconciler(
-            cluster, settings, store=store, queue=queue, turns=turns, metrics=metrics
+            cluster,
+            settings,
+            store=store,
+            queue=queue,
+            turns=turns,
+            metrics=metrics,
+            clock=client.time.now,
         )
         namespaces = settings.watch_namespaces
         lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)

@@ -82,7 +82,7 @@ class Job:
         stage: As its label says, lowercase.
         profile: As its label says; empty where an older version made it.
         ended: When it finished; None where it has not, or does not say.
-        begun: The Job controller has begun it.
+        started: When the Job controller began it, after its time in a queue; None before.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
     """
 
@@ -105,7 +105,7 @@ class Job:
     ended: datetime | None = None
     measured_by: str = ""
     served: bool = False
-    begun: bool = False
+    started: datetime | None = None
     suspended: bool = False
 
     @property
@@ -134,6 +134,8 @@ class Pod:
         ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
             grace period in it).
         node: Where it runs; empty before it is scheduled.
+        scheduled: When it was; None before.
+        memory_limit: Of the optimizer's container, as a quantity; empty for none.
         stage, profile: As those of its Job.
     """
 
@@ -153,12 +155,30 @@ class Pod:
     disrupted: bool = False
     ends: datetime | None = None
     node: str = ""
+    scheduled: datetime | None = None
+    memory_limit: str = ""
     stage: str = ""
     profile: str = ""
 
     @property
     def finished(self) -> bool:
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def exceeded_deadline(self) -> bool:
+        """Whether the kubelet ended it for its activeDeadlineSeconds."""
+        return self.phase == "Failed" and self.reason == "DeadlineExceeded"
+
+
+class Held(NamedTuple):
+    """Why Kueue does not admit a Job.
+
+    Attributes:
+        out_of_order: Its queue is not there or is stopped: it is not a matter of its turn.
+    """
+
+    message: str
+    out_of_order: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,7 +191,7 @@ class Snapshot:
     # Why the Job controller could not create a Job's Pod, by the Job's UID.
     warnings: Mapping[str, str] = field(default_factory=dict)
     # Why Kueue does not admit a Job, by the Job's UID.
-    held: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     # Jobs that are to give way to another on their node, by their UIDs: the node.
@@ -288,9 +308,14 @@ def observe_job(raw: Raw) -> Job:
         ended=ended,
         measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
         served=ANNOTATION_SERVED in annotations,
-        begun=status.get("startTime") is not None,
+        started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
     )
+
+
+def _memory_limit(spec: Raw) -> str:
+    container: Raw = next((c for c in spec.get("containers") or () if c["name"] == CONTAINER), {})
+    return str(((container.get("resources") or {}).get("limits") or {}).get("memory", ""))
 
 
 def observe_pod(raw: Raw) -> Pod:
@@ -303,6 +328,7 @@ def observe_pod(raw: Raw) -> Pod:
     scheduled: Raw = next(
         (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
     )
+    since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
         namespace=metadata["namespace"],
@@ -327,6 +353,8 @@ def observe_pod(raw: Raw) -> Pod:
         disrupted=_condition(raw, "DisruptionTarget") is not None,
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
         node=(raw.get("spec") or {}).get("nodeName", ""),
+        scheduled=parse_time(since) if since else None,
+        memory_limit=_memory_limit(raw.get("spec") or {}),
         stage=labels.get(LABEL_STAGE, ""),
         profile=labels.get(LABEL_PROFILE, ""),
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mopt_operator.objects import (
+    Held,
     Job,
     Pod,
     Raw,
@@ -212,7 +213,7 @@ class Store:
         key: Key,
         *,
         warnings: Mapping[str, str] | None = None,
-        held: Mapping[str, str] | None = None,
+        held: Mapping[str, Held] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
         waits: Mapping[str, str] | None = None,
     ) -> Snapshot | None:

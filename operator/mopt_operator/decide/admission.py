@@ -114,7 +114,7 @@ class Occupant(NamedTuple):
     measures: bool
 
 
-class Held(NamedTuple):
+class Holding(NamedTuple):
     """Where a resource's Jobs run.
 
     Attributes:
@@ -126,7 +126,7 @@ class Held(NamedTuple):
     until: datetime | None = None
 
 
-def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Held:
+def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Holding:
     """Return where a resource's Jobs run: those that are not finished, and Pods that still end."""
     places: list[Place] = []
     occupants: list[Occupant] = []
@@ -148,7 +148,7 @@ def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Held:
             times.append(end)
             places.append(Place(lane_of(pod.stage, pod.profile, settings), pod.namespace))
     until = min((time for time in times if now < time), default=None)
-    return Held(tuple(places), tuple(occupants), until)
+    return Holding(tuple(places), tuple(occupants), until)
 
 
 def _unstarted_since(job: Job, live: Sequence[Pod]) -> datetime | None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.base import API_VERSION, KIND
-from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan
+from mopt_api.jobs.plan import (
+    CREDENTIAL_KEYS,
+    DEADLINE_VARIABLE,
+    PLAN_VARIABLE,
+    MeasurePlan,
+    Stage,
+)
 from mopt_api.labels import (
     CONTAINER,
     LABEL_NAME,
@@ -41,6 +47,8 @@ Manifest = Json
 USER_ID = 65532
 MAX_AVOIDED_NODES = 100
 SHARED_MEMORY = "256Mi"
+# Exit status of a container that SIGKILL ended: the kernel's way where memory runs out.
+KILLED = 137
 # The Job controller sets it on its Pods.
 LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"
 CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
@@ -60,6 +68,8 @@ def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
+        # The kubelet ends the Pod then without a word, and the Job controller makes another.
+        _variable(DEADLINE_VARIABLE, str(work.deadline_seconds)),
         _variable(SANDBOX_VARIABLE, settings.sandbox),
         _variable(SCRATCH_VARIABLE, str(int(amount(work.profile.scratch_size)))),
         _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
@@ -200,7 +210,7 @@ def build_job(
         },
         "spec": {
             "backoffLimit": work.retries,
-            "podFailurePolicy": {"rules": _failure_rules()},
+            "podFailurePolicy": {"rules": _failure_rules(work.stage)},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": _pod_spec(work, resource, settings, busy),
@@ -254,8 +264,13 @@ def _owner(resource: Resource) -> Manifest:
     }
 
 
-def _failure_rules() -> list[Manifest]:
-    """Return which ends of a Pod count: evictions do not, and some faults are final at once."""
+def _failure_rules(stage: Stage) -> list[Manifest]:
+    """Return which ends of a Pod count: evictions do not, and some faults are final at once.
+
+    A measurement whose container was killed goes on without the variant that was at work; of
+    everything else the next Pod would be killed too. The first rule that fits counts.
+    """
+    final = PERMANENT_EXIT_CODES if stage is Stage.MEASURE else [*PERMANENT_EXIT_CODES, KILLED]
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
         {
@@ -263,7 +278,7 @@ def _failure_rules() -> list[Manifest]:
             "onExitCodes": {
                 "containerName": CONTAINER,
                 "operator": "In",
-                "values": PERMANENT_EXIT_CODES,
+                "values": final,
             },
         },
     ]

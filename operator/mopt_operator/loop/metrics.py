@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -21,12 +20,16 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from pydantic import TypeAdapter, ValidationError
 
+from mopt_api.figures import QualityResult
+from mopt_api.spec import QualityGate
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.request import read_status
-from mopt_operator.decide.status import winner
-from mopt_operator.objects import Job, Resource, ready_condition
+from mopt_operator.decide.status import judged_values, winner
+from mopt_operator.objects import Job, Json, Resource, ready_condition
+from mopt_operator.version import installed_version
 
 from .queue import WorkQueue
 from .turns import Turns
@@ -36,14 +39,8 @@ MAX_RESOURCES = 1000
 _RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 _BY_TARGET = ("namespace", "name", "target")
-
-
-def installed_version() -> str:
-    """Return mopt's version; `source` where it runs from a checkout that is not installed."""
-    try:
-        return version("mopt")
-    except PackageNotFoundError:
-        return "source"
+_OF_QUALITY = ("metric", "output", "slice", "aggregate")
+_GATES = TypeAdapter(list[QualityGate])
 
 
 class _Selected(NamedTuple):
@@ -51,20 +48,38 @@ class _Selected(NamedTuple):
 
     target: str
     speedup: float | None
-    quality: tuple[tuple[str, float], ...]  # metric, worst value
+    quality: tuple[tuple[tuple[str, ...], float], ...]  # values of _OF_QUALITY
 
 
 def _selected(resource: Resource) -> tuple[_Selected, ...]:
     """Return the figures of each target for which a form is selected."""
+    gates = _gates(resource.spec)
     return tuple(
         _Selected(
             target.name,
             chosen.speedup,
-            tuple((quality.metric.value, quality.worst) for quality in chosen.quality),
+            _values(chosen.quality, gates),
         )
         for target in read_status(resource).status.targets
         if (chosen := winner(target)) is not None
     )
+
+
+def _values(
+    quality: Sequence[QualityResult], gates: Sequence[QualityGate]
+) -> tuple[tuple[tuple[str, ...], float], ...]:
+    return tuple(
+        ((found.metric.value, found.output or "", found.slice or "", aggregate.value), value)
+        for found, aggregate, value in judged_values(quality, gates)
+    )
+
+
+def _gates(spec: Json) -> list[QualityGate]:
+    """Return the gates of a spec; none where it is not valid now."""
+    try:
+        return _GATES.validate_python(spec.get("quality") or [])
+    except ValidationError:
+        return []
 
 
 class _StoreCollector(Collector):
@@ -118,8 +133,8 @@ class _StoreCollector(Collector):
         )
         qualities = GaugeMetricFamily(
             "mopt_selected_quality",
-            "Worst value of the selected form's quality, by metric.",
-            labels=(*_BY_TARGET, "metric"),
+            "The selected form's quality: the value that its gate judges, else the worst.",
+            labels=(*_BY_TARGET, *_OF_QUALITY),
         )
         shown = resources[:MAX_RESOURCES]
         self._known = {r.uid: (r.version, self._figures(r)) for r in shown}
@@ -128,8 +143,8 @@ class _StoreCollector(Collector):
                 labels = (resource.namespace, resource.name, selected.target)
                 if selected.speedup is not None:
                     speedups.add_metric(labels, selected.speedup)
-                for metric, worst in selected.quality:
-                    qualities.add_metric((*labels, metric), worst)
+                for of_quality, value in selected.quality:
+                    qualities.add_metric((*labels, *of_quality), value)
         yield speedups
         yield qualities
         yield GaugeMetricFamily(
@@ -207,8 +222,15 @@ class Metrics:
         )
         self._jobs = Histogram(
             "mopt_job_duration_seconds",
-            "Time from a Job's creation to its end, by stage and outcome.",
+            "Time from a Job's start to its end, by stage and outcome.",
             ("stage", "outcome"),
+            buckets=_JOB_BUCKETS,
+            registry=registry,
+        )
+        self._queued = Histogram(
+            "mopt_job_queue_seconds",
+            "Time from a Job's creation to its start, which a queue may put off, by stage.",
+            ("stage",),
             buckets=_JOB_BUCKETS,
             registry=registry,
         )
@@ -221,8 +243,10 @@ class Metrics:
     def job_ended(self, job: Job, now: datetime) -> None:
         """Count a finished Job; call it once for each."""
         outcome = "Complete" if job.completed is not None else "Failed"
-        seconds = ((job.ended or now) - job.created).total_seconds()
-        self._jobs.labels(job.stage, outcome).observe(max(seconds, 0.0))
+        started = job.started or job.created
+        worked = ((job.ended or now) - started).total_seconds()
+        self._jobs.labels(job.stage, outcome).observe(max(worked, 0.0))
+        self._queued.labels(job.stage).observe(max((started - job.created).total_seconds(), 0.0))
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -16,7 +16,7 @@ from mopt_operator.decide.decide import decide
 from mopt_operator.decide.lookups import podless, queued, refusal, unread
 from mopt_operator.decide.plan import Plan
 from mopt_operator.errors import Conflict, OperatorError
-from mopt_operator.objects import Job, Raw, Resource, Snapshot
+from mopt_operator.objects import Held, Job, Raw, Resource, Snapshot
 from mopt_operator.times import utc_now
 
 from .creation_failures import CreationFailures
@@ -207,10 +207,10 @@ class Reconciler:
             self._store.pods.put_answer(raw)
         return bool(found)
 
-    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
+    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, Held]:
         """Return why Kueue does not admit Jobs, by their UIDs."""
         found = {}
         for job in queued(snapshot, now):
-            if message := refusal(await self._cluster.workloads(job)):
-                found[job.uid] = message
+            if held := refusal(await self._cluster.workloads(job)):
+                found[job.uid] = held
         return found

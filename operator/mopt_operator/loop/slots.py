@@ -15,7 +15,7 @@ from mopt_operator.cluster.cache import Key
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.admission import (
     Claim,
-    Held,
+    Holding,
     Lane,
     Occupant,
     Usage,
@@ -40,7 +40,7 @@ class Slots:
         self._settings = settings
         self._wake = wake
         self._usage = Usage(settings)
-        self._held: dict[Key, Held] = {}
+        self._held: dict[Key, Holding] = {}
         self._claims: dict[Key, list[Claim]] = {}
         self._waiting: defaultdict[Lane, dict[str, list[Claim]]] = defaultdict(dict)
         # By node and Job, in the order in which they were seen there.
@@ -51,12 +51,12 @@ class Slots:
 
     def observe(self, key: Key, snapshot: Snapshot | None, now: datetime) -> None:
         """Count what a resource's Jobs hold; None where the resource is gone."""
-        held = Held() if snapshot is None else held_by(snapshot, now, self._settings)
+        held = Holding() if snapshot is None else held_by(snapshot, now, self._settings)
         self._hold(key, held)
 
     def next_look(self, key: Key) -> datetime | None:
         """Return when something that a resource holds stops to count; None for never."""
-        return self._held.get(key, Held()).until
+        return self._held.get(key, Holding()).until
 
     def nodes(self) -> list[str]:
         """Return nodes on which something is measured or built: as many as a Pod can name."""
@@ -69,7 +69,7 @@ class Slots:
             By the Job's UID the node. Until the other one is gone the Job is not granted again.
         """
         found = {}
-        for own in self._held.get(key, Held()).occupants:
+        for own in self._held.get(key, Holding()).occupants:
             for other in self._nodes[own.node].values():
                 if other == own:
                     break
@@ -95,7 +95,7 @@ class Slots:
         room = any(self._usage.full(claim.place) is None for claim in wanted)
         turns = admitted(self._waiting, self._usage) if room or withdrawn else []
         granted = [claim for claim in turns if claim in wanted]
-        held = self._held.get(key, Held())
+        held = self._held.get(key, Holding())
         self._held[key] = held._replace(places=(*held.places, *(c.place for c in granted)))
         for claim in granted:
             self._usage.add(claim.place)
@@ -116,9 +116,9 @@ class Slots:
         """Return how many Jobs wait, by profile."""
         return Counter(claim.lane.profile for claims in self._claims.values() for claim in claims)
 
-    def _hold(self, key: Key, held: Held) -> None:
-        before = self._held.pop(key, Held())
-        if held != Held():
+    def _hold(self, key: Key, held: Holding) -> None:
+        before = self._held.pop(key, Holding())
+        if held != Holding():
             self._held[key] = held
         self._move(before.occupants, held.occupants)
         changes = Counter(held.places)

@@ -160,6 +160,7 @@ def test_measurements_take_turns(
     operator.kill()
     operator.start()
     last.wait_for(lambda: operator.metric('mopt_jobs_waiting{profile="default"}') == 2)
+
     def has_ended(ends: Counter[str]) -> bool:
         return Counter(reasons().values()) == ends
 

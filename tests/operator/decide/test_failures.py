@@ -11,6 +11,7 @@ from operator_world import MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
+from mopt_operator.decide.decide import Plan
 from mopt_operator.decide.failures import MAX_DISRUPTIONS
 from mopt_operator.decide.track import LOST_SECONDS
 
@@ -238,19 +239,11 @@ def test_pod_that_heals_clears_the_reason(world: World) -> None:
     assert world.condition("Reconciling")["lastTransitionTime"] == "2026-11-01T12:00:00Z"
 
 
-ENDINGS = [
+ENDINGS: list[tuple[str, int, str, dict[str, Any], Reason, str]] = [
     ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
     ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
     ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
     ("log text", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
-    (
-        "",
-        143,
-        "Error",
-        {"reason": "DeadlineExceeded"},
-        Reason.DEADLINE_EXCEEDED,
-        "exceeded its deadline",
-    ),
     ("Traceback: x\n" * 50, 1, "Error", {}, Reason.JOB_FAILED, "code 1: Traceback: x Traceback"),
     ("mopt1:damaged", 1, "Error", {}, Reason.JOB_FAILED, "code 1: mopt1:damaged"),
     ("", 128, "StartError", {}, Reason.JOB_FAILED, "code 128: StartError"),
@@ -283,6 +276,38 @@ def test_failed_pod_gives_its_reason_while_retried_and_when_it_was_the_last(
     assert words in said
     assert said.endswith(REASONS[reason].remedy)
     assert len(said) < 500
+
+
+@pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.MEASURE])
+def test_pod_that_the_kubelet_ended_at_its_deadline_is_not_tried_again(
+    world: World, messages: Messages, stage: Stage
+) -> None:
+    world.settle()
+    if stage is Stage.MEASURE:
+        world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+        world.settle()
+    job = world.the_job(stage, None if stage is Stage.PREPARE else "default")
+    late = {"reason": "DeadlineExceeded"}
+    world.terminated_pod(job, "", exit_code=143, reason="Error", status=late)
+    world.pod(job, {"phase": "Pending"})  # The Job controller is quick.
+    world.settle()
+    reason = "DeadlineExceeded"
+    assert world.said() == {"Ready": ("False", reason), "Stalled": ("True", reason)}
+    assert "exceeded its deadline" in world.condition("Ready")["message"]
+    assert job["metadata"]["name"] not in world.jobs
+    assert world.decide() == Plan()
+
+
+def test_memory_limit_that_a_pod_exceeded_is_named(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    pod = world.terminated_pod(job, "", exit_code=137, reason="OOMKilled")
+    limits = {"limits": {"memory": "6Gi"}}
+    pod["spec"] = {"containers": [{"name": "optimizer", "resources": limits}]}
+    world.end(job, "Failed", "PodFailurePolicy", "exit code 137")
+    world.settle()
+    assert world.said() == {"Ready": ("False", "OutOfMemory"), "Stalled": ("True", "OutOfMemory")}
+    assert "exceeded its memory limit of 6Gi." in world.condition("Ready")["message"]
 
 
 def test_failed_run_keeps_where_it_failed_and_is_final(world: World) -> None:
