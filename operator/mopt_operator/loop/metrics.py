@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
@@ -23,10 +24,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from mopt_operator.cluster.cache import Store
+from mopt_operator.cluster.packed import PackedResource
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.request import read_status
 from mopt_operator.decide.status import winner
-from mopt_operator.objects import Job, Resource, ready_condition
+from mopt_operator.objects import Job
 
 from .queue import WorkQueue
 
@@ -53,15 +55,16 @@ class _Selected(NamedTuple):
     quality: tuple[tuple[str, float], ...]  # metric, worst value
 
 
-def _selected(resource: Resource) -> tuple[_Selected, ...]:
+def _selected(resource: PackedResource) -> tuple[_Selected, ...]:
     """Return the figures of each target for which a form is selected."""
+    status = read_status(resource.unpack()).status
     return tuple(
         _Selected(
             target.name,
             chosen.speedup,
             tuple((quality.metric.value, quality.worst) for quality in chosen.quality),
         )
-        for target in read_status(resource).status.targets
+        for target in status.targets
         if (chosen := winner(target)) is not None
     )
 
@@ -77,13 +80,13 @@ class _StoreCollector(Collector):
         self._known: dict[str, tuple[str, tuple[_Selected, ...]]] = {}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        resources = sorted(self._store.resources, key=lambda r: (r.namespace, r.name))
+        resources = self._resources()
         states = GaugeMetricFamily(
             "mopt_resources",
             "ModelOptimizations by the status and reason of their Ready condition.",
             labels=("ready", "reason"),
         )
-        counts = Tally(ready_condition(resource.status)[:2] for resource in resources)
+        counts = Tally(resource.ready for resource in resources)
         for labels, count in sorted(counts.items()):
             states.add_metric(labels, count)
         yield states
@@ -109,7 +112,18 @@ class _StoreCollector(Collector):
             behind.add_metric((kind,), self._clock() - unseen.since if unseen else 0.0)
         yield behind
 
-    def _selections(self, resources: list[Resource]) -> Iterator[GaugeMetricFamily]:
+    async def refresh(self) -> None:
+        """Parse the statuses that are new to the next scrape, and let others work in between."""
+        for resource in self._resources()[:MAX_RESOURCES]:
+            known = self._known.get(resource.uid)
+            if known is None or known[0] != resource.version:
+                self._known[resource.uid] = (resource.version, _selected(resource))
+                await asyncio.sleep(0)
+
+    def _resources(self) -> list[PackedResource]:
+        return sorted(self._store.resources, key=lambda r: (r.namespace, r.name))
+
+    def _selections(self, resources: list[PackedResource]) -> Iterator[GaugeMetricFamily]:
         speedups = GaugeMetricFamily(
             "mopt_selected_speedup_ratio",
             "Speedup of the selected form over the source model.",
@@ -137,7 +151,7 @@ class _StoreCollector(Collector):
             value=max(len(resources) - MAX_RESOURCES, 0),
         )
 
-    def _figures(self, resource: Resource) -> tuple[_Selected, ...]:
+    def _figures(self, resource: PackedResource) -> tuple[_Selected, ...]:
         version, figures = self._known.get(resource.uid, ("", ()))
         return figures if version == resource.version else _selected(resource)
 
@@ -157,7 +171,8 @@ class Metrics:
         registry = self._registry
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        registry.register(_StoreCollector(store, clock))
+        self._of_store = _StoreCollector(store, clock)
+        registry.register(self._of_store)
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
             {"version": installed_version(), "optimizer_image": settings.optimizer_image}
         )
@@ -197,6 +212,11 @@ class Metrics:
         outcome = "Complete" if job.completed is not None else "Failed"
         seconds = ((job.ended or now) - job.created).total_seconds()
         self._jobs.labels(job.stage, outcome).observe(max(seconds, 0.0))
+
+    async def page(self) -> bytes:
+        """Return what `text` returns, without holding up the event loop."""
+        await self._of_store.refresh()
+        return self.text()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

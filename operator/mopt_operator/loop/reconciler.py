@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from mopt_operator.cluster.cache import Key, Store
-from mopt_operator.config.logs import about, about_resource
+from mopt_operator.config.logs import about
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import decide
 from mopt_operator.decide.lookups import latest_message, podless, queued, refusal, unread
@@ -68,7 +68,7 @@ class Reconciler:
     async def _attempt(self, key: Key) -> str:
         """Reconcile a resource once; return the result as the metric names it."""
         known = self._store.resources.get(key)
-        fields = about_resource(known) if known else about(*key)
+        fields = about(*key, known.generation if known else None)
         try:
             requeue_after = await self.reconcile(key)
         except Conflict as error:
@@ -135,7 +135,7 @@ class Reconciler:
             return
         self._versions_seen = self._store.versions.changes
         for resource in self._store.resources:
-            self._queue.add((resource.namespace, resource.name))
+            self._queue.add((resource.namespace, resource.name), later=True)
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Jobs have no Pod, by their UIDs, where Events say so."""
