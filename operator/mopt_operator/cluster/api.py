@@ -16,7 +16,8 @@ definitions, nor namespaces.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
@@ -29,14 +30,27 @@ from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
 
 # Of the versions that Kueue serves, the one that all releases of the last years know.
 KUEUE_VERSION = "v1beta1"
-PAGE = "500"  # objects; as kubectl
+# A page of a list is parsed in one go, on the event loop: it is asked for in objects, as many as
+# make about so many bytes.
+PAGE_BYTES = 2**20
+FIRST_PAGE, LARGEST_PAGE = 50, 500  # objects; kubectl asks for 500
+
+
+def next_page(objects: int, size: int) -> int:
+    """Return how many objects to ask for after a page of so many that took so many bytes."""
+    fit = PAGE_BYTES * max(objects, 1) // max(size, 1)
+    return min(max(fit, 1), LARGEST_PAGE)
 
 
 class Cluster:
-    """The calls that the operator makes."""
+    """The calls that the operator makes.
 
-    def __init__(self, client: ApiClient) -> None:
-        self._request = Requests(client)
+    Args:
+        fence: See Requests.
+    """
+
+    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
+        self._request = Requests(client, fence)
 
     async def create_job(self, manifest: Raw) -> Raw:
         """Create a Job and return it as the API server stored it.
@@ -194,14 +208,20 @@ class Cluster:
             ApiError: A page is refused, or took so long that the API server forgot its moment.
         """
         path, selector = _listed(plural, namespace)
-        query = {"limit": PAGE} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(FIRST_PAGE)} | ({"labelSelector": selector} if selector else {})
         accept = JSON if whole else METADATA_LIST
         while True:
-            page = await self._request("GET", path, accept=accept, query=query)
+            content = await self._request.content("GET", path, accept=accept, query=query)
+            page = json.loads(content)
+            query |= {
+                "limit": str(next_page(len(page["items"] or ()), len(content))),
+                "continue": page["metadata"].get("continue") or "",
+            }
+            del content
             yield page
-            if not (token := page["metadata"].get("continue")):
+            del page
+            if not query["continue"]:
                 return
-            query["continue"] = token
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         """Return an object of a kind that is watched.

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from mopt_operator.errors import OperatorError
 from mopt_operator.objects import (
     Job,
     Pod,
@@ -39,6 +40,10 @@ class Listed(NamedTuple):
     name: str
     uid: str
     version: str
+
+
+class Restored(OperatorError):
+    """The cluster was set back to an earlier state; only a restart forgets what was seen since."""
 
 
 class _Stored(Protocol):

@@ -4,6 +4,12 @@ The permissions it needs, in the namespace that the operator runs in:
 
     coordination.k8s.io  leases  get create update
 
+The lease is renewed in a thread with an event loop and a connection of its own (Candidate), so that
+nothing the operator does can delay it. Once it is lost the thread ends the process (os._exit): no
+cleaning up, since the event loop that would do it may be what is stuck. All that the operator
+writes bears a second look at who wrote before: names of Jobs follow from what they are to do, and
+a status is written only over the version that was read.
+
 kubernetes.aio.leaderelection is not used: it never releases the lease, writes local time as
 UTC, and ends at the first connection error.
 """
@@ -12,8 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -22,6 +33,8 @@ from typing import Protocol
 from mopt_operator.errors import Conflict, NotFound, OperatorError
 from mopt_operator.objects import Json, Raw
 from mopt_operator.times import micro_timestamp, utc_now
+
+from .threads import LoopThread
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +46,7 @@ RENEW_SECONDS = 2.0
 # A lease that is released is taken within this time.
 WAIT_SECONDS = 1.0
 CALL_SECONDS = 4.0
+RELEASE_SECONDS = 1.0
 
 
 class LeaseLost(OperatorError):
@@ -110,7 +124,10 @@ def claimed(lease: Lease | None, identity: str, now: datetime) -> Json:
 
 
 class Election:
-    """One candidate.
+    """What one candidate does, and what it knows of the lease.
+
+    Args:
+        lead: Called when it has got the lease.
 
     Attributes:
         leading: Set while this one holds the lease.
@@ -124,10 +141,12 @@ class Election:
         namespace: str,
         name: str,
         identity: str,
+        lead: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.leading = asyncio.Event()
+        self.leading = threading.Event()
         self.known = False
+        self._lead = lead
         self._leases = leases
         self._namespace = namespace
         self._name = name
@@ -182,6 +201,15 @@ class Election:
         if not self.leading.is_set():
             logger.info("Leading: holds the lease %s/%s", self._namespace, self._name)
             self.leading.set()
+            self._lead()
+
+    def holds(self) -> bool:
+        """Tell whether it has the lease, for as long as no other one can have taken it.
+
+        From any thread: what could not be renewed in time is not held, also where nobody has
+        noticed yet.
+        """
+        return self.leading.is_set() and self._silent() <= DEADLINE_SECONDS
 
     async def release(self) -> None:
         """Release the lease, where it is held, so that another candidate need not wait."""
@@ -191,7 +219,7 @@ class Election:
         spec = claimed(self._lease, self._identity, utc_now())
         free = spec | {"holderIdentity": "", "leaseDurationSeconds": 1}
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(RELEASE_SECONDS):
                 await self._write(free, self._lease)
         except (OperatorError, TimeoutError) as error:
             logger.warning("Cannot release the lease: %s", error or type(error).__name__)
@@ -200,9 +228,12 @@ class Election:
 
     def _check(self) -> None:
         """Raise LeaseLost where it could not be renewed in time."""
-        silent = self._clock() - self._renewed
-        if self.leading.is_set() and silent > DEADLINE_SECONDS:
+        if self.leading.is_set() and not self.holds():
+            silent = self._silent()
             raise LeaseLost(f"the lease {self._name} could not be renewed for {silent:.0f} s")
+
+    def _silent(self) -> float:
+        return self._clock() - self._renewed
 
     async def _write(self, spec: Raw, lease: Lease | None) -> Raw:
         metadata = {"namespace": self._namespace, "name": self._name}
@@ -211,3 +242,84 @@ class Election:
             return await self._leases.create_lease(body | {"metadata": metadata})
         metadata["resourceVersion"] = lease.version
         return await self._leases.replace_lease(body | {"metadata": metadata})
+
+
+def end_process(error: BaseException) -> None:
+    """End the process at once, whatever its other threads do."""
+    print(f"mopt-operator: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+class Candidate:
+    """An election in a thread of its own.
+
+    Args:
+        leases: Opens a connection, in that thread.
+        lead: Called in that thread when it has got the lease.
+        end: Called in that thread when the election cannot go on.
+    """
+
+    def __init__(
+        self,
+        leases: Callable[[], AbstractAsyncContextManager[Leases]],
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        lead: Callable[[], object],
+        end: Callable[[BaseException], None] = end_process,
+    ) -> None:
+        self._leases = leases
+        self._lease = (namespace, name)
+        self._identity = identity
+        self._lead = lead
+        self._end = end
+        self._election: Election | None = None
+        self._thread = LoopThread("lease", self._run)
+        self._thread.ended.add_done_callback(self._ended)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is clear who holds the lease."""
+        return self._election is not None and self._election.known
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def holds(self) -> bool:
+        """See Election.holds."""
+        return self._election is not None and self._election.holds()
+
+    def fence(self) -> None:
+        """Let nothing be written by one that does not lead.
+
+        Raises:
+            LeaseLost: It does not hold the lease.
+        """
+        if not self.holds():
+            raise LeaseLost(f"the lease {self._lease[1]} is not held any more")
+
+    async def stop(self) -> None:
+        """Release the lease, where it is held, and end the thread."""
+        self._thread.stop()
+        await asyncio.wait({asyncio.wrap_future(self._thread.ended)}, timeout=2 * RELEASE_SECONDS)
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        async with self._leases() as leases:
+            namespace, name = self._lease
+            election = Election(
+                leases, namespace=namespace, name=name, identity=self._identity, lead=self._lead
+            )
+            self._election = election
+            running = asyncio.create_task(election.run())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                await running
+            running.cancel()
+            await asyncio.wait({running})
+            await election.release()
+
+    def _ended(self, ended: Future[None]) -> None:
+        if error := ended.exception():
+            self._end(error)

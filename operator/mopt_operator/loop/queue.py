@@ -88,7 +88,12 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     async def get(self) -> Key:
-        """Wait for a key; it stays with the caller until `done`."""
+        """Wait for a key; it stays with the caller until `done`.
+
+        In any case others run first: to look at what is settled takes no waiting, and workers that
+        never wait would keep the event loop until the queue is empty.
+        """
+        await asyncio.sleep(0)
         while not (self._ready or self._later):
             self._arrived.clear()
             await self._arrived.wait()

@@ -140,3 +140,19 @@ def test_nothing_is_awaited_of_an_object_that_a_list_lacks(store: Store) -> None
     store.jobs.put_answer(job("a", 5))
     store.jobs.compare([], "6", None)
     assert unseen(store) is None
+
+
+def test_object_whose_label_was_changed_belongs_to_the_other_resource_alone(store: Store) -> None:
+    store.jobs.put(job("a", 1))
+    assert store.jobs.put(job("a", 2, resource="other")) == ("team", "other")
+    assert (names(store), names(store, "other")) == ([], ["a"])
+    store.jobs.remove(job("a", 3, resource="other"))
+    assert names(store, "other") == []
+
+
+def test_newest_version_is_the_highest_that_anything_has_shown(store: Store) -> None:
+    store.jobs.put(job("a", 7))
+    store.jobs.put(job("b", 5))
+    assert store.jobs.newest == "7"
+    store.jobs.show(job("b", 11), deleted=True)
+    assert store.jobs.newest == "11"
