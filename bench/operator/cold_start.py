@@ -100,12 +100,11 @@ def api_server(resources: int) -> Iterator[int]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin
-        assert process.stdout
         try:
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline() if process.stdout else "")
         finally:
-            process.stdin.close()
+            if process.stdin:
+                process.stdin.close()
 
 
 @contextmanager

@@ -17,8 +17,8 @@ import kopf
 
 from .cluster.api import Cluster
 from .cluster.cache import Store
+from .cluster.candidate import Candidate
 from .cluster.client import api_client
-from .cluster.election import Candidate
 from .config.file import read_settings
 from .config.logs import configure_logs
 from .config.settings import Settings

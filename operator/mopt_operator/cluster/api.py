@@ -16,6 +16,7 @@ definitions, nor namespaces.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
@@ -210,18 +211,25 @@ class Cluster:
         path, selector = _listed(plural, namespace)
         query = {"limit": str(FIRST_PAGE)} | ({"labelSelector": selector} if selector else {})
         accept = JSON if whole else METADATA_LIST
+        content = await self._request.content("GET", path, accept=accept, query=query)
         while True:
-            content = await self._request.content("GET", path, accept=accept, query=query)
             page = json.loads(content)
             query |= {
                 "limit": str(next_page(len(page["items"] or ()), len(content))),
                 "continue": page["metadata"].get("continue") or "",
             }
-            del content
-            yield page
-            del page
             if not query["continue"]:
+                yield page
                 return
+            # The API server makes the next page while this one is taken in.
+            asking = self._request.content("GET", path, accept=accept, query=dict(query))
+            following = asyncio.create_task(asking)
+            try:
+                yield page
+                del page
+                content = await following
+            finally:
+                following.cancel()
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         """Return an object of a kind that is watched.

@@ -4,11 +4,7 @@ The permissions it needs, in the namespace that the operator runs in:
 
     coordination.k8s.io  leases  get create update
 
-The lease is renewed in a thread with an event loop and a connection of its own (Candidate), so that
-nothing the operator does can delay it. Once it is lost the thread ends the process (os._exit): no
-cleaning up, since the event loop that would do it may be what is stuck. All that the operator
-writes bears a second look at who wrote before: names of Jobs follow from what they are to do, and
-a status is written only over the version that was read.
+Where it runs: see candidate.
 
 kubernetes.aio.leaderelection is not used: it never releases the lease, writes local time as
 UTC, and ends at the first connection error.
@@ -18,13 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -33,8 +25,6 @@ from typing import Protocol
 from mopt_operator.errors import Conflict, NotFound, OperatorError
 from mopt_operator.objects import Json, Raw
 from mopt_operator.times import micro_timestamp, utc_now
-
-from .threads import LoopThread
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +156,8 @@ class Election:
             try:
                 async with asyncio.timeout(CALL_SECONDS):
                     await self.step()
+            except LeaseLost:
+                raise
             except Conflict as error:
                 logger.debug("Another candidate took the lease: %s", error)
             except (OperatorError, TimeoutError) as error:
@@ -242,84 +234,3 @@ class Election:
             return await self._leases.create_lease(body | {"metadata": metadata})
         metadata["resourceVersion"] = lease.version
         return await self._leases.replace_lease(body | {"metadata": metadata})
-
-
-def end_process(error: BaseException) -> None:
-    """End the process at once, whatever its other threads do."""
-    print(f"mopt-operator: {error}", file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-class Candidate:
-    """An election in a thread of its own.
-
-    Args:
-        leases: Opens a connection, in that thread.
-        lead: Called in that thread when it has got the lease.
-        end: Called in that thread when the election cannot go on.
-    """
-
-    def __init__(
-        self,
-        leases: Callable[[], AbstractAsyncContextManager[Leases]],
-        *,
-        namespace: str,
-        name: str,
-        identity: str,
-        lead: Callable[[], object],
-        end: Callable[[BaseException], None] = end_process,
-    ) -> None:
-        self._leases = leases
-        self._lease = (namespace, name)
-        self._identity = identity
-        self._lead = lead
-        self._end = end
-        self._election: Election | None = None
-        self._thread = LoopThread("lease", self._run)
-        self._thread.ended.add_done_callback(self._ended)
-
-    @property
-    def known(self) -> bool:
-        """Whether it is clear who holds the lease."""
-        return self._election is not None and self._election.known
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def holds(self) -> bool:
-        """See Election.holds."""
-        return self._election is not None and self._election.holds()
-
-    def fence(self) -> None:
-        """Let nothing be written by one that does not lead.
-
-        Raises:
-            LeaseLost: It does not hold the lease.
-        """
-        if not self.holds():
-            raise LeaseLost(f"the lease {self._lease[1]} is not held any more")
-
-    async def stop(self) -> None:
-        """Release the lease, where it is held, and end the thread."""
-        self._thread.stop()
-        await asyncio.wait({asyncio.wrap_future(self._thread.ended)}, timeout=2 * RELEASE_SECONDS)
-
-    async def _run(self, stop: asyncio.Event) -> None:
-        async with self._leases() as leases:
-            namespace, name = self._lease
-            election = Election(
-                leases, namespace=namespace, name=name, identity=self._identity, lead=self._lead
-            )
-            self._election = election
-            running = asyncio.create_task(election.run())
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                await running
-            running.cancel()
-            await asyncio.wait({running})
-            await election.release()
-
-    def _ended(self, ended: Future[None]) -> None:
-        if error := ended.exception():
-            self._end(error)

@@ -108,9 +108,7 @@ def ready(*, filled: bool = True, watching: bool = True) -> Readiness:
         (WATCHES, {}, False, ["the lease has not been read"]),
     ],
 )
-def test_readiness(
-    names: list[str], state: dict[str, bool], known: bool, lines: list[str]
-) -> None:
+def test_readiness(names: list[str], state: dict[str, bool], known: bool, lines: list[str]) -> None:
     assert ready(**state).lacking(names, lease_known=known, leads=False, unseen=7) == lines
 
 
