@@ -164,6 +164,7 @@ async def operate(settings: Settings) -> None:
         heartbeat = Heartbeat()
         tasks.append(asyncio.create_task(heartbeat.beat()))
         tasks.append(asyncio.create_task(_compare(lists, *begin)))
+        tasks.append(asyncio.create_task(lists.fail_if_restored()))
         tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=ready.filled)))
         tasks.append(asyncio.create_task(_stop_on_signal(ready.watching)))
         # kopf's task last: at its end it cancels whatever was started after it.

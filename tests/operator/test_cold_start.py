@@ -18,6 +18,7 @@ import pytest
 from settled_objects import IMAGE, NAMESPACE, templates
 from settled_server import SettledServer, kubeconfig, served
 
+from mopt_operator.cluster.cache import Restored
 from mopt_operator.config.settings import LeaderElection, Settings
 from mopt_operator.main import operate
 
@@ -45,6 +46,7 @@ class Scene:
     api: str
     pages: str
     session: aiohttp.ClientSession
+    running: asyncio.Task[None] | None = None
 
     async def until_ready(self) -> None:
         async def look() -> bool:
@@ -62,6 +64,11 @@ class Scene:
         async with asyncio.timeout(PATIENCE):
             while not look():
                 await asyncio.sleep(0.05)
+
+    async def tell(self, *asks: str) -> None:
+        """Let the server do something; see settled_server."""
+        async with self.session.get("/".join((self.api, "bench", *asks))) as answer:
+            assert answer.status == 200
 
     async def create(self, name: str) -> None:
         raw = json.loads(templates()["modeloptimizations"][0].of(0, whole=True))
@@ -104,7 +111,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
             )
             async with aiohttp.ClientSession() as session:
                 scene = Scene(server, f"http://127.0.0.1:{port}", f"http://{address}", session)
-                running = asyncio.create_task(operate(settings))
+                running = scene.running = asyncio.create_task(operate(settings))
                 ready = asyncio.create_task(scene.until_ready())
                 await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
                 if running.done():
@@ -152,3 +159,31 @@ def test_start_lists_once_watches_from_there_and_writes_nothing(
     # The new one's.
     assert requests["POST jobs"] == 1
     assert requests["PUT modeloptimizations/status"] == 1
+
+
+def test_watch_that_expired_is_opened_after_a_comparison_of_metadata(
+    run: Callable[..., tuple[int, Scene]],
+) -> None:
+    async def expire(scene: Scene) -> None:
+        await scene.tell("expire")
+        await scene.until(lambda: scene.server.requests["watch pods"] == 2)
+        await scene.create("new")
+        await scene.until(lambda: scene.server.requests["POST jobs"] > 0)
+
+    _, scene = run(5, expire)
+    requests = scene.server.requests
+    assert requests["list pods"] == requests["list metadata pods"] == 1
+
+
+def test_restored_cluster_ends_the_process_with_a_line(
+    run: Callable[..., tuple[int, Scene]],
+) -> None:
+    async def restore(scene: Scene) -> None:
+        await scene.create("new")
+        await scene.until(lambda: scene.server.requests["POST jobs"] > 0)
+        await scene.tell("restore", "expire")
+        assert scene.running
+        with pytest.raises(Restored, match="etcd was restored from a backup; starting anew"):
+            await asyncio.wait_for(asyncio.shield(scene.running), PATIENCE)
+
+    run(5, restore)

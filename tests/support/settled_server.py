@@ -67,9 +67,23 @@ class SettledServer:
         pages.router.add_route("*", "/{path:.*}", self._answer)
         return pages
 
+    def expire(self) -> None:
+        """End all watches as if what they continue from had been compacted."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.put_nowait({"type": "ERROR", "object": {"kind": "Status", "code": 410}})
+
+    def restore(self) -> None:
+        """Go back to what an old backup held."""
+        self._version = _FIRST_VERSION // 2
+        for known in (*self._new.values(), *self._events.values()):
+            known.clear()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
         if parts[:1] == ["bench"]:
+            for ask in parts[1:]:
+                {"expire": self.expire, "restore": self.restore}[ask]()
             return web.json_response(self._told())
         namespaced = "namespaces" in parts
         root = parts[: parts.index("namespaces")] if namespaced else parts
@@ -173,6 +187,8 @@ class SettledServer:
                     metadata = {"metadata": {"resourceVersion": str(self._version)}}
                     event = {"type": "BOOKMARK", "object": own | metadata}
                 await answer.write(json.dumps(event).encode() + b"\n")
+                if event["type"] == "ERROR":
+                    return answer
         finally:
             self._watches[kind].discard(events)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
@@ -47,6 +48,8 @@ class Lists:
         self._metrics = metrics
         # By plural and namespace: the version of the list that filled the store.
         self._filled: dict[tuple[str, str | None], str] = {}
+        self._restored = Restored()
+        self._noticed = asyncio.Event()
 
     async def fill(self) -> None:
         """Put all that there is into the store, before anything is decided or watched.
@@ -78,6 +81,15 @@ class Lists:
             return version
         return await self._compare(plural, self._store.kinds()[plural], namespace)
 
+    async def fail_if_restored(self) -> None:
+        """Wait for a list that is older than what has been seen, whoever asked for it.
+
+        Raises:
+            Restored: Always, in the end.
+        """
+        await self._noticed.wait()
+        raise self._restored
+
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.
 
@@ -102,10 +114,12 @@ class Lists:
         async for page in self._cluster.pages(plural, namespace, whole=False):
             version = page["metadata"]["resourceVersion"]
             if is_older(version, seen):
-                raise Restored(
+                self._restored = Restored(
                     f"the list of {plural} is at resourceVersion {version}, though {seen} has been "
                     "seen: etcd was restored from a backup; starting anew"
                 )
+                self._noticed.set()
+                raise self._restored
             listed += [_listed(raw["metadata"]) for raw in page["items"] or ()]  # Go's nil
         newer, changed = kind.compare(listed, version, namespace)
         for item in newer:

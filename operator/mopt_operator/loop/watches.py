@@ -99,7 +99,7 @@ def watches_start_from(lists: Lists) -> Iterator[None]:
             try:
                 version = await lists.version_to_watch(resource.plural, namespace)
             except Restored:
-                raise
+                await asyncio.Event().wait()  # The process ends; see Lists.fail_if_restored.
             except OperatorError as error:
                 logger.warning("Cannot list %s, trying again: %s", resource.plural, error)
                 await asyncio.sleep(delay)
