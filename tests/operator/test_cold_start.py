@@ -9,9 +9,10 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
 
 import aiohttp
 import pytest
@@ -21,6 +22,8 @@ from settled_server import SettledServer, kubeconfig, served
 from mopt_operator.cluster.cache import Restored
 from mopt_operator.config.settings import LeaderElection, Settings
 from mopt_operator.main import operate
+
+Arguments = TypeVarTuple("Arguments")
 
 PATIENCE = 60.0
 WATCHES = {"watch modeloptimizations": 1, "watch jobs": 1, "watch pods": 1}
@@ -33,9 +36,14 @@ class CountingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.calls = 0
 
-    def call_soon(self, *args: Any, **options: Any) -> asyncio.Handle:
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: Unpack[Arguments],
+        context: Context | None = None,
+    ) -> asyncio.Handle:
         self.calls += 1
-        return super().call_soon(*args, **options)
+        return super().call_soon(callback, *args, context=context)
 
 
 @dataclass

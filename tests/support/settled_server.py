@@ -76,8 +76,9 @@ class SettledServer:
     def restore(self) -> None:
         """Go back to what an old backup held."""
         self._version = _FIRST_VERSION // 2
-        for known in (*self._new.values(), *self._events.values()):
-            known.clear()
+        for plural in _VERSIONS:
+            self._new[plural].clear()
+            self._events[plural].clear()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]

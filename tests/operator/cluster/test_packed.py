@@ -23,8 +23,8 @@ OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
 
 
 def resource(**fields: Any) -> Resource:
-    known = {"namespace": "team", "name": "sr", "uid": "1", "generation": 2, "version": "7"}
-    return Resource(**(known | {"spec": {}, "status": {}} | fields))
+    known: dict[str, Any] = {"namespace": "team", "name": "sr", "uid": "1", "version": "7"}
+    return Resource(**(known | {"generation": 2, "spec": {}, "status": {}} | fields))
 
 
 @given(spec=OBJECT, status=OBJECT, requested=st.none() | TEXT, deleting=st.booleans())

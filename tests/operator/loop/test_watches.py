@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import kopf
 
@@ -12,7 +13,7 @@ from mopt_operator.loop.watches import Forgetful, kopf_settings
 
 async def test_no_notes_are_kept_of_an_object() -> None:
     memories = Forgetful()
-    raw = {"metadata": {"uid": "1"}}
+    raw: Any = {"metadata": {"uid": "1"}}
     first = await memories.recall(raw, noticed_by_listing=True, memobase=kopf.Memo())
     kept = weakref.ref(first)
     assert not list(memories.iter_all_memories())
