@@ -53,6 +53,8 @@ class Start:
         later_job_seconds: From the creation of another resource, after that, to its Job.
         longest_answer_seconds: Of /readyz, which the event loop answers: how long it was busy.
         compare_cpu_seconds: CPU time of a comparison of everything with the cluster, later on.
+        flood_cpu_seconds, flood_peak_mib: Until all resources had been looked at once more, after
+            each of them had changed within a moment; and resident memory at its highest then.
         peak_mib, settled_mib: Resident memory, at its highest and after the start.
         listed_mib: Bytes of all answers but those of the watches.
         requests: By verb and kind.
@@ -65,6 +67,8 @@ class Start:
     later_job_seconds: float
     longest_answer_seconds: float
     compare_cpu_seconds: float
+    flood_cpu_seconds: float
+    flood_peak_mib: float
     peak_mib: float
     settled_mib: float
     listed_mib: float
@@ -200,7 +204,13 @@ def measure(resources: int) -> Start:
             until(lambda: told()["requests"]["watch pods"] == 2)
             time.sleep(REST_SECONDS)
             compared, peak = cpu_seconds(pid) - before, memory(pid)["VmHWM"]
-            last = told()
+            last, before = told(), cpu_seconds(pid)
+            get(api, "bench/touch")
+            create(api, "last")
+            until(lambda: jobs() == 3)
+            time.sleep(REST_SECONDS)
+            flooded = cpu_seconds(pid) - before
+            flood_peak = memory(pid)["VmHWM"]
     return Start(
         resources=resources,
         cpu_seconds=round(cpu, 1),
@@ -209,6 +219,8 @@ def measure(resources: int) -> Start:
         later_job_seconds=round(later, 2),
         longest_answer_seconds=round(max(answers), 2),
         compare_cpu_seconds=round(compared, 1),
+        flood_cpu_seconds=round(flooded, 1),
+        flood_peak_mib=round(flood_peak, 1),
         peak_mib=round(peak, 1),
         settled_mib=round(settled["VmRSS"], 1),
         listed_mib=round(last["sent"] / 2**20, 1),

@@ -161,7 +161,7 @@ async def operate(settings: Settings) -> None:
             leading.set()
         else:
             candidate.start()
-        heartbeat = Heartbeat()
+        heartbeat = Heartbeat(late=metrics.loop_lag.observe)
         tasks.append(asyncio.create_task(heartbeat.beat()))
         tasks.append(asyncio.create_task(_compare(lists, *begin)))
         tasks.append(asyncio.create_task(lists.fail_if_restored()))

@@ -35,6 +35,7 @@ _DISCOVERED = _VERSIONS | {
     "customresourcedefinitions": ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
 }
 _BOOKMARK_SECONDS = 30.0
+_EXPIRED = b'{"type":"ERROR","object":{"kind":"Status","code":410}}'
 # Above the versions of all that is there from the beginning.
 _FIRST_VERSION = 10_000_000
 
@@ -59,7 +60,7 @@ class SettledServer:
         self._new: dict[str, dict[str, Json]] = {plural: {} for plural in _VERSIONS}
         self._leases: dict[str, Json] = {}
         self._events: dict[str, list[Json]] = {kind: [] for kind in _VERSIONS}
-        self._watches: dict[str, set[asyncio.Queue[Json]]] = {kind: set() for kind in _VERSIONS}
+        self._watches: dict[str, set[asyncio.Queue[bytes]]] = {kind: set() for kind in _VERSIONS}
 
     def application(self) -> web.Application:
         """Return what is to be served."""
@@ -71,7 +72,18 @@ class SettledServer:
         """End all watches as if what they continue from had been compacted."""
         for watches in self._watches.values():
             for watch in watches:
-                watch.put_nowait({"type": "ERROR", "object": {"kind": "Status", "code": 410}})
+                watch.put_nowait(_EXPIRED)
+
+    def touch(self) -> None:
+        """Let each settled resource change where it does not matter, all at once."""
+        (template,) = self._templates["modeloptimizations"]
+        for number in range(self._count):
+            self._version += 1
+            raw = template.of(number, whole=True)
+            old = json.loads(template.of(number, whole=False))["metadata"]["resourceVersion"]
+            raw = raw.replace(f'"{old}"'.encode(), f'"{self._version}"'.encode())
+            for watch in self._watches["modeloptimizations"]:
+                watch.put_nowait(b'{"type":"MODIFIED","object":%s}' % raw)
 
     def restore(self) -> None:
         """Go back to what an old backup held."""
@@ -84,7 +96,7 @@ class SettledServer:
         parts = [part for part in request.path.split("/") if part]
         if parts[:1] == ["bench"]:
             for ask in parts[1:]:
-                {"expire": self.expire, "restore": self.restore}[ask]()
+                {"expire": self.expire, "restore": self.restore, "touch": self.touch}[ask]()
             return web.json_response(self._told())
         namespaced = "namespaces" in parts
         root = parts[: parts.index("namespaces")] if namespaced else parts
@@ -154,7 +166,7 @@ class SettledServer:
         shown = {"type": event, "object": copy.deepcopy(raw)}
         self._events[kind].append(shown)
         for watch in self._watches[kind]:
-            watch.put_nowait(shown)
+            watch.put_nowait(json.dumps(shown).encode())
         return raw
 
     def _lease(self, method: str, name: list[str], body: Json) -> tuple[int, Json]:
@@ -169,11 +181,11 @@ class SettledServer:
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         self.requests[f"watch {kind}"] += 1
-        events: asyncio.Queue[Json] = asyncio.Queue()
+        events: asyncio.Queue[bytes] = asyncio.Queue()
         since = int(request.query["resourceVersion"])
         for event in self._events[kind]:
             if int(event["object"]["metadata"]["resourceVersion"]) > since:
-                events.put_nowait(event)
+                events.put_nowait(json.dumps(event).encode())
         self._watches[kind].add(events)
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
@@ -181,14 +193,14 @@ class SettledServer:
             while True:
                 try:
                     async with asyncio.timeout(_BOOKMARK_SECONDS):
-                        event = await events.get()
+                        line = await events.get()
                 except TimeoutError:
                     group, version, name = _VERSIONS[kind]
                     own = {"kind": name, "apiVersion": f"{group}/{version}".lstrip("/")}
                     metadata = {"metadata": {"resourceVersion": str(self._version)}}
-                    event = {"type": "BOOKMARK", "object": own | metadata}
-                await answer.write(json.dumps(event).encode() + b"\n")
-                if event["type"] == "ERROR":
+                    line = json.dumps({"type": "BOOKMARK", "object": own | metadata}).encode()
+                await answer.write(line + b"\n")
+                if line == _EXPIRED:
                     return answer
         finally:
             self._watches[kind].discard(events)

@@ -31,10 +31,19 @@ _T = TypeVar("_T")
 
 
 class Heartbeat:
-    """When the event loop last turned."""
+    """When the event loop last turned.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        late: Called with the seconds by which each beat was late.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        late: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._late = late
         self._last = clock()
 
     async def beat(self) -> None:
@@ -42,6 +51,7 @@ class Heartbeat:
         while True:
             self._last = self._clock()
             await asyncio.sleep(BEAT_SECONDS)
+            self._late(max(self.age() - BEAT_SECONDS, 0.0))
 
     def age(self) -> float:
         """Return the seconds since the last beat; from any thread."""

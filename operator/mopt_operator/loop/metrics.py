@@ -36,6 +36,7 @@ from .queue import WorkQueue
 MAX_RESOURCES = 1000
 _RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 _JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+_LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 _BY_TARGET = ("namespace", "name", "target")
 
 
@@ -199,6 +200,12 @@ class Metrics:
             "Time from a Job's creation to its end, by stage and outcome.",
             ("stage", "outcome"),
             buckets=_JOB_BUCKETS,
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "mopt_event_loop_lag_seconds",
+            "By how much the event loop was late, looked at once a second.",
+            buckets=_LAG_BUCKETS,
             registry=registry,
         )
         self.missed = Counter(

@@ -90,6 +90,18 @@ async def test_busy_event_loop_is_alive_until_it_has_stood_still_for_long(
     beating.cancel()
 
 
+async def test_late_beats_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BEAT_SECONDS", 0.0)
+    clock, late = Clock(), list[float]()
+    beating = asyncio.create_task(Heartbeat(clock, late.append).beat())
+    await asyncio.sleep(0)
+    clock.time += 3.0
+    while not late:
+        await asyncio.sleep(0)
+    beating.cancel()
+    assert late[0] == 3.0
+
+
 def ready(*, filled: bool = True, watching: bool = True) -> Readiness:
     readiness = Readiness()
     for event, is_set in ((readiness.filled, filled), (readiness.watching, watching)):
