@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,7 +46,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SELECTOR = LABEL_UID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """A ModelOptimization.
 
@@ -67,7 +68,7 @@ class Resource:
     created: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A Job that the operator created.
 
@@ -113,7 +114,7 @@ class Job:
         return self.completed is not None or self.failed is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Termination:
     """How the container ended."""
 
@@ -122,7 +123,7 @@ class Termination:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A Pod of one of those Jobs.
 
@@ -222,14 +223,19 @@ class Ready(NamedTuple):
 def ready_condition(status: Raw) -> Ready:
     """Return the Ready condition of a status; Unknown before the first decision."""
     for condition in status.get("conditions") or ():
-        if condition["type"] == "Ready":
-            return Ready(condition["status"], condition["reason"], condition["message"])
+        if condition.get("type") == "Ready":
+            return Ready(*(condition.get(key, "") for key in ("status", "reason", "message")))
     return Ready()
 
 
 def is_selected(raw: Raw) -> bool:
     """Tell whether the watches of Jobs and Pods show an object."""
     return LABEL_UID in (raw["metadata"].get("labels") or {})
+
+
+def _shared(text: str) -> str:
+    """Return the one copy of a text that many objects hold: names, UIDs, images, nodes."""
+    return sys.intern(text)
 
 
 def _controller(metadata: Raw) -> Raw:
@@ -247,9 +253,9 @@ def observe_resource(raw: Raw) -> Resource:
     metadata = raw["metadata"]
     requested = (metadata.get("annotations") or {}).get(REQUESTED_AT_ANNOTATION)
     return Resource(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
+        namespace=_shared(metadata["namespace"]),
+        name=_shared(metadata["name"]),
+        uid=_shared(metadata["uid"]),
         generation=metadata["generation"],
         version=metadata["resourceVersion"],
         spec=dict(raw.get("spec") or {}),
@@ -289,12 +295,12 @@ def observe_job(raw: Raw) -> Job:
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
     image = next((c.get("image", "") for c in containers if c["name"] == CONTAINER), "")
     return Job(
-        namespace=metadata["namespace"],
+        namespace=_shared(metadata["namespace"]),
         name=metadata["name"],
-        uid=metadata["uid"],
+        uid=_shared(metadata["uid"]),
         version=metadata["resourceVersion"],
-        owner_uid=_controller(metadata).get("uid", ""),
-        owner_name=labels.get(LABEL_NAME, ""),
+        owner_uid=_shared(_controller(metadata).get("uid", "")),
+        owner_name=_shared(labels.get(LABEL_NAME, "")),
         created=parse_time(metadata["creationTimestamp"]),
         completed=completed,
         failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
@@ -303,10 +309,10 @@ def observe_job(raw: Raw) -> Job:
         result=_digest(annotations.get(ANNOTATION_RESULT)),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
-        stage=labels.get(LABEL_STAGE, ""),
-        profile=labels.get(LABEL_PROFILE, ""),
+        stage=_shared(labels.get(LABEL_STAGE, "")),
+        profile=_shared(labels.get(LABEL_PROFILE, "")),
         ended=ended,
-        measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
+        measured_by=_shared(one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE)),
         served=ANNOTATION_SERVED in annotations,
         started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
@@ -331,14 +337,14 @@ def observe_pod(raw: Raw) -> Pod:
     since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
-        namespace=metadata["namespace"],
+        namespace=_shared(metadata["namespace"]),
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        owner_name=labels.get(LABEL_NAME, ""),
-        job_uid=_controller(metadata).get("uid", ""),
+        owner_name=_shared(labels.get(LABEL_NAME, "")),
+        job_uid=_shared(_controller(metadata).get("uid", "")),
         created=parse_time(metadata["creationTimestamp"]),
-        phase=status.get("phase", "Pending"),
+        phase=_shared(status.get("phase", "Pending")),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
@@ -352,9 +358,9 @@ def observe_pod(raw: Raw) -> Pod:
         else None,
         disrupted=_condition(raw, "DisruptionTarget") is not None,
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
-        node=(raw.get("spec") or {}).get("nodeName", ""),
+        node=_shared((raw.get("spec") or {}).get("nodeName", "")),
         scheduled=parse_time(since) if since else None,
-        memory_limit=_memory_limit(raw.get("spec") or {}),
-        stage=labels.get(LABEL_STAGE, ""),
-        profile=labels.get(LABEL_PROFILE, ""),
+        memory_limit=_shared(_memory_limit(raw.get("spec") or {})),
+        stage=_shared(labels.get(LABEL_STAGE, "")),
+        profile=_shared(labels.get(LABEL_PROFILE, "")),
     )

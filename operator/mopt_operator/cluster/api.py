@@ -17,27 +17,41 @@ definitions, nor namespaces.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
-from mopt_operator.errors import NotFound, Refused
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
-from .kueue import GROUP_PATH, KueueVersion
+from .kueue import Kueue
 from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
 
-PAGE = "500"  # objects; as kubectl
+# A page of a list is parsed in one go, on the event loop: it is asked for in objects, as many as
+# make about so many bytes.
+PAGE_BYTES = 2**20
+FIRST_PAGE, LARGEST_PAGE = 50, 500  # objects; kubectl asks for 500
+
+
+def next_page(objects: int, size: int) -> int:
+    """Return how many objects to ask for after a page of so many that took so many bytes."""
+    fit = PAGE_BYTES * max(objects, 1) // max(size, 1)
+    return min(max(fit, 1), LARGEST_PAGE)
 
 
 class Cluster:
-    """The calls that the operator makes."""
+    """The calls that the operator makes.
 
-    def __init__(self, client: ApiClient) -> None:
-        self._request = Requests(client)
-        self._kueue = KueueVersion(self._request)
+    Args:
+        fence: See Requests.
+    """
+
+    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
+        self._request = Requests(client, fence)
+        self._kueue = Kueue(self._request)
 
     async def create_job(self, manifest: Raw) -> Raw:
         """Create a Job and return it as the API server stored it.
@@ -126,20 +140,7 @@ class Cluster:
 
     async def workloads(self, job: Job) -> list[Raw]:
         """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
-        version = await self._kueue.get()
-        if version is None:
-            return []
-        path = _in(f"{GROUP_PATH}/{version}", job.namespace, "workloads")
-        selector = f"kueue.x-k8s.io/job-uid={job.uid}"
-        try:
-            # resourceVersion 0 reads from the API server's memory: a slightly old answer will do.
-            answer = await self._request("GET", path, labelSelector=selector, resourceVersion="0")
-        except NotFound:
-            self._kueue.forget()
-            return []
-        except Refused:
-            return []
-        return list(answer["items"])
+        return await self._kueue.workloads(job)
 
     async def create_event(self, event: Raw) -> None:
         """Create an Event.
@@ -206,13 +207,26 @@ class Cluster:
     async def _pages(
         self, path: str, query: dict[str, str], accept: str = JSON
     ) -> AsyncIterator[Raw]:
-        query = {"limit": PAGE} | query
+        query = {"limit": str(FIRST_PAGE)} | query
+        content = await self._request.content("GET", path, accept=accept, query=query)
         while True:
-            page = await self._request("GET", path, accept=accept, query=query)
-            yield page
-            if not (token := page["metadata"].get("continue")):
+            page = json.loads(content)
+            query |= {
+                "limit": str(next_page(len(page["items"] or ()), len(content))),
+                "continue": page["metadata"].get("continue") or "",
+            }
+            if not query["continue"]:
+                yield page
                 return
-            query["continue"] = token
+            # The API server makes the next page while this one is taken in.
+            asking = self._request.content("GET", path, accept=accept, query=dict(query))
+            following = asyncio.create_task(asking)
+            try:
+                yield page
+                del page
+                content = await following
+            finally:
+                following.cancel()
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         """Return an object of a kind that is watched.

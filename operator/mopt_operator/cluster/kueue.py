@@ -1,11 +1,12 @@
-"""Which version of its API Kueue serves."""
+"""What Kueue says of a Job, in the version of its API that it serves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from mopt_operator.errors import NotFound, Refused
-from mopt_operator.objects import Raw
+from mopt_operator.objects import Job, Raw
 
 GROUP_PATH = "/apis/kueue.x-k8s.io"
 # What this operator reads is the same in both; the newer one stays for longer.
@@ -15,7 +16,9 @@ KNOWN_VERSIONS = ("v1beta2", "v1beta1")
 class Calls(Protocol):
     """Makes a call; see cluster.requests."""
 
-    async def __call__(self, method: str, path: str) -> Raw: ...
+    async def __call__(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None
+    ) -> Raw: ...
 
 
 def chosen_version(group: Raw) -> str | None:
@@ -24,22 +27,30 @@ def chosen_version(group: Raw) -> str | None:
     return next((version for version in KNOWN_VERSIONS if version in served), None)
 
 
-class KueueVersion:
-    """The version to use, asked for once until it is no longer served."""
+class Kueue:
+    """Kueue's API; its version is asked for once, until it is no longer served."""
 
     def __init__(self, request: Calls) -> None:
         self._request = request
         self._version: str | None = None
 
-    async def get(self) -> str | None:
-        """Return the version; None where Kueue is missing or serves none that is known here."""
-        if self._version is None:
-            try:
+    async def workloads(self, job: Job) -> list[Raw]:
+        """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
+        try:
+            if self._version is None:
                 self._version = chosen_version(await self._request("GET", GROUP_PATH))
-            except (NotFound, Refused):
-                return None
-        return self._version
-
-    def forget(self) -> None:
-        """Ask again next time: what was found is not served any more."""
-        self._version = None
+            if self._version is None:
+                return []
+            path = f"{GROUP_PATH}/{self._version}/namespaces/{job.namespace}/workloads"
+            # resourceVersion 0 reads from the API server's memory: a slightly old answer will do.
+            query = {
+                "labelSelector": f"kueue.x-k8s.io/job-uid={job.uid}",
+                "resourceVersion": "0",
+            }
+            answer = await self._request("GET", path, query=query)
+        except NotFound:
+            self._version = None
+            return []
+        except Refused:
+            return []
+        return list(answer["items"])

@@ -19,7 +19,7 @@ from mopt_api.enums import TargetKind
 from mopt_api.jobs.plan import Stage
 from mopt_api.labels import LABEL_PROFILE, LABEL_STAGE
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
-from mopt_operator.objects import LABEL_QUEUE, Job, Pod, Raw, Resource, Snapshot
+from mopt_operator.objects import LABEL_QUEUE, Job, Pod, Raw, Resource
 
 # A Job whose Pod has not started for so long, because no node has room or its Secret is missing,
 # keeps other namespaces waiting no longer.
@@ -126,15 +126,21 @@ class Holding(NamedTuple):
     until: datetime | None = None
 
 
-def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Holding:
-    """Return where a resource's Jobs run: those that are not finished, and Pods that still end."""
+def held_by(
+    uid: str, jobs: Sequence[Job], pods: Sequence[Pod], now: datetime, settings: Settings
+) -> Holding:
+    """Return where a resource's Jobs run: those that are not finished, and Pods that still end.
+
+    Args:
+        uid: The resource's; what another one owns does not count.
+    """
     places: list[Place] = []
     occupants: list[Occupant] = []
     times: list[datetime] = []
-    for job in snapshot.jobs:
-        if job.owner_uid != snapshot.resource.uid or job.finished or job.suspended:
+    for job in jobs:
+        if job.owner_uid != uid or job.finished or job.suspended:
             continue
-        live = [pod for pod in snapshot.pods_of(job) if not pod.finished]
+        live = [pod for pod in pods if pod.job_uid == job.uid and not pod.finished]
         lane, stuck = lane_of(job.stage, job.profile, settings), False
         if since := _unstarted_since(job, live):
             times.append(since + timedelta(seconds=UNSTARTED_SECONDS))
@@ -142,7 +148,7 @@ def held_by(snapshot: Snapshot, now: datetime, settings: Settings) -> Holding:
         places.append(Place(lane, job.namespace, stuck))
         if job.stage == _MEASURE and live and live[-1].node:
             occupants.append(Occupant(job.uid, job.name, live[-1].node, lane.measures))
-    for pod in _ending(snapshot):
+    for pod in _ending(jobs, pods):
         end = pod.ends + timedelta(seconds=ENDING_SECONDS) if pod.ends else now
         if now < end:
             times.append(end)
@@ -155,14 +161,14 @@ def _unstarted_since(job: Job, live: Sequence[Pod]) -> datetime | None:
     """Return since when a Job has had no Pod that started; None where one runs."""
     if not live:
         return job.created
-    return live[-1].created if live[-1].phase == "Pending" else None
+    return None if any(pod.phase != "Pending" for pod in live) else live[-1].created
 
 
-def _ending(snapshot: Snapshot) -> Iterator[Pod]:
+def _ending(jobs: Iterable[Job], pods: Iterable[Pod]) -> Iterator[Pod]:
     """Yield the Pods on nodes whose Jobs have been deleted."""
-    jobs = {job.uid for job in snapshot.jobs}
-    for pod in snapshot.pods:
-        if pod.node and not pod.finished and pod.job_uid not in jobs:
+    known = {job.uid for job in jobs}
+    for pod in pods:
+        if pod.node and not pod.finished and pod.job_uid not in known:
             yield pod
 
 

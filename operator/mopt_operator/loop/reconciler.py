@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from mopt_operator.cluster.cache import Key, Store
-from mopt_operator.config.logs import about, about_resource
+from mopt_operator.config.logs import about
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import decide
 from mopt_operator.decide.lookups import podless, queued, refusal, unread
@@ -81,7 +81,7 @@ class Reconciler:
     async def _attempt(self, key: Key) -> str:
         """Reconcile a resource once; return the result as the metric names it."""
         known = self._store.resources.get(key)
-        fields = about_resource(known) if known else about(*key)
+        fields = about(*key, known.generation if known else None)
         try:
             requeue_after = await self._reconcile_in_turn(key)
         except Conflict as error:
@@ -125,7 +125,7 @@ class Reconciler:
         self._look_at_all_if_images_changed()
         snapshot = self._store.snapshot(key)
         if snapshot is None:
-            self._turns.gone(key, now)
+            self._turns.gone(key)
             return None
         observe = partial(
             self._observe,
@@ -177,7 +177,7 @@ class Reconciler:
             refused = await self._executor.change_jobs(resource, replace(plan, create=create))
         finally:
             created = refused is not None and len(refused) < len(create)
-            self._turns.ended(key, self._store.snapshot(key), now, created=created)
+            self._turns.ended(key, self._store, now, created=created)
         return postponed.with_refusals(refused)
 
     def _look_at_all_if_images_changed(self) -> None:
@@ -186,7 +186,7 @@ class Reconciler:
             return
         self._versions_seen = self._store.versions.changes
         for resource in self._store.resources:
-            self._queue.add((resource.namespace, resource.name))
+            self._queue.add((resource.namespace, resource.name), later=True)
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Jobs have no Pod, by their UIDs, where Events say so."""

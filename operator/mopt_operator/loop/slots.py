@@ -21,12 +21,11 @@ from mopt_operator.decide.admission import (
     Usage,
     admitted,
     claims_of,
-    held_by,
     waiting_text,
     with_another_place,
 )
 from mopt_operator.decide.jobs import MAX_AVOIDED_NODES
-from mopt_operator.objects import Raw, Resource, Snapshot
+from mopt_operator.objects import Raw, Resource
 
 
 class Slots:
@@ -49,10 +48,18 @@ class Slots:
         # which one.
         self._gave_way: dict[tuple[str, str], tuple[Key, Occupant]] = {}
 
-    def observe(self, key: Key, snapshot: Snapshot | None, now: datetime) -> None:
-        """Count what a resource's Jobs hold; None where the resource is gone."""
-        held = Holding() if snapshot is None else held_by(snapshot, now, self._settings)
-        self._hold(key, held)
+    def observe(self, key: Key, held: Holding) -> None:
+        """Count what a resource's Jobs hold now."""
+        before = self._held.pop(key, Holding())
+        if held != Holding():
+            self._held[key] = held
+        self._move(before.occupants, held.occupants)
+        changes = Counter(held.places)
+        changes.subtract(Counter(before.places))
+        for place, number in changes.items():
+            self._usage.add(place, number)
+        if any(number < 0 for number in changes.values()):
+            self._serve()
 
     def next_look(self, key: Key) -> datetime | None:
         """Return when something that a resource holds stops to count; None for never."""
@@ -115,18 +122,6 @@ class Slots:
     def waiting(self) -> Counter[str]:
         """Return how many Jobs wait, by profile."""
         return Counter(claim.lane.profile for claims in self._claims.values() for claim in claims)
-
-    def _hold(self, key: Key, held: Holding) -> None:
-        before = self._held.pop(key, Holding())
-        if held != Holding():
-            self._held[key] = held
-        self._move(before.occupants, held.occupants)
-        changes = Counter(held.places)
-        changes.subtract(Counter(before.places))
-        for place, number in changes.items():
-            self._usage.add(place, number)
-        if any(number < 0 for number in changes.values()):
-            self._serve()
 
     def _move(self, before: Iterable[Occupant], after: Sequence[Occupant]) -> None:
         for gone in set(before) - set(after):

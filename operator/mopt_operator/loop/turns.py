@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mopt_operator.cluster.cache import Key, Store
 from mopt_operator.config.settings import Settings, UpgradePolicy
+from mopt_operator.decide.admission import Holding, held_by
 from mopt_operator.decide.outdated import is_rerunning
 from mopt_operator.decide.plan import Plan
 from mopt_operator.objects import Raw, Resource, Snapshot
@@ -63,19 +64,19 @@ class Turns:
         self._counted = True
         at_work = {(job.namespace, job.owner_name) for job in store.jobs if not job.finished}
         for key in sorted(at_work):
-            self.slots.observe(key, store.snapshot(key), now)
-        if self._settings.on_upgrade.policy is UpgradePolicy.RERUN:
-            for resource in store.resources:
-                running = is_rerunning(resource, self._settings)
-                self._reruns.observe((resource.namespace, resource.name), running=running)
+            self._count(key, store, now)
+        for resource in store.resources:
+            self._note_rerun((resource.namespace, resource.name), store)
 
     def observe(self, snapshot: Snapshot, now: datetime) -> Snapshot:
         """Count what a resource's Jobs hold; return the snapshot with what the others' mean to it.
 
         Whether it may be made again is asked for when it wants to: see `ask_to_rerun`.
         """
-        key = (snapshot.resource.namespace, snapshot.resource.name)
-        self.slots.observe(key, snapshot, now)
+        resource = snapshot.resource
+        key = (resource.namespace, resource.name)
+        held = held_by(resource.uid, snapshot.jobs, snapshot.pods, now, self._settings)
+        self.slots.observe(key, held)
         return replace(
             snapshot,
             crowded=self.slots.crowded(key),
@@ -94,17 +95,14 @@ class Turns:
         rest = [job for job in wanted if job["metadata"]["name"] not in refusals]
         return Postponed(refusals, self.slots.ask(resource, rest))
 
-    def ended(self, key: Key, snapshot: Snapshot | None, now: datetime, *, created: bool) -> None:
+    def ended(self, key: Key, store: Store, now: datetime, *, created: bool) -> None:
         """Note how things stand after a resource's Jobs were created and deleted."""
         self.refusals.tried(key, created=created)
-        self.slots.observe(key, snapshot, now)
+        self._count(key, store, now)
 
     def recorded(self, key: Key, store: Store, plan: Plan, now: datetime) -> float | None:
         """Note what a resource's status says now; return in how many seconds to look again."""
-        resource = store.resources.get(key)
-        if resource is not None and self._settings.on_upgrade.policy is UpgradePolicy.RERUN:
-            running = is_rerunning(resource, self._settings)
-            self._reruns.observe(key, running=running, waiting=plan.rerun_waits)
+        self._note_rerun(key, store, waiting=plan.rerun_waits)
         until = self.slots.next_look(key)
         return None if until is None else max(0.0, (until - now).total_seconds())
 
@@ -113,8 +111,27 @@ class Turns:
         self.slots.withdraw(key)
         self.refusals.leave(key)
 
-    def gone(self, key: Key, now: datetime) -> None:
+    def gone(self, key: Key) -> None:
         """Forget a resource that is deleted."""
         self.leave(key)
-        self.slots.observe(key, None, now)
+        self.slots.observe(key, Holding())
         self._reruns.observe(key, running=False)
+
+    def _count(self, key: Key, store: Store, now: datetime) -> None:
+        resource, held = store.resources.get(key), Holding()
+        if resource is not None:
+            jobs, pods = store.jobs.of(key), store.pods.of(key)
+            held = held_by(resource.uid, jobs, pods, now, self._settings)
+        self.slots.observe(key, held)
+
+    def _note_rerun(self, key: Key, store: Store, *, waiting: bool = False) -> None:
+        if self._settings.on_upgrade.policy is not UpgradePolicy.RERUN:
+            return
+        known = store.resources.get(key)
+        # Most are Ready, and need not be unpacked.
+        running = (
+            known is not None
+            and known.ready[0] != "True"
+            and is_rerunning(known.unpack(), self._settings)
+        )
+        self._reruns.observe(key, running=running, waiting=waiting)

@@ -19,6 +19,7 @@ from mopt_operator.decide.admission import (
     ENDING_SECONDS,
     UNSTARTED_SECONDS,
     Claim,
+    Holding,
     Lane,
     Place,
     Usage,
@@ -182,8 +183,13 @@ def test_only_those_whose_place_is_told_otherwise_are_woken(length: int, changed
     assert len(told) == changed
 
 
+def held(world: World) -> Holding:
+    snapshot = world.snapshot()
+    return held_by(snapshot.resource.uid, snapshot.jobs, snapshot.pods, world.now, world.settings)
+
+
 def places(world: World) -> Counter[Place]:
-    return Counter(held_by(world.snapshot(), world.now, world.settings).places)
+    return Counter(held(world).places)
 
 
 def measuring(world: World, messages: Messages) -> dict[str, Any]:
@@ -243,12 +249,12 @@ def test_job_that_cannot_start_gives_its_place_to_other_namespaces_after_a_while
     if pending:
         world.pod(job, {"phase": "Pending"})
     lane = Lane("default", measures=stage is Stage.MEASURE)
-    held = held_by(world.snapshot(), world.now, world.settings)
-    assert held.places == (Place(lane, "team"),)
-    assert held.until == world.now + timedelta(seconds=UNSTARTED_SECONDS)
+    now = held(world)
+    assert now.places == (Place(lane, "team"),)
+    assert now.until == world.now + timedelta(seconds=UNSTARTED_SECONDS)
     world.sleep(UNSTARTED_SECONDS)
-    held = held_by(world.snapshot(), world.now, world.settings)
-    assert (held.places, held.until) == ((Place(lane, "team", stuck=True),), None)
+    now = held(world)
+    assert (now.places, now.until) == ((Place(lane, "team", stuck=True),), None)
     world.pod(job, {"phase": "Running"})
     assert places(world) == Counter([Place(lane, "team")])
 
