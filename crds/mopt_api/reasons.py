@@ -22,6 +22,7 @@ class Reason(StrEnum):
     BUILT = "Built"
     # Reconciling
     PENDING = "Pending"
+    WAITING_FOR_SLOT = "WaitingForSlot"
     PREPARING = "Preparing"
     MEASURING = "Measuring"
     SELECTING = "Selecting"

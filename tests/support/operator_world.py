@@ -75,6 +75,9 @@ class World:
         self.warnings: dict[str, str] = {}
         self.held: dict[str, Held] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
+        self.waits: dict[str, str] = {}
+        self.crowded: dict[str, str] = {}
+        self.may_rerun = True
         self.other_statuses: list[dict[str, Any]] = []
         self.status_writes = 0
         self._version = 0
@@ -186,6 +189,9 @@ class World:
             warnings=self.warnings,
             held=self.held,
             refusals=self.refusals,
+            waits=self.waits,
+            crowded=self.crowded,
+            may_rerun=self.may_rerun,
             versions=self.images(),
         )
 

@@ -21,8 +21,7 @@ _PULL_REASONS = frozenset(
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
-# In the scheduler's message where only our rule, one measurement per node, is in the way.
-_ANTI_AFFINITY = "anti-affinity"
+_AGAIN = "It is tried again within two minutes"
 # In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
 _NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
 
@@ -51,8 +50,6 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.finished:
         return None
     if pod.unschedulable is not None:
-        if _ANTI_AFFINITY in pod.unschedulable:
-            return None
         message = f"No node can run the Pod: {_quote(pod.unschedulable)}"
         no_device = _NO_DEVICE.search(pod.unschedulable)
         reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
@@ -73,11 +70,6 @@ def start_problem(pod: Pod) -> Problem | None:
     if waiting in _START_REASONS:
         return problem(Reason.JOB_FAILED, f"The container cannot start: {_quote(message)}")
     return None
-
-
-def waits_its_turn(pod: Pod) -> bool:
-    """Tell whether a Pod waits only for another measurement to leave the node."""
-    return pod.unschedulable is not None and _ANTI_AFFINITY in pod.unschedulable
 
 
 def slow_problem(pod: Pod) -> Problem:
@@ -196,8 +188,15 @@ def admission_problem(status: int, message: str) -> Problem:
         status: HTTP status; 400 and 422 mean that the Job itself is invalid.
         message: The API server's.
     """
-    reason = Reason.POD_FORBIDDEN if status == 403 else Reason.INVALID_SPEC
-    return problem(reason, f"The API server rejects the Job: {_quote(message)}")
+    if status != 403:
+        return problem(Reason.INVALID_SPEC, f"The API server rejects the Job: {_quote(message)}")
+    text = f"The API server rejects the Job: {_quote(message)}. {_AGAIN}"
+    return problem(Reason.POD_FORBIDDEN, text)
+
+
+def overload_text(message: str) -> str:
+    """Return why a Job waits that the API server has no time for."""
+    return f"The API server takes no Job now: {_quote(message)}. {_AGAIN}"
 
 
 def creation_problem(job: Job, message: str) -> Problem:

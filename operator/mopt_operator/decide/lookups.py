@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from mopt_operator.objects import Held, Job, Raw, Snapshot
@@ -56,8 +57,8 @@ def queued(snapshot: Snapshot, now: datetime) -> list[Job]:
     ]
 
 
-def latest_message(events: list[Raw]) -> str | None:
-    """Return the message of the newest Event."""
+def latest_messages(events: Iterable[Raw]) -> dict[str, str]:
+    """Return the message of the newest Event on each object, by the object's UID."""
 
     def time(raw: Raw) -> datetime:
         metadata = raw["metadata"]
@@ -65,7 +66,8 @@ def latest_message(events: list[Raw]) -> str | None:
             raw.get("lastTimestamp") or raw.get("eventTime") or metadata["creationTimestamp"]
         )
 
-    return str(max(events, key=time).get("message", "")) if events else None
+    ordered = sorted(events, key=time)
+    return {raw["involvedObject"].get("uid", ""): str(raw.get("message", "")) for raw in ordered}
 
 
 def refusal(workloads: list[Raw]) -> Held | None:

@@ -140,7 +140,13 @@ class Run:
 
     def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
         return tuple(
-            build_job(stages.todo[name], self._resource, self._settings, attempt=track.create)
+            build_job(
+                stages.todo[name],
+                self._resource,
+                self._settings,
+                attempt=track.create,
+                busy=self._snapshot.nodes,
+            )
             for name, track in stages.tracks.items()
             if track.create is not None
         )

@@ -22,17 +22,17 @@ from .failures import (
     lost_seconds,
     no_pod_problem,
     node_problem,
+    overload_text,
     problem,
     queue_problem,
     slow_problem,
     start_problem,
-    waits_its_turn,
 )
 
 # Jobs and Pods come by two watches: a complete Job's Pod may be seen later than the Job.
 GRACE_SECONDS = 15.0
 _FIRST_POLL_SECONDS = 3.0
-_LONGEST_POLL_SECONDS = 30.0
+_LONGEST_POLL_SECONDS = 60.0
 # A queue may hold very many Jobs for days, and the watch reports when it admits one.
 _LONGEST_QUEUED_SECONDS = 300.0
 # After the end that a deleted Pod should have had: it is said that its node is lost, and its work
@@ -57,7 +57,7 @@ class Track:
         problem: What is wrong, permanently or for now.
         blocked: What keeps it from working, where that is neither its turn nor its own fault.
         over: The outcome or the problem is final.
-        waiting: Another measurement occupies the node.
+        waiting: Its Job is to be created when there is a slot for it.
         queued: The Job is suspended: its queue has no quota left.
         note: What a person should know while it runs.
         requeue_after: Seconds after which to look again without an event.
@@ -84,7 +84,6 @@ class _Observed:
 
     problem: Problem | None = None
     blocked: Problem | None = None
-    waiting: bool = False
     note: str = ""
     requeue_after: float | None = None
     lost: bool = False
@@ -124,8 +123,6 @@ def _running(job: Job, snapshot: Snapshot, now: datetime) -> _Observed:
         return _Observed(problem=last, requeue_after=min(LOST_SECONDS - late, GIVEN_UP_SECONDS))
     if wrong := start_problem(pod):
         return _Observed(problem=wrong, blocked=wrong)
-    if waits_its_turn(pod):
-        return _Observed(problem=last, waiting=True)
     if pod.phase == "Pending":
         return _starting(pod, last, now)
     if last is not None:
@@ -183,6 +180,45 @@ def _queued(names: tuple[str, ...], job: Job, held: Held, now: datetime) -> Trac
     )
 
 
+def _without_job(names: tuple[str, ...], attempt: int, snapshot: Snapshot) -> Track:
+    """Return where a work item stands whose Job is to be created, or may not be."""
+    name = names[attempt]
+    if name in snapshot.waits:
+        return Track(names, waiting=True, note=snapshot.waits[name])
+    if name not in snapshot.refusals:
+        return Track(names, create=attempt)
+    status, message = snapshot.refusals[name]
+    if status == 429:
+        return Track(names, waiting=True, note=overload_text(message))
+    refused = admission_problem(status, message)
+    if refused.reason is not Reason.POD_FORBIDDEN:
+        return Track(names, problem=refused, over=True)
+    # It is woken to try again; the time is for the case that it were forgotten.
+    later = _LONGEST_QUEUED_SECONDS
+    return Track(names, problem=refused, blocked=refused, requeue_after=later)
+
+
+def _unfinished(names: tuple[str, ...], job: Job, snapshot: Snapshot, now: datetime) -> Track:
+    """Return where a work item stands whose Job is at work, or waits to be."""
+    if job.suspended:
+        return _queued(names, job, snapshot.held.get(job.uid, Held("")), now)
+    if given_up := final_problem(snapshot.pods_of(job)):
+        return Track(names, job, problem=given_up, over=True)
+    if node := snapshot.crowded.get(job.uid):
+        note = f"Giving way to another measurement on node {node}"
+        return Track(names, job, waiting=True, note=note, lost=True)
+    seen = _running(job, snapshot, now)
+    return Track(
+        names,
+        job,
+        problem=seen.problem,
+        blocked=seen.blocked,
+        note=seen.note,
+        requeue_after=seen.requeue_after,
+        lost=seen.lost,
+    )
+
+
 def follow(
     names: tuple[str, ...],
     snapshot: Snapshot,
@@ -198,38 +234,14 @@ def follow(
     jobs = {job.name: job for job in snapshot.jobs if not job.deleting}
     job: Job | None = None
     for attempt, name in enumerate(names):
-        if name in snapshot.refusals:
-            refused = admission_problem(*snapshot.refusals[name])
-            forbidden = refused.reason is Reason.POD_FORBIDDEN
-            return Track(
-                names,
-                problem=refused,
-                blocked=refused if forbidden else None,
-                over=not forbidden,
-                requeue_after=_LONGEST_POLL_SECONDS if forbidden else None,
-            )
         job = jobs.get(name)
-        if job is None:
-            return Track(names, create=attempt)
+        if name in snapshot.refusals or job is None:
+            return _without_job(names, attempt, snapshot)
         pods = snapshot.pods_of(job)
         if job.failed is not None:
             return Track(names, job, problem=job_problem(job, pods), over=True)
-        if job.completed is None and job.suspended:
-            return _queued(names, job, snapshot.held.get(job.uid, Held("")), now)
-        if job.completed is None and (given_up := final_problem(pods)):
-            return Track(names, job, problem=given_up, over=True)
         if job.completed is None:
-            seen = _running(job, snapshot, now)
-            return Track(
-                names,
-                job,
-                problem=seen.problem,
-                blocked=seen.blocked,
-                waiting=seen.waiting,
-                note=seen.note,
-                requeue_after=seen.requeue_after,
-                lost=seen.lost,
-            )
+            return _unfinished(names, job, snapshot, now)
         result = _result(job, pods, fits)
         if isinstance(result, Problem):
             return Track(names, job, problem=result, over=True)

@@ -91,7 +91,7 @@ def _too_long(request: Request) -> str:
 def _waiting_reason(running: Sequence[Track]) -> Reason | None:
     if not all(track.queued or track.waiting for track in running):
         return None
-    return Reason.QUEUED if any(track.queued for track in running) else Reason.PENDING
+    return Reason.QUEUED if any(track.queued for track in running) else Reason.WAITING_FOR_SLOT
 
 
 def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
@@ -117,12 +117,14 @@ def _progress_text(
 ) -> str:
     jobs = ", ".join(track.job.name for track in running if track.job is not None)
     texts = {
-        Reason.PENDING: "Waiting for a node on which no other measurement runs",
         Reason.QUEUED: "Waiting for quota in the queue: Kueue keeps the Job suspended",
         Reason.PREPARING: "Exporting, verifying and quantizing the model",
         Reason.SELECTING: "Selecting again from the figures in the store",
     }
+    # Several targets wait for slots of one profile for the same reason.
+    notes = dict.fromkeys(track.note for track in running if track.note)
+    if reason is Reason.WAITING_FOR_SLOT:
+        return ". ".join(notes)
     measured = f"{len(targets)} of {len(request.targets)} targets measured"
     text = texts.get(reason, measured)
-    notes = [track.note for track in running if track.note]
     return ". ".join([f"{text} (Job {jobs})" if jobs else text, *notes])

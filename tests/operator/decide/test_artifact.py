@@ -11,7 +11,7 @@ from operator_world import MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import Reason
-from mopt_operator.config.settings import OnUpgrade, Settings
+from mopt_operator.config.settings import OnUpgrade, Settings, UpgradePolicy
 from mopt_operator.decide.decide import Plan
 
 
@@ -62,7 +62,10 @@ def change_model(world: World, _: Settings) -> None:
 
 
 def upgrade(world: World, settings: Settings) -> None:
-    update = {"optimizer_image": "mopt/optimizer:newer", "on_upgrade": OnUpgrade.RERUN}
+    update = {
+        "optimizer_image": "mopt/optimizer:newer",
+        "on_upgrade": OnUpgrade(policy=UpgradePolicy.RERUN),
+    }
     world.settings = settings.model_copy(update=update)
 
 

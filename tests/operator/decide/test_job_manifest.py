@@ -99,6 +99,7 @@ def test_measure_job_whole(settings: Settings) -> None:
         "mopt.dev/uid": "uid-1",
         "mopt.dev/stage": "measure",
         "mopt.dev/target": "l4",
+        "mopt.dev/profile": "gpu",
     }
     assert job == {
         "apiVersion": "batch/v1",
@@ -182,17 +183,6 @@ def test_measure_job_whole(settings: Settings) -> None:
                     "serviceAccountName": "jobs",
                     "runtimeClassName": "nvidia",
                     "priorityClassName": "low",
-                    "affinity": {
-                        "podAntiAffinity": {
-                            "requiredDuringSchedulingIgnoredDuringExecution": [
-                                {
-                                    "topologyKey": "kubernetes.io/hostname",
-                                    "namespaceSelector": {},
-                                    "labelSelector": {"matchLabels": {"mopt.dev/stage": "measure"}},
-                                }
-                            ]
-                        }
-                    },
                 },
             },
         },
@@ -291,7 +281,7 @@ def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
     assert list(json.loads(first)) == sorted(json.loads(first))
 
 
-def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> None:
+def test_node_affinity_of_the_profile_joins_the_wish_for_a_free_node() -> None:
     requirement = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}
     profile = {
         "nodeAffinity": [requirement],
@@ -303,11 +293,20 @@ def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> No
     work = measure_work(
         spec(), output(), settings, target=Target(name="t", profile="mig"), prepared=PREPARED
     )
-    pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
-    assert set(pod["affinity"]) == {"nodeAffinity", "podAntiAffinity"}
-    assert pod["affinity"]["nodeAffinity"] == {
-        "requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+    job = build_job(work, RESOURCE, settings, busy=("node-1", "node-2"))
+    pod = job["spec"]["template"]["spec"]
+    others = [
+        {"key": "metadata.name", "operator": "NotIn", "values": [node]}
+        for node in ("node-1", "node-2")
+    ]
+    assert pod["affinity"] == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100, "preference": {"matchFields": others}}
+            ],
         }
     }
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == 1

@@ -174,33 +174,23 @@ def test_its_own_deadline_and_an_edit_start_the_clock_again(make_world: MakeWorl
     assert world.said()["Stalled"] == ("True", "Unschedulable")
 
 
-TURNS = {
-    "Kueue's queue": (None, "Queued"),
-    "another measurement on the node": (
-        unschedulable("0/1 nodes: 1 node(s) didn't match pod anti-affinity rules."),
-        "Pending",
-    ),
-}
-
-
-@pytest.mark.parametrize(("status", "reason"), TURNS.values(), ids=TURNS)
-def test_wait_for_its_turn_does_not_count(
-    world: World, messages: Messages, status: dict[str, Any] | None, reason: str
-) -> None:
+@pytest.mark.parametrize("turn", ["Queued", "WaitingForSlot"])
+def test_wait_for_its_turn_does_not_count(world: World, messages: Messages, turn: str) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
-    world.settle()
-    job = world.the_job(Stage.MEASURE, "default")
-    if status is None:
+    if turn == "Queued":
+        world.settle()
+        job = world.the_job(Stage.MEASURE, "default")
         job["spec"]["suspend"] = True
         world.held[job["metadata"]["uid"]] = Held("couldn't assign flavors: insufficient quota")
     else:
-        world.pod(job, status)
+        (made,) = world.decide().create
+        world.waits = {made["metadata"]["name"]: "Waiting for a slot"}
     for _ in range(3):
         world.settle()
         world.sleep(DEADLINE)
     world.settle()
-    assert world.said() == {"Ready": ("Unknown", reason), "Reconciling": ("True", "Measuring")}
+    assert world.said() == {"Ready": ("Unknown", turn), "Reconciling": ("True", "Measuring")}
     assert "waitingSince" not in world.status["progress"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import re
 from dataclasses import replace
@@ -17,7 +18,8 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.loop import metrics as metrics_module
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
-from mopt_operator.objects import observe_job
+from mopt_operator.loop.turns import Turns
+from mopt_operator.objects import Resource, observe_job
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def queue() -> WorkQueue:
 
 @pytest.fixture
 def metrics(settings: Settings, store: Store, queue: WorkQueue) -> Metrics:
-    return Metrics(settings, store=store, queue=queue)
+    return Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue))
 
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
@@ -149,6 +151,33 @@ async def test_queue_depth_build_and_watch_age(
         ("error",),
         ("fault",),
     }
+
+
+async def test_queue_of_a_standby_is_not_shown(settings: Settings, queue: WorkQueue) -> None:
+    leading = asyncio.Event()
+    turns = Turns(settings, queue)
+    metrics = Metrics(settings, store=Store(), queue=queue, turns=turns, leads=leading.is_set)
+    queue.add(("team", "sr"))
+    assert samples(metrics, "mopt_queue_depth") == {(): 0}
+    assert samples(metrics, "mopt_leader") == {(): 0}
+    leading.set()
+    assert samples(metrics, "mopt_queue_depth") == {(): 1}
+    assert samples(metrics, "mopt_leader") == {(): 1}
+
+
+async def test_jobs_that_wait_are_counted(settings: Settings, queue: WorkQueue) -> None:
+    turns = Turns(settings, queue)
+    metrics = Metrics(settings, store=Store(), queue=queue, turns=turns)
+    assert samples(metrics, "mopt_jobs_waiting") == {}
+    assert samples(metrics, "mopt_namespaces_refused") == {(): 0}
+    for name in "abc":
+        labels = {"mopt.dev/stage": "measure", "mopt.dev/profile": "default"}
+        job = {"metadata": {"name": f"{name}-job", "labels": labels}}
+        turns.ask(Resource("team", name, "uid", 1, "1", {}, {}, created=name), [job])
+    turns.refusals.refused(("team", "d"), "d-job", 403, "exceeded quota")
+    assert samples(metrics, "mopt_jobs_waiting") == {("default",): 2}
+    assert samples(metrics, "mopt_namespaces_refused") == {(): 1}
+    queue.close()
 
 
 def test_every_metric_is_documented(metrics: Metrics) -> None:
