@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mopt_operator.cluster.cache import Kind, Listed, Restored, Store
 from mopt_operator.cluster.lag import is_older
-from mopt_operator.errors import NotFound, OperatorError
+from mopt_operator.errors import NotFound, OperatorError, Refused
 from mopt_operator.objects import Raw
 
 from .metrics import Metrics
@@ -54,21 +54,31 @@ class Lists:
     async def fill(self) -> None:
         """Put all that there is into the store, before anything is decided or watched.
 
+        A namespace that refuses is left to its watches, which try again and again.
+
         Raises:
             OperatorError: A call failed.
         """
         for namespace in self._namespaces:
-            for plural, kind in self._store.kinds().items():
-                async for page in self._cluster.pages(plural, namespace, whole=True):
-                    self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
-                    for raw in page["items"] or ():
-                        kind.put(raw)
+            try:
+                await self._fill(namespace)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                logger.warning("Cannot list namespace %s: %s", namespace, error)
         # The oldest first: where few may run at once, they are the ones.
         for resource in sorted(
             self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
         ):
             self._queue.add((resource.namespace, resource.name), later=resource.settled)
         self._queue.begin_first_pass()
+
+    async def _fill(self, namespace: str | None) -> None:
+        for plural, kind in self._store.kinds().items():
+            async for page in self._cluster.pages(plural, namespace, whole=True):
+                self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
+                for raw in page["items"] or ():
+                    kind.put(raw)
 
     async def version_to_watch(self, plural: str, namespace: str | None) -> str:
         """Return the resourceVersion that a watch starts from: the store is at least that new.

@@ -57,7 +57,7 @@ class FakeCluster:
         self.jobs = list(jobs)
         self.resources = list(resources)
         self.version = 50
-        self.refused: set[str] = set()
+        self.refused: set[str | None] = set()
         self.asked: list[str] = []
 
     async def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]:
@@ -107,6 +107,16 @@ async def test_start_looks_at_what_is_new_before_what_is_settled(settings: Setti
     assert scene.queue.unseen == 3
     looked_at = [await asyncio.wait_for(scene.queue.get(), 1) for _ in range(3)]
     assert [name for _, name in looked_at] == ["new", "a", "b"]
+
+
+async def test_start_looks_at_the_oldest_first(settings: Settings) -> None:
+    made = [resource(name, 1) for name in "abc"]
+    for raw, hour in zip(made, (11, 12, 10), strict=True):
+        raw["metadata"]["creationTimestamp"] = f"2026-11-01T{hour}:00:00Z"
+    scene = Scene(settings, FakeCluster(resources=tuple(made)), [])
+    await scene.lists.fill()
+    looked_at = [await asyncio.wait_for(scene.queue.get(), 1) for _ in range(3)]
+    assert [name for _, name in looked_at] == ["c", "a", "b"]
 
 
 async def test_watch_starts_where_the_list_ended_and_anew_after_a_comparison(
@@ -185,8 +195,20 @@ async def test_refused_namespace_does_not_keep_the_others_from_being_compared(
     assert "with namespace one: 403" in caplog.text
 
 
-async def test_start_fails_where_a_list_is_refused(settings: Settings) -> None:
+async def test_start_goes_on_without_a_namespace_that_refuses(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster(job("a", 1, "one"), job("b", 1, "two"))
+    cluster.refused = {"one"}
+    scene = Scene(settings, cluster, ["one", "two"])
+    with caplog.at_level(logging.WARNING):
+        await scene.lists.fill()
+    assert scene.names() == ["b"]
+    assert "Cannot list namespace one: 403" in caplog.text
+
+
+async def test_start_fails_where_the_cluster_is_refused(settings: Settings) -> None:
     cluster = FakeCluster()
-    cluster.refused = {"two"}
+    cluster.refused = {None}
     with pytest.raises(Refused):
-        await Scene(settings, cluster, ["one", "two"]).lists.fill()
+        await Scene(settings, cluster, []).lists.fill()
