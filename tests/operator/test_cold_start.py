@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 import aiohttp
 import pytest
@@ -38,8 +38,8 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[Arguments]], object],
-        *args: Unpack[Arguments],
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
         context: Context | None = None,
     ) -> asyncio.Handle:
         self.calls += 1
