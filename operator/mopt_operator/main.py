@@ -157,6 +157,7 @@ async def operate(settings: Settings) -> None:
         lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
         leads = candidate.holds if candidate else leading.is_set
         metrics.leader.set_function(lambda: float(leads()))
+        metrics.depth.set_function(lambda: len(queue) if leads() else 0)
 
         def missing() -> list[str]:
             return ready.lacking(

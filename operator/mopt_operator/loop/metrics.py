@@ -177,9 +177,12 @@ class Metrics:
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
             {"version": installed_version(), "optimizer_image": settings.optimizer_image}
         )
-        Gauge(
-            "mopt_queue_depth", "Resources that wait for a worker.", registry=registry
-        ).set_function(lambda: len(queue))
+        self.depth = Gauge(
+            "mopt_queue_depth",
+            "Resources that wait for a worker; 0 on a standby.",
+            registry=registry,
+        )
+        self.depth.set_function(lambda: len(queue))
         self.leader = Gauge("mopt_leader", "1 while this operator leads.", registry=registry)
         self.reconciles = Counter(
             "mopt_reconcile",
