@@ -249,6 +249,14 @@ class Execution(ApiModel):
     backoff_limit: int = Field(
         default=2, ge=0, le=6, description="Retries of a Job after a failure that may be transient."
     )
+    progress_deadline_seconds: int = Field(
+        default=600,
+        ge=10,
+        le=2147483647,
+        description="How long the run may wait without any progress, for a node, an image, a "
+        "Secret or quota, until it is Stalled. It goes on once the obstacle is gone. A wait for "
+        "its turn does not count.",
+    )
     suspend: bool = Field(
         default=False,
         description="Run no Jobs: running ones are deleted, results are kept. False resumes.",

@@ -29,6 +29,7 @@ from .loop.metrics import Metrics
 from .loop.queue import WorkQueue
 from .loop.readiness import Readiness
 from .loop.reconciler import Reconciler
+from .loop.turns import Turns
 from .loop.watchdog import watch_the_watches
 from .loop.watches import Forgetful, kopf_settings, registry, watches_start_from
 from .startup import check_access, check_profiles
@@ -151,13 +152,20 @@ async def operate(settings: Settings) -> None:
         cluster = Cluster(client, candidate.fence if candidate else None)
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
-        metrics = Metrics(settings, store=store, queue=queue)
-        reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
+        leads = candidate.holds if candidate else leading.is_set
+        turns = Turns(settings, queue)
+        metrics = Metrics(settings, store=store, queue=queue, turns=turns, leads=leads)
+        reconciler = Reconciler(
+            cluster,
+            settings,
+            store=store,
+            queue=queue,
+            turns=turns,
+            metrics=metrics,
+            clock=client.time.now,
+        )
         namespaces = settings.watch_namespaces
         lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
-        leads = candidate.holds if candidate else leading.is_set
-        metrics.leader.set_function(lambda: float(leads()))
-        metrics.depth.set_function(lambda: len(queue) if leads() else 0)
 
         def missing() -> list[str]:
             return ready.lacking(
@@ -174,29 +182,40 @@ async def operate(settings: Settings) -> None:
         else:
             candidate.start()
         heartbeat = Heartbeat(late=metrics.loop_lag.observe)
-        tasks.append(asyncio.create_task(heartbeat.beat()))
-        tasks.append(asyncio.create_task(_compare(lists, *begin)))
-        tasks.append(asyncio.create_task(lists.fail_if_restored()))
-        tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=ready.filled)))
-        tasks.append(asyncio.create_task(_stop_on_signal(ready.watching)))
-        # kopf's task last: at its end it cancels whatever was started after it.
-        watch = _watch(lists, registry(store, queue), namespaces, ready)
-        tasks.append(asyncio.create_task(watch))
+        beside = (
+            heartbeat.beat(),
+            _compare(lists, *begin),
+            lists.fail_if_restored(),
+            watch_the_watches(store, namespaces, filled=ready.filled),
+            _stop_on_signal(ready.watching),
+            # kopf's task last: at its end it cancels whatever was started after it.
+            _watch(lists, registry(store, queue, turns.refusals.freed), namespaces, ready),
+        )
+        tasks += [asyncio.create_task(coroutine) for coroutine in beside]
         pages = application(missing, metrics.page, heartbeat)
         try:
             async with serve(settings.health_address, pages):
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                await _first_end(tasks)
         finally:
-            asyncio.get_running_loop().set_exception_handler(report_loop_error)
-            # kopf's task last, after the lease is released: it takes a while to end.
-            kopf_task = tasks.pop()
-            await _end(tasks)
-            if candidate is not None:
-                await candidate.stop()
-            await _end([kopf_task])
+            await _end_all(tasks, candidate)
             queue.close()
+
+
+async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait until a task ends; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _end_all(tasks: list[asyncio.Task[None]], candidate: Candidate | None) -> None:
+    asyncio.get_running_loop().set_exception_handler(report_loop_error)
+    # kopf's task last, after the lease is released: it takes a while to end.
+    kopf_task = tasks.pop()
+    await _end(tasks)
+    if candidate is not None:
+        await candidate.stop()
+    await _end([kopf_task])
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -208,6 +208,63 @@ def test_sigterm_ends_it_and_its_child_soon(
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_stage_ends_itself_before_its_deadline(fail: Fail) -> None:
+    """The store takes the connection and says nothing: it would be waited for much longer."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        environ = {
+            "MOPT_MODEL_AWS_ACCESS_KEY_ID": "key",
+            "MOPT_MODEL_AWS_SECRET_ACCESS_KEY": "hunter2",
+            "MOPT_MODEL_AWS_ENDPOINT_URL": f"http://127.0.0.1:{listener.getsockname()[1]}",
+            "MOPT_DEADLINE_SECONDS": "3",
+        }
+        plan = PLAN | {"model": PLAN["model"] | {"uri": "s3://bucket/model.pt2"}}
+        summary, status, errors = fail("prepare", plan=plan, **environ)
+    assert (summary.error.reason, status) == (Reason.DEADLINE_EXCEEDED, 75)
+    assert "prepare had not ended shortly before its deadline of 3 s" in summary.error.message
+    assert "Traceback" not in errors
+    assert REASONS[summary.error.reason].permanent
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-1", "inf", "nan"])
+def test_deadline_that_is_no_number_is_told(fail: Fail, text: str) -> None:
+    summary, status, _ = fail("prepare", MOPT_DEADLINE_SECONDS=text)
+    assert (summary.error.reason, status) == (Reason.INVALID_SPEC, 64)
+    assert "MOPT_DEADLINE_SECONDS is no number of seconds" in summary.error.message
+
+
+@pytest.mark.optimizer
+def test_deadline_ends_children_and_names_the_step(
+    start: Start, message: Path, upscaler_pt2: Path, tmp_path: Path
+) -> None:
+    from mopt_optimizer.store.blobs import file_digest
+
+    plan = PLAN | {
+        "model": {
+            "uri": f"file://{upscaler_pt2}",
+            "sha256": file_digest(upscaler_pt2).removeprefix("sha256:"),
+            "format": "ExportedProgram",
+        },
+        "outputUri": f"file://{tmp_path}/out",
+    }
+    process = start("prepare", plan=plan, MOPT_DEADLINE_SECONDS="3600")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["step"] == "load":
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    process.send_signal(signal.SIGALRM)  # As the timer does in an hour.
+    process.communicate(timeout=30)
+    summary = decode(message.read_text())
+    assert isinstance(summary, ErrorSummary)
+    assert (summary.error.reason, process.returncode) == (Reason.DEADLINE_EXCEEDED, 75)
+    assert "deadline of 3600 s; it was at step" in summary.error.message
+    assert not Path(f"/proc/{children[0]}").exists()
+    assert not list((tmp_path / "work").iterdir())
+
+
 HIDING = """
 import ctypes, os
 from mopt_optimizer.sandbox import hide_environment

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mopt_operator.errors import OperatorError
 from mopt_operator.objects import (
+    Held,
     Job,
     Pod,
     Raw,
@@ -238,8 +239,9 @@ class Store:
         key: Key,
         *,
         warnings: Mapping[str, str] | None = None,
-        held: Mapping[str, str] | None = None,
+        held: Mapping[str, Held] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
+        waits: Mapping[str, str] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
@@ -252,5 +254,6 @@ class Store:
             warnings=warnings or {},
             held=held or {},
             refusals=refusals or {},
+            waits=waits or {},
             versions=self.versions,
         )

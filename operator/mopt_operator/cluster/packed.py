@@ -35,6 +35,7 @@ class PackedResource:
     settled: bool
     requested_at: str | None
     deleting: bool
+    created: str
     _packed: bytes
 
     def unpack(self) -> Resource:
@@ -49,6 +50,7 @@ class PackedResource:
             status=held["status"],
             requested_at=self.requested_at,
             deleting=self.deleting,
+            created=self.created,
         )
 
 
@@ -69,5 +71,6 @@ def pack(resource: Resource) -> PackedResource:
         and status.get("lastHandledReconcileAt") == resource.requested_at,
         requested_at=resource.requested_at,
         deleting=resource.deleting,
+        created=resource.created,
         _packed=zlib.compress(held.encode(), _LEVEL),
     )

@@ -56,6 +56,7 @@ class WorkItem:
 
     plan: JobPlan
     target: str
+    profile_name: str
     profile: Profile
     node_selector: Mapping[str, str]
     resources: Resources
@@ -139,6 +140,7 @@ def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings
     return WorkItem(
         plan=prepare_plan(spec, output.uri, kinds=kinds),
         target="",
+        profile_name=DEFAULT_PROFILE,
         profile=profile,
         node_selector=profile.node_selector,
         resources=profile.resources,
@@ -169,6 +171,7 @@ def measure_work(
     return WorkItem(
         plan=_measure_plan(spec, output, target, profile, prepared),
         target=target.name,
+        profile_name=target.profile or DEFAULT_PROFILE,
         profile=profile,
         node_selector=_node_selector(profile, target),
         resources=target_resources(target.resources, profile.resources),
@@ -202,6 +205,7 @@ def report_work(
     return WorkItem(
         plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
         target=target.name,
+        profile_name=DEFAULT_PROFILE,
         profile=profile,
         node_selector=profile.node_selector,
         resources=_REPORT_RESOURCES,
@@ -263,7 +267,7 @@ def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
         "stage": work.stage,
         "target": work.target,
         "plan": work.plan_json(),
-        "profile": work.profile.to_api(),
+        "profile": work.profile.identity(),
         "nodeSelector": dict(work.node_selector),
         "resources": work.resources.to_api(),
         "secrets": dict(work.secrets),

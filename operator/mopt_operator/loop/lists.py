@@ -63,7 +63,10 @@ class Lists:
                     self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
                     for raw in page["items"] or ():
                         kind.put(raw)
-        for resource in self._store.resources:
+        # The oldest first: where few may run at once, they are the ones.
+        for resource in sorted(
+            self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
+        ):
             self._queue.add((resource.namespace, resource.name), later=resource.settled)
         self._queue.begin_first_pass()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -138,12 +138,18 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(store: Store, queue: WorkQueue) -> kopf.OperatorRegistry:
-    """Return the handlers of the three kinds."""
+def registry(
+    store: Store, queue: WorkQueue, job_deleted: Callable[[str], None]
+) -> kopf.OperatorRegistry:
+    """Return the handlers of the three kinds.
+
+    Args:
+        job_deleted: Called with the namespace of each Job that is deleted.
+    """
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
     _observe(handlers, (GROUP, VERSION, PLURAL), store.resources, queue)
-    _observe(handlers, ("batch", "v1", "jobs"), store.jobs, queue)
+    _observe(handlers, ("batch", "v1", "jobs"), store.jobs, queue, job_deleted)
     _observe(handlers, ("", "v1", "pods"), store.pods, queue)
     return handlers
 
@@ -153,10 +159,15 @@ def _observe(
     resource: tuple[str, str, str],
     kind: Kind[Any],
     queue: WorkQueue,
+    deleted: Callable[[str], None] = lambda _: None,
 ) -> None:
     plural = resource[2]
 
     # Asynchronous though it awaits nothing: kopf runs synchronous handlers in threads.
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Raw, **_: Any) -> None:
-        queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))
+        gone = event["type"] == "DELETED"
+        key = kind.show(event["object"], deleted=gone)
+        queue.add(key)
+        if gone:
+            deleted(key[0])

@@ -193,7 +193,7 @@ def test_any_message_of_a_failed_job_is_a_reason(message: str) -> None:
     assert world.said()["Ready"][0] == "False"
 
 
-@pytest.mark.parametrize("reason", [Reason.OPTIMIZED, Reason.PENDING])
+@pytest.mark.parametrize("reason", [Reason.OPTIMIZED, Reason.WAITING_FOR_SLOT])
 def test_job_cannot_fail_with_success(reason: Reason) -> None:
     world = World(SETTINGS, manifest())
     world.settle()

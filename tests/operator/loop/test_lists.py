@@ -16,6 +16,7 @@ from mopt_operator.errors import NotFound, Refused
 from mopt_operator.loop.lists import Lists
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import Raw
 
 Json = dict[str, Any]
@@ -81,7 +82,9 @@ class FakeCluster:
 class Scene:
     def __init__(self, settings: Settings, cluster: FakeCluster, namespaces: list[str]) -> None:
         self.store, self.queue = Store(), WorkQueue()
-        metrics = Metrics(settings, store=self.store, queue=self.queue)
+        metrics = Metrics(
+            settings, store=self.store, queue=self.queue, turns=Turns(settings, self.queue)
+        )
         self.lists = Lists(cluster, namespaces, store=self.store, queue=self.queue, metrics=metrics)
 
     def names(self) -> list[str]:
