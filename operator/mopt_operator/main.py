@@ -106,13 +106,24 @@ def _candidate(settings: Settings, leading: asyncio.Event) -> Candidate | None:
 
 
 async def _stop_on_signal(watching: asyncio.Event) -> None:
-    """Return at SIGTERM or SIGINT. kopf's handlers would take five seconds to end."""
-    await watching.wait()
+    """Return at SIGTERM or SIGINT, also while the first lists are made."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    await stop.wait()
+
+    def listen() -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+
+    listen()
+    stopped = asyncio.create_task(stop.wait())
+    watches = asyncio.create_task(watching.wait())
+    try:
+        await asyncio.wait({stopped, watches}, return_when=asyncio.FIRST_COMPLETED)
+        listen()  # kopf has put its own in their place, which would take five seconds to end.
+        await stopped
+    finally:
+        stopped.cancel()
+        watches.cancel()
     logger.info("Stopping")
 
 

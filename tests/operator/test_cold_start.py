@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 import aiohttp
 import pytest
@@ -38,8 +40,8 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
     def call_soon(
         self,
-        callback: Callable[[Unpack[Arguments]], object],
-        *args: Unpack[Arguments],
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
         context: Context | None = None,
     ) -> asyncio.Handle:
         self.calls += 1
@@ -58,6 +60,8 @@ class Scene:
 
     async def until_ready(self) -> None:
         async def look() -> bool:
+            if self.running and self.running.done():
+                self.running.result()
             try:
                 async with self.session.get(f"{self.pages}/readyz") as answer:
                     return answer.status == 200
@@ -97,13 +101,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     It returns the callbacks that the event loop ran until the operator was ready.
     """
 
-    async def start(resources: int, then: Callable[[Scene], Any] | None) -> tuple[int, Scene]:
+    async def start(
+        server: SettledServer, then: Callable[[Scene], Any] | None, *, ready: bool
+    ) -> tuple[int, Scene]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, CountingLoop)
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{listener.getsockname()[1]}"
-        server = SettledServer(resources)
         with served(server) as port:
             (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(port)))
             monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -120,11 +125,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
             async with aiohttp.ClientSession() as session:
                 scene = Scene(server, f"http://127.0.0.1:{port}", f"http://{address}", session)
                 running = scene.running = asyncio.create_task(operate(settings))
-                ready = asyncio.create_task(scene.until_ready())
-                await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
-                if running.done():
-                    await running
-                await ready
+                if ready:
+                    await scene.until_ready()
                 calls = loop.calls
                 if then is not None:
                     await then(scene)
@@ -132,9 +134,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
                 await asyncio.gather(running, return_exceptions=True)
         return calls, scene
 
-    def both(resources: int, then: Callable[[Scene], Any] | None = None) -> tuple[int, Scene]:
+    def both(
+        resources: int,
+        then: Callable[[Scene], Any] | None = None,
+        *,
+        ready: bool = True,
+        page_seconds: float = 0.0,
+    ) -> tuple[int, Scene]:
+        server = SettledServer(resources)
+        server.page_seconds = page_seconds
         with asyncio.Runner(loop_factory=CountingLoop) as runner:
-            return runner.run(start(resources, then))
+            return runner.run(start(server, then, ready=ready))
 
     return both
 
@@ -195,3 +205,25 @@ def test_restored_cluster_ends_the_process_with_a_line(
             await asyncio.wait_for(asyncio.shield(scene.running), PATIENCE)
 
     run(5, restore)
+
+
+def test_signal_during_the_first_lists_releases_the_lease(
+    run: Callable[..., tuple[int, Scene]],
+) -> None:
+    # Where the operator does not listen, the signal must not end the tests.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+
+    async def stop(scene: Scene) -> None:
+        await scene.until(lambda: scene.server.requests["POST leases"] == 1)
+        await scene.until(lambda: scene.server.requests["list modeloptimizations"] == 1)
+        assert scene.server.holder()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert scene.running
+        await asyncio.wait_for(asyncio.shield(scene.running), PATIENCE)
+        assert scene.server.holder() == ""
+
+    try:
+        _, scene = run(5, stop, ready=False, page_seconds=2.0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not scene.server.requests["watch pods"]

@@ -47,12 +47,14 @@ class SettledServer:
         requests: How often each verb was called on each kind; whole lists are `list`, those of
             metadata `list metadata`.
         sent: Bytes of all answers but those of the watches.
+        page_seconds: What a page of a list takes.
         created: When the first object of each kind was created, on the clock of time.monotonic.
     """
 
     def __init__(self, resources: int) -> None:
         self.requests: Counter[str] = Counter()
         self.sent = 0
+        self.page_seconds = 0.0
         self.created: dict[str, float] = {}
         self._count = resources
         self._templates = templates()
@@ -85,6 +87,10 @@ class SettledServer:
             for watch in self._watches["modeloptimizations"]:
                 watch.put_nowait(b'{"type":"MODIFIED","object":%s}' % raw)
 
+    def holder(self) -> str:
+        """Return who holds the only lease."""
+        return "".join(lease["spec"]["holderIdentity"] for lease in self._leases.values())
+
     def restore(self) -> None:
         """Go back to what an old backup held."""
         self._version = _FIRST_VERSION // 2
@@ -106,6 +112,8 @@ class SettledServer:
         kind, *name = rest
         if request.query.get("watch") == "true":
             return await self._watch(request, kind)
+        if request.query.get("limit", "1") != "1":
+            await asyncio.sleep(self.page_seconds)
         body = await request.json() if request.can_read_body else {}
         status, answer = self._call(request, kind, name, body)
         return self._json(answer, status) if isinstance(answer, dict) else self._body(answer)

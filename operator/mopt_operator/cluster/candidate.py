@@ -76,8 +76,7 @@ class Candidate:
 
     async def stop(self) -> None:
         """Release the lease, where it is held, and end the thread."""
-        self._thread.stop()
-        await asyncio.wait({asyncio.wrap_future(self._thread.ended)}, timeout=2 * RELEASE_SECONDS)
+        await self._thread.end(2 * RELEASE_SECONDS)
 
     async def _run(self, stop: asyncio.Event) -> None:
         async with self._leases() as leases:

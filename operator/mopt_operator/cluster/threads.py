@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 
 class LoopThread:
@@ -34,8 +35,16 @@ class LoopThread:
         """Ask the coroutine to return; does not wait."""
         self._asked.set()
         loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None and not self.ended.done():
-            loop.call_soon_threadsafe(stop.set)
+        if loop is not None and stop is not None:
+            with suppress(RuntimeError):  # It has ended by itself, and its loop is closed.
+                loop.call_soon_threadsafe(stop.set)
+
+    async def end(self, timeout: float | None = None) -> None:
+        """Ask the coroutine to return, and wait for it; its error is in `ended`."""
+        self.stop()
+        ended = asyncio.wrap_future(self.ended)
+        ended.add_done_callback(lambda over: over.cancelled() or over.exception())
+        await asyncio.wait({ended}, timeout=timeout)
 
     def _main(self) -> None:
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -50,19 +49,19 @@ class Place(NamedTuple):
     stuck: bool = False
 
 
-@dataclass(frozen=True, order=True)
-class Claim:
+class Claim(NamedTuple):
     """A Job that is to be created; in their order the older resource comes first.
 
     Attributes:
         created: When its resource was.
     """
 
+    # In this order they are served.
     created: str
     namespace: str
     resource: str
     job: str
-    lane: Lane = field(compare=False)
+    lane: Lane
 
     @property
     def place(self) -> Place:
@@ -198,9 +197,9 @@ class Usage:
         self._namespaces[namespace] += number
         self._shares[profile, namespace] += number
 
-    def share(self, place: Place) -> int:
+    def share(self, profile: str, namespace: str) -> int:
         """Return how many Jobs of a namespace run on a profile."""
-        return self._shares[place.lane.profile, place.namespace]
+        return self._shares.get((profile, namespace), 0)
 
     def full(self, place: Place) -> str | None:
         """Return the bound that keeps a Job from running, in words; None for none."""
@@ -221,7 +220,7 @@ class Usage:
     def full_namespace(self, namespace: str) -> str | None:
         """Return the bound of a namespace, if it is reached, in words."""
         most = self._settings.max_running_per_namespace
-        if most is None or self._namespaces[namespace] < most:
+        if most is None or self._namespaces.get(namespace, 0) < most:
             return None
         return f"a namespace runs {_counted(most, 'Job')} at once"
 
@@ -235,18 +234,19 @@ def admitted(waiting: Waiting, usage: Usage) -> list[Claim]:
 
     First the namespace that has the fewest Jobs running on the profile, then the oldest resource.
     """
-    usage, taken = usage.copy(), Counter[Place]()
+    usage, taken = usage.copy(), Counter[tuple[Lane, str]]()
     found: list[Claim] = []
     while heads := [
-        (usage.share(Place(lane, namespace)), claims[taken[Place(lane, namespace)]])
+        (usage.share(lane.profile, namespace), claims[at])
         for lane, by_namespace in waiting.items()
         if not usage.full_lane(lane)
         for namespace, claims in by_namespace.items()
-        if taken[Place(lane, namespace)] < len(claims) and not usage.full_namespace(namespace)
+        if (at := taken.get((lane, namespace), 0)) < len(claims)
+        and not usage.full_namespace(namespace)
     ]:
         _, claim = min(heads)
         usage.add(claim.place)
-        taken[claim.place] += 1
+        taken[claim.lane, claim.namespace] += 1
         found.append(claim)
     return found
 

@@ -116,14 +116,19 @@ async def serve(address: str, pages: web.Application) -> AsyncIterator[None]:
         OperatorError: The port cannot be opened.
     """
     opened: Future[None] = Future()
+
+    def tell(ended: Future[None]) -> None:
+        if not opened.done():
+            opened.set_exception(ended.exception() or OperatorError(f"{address} was not opened"))
+
     thread = LoopThread("http", lambda stop: _serve(address, pages, opened, stop))
+    thread.ended.add_done_callback(tell)
     thread.start()
     try:
         await asyncio.wrap_future(opened)
         yield
     finally:
-        thread.stop()
-        await asyncio.wrap_future(thread.ended)
+        await thread.end()
 
 
 async def _serve(
@@ -136,7 +141,7 @@ async def _serve(
         await web.TCPSite(runner, host, int(port)).start()
         opened.set_result(None)
         await stop.wait()
-    except OSError as error:
-        opened.set_exception(OperatorError(f"cannot listen on {address}: {error}"))
+    except (OSError, OverflowError) as error:
+        raise OperatorError(f"cannot listen on {address}: {error}") from error
     finally:
         await runner.cleanup()

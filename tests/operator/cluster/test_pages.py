@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
@@ -34,7 +35,8 @@ async def test_each_object_is_listed_once_at_one_moment(
     monkeypatch.setattr(api, "FIRST_PAGE", 1)
     monkeypatch.setattr(api, "PAGE_BYTES", size)
     configuration = Configuration()
-    await load_kube_config(str(cluster), client_configuration=configuration)
+    load: Any = load_kube_config  # has no types
+    await load(str(cluster), client_configuration=configuration)
     names, sizes, versions = [], [], set()
     async with ApiClient(configuration) as client:
         async for page in Cluster(client).pages("modeloptimizations", namespace, whole=whole):

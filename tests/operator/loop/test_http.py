@@ -53,6 +53,12 @@ async def test_pages() -> None:
         assert await get(f"http://{address}/metrics") == (200, "mopt_leader 1.0\n")
 
 
+async def test_impossible_port_is_told() -> None:
+    with pytest.raises(OperatorError, match=r"cannot listen on .*:99999"):
+        async with serve("127.0.0.1:99999", application(list, two_lines, Heartbeat())):
+            pass
+
+
 async def test_taken_port_is_told() -> None:
     address = free_address()
     pages = application(list, two_lines, Heartbeat())

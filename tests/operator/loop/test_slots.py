@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from operator_crowd import Crowd
 
 from mopt_operator.cluster.cache import Key
-from mopt_operator.config.settings import OnUpgrade, Settings, UpgradePolicy
+from mopt_operator.config.settings import OnUpgrade, Profile, Settings, UpgradePolicy
+from mopt_operator.decide.admission import Holding
+from mopt_operator.loop.slots import Slots
+from mopt_operator.objects import Resource
 
 
 def crowd(*, nodes: tuple[str, ...] = ("node-1",), **fields: object) -> Crowd:
@@ -84,6 +88,34 @@ async def test_resource_on_another_profile_is_served_while_others_wait() -> None
     assert len(cluster.unfinished()) == 1
     # A slot that is freed does not have all the others looked at.
     assert cluster.calls["write_status"] - before <= 4
+
+
+@pytest.mark.parametrize("namespaces", [1, 40, 5000])
+def test_five_thousand_that_wait_hold_nobody_else_up(namespaces: int) -> None:
+    profiles = {"default": Profile(), "other": Profile()}
+    woken: list[Key] = []
+    slots = Slots(Settings(optimizer_image="i", profiles=profiles), woken.append)
+
+    def ask(number: int, profile: str = "default") -> dict[str, str]:
+        key = (f"n{number % namespaces}", f"r{number}")
+        labels = {"mopt.dev/stage": "measure", "mopt.dev/profile": profile}
+        job = {"metadata": {"name": f"job-{number}", "labels": labels}}
+        created = f"{number:05}"
+        return slots.ask(Resource(*key, "uid", 1, "1", {}, {}, created=created), [job])
+
+    waits = [ask(number) for number in range(5000)]
+    assert [len(found) for found in waits] == [0] + [1] * 4999
+    assert ask(5000, "other") == {}
+    assert woken == []
+    # Each slot that is freed wakes the next one, and those few whose place is told otherwise.
+    running = 0
+    for _ in range(20):
+        woken.clear()
+        slots.observe((f"n{running % namespaces}", f"r{running}"), Holding())
+        ((_, name),) = woken
+        running = int(name[1:])
+        assert ask(running) == {}
+        assert len(woken) <= 1 + 4
 
 
 async def test_measurement_elsewhere_is_served_while_others_wait() -> None:
