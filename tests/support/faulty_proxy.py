@@ -57,6 +57,7 @@ class FaultyProxy:
 
     Attributes:
         port: Where it listens on 127.0.0.1.
+        writes: Method and path of each write, but of those of Leases, which come by the clock.
     """
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
@@ -65,6 +66,7 @@ class FaultyProxy:
         self._connections: set[_Connection] = set()
         self._deaf = False
         self._trap: Trap | None = None
+        self.writes: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -144,13 +146,19 @@ class FaultyProxy:
                 continue
             head = chunk.split(b"\r\n", 1)[0]
             connection.watches |= b"watch=true" in head
-            if chunk.startswith(_WRITES) and (trap := self._sprung()):
+            if self._writes(head) and (trap := self._sprung()):
                 if trap.when is When.AFTER:
                     connection.trap = trap
                 elif not trap.spring():
                     return
             onward.write(chunk)
             await onward.drain()
+
+    def _writes(self, head: bytes) -> bool:
+        if not head.startswith(_WRITES) or b"/leases" in head:
+            return False
+        self.writes.append(head.decode().rpartition(" ")[0].partition("?")[0])
+        return True
 
     def _sprung(self) -> Trap | None:
         trap = self._trap

@@ -7,8 +7,9 @@ repeated; it may be killed before or after any write.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
 from kubelet import environment
@@ -97,11 +98,16 @@ def message_of(job: Json, models: dict[str, str]) -> str:
 
 
 class Simulation(ApiInMemory):
-    """A cluster with one resource, and an operator that sees it through watches."""
+    """A cluster with one resource, and an operator that sees it through watches.
+
+    Attributes:
+        killed: How often the operator's process has ended.
+    """
 
     def __init__(self, spec: Json, settings: Settings) -> None:
         super().__init__(spec)
         self.skew = timedelta(0)
+        self.killed = 0
         self.settings = settings
         self.models: dict[str, str] = {}
         self.restart()
@@ -137,8 +143,8 @@ class Simulation(ApiInMemory):
         self.store, queue = Store(), WorkQueue()
         self.waiting = {kind: [] for kind in KINDS}
         turns = Turns(self.settings, queue)
-        metrics = Metrics(self.settings, store=self.store, queue=queue, turns=turns)
-        self._lists = Lists(self, [], store=self.store, queue=queue, metrics=metrics)
+        self._metrics = Metrics(self.settings, store=self.store, queue=queue, turns=turns)
+        self._lists = Lists(self, [], store=self.store, queue=queue, metrics=self._metrics)
         asyncio.run(self._lists.fill())
         self._reconciler = Reconciler(
             self,
@@ -146,9 +152,17 @@ class Simulation(ApiInMemory):
             store=self.store,
             queue=queue,
             turns=turns,
-            metrics=metrics,
-            clock=lambda: self.now + self.skew,
+            metrics=self._metrics,
+            clock=self._time,
         )
+
+    def _time(self) -> datetime:
+        return self.now + self.skew
+
+    def clone(self) -> Simulation:
+        """Return this cluster and operator once more, to go another way from here."""
+        # The metrics watch over the first one's queue, and say nothing of a decision.
+        return copy.deepcopy(self, {id(self._metrics): self._metrics})
 
     def reconcile(self) -> None:
         """Let the operator look once; killed on the way, it starts anew."""
@@ -158,6 +172,7 @@ class Simulation(ApiInMemory):
             return
         except Killed:
             self.kill_after = None
+            self.killed += 1
             self.restart()
 
     def resync(self) -> None:
