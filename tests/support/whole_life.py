@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from job_messages import Messages
 from light_cluster import Resource
@@ -49,11 +48,15 @@ def jobs_made(resource: Resource) -> list[str]:
     return sorted(label.get("mopt.dev/target", "prepare") for label in labels)
 
 
-def end_state(resource: Resource) -> Any:
-    """Return the status without times, the Jobs made, and nothing that depends on the name."""
-    status = json.dumps(resource.read()["status"], sort_keys=True)
-    plain = _TIME.sub("TIME", status).replace(resource.name, "NAME")
-    return {"status": json.loads(plain), "jobs": jobs_made(resource)}
+def end_state(resource: Resource) -> list[str]:
+    """Return the status, line by line, without times and whatever depends on the name.
+
+    Which of two targets ended first is the kubelet's doing: the history is sorted.
+    """
+    status = resource.read()["status"]
+    status["history"].sort(key=lambda entry: entry["target"])
+    text = json.dumps(status, sort_keys=True, indent=1)
+    return _TIME.sub("TIME", text).replace(resource.name, "NAME").splitlines()
 
 
 def told(resource: Resource) -> Counter[str]:

@@ -14,7 +14,7 @@ import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
-from whole_life import end_state, live, told
+from whole_life import end_state, jobs_made, live, told
 
 Note = Callable[[str, str], None]
 
@@ -35,7 +35,8 @@ class Lives:
         self._messages = messages
         self._names = (f"life-{number}" for number in itertools.count())
         before = len(proxy.writes)
-        self.calm = end_state(self.one())
+        resource = self.one()
+        self.calm, self.jobs = end_state(resource), jobs_made(resource)
         self.writes = len(proxy.writes) - before
 
     def one(self, meanwhile: Callable[[], object] = lambda: None) -> Resource:
@@ -59,8 +60,9 @@ class Lives:
         assert at, f"there was no write {write}"
         where = f"killed {when.value} write {write}, {at}"
         assert end_state(resource) == self.calm, where
+        assert jobs_made(resource) == self.jobs, where
         events = told(resource)
-        assert events["JobCreated"] <= len(self.calm["jobs"]), where
+        assert events["JobCreated"] <= len(self.jobs), where
         assert events["Optimized"] <= 1, where
 
 
@@ -125,4 +127,48 @@ def test_killed_at_every_write_the_next_process_comes_to_the_same_end(
         f"Two targets: {lived.writes} writes; the operator killed right {when.value} each of them, "
         "and started again",
         f"{lived.writes} of {lived.writes} come to the same end, a Job per stage and target",
+    )
+
+
+@pytest.fixture
+def pair(
+    make_operator: MakeOperator, proxied: Path, proxy: FaultyProxy, namespace: str
+) -> Iterator[list[Any]]:
+    """Start two operators; the first one leads."""
+    election = {"namespace": namespace, "name": "mopt-operator"}
+    both = [
+        make_operator(kubeconfig=proxied, watchNamespaces=[namespace], leaderElection=election)
+        for _ in range(2)
+    ]
+    for operator in both:
+        operator.start()
+    yield both
+    proxy.heal()
+    for operator in both:
+        if operator.running:
+            operator.kill()
+        assert "Traceback (most recent call last)" not in operator.log(), operator.log()
+
+
+@pytest.mark.faults
+def test_leader_killed_at_a_write_the_standby_comes_to_the_same_end(
+    pair: list[Operator],
+    lives: Callable[..., Lives],
+    namespace: str,
+    messages: Messages,
+    record: Note,
+) -> None:
+    """Not at every write: the Lease of a leader that is killed runs out after 15 s."""
+    lived = lives(namespace, messages)
+    step = lived.writes // SOME
+    for number, write in enumerate(range(0, lived.writes, step)):
+        leader, standby = pair
+        when = list(When)[number % 2]
+        lived.killed_at(write, when, leader.kill, lambda: None)
+        assert standby.metric("mopt_leader") == 1
+        leader.start()
+        pair.reverse()
+    record(
+        f"The same with two replicas, at every {step}th write, before and after it in turn",
+        f"{number + 1} of {number + 1}; the standby takes over",
     )
