@@ -168,7 +168,6 @@ class HttpProxy:
         await self._session.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.BaseRequest)
         self.calls.append((request.method, request.path))
 
         async def forward(change: Callable[[Chunks], Chunks] = as_it_is) -> web.StreamResponse:
@@ -190,7 +189,8 @@ class HttpProxy:
             request.method,
             URL(self._target + request.raw_path, encoded=True),
             headers=headers,
-            data=await request.read(),
+            data=await request.read() or None,
+            skip_auto_headers=("Content-Type", "User-Agent", "Accept", "Accept-Encoding"),
             allow_redirects=False,
         ) as answer:
             kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}

@@ -66,7 +66,7 @@ class Lives:
         assert events["Optimized"] <= 1, where
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def namespace(make_namespace: MakeNamespace) -> str:
     return make_namespace()
 
