@@ -57,6 +57,10 @@ class Call:
     def writes(self) -> bool:
         return self.method not in ("GET", "HEAD")
 
+    async def body(self) -> bytes:
+        """Return all of what the client sends, however much it is."""
+        return await self.request.content.read()
+
     async def answer(self, status: int, text: str = "", **headers: str) -> web.StreamResponse:
         """Answer in the server's place; headers by name, - written as _."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -189,7 +193,7 @@ class HttpProxy:
             request.method,
             URL(self._target + request.raw_path, encoded=True),
             headers=headers,
-            data=await request.read() or None,
+            data=await request.content.read() or None,
             skip_auto_headers=("Content-Type", "User-Agent", "Accept", "Accept-Encoding"),
             allow_redirects=False,
         ) as answer:

@@ -1,4 +1,4 @@
-"""The processes of the light cluster that a test started, to be stopped, killed and started again."""
+"""Processes of the light cluster that a test started, to be stopped, killed, started again."""
 
 from __future__ import annotations
 

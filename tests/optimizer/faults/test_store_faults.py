@@ -38,8 +38,8 @@ pytestmark = pytest.mark.faults
 BUCKET = "store"
 ROOT_KEYS = ("root-access", "root-secret-key")
 JOB_KEYS = ("job-access", "job-secret-key")
-# A matrix of so many columns makes a file of 40 MiB: an upload of several parts.
-WIDTH = 3200
+# A matrix of so many columns makes a file of 20 MiB: an upload of two parts.
+WIDTH = 2304
 BUSY = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -203,7 +203,7 @@ def sometimes(
 
 
 async def busy(call: Call) -> web.StreamResponse:
-    await call.request.read()
+    await call.body()
     return web.Response(status=503, text=BUSY, content_type="application/xml")
 
 

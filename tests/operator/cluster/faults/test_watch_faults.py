@@ -67,6 +67,15 @@ def for_a_while(fault: Script) -> Callable[[], Script]:
     return begin
 
 
+def watches(fault: Script) -> Callable[[], Script]:
+    """Return a script by which every watch meets a fault."""
+
+    async def script(call: Call) -> web.StreamResponse:
+        return await (fault(call) if call.watches else call.forward())
+
+    return lambda: script
+
+
 def changed(change: Callable[[Chunks], Chunks]) -> Script:
     return lambda call: call.forward(change)
 
@@ -157,7 +166,7 @@ FAULTS: dict[str, Callable[[], Script]] = {
     "410 in the stream": each_watch(changed(gone)),
     "410 at the start": each_watch(gone_at_the_start),
     "error in the stream": each_watch(changed(failed)),
-    "every event twice": lambda: changed(twice),
+    "every event twice": watches(changed(twice)),
     "Jobs before Pods": late("pods"),
     "Pods before Jobs": late("jobs"),
     "status late": late("modeloptimizations"),
@@ -321,8 +330,10 @@ class Past:
                 yield chunk
 
         answer = await call.forward(remembered)
-        content_type = {"Content-Type": answer.headers["Content-Type"]}
-        self._lists[kind] = web.Response(body=b"".join(kept), headers=content_type)
+        named = {
+            name: value for name, value in answer.headers.items() if name.startswith("Content-")
+        }
+        self._lists[kind] = web.Response(body=b"".join(kept), headers=named)
         return answer
 
 
