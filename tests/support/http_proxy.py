@@ -7,6 +7,7 @@ time, twice, in part, damaged, or not at all.
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -189,11 +190,12 @@ class HttpProxy:
         self, request: web.BaseRequest, change: Callable[[Chunks], Chunks]
     ) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
+        body = await request.content.read()
         async with self._session.request(
             request.method,
             URL(self._target + request.raw_path, encoded=True),
             headers=headers,
-            data=await request.content.read() or None,
+            data=io.BytesIO(body) if body else None,
             skip_auto_headers=("Content-Type", "User-Agent", "Accept", "Accept-Encoding"),
             allow_redirects=False,
         ) as answer:
