@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ def _checked(raw: Any) -> Any:
     return raw
 
 
-async def restarting(stream: AsyncIterator[Any], what: str) -> AsyncIterator[Any]:
+async def restarting(stream: AsyncIterator[Any], what: str) -> AsyncGenerator[Any, None]:
     """Yield what a watch brings; where it fails, have kopf start it anew from a list.
 
     kopf does so at 410 in a stream alone. At any other error, at an answer of 410 and at half an
@@ -127,8 +127,9 @@ def watches_start_from(lists: Lists) -> Iterator[None]:
     its_own, its_watch = fetching.fetch_objs, watching.watch_objs
 
     async def watch_objs(*, resource: Any, **options: Any) -> AsyncIterator[Any]:
+        stream: Any = its_watch(resource=resource, **options)
         async with (
-            aclosing(its_watch(resource=resource, **options)) as stream,
+            aclosing(stream),
             aclosing(restarting(stream, resource.plural)) as events,
         ):
             async for raw in events:

@@ -22,7 +22,7 @@ import pytest
 from aiohttp import web
 from http_proxy import Broken, Call, Chunks, HttpProxy, Script
 from minio import Minio, MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio_process import MinioProcess
 
 from mopt_api.enums import ModelFormat, Precision, Runtime

@@ -43,9 +43,7 @@ def election(namespace: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def leader(
-    make_operator: MakeOperator, namespace: str, election: dict[str, str]
-) -> Iterator[Any]:
+def leader(make_operator: MakeOperator, namespace: str, election: dict[str, str]) -> Iterator[Any]:
     """Return an operator that leads, alone."""
     running = make_operator(watchNamespaces=[namespace], leaderElection=election)
     running.start()
@@ -174,7 +172,7 @@ def test_leader_that_is_cut_off_ends_before_the_standby_begins(
     messages: Messages,
     record: Note,
 ) -> None:
-    config = {"watchNamespaces": [namespace], "leaderElection": election}
+    config: dict[str, Any] = {"watchNamespaces": [namespace], "leaderElection": election}
     leader, standby = make_operator(kubeconfig=proxied, **config), make_operator(**config)
     leader.start()
     standby.start()
@@ -218,7 +216,7 @@ def test_clock_of_the_leader_that_is_a_minute_off_changes_nothing(
     messages: Messages,
     record: Note,
 ) -> None:
-    config = {"watchNamespaces": [namespace], "leaderElection": election}
+    config: dict[str, Any] = {"watchNamespaces": [namespace], "leaderElection": election}
     skewed, standby = (make_operator(**config) for _ in range(2))
     skewed.command = [skewed.command[0], str(SKEWED), str(skew)]
     skewed.start()
