@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
+from hasty_operator import DURATION_SECONDS
 from job_messages import Messages
 from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
 from whole_life import end_state, jobs_made, live, told
@@ -19,8 +20,9 @@ from whole_life import end_state, jobs_made, live, told
 Note = Callable[[str, str], None]
 
 TARGETS = [{"name": "a"}, {"name": "b"}]
-# Of the writes, in the form that is part of `make test`, and with two replicas.
+# Of the writes, in the form that is part of `make test`.
 SOME = 4
+HASTY = Path(__file__).resolve().parents[3] / "support" / "hasty_operator.py"
 
 
 class Lives:
@@ -85,9 +87,7 @@ def alone(
 
 
 @pytest.fixture
-def lives(
-    proxy: FaultyProxy, make_namespace: MakeNamespace, make_resource: MakeResource
-) -> Callable[[str, Messages], Lives]:
+def lives(proxy: FaultyProxy, make_resource: MakeResource) -> Callable[[str, Messages], Lives]:
     return lambda namespace, messages: Lives(proxy, namespace, make_resource, messages)
 
 
@@ -115,7 +115,6 @@ def test_killed_at_some_writes_the_next_process_comes_to_the_same_end(
 def test_killed_at_every_write_the_next_process_comes_to_the_same_end(
     alone: Operator,
     lives: Callable[..., Lives],
-    make_namespace: MakeNamespace,
     namespace: str,
     messages: Messages,
     when: When,
@@ -134,13 +133,14 @@ def test_killed_at_every_write_the_next_process_comes_to_the_same_end(
 def pair(
     make_operator: MakeOperator, proxied: Path, proxy: FaultyProxy, namespace: str
 ) -> Iterator[list[Any]]:
-    """Start two operators; the first one leads."""
-    election = {"namespace": namespace, "name": "mopt-operator"}
-    both = [
-        make_operator(kubeconfig=proxied, watchNamespaces=[namespace], leaderElection=election)
-        for _ in range(2)
-    ]
+    """Start two operators whose Lease runs out soon; the first one leads."""
+    config: dict[str, Any] = {
+        "watchNamespaces": [namespace],
+        "leaderElection": {"namespace": namespace, "name": "mopt-operator"},
+    }
+    both = [make_operator(kubeconfig=proxied, **config) for _ in range(2)]
     for operator in both:
+        operator.command = [operator.command[0], str(HASTY)]
         operator.start()
     yield both
     proxy.heal()
@@ -151,24 +151,26 @@ def pair(
 
 
 @pytest.mark.faults
-def test_leader_killed_at_a_write_the_standby_comes_to_the_same_end(
+@pytest.mark.parametrize("when", list(When), ids=[when.value for when in When])
+def test_leader_killed_at_every_write_the_standby_comes_to_the_same_end(
     pair: list[Operator],
     lives: Callable[..., Lives],
     namespace: str,
     messages: Messages,
+    when: When,
     record: Note,
 ) -> None:
-    """Not at every write: the Lease of a leader that is killed runs out after 15 s."""
     lived = lives(namespace, messages)
-    step = lived.writes // SOME
-    for number, write in enumerate(range(0, lived.writes, step)):
+    for write in range(lived.writes):
         leader, standby = pair
-        when = list(When)[number % 2]
+        assert leader.metric("mopt_leader") == 1
+        # Nobody starts it again: what follows is the standby's work.
         lived.killed_at(write, when, leader.kill, lambda: None)
         assert standby.metric("mopt_leader") == 1
         leader.start()
         pair.reverse()
     record(
-        f"The same with two replicas, at every {step}th write, before and after it in turn",
-        f"{number + 1} of {number + 1}; the standby takes over",
+        f"The same with two replicas, a Lease of {DURATION_SECONDS} s, the leader killed right "
+        f"{when.value} each write",
+        f"{lived.writes} of {lived.writes}; the standby takes over",
     )
