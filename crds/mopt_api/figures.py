@@ -54,6 +54,11 @@ class QualityReference(StrEnum):
     GROUND_TRUTH = "GroundTruth"
 
 
+AIMED_BY_EVALUATION = "Evaluation"
+MOST_AIM_DECIBELS = 20
+"""Further above a gate no search aims: a hundredth of the noise is another model's, or the data is
+unlike what it was calibrated on."""
+
 MOST_TAGS = 8
 WarningTags = Annotated[
     list[Annotated[str, Field(max_length=40)]],
@@ -179,6 +184,20 @@ class VariantFigures(ObservedModel):
     )
     quality: list[QualityResult] = Field(
         default=[], max_length=16, description="Agreement with the target's reference."
+    )
+    aim_decibels: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_AIM_DECIBELS,
+        description="Where a gate is missed that was held on calibration data: how many dB above "
+        "it a second search for the layers that stay FP32 would aim. Absent where there is none "
+        "to be made.",
+    )
+    aimed_by: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Evaluation where the layers that stay FP32 were searched a second time, by "
+        "what data.evaluation had shown: its quality is not that on unseen data.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -32,6 +32,8 @@ from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Obje
 from mopt_api.stores import credential_keys
 from mopt_api.targets import KINDS
 from mopt_api.variants import Quantization, Variant
+
+from .aim import GateAim
 
 PLAN_VARIABLE = "MOPT_PLAN"
 DEFAULT_TARGET = "default"
@@ -108,6 +110,11 @@ class PreparePlan(ApiModel):
         default=[TargetKind.CPU],
         description="Kinds of the targets: forms are made for all of them, and Auto's variants are "
         "the contenders on any.",
+    )
+    aims: dict[Name, list[GateAim]] | None = Field(
+        default=None,
+        description="Of a second search: variants that missed gates on evaluation data, and how "
+        "far above these to aim. They get forms of their own.",
     )
 
 
@@ -204,12 +211,13 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates for which these options, not PyTorch's, keep layers in FP32.
+    """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
+    return searched_gates(gates) if quantization.searches else []
 
-    None that counts detections or tokens: layers' noise does not add up in these.
-    """
-    if not quantization.searches:
-        return []
+
+def searched_gates(gates: Sequence[QualityGate]) -> list[QualityGate]:
+    """Return the gates that a search for layers that stay FP32 can hold: none that counts
+    detections or tokens, since layers' noise does not add up in these."""
     return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
 
 
@@ -247,11 +255,13 @@ def prepare_plan(
     output_uri: str,
     *,
     kinds: Collection[TargetKind] = (TargetKind.CPU,),
+    aims: Mapping[str, Sequence[GateAim]] | None = None,
 ) -> PreparePlan:
     """Return the plan of a spec's prepare Job; only what affects its result.
 
     Args:
         kinds: Of the targets.
+        aims: Of a second search, by variant; see second_search.
     """
     facts = search_facts(spec)
     variants = spec.variants or contenders_on(facts, kinds)
@@ -265,6 +275,7 @@ def prepare_plan(
         quality=_shaping_gates(spec, variants),
         search=None if spec.variants else facts,
         kinds=[kind for kind in KINDS if kind in kinds],
+        aims={name: list(each) for name, each in aims.items()} if aims else None,
     )
 
 

@@ -53,6 +53,9 @@ class PrepareSummary(ObservedModel):
     stage: Literal[Stage.PREPARE] = Stage.PREPARE
     result: Digest
     source: SourceInfo
+    aimed: list[Name] = Field(
+        default=[], max_length=12, description="Variants for which a second search found a form."
+    )
 
 
 class VariantSummary(VariantFigures, PointFigures, JudgedVariant):
@@ -156,7 +159,8 @@ def _summarized(quality: QualityResult) -> QualityResult:
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
     """Return the summary of a prepare manifest that is stored under `digest`."""
-    return PrepareSummary(result=digest, source=result.source)
+    aimed = {name for kind in result.artifacts_by_kind for name in result.aimed_on(kind)}
+    return PrepareSummary(result=digest, source=result.source, aimed=sorted(aimed))
 
 
 def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:

@@ -100,6 +100,8 @@ def form_key(
         "gates": [gate.to_api() for gate in gates],
         "samples": calibration_digest if form.uses_samples else None,
     }
+    if form.aims:
+        document["aims"] = [aim.to_api() for aim in form.aims]
     if form.from_program:
         document |= _model(plan)
     else:

@@ -31,6 +31,7 @@ from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.stages.watching import memory_watch
 
+from .aiming import with_aims
 from .field import field_of
 from .gallery import Gallery
 from .inputs import Fetching
@@ -190,7 +191,7 @@ class MeasureStage:
             hardware=facts.hardware,
             software=facts.software,
             baseline=selection.baseline,
-            variants=selection.variants,
+            variants=with_aims(selection.variants, facts.manifest, plan.kind, plan.quality),
             selected=selection.selected,
             objective_point=(
                 objective_point(plan.objective, plan.benchmark) if found.baseline else None

@@ -239,6 +239,7 @@ class PrepareStage:
             forms,
             calibrated=samples is not None,
             gates=plan.quality,
+            aims=plan.aims or {},
             kinds=plan.kinds,
             missing=partial(missing_maker, installed=self._installed),
         )
@@ -264,11 +265,17 @@ class PrepareStage:
 
 
 def wanted_forms(plan: PreparePlan) -> list[Form]:
-    """Return the forms that a plan's variants run on its targets, each once."""
+    """Return the forms that a plan's variants run on its targets, each once.
+
+    A variant of a second search comes with its first form, which it runs where there is no other.
+    """
+    aims = plan.aims or {}
     wanted = (
-        form_of(variant, kind)
+        wanted
         for variant in plan.variants
         for kind in plan.kinds
         if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
+        if (form := form_of(variant, kind)) is not None
+        for wanted in (form, form.aimed(aims.get(variant.name, ())))
     )
-    return list({form.name(plan.quality): form for form in wanted if form}.values())
+    return list({form.name(plan.quality): form for form in wanted}.values())
