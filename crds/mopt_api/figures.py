@@ -55,6 +55,10 @@ class QualityReference(StrEnum):
 
 
 AIMED_BY_EVALUATION = "Evaluation"
+AIMED_IN_WORDS = (
+    "its FP32 layers were searched again by what the evaluation data showed, so its quality is not "
+    "that on unseen data"
+)
 MOST_AIM_DECIBELS = 20
 """Further above a gate no search aims: a hundredth of the noise is another model's, or the data is
 unlike what it was calibrated on."""

@@ -56,7 +56,8 @@ def decibels_to_aim(
     short = [_shortfall(gate, variant, search) for gate in missed]
     if len(searched_gates(missed)) < len(missed) or None in short:
         return None
-    most = max(filter(None, short), default=0.0)
+    # To noise and back costs the last digits.
+    most = round(max(filter(None, short), default=0.0), 6)
     return math.ceil(most) if 0 < most <= MOST_AIM_DECIBELS else None
 
 
@@ -77,7 +78,7 @@ def _shortfall(
     value = judged_value(gate, variant.quality)
     if known is None or value is None:
         return None
-    calibrated = min(
+    calibrated = min(  # Infinite without noise: the difference is then beyond any aim.
         margin_of(signed(gate.metric, quality), gate)
         for quality in (known.quality, known.held_back)
         if quality is not None
