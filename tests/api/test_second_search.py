@@ -171,7 +171,7 @@ def test_who_is_searched_again_would_win_and_misses_its_gate(
 ) -> None:
     winner = variant("fp32", speedup=standing, **PASSED)
     missing = reached < 30
-    state = {} if missing else PASSED
+    state: dict[str, Any] = {} if missing else PASSED
     found = [quality(QualityMetric.PSNR, reached)]
     given_by = "Evaluation" if aimed else None
     one = variant(

@@ -217,7 +217,7 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             are left out too.
         details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features,
             the versions of software and the warnings too; below 0 names of outputs and slices are
-            digests.
+            digests, and nothing is said of a second search, so that none is made.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
@@ -226,6 +226,8 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             changed["quality"] = [_bounded_quality(q, named=details >= 0) for q in variant.quality]
         if details < 2:
             changed["external_data"] = None
+        if details < 0:
+            changed |= {"aim_decibels": None, "aimed_by": None}
         return variant.model_copy(update=changed)
 
     software = list(summary.software.items())[:_MOST_DETAILS] if details >= 1 else []

@@ -9,27 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from job_messages import MODEL_SHA, Messages, digest
+from job_messages import HOLDS, MODEL_SHA, SHORT, Messages, digest
 from operator_world import MakeWorld, World
 
-from mopt_api.enums import QualityMetric
-from mopt_api.figures import QualityResult
 from mopt_api.jobs.plan import PLAN_VARIABLE, Stage
 from mopt_api.reasons import Reason
 from mopt_operator.decide.decide import Plan
 
 INT8 = "onnxruntime-int8"
-SHORT = {"aim_decibels": 4}
-"""Rejected, 0.5 dB below its gate, and faster than what is selected."""
 STILL_SHORT = {"aimed_by": "Evaluation"}
-HOLDS = {
-    "aimed_by": "Evaluation",
-    "state": "Passed",
-    "reason": None,
-    "message": None,
-    "speedup": 5.0,
-    "quality": [QualityResult(metric=QualityMetric.PSNR, worst=40.6, mean=42.0)],
-}
 
 
 def plan_of(job: dict[str, Any]) -> dict[str, Any]:
