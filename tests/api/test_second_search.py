@@ -174,10 +174,8 @@ def test_who_is_searched_again_would_win_and_misses_its_gate(
     state: dict[str, Any] = {} if missing else PASSED
     found = [quality(QualityMetric.PSNR, reached)]
     given_by = "Evaluation" if aimed else None
-    one = variant(
-        **{"speedup": speedup, "quality": found, "aim_decibels": decibels, "aimed_by": given_by}
-        | state
-    )
+    fields: dict[str, Any] = {"speedup": speedup, "quality": found, "aimed_by": given_by}
+    one = variant(**fields | {"aim_decibels": decibels} | state)
     wins = standing >= minimum and standing > 1
     aims = decided(one, winner, selected="fp32" if wins else "baseline", minimum_speedup=minimum)
     to_beat = standing if wins else 1.0

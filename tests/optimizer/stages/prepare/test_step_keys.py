@@ -9,6 +9,7 @@ import pytest
 from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.jobs.aim import GateAim
 from mopt_api.jobs.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
@@ -187,6 +188,17 @@ def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> N
     forms.append(Form(kind=FormKind.TENSORRT_INT8, best=True))
     keys = {key_of(form, plan) for form in (*forms, *FORMS.values())}
     assert len(keys) == len(forms) + len(FormKind) - len(kinds)
+
+
+def test_second_search_has_keys_of_its_own(plan: PreparePlan) -> None:
+    form = FORMS[FormKind.QDQ]
+    aims = [[GateAim.of(plan.quality[0], decibels)] for decibels in (3, 4)]
+    assert len({key_of(each, plan) for each in (form, *map(form.aimed, aims))}) == 3
+    plans = [plan, *(plan.model_copy(update={"aims": {"int8": each}}) for each in aims)]
+    assert len({manifest_key(each, SAMPLES, SOFTWARE) for each in plans}) == 3
+    # What it does not concern is served from the first.
+    assert len({key_of(form, each) for each in plans}) == 1
+    assert len({export_key(each, SOFTWARE) for each in plans}) == 1
 
 
 def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:
