@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import Target
 from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Resource
+from mopt_operator.objects import Job, Resource
 
 from .request import Request
 from .work import WorkItem, job_names, measure_work, measurement_key, prepare_work, report_work
@@ -82,6 +82,22 @@ class Catalog:
         """Yield the measurements of all targets that start from a preparation."""
         for target in self._request.targets:
             yield self.measurement(target, prepared)
+
+    def started(self, jobs: Iterable[Job], targets: Sequence[Target], *, again: bool) -> Job | None:
+        """Return a measurement of this run that exists: it knows what it starts from, also where
+        the preparation is gone.
+
+        Args:
+            targets: Any of them.
+            again: See measurement.
+        """
+        for job in jobs:
+            if job.prepared is None or job.deleting:
+                continue
+            for target in targets:
+                if job.name in self.measurement(target, job.prepared, again=again).names:
+                    return job
+        return None
 
     def report(
         self, target: Target, result: str, measured_by: str | None, *, served: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mopt_api.figures import SourceInfo
@@ -12,7 +12,7 @@ from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
 from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
 from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Job, Snapshot
+from mopt_operator.objects import Snapshot
 from mopt_operator.times import timestamp
 
 from .artifact import of_earlier_run, with_artifact
@@ -87,10 +87,7 @@ class Run:
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
         shown = self._shown(stages.first | results)
-        verdict = judge(self._request, targets, stages.tracks, stages.stage)
-        if stages.remarks and verdict.work is None:
-            said = [verdict.message.rstrip("."), *stages.remarks]
-            verdict = replace(verdict, message=". ".join(said))
+        verdict = judge(self._request, targets, stages.tracks, stages.stage, remarks=stages.remarks)
         suspended = verdict.ready is None and verdict.work is None
         status = ModelOptimizationStatus(
             source=stages.source,
@@ -203,20 +200,11 @@ class Run:
         if isinstance(track.outcome, PrepareSummary):
             stages.source = track.outcome.source
             return track.outcome.result
-        if job := self._prepared_before():
+        if job := self._catalog.started(self._snapshot.jobs, self._request.targets, again=False):
             stages.source = stages.source or job.source
             return job.prepared
         stages.stage = Stage.PREPARE
         stages.add(PREPARATION, preparation, track)
-        return None
-
-    def _prepared_before(self) -> Job | None:
-        """Return a measurement of this run, where the preparation is gone: it knows the result."""
-        for job in self._snapshot.jobs:
-            if job.prepared is None or job.deleting:
-                continue
-            if any(job.name in item.names for item in self._catalog.measurements(job.prepared)):
-                return job
         return None
 
     def _follow_measurements(self, stages: _Stages, targets: list[Target], prepared: str) -> None:
@@ -237,16 +225,14 @@ class Run:
             if (second := self._seconds.after(target, first, stages.source)) is None:
                 continue
             stages.keep.update(second.names)
-            stage = Stage.MEASURE
+            stages.stage = _earlier(stages.stage, second.stage)
             if second.result is not None:
                 self._take(stages, *second.result)
             elif second.work is not None:
                 stages.first[target.name] = stages.results.pop(target.name)
                 stages.add(target.name, *second.work)
-                stage = second.work[0].item.stage
             else:
                 stages.remarks.append(f"Target {target.name}: {second.remark}")
-            stages.stage = _earlier(stages.stage, stage)
 
     def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
         stages.results[summary.target] = self._results.returned(summary, stages.source, track.job)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mopt_api.figures import SourceInfo
+from mopt_api.jobs.plan import Stage
 from mopt_api.jobs.second_search import second_aims
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
@@ -37,6 +38,11 @@ class Second:
     work: tuple[NamedItem, Track] | None = None
     result: tuple[Track, MeasureSummary] | None = None
     remark: str = ""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage it is in."""
+        return self.work[0].item.stage if self.work else Stage.MEASURE
 
 
 class Seconds:
@@ -66,7 +72,8 @@ class Seconds:
             return None
         preparation = self._catalog.second_preparation(target, aims)
         names, title = preparation.names, f"the second search for {', '.join(aims)}"
-        prepared = self._prepared(target)
+        started = self._catalog.started(self._snapshot.jobs, [target], again=True)
+        prepared = started.prepared if started else None
         if prepared is None:
             track = follow(names, self._snapshot, self._now, prepares(spec.model.sha256))
             if not isinstance(track.outcome, PrepareSummary):
@@ -80,15 +87,6 @@ class Seconds:
         if isinstance(track.outcome, MeasureSummary):
             return Second(names, result=(track, track.outcome))
         return _unfinished(names, measurement, track, title)
-
-    def _prepared(self, target: Target) -> str | None:
-        """Return what a second measurement that exists starts from; None where there is none."""
-        for job in self._snapshot.jobs:
-            if job.prepared is None or job.deleting:
-                continue
-            if job.name in self._catalog.measurement(target, job.prepared, again=True).names:
-                return job.prepared
-        return None
 
 
 def _unfinished(names: tuple[str, ...], work: NamedItem, track: Track, title: str) -> Second:
