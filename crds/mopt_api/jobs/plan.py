@@ -111,7 +111,7 @@ class PreparePlan(ApiModel):
         description="Kinds of the targets: forms are made for all of them, and Auto's variants are "
         "the contenders on any.",
     )
-    aims: dict[Name, list[GateAim]] | None = Field(
+    aims: dict[str, list[GateAim]] | None = Field(
         default=None,
         description="Of a second search: variants that missed gates on evaluation data, and how "
         "far above these to aim. They get forms of their own.",

@@ -23,7 +23,7 @@ from .outdated import Optimizers
 from .plan import Plan, changed_status
 from .request import Request
 from .results import Results
-from .second import Seconds
+from .second import Seconds, final
 from .status import summary_of
 from .track import Track, follow, measures, prepares
 from .verdict import PREPARATION, judge
@@ -37,7 +37,6 @@ class _Stages:
     Attributes:
         results: Targets with their last result, by name.
         first: Those with a result that a second search follows.
-        remarks: Why such a result stays.
         source: The model file, where it is known.
         stage: The first of the stages that the tracks are in.
         tracks: Work on the other targets; the preparation's key is PREPARATION.
@@ -52,7 +51,6 @@ class _Stages:
     todo: dict[str, WorkItem] = field(default_factory=dict)
     keep: set[str] = field(default_factory=set)
     first: dict[str, TargetStatus] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
 
     def add(self, name: str, work: NamedItem, track: Track) -> None:
         """Add work that is not done."""
@@ -87,7 +85,7 @@ class Run:
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
         shown = self._shown(stages.first | results)
-        verdict = judge(self._request, targets, stages.tracks, stages.stage, remarks=stages.remarks)
+        verdict = judge(self._request, targets, stages.tracks, stages.stage)
         suspended = verdict.ready is None and verdict.work is None
         status = ModelOptimizationStatus(
             source=stages.source,
@@ -226,13 +224,14 @@ class Run:
                 continue
             stages.keep.update(second.names)
             stages.stage = _earlier(stages.stage, second.stage)
-            if second.result is not None:
-                self._take(stages, *second.result)
-            elif second.work is not None:
+            if second.work is not None:
                 stages.first[target.name] = stages.results.pop(target.name)
                 stages.add(target.name, *second.work)
-            else:
-                stages.remarks.append(f"Target {target.name}: {second.remark}")
+                continue
+            if second.result is not None:
+                self._take(stages, *second.result)
+            last = stages.results[target.name]
+            stages.results[target.name] = final(last, second.searched, second.remark)
 
     def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
         stages.results[summary.target] = self._results.returned(summary, stages.source, track.job)

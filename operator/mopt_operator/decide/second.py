@@ -6,6 +6,7 @@ that a restarted operator goes on with the same Jobs. See mopt_api.jobs.second_s
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,8 +14,10 @@ from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import Stage
 from mopt_api.jobs.second_search import second_aims
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
+from mopt_api.reasons import MAX_MESSAGE
 from mopt_api.spec import Target
-from mopt_api.status import TargetStatus
+from mopt_api.status import TargetStatus, VariantStatus
+from mopt_api.text import one_line
 from mopt_operator.objects import Snapshot
 
 from .catalog import Catalog, NamedItem
@@ -28,6 +31,7 @@ class Second:
 
     Attributes:
         names: Of the Jobs that are part of it.
+        searched: The variants.
         work: What is not over, with its track; None where all is.
         result: The track of the second measurement, with what it returned; None where there is
             none yet, or the first stays.
@@ -35,6 +39,7 @@ class Second:
     """
 
     names: tuple[str, ...]
+    searched: tuple[str, ...]
     work: tuple[NamedItem, Track] | None = None
     result: tuple[Track, MeasureSummary] | None = None
     remark: str = ""
@@ -71,28 +76,47 @@ class Seconds:
         if not aims:
             return None
         preparation = self._catalog.second_preparation(target, aims)
-        names, title = preparation.names, f"the second search for {', '.join(aims)}"
+        second = Second(preparation.names, tuple(aims))
         started = self._catalog.started(self._snapshot.jobs, [target], again=True)
         prepared = started.prepared if started else None
         if prepared is None:
-            track = follow(names, self._snapshot, self._now, prepares(spec.model.sha256))
+            track = follow(second.names, self._snapshot, self._now, prepares(spec.model.sha256))
             if not isinstance(track.outcome, PrepareSummary):
-                return _unfinished(names, preparation, track, title)
+                return _unfinished(second, preparation, track)
             if not track.outcome.aimed:
-                return Second(names, remark=f"{title} found no form that holds the gates")
+                return replace(second, remark="a second search found no form that holds the gates")
             prepared = track.outcome.result
         measurement = self._catalog.measurement(target, prepared, source, again=True)
-        names = (*names, *measurement.names)
+        second = replace(second, names=(*second.names, *measurement.names))
         track = follow(measurement.names, self._snapshot, self._now, measures(target.name))
         if isinstance(track.outcome, MeasureSummary):
-            return Second(names, result=(track, track.outcome))
-        return _unfinished(names, measurement, track, title)
+            return replace(second, result=(track, track.outcome))
+        return _unfinished(second, measurement, track)
 
 
-def _unfinished(names: tuple[str, ...], work: NamedItem, track: Track, title: str) -> Second:
+def _unfinished(second: Second, work: NamedItem, track: Track) -> Second:
     """Return where work without a result stands; what failed for good leaves the first result."""
     if track.over:
         why = track.problem.message if track.problem else ""
-        return Second(names, remark=f"{title} failed: {why}")
-    note = "; ".join(filter(None, (f"This is {title}", track.note)))
-    return Second(names, work=(work, replace(track, note=note)))
+        return replace(second, remark=f"a second search failed: {why}")
+    title = f"This is the second search for {', '.join(second.searched)}"
+    note = "; ".join(filter(None, (title, track.note)))
+    return replace(second, work=(work, replace(track, note=note)))
+
+
+def final(target: TargetStatus, searched: Collection[str], remark: str) -> TargetStatus:
+    """Return a result that no other search follows, whatever is asked for later.
+
+    Args:
+        searched: The variants of the second search.
+        remark: Why the first result stays; empty where it does not.
+    """
+
+    def shown(variant: VariantStatus) -> VariantStatus:
+        changed: dict[str, object] = {"aim_decibels": None}
+        if remark and variant.name in searched:
+            said = "; ".join(filter(None, (variant.message, remark)))
+            changed["message"] = one_line(said, MAX_MESSAGE)
+        return variant.model_copy(update=changed)
+
+    return target.model_copy(update={"variants": [shown(v) for v in target.variants]})

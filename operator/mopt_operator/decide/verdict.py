@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from mopt_api.figures import VariantState
@@ -31,8 +30,6 @@ def judge(
     targets: Sequence[TargetStatus],
     tracks: Mapping[str, Track],
     stage: Stage,
-    *,
-    remarks: Sequence[str] = (),
 ) -> Verdict:
     """Return how a run stands.
 
@@ -40,7 +37,6 @@ def judge(
         targets: Those with a result.
         tracks: The work on the others, by target; that of the preparation is PREPARATION.
         stage: What the tracks are doing.
-        remarks: What else to say of the results, in the end.
     """
     running = [track for track in tracks.values() if not track.over]
     if running and request.spec.execution.suspend:
@@ -58,9 +54,7 @@ def judge(
         message = f"Target {name}: {problem.message}" if name != PREPARATION else problem.message
         return Verdict(False, problem.reason, message, work, stalled=work is None)
     if work is None:
-        final = _final(request, targets)
-        said = [final.message.rstrip("."), *remarks] if remarks else [final.message]
-        return replace(final, message=". ".join(said))
+        return _final(request, targets)
     reason = _waiting_reason(running) or work
     return Verdict(None, reason, _progress_text(request, targets, running, reason), work)
 

@@ -47,6 +47,16 @@ def shown(world: World, name: str = INT8) -> dict[str, Any]:
     return next(v for v in target["variants"] if v["name"] == name)
 
 
+def assert_first_stays(world: World, first: list[dict[str, Any]], why: str) -> None:
+    """Assert that status has the first result, asks for no other search and says why."""
+    (target,) = copy.deepcopy(first)
+    int8 = next(v for v in target["variants"] if v["name"] == INT8)
+    assert int8.pop("aimDecibels") == SHORT["aim_decibels"]
+    assert shown(world)["message"].startswith(f"{int8['message']}; {why}")
+    int8["message"] = shown(world)["message"]
+    assert world.status["targets"] == [target]
+
+
 def assert_at_rest(world: World) -> None:
     """Assert that nothing follows, with Jobs or without."""
     count = len(world.jobs)
@@ -114,13 +124,11 @@ def test_where_nothing_passed_the_second_search_decides(world: World, messages: 
 
 def test_form_that_was_not_found_is_not_measured(world: World, messages: Messages) -> None:
     world.run(int8=SHORT)
-    first = world.status["targets"]
+    first = copy.deepcopy(world.status["targets"])
     world.complete(world.the_job(Stage.PREPARE, "default"), messages.prepare(result="second"))
     world.settle()
     assert world.said() == {"Ready": ("True", "Optimized")}
-    assert world.status["targets"] == first
-    message = world.condition("Ready")["message"]
-    assert f"the second search for {INT8} found no form that holds the gates" in message
+    assert_first_stays(world, first, "a second search found no form that holds the gates")
     assert world.stages() == ["prepare", "measure", "prepare"]
     assert_at_rest(world)
 
@@ -146,14 +154,49 @@ def test_second_search_that_fails_costs_the_first_result_nothing(
     world: World, messages: Messages, failing: Callable[[World, Messages], None]
 ) -> None:
     world.run(int8=SHORT)
-    first = world.status["targets"]
+    first = copy.deepcopy(world.status["targets"])
     failing(world, messages)
     assert world.said() == {"Ready": ("True", "Optimized")}
-    assert world.status["targets"] == first
-    message = world.condition("Ready")["message"]
-    assert f"the second search for {INT8} failed: " in message
-    assert "s3://data is not reachable" in message
+    assert "s3://data is not reachable" in shown(world)["message"]
+    assert_first_stays(world, first, "a second search failed: ")
     assert_at_rest(world)
+
+
+@pytest.mark.parametrize("failing", [_prepare_fails, _measure_fails])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"execution": {"suspend": True}},
+        {"execution": {"backoffLimit": 1}},
+        {"objective": {"minimumSpeedup": 2}},
+    ],
+)
+def test_failed_second_search_is_not_made_again_for_an_edit(
+    world: World,
+    messages: Messages,
+    failing: Callable[[World, Messages], None],
+    change: dict[str, Any],
+) -> None:
+    world.run(int8=SHORT)
+    failing(world, messages)
+    world.lose_all_jobs()
+    world.edit(**change)
+    world.settle()
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert not world.jobs
+
+
+def test_whatever_the_second_measurement_says_there_is_no_third(
+    world: World, messages: Messages
+) -> None:
+    world.run(int8=SHORT)
+    search_again(world, messages)
+    measure_again(world, messages, int8={"aim_decibels": 7})
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert_at_rest(world)
+    world.edit(objective={"minimumSpeedup": 2})
+    world.settle()
+    assert not world.jobs
 
 
 @pytest.mark.parametrize("failing", [_prepare_fails, _measure_fails])
