@@ -248,8 +248,12 @@ class Simulation(ApiInMemory):
                 self._delete(name)
 
     def run_to_the_end(self) -> None:
-        """Let everything work as it should until nothing changes any more."""
+        """Let everything work as it should until nothing changes any more.
+
+        Twice: a complete Job without a Pod is given 15 s.
+        """
         self.kill_after = None
+        quiet = 0
         for _ in range(60):
             self.resync()
             before = self._version
@@ -257,7 +261,8 @@ class Simulation(ApiInMemory):
             for job in self.unfinished():
                 self.finish(job)
             self.now += timedelta(seconds=20)
-            if self._version == before:
+            quiet = quiet + 1 if self._version == before else 0
+            if quiet == 2:
                 return
         raise AssertionError(f"no rest: {self.resource['status']}")
 
