@@ -33,7 +33,7 @@ def reasons_table() -> str:
     for reason, info in REASONS.items():
         stalled = "yes" if info.permanent else "when retries are used up"
         if not info.permanent and info.exit_code is None:
-            stalled = "no, the Pod waits"
+            stalled = "after progressDeadlineSeconds"
         code = info.exit_code or ""
         lines.append(f"| `{reason}` | {info.cause} | {info.remedy} | {stalled} | {code} |")
     return "\n".join(lines)

@@ -97,7 +97,9 @@ def running_operator(kubeconfig: Path, folder: Path) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    settings = {"optimizerImage": "mopt/optimizer:bench", "healthAddress": address}
+    profiles = {"default": {"measurementSlots": 1000}}
+    settings: Json = {"optimizerImage": "mopt/optimizer:bench", "healthAddress": address}
+    settings["profiles"] = profiles
     (folder / "config.json").write_text(json.dumps(settings))
     environment = os.environ | {
         "KUBECONFIG": str(folder / "kubeconfig"),

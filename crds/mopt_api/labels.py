@@ -8,6 +8,8 @@ LABEL_STAGE = f"{GROUP}/stage"
 """Prepare, Measure or Report, in lowercase."""
 LABEL_TARGET = f"{GROUP}/target"
 """Only where the stage works for one target."""
+LABEL_PROFILE = f"{GROUP}/profile"
+"""The administrator's profile that the Job runs with."""
 CONTAINER = "optimizer"
 """The container whose log and end count."""
 

@@ -22,11 +22,12 @@ class Reason(StrEnum):
     BUILT = "Built"
     # Reconciling
     PENDING = "Pending"
+    WAITING_FOR_SLOT = "WaitingForSlot"
     PREPARING = "Preparing"
     MEASURING = "Measuring"
     SELECTING = "Selecting"
     QUEUED = "Queued"
-    # Ready=Unknown, and no work is pending
+    # No work is pending; Ready where there is something to serve, else Stalled
     SUSPENDED = "Suspended"
     # Outdated=True
     OLDER_OPTIMIZER = "OlderOptimizer"
@@ -74,8 +75,8 @@ class ReasonInfo:
         permanent: The same inputs fail again; only a change helps (Stalled=True).
         cause: What happened.
         remedy: What the user should do, one sentence.
-        exit_code: Exit status of a Job's container that ends for this reason; None where the
-            operator, not the Job, finds it. Permanent codes fail the Job at once
+        exit_code: Exit status of a Job's container that ends for this reason; None where only
+            the operator finds it. Permanent codes fail the Job at once
             (podFailurePolicy), others are retried up to backoffLimit.
     """
 
@@ -213,12 +214,16 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Add a node that fits, or lower the target's resources and nodeSelector.",
     ),
     Reason.OUT_OF_MEMORY: ReasonInfo(
-        True, "The container exceeded its memory limit", "Raise the target's memory limit."
+        True,
+        "The container exceeded its memory limit",
+        "Raise the target's memory limit; for preparing, that of the profile default.",
+        74,
     ),
     Reason.DEADLINE_EXCEEDED: ReasonInfo(
         True,
         "The Pod ran longer than spec.execution.activeDeadlineSeconds",
         "Raise spec.execution.activeDeadlineSeconds or lower the benchmark's durations.",
+        75,
     ),
     Reason.DISRUPTED: ReasonInfo(
         True,

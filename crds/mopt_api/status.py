@@ -76,6 +76,12 @@ class Progress(ObservedModel):
         description="When the stage's first Job was created.",
         json_schema_extra={"format": "date-time"},
     )
+    waiting_since: str | None = Field(
+        default=None,
+        description="Since when nothing proceeds; absent while something does, and while the run "
+        "waits for its turn.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class _StatusPointFigures(PointFigures):

@@ -5,6 +5,7 @@ OperatorError
 ├── ApiError         the API server answered with an error
 │   ├── Conflict     409: the object changed meanwhile; read it again
 │   ├── NotFound     404
+│   ├── TooManyRequests  429: the API server has too much to do; a later retry may help
 │   └── Refused      400, 403, 422: the API server rejected the object; only a change to it helps
 └── Unreachable      the API server did not answer; a retry may help
 """
@@ -52,12 +53,20 @@ class Refused(ApiError):
     """The API server rejected the object."""
 
 
+class TooManyRequests(ApiError):
+    """The API server has too much to do."""
+
+
+# Statuses with which the same object may be accepted later: quota or policy, and too much to do.
+MAY_PASS = frozenset({403, 429})
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: Refused,
     403: Refused,
     404: NotFound,
     409: Conflict,
     422: Refused,
+    429: TooManyRequests,
 }
 
 

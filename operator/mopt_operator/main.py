@@ -7,27 +7,31 @@ import logging
 import signal
 import socket
 import sys
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import kopf
 
 from .cluster.api import Cluster
 from .cluster.cache import Store
+from .cluster.candidate import Candidate
 from .cluster.client import api_client
-from .cluster.election import Election
 from .config.file import read_settings
 from .config.logs import configure_logs
 from .config.settings import Settings
 from .errors import OperatorError, SettingsError
-from .loop.http import application, serve
+from .loop.http import Heartbeat, application, serve
 from .loop.lists import Lists
 from .loop.metrics import Metrics
 from .loop.queue import WorkQueue
+from .loop.readiness import Readiness
 from .loop.reconciler import Reconciler
-from .loop.watchdog import missing_watches, watch_the_watches
-from .loop.watches import kopf_settings, registry
+from .loop.turns import Turns
+from .loop.watchdog import watch_the_watches
+from .loop.watches import Forgetful, kopf_settings, registry, watches_start_from
 from .startup import check_access, check_profiles
 
 logger = logging.getLogger(__name__)
@@ -41,26 +45,29 @@ async def _watch(
     lists: Lists,
     handlers: kopf.OperatorRegistry,
     namespaces: list[str],
-    filled: asyncio.Event,
-    watching: asyncio.Event,
+    ready: Readiness,
 ) -> None:
-    """List everything, then watch it until cancelled; set the events as far as that is."""
+    """List everything, then watch it until cancelled; say how far that is."""
     await lists.fill()
-    filled.set()
-    await kopf.operator(
-        registry=handlers,
-        settings=kopf_settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        ready_flag=watching,
-    )
+    ready.filled.set()
+    with watches_start_from(lists):
+        await kopf.operator(
+            registry=handlers,
+            settings=kopf_settings(),
+            memories=Forgetful(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            ready_flag=ready.watching,
+        )
 
 
-async def _compare(lists: Lists, ready: Iterable[asyncio.Event]) -> None:
-    """Compare the store with the cluster now and then, once this operator leads."""
-    for event in ready:
-        await event.wait()
+async def _compare(lists: Lists, filled: asyncio.Event, leading: asyncio.Event) -> None:
+    """Compare the store with the cluster now and then, while this operator leads."""
+    await filled.wait()
+    fresh_until = time.monotonic() + COMPARE_SECONDS
+    await leading.wait()
+    await asyncio.sleep(max(fresh_until - time.monotonic(), 0.0))
     while True:
         await lists.compare()
         await asyncio.sleep(COMPARE_SECONDS)
@@ -73,52 +80,50 @@ async def _work(reconciler: Reconciler, ready: Iterable[asyncio.Event]) -> None:
     await reconciler.work()
 
 
-def _elect(cluster: Cluster, settings: Settings) -> Election | None:
-    """Return this process as a candidate; None where there is no election."""
+@asynccontextmanager
+async def _leases() -> AsyncIterator[Cluster]:
+    async with api_client() as client:
+        yield Cluster(client)
+
+
+def _candidate(settings: Settings, leading: asyncio.Event) -> Candidate | None:
+    """Return this process as a candidate; None where there is no election.
+
+    Args:
+        leading: To be set when it leads, in the event loop that runs now.
+    """
     lease = settings.leader_election
     if lease is None:
         return None
-    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    return Election(cluster, namespace=lease.namespace, name=lease.name, identity=identity)
-
-
-def not_ready(
-    task_names: list[str],
-    namespaces: Sequence[str] = (),
-    *,
-    filled: bool,
-    watching: bool,
-    lease_known: bool,
-) -> list[str]:
-    """Return what keeps the operator from being ready; a standby is ready too.
-
-    Args:
-        task_names: Of the tasks that are not done.
-        namespaces: See missing_watches.
-        filled: All that there is has been listed.
-        watching: The watches have been started.
-        lease_known: It is clear who leads, or there is no election.
-    """
-    lines = []
-    if not filled:
-        lines.append("the resources, Jobs and Pods have not been listed")
-    elif not watching:
-        lines.append("the watches have not been started")
-    elif missing := missing_watches(task_names, namespaces):
-        lines.append(f"not watched: {', '.join(missing)}")
-    if not lease_known:
-        lines.append("the lease has not been read")
-    return lines
+    loop = asyncio.get_running_loop()
+    return Candidate(
+        _leases,
+        namespace=lease.namespace,
+        name=lease.name,
+        identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        lead=lambda: loop.call_soon_threadsafe(leading.set),
+    )
 
 
 async def _stop_on_signal(watching: asyncio.Event) -> None:
-    """Return at SIGTERM or SIGINT. kopf's handlers would take five seconds to end."""
-    await watching.wait()
+    """Return at SIGTERM or SIGINT, also while the first lists are made."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    await stop.wait()
+
+    def listen() -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+
+    listen()
+    stopped = asyncio.create_task(stop.wait())
+    watches = asyncio.create_task(watching.wait())
+    try:
+        await asyncio.wait({stopped, watches}, return_when=asyncio.FIRST_COMPLETED)
+        listen()  # kopf has put its own in their place, which would take five seconds to end.
+        await stopped
+    finally:
+        stopped.cancel()
+        watches.cancel()
     logger.info("Stopping")
 
 
@@ -141,54 +146,76 @@ async def operate(settings: Settings) -> None:
         OperatorError: The operator cannot continue; a restart may help.
     """
     store, queue = Store(), WorkQueue()
-    filled, watching = asyncio.Event(), asyncio.Event()
+    leading, ready = asyncio.Event(), Readiness(settings.watch_namespaces)
+    candidate = _candidate(settings, leading)
     async with api_client() as client:
-        cluster = Cluster(client)
+        cluster = Cluster(client, candidate.fence if candidate else None)
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
-        metrics = Metrics(settings, store=store, queue=queue)
-        reconciler = Reconciler(cluster, settings, store=store, queue=queue, metrics=metrics)
+        leads = candidate.holds if candidate else leading.is_set
+        turns = Turns(settings, queue)
+        metrics = Metrics(settings, store=store, queue=queue, turns=turns, leads=leads)
+        reconciler = Reconciler(
+            cluster,
+            settings,
+            store=store,
+            queue=queue,
+            turns=turns,
+            metrics=metrics,
+            clock=client.time.now,
+        )
         namespaces = settings.watch_namespaces
         lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
-        election = _elect(cluster, settings)
-        leading = asyncio.Event() if election is None else election.leading
-        metrics.leader.set_function(lambda: float(leading.is_set()))
 
         def missing() -> list[str]:
-            return not_ready(
-                [task.get_name() for task in asyncio.all_tasks()],
-                namespaces,
-                filled=filled.is_set(),
-                watching=watching.is_set(),
-                lease_known=election is None or election.known,
+            return ready.lacking(
+                (task.get_name() for task in asyncio.all_tasks()),
+                lease_known=candidate is None or candidate.known,
+                leads=leads(),
+                unseen=queue.unseen,
             )
 
-        ready = (filled, leading)
-        tasks = [asyncio.create_task(_work(reconciler, ready)) for _ in range(WORKERS)]
-        if election is None:
+        begin = (ready.filled, leading)
+        tasks = [asyncio.create_task(_work(reconciler, begin)) for _ in range(WORKERS)]
+        if candidate is None:
             leading.set()
         else:
-            tasks.append(asyncio.create_task(election.run()))
-        tasks.append(asyncio.create_task(_compare(lists, ready)))
-        tasks.append(asyncio.create_task(watch_the_watches(store, namespaces, filled=filled)))
-        tasks.append(asyncio.create_task(_stop_on_signal(watching)))
-        # kopf's task last: at its end it cancels whatever was started after it.
-        watch = _watch(lists, registry(store, queue), namespaces, filled, watching)
-        tasks.append(asyncio.create_task(watch))
+            candidate.start()
+        heartbeat = Heartbeat(late=metrics.loop_lag.observe)
+        beside = (
+            heartbeat.beat(),
+            _compare(lists, *begin),
+            lists.fail_if_restored(),
+            watch_the_watches(store, namespaces, filled=ready.filled),
+            _stop_on_signal(ready.watching),
+            # kopf's task last: at its end it cancels whatever was started after it.
+            _watch(lists, registry(store, queue, turns.refusals.freed), namespaces, ready),
+        )
+        tasks += [asyncio.create_task(coroutine) for coroutine in beside]
+        pages = application(missing, metrics.page, heartbeat)
         try:
-            async with serve(settings.health_address, application(missing, metrics.text)):
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            async with serve(settings.health_address, pages):
+                await _first_end(tasks)
         finally:
-            asyncio.get_running_loop().set_exception_handler(report_loop_error)
-            # kopf's task last, after the lease is released: it takes a while to end.
-            kopf_task = tasks.pop()
-            await _end(tasks)
-            if election is not None:
-                await election.release()
-            await _end([kopf_task])
+            await _end_all(tasks, candidate)
             queue.close()
+
+
+async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait until a task ends; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _end_all(tasks: list[asyncio.Task[None]], candidate: Candidate | None) -> None:
+    asyncio.get_running_loop().set_exception_handler(report_loop_error)
+    # kopf's task last, after the lease is released: it takes a while to end.
+    kopf_task = tasks.pop()
+    await _end(tasks)
+    if candidate is not None:
+        await candidate.stop()
+    await _end([kopf_task])
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,14 @@ from pydantic import ValidationError
 
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
-from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_UID, MAX_REQUESTED_AT
+from mopt_api.labels import (
+    CONTAINER,
+    LABEL_NAME,
+    LABEL_PROFILE,
+    LABEL_STAGE,
+    LABEL_UID,
+    MAX_REQUESTED_AT,
+)
 from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
@@ -30,6 +38,7 @@ ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 ANNOTATION_SERVED = "mopt.dev/served-from-store"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+LABEL_QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 MAX_IMAGE = 512  # of status.targets[].optimizer
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Jobs and Pods are selected by a label that nobody else has a reason to write: policies stamp the
@@ -37,13 +46,14 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SELECTOR = LABEL_UID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """A ModelOptimization.
 
     Attributes:
         requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
         deleting: Its deletion has begun.
+        created: When, as metav1.Time is written: in order of text these are in order of time.
     """
 
     namespace: str
@@ -55,9 +65,10 @@ class Resource:
     status: Json
     requested_at: str | None = None
     deleting: bool = False
+    created: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A Job that the operator created.
 
@@ -70,8 +81,9 @@ class Job:
         served: That result's figures had been served from the store to the target's Job.
         expires: It has a ttlSecondsAfterFinished.
         stage: As its label says, lowercase.
+        profile: As its label says; empty where an older version made it.
         ended: When it finished; None where it has not, or does not say.
-        begun: The Job controller has begun it.
+        started: When the Job controller began it, after its time in a queue; None before.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
     """
 
@@ -90,10 +102,11 @@ class Job:
     expires: bool = False
     deleting: bool = False
     stage: str = ""
+    profile: str = ""
     ended: datetime | None = None
     measured_by: str = ""
     served: bool = False
-    begun: bool = False
+    started: datetime | None = None
     suspended: bool = False
 
     @property
@@ -101,7 +114,7 @@ class Job:
         return self.completed is not None or self.failed is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Termination:
     """How the container ended."""
 
@@ -110,7 +123,7 @@ class Termination:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A Pod of one of those Jobs.
 
@@ -122,6 +135,9 @@ class Pod:
         ends: When it is to have ended, where it is being deleted (deletionTimestamp, which has the
             grace period in it).
         node: Where it runs; empty before it is scheduled.
+        scheduled: When it was; None before.
+        memory_limit: Of the optimizer's container, as a quantity; empty for none.
+        stage, profile: As those of its Job.
     """
 
     namespace: str
@@ -140,10 +156,30 @@ class Pod:
     disrupted: bool = False
     ends: datetime | None = None
     node: str = ""
+    scheduled: datetime | None = None
+    memory_limit: str = ""
+    stage: str = ""
+    profile: str = ""
 
     @property
     def finished(self) -> bool:
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def exceeded_deadline(self) -> bool:
+        """Whether the kubelet ended it for its activeDeadlineSeconds."""
+        return self.phase == "Failed" and self.reason == "DeadlineExceeded"
+
+
+class Held(NamedTuple):
+    """Why Kueue does not admit a Job.
+
+    Attributes:
+        out_of_order: Its queue is not there or is stopped: it is not a matter of its turn.
+    """
+
+    message: str
+    out_of_order: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,9 +192,17 @@ class Snapshot:
     # Why the Job controller could not create a Job's Pod, by the Job's UID.
     warnings: Mapping[str, str] = field(default_factory=dict)
     # Why Kueue does not admit a Job, by the Job's UID.
-    held: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
     # Why the API server did not admit a Job, by the Job's name: HTTP status and message.
     refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    # Jobs that are to give way to another on their node, by their UIDs: the node.
+    crowded: Mapping[str, str] = field(default_factory=dict)
+    # Nodes on which something is measured or built.
+    nodes: tuple[str, ...] = ()
+    # It is this resource's turn to have results of another optimizer replaced.
+    may_rerun: bool = True
+    # Why Jobs have to wait before they are created, by the Job's name.
+    waits: Mapping[str, str] = field(default_factory=dict)
     # The versions in optimizer images, as far as any resource's results have told.
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -179,14 +223,19 @@ class Ready(NamedTuple):
 def ready_condition(status: Raw) -> Ready:
     """Return the Ready condition of a status; Unknown before the first decision."""
     for condition in status.get("conditions") or ():
-        if condition["type"] == "Ready":
-            return Ready(condition["status"], condition["reason"], condition["message"])
+        if condition.get("type") == "Ready":
+            return Ready(*(condition.get(key, "") for key in ("status", "reason", "message")))
     return Ready()
 
 
 def is_selected(raw: Raw) -> bool:
     """Tell whether the watches of Jobs and Pods show an object."""
     return LABEL_UID in (raw["metadata"].get("labels") or {})
+
+
+def _shared(text: str) -> str:
+    """Return the one copy of a text that many objects hold: names, UIDs, images, nodes."""
+    return sys.intern(text)
 
 
 def _controller(metadata: Raw) -> Raw:
@@ -204,15 +253,16 @@ def observe_resource(raw: Raw) -> Resource:
     metadata = raw["metadata"]
     requested = (metadata.get("annotations") or {}).get(REQUESTED_AT_ANNOTATION)
     return Resource(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
+        namespace=_shared(metadata["namespace"]),
+        name=_shared(metadata["name"]),
+        uid=_shared(metadata["uid"]),
         generation=metadata["generation"],
         version=metadata["resourceVersion"],
         spec=dict(raw.get("spec") or {}),
         status=dict(raw.get("status") or {}),
         requested_at=requested[:MAX_REQUESTED_AT] if requested else None,
         deleting="deletionTimestamp" in metadata,
+        created=metadata.get("creationTimestamp", ""),
     )
 
 
@@ -245,12 +295,12 @@ def observe_job(raw: Raw) -> Job:
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
     image = next((c.get("image", "") for c in containers if c["name"] == CONTAINER), "")
     return Job(
-        namespace=metadata["namespace"],
+        namespace=_shared(metadata["namespace"]),
         name=metadata["name"],
-        uid=metadata["uid"],
+        uid=_shared(metadata["uid"]),
         version=metadata["resourceVersion"],
-        owner_uid=_controller(metadata).get("uid", ""),
-        owner_name=labels.get(LABEL_NAME, ""),
+        owner_uid=_shared(_controller(metadata).get("uid", "")),
+        owner_name=_shared(labels.get(LABEL_NAME, "")),
         created=parse_time(metadata["creationTimestamp"]),
         completed=completed,
         failed=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
@@ -259,34 +309,42 @@ def observe_job(raw: Raw) -> Job:
         result=_digest(annotations.get(ANNOTATION_RESULT)),
         expires=spec.get("ttlSecondsAfterFinished") is not None,
         deleting="deletionTimestamp" in metadata,
-        stage=labels.get(LABEL_STAGE, ""),
+        stage=_shared(labels.get(LABEL_STAGE, "")),
+        profile=_shared(labels.get(LABEL_PROFILE, "")),
         ended=ended,
-        measured_by=one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE),
+        measured_by=_shared(one_line(annotations.get(ANNOTATION_MEASURED_BY) or image, MAX_IMAGE)),
         served=ANNOTATION_SERVED in annotations,
-        begun=status.get("startTime") is not None,
+        started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
     )
+
+
+def _memory_limit(spec: Raw) -> str:
+    container: Raw = next((c for c in spec.get("containers") or () if c["name"] == CONTAINER), {})
+    return str(((container.get("resources") or {}).get("limits") or {}).get("memory", ""))
 
 
 def observe_pod(raw: Raw) -> Pod:
     """Reduce a Pod."""
     metadata, status = raw["metadata"], raw.get("status") or {}
+    labels = metadata.get("labels") or {}
     containers = status.get("containerStatuses") or ()
     state = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
     waiting, ended = state.get("waiting"), state.get("terminated")
     scheduled: Raw = next(
         (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
     )
+    since = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
     refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
-        namespace=metadata["namespace"],
+        namespace=_shared(metadata["namespace"]),
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        owner_name=(metadata.get("labels") or {}).get(LABEL_NAME, ""),
-        job_uid=_controller(metadata).get("uid", ""),
+        owner_name=_shared(labels.get(LABEL_NAME, "")),
+        job_uid=_shared(_controller(metadata).get("uid", "")),
         created=parse_time(metadata["creationTimestamp"]),
-        phase=status.get("phase", "Pending"),
+        phase=_shared(status.get("phase", "Pending")),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
@@ -300,5 +358,9 @@ def observe_pod(raw: Raw) -> Pod:
         else None,
         disrupted=_condition(raw, "DisruptionTarget") is not None,
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
-        node=(raw.get("spec") or {}).get("nodeName", ""),
+        node=_shared((raw.get("spec") or {}).get("nodeName", "")),
+        scheduled=parse_time(since) if since else None,
+        memory_limit=_shared(_memory_limit(raw.get("spec") or {})),
+        stage=_shared(labels.get(LABEL_STAGE, "")),
+        profile=_shared(labels.get(LABEL_PROFILE, "")),
     )

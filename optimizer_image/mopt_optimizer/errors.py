@@ -27,6 +27,7 @@ OptimizerError
 ├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
 │   └── OutOfMemory          OutOfMemory         it gets no memory
 ├── MemoryExceeded       OutOfMemory         the kernel killed the process
+├── DeadlineExceeded     DeadlineExceeded    the stage took longer than it may
 ├── BaselineError        BaselineFailed      the source model does not run
 ├── ComparisonError      ExportFailed        outputs that cannot be compared
 │   ├── ShapeMismatch        ExportFailed        another number or shape of outputs
@@ -294,6 +295,12 @@ class MemoryExceeded(OptimizerError):
     """A process was killed, which only the kernel does when memory runs out."""
 
     reason = Reason.OUT_OF_MEMORY
+
+
+class DeadlineExceeded(OptimizerError):
+    """A stage took longer than its Job may; says at which step it was."""
+
+    reason = Reason.DEADLINE_EXCEEDED
 
 
 class VariantFailure(Exception):

@@ -12,15 +12,25 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from mopt_api.enums import TargetKind
 from mopt_api.extensible import load_extensions
-from mopt_api.jobs.plan import PLAN_ADAPTER, PLAN_VARIABLE, JobPlan, PreparePlan, ReportPlan, Stage
+from mopt_api.jobs.plan import (
+    DEADLINE_VARIABLE,
+    PLAN_ADAPTER,
+    PLAN_VARIABLE,
+    JobPlan,
+    PreparePlan,
+    ReportPlan,
+    Stage,
+)
 from mopt_api.jobs.termination import (
     Summary,
     encode,
@@ -31,14 +41,15 @@ from mopt_api.jobs.termination import (
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.text import plain
 
-from .errors import OptimizerError, SpecError
-from .progress import Log, json_log
+from .deadline import TimeIsUp, ending_before, read_deadline
+from .errors import DeadlineExceeded, OptimizerError, SpecError
+from .progress import LastStep, Log, json_log
 from .sandbox import hide_environment, report_of, temporary_folder
 
 TERMINATION_VARIABLE = "MOPT_TERMINATION_LOG"
 TERMINATION_DEFAULT = "/dev/termination-log"
 _SIGTERM_EXIT = 128 + signal.SIGTERM
-# Reasons that the operator finds by itself have no code; as the kernel's kill does.
+# Reasons that only the operator finds have no code; as the kernel's kill does.
 _NO_CODE_EXIT = 128 + signal.SIGKILL
 
 
@@ -48,12 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _on_sigterm)
     hide_environment()
     environ = dict(os.environ)
-    log = json_log()
+    log = LastStep(json_log())
+    late = partial(_too_late, arguments.stage, environ, log)
     try:
-        load_extensions(environ)
-        plan = read_plan(environ, arguments.stage)
-        with temporary_folder(arguments.workdir, prefix="mopt-") as folder:
-            summary = _run(plan, environ, folder, log)
+        with ending_before(read_deadline(environ), partial(_end_now, late, environ)):
+            load_extensions(environ)
+            plan = read_plan(environ, arguments.stage)
+            with temporary_folder(arguments.workdir, prefix="mopt-") as folder:
+                summary = _run(plan, environ, folder, log)
+    except TimeIsUp:
+        return _fail(late(), environ, log)
     except OptimizerError as error:
         report = report_of(error)
         print(f"{report.reason}: {report.message}", file=sys.stderr)
@@ -81,6 +96,20 @@ def _parser() -> argparse.ArgumentParser:
 def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
     # Unwinds: children are ended and temporary files removed on the way out.
     raise SystemExit(_SIGTERM_EXIT)
+
+
+def _too_late(stage: str, environ: Mapping[str, str], log: LastStep) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"{stage} had not ended shortly before its deadline of {environ[DEADLINE_VARIABLE]} s; "
+        f"it was at step {log.last or 'start'}"
+    )
+
+
+def _end_now(late: Callable[[], DeadlineExceeded], environ: Mapping[str, str]) -> NoReturn:
+    """End at once, with the message: the kernel ends the children."""
+    report = report_of(late())
+    _write_termination(encode(error_summary(report)), environ)
+    os._exit(exit_code(report.reason))
 
 
 def read_plan(environ: Mapping[str, str], stage: str) -> JobPlan:

@@ -28,6 +28,18 @@ def json_log(stream: TextIO | None = None) -> Log:
     return log
 
 
+class LastStep:
+    """A log that keeps the step that was named last."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.last = ""
+
+    def __call__(self, step: str, message: str, **fields: object) -> None:
+        self.last = step
+        self._log(step, message, **fields)
+
+
 class Timings:
     """Seconds per step, in the order of the steps."""
 

@@ -32,6 +32,9 @@ PROFILE: dict[str, Any] = {
     "image": None,
     "buildOnly": False,
     "computeCapabilities": [],
+    "maxRunning": None,
+    "measurementSlots": 1,
+    "queuePriorityClassName": None,
 }
 DIGEST = "sha256:" + "7" * 64
 
@@ -63,6 +66,7 @@ def test_defaults(config: Config) -> None:
         "watchNamespaces": [],
         "logFormat": "json",
         "ttlSecondsAfterFinished": 3600,
+        "maxRunningPerNamespace": None,
         "onUpgrade": "Keep",
         "sandbox": "Required",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
@@ -85,7 +89,8 @@ def test_every_setting(config: Config) -> None:
             "watchNamespaces": ["team-a"],
             "logFormat": "text",
             "ttlSecondsAfterFinished": 0,
-            "onUpgrade": "Rerun",
+            "maxRunningPerNamespace": 20,
+            "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
             "sandbox": "BestEffort",
         }
     )
@@ -101,7 +106,8 @@ def test_every_setting(config: Config) -> None:
         "watchNamespaces": ["team-a"],
         "logFormat": "text",
         "ttlSecondsAfterFinished": 0,
-        "onUpgrade": "Rerun",
+        "maxRunningPerNamespace": 20,
+        "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
         "sandbox": "BestEffort",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
@@ -110,6 +116,17 @@ def test_every_setting(config: Config) -> None:
 def test_output_without_credentials(config: Config) -> None:
     rendered = config({"defaultOutput": {"uri": "s3://optimized"}})
     assert rendered["defaultOutput"] == {"uri": "s3://optimized"}
+
+
+def test_profile_bounds_what_runs(config: Config) -> None:
+    bounds = {"maxRunning": 1000000, "measurementSlots": 4, "queuePriorityClassName": "low"}
+    rendered = config({"profiles": {"l4": bounds, "t4": {"maxRunning": 0}}})
+    assert rendered["profiles"]["l4"] == PROFILE | bounds
+    assert rendered["profiles"]["t4"] == PROFILE
+
+
+def test_short_form_of_the_upgrade_policy(config: Config) -> None:
+    assert config({"onUpgrade": "Rerun"})["onUpgrade"] == "Rerun"
 
 
 def test_profile_takes_what_it_leaves_out_from_default(config: Config) -> None:

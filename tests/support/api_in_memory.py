@@ -130,7 +130,7 @@ class ApiInMemory:
         self._written("after a status")
         return written
 
-    async def failed_creations(self, job: Job) -> list[Raw]:
+    async def failed_creations(self, namespace: str) -> list[Raw]:
         return []
 
     async def pods_of(self, job: Job) -> list[Raw]:

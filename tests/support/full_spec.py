@@ -91,6 +91,7 @@ FULL: Json = {
     "output": {"uri": "s3://optimized/sr", "credentialsSecretRef": SECRET},
     "execution": {
         "activeDeadlineSeconds": 600,
+        "progressDeadlineSeconds": 900,
         "backoffLimit": 1,
         "suspend": True,
         "queueName": "cpu",

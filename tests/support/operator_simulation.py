@@ -34,6 +34,7 @@ from mopt_operator.loop.lists import Lists
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
 from mopt_operator.loop.reconciler import Reconciler
+from mopt_operator.loop.turns import Turns
 
 
 def digest(text: str) -> str:
@@ -159,7 +160,8 @@ class Simulation(ApiInMemory):
         """Start an operator: it lists everything, its watches start from there."""
         self.store, queue = Store(), WorkQueue()
         self.waiting = {kind: [] for kind in KINDS}
-        metrics = Metrics(self.settings, store=self.store, queue=queue)
+        turns = Turns(self.settings, queue)
+        metrics = Metrics(self.settings, store=self.store, queue=queue, turns=turns)
         self._lists = Lists(self, [], store=self.store, queue=queue, metrics=metrics)
         asyncio.run(self._lists.fill())
         self._reconciler = Reconciler(
@@ -167,6 +169,7 @@ class Simulation(ApiInMemory):
             self.settings,
             store=self.store,
             queue=queue,
+            turns=turns,
             metrics=metrics,
             clock=lambda: self.now + self.skew,
         )

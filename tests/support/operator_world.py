@@ -18,7 +18,7 @@ from mopt_api.variants import Variant
 from mopt_operator.cluster.image_versions import ImageVersions
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan, decide
-from mopt_operator.objects import Snapshot, observe_job, observe_pod, observe_resource
+from mopt_operator.objects import Held, Snapshot, observe_job, observe_pod, observe_resource
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 AUTO = contenders(SearchFacts(model_format=ModelFormat.EXPORTED_PROGRAM, calibrated=True))
@@ -73,8 +73,11 @@ class World:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
         self.warnings: dict[str, str] = {}
-        self.held: dict[str, str] = {}
+        self.held: dict[str, Held] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
+        self.waits: dict[str, str] = {}
+        self.crowded: dict[str, str] = {}
+        self.may_rerun = True
         self.other_statuses: list[dict[str, Any]] = []
         self.status_writes = 0
         self._version = 0
@@ -186,6 +189,9 @@ class World:
             warnings=self.warnings,
             held=self.held,
             refusals=self.refusals,
+            waits=self.waits,
+            crowded=self.crowded,
+            may_rerun=self.may_rerun,
             versions=self.images(),
         )
 

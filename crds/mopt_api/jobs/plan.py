@@ -36,6 +36,9 @@ from mopt_api.variants import Quantization, Variant
 from .aim import GateAim
 
 PLAN_VARIABLE = "MOPT_PLAN"
+DEADLINE_VARIABLE = "MOPT_DEADLINE_SECONDS"
+"""Seconds from its start in which a Job's container must end. No part of the plan: what a result
+depends on is not how long it may take."""
 DEFAULT_TARGET = "default"
 DEFAULT_POINT = "opt"
 

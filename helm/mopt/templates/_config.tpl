@@ -3,6 +3,11 @@
 {{- if . }}{{ toJson . }}{{ else }}null{{ end -}}
 {{- end -}}
 
+{{- /* A number, or null where it is 0. Takes the number; returns JSON. */ -}}
+{{- define "mopt.countOrNull" -}}
+{{- if . }}{{ int64 . }}{{ else }}null{{ end -}}
+{{- end -}}
+
 {{- /* A quantity as a string, without the exponent that templates give large numbers. */ -}}
 {{- define "mopt.quantity" -}}
 {{- toJson . | trimAll "\"" -}}
@@ -39,7 +44,10 @@
   "scratchSize": {{ include "mopt.quantity" ($profile.scratchSize | default $default.scratchSize) | quote }},
   "image": {{ include "mopt.profileImage" (dict "image" $profile.image "root" .root) }},
   "buildOnly": {{ $profile.buildOnly | default false }},
-  "computeCapabilities": {{ $profile.computeCapabilities | default list | toJson }}
+  "computeCapabilities": {{ $profile.computeCapabilities | default list | toJson }},
+  "maxRunning": {{ include "mopt.countOrNull" $profile.maxRunning }},
+  "measurementSlots": {{ int64 ($profile.measurementSlots | default 1) }},
+  "queuePriorityClassName": {{ include "mopt.orNull" $profile.queuePriorityClassName }}
 }
 {{- end -}}
 
@@ -73,6 +81,7 @@ null
   "watchNamespaces" .Values.watchNamespaces
   "logFormat" .Values.logFormat
   "onUpgrade" .Values.onUpgrade
+  "maxRunningPerNamespace" (include "mopt.countOrNull" .Values.maxRunningPerNamespace | mustFromJson)
   "sandbox" .Values.sandbox
   "leaderElection" (dict "namespace" .Release.Namespace "name" (include "mopt.leaseName" .))
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished

@@ -9,34 +9,49 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
     ""        events                     list create
     kueue.x-k8s.io  workloads            list
 
-The last one only where Kueue is installed: it says why a Job waits in its queue.
+The last one only where Kueue is installed: it says why a Job waits in its queue. Which version of
+Kueue's API there is, everybody may ask (system:discovery).
 Those on the Lease are in election.py. Secrets are not among them, nor custom resource
 definitions, nor namespaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
-from mopt_operator.errors import NotFound, Refused
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
+from .kueue import Kueue
 from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
 
-# Of the versions that Kueue serves, the one that all releases of the last years know.
-KUEUE_VERSION = "v1beta1"
-PAGE = "500"  # objects; as kubectl
+# A page of a list is parsed in one go, on the event loop: it is asked for in objects, as many as
+# make about so many bytes.
+PAGE_BYTES = 2**20
+FIRST_PAGE, LARGEST_PAGE = 50, 500  # objects; kubectl asks for 500
+
+
+def next_page(objects: int, size: int) -> int:
+    """Return how many objects to ask for after a page of so many that took so many bytes."""
+    fit = PAGE_BYTES * max(objects, 1) // max(size, 1)
+    return min(max(fit, 1), LARGEST_PAGE)
 
 
 class Cluster:
-    """The calls that the operator makes."""
+    """The calls that the operator makes.
 
-    def __init__(self, client: ApiClient) -> None:
-        self._request = Requests(client)
+    Args:
+        fence: See Requests.
+    """
+
+    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
+        self._request = Requests(client, fence)
+        self._kueue = Kueue(self._request)
 
     async def create_job(self, manifest: Raw) -> Raw:
         """Create a Job and return it as the API server stored it.
@@ -111,13 +126,11 @@ class Cluster:
         path = f"{_resources(resource.namespace)}/{resource.name}/status"
         return await self._request("PUT", path, body=body)
 
-    async def failed_creations(self, job: Job) -> list[Raw]:
-        """Return the Events that say why the Job's Pods cannot be created."""
-        selector = f"involvedObject.uid={job.uid},reason=FailedCreate"
-        answer = await self._request(
-            "GET", f"/api/v1/namespaces/{job.namespace}/events", fieldSelector=selector
-        )
-        return list(answer["items"])
+    async def failed_creations(self, namespace: str) -> list[Raw]:
+        """Return the Events that say why Pods of a namespace's Jobs cannot be created."""
+        selector = "involvedObject.kind=Job,reason=FailedCreate"
+        path, query = _in("/api/v1", namespace, "events"), {"fieldSelector": selector}
+        return [raw async for page in self._pages(path, query) for raw in page["items"] or ()]
 
     async def pods_of(self, job: Job) -> list[Raw]:
         """Return the Job's Pods as they are now."""
@@ -127,14 +140,7 @@ class Cluster:
 
     async def workloads(self, job: Job) -> list[Raw]:
         """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
-        path = f"/apis/kueue.x-k8s.io/{KUEUE_VERSION}/namespaces/{job.namespace}/workloads"
-        selector = f"kueue.x-k8s.io/job-uid={job.uid}"
-        try:
-            # resourceVersion 0 reads from the API server's memory: a slightly old answer will do.
-            answer = await self._request("GET", path, labelSelector=selector, resourceVersion="0")
-        except (NotFound, Refused):
-            return []
-        return list(answer["items"])
+        return await self._kueue.workloads(job)
 
     async def create_event(self, event: Raw) -> None:
         """Create an Event.
@@ -194,14 +200,33 @@ class Cluster:
             ApiError: A page is refused, or took so long that the API server forgot its moment.
         """
         path, selector = _listed(plural, namespace)
-        query = {"limit": PAGE} | ({"labelSelector": selector} if selector else {})
-        accept = JSON if whole else METADATA_LIST
-        while True:
-            page = await self._request("GET", path, accept=accept, query=query)
+        query = {"labelSelector": selector} if selector else {}
+        async for page in self._pages(path, query, JSON if whole else METADATA_LIST):
             yield page
-            if not (token := page["metadata"].get("continue")):
+
+    async def _pages(
+        self, path: str, query: dict[str, str], accept: str = JSON
+    ) -> AsyncIterator[Raw]:
+        query = {"limit": str(FIRST_PAGE)} | query
+        content = await self._request.content("GET", path, accept=accept, query=query)
+        while True:
+            page = json.loads(content)
+            query |= {
+                "limit": str(next_page(len(page["items"] or ()), len(content))),
+                "continue": page["metadata"].get("continue") or "",
+            }
+            if not query["continue"]:
+                yield page
                 return
-            query["continue"] = token
+            # The API server makes the next page while this one is taken in.
+            asking = self._request.content("GET", path, accept=accept, query=dict(query))
+            following = asyncio.create_task(asking)
+            try:
+                yield page
+                del page
+                content = await following
+            finally:
+                following.cancel()
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         """Return an object of a kind that is watched.

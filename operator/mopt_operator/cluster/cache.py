@@ -7,15 +7,16 @@ put here too, and a watch may still lag behind them.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from mopt_operator.errors import OperatorError
 from mopt_operator.objects import (
+    Held,
     Job,
     Pod,
     Raw,
-    Resource,
     Snapshot,
     is_selected,
     observe_job,
@@ -25,6 +26,7 @@ from mopt_operator.objects import (
 
 from .image_versions import ImageVersions
 from .lag import Awaited, is_older
+from .packed import PackedResource, pack
 
 Key = tuple[str, str]  # namespace, name
 
@@ -39,6 +41,10 @@ class Listed(NamedTuple):
     name: str
     uid: str
     version: str
+
+
+class Restored(OperatorError):
+    """The cluster was set back to an earlier state; only a restart forgets what was seen since."""
 
 
 class _Stored(Protocol):
@@ -61,6 +67,7 @@ class Kind(Generic[_T]):
     Attributes:
         touched: When the watch last brought something, on the clock of time.monotonic.
         awaited: What the watch has yet to bring.
+        newest: The highest resourceVersion that anything has shown.
     """
 
     def __init__(
@@ -75,22 +82,18 @@ class Kind(Generic[_T]):
         self._resource_name = resource_name
         self._watched = watched
         self._objects: dict[Key, _T] = {}
-        self._groups: defaultdict[Key, set[Key]] = defaultdict(set)
+        # By resource, in tuples: most have a few, and a set takes as much as ten.
+        self._groups: dict[Key, tuple[Key, ...]] = {}
         self._clock = clock
         self.touched = clock()
         self.awaited = Awaited()
+        self.newest = "0"
         # UIDs, oldest first: an answer may come after the watch has shown the deletion.
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, raw: Raw) -> Key:
         """Remember an object unless a newer version is known; return its resource's key."""
-        new = self._reduce(raw)
-        key = (new.namespace, new.name)
-        old = self._objects.get(key)
-        if old is None or old.uid != new.uid or not is_older(new.version, old.version):
-            self._objects[key] = new
-            self._groups[self._group(new)].add(key)
-        return self._group(new)
+        return self._put(self._reduce(raw))
 
     def put_answer(self, raw: Raw) -> Key:
         """Remember what the answer to a call holds; the watch must bring it too, if it can."""
@@ -102,7 +105,7 @@ class Kind(Generic[_T]):
         if is_news and self._watched(raw):
             name = f"{new.namespace}/{new.name}"
             self.awaited.expect(new.uid, name, new.version, self._clock())
-        return self.put(raw)
+        return self._put(new)
 
     def show(self, raw: Raw, *, deleted: bool) -> Key:
         """Take what the watch brings; return its resource's key."""
@@ -114,6 +117,7 @@ class Kind(Generic[_T]):
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""
         gone = self._reduce(raw)
+        self._notice(gone.version)
         self._gone[gone.uid] = None
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
@@ -162,7 +166,7 @@ class Kind(Generic[_T]):
 
     def of(self, resource: Key) -> tuple[_T, ...]:
         """Return the objects that belong to a resource, by name."""
-        return tuple(self._objects[key] for key in sorted(self._groups.get(resource, ())))
+        return tuple(self._objects[key] for key in self._groups.get(resource, ()))
 
     def __iter__(self) -> Iterator[_T]:
         return iter(tuple(self._objects.values()))
@@ -170,14 +174,37 @@ class Kind(Generic[_T]):
     def __len__(self) -> int:
         return len(self._objects)
 
+    def _put(self, new: _T) -> Key:
+        key, group = (new.namespace, new.name), self._group(new)
+        self._notice(new.version)
+        old = self._objects.get(key)
+        if old is not None and old.uid == new.uid and is_older(new.version, old.version):
+            return group
+        if old is not None and self._group(old) != group:
+            self._leave(self._group(old), key)  # Somebody has changed the label.
+        self._objects[key] = new
+        members = self._groups.get(group, ())
+        if key not in members:
+            self._groups[group] = tuple(sorted((*members, key)))
+        return group
+
+    def _notice(self, version: str) -> None:
+        if is_older(self.newest, version):
+            self.newest = version
+
     def _group(self, item: _T) -> Key:
         return (item.namespace, self._resource_name(item))
 
     def _discard(self, known: _T) -> None:
-        key, group = (known.namespace, known.name), self._group(known)
+        key = (known.namespace, known.name)
         del self._objects[key]
-        self._groups[group].discard(key)
-        if not self._groups[group]:
+        self._leave(self._group(known), key)
+
+    def _leave(self, group: Key, key: Key) -> None:
+        members = tuple(member for member in self._groups[group] if member != key)
+        if members:
+            self._groups[group] = members
+        else:
             del self._groups[group]
 
 
@@ -190,7 +217,7 @@ class Store:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.versions = ImageVersions()
-        self.resources: Kind[Resource] = Kind(self._observe, lambda item: item.name, clock)
+        self.resources: Kind[PackedResource] = Kind(self._observe, lambda item: item.name, clock)
         self.jobs: Kind[Job] = Kind(
             observe_job, lambda item: item.owner_name, clock, watched=is_selected
         )
@@ -198,10 +225,10 @@ class Store:
             observe_pod, lambda item: item.owner_name, clock, watched=is_selected
         )
 
-    def _observe(self, raw: Raw) -> Resource:
+    def _observe(self, raw: Raw) -> PackedResource:
         resource = observe_resource(raw)
         self.versions.learn(resource.status)
-        return resource
+        return pack(resource)
 
     def kinds(self) -> dict[str, Kind[Any]]:
         """Return the kinds by their plural."""
@@ -212,19 +239,21 @@ class Store:
         key: Key,
         *,
         warnings: Mapping[str, str] | None = None,
-        held: Mapping[str, str] | None = None,
+        held: Mapping[str, Held] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
+        waits: Mapping[str, str] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
         if resource is None:
             return None
         return Snapshot(
-            resource,
+            resource.unpack(),
             self.jobs.of(key),
             self.pods.of(key),
             warnings=warnings or {},
             held=held or {},
             refusals=refusals or {},
+            waits=waits or {},
             versions=self.versions,
         )

@@ -10,14 +10,52 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import kopf
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from mopt_operator.errors import OperatorError
+from mopt_operator.times import utc_now
+from mopt_operator.version import installed_version
 
+from .server_time import ServerTime
+
+MANAGER = "mopt-operator"
+"""Whose fields they are that the operator writes (metadata.managedFields)."""
+USER_AGENT = f"{MANAGER}/{installed_version()}"
+_WRITES = frozenset({"POST", "PUT", "PATCH"})
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class Client(ApiClient):
+    """The official client; it says who it is, and learns the API server's time.
+
+    Attributes:
+        time: The API server's clock.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self.user_agent = USER_AGENT
+        self.time = ServerTime()
+
+    async def call_api(self, method: str, url: str, *rest: Any, **more: Any) -> Any:
+        """See ApiClient."""
+        if method in _WRITES:
+            url += f"{'&' if '?' in url else '?'}{urlencode({'fieldManager': MANAGER})}"
+        asked = utc_now()
+        response = await super().call_api(method, url, *rest, **more)
+        self.time.see(response.getheader("Date"), asked)  # type: ignore[no-untyped-call]
+        return response
+
+
+class _Connection(kopf.ConnectionInfo):
+    """kopf's connection; it says who it is."""
+
+    def as_http_headers(self) -> dict[str, str]:
+        return super().as_http_headers() | {"User-Agent": USER_AGENT}
 
 
 def _in_cluster() -> bool:
@@ -27,9 +65,10 @@ def _in_cluster() -> bool:
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """Return kopf's connection; it asks again when the token has expired."""
     if not _in_cluster():
-        return kopf.login_with_kubeconfig(**kwargs)
+        found = kopf.login_with_kubeconfig(**kwargs)
+        return None if found is None else _Connection(**vars(found))
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    return kopf.ConnectionInfo(
+    return _Connection(
         # By address: kopf's helper needs the cluster's DNS.
         server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
         ca_path=str(_ACCOUNT / "ca.crt"),
@@ -38,7 +77,7 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 @asynccontextmanager
-async def api_client() -> AsyncIterator[ApiClient]:
+async def api_client() -> AsyncIterator[Client]:
     """Yield the official client.
 
     Raises:
@@ -53,5 +92,5 @@ async def api_client() -> AsyncIterator[ApiClient]:
     # TypeError: the client's answer to a context that names no user of the file.
     except (ConfigException, TypeError) as error:
         raise OperatorError(f"neither in a Pod nor with a usable KUBECONFIG: {error}") from error
-    async with ApiClient(configuration) as client:
+    async with Client(configuration) as client:
         yield client

@@ -4,6 +4,8 @@ The permissions it needs, in the namespace that the operator runs in:
 
     coordination.k8s.io  leases  get create update
 
+Where it runs: see candidate.
+
 kubernetes.aio.leaderelection is not used: it never releases the lease, writes local time as
 UTC, and ends at the first connection error.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +36,7 @@ RENEW_SECONDS = 2.0
 # A lease that is released is taken within this time.
 WAIT_SECONDS = 1.0
 CALL_SECONDS = 4.0
+RELEASE_SECONDS = 1.0
 
 
 class LeaseLost(OperatorError):
@@ -110,7 +114,10 @@ def claimed(lease: Lease | None, identity: str, now: datetime) -> Json:
 
 
 class Election:
-    """One candidate.
+    """What one candidate does, and what it knows of the lease.
+
+    Args:
+        lead: Called when it has got the lease.
 
     Attributes:
         leading: Set while this one holds the lease.
@@ -124,10 +131,12 @@ class Election:
         namespace: str,
         name: str,
         identity: str,
+        lead: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.leading = asyncio.Event()
+        self.leading = threading.Event()
         self.known = False
+        self._lead = lead
         self._leases = leases
         self._namespace = namespace
         self._name = name
@@ -147,6 +156,8 @@ class Election:
             try:
                 async with asyncio.timeout(CALL_SECONDS):
                     await self.step()
+            except LeaseLost:
+                raise
             except Conflict as error:
                 logger.debug("Another candidate took the lease: %s", error)
             except (OperatorError, TimeoutError) as error:
@@ -182,6 +193,15 @@ class Election:
         if not self.leading.is_set():
             logger.info("Leading: holds the lease %s/%s", self._namespace, self._name)
             self.leading.set()
+            self._lead()
+
+    def holds(self) -> bool:
+        """Tell whether it has the lease, for as long as no other one can have taken it.
+
+        From any thread: what could not be renewed in time is not held, also where nobody has
+        noticed yet.
+        """
+        return self.leading.is_set() and self._silent() <= DEADLINE_SECONDS
 
     async def release(self) -> None:
         """Release the lease, where it is held, so that another candidate need not wait."""
@@ -191,7 +211,7 @@ class Election:
         spec = claimed(self._lease, self._identity, utc_now())
         free = spec | {"holderIdentity": "", "leaseDurationSeconds": 1}
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(RELEASE_SECONDS):
                 await self._write(free, self._lease)
         except (OperatorError, TimeoutError) as error:
             logger.warning("Cannot release the lease: %s", error or type(error).__name__)
@@ -200,9 +220,12 @@ class Election:
 
     def _check(self) -> None:
         """Raise LeaseLost where it could not be renewed in time."""
-        silent = self._clock() - self._renewed
-        if self.leading.is_set() and silent > DEADLINE_SECONDS:
+        if self.leading.is_set() and not self.holds():
+            silent = self._silent()
             raise LeaseLost(f"the lease {self._name} could not be renewed for {silent:.0f} s")
+
+    def _silent(self) -> float:
+        return self._clock() - self._renewed
 
     async def _write(self, spec: Raw, lease: Lease | None) -> Raw:
         metadata = {"namespace": self._namespace, "name": self._name}

@@ -7,7 +7,7 @@ which we would reduce again; and a list is taken as it is, resourceVersion inclu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 import aiohttp
@@ -24,10 +24,15 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 class Requests:
-    """Makes requests as one client."""
+    """Makes requests as one client.
 
-    def __init__(self, client: ApiClient) -> None:
+    Args:
+        fence: Called before each write; raises where this process may not write.
+    """
+
+    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
         self._client = client
+        self._fence = fence
 
     async def __call__(
         self,
@@ -40,18 +45,43 @@ class Requests:
         query: Mapping[str, str] | None = None,
         **more: str,
     ) -> Raw:
-        """Make one call.
+        """Make one call; see `content`."""
+        content = await self.content(
+            method,
+            path,
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            query={**(query or {}), **more},
+        )
+        answer: Json = json.loads(content)
+        return answer
+
+    async def content(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Raw | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        query: Mapping[str, str],
+    ) -> bytes:
+        """Make one call and return the answer's body.
 
         Args:
-            query, more: Parameters of the query; the former's names may be Python's keywords.
+            query: Parameters of the query.
 
         Raises:
             ApiError: The answer is an error.
             Unreachable: There is no answer.
+            OperatorError: The fence is closed.
         """
+        if self._fence is not None and method != "GET" and query.get("dryRun") != "All":
+            self._fence()
         headers = {"Accept": accept, "Content-Type": content_type}
-        if parameters := {**(query or {}), **more}:
-            path = f"{path}?{urlencode(parameters)}"
+        if query:
+            path = f"{path}?{urlencode(query)}"
         try:
             call = await self._client.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
@@ -63,8 +93,7 @@ class Requests:
         if response.status >= 400:
             reason, message = _error_of(content, response.reason)
             raise api_error(response.status, reason, message)
-        answer: Json = json.loads(content)
-        return answer
+        return content
 
 
 def _error_of(content: bytes, fallback: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,8 +18,13 @@ from mopt_operator.errors import SettingsError
 from .quantities import gpus_of, resources_fault
 
 DEFAULT_PROFILE = "default"
+# Fields of a profile that only say when its Jobs run.
+_WHEN = frozenset({"maxRunning", "measurementSlots", "queuePriorityClassName"})
 _NAMESPACE = "{namespace}"
 _PLACEHOLDER = re.compile(r"\{[^}]*\}?")
+
+
+AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class LogFormat(StrEnum):
@@ -37,11 +42,27 @@ class PullPolicy(StrEnum):
     NEVER = "Never"
 
 
-class OnUpgrade(StrEnum):
+class UpgradePolicy(StrEnum):
     """What happens to results of another optimizer image."""
 
     KEEP = "Keep"
     RERUN = "Rerun"
+
+
+class OnUpgrade(ApiModel):
+    """How results of another optimizer image are treated; in short form the policy alone."""
+
+    policy: UpgradePolicy = Field(
+        default=UpgradePolicy.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+    )
+    max_concurrent: AtLeastOne = Field(
+        default=5, description="With Rerun: resources that are made again at once, oldest first."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: object) -> object:
+        return {"policy": value} if isinstance(value, str) else value
 
 
 LabelKey = Annotated[
@@ -139,6 +160,17 @@ class Profile(ApiModel):
     compute_capabilities: list[ComputeCapability] = Field(
         default=[], max_length=8, description='Of those GPUs, such as "8.9".'
     )
+    max_running: AtLeastOne | None = Field(
+        default=None, description="Its Jobs that run at once in the whole cluster; None: any."
+    )
+    measurement_slots: AtLeastOne = Field(
+        default=1,
+        description="Its measurements that run at once: as many as it has nodes. Engines that "
+        "are only built need no slot.",
+    )
+    queue_priority_class_name: ObjectName | None = Field(
+        default=None, description="WorkloadPriorityClass of its Jobs in Kueue's queues."
+    )
 
     RULES = (
         Rule(
@@ -167,6 +199,10 @@ class Profile(ApiModel):
         if self.build_only:
             return TargetKind.BUILD_ONLY
         return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes its Jobs other Jobs: not when they run, but what they are."""
+        return {key: value for key, value in self.to_api().items() if key not in _WHEN}
 
 
 class LeaderElection(ApiModel):
@@ -204,8 +240,9 @@ class Settings(ApiModel):
         pattern=r"^[^:/\s]+:[0-9]+$",
         description="HOST:PORT of /healthz, /readyz and /metrics.",
     )
-    on_upgrade: OnUpgrade = Field(
-        default=OnUpgrade.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+    on_upgrade: OnUpgrade = OnUpgrade()
+    max_running_per_namespace: AtLeastOne | None = Field(
+        default=None, description="Jobs of one namespace that run at once; None: any number."
     )
     sandbox: SandboxMode = Field(
         default=SandboxMode.REQUIRED,

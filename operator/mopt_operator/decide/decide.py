@@ -11,7 +11,7 @@ from datetime import datetime
 
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.status import ModelOptimizationStatus
-from mopt_operator.config.settings import OnUpgrade, Settings
+from mopt_operator.config.settings import Settings, UpgradePolicy
 from mopt_operator.objects import Job, Json, Resource, Snapshot
 
 from .artifact import available, with_artifact
@@ -41,8 +41,12 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
     settled = is_settled(status, resource)
     if settled and not complete:
         return Plan()  # A newer version's, which this one can only damage.
-    if settled and not _is_to_rerun(status, optimizers):
-        return _settled(status, jobs, optimizers, now)
+    if settled:
+        rerun = _is_to_rerun(status, optimizers)
+        # One that was killed before it wrote its status has begun already.
+        begun = any(not job.finished for job in jobs)
+        if not rerun or not (snapshot.may_rerun or begun):
+            return replace(_settled(status, jobs, optimizers, now), rerun_waits=rerun)
     try:
         request = read_request(resource, settings)
     except InvalidRequest as error:
@@ -62,7 +66,9 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
 
 def _is_to_rerun(status: ModelOptimizationStatus, optimizers: Optimizers) -> bool:
     """Tell whether the administrator wants the results of another optimizer made again."""
-    if optimizers.settings.on_upgrade is not OnUpgrade.RERUN or is_suspended(optimizers.resource):
+    if optimizers.settings.on_upgrade.policy is not UpgradePolicy.RERUN or is_suspended(
+        optimizers.resource
+    ):
         return False
     # What a run has not replaced, it could not make again.
     return any(

@@ -21,8 +21,7 @@ _PULL_REASONS = frozenset(
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
-# In the scheduler's message where only our rule, one measurement per node, is in the way.
-_ANTI_AFFINITY = "anti-affinity"
+_AGAIN = "It is tried again within two minutes"
 # In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
 _NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
 
@@ -51,8 +50,6 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.finished:
         return None
     if pod.unschedulable is not None:
-        if _ANTI_AFFINITY in pod.unschedulable:
-            return None
         message = f"No node can run the Pod: {_quote(pod.unschedulable)}"
         no_device = _NO_DEVICE.search(pod.unschedulable)
         reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
@@ -75,16 +72,30 @@ def start_problem(pod: Pod) -> Problem | None:
     return None
 
 
-def waits_its_turn(pod: Pod) -> bool:
-    """Tell whether a Pod waits only for another measurement to leave the node."""
-    return pod.unschedulable is not None and _ANTI_AFFINITY in pod.unschedulable
+def slow_problem(pod: Pod) -> Problem:
+    """Return what to say of a Pod that has not started for a while, for no known reason."""
+    where = f" on node {pod.node}" if pod.node else ""
+    state = pod.waiting[0] if pod.waiting and pod.waiting[0] else "Pending"
+    message = f"Pod {pod.name} has not started{where} ({one_line(state, QUOTED)})"
+    return Problem(Reason.PENDING, f"{message}: see its Events")
+
+
+def no_pod_problem(job: Job) -> Problem:
+    """Return what to say of a Job that has had no Pod for a while, for no known reason."""
+    return Problem(Reason.PENDING, f"Job {job.name} has no Pod: see its Events")
+
+
+def queue_problem(job: Job, message: str) -> Problem:
+    """Return what to say of a Job whose queue admits nothing, in Kueue's words."""
+    where = f"{_quote(message).rstrip('.')}: correct spec.execution.queueName or the target's"
+    return Problem(Reason.QUEUED, f"Kueue holds Job {job.name}: {where}, or the queue")
 
 
 def end_problem(pod: Pod) -> Problem | None:
     """Return why a Pod failed, or None where it has not."""
     if pod.phase != "Failed":
         return None
-    if pod.reason == "DeadlineExceeded":
+    if pod.exceeded_deadline:
         return problem(Reason.DEADLINE_EXCEEDED, f"Pod {pod.name} exceeded its deadline")
     ended = pod.terminated
     if ended is None:
@@ -92,7 +103,8 @@ def end_problem(pod: Pod) -> Problem | None:
         return problem(Reason.JOB_FAILED, f"Pod {pod.name} failed: {cause}")
     # Before the message: an OOM kill leaves log text there.
     if ended.reason == "OOMKilled":
-        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit")
+        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+        return problem(Reason.OUT_OF_MEMORY, f"Pod {pod.name} exceeded its memory limit{limit}")
     try:
         summary = decode(ended.message)
     except MessageError:
@@ -108,7 +120,17 @@ def end_problem(pod: Pod) -> Problem | None:
     )
 
 
-def disruption_problem(pods: list[Pod]) -> Problem | None:
+def final_problem(pods: list[Pod]) -> Problem | None:
+    """Return why a Job is given up that the Job controller would try again; None where it is not.
+
+    Args:
+        pods: The Job's, oldest first.
+    """
+    late = next((pod for pod in pods if pod.exceeded_deadline), None)
+    return end_problem(late) if late else _disruption_problem(pods)
+
+
+def _disruption_problem(pods: list[Pod]) -> Problem | None:
     """Return why a Job whose Pods are evicted again and again is given up; None where it is not.
 
     The Job controller does not count them (podFailurePolicy), and a node that is short of disk or
@@ -166,8 +188,15 @@ def admission_problem(status: int, message: str) -> Problem:
         status: HTTP status; 400 and 422 mean that the Job itself is invalid.
         message: The API server's.
     """
-    reason = Reason.POD_FORBIDDEN if status == 403 else Reason.INVALID_SPEC
-    return problem(reason, f"The API server rejects the Job: {_quote(message)}")
+    if status != 403:
+        return problem(Reason.INVALID_SPEC, f"The API server rejects the Job: {_quote(message)}")
+    text = f"The API server rejects the Job: {_quote(message)}. {_AGAIN}"
+    return problem(Reason.POD_FORBIDDEN, text)
+
+
+def overload_text(message: str) -> str:
+    """Return why a Job waits that the API server has no time for."""
+    return f"The API server takes no Job now: {_quote(message)}. {_AGAIN}"
 
 
 def creation_problem(job: Job, message: str) -> Problem:

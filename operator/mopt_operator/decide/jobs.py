@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mopt_api.base import API_VERSION, KIND
-from mopt_api.enums import TargetKind
-from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, MeasurePlan, Stage
-from mopt_api.labels import CONTAINER, LABEL_NAME, LABEL_STAGE, LABEL_TARGET, LABEL_UID
+from mopt_api.jobs.plan import (
+    CREDENTIAL_KEYS,
+    DEADLINE_VARIABLE,
+    PLAN_VARIABLE,
+    MeasurePlan,
+    Stage,
+)
+from mopt_api.labels import (
+    CONTAINER,
+    LABEL_NAME,
+    LABEL_PROFILE,
+    LABEL_STAGE,
+    LABEL_TARGET,
+    LABEL_UID,
+)
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.sandbox import SANDBOX_VARIABLE, SCRATCH_VARIABLE
 from mopt_operator.config.quantities import amount, completed
@@ -19,6 +33,7 @@ from mopt_operator.objects import (
     ANNOTATION_SOURCE,
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
+    LABEL_QUEUE_PRIORITY,
     MANAGED_BY,
     Json,
     Resource,
@@ -30,7 +45,10 @@ Manifest = Json
 
 # The image's user. The volumes belong to its group.
 USER_ID = 65532
+MAX_AVOIDED_NODES = 100
 SHARED_MEMORY = "256Mi"
+# Exit status of a container that SIGKILL ended: the kernel's way where memory runs out.
+KILLED = 137
 # The Job controller sets it on its Pods.
 LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"
 CACHE = "/tmp/cache"  # noqa: S108 - the Pod's own volume
@@ -50,6 +68,8 @@ def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list
     variables = [
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
+        # The kubelet ends the Pod then without a word, and the Job controller makes another.
+        _variable(DEADLINE_VARIABLE, str(work.deadline_seconds)),
         _variable(SANDBOX_VARIABLE, settings.sandbox),
         _variable(SCRATCH_VARIABLE, str(int(amount(work.profile.scratch_size)))),
         _from_field_ref("MOPT_NODE_NAME", "spec.nodeName"),
@@ -98,7 +118,9 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
     }
 
 
-def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
+def _pod_spec(
+    work: WorkItem, resource: Resource, settings: Settings, busy: Sequence[str]
+) -> Manifest:
     profile = work.profile
     spec: Manifest = {
         "restartPolicy": "Never",
@@ -128,52 +150,54 @@ def _pod_spec(work: WorkItem, resource: Resource, settings: Settings) -> Manifes
         "priorityClassName": profile.priority_class_name,
     }
     spec |= {key: value for key, value in optional.items() if value}
-    affinity: Manifest = {}
-    if profile.node_affinity:
-        affinity |= _node_affinity(profile.node_affinity)
-    if isinstance(work.plan, MeasurePlan) and work.plan.kind is not TargetKind.BUILD_ONLY:
-        affinity |= _no_other_measurement()
+    affinity = _required_nodes(profile.node_affinity)
+    if isinstance(work.plan, MeasurePlan):
+        affinity |= _other_nodes(busy)
     if affinity:
-        spec["affinity"] = affinity
+        spec["affinity"] = {"nodeAffinity": affinity}
     return spec
 
 
-def _node_affinity(requirements: list[NodeRequirement]) -> Manifest:
+def _required_nodes(requirements: list[NodeRequirement]) -> Manifest:
+    if not requirements:
+        return {}
     expressions = [requirement.to_api() for requirement in requirements]
     terms = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": terms}
 
 
-def _no_other_measurement() -> Manifest:
-    """Return the rule that no two measurements, in whatever namespaces, share a node.
+def _other_nodes(busy: Sequence[str]) -> Manifest:
+    """Return the wish to be put on none of some nodes.
 
-    Nor does a measurement share one with a build of engines, which has the label but not the rule.
+    A wish: a rule would make an autoscaler add a node for each measurement that waits, and anti-
+    affinity beyond the namespace is what quotas forbid and what any Pod's labels can fulfil.
     """
-    return {
-        "podAntiAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": [
-                {
-                    "topologyKey": "kubernetes.io/hostname",
-                    "namespaceSelector": {},
-                    "labelSelector": {"matchLabels": {LABEL_STAGE: Stage.MEASURE.lower()}},
-                }
-            ]
-        }
-    }
+    if not busy:
+        return {}
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in busy]
+    wish = {"weight": 100, "preference": {"matchFields": fields}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}
 
 
 def build_job(
-    work: WorkItem, resource: Resource, settings: Settings, *, attempt: int = 0
+    work: WorkItem,
+    resource: Resource,
+    settings: Settings,
+    *,
+    attempt: int = 0,
+    busy: Sequence[str] = (),
 ) -> Manifest:
     """Return the manifest of the Job that does a work item.
 
     Args:
         attempt: See job_names.
+        busy: Nodes on which something is measured, which a measurement avoids; at most
+            MAX_AVOIDED_NODES.
     """
     labels = _labels(work, resource)
     # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it
     # would make Kueue count them a second time.
-    queued = {LABEL_QUEUE: work.queue} if work.queue else {}
+    queued = _queue_labels(work)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -186,13 +210,20 @@ def build_job(
         },
         "spec": {
             "backoffLimit": work.retries,
-            "podFailurePolicy": {"rules": _failure_rules()},
+            "podFailurePolicy": {"rules": _failure_rules(work.stage)},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod_spec(work, resource, settings),
+                "spec": _pod_spec(work, resource, settings, busy),
             },
         },
     }
+
+
+def _queue_labels(work: WorkItem) -> dict[str, str]:
+    if not work.queue:
+        return {}
+    priority = work.profile.queue_priority_class_name
+    return {LABEL_QUEUE: work.queue} | ({LABEL_QUEUE_PRIORITY: priority} if priority else {})
 
 
 def _labels(work: WorkItem, resource: Resource) -> dict[str, str]:
@@ -201,6 +232,7 @@ def _labels(work: WorkItem, resource: Resource) -> dict[str, str]:
         LABEL_NAME: resource.name,
         LABEL_UID: resource.uid,
         LABEL_STAGE: work.stage.lower(),
+        LABEL_PROFILE: work.profile_name,
     }
     if work.target:
         labels[LABEL_TARGET] = work.target
@@ -232,8 +264,13 @@ def _owner(resource: Resource) -> Manifest:
     }
 
 
-def _failure_rules() -> list[Manifest]:
-    """Return which ends of a Pod count: evictions do not, and some faults are final at once."""
+def _failure_rules(stage: Stage) -> list[Manifest]:
+    """Return which ends of a Pod count: evictions do not, and some faults are final at once.
+
+    A measurement whose container was killed goes on without the variant that was at work; of
+    everything else the next Pod would be killed too. The first rule that fits counts.
+    """
+    final = PERMANENT_EXIT_CODES if stage is Stage.MEASURE else [*PERMANENT_EXIT_CODES, KILLED]
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
         {
@@ -241,7 +278,7 @@ def _failure_rules() -> list[Manifest]:
             "onExitCodes": {
                 "containerName": CONTAINER,
                 "operator": "In",
-                "values": PERMANENT_EXIT_CODES,
+                "values": final,
             },
         },
     ]

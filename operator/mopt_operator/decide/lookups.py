@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from mopt_operator.objects import Job, Raw, Snapshot
+from mopt_operator.objects import Held, Job, Raw, Snapshot
 from mopt_operator.times import parse_time
 
 # By how much the watch of Pods may be behind that of Jobs, and Kueue behind its webhook.
 YOUNG_SECONDS = 2.0
+# Reasons of a Workload's QuotaReserved=False where its LocalQueue or ClusterQueue is not there or
+# is stopped; older releases have the first, newer ones the others.
+_OUT_OF_ORDER = frozenset({"Inadmissible", "Misconfigured", "Suspended"})
 
 
 def _is_young(job: Job, now: datetime) -> bool:
@@ -27,7 +31,7 @@ def podless(snapshot: Snapshot, now: datetime) -> list[Job]:
         if not job.finished
         and not job.deleting
         and not job.suspended
-        and job.begun
+        and job.started is not None
         and not _is_young(job, now)
         and all(pod.phase == "Failed" for pod in snapshot.pods_of(job))
     ]
@@ -53,8 +57,8 @@ def queued(snapshot: Snapshot, now: datetime) -> list[Job]:
     ]
 
 
-def latest_message(events: list[Raw]) -> str | None:
-    """Return the message of the newest Event."""
+def latest_messages(events: Iterable[Raw]) -> dict[str, str]:
+    """Return the message of the newest Event on each object, by the object's UID."""
 
     def time(raw: Raw) -> datetime:
         metadata = raw["metadata"]
@@ -62,13 +66,15 @@ def latest_message(events: list[Raw]) -> str | None:
             raw.get("lastTimestamp") or raw.get("eventTime") or metadata["creationTimestamp"]
         )
 
-    return str(max(events, key=time).get("message", "")) if events else None
+    ordered = sorted(events, key=time)
+    return {raw["involvedObject"].get("uid", ""): str(raw.get("message", "")) for raw in ordered}
 
 
-def refusal(workloads: list[Raw]) -> str | None:
-    """Return Kueue's message on why it does not admit a Job; None where there is none."""
+def refusal(workloads: list[Raw]) -> Held | None:
+    """Return why Kueue does not admit a Job; None where it does not say."""
     for workload in workloads:
         for condition in (workload.get("status") or {}).get("conditions") or ():
             if condition["type"] == "QuotaReserved" and condition["status"] == "False":
-                return str(condition.get("message") or "") or None
+                message = str(condition.get("message") or "")
+                return Held(message, condition.get("reason") in _OUT_OF_ORDER) if message else None
     return None

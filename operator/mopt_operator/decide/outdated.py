@@ -79,6 +79,23 @@ class Optimizers:
         return present if present and PRODUCT in present and PRODUCT in target.software else None
 
 
+def is_rerunning(resource: Resource, settings: Settings) -> bool:
+    """Tell whether results of another optimizer are being replaced.
+
+    From the status as it is written: this is asked of every resource when an operator begins.
+    """
+    optimizers = Optimizers(resource, settings, {})
+    works = any(
+        condition["type"] == ConditionType.RECONCILING and condition["status"] == "True"
+        for condition in resource.status.get("conditions") or ()
+    )
+    return works and any(
+        target.get("fromEarlierRun")
+        and target.get("optimizer") != optimizers.image_of(str(target.get("name")))
+        for target in resource.status.get("targets") or ()
+    )
+
+
 def _first_difference(made_with: Versions, present: Versions) -> str | None:
     """Return what both hold in different versions: mopt first, then by name.
 

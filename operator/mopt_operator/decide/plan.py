@@ -27,6 +27,7 @@ class Plan:
         ttl_seconds: That time.
         status: The whole new status; None where nothing changes.
         requeue_after: Seconds after which to decide again without an event; None for never.
+        rerun_waits: Results of another optimizer are to be replaced, when it is their turn.
     """
 
     create: tuple[Manifest, ...] = ()
@@ -35,6 +36,7 @@ class Plan:
     ttl_seconds: int = 0
     status: Json | None = None
     requeue_after: float | None = None
+    rerun_waits: bool = False
 
 
 def changed_status(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from mopt_api.reasons import Reason
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_api.status import ConditionType, ModelOptimizationStatus
 from mopt_operator.config.quantities import target_fault
@@ -138,13 +139,26 @@ def is_refusal(status: ModelOptimizationStatus) -> bool:
     A refusal has no progress. It is judged anew each time, since the administrator's settings may
     have changed, and the rest of status is from an earlier run.
     """
+    if _was_suspended(status):
+        return False
     return is_true(status, ConditionType.STALLED) and status.progress is None
+
+
+def _was_suspended(status: ModelOptimizationStatus) -> bool:
+    """Tell whether status speaks of a run that may not go on, and is not over."""
+    return any(
+        c.type == ConditionType.READY and c.reason == Reason.SUSPENDED for c in status.conditions
+    )
 
 
 def is_settled(status: ModelOptimizationStatus, resource: Resource) -> bool:
     """Tell whether the run is over and recorded, so that it needs no Job any more."""
     if not speaks_of_this_run(status, resource) or is_true(status, ConditionType.RECONCILING):
         return False
+    if _was_suspended(status):
+        return False
     if is_true(status, ConditionType.READY):
         return True
+    if status.progress is not None and status.progress.waiting_since is not None:
+        return False  # Stalled by what it waits for: it goes on once that is there.
     return is_true(status, ConditionType.STALLED) and not is_refusal(status)

@@ -6,7 +6,7 @@ from mopt_api.figures import SourceInfo
 from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
-from mopt_operator.config.settings import OnUpgrade
+from mopt_operator.config.settings import UpgradePolicy
 from mopt_operator.objects import Job
 
 from .catalog import Catalog
@@ -40,7 +40,9 @@ class Results:
         self.is_this_run = speaks_of_this_run(status, optimizers.resource) and not is_refusal(
             status
         )
-        rerun = settings.on_upgrade is OnUpgrade.RERUN and not request.spec.execution.suspend
+        rerun = (
+            settings.on_upgrade.policy is UpgradePolicy.RERUN and not request.spec.execution.suspend
+        )
         self._before = {
             target.name: target
             for target in status.targets

@@ -26,7 +26,8 @@ from .results import Results
 from .second import Seconds, final
 from .status import summary_of
 from .track import Track, follow, measures, prepares
-from .verdict import PREPARATION, judge
+from .verdict import PREPARATION, judge, suspended
+from .waiting import Wait, wait_of
 from .work import WorkItem
 
 
@@ -85,20 +86,28 @@ class Run:
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
         shown = self._shown(stages.first | results)
-        verdict = judge(self._request, targets, stages.tracks, stages.stage)
-        suspended = verdict.ready is None and verdict.work is None
+        before = self._before(stages)
+        deadline = self._request.spec.execution.longest_wait_seconds
+        wait = wait_of(stages.tracks.values(), before, deadline, self._now)
+        running = any(not track.over for track in stages.tracks.values())
+        is_suspended = running and self._request.spec.execution.suspend
+        if is_suspended:
+            verdict = suspended(self._request, len(targets), shown)
+        else:
+            verdict = judge(self._request, targets, stages.tracks, stages.stage, wait)
+        done, total = len(targets), len(self._request.targets)
+        progress = _progress(stages, before, wait, verdict, done=done, total=total)
         status = ModelOptimizationStatus(
             source=stages.source,
-            summary=summary_of(
-                shown, len(targets), len(self._request.targets), self._request.spec.quality
-            ),
+            summary=summary_of(shown, done, total, self._request.spec.quality),
             targets=shown,
-            progress=None if suspended else self._progress(verdict, len(targets), stages),
+            progress=None if is_suspended else progress,
         )
         waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
+        waits += [wait.left] if wait and not wait.is_over else []
         lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
         return Plan(
-            create=() if suspended else self._to_create(stages),
+            create=() if is_suspended else self._to_create(stages),
             delete=tuple(
                 job
                 for job in self._snapshot.jobs
@@ -106,7 +115,7 @@ class Run:
                 and (
                     job.name not in stages.keep
                     or job.uid in lost
-                    or (suspended and not job.finished)
+                    or (is_suspended and not job.finished)
                 )
             ),
             status=changed_status(
@@ -117,7 +126,7 @@ class Run:
                 self._now,
                 wanted=[target.name for target in self._request.targets],
             ),
-            requeue_after=None if suspended else min(waits, default=None),
+            requeue_after=None if is_suspended else min(waits, default=None),
         )
 
     def _shown(self, results: Mapping[str, TargetStatus]) -> list[TargetStatus]:
@@ -135,7 +144,13 @@ class Run:
 
     def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
         return tuple(
-            build_job(stages.todo[name], self._resource, self._settings, attempt=track.create)
+            build_job(
+                stages.todo[name],
+                self._resource,
+                self._settings,
+                attempt=track.create,
+                busy=self._snapshot.nodes,
+            )
             for name, track in stages.tracks.items()
             if track.create is not None
         )
@@ -239,24 +254,40 @@ class Run:
     def _follow(self, work: NamedItem, fits: Callable[[object], bool]) -> Track:
         return follow(work.names, self._snapshot, self._now, fits)
 
-    def _progress(self, verdict: Verdict, done: int, stages: _Stages) -> Progress | None:
-        """Return how far the Jobs are; how far they came, where the run failed."""
-        refused = any(track.over and track.job is None for track in stages.tracks.values())
-        if verdict.ready or (verdict.stalled and refused):
-            return None
+    def _before(self, stages: _Stages) -> Progress | None:
+        """Return what status says of this stage of this run."""
         before = self._status.progress if self._results.is_this_run else None
-        start = None
-        if before is not None and before.stage == stages.stage:
-            start = before.start_time
-        if start is None:
-            jobs = [track.job for track in stages.tracks.values() if track.job is not None]
-            start = timestamp(min(job.created for job in jobs)) if jobs else None
-        return Progress(
-            stage=stages.stage,
-            targets_done=done,
-            targets_total=len(self._request.targets),
-            start_time=start,
-        )
+        return before if before is not None and before.stage == stages.stage else None
+
+
+def _progress(
+    stages: _Stages,
+    before: Progress | None,
+    wait: Wait | None,
+    verdict: Verdict,
+    *,
+    done: int,
+    total: int,
+) -> Progress | None:
+    """Return how far the Jobs are; how far they came, where the run failed.
+
+    Args:
+        before: What status says of this stage.
+    """
+    refused = any(track.over and track.job is None for track in stages.tracks.values())
+    if verdict.ready or (verdict.stalled and refused):
+        return None
+    start = before.start_time if before else None
+    if start is None:
+        jobs = [track.job for track in stages.tracks.values() if track.job is not None]
+        start = timestamp(min(job.created for job in jobs)) if jobs else None
+    return Progress(
+        stage=stages.stage,
+        targets_done=done,
+        targets_total=total,
+        start_time=start,
+        waiting_since=timestamp(wait.since) if wait else None,
+    )
 
 
 def _earlier(one: Stage, other: Stage) -> Stage:

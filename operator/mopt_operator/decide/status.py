@@ -137,6 +137,19 @@ def target_status(
     )
 
 
+def judged_values(
+    quality: Sequence[QualityResult], gates: Sequence[QualityGate]
+) -> list[tuple[QualityResult, Aggregate, float]]:
+    """Return each result's value of the aggregates that gates judge; the worst without a gate."""
+    found = []
+    for result in quality:
+        judging = [g for g in gates if g.metric is result.metric and result.is_of(*g.part)]
+        for aggregate in sorted({gate.aggregate for gate in judging} or {Aggregate.WORST}):
+            value = result.mean if aggregate is Aggregate.MEAN else result.worst
+            found.append((result, aggregate, value))
+    return found
+
+
 def winner(target: TargetStatus) -> VariantStatus | None:
     """Return the selected form of a target; the baseline where it is kept."""
     if target.selected == BASELINE:

@@ -15,6 +15,7 @@ from .conditions import Verdict
 from .request import Request
 from .status import built_engines, sentence
 from .track import Track
+from .waiting import Wait
 
 PREPARATION = ""  # its key among the tracks; that of other work is its target
 
@@ -30,6 +31,7 @@ def judge(
     targets: Sequence[TargetStatus],
     tracks: Mapping[str, Track],
     stage: Stage,
+    wait: Wait | None = None,
 ) -> Verdict:
     """Return how a run stands.
 
@@ -37,21 +39,22 @@ def judge(
         targets: Those with a result.
         tracks: The work on the others, by target; that of the preparation is PREPARATION.
         stage: What the tracks are doing.
+        wait: How long none of them has proceeded.
     """
     running = [track for track in tracks.values() if not track.over]
-    if running and request.spec.execution.suspend:
-        done = f"{len(targets)} of {len(request.targets)} targets have a result"
-        message = f"Suspended, {done}. Set spec.execution.suspend to false to continue."
-        return Verdict(None, Reason.SUSPENDED, message)
+    late = wait is not None and wait.is_over
+    found = ((n, t.problem or (t.blocked if late else None), t.over) for n, t in tracks.items())
     # Permanent problems come before those that may pass.
     wrong = sorted(
-        ((name, t.problem, t.over) for name, t in tracks.items() if t.problem is not None),
+        ((name, problem, over) for name, problem, over in found if problem is not None),
         key=lambda item: not item[2],
     )
-    work = _WORK[stage] if running else None
+    work = _WORK[stage] if running and not late else None
     if wrong:
-        name, problem, _over = wrong[0]
+        name, problem, over = wrong[0]
         message = f"Target {name}: {problem.message}" if name != PREPARATION else problem.message
+        if late and not over:
+            message = f"{message.rstrip('.')}. {_too_long(request)}"
         return Verdict(False, problem.reason, message, work, stalled=work is None)
     if work is None:
         return _final(request, targets)
@@ -59,10 +62,36 @@ def judge(
     return Verdict(None, reason, _progress_text(request, targets, running, reason), work)
 
 
+def suspended(request: Request, done: int, shown: Sequence[TargetStatus]) -> Verdict:
+    """Return how a run stands that is not to go on: nothing will happen until spec changes.
+
+    It is Ready where every target has something to serve, of an earlier run too: what spec asks
+    for now, no Jobs, is so. Else only a change helps, and nobody is to wait for it.
+
+    Args:
+        done: Number of targets with a result of this run.
+        shown: The targets in status.
+    """
+    serving = [target for target in shown if target.artifact or built_engines(target)]
+    ready = len(serving) == len(request.targets)
+    results = f"{done} of {len(request.targets)} targets have a result"
+    what = "what was selected last is there to serve" if ready else "not all have anything to serve"
+    message = f"Suspended: {results}, {what}. Set spec.execution.suspend to false to continue."
+    return Verdict(ready, Reason.SUSPENDED, message, stalled=not ready)
+
+
+def _too_long(request: Request) -> str:
+    seconds = request.spec.execution.longest_wait_seconds
+    return (
+        f"Nothing has proceeded for {seconds} s (spec.execution.progressDeadlineSeconds); it goes "
+        "on once that is solved"
+    )
+
+
 def _waiting_reason(running: Sequence[Track]) -> Reason | None:
     if not all(track.queued or track.waiting for track in running):
         return None
-    return Reason.QUEUED if any(track.queued for track in running) else Reason.PENDING
+    return Reason.QUEUED if any(track.queued for track in running) else Reason.WAITING_FOR_SLOT
 
 
 def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
@@ -88,12 +117,14 @@ def _progress_text(
 ) -> str:
     jobs = ", ".join(track.job.name for track in running if track.job is not None)
     texts = {
-        Reason.PENDING: "Waiting for a node on which no other measurement runs",
         Reason.QUEUED: "Waiting for quota in the queue: Kueue keeps the Job suspended",
         Reason.PREPARING: "Exporting, verifying and quantizing the model",
         Reason.SELECTING: "Selecting again from the figures in the store",
     }
+    # Several targets wait for slots of one profile for the same reason.
+    notes = dict.fromkeys(track.note for track in running if track.note)
+    if reason is Reason.WAITING_FOR_SLOT:
+        return ". ".join(notes)
     measured = f"{len(targets)} of {len(request.targets)} targets measured"
     text = texts.get(reason, measured)
-    notes = [track.note for track in running if track.note]
     return ". ".join([f"{text} (Job {jobs})" if jobs else text, *notes])

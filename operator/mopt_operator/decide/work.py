@@ -59,6 +59,7 @@ class WorkItem:
 
     plan: JobPlan
     target: str
+    profile_name: str
     profile: Profile
     node_selector: Mapping[str, str]
     resources: Resources
@@ -153,6 +154,7 @@ def prepare_work(
     return WorkItem(
         plan=prepare_plan(spec, output.uri, kinds=kinds, aims=aims),
         target=target.name if target else "",
+        profile_name=DEFAULT_PROFILE,
         profile=profile,
         node_selector=profile.node_selector,
         resources=profile.resources,
@@ -185,6 +187,7 @@ def measure_work(
     return WorkItem(
         plan=_measure_plan(spec, output, target, profile, prepared),
         target=target.name,
+        profile_name=target.profile or DEFAULT_PROFILE,
         profile=profile,
         node_selector=_node_selector(profile, target),
         resources=target_resources(target.resources, profile.resources),
@@ -219,6 +222,7 @@ def report_work(
     return WorkItem(
         plan=report_plan(spec, target=target.name, result=result, output_uri=output.uri),
         target=target.name,
+        profile_name=DEFAULT_PROFILE,
         profile=profile,
         node_selector=profile.node_selector,
         resources=_REPORT_RESOURCES,
@@ -280,7 +284,7 @@ def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
         "stage": work.stage,
         "target": work.target,
         "plan": work.plan_json(),
-        "profile": work.profile.to_api(),
+        "profile": work.profile.identity(),
         "nodeSelector": dict(work.node_selector),
         "resources": work.resources.to_api(),
         "secrets": dict(work.secrets),

@@ -11,19 +11,31 @@ from mopt_operator.cluster.cache import Store
 from mopt_operator.config.logs import about_resource
 from mopt_operator.decide.events import event, step_event
 from mopt_operator.decide.plan import Plan
-from mopt_operator.errors import Conflict, NotFound, OperatorError, Refused
+from mopt_operator.errors import (
+    MAY_PASS,
+    Conflict,
+    NotFound,
+    OperatorError,
+    Refused,
+    TooManyRequests,
+)
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource, is_selected
 
 from .metrics import Metrics
+from .refusals import Refusals
 
 logger = logging.getLogger(__name__)
+
+
+class _Unusable(Refused):
+    """What has the Job's name cannot be used; that says nothing of other Jobs."""
 
 
 def _watched(job: Raw) -> Raw:
     """Return a Job that the watch shows.
 
     Raises:
-        Refused: It lacks the label that the watch selects by.
+        _Unusable: It lacks the label that the watch selects by.
     """
     if is_selected(job):
         return job
@@ -32,7 +44,7 @@ def _watched(job: Raw) -> Raw:
         "see it: exempt Jobs with that label from the admission webhook or policy that removes "
         "it, and delete the Job"
     )
-    raise Refused(403, "Forbidden", message)
+    raise _Unusable(403, "Forbidden", message)
 
 
 class Calls(Protocol):
@@ -54,11 +66,13 @@ class Executor:
         cluster: Calls,
         *,
         store: Store,
+        refusals: Refusals,
         metrics: Metrics,
         clock: Callable[[], datetime],
     ) -> None:
         self._cluster = cluster
         self._store = store
+        self._refusals = refusals
         self._metrics = metrics
         self._clock = clock
 
@@ -95,13 +109,19 @@ class Executor:
 
     async def _create(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
         """Create Jobs; return status and message of those that the API server rejects."""
-        refusals = {}
+        key, refusals = (resource.namespace, resource.name), dict[str, tuple[int, str]]()
         for manifest in plan.create:
             name = manifest["metadata"]["name"]
+            refusals |= self._refusals.hold(key, [name])
+            if name in refusals:
+                continue
             try:
                 job = await self._create_one(resource, manifest)
-            except Refused as error:
+            except (Refused, TooManyRequests) as error:
                 refusals[name] = (error.status, error.message)
+                if error.status in MAY_PASS:
+                    alone = isinstance(error, _Unusable)
+                    self._refusals.refused(key, name, error.status, error.message, alone=alone)
                 logger.warning(
                     "Job %s is rejected: %s", name, error, extra=about_resource(resource)
                 )
@@ -114,6 +134,7 @@ class Executor:
 
         Raises:
             Refused: It is not what mopt creates, or what its watch shows.
+            TooManyRequests: The API server has too much to do.
         """
         name = manifest["metadata"]["name"]
         try:
@@ -133,7 +154,7 @@ class Executor:
 
         Raises:
             Conflict: It is being deleted.
-            Refused: It does not belong to the resource.
+            _Unusable: It does not belong to the resource.
         """
         job = await self._cluster.read_job(resource.namespace, name)
         metadata: Raw = job["metadata"]
@@ -141,7 +162,7 @@ class Executor:
             raise conflict
         if not any(owner["uid"] == resource.uid for owner in metadata.get("ownerReferences") or ()):
             message = f"a Job named {name} exists that does not belong to mopt; delete it"
-            raise Refused(403, conflict.reason, message)
+            raise _Unusable(403, conflict.reason, message)
         return job
 
     async def _write_status(self, resource: Resource, status: Raw) -> None:

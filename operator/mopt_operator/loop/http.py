@@ -1,39 +1,105 @@
-"""The operator's HTTP port: /healthz (alive), /readyz (working, or ready to), /metrics."""
+"""The operator's HTTP port: /healthz (alive), /readyz (working, or ready to), /metrics.
+
+It is served by a thread of its own, so that a busy event loop is not taken for a dead one: that
+loop is asked for /readyz and /metrics, and its heartbeat alone tells whether it is alive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from aiohttp import web
 
+from mopt_operator.cluster.threads import LoopThread
 from mopt_operator.errors import OperatorError
 
 # Prometheus' text format.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BEAT_SECONDS = 1.0
+# A list page, a scrape or the garbage collector hold the event loop up for tenths of a second; on a
+# node without CPU to spare that is seconds. The kubelet asks three times before it restarts a Pod.
+STALLED_SECONDS = 60.0
+# Less than the probes wait.
+ANSWER_SECONDS = 4.0
+
+_T = TypeVar("_T")
+
+
+class Heartbeat:
+    """When the event loop last turned.
+
+    Args:
+        late: Called with the seconds by which each beat was late.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        late: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        self._clock = clock
+        self._late = late
+        self._last = clock()
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._last = self._clock()
+            await asyncio.sleep(BEAT_SECONDS)
+            self._late(max(self.age() - BEAT_SECONDS, 0.0))
+
+    def age(self) -> float:
+        """Return the seconds since the last beat; from any thread."""
+        return self._clock() - self._last
 
 
 def application(
-    not_ready: Callable[[], list[str]], metrics: Callable[[], bytes]
+    not_ready: Callable[[], list[str]],
+    metrics: Callable[[], Awaitable[bytes]],
+    heartbeat: Heartbeat,
 ) -> web.Application:
-    """Return the three pages.
+    """Return the three pages; call it where the event loop runs that they are about.
 
     Args:
         not_ready: Returns what is missing, a line each; nothing where the operator is ready.
         metrics: Returns all metrics in Prometheus' text format.
     """
+    home = asyncio.get_running_loop()
+
+    async def ask(question: Callable[[], Awaitable[_T]]) -> _T:
+        async def answer() -> _T:
+            return await question()
+
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), home))
+        except TimeoutError as error:
+            text = f"the event loop has been busy for {heartbeat.age():.0f} s\n"
+            raise web.HTTPServiceUnavailable(text=text) from error
 
     async def healthz(_: web.Request) -> web.Response:
-        # An answer is all it takes: the event loop runs. Dead watches end the process.
+        # Dead watches end the process.
+        if (age := heartbeat.age()) > STALLED_SECONDS:
+            return web.Response(
+                text=f"the event loop has stood still for {age:.0f} s\n", status=503
+            )
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        missing = not_ready()
+        async def look() -> list[str]:
+            return not_ready()
+
+        missing = await ask(look)
         text = "\n".join(missing or ["ok"])
         return web.Response(text=f"{text}\n", status=503 if missing else 200)
 
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=await ask(metrics), headers={"Content-Type": METRICS_TYPE})
 
     pages = web.Application()
     pages.router.add_get("/healthz", healthz)
@@ -44,20 +110,38 @@ def application(
 
 @asynccontextmanager
 async def serve(address: str, pages: web.Application) -> AsyncIterator[None]:
-    """Serve pages at HOST:PORT.
+    """Serve pages at HOST:PORT, from a thread.
 
     Raises:
         OperatorError: The port cannot be opened.
     """
+    opened: Future[None] = Future()
+
+    def tell(ended: Future[None]) -> None:
+        if not opened.done():
+            opened.set_exception(ended.exception() or OperatorError(f"{address} was not opened"))
+
+    thread = LoopThread("http", lambda stop: _serve(address, pages, opened, stop))
+    thread.ended.add_done_callback(tell)
+    thread.start()
+    try:
+        await asyncio.wrap_future(opened)
+        yield
+    finally:
+        await thread.end()
+
+
+async def _serve(
+    address: str, pages: web.Application, opened: Future[None], stop: asyncio.Event
+) -> None:
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(pages, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, int(port)).start()
-    except OSError as error:
-        await runner.cleanup()
+        opened.set_result(None)
+        await stop.wait()
+    except (OSError, OverflowError) as error:
         raise OperatorError(f"cannot listen on {address}: {error}") from error
-    try:
-        yield
     finally:
         await runner.cleanup()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from mopt_operator.cluster.cache import Kind, Listed, Store
-from mopt_operator.errors import NotFound, OperatorError
+from mopt_operator.cluster.cache import Kind, Listed, Restored, Store
+from mopt_operator.cluster.lag import is_older
+from mopt_operator.errors import NotFound, OperatorError, Refused
 from mopt_operator.objects import Raw
 
 from .metrics import Metrics
@@ -44,37 +46,93 @@ class Lists:
         self._store = store
         self._queue = queue
         self._metrics = metrics
+        # By plural and namespace: the version of the list that filled the store.
+        self._filled: dict[tuple[str, str | None], str] = {}
+        self._restored = Restored()
+        self._noticed = asyncio.Event()
 
     async def fill(self) -> None:
         """Put all that there is into the store, before anything is decided or watched.
+
+        A namespace that refuses is left to its watches, which try again and again.
 
         Raises:
             OperatorError: A call failed.
         """
         for namespace in self._namespaces:
-            for plural, kind in self._store.kinds().items():
-                async for page in self._cluster.pages(plural, namespace, whole=True):
-                    for raw in page["items"] or ():
-                        self._queue.add(kind.put(raw))
+            try:
+                await self._fill(namespace)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                logger.warning("Cannot list namespace %s: %s", namespace, error)
+        # The oldest first: where few may run at once, they are the ones.
+        for resource in sorted(
+            self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
+        ):
+            self._queue.add((resource.namespace, resource.name), later=resource.settled)
+        self._queue.begin_first_pass()
+
+    async def _fill(self, namespace: str | None) -> None:
+        for plural, kind in self._store.kinds().items():
+            async for page in self._cluster.pages(plural, namespace, whole=True):
+                self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
+                for raw in page["items"] or ():
+                    kind.put(raw)
+
+    async def version_to_watch(self, plural: str, namespace: str | None) -> str:
+        """Return the resourceVersion that a watch starts from: the store is at least that new.
+
+        At first it is that of `fill`; whenever a watch starts anew, that of a comparison.
+
+        Raises:
+            Restored: See `compare`.
+            OperatorError: A call failed.
+        """
+        version = self._filled.pop((plural, namespace), None)
+        if version is not None:
+            return version
+        return await self._compare(plural, self._store.kinds()[plural], namespace)
+
+    async def fail_if_restored(self) -> None:
+        """Wait for a list that is older than what has been seen, whoever asked for it.
+
+        Raises:
+            Restored: Always, in the end.
+        """
+        await self._noticed.wait()
+        raise self._restored
 
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.
 
         Only metadata is listed; what differs is read. A namespace that cannot be listed does not
         keep the others from being compared.
+
+        Raises:
+            Restored: A list is older than what has been seen.
         """
         for namespace in self._namespaces:
             try:
                 for plural, kind in self._store.kinds().items():
                     await self._compare(plural, kind, namespace)
+            except Restored:
+                raise
             except OperatorError as error:
                 where = "the cluster" if namespace is None else f"namespace {namespace}"
                 logger.warning("Cannot compare the store with %s: %s", where, error)
 
-    async def _compare(self, plural: str, kind: Kind[Any], namespace: str | None) -> None:
-        listed, version = [], "0"
+    async def _compare(self, plural: str, kind: Kind[Any], namespace: str | None) -> str:
+        seen, listed, version = kind.newest, [], "0"
         async for page in self._cluster.pages(plural, namespace, whole=False):
             version = page["metadata"]["resourceVersion"]
+            if is_older(version, seen):
+                self._restored = Restored(
+                    f"the list of {plural} is at resourceVersion {version}, though {seen} has been "
+                    "seen: etcd was restored from a backup; starting anew"
+                )
+                self._noticed.set()
+                raise self._restored
             listed += [_listed(raw["metadata"]) for raw in page["items"] or ()]  # Go's nil
         newer, changed = kind.compare(listed, version, namespace)
         for item in newer:
@@ -86,6 +144,7 @@ class Lists:
         for key in changed:
             self._metrics.missed.inc()
             self._queue.add(key)
+        return version
 
 
 def _listed(metadata: Raw) -> Listed:

@@ -1,18 +1,21 @@
 """A work queue of keys: one worker at a time handles a key, and no key is lost.
 
 As in client-go: adding a key that waits changes nothing; adding one that is being handled brings
-it back afterwards.
+it back afterwards. As in controller-runtime's priority queue: what a list brings and is settled
+waits behind what happens now.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 
 from mopt_operator.cluster.cache import Key
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
+# Of so many keys in a row one may wait for later: nothing waits for ever behind what is busy.
+FAIR_TURN = 8
 
 
 class WorkQueue:
@@ -20,23 +23,42 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self._ready: deque[Key] = deque()
+        self._later: OrderedDict[Key, None] = OrderedDict()
         self._wanted: set[Key] = set()
         self._busy: set[Key] = set()
+        self._unseen: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._arrived = asyncio.Event()
+        self._turn = 0
 
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def add(self, key: Key) -> None:
-        """Ask for a key to be looked at soon."""
+    @property
+    def unseen(self) -> int:
+        """How many keys of the first pass have not been looked at."""
+        return len(self._unseen)
+
+    def begin_first_pass(self) -> None:
+        """Count the keys that wait now as those of the first pass."""
+        self._unseen = set(self._wanted)
+
+    def add(self, key: Key, *, later: bool = False) -> None:
+        """Ask for a key to be looked at soon, or once others have been."""
         if key in self._wanted:
+            if not later and key in self._later:
+                del self._later[key]
+                self._ready.append(key)
             return
         self._wanted.add(key)
-        if key not in self._busy:
+        if key in self._busy:
+            return
+        if later:
+            self._later[key] = None
+        else:
             self._ready.append(key)
-            self._arrived.set()
+        self._arrived.set()
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Ask for a key to be looked at after a while; of two times the earlier one holds."""
@@ -66,11 +88,16 @@ class WorkQueue:
         self._failures.pop(key, None)
 
     async def get(self) -> Key:
-        """Wait for a key; it stays with the caller until `done`."""
-        while not self._ready:
+        """Wait for a key; it stays with the caller until `done`.
+
+        In any case others run first: to look at what is settled takes no waiting, and workers that
+        never wait would keep the event loop until the queue is empty.
+        """
+        await asyncio.sleep(0)
+        while not (self._ready or self._later):
             self._arrived.clear()
             await self._arrived.wait()
-        key = self._ready.popleft()
+        key = self._next()
         self._wanted.discard(key)
         self._busy.add(key)
         return key
@@ -78,6 +105,7 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """Give a key back."""
         self._busy.discard(key)
+        self._unseen.discard(key)
         if key in self._wanted:
             self._ready.append(key)
             self._arrived.set()
@@ -87,6 +115,12 @@ class WorkQueue:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+    def _next(self) -> Key:
+        self._turn = (self._turn + 1) % FAIR_TURN
+        if self._later and (not self._ready or self._turn == 0):
+            return self._later.popitem(last=False)[0]
+        return self._ready.popleft()
 
     def _due(self, key: Key) -> None:
         del self._timers[key]

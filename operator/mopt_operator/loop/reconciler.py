@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from mopt_operator.cluster.cache import Key, Store
-from mopt_operator.config.logs import about, about_resource
+from mopt_operator.config.logs import about
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import decide
-from mopt_operator.decide.lookups import latest_message, podless, queued, refusal, unread
+from mopt_operator.decide.lookups import podless, queued, refusal, unread
+from mopt_operator.decide.plan import Plan
 from mopt_operator.errors import Conflict, OperatorError
-from mopt_operator.objects import Job, Raw, Snapshot
+from mopt_operator.objects import Held, Job, Raw, Resource, Snapshot
 from mopt_operator.times import utc_now
 
+from .creation_failures import CreationFailures
 from .executor import Calls, Executor
 from .metrics import Metrics
 from .queue import WorkQueue
+from .turns import Postponed, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Api(Calls, Protocol):
     """The API calls of the loop; see cluster.api."""
 
-    async def failed_creations(self, job: Job) -> list[Raw]: ...
+    async def failed_creations(self, namespace: str) -> list[Raw]: ...
     async def pods_of(self, job: Job) -> list[Raw]: ...
     async def workloads(self, job: Job) -> list[Raw]: ...
 
@@ -42,6 +46,7 @@ class Reconciler:
         *,
         store: Store,
         queue: WorkQueue,
+        turns: Turns | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -49,9 +54,17 @@ class Reconciler:
         self._settings = settings
         self._store = store
         self._queue = queue
-        self._metrics = metrics or Metrics(settings, store=store, queue=queue)
+        self._turns = turns or Turns(settings, queue)
+        self._metrics = metrics or Metrics(settings, store=store, queue=queue, turns=self._turns)
         self._clock = clock
-        self._executor = Executor(cluster, store=store, metrics=self._metrics, clock=clock)
+        self._creation_failures = CreationFailures(cluster)
+        self._executor = Executor(
+            cluster,
+            store=store,
+            refusals=self._turns.refusals,
+            metrics=self._metrics,
+            clock=clock,
+        )
         self._versions_seen = 0
 
     async def work(self) -> None:
@@ -68,9 +81,9 @@ class Reconciler:
     async def _attempt(self, key: Key) -> str:
         """Reconcile a resource once; return the result as the metric names it."""
         known = self._store.resources.get(key)
-        fields = about_resource(known) if known else about(*key)
+        fields = about(*key, known.generation if known else None)
         try:
-            requeue_after = await self.reconcile(key)
+            requeue_after = await self._reconcile_in_turn(key)
         except Conflict as error:
             # The object changed meanwhile; the watch shows the change, or already has.
             delay = self._queue.retry(key)
@@ -90,6 +103,14 @@ class Reconciler:
             self._queue.add_after(key, requeue_after)
         return "done"
 
+    async def _reconcile_in_turn(self, key: Key) -> float | None:
+        """Reconcile a resource; one that fails lets the others go first."""
+        try:
+            return await self.reconcile(key)
+        except Exception:
+            self._turns.leave(key)
+            raise
+
     async def reconcile(self, key: Key) -> float | None:
         """Do what a resource needs now.
 
@@ -99,35 +120,65 @@ class Reconciler:
         Raises:
             OperatorError: A call failed; a retry may help.
         """
+        now = self._clock()
+        self._turns.count_all(self._store, now)
         self._look_at_all_if_images_changed()
         snapshot = self._store.snapshot(key)
         if snapshot is None:
+            self._turns.gone(key)
             return None
-        now = self._clock()
         observe = partial(
-            self._store.snapshot,
+            self._observe,
             key,
+            now,
             warnings=await self._warnings(snapshot, now),
             held=await self._held(snapshot, now),
         )
         snapshot = observe()
         if snapshot is None:
             return None
-        plan = decide(snapshot, now, self._settings)
+        plan = self._decide(snapshot, now)
         if plan.create and await self._read_late_pods(snapshot):
             snapshot = observe()
             if snapshot is None:
                 return None
-            plan = decide(snapshot, now, self._settings)
-        refusals = await self._executor.change_jobs(snapshot.resource, plan)
+            plan = self._decide(snapshot, now)
+        if not plan.create:
+            self._turns.leave(key)
         if plan.create or plan.delete:
+            postponed = await self._change_jobs(snapshot.resource, plan, now)
             # The status must speak of the Jobs that exist now.
-            snapshot = observe(refusals=refusals)
+            snapshot = observe(refusals=postponed.refusals, waits=postponed.waits)
             if snapshot is None:
                 return None
-            plan = decide(snapshot, now, self._settings)
+            plan = self._decide(snapshot, now)
         await self._executor.record(snapshot.resource, plan)
-        return plan.requeue_after
+        looks = [plan.requeue_after, self._turns.recorded(key, self._store, plan, now)]
+        return min((look for look in looks if look is not None), default=None)
+
+    def _observe(self, key: Key, now: datetime, **known: Any) -> Snapshot | None:
+        """Return what is known around a resource, and count what its Jobs hold."""
+        snapshot = self._store.snapshot(key, **known)
+        return None if snapshot is None else self._turns.observe(snapshot, now)
+
+    def _decide(self, snapshot: Snapshot, now: datetime) -> Plan:
+        plan = decide(snapshot, now, self._settings)
+        if plan.rerun_waits and self._turns.ask_to_rerun(snapshot.resource):
+            plan = decide(replace(snapshot, may_rerun=True), now, self._settings)
+        return plan
+
+    async def _change_jobs(self, resource: Resource, plan: Plan, now: datetime) -> Postponed:
+        """Delete Jobs, and create those whose turn it is; return the others."""
+        key = (resource.namespace, resource.name)
+        postponed = self._turns.ask(resource, plan.create)
+        create = tuple(job for job in plan.create if job["metadata"]["name"] not in postponed)
+        refused = None
+        try:
+            refused = await self._executor.change_jobs(resource, replace(plan, create=create))
+        finally:
+            created = refused is not None and len(refused) < len(create)
+            self._turns.ended(key, self._store, now, created=created)
+        return postponed.with_refusals(refused)
 
     def _look_at_all_if_images_changed(self) -> None:
         """Queue all resources where one's result told what an image holds: others may differ."""
@@ -135,13 +186,14 @@ class Reconciler:
             return
         self._versions_seen = self._store.versions.changes
         for resource in self._store.resources:
-            self._queue.add((resource.namespace, resource.name))
+            self._queue.add((resource.namespace, resource.name), later=True)
 
     async def _warnings(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
         """Return why Jobs have no Pod, by their UIDs, where Events say so."""
         found = {}
         for job in podless(snapshot, now):
-            if message := latest_message(await self._cluster.failed_creations(job)):
+            messages = await self._creation_failures.of(job.namespace)
+            if message := messages.get(job.uid):
                 found[job.uid] = message
         return found
 
@@ -155,10 +207,10 @@ class Reconciler:
             self._store.pods.put_answer(raw)
         return bool(found)
 
-    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, str]:
+    async def _held(self, snapshot: Snapshot, now: datetime) -> dict[str, Held]:
         """Return why Kueue does not admit Jobs, by their UIDs."""
         found = {}
         for job in queued(snapshot, now):
-            if message := refusal(await self._cluster.workloads(job)):
-                found[job.uid] = message
+            if held := refusal(await self._cluster.workloads(job)):
+                found[job.uid] = held
         return found

@@ -2,26 +2,43 @@
 
 Only `event` handlers: create/update handlers, timers and daemons put annotations and finalizers on
 objects that belong to the user's Git, and with `index` handlers each object that is indexed wakes
-all that wait to be: n(n+1)/2 wake-ups at a start. The store is full before kopf runs; see lists.
+all that wait to be: n(n+1)/2 wake-ups at a start.
+
+The store is full before kopf runs (see lists), so kopf neither lists nor remembers: in 10,000
+resources with their Jobs and Pods that would be a second list of everything, 50,000 tasks with an
+object each and 150 MiB of notes. What replaces its list and its notes is not part of its public
+interface; kopf is pinned, and a test tells when it changes there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import kopf
+from kopf._cogs.clients import fetching
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from mopt_api.base import GROUP, PLURAL, VERSION
-from mopt_operator.cluster.cache import Kind, Store
+from mopt_operator.cluster.cache import Kind, Restored, Store
 from mopt_operator.cluster.client import login
+from mopt_operator.errors import OperatorError
 from mopt_operator.objects import SELECTOR, Raw
 
+from .lists import Lists
 from .queue import WorkQueue
+
+logger = logging.getLogger(__name__)
 
 # As kopf names the watch tasks.
 RESOURCES = (f"{PLURAL}.{VERSION}.{GROUP}", "jobs.v1.batch", "pods.v1")
 SILENT_SECONDS = 70.0
+# kopf keeps a task and the last event of each object that changed for so long.
+IDLE_SECONDS = 0.5
 
 
 class _Endless:
@@ -29,6 +46,72 @@ class _Endless:
 
     def __iter__(self) -> itertools.chain[float]:
         return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), itertools.repeat(13.0))
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """No copy of each object for differences that no handler asks for."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No progress of handlers that are not retried."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing is kept."""
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+class Forgetful(ResourceMemories):
+    """kopf's notes about objects, 3 KiB each, which only other kinds of handlers read."""
+
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **(options | {"ephemeral": True}))
+
+
+@contextmanager
+def watches_start_from(lists: Lists) -> Iterator[None]:
+    """Let kopf's watches start where our lists ended, instead of listing everything itself."""
+    its_own = fetching.fetch_objs
+
+    async def fetch_objs(
+        *, resource: Any, namespace: str | None, **_: Any
+    ) -> AsyncIterator[tuple[tuple[()], str]]:
+        for delay in _Endless():
+            try:
+                version = await lists.version_to_watch(resource.plural, namespace)
+            except Restored:
+                await asyncio.Event().wait()  # The process ends; see Lists.fail_if_restored.
+            except OperatorError as error:
+                logger.warning("Cannot list %s, trying again: %s", resource.plural, error)
+                await asyncio.sleep(delay)
+            else:
+                yield (), version
+                return
+
+    fetching.fetch_objs = fetch_objs
+    try:
+        yield
+    finally:
+        fetching.fetch_objs = its_own
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -44,7 +127,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     # The API server sends a bookmark about every minute: a watch without even these is presumed
     # cut off, and reopened.
     settings.watching.inactivity_timeout = SILENT_SECONDS
-    settings.watching.chunk_size = 500
+    settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
     settings.networking.request_timeout = 60
@@ -53,12 +138,18 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(store: Store, queue: WorkQueue) -> kopf.OperatorRegistry:
-    """Return the handlers of the three kinds."""
+def registry(
+    store: Store, queue: WorkQueue, job_deleted: Callable[[str], None]
+) -> kopf.OperatorRegistry:
+    """Return the handlers of the three kinds.
+
+    Args:
+        job_deleted: Called with the namespace of each Job that is deleted.
+    """
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
     _observe(handlers, (GROUP, VERSION, PLURAL), store.resources, queue)
-    _observe(handlers, ("batch", "v1", "jobs"), store.jobs, queue)
+    _observe(handlers, ("batch", "v1", "jobs"), store.jobs, queue, job_deleted)
     _observe(handlers, ("", "v1", "pods"), store.pods, queue)
     return handlers
 
@@ -68,10 +159,20 @@ def _observe(
     resource: tuple[str, str, str],
     kind: Kind[Any],
     queue: WorkQueue,
+    deleted: Callable[[str], None] = lambda _: None,
 ) -> None:
     plural = resource[2]
 
     # Asynchronous though it awaits nothing: kopf runs synchronous handlers in threads.
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Raw, **_: Any) -> None:
-        queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))
+        take(event, kind, queue, deleted)
+
+
+def take(event: Raw, kind: Kind[Any], queue: WorkQueue, deleted: Callable[[str], None]) -> None:
+    """Put what a watch brings into the store, and have its resource looked at."""
+    gone = event["type"] == "DELETED"
+    key = kind.show(event["object"], deleted=gone)
+    queue.add(key)
+    if gone:
+        deleted(key[0])

@@ -21,8 +21,14 @@ def memory_watch(system: System, who: str) -> Callable[[], None]:
         share = system.memory_share()
         if share is not None and share > MEMORY_END:
             raise MemoryExceeded(
-                f"{who} was ended at {share:.0%} of the container's memory limit, before the "
-                "kernel would end the container"
+                f"{who} was ended at {share:.0%} of {memory_limit(system)}, before the kernel "
+                "would end the container"
             )
 
     return watch
+
+
+def memory_limit(system: System) -> str:
+    """Return the container's memory limit in words."""
+    size = system.memory_bytes()
+    return "the container's memory limit" + (f" of {size / 2**30:.3g} GiB" if size else "")

@@ -407,7 +407,10 @@ def make_operator(
     made: list[Operator] = []
 
     def make(*, kubeconfig: Path = operator_kubeconfig, **config: object) -> Operator:
-        settings = {"optimizerImage": "mopt/optimizer:test", "logFormat": "text"} | config
+        # Tests leave measurements unfinished, which are not to hold up those of the next ones.
+        profiles = {"default": {"measurementSlots": 1000}}
+        settings: Json = {"optimizerImage": "mopt/optimizer:test", "logFormat": "text"}
+        settings |= {"profiles": profiles} | config
         made.append(Operator(kubeconfig, tmp_path_factory.mktemp("operator"), settings))
         return made[-1]
 

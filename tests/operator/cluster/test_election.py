@@ -1,23 +1,17 @@
 """Who works: pure moves, then two candidates and one Lease."""
-# ruff: noqa: ARG002 - the fake takes what the real one takes
 
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
+from leases_in_memory import LeasesInMemory
 
 from mopt_operator.cluster import election
 from mopt_operator.cluster.election import Election, Lease, LeaseLost, Move, claimed, next_move
-from mopt_operator.errors import Conflict, NotFound, Unreachable
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-
-Json = dict[str, Any]
 
 
 @pytest.mark.parametrize(
@@ -53,50 +47,6 @@ def test_renewal_keeps_the_time_of_acquiring_and_taking_over_does_not() -> None:
     assert claimed(lease, "you", NOW)["leaseTransitions"] == 4
 
 
-class FakeLeases:
-    """One Lease; `down` makes every call fail."""
-
-    def __init__(self) -> None:
-        self.raw: Json | None = None
-        self.down = False
-        self._version = 0
-
-    def _put(self, lease: Mapping[str, Any]) -> Json:
-        self._version += 1
-        self.raw = copy.deepcopy(dict(lease))
-        self.raw["metadata"]["resourceVersion"] = str(self._version)
-        return self.raw
-
-    def _answer(self) -> None:
-        if self.down:
-            raise Unreachable("no answer")
-
-    async def read_lease(self, namespace: str, name: str) -> Json:
-        self._answer()
-        if self.raw is None:
-            raise NotFound(404, "NotFound", name)
-        return copy.deepcopy(self.raw)
-
-    async def create_lease(self, lease: Mapping[str, Any]) -> Json:
-        self._answer()
-        if self.raw is not None:
-            raise Conflict(409, "AlreadyExists", "")
-        return self._put(lease)
-
-    async def replace_lease(self, lease: Mapping[str, Any]) -> Json:
-        self._answer()
-        if self.raw is None:
-            raise NotFound(404, "NotFound", "")
-        if lease["metadata"]["resourceVersion"] != self.raw["metadata"]["resourceVersion"]:
-            raise Conflict(409, "Conflict", "changed")
-        return self._put(lease)
-
-    @property
-    def holder(self) -> str:
-        assert self.raw is not None
-        return str(self.raw["spec"]["holderIdentity"])
-
-
 class Clock:
     def __init__(self) -> None:
         self.time = 100.0
@@ -111,15 +61,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def leases() -> FakeLeases:
-    return FakeLeases()
+def leases() -> LeasesInMemory:
+    return LeasesInMemory()
 
 
-def candidate(leases: FakeLeases, clock: Clock, identity: str) -> Election:
+def candidate(leases: LeasesInMemory, clock: Clock, identity: str) -> Election:
     return Election(leases, namespace="mopt", name="lease", identity=identity, clock=clock)
 
 
-async def test_first_candidate_leads_and_the_second_waits(leases: FakeLeases, clock: Clock) -> None:
+async def test_first_candidate_leads_and_the_second_waits(
+    leases: LeasesInMemory, clock: Clock
+) -> None:
     first, second = candidate(leases, clock, "a"), candidate(leases, clock, "b")
     await first.step()
     await second.step()
@@ -129,7 +81,7 @@ async def test_first_candidate_leads_and_the_second_waits(leases: FakeLeases, cl
 
 
 async def test_dead_holder_is_replaced_once_its_time_is_over(
-    leases: FakeLeases, clock: Clock
+    leases: LeasesInMemory, clock: Clock
 ) -> None:
     first, second = candidate(leases, clock, "a"), candidate(leases, clock, "b")
     await first.step()
@@ -147,7 +99,7 @@ async def test_dead_holder_is_replaced_once_its_time_is_over(
         await first.step()
 
 
-async def test_lease_given_back_is_taken_at_once(leases: FakeLeases, clock: Clock) -> None:
+async def test_lease_given_back_is_taken_at_once(leases: LeasesInMemory, clock: Clock) -> None:
     first, second = candidate(leases, clock, "a"), candidate(leases, clock, "b")
     await first.step()
     await second.step()
@@ -157,7 +109,7 @@ async def test_lease_given_back_is_taken_at_once(leases: FakeLeases, clock: Cloc
     assert leases.holder == "b"
 
 
-async def test_standby_gives_nothing_back(leases: FakeLeases, clock: Clock) -> None:
+async def test_standby_gives_nothing_back(leases: LeasesInMemory, clock: Clock) -> None:
     first, second = candidate(leases, clock, "a"), candidate(leases, clock, "b")
     await first.step()
     await second.step()
@@ -166,7 +118,7 @@ async def test_standby_gives_nothing_back(leases: FakeLeases, clock: Clock) -> N
 
 
 async def test_release_survives_an_unreachable_server(
-    leases: FakeLeases, clock: Clock, caplog: pytest.LogCaptureFixture
+    leases: LeasesInMemory, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = candidate(leases, clock, "a")
     await first.step()
@@ -175,7 +127,9 @@ async def test_release_survives_an_unreachable_server(
     assert "Cannot release the lease: no answer" in caplog.text
 
 
-async def test_lease_deleted_by_somebody_is_made_again(leases: FakeLeases, clock: Clock) -> None:
+async def test_lease_deleted_by_somebody_is_made_again(
+    leases: LeasesInMemory, clock: Clock
+) -> None:
     first = candidate(leases, clock, "a")
     await first.step()
     leases.raw = None
@@ -184,7 +138,7 @@ async def test_lease_deleted_by_somebody_is_made_again(leases: FakeLeases, clock
 
 
 async def test_leader_that_cannot_renew_ends_before_another_one_takes_over(
-    leases: FakeLeases, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    leases: LeasesInMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(election, "RENEW_SECONDS", 0.0)
     first = candidate(leases, clock, "a")
@@ -200,7 +154,7 @@ async def test_leader_that_cannot_renew_ends_before_another_one_takes_over(
 
 
 async def test_candidate_survives_an_unreachable_server(
-    leases: FakeLeases, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    leases: LeasesInMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(election, "WAIT_SECONDS", 0.0)
     first = candidate(leases, clock, "a")
@@ -209,5 +163,19 @@ async def test_candidate_survives_an_unreachable_server(
     await asyncio.sleep(0.01)
     assert not first.known
     leases.down = False
-    await asyncio.wait_for(first.leading.wait(), 5)
+    assert await asyncio.to_thread(first.leading.wait, 5)
     running.cancel()
+
+
+async def test_nobody_believes_to_lead_beyond_the_time_of_the_lease(
+    leases: LeasesInMemory, clock: Clock
+) -> None:
+    first = candidate(leases, clock, "a")
+    assert not first.holds()
+    await first.step()
+    clock.time += election.DEADLINE_SECONDS
+    assert first.holds()
+    clock.time += 0.1
+    assert not first.holds()
+    await first.step()
+    assert first.holds()

@@ -100,6 +100,58 @@ def test_pod_that_dies_is_explained(
     resource.wait_said(Ready=("False", said), Stalled=("True", said))
 
 
+KILLED = {"exitCode": 137, "reason": "OOMKilled"}
+TOO_LATE = {"reason": "DeadlineExceeded", "message": "Pod was active on the node longer than ..."}
+
+
+def ended(container: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    """Return a Pod's status as the kubelet reports the end of its container."""
+    state = {
+        "name": "optimizer",
+        "image": "mopt/optimizer:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": container},
+    }
+    return {"phase": "Failed", "containerStatuses": [state]} | status
+
+
+@pytest.mark.parametrize(
+    ("container", "status", "reason"),
+    [
+        (KILLED, {}, "OutOfMemory"),
+        ({"exitCode": 143, "reason": "Error"}, TOO_LATE, "DeadlineExceeded"),
+    ],
+    ids=["memory", "deadline"],
+)
+def test_preparation_that_would_end_the_same_way_is_not_tried_again(
+    operator: Operator,
+    make_resource: MakeResource,
+    container: dict[str, Any],
+    status: dict[str, Any],
+    reason: str,
+) -> None:
+    resource = make_resource(execution={"backoffLimit": 2})
+    first = resource.pod_of("prepare")
+    resource.set_pod(first, ended(container, status))
+    resource.wait_said(Ready=("False", reason), Stalled=("True", reason))
+    rest = [pod for pod in resource.pods() if pod["metadata"]["name"] != first["metadata"]["name"]]
+    assert [pod for pod in rest if "deletionTimestamp" not in pod["metadata"]] == []
+
+
+def test_measurement_that_the_kernel_killed_and_pod_that_was_killed_to_be_moved_are_replaced(
+    operator: Operator, make_resource: MakeResource, messages: Messages
+) -> None:
+    resource = make_resource(execution={"backoffLimit": 1})
+    moved = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "x"}]}
+    resource.set_pod(resource.pod_of("prepare"), ended({"exitCode": 137, "reason": "Error"}, moved))
+    resource.finish(resource.pod_of("prepare"), messages.prepare())
+    resource.set_pod(resource.pod_of("measure"), ended(KILLED, {}))
+    resource.finish(resource.pod_of("measure"), messages.measure())
+    resource.wait_said(Ready=("True", "Optimized"))
+
+
 DISRUPTED = {
     "phase": "Failed",
     "conditions": [

@@ -41,6 +41,9 @@ def test_standby_is_ready_and_takes_over_at_once(
     assert standby.page("readyz") == "ok\n"
     resource = make_resource(namespace=namespace)
     pod = resource.pod_of("prepare")
+    # It knows of the resource, but nothing waits there.
+    assert standby.metric('mopt_resources{ready="Unknown",reason="Preparing"}') == 1
+    assert standby.metric("mopt_queue_depth") == 0
     resource.finish(pod, messages.prepare())
     resource.pod_of("measure")
     assert leader.stop() == 0

@@ -20,7 +20,7 @@ def test_suspend_ends_the_job_and_resume_starts_it_again(
 ) -> None:
     resource.pod_of("prepare")
     resource.patch({"spec": {"execution": {"suspend": True}}})
-    resource.wait_said(Ready=("Unknown", "Suspended"))
+    resource.wait_said(Ready=("False", "Suspended"), Stalled=("True", "Suspended"))
     resource.wait_for(lambda: not resource.jobs() and not resource.pods())
     resource.patch({"spec": {"execution": {"suspend": False}}})
     resource.run(messages)

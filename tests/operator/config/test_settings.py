@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from mopt_api.enums import TargetKind
-from mopt_operator.config.settings import Profile, Settings, parse_settings
+from mopt_operator.config.settings import (
+    OnUpgrade,
+    Profile,
+    Settings,
+    UpgradePolicy,
+    parse_settings,
+)
 from mopt_operator.errors import SettingsError
 
 FULL: dict[str, Any] = {
@@ -50,6 +56,20 @@ def test_chart_s_configuration_is_accepted() -> None:
     assert settings.profiles["default"].resources.limits["memory"] == "6Gi"
 
 
+@pytest.mark.parametrize(
+    ("written", "policy", "most"),
+    [
+        ("Rerun", UpgradePolicy.RERUN, 5),
+        ({"policy": "Rerun"}, UpgradePolicy.RERUN, 5),
+        ({"policy": "Rerun", "maxConcurrent": 2}, UpgradePolicy.RERUN, 2),
+        ("Keep", UpgradePolicy.KEEP, 5),
+    ],
+)
+def test_upgrade_policy_has_a_short_form(written: object, policy: UpgradePolicy, most: int) -> None:
+    settings = parse_settings(json.dumps(FULL | {"onUpgrade": written}))
+    assert settings.on_upgrade == OnUpgrade(policy=policy, max_concurrent=most)
+
+
 def test_only_the_image_is_needed() -> None:
     least = parse_settings('{"optimizerImage": "i", "defaultOutput": null}')
     assert least == Settings(optimizer_image="i")
@@ -73,7 +93,14 @@ def test_only_the_image_is_needed() -> None:
         ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished: "),
         ({"logFormat": "xml"}, "logFormat: "),
         ({"healthAddress": "8080"}, "healthAddress: "),
-        ({"onUpgrade": "Maybe"}, "onUpgrade: "),
+        ({"onUpgrade": "Maybe"}, "onUpgrade.policy: "),
+        ({"onUpgrade": {"policy": "Rerun", "maxConcurrent": 0}}, "onUpgrade.maxConcurrent: "),
+        ({"maxRunningPerNamespace": 0}, "maxRunningPerNamespace: "),
+        ({"profiles": {"default": {"maxRunning": 0}}}, "profiles.default.maxRunning: "),
+        (
+            {"profiles": {"default": {"measurementSlots": 0}}},
+            "profiles.default.measurementSlots: ",
+        ),
         ({"leaderElection": {}}, "leaderElection.namespace: Field required"),
     ],
 )

@@ -79,8 +79,9 @@ OTHER: dict[str, Any] = {
 }
 # Fields whose effect is no Job's content; each names its test.
 DECIDED = {
-    "execution.suspend": "deciding/test_suspending.py",
-    "execution.ttlSecondsAfterFinished": "deciding/test_suspending.py",
+    "execution.suspend": "decide/test_suspending.py",
+    "execution.ttlSecondsAfterFinished": "decide/test_suspending.py",
+    "execution.progressDeadlineSeconds": "decide/test_waiting.py",
 }
 
 

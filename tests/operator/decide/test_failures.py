@@ -11,6 +11,7 @@ from operator_world import MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
+from mopt_operator.decide.decide import Plan
 from mopt_operator.decide.failures import MAX_DISRUPTIONS
 from mopt_operator.decide.track import LOST_SECONDS
 
@@ -106,16 +107,85 @@ def test_pod_on_its_way_is_no_problem(world: World, pod: dict[str, Any]) -> None
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
-def test_measurement_that_waits_for_another_one_is_pending(
+def test_anti_affinity_of_others_is_told_in_the_scheduler_s_words(
     world: World, messages: Messages
 ) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
-    words = "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules."
+    words = "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."
     world.pod(world.the_job(Stage.MEASURE, "default"), unschedulable(words))
     world.settle()
-    assert world.said() == {"Ready": ("Unknown", "Pending"), "Reconciling": ("True", "Measuring")}
+    assert world.said() == {
+        "Ready": ("False", "Unschedulable"),
+        "Reconciling": ("True", "Measuring"),
+    }
+    assert words in world.condition("Ready")["message"]
+
+
+def test_measurement_without_a_slot_waits_without_a_job(world: World, messages: Messages) -> None:
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    (made,) = world.decide().create
+    words = "Waiting for a slot: profile default runs 1 measurement at once; next"
+    world.waits = {made["metadata"]["name"]: words}
+    assert world.settle().requeue_after is None
+    assert world.stages() == ["prepare"]
+    assert world.said() == {
+        "Ready": ("Unknown", "WaitingForSlot"),
+        "Reconciling": ("True", "Measuring"),
+    }
+    assert world.condition("Ready")["message"] == words
+    world.waits = {}
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Measuring")
+
+
+def test_target_that_waits_for_a_slot_is_told_beside_one_that_measures(
+    make_world: MakeWorld, messages: Messages
+) -> None:
+    world = make_world(targets=[{"name": "a"}, {"name": "b"}])
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    _, second = (made["metadata"]["name"] for made in world.decide().create)
+    world.waits = {second: "Waiting for a slot"}
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Measuring")
+    message = world.condition("Ready")["message"]
+    assert message.startswith("0 of 2 targets measured")
+    assert message.endswith(". Waiting for a slot")
+
+
+def test_job_that_shares_its_node_with_a_measurement_is_made_again(
+    world: World, messages: Messages
+) -> None:
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    job = world.the_job(Stage.MEASURE, "default")["metadata"]
+    world.crowded = {job["uid"]: "node-1"}
+    plan = world.decide()
+    assert [gone.name for gone in plan.delete] == [job["name"]]
+    assert plan.create == ()
+    world.carry_out(plan)
+    assert world.said()["Ready"] == ("Unknown", "WaitingForSlot")
+    assert "node-1" in world.condition("Ready")["message"]
+    world.crowded = {}
+    world.settle()
+    assert world.the_job(Stage.MEASURE, "default")["metadata"]["name"] == job["name"]
+
+
+def test_busy_api_server_is_waited_for(world: World) -> None:
+    name = world.decide().create[0]["metadata"]["name"]
+    world.refusals = {name: (429, "too many requests, please try again later")}
+    plan = world.decide()
+    assert plan.create == ()
+    world.carry_out(plan)
+    assert world.said() == {
+        "Ready": ("Unknown", "WaitingForSlot"),
+        "Reconciling": ("True", "Preparing"),
+    }
+    assert "please try again later" in world.condition("Ready")["message"]
 
 
 def test_job_without_a_pod_says_the_api_server_s_words(world: World) -> None:
@@ -169,19 +239,11 @@ def test_pod_that_heals_clears_the_reason(world: World) -> None:
     assert world.condition("Reconciling")["lastTransitionTime"] == "2026-11-01T12:00:00Z"
 
 
-ENDINGS = [
+ENDINGS: list[tuple[str, int, str, dict[str, Any], Reason, str]] = [
     ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
     ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
     ("", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
     ("log text", 137, "OOMKilled", {}, Reason.OUT_OF_MEMORY, "exceeded its memory limit"),
-    (
-        "",
-        143,
-        "Error",
-        {"reason": "DeadlineExceeded"},
-        Reason.DEADLINE_EXCEEDED,
-        "exceeded its deadline",
-    ),
     ("Traceback: x\n" * 50, 1, "Error", {}, Reason.JOB_FAILED, "code 1: Traceback: x Traceback"),
     ("mopt1:damaged", 1, "Error", {}, Reason.JOB_FAILED, "code 1: mopt1:damaged"),
     ("", 128, "StartError", {}, Reason.JOB_FAILED, "code 128: StartError"),
@@ -214,6 +276,38 @@ def test_failed_pod_gives_its_reason_while_retried_and_when_it_was_the_last(
     assert words in said
     assert said.endswith(REASONS[reason].remedy)
     assert len(said) < 500
+
+
+@pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.MEASURE])
+def test_pod_that_the_kubelet_ended_at_its_deadline_is_not_tried_again(
+    world: World, messages: Messages, stage: Stage
+) -> None:
+    world.settle()
+    if stage is Stage.MEASURE:
+        world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+        world.settle()
+    job = world.the_job(stage, None if stage is Stage.PREPARE else "default")
+    late = {"reason": "DeadlineExceeded"}
+    world.terminated_pod(job, "", exit_code=143, reason="Error", status=late)
+    world.pod(job, {"phase": "Pending"})  # The Job controller is quick.
+    world.settle()
+    reason = "DeadlineExceeded"
+    assert world.said() == {"Ready": ("False", reason), "Stalled": ("True", reason)}
+    assert "exceeded its deadline" in world.condition("Ready")["message"]
+    assert job["metadata"]["name"] not in world.jobs
+    assert world.decide() == Plan()
+
+
+def test_memory_limit_that_a_pod_exceeded_is_named(world: World) -> None:
+    world.settle()
+    job = world.the_job(Stage.PREPARE)
+    pod = world.terminated_pod(job, "", exit_code=137, reason="OOMKilled")
+    limits = {"limits": {"memory": "6Gi"}}
+    pod["spec"] = {"containers": [{"name": "optimizer", "resources": limits}]}
+    world.end(job, "Failed", "PodFailurePolicy", "exit code 137")
+    world.settle()
+    assert world.said() == {"Ready": ("False", "OutOfMemory"), "Stalled": ("True", "OutOfMemory")}
+    assert "exceeded its memory limit of 6Gi." in world.condition("Ready")["message"]
 
 
 def test_failed_run_keeps_where_it_failed_and_is_final(world: World) -> None:

@@ -132,17 +132,26 @@ def test_image_of_a_profile_is_its_jobs_and_part_of_their_name() -> None:
     assert len(names) == 2
 
 
-@pytest.mark.parametrize("profile", ["default", "l4", "mig"])
-def test_measurements_keep_away_from_each_other(profile: str) -> None:
-    assert "podAntiAffinity" in pod(measuring(profile))["affinity"]
+@pytest.mark.parametrize("profile", PROFILES)
+def test_measurements_and_builds_avoid_nodes_where_one_runs(profile: str) -> None:
+    job = build_job(measuring(profile), RESOURCE, SETTINGS, busy=("node-1",))
+    (wish,) = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"].values()
+    assert wish[0]["preference"]["matchFields"][0]["values"] == ["node-1"]
+    # No rule, which would let an autoscaler add a node for each, or quotas refuse the Pod.
+    assert "affinity" not in pod(measuring(profile))
 
 
-def test_builds_measure_nothing_and_may_share_a_node() -> None:
-    work = measuring("engines")
-    assert "affinity" not in pod(work)
-    # What measures keeps away from it all the same: a build takes every CPU.
-    job = build_job(work, RESOURCE, SETTINGS)
-    assert job["spec"]["template"]["metadata"]["labels"]["mopt.dev/stage"] == "measure"
+def test_preparation_shares_a_node_with_measurements() -> None:
+    job = build_job(prepare_work(spec(), OUTPUT, SETTINGS), RESOURCE, SETTINGS, busy=("node-1",))
+    assert "affinity" not in job["spec"]["template"]["spec"]
+
+
+def test_when_jobs_run_makes_no_other_jobs() -> None:
+    when = {"maxRunning": 3, "measurementSlots": 2, "queuePriorityClassName": "low"}
+    other = make_settings(l4=PROFILES["l4"] | when)
+    assert job_names(measuring("l4"), RESOURCE, SETTINGS) == job_names(
+        measuring("l4", settings=other), RESOURCE, other
+    )
 
 
 def test_other_compute_capabilities_build_anew() -> None:

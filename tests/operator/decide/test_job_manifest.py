@@ -17,7 +17,7 @@ from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job
-from mopt_operator.decide.work import job_names, measure_work, prepare_work
+from mopt_operator.decide.work import job_names, measure_work, prepare_work, report_work
 from mopt_operator.objects import Resource
 
 RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {}, requested_at="2026-11-01")
@@ -99,6 +99,7 @@ def test_measure_job_whole(settings: Settings) -> None:
         "mopt.dev/uid": "uid-1",
         "mopt.dev/stage": "measure",
         "mopt.dev/target": "l4",
+        "mopt.dev/profile": "gpu",
     }
     assert job == {
         "apiVersion": "batch/v1",
@@ -182,17 +183,6 @@ def test_measure_job_whole(settings: Settings) -> None:
                     "serviceAccountName": "jobs",
                     "runtimeClassName": "nvidia",
                     "priorityClassName": "low",
-                    "affinity": {
-                        "podAntiAffinity": {
-                            "requiredDuringSchedulingIgnoredDuringExecution": [
-                                {
-                                    "topologyKey": "kubernetes.io/hostname",
-                                    "namespaceSelector": {},
-                                    "labelSelector": {"matchLabels": {"mopt.dev/stage": "measure"}},
-                                }
-                            ]
-                        }
-                    },
                 },
             },
         },
@@ -207,6 +197,7 @@ def test_measure_job_whole(settings: Settings) -> None:
     }
     assert found == secrets | {
         "MOPT_REQUESTED_AT": "2026-11-01",
+        "MOPT_DEADLINE_SECONDS": "900",
         "MOPT_SANDBOX": "Required",
         "MOPT_SCRATCH_BYTES": str(20 * 2**30),
         "MOPT_NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
@@ -290,7 +281,7 @@ def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
     assert list(json.loads(first)) == sorted(json.loads(first))
 
 
-def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> None:
+def test_node_affinity_of_the_profile_joins_the_wish_for_a_free_node() -> None:
     requirement = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}
     profile = {
         "nodeAffinity": [requirement],
@@ -302,11 +293,20 @@ def test_node_affinity_of_the_profile_joins_the_one_measurement_per_node() -> No
     work = measure_work(
         spec(), output(), settings, target=Target(name="t", profile="mig"), prepared=PREPARED
     )
-    pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
-    assert set(pod["affinity"]) == {"nodeAffinity", "podAntiAffinity"}
-    assert pod["affinity"]["nodeAffinity"] == {
-        "requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+    job = build_job(work, RESOURCE, settings, busy=("node-1", "node-2"))
+    pod = job["spec"]["template"]["spec"]
+    others = [
+        {"key": "metadata.name", "operator": "NotIn", "values": [node]}
+        for node in ("node-1", "node-2")
+    ]
+    assert pod["affinity"] == {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [requirement]}]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100, "preference": {"matchFields": others}}
+            ],
         }
     }
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == 1
@@ -335,3 +335,60 @@ def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:
     assert (small[1], large[1], unknown[1]) == ("2304Mi", "8192Mi", "5120Mi")
     # The size is found out on the way: it must not make another Job.
     assert small[0] == large[0] == unknown[0]
+
+
+def ends_the_job(job: dict[str, Any], exit_code: int, *, disrupted: bool = False) -> bool:
+    """Tell what the Job controller does with a Pod that ended so: the first rule that fits."""
+    for rule in job["spec"]["podFailurePolicy"]["rules"]:
+        if "onPodConditions" in rule and disrupted:
+            return bool(rule["action"] == "FailJob")
+        if exit_code in rule.get("onExitCodes", {}).get("values", ()):
+            return bool(rule["action"] == "FailJob")
+    return False
+
+
+@pytest.mark.parametrize(
+    ("code", "disrupted", "stages"),
+    [
+        pytest.param(74, False, {"prepare", "measure", "report"}, id="it says OutOfMemory"),
+        pytest.param(75, False, {"prepare", "measure", "report"}, id="it says DeadlineExceeded"),
+        pytest.param(137, False, {"prepare", "report"}, id="killed for want of memory"),
+        pytest.param(137, True, set(), id="killed by an eviction"),
+        pytest.param(143, True, set(), id="ended by an eviction"),
+        pytest.param(143, False, set(), id="ended by hand"),
+        pytest.param(80, False, set(), id="the store does not answer"),
+        pytest.param(1, False, set(), id="a crash"),
+    ],
+)
+def test_what_ends_a_job_at_once(
+    settings: Settings, code: int, disrupted: bool, stages: set[str]
+) -> None:
+    target = Target(name="l4", profile="gpu")
+    works = [
+        prepare_work(spec(), output(), settings),
+        measure_work(spec(), output(), settings, target=target, prepared=PREPARED),
+        report_work(
+            spec(),
+            output(),
+            settings,
+            target=target,
+            result=PREPARED,
+            measured_by=None,
+            served=False,
+            basis="",
+        ),
+    ]
+    ended = {
+        work.stage.lower()
+        for work in works
+        if ends_the_job(build_job(work, RESOURCE, settings), code, disrupted=disrupted)
+    }
+    assert ended == stages
+
+
+def test_deadline_is_no_part_of_a_results_identity(settings: Settings) -> None:
+    plans = {
+        prepare_work(spec(execution={"activeDeadlineSeconds": s}), output(), settings).plan_json()
+        for s in (60, 600)
+    }
+    assert len(plans) == 1

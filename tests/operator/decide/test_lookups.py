@@ -9,6 +9,7 @@ from operator_world import World
 
 from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.lookups import podless, queued, refusal
+from mopt_operator.objects import Held
 
 
 @pytest.fixture
@@ -67,7 +68,26 @@ def test_job_that_its_queue_holds_for_a_while_is_asked_about(
 def test_kueue_s_words_are_those_of_the_missing_quota() -> None:
     admitted = {"type": "Admitted", "status": "False", "message": "no"}
     reserved = {"type": "QuotaReserved", "status": "False", "message": "LocalQueue a is stopped"}
-    assert refusal([{"status": {"conditions": [admitted, reserved]}}]) == reserved["message"]
+    assert refusal([{"status": {"conditions": [admitted, reserved]}}]) == Held(reserved["message"])
     assert refusal([{"status": {"conditions": [reserved | {"status": "True"}]}}]) is None
     assert refusal([{}]) is None
     assert refusal([]) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "out_of_order"),
+    [
+        ("Inadmissible", True),
+        ("Misconfigured", True),
+        ("Suspended", True),
+        ("Pending", False),
+        ("SomethingNewer", False),
+        (None, False),
+    ],
+)
+def test_queue_that_is_not_there_is_told_from_one_that_is_full(
+    reason: str | None, out_of_order: bool
+) -> None:
+    reserved = {"type": "QuotaReserved", "status": "False", "message": "words"}
+    condition = reserved | ({"reason": reason} if reason else {})
+    assert refusal([{"status": {"conditions": [condition]}}]) == Held("words", out_of_order)

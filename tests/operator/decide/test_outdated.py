@@ -8,7 +8,7 @@ from operator_world import MakeWorld, World
 
 from mopt_api.figures import DataDigests
 from mopt_api.jobs.plan import Stage
-from mopt_operator.config.settings import OnUpgrade, Profile, Settings
+from mopt_operator.config.settings import OnUpgrade, Profile, Settings, UpgradePolicy
 from mopt_operator.decide.decide import Plan
 
 OLD, NEW = "0.1.0+000000000000", "0.1.0+ffffffffffff"
@@ -94,7 +94,7 @@ def test_new_selection_from_older_figures_stays_marked(world: World, settings: S
 
 def test_policy_rerun_measures_again_once(world: World, settings: Settings) -> None:
     world.run()
-    world.settings = newer(settings, on_upgrade=OnUpgrade.RERUN)
+    world.settings = newer(settings, on_upgrade=OnUpgrade(policy=UpgradePolicy.RERUN))
     world.settle()
     assert world.said()["Ready"] == ("Unknown", "Preparing")
     world.run()
@@ -110,7 +110,7 @@ def test_policy_rerun_leaves_suspended_resources_alone(
     world.run()
     world.edit(execution={"suspend": True})
     world.settle()
-    world.settings = newer(settings, on_upgrade=OnUpgrade.RERUN)
+    world.settings = newer(settings, on_upgrade=OnUpgrade(policy=UpgradePolicy.RERUN))
     world.settle()
     assert world.said() == {
         "Ready": ("True", "Optimized"),
@@ -127,7 +127,7 @@ def test_same_content_under_another_name_is_the_same_optimizer(
     world: World, settings: Settings
 ) -> None:
     world.run(build=OLD)
-    world.settings = newer(settings, on_upgrade=OnUpgrade.RERUN)
+    world.settings = newer(settings, on_upgrade=OnUpgrade(policy=UpgradePolicy.RERUN))
     world.other_statuses = [told("mopt/optimizer:newer", mopt=OLD, openvino="2026.1")]
     world.settle()
     assert world.said() == UNMARKED
@@ -145,7 +145,9 @@ def test_other_content_under_the_same_name_is_marked_and_not_made_again(
     world: World, settings: Settings, versions: dict[str, str], difference: str
 ) -> None:
     world.run(build=OLD)
-    world.settings = settings.model_copy(update={"on_upgrade": OnUpgrade.RERUN})
+    world.settings = settings.model_copy(
+        update={"on_upgrade": OnUpgrade(policy=UpgradePolicy.RERUN)}
+    )
     world.other_statuses = [told("mopt/optimizer:test", **versions)]
     world.settle()
     assert world.said() == MARKED

@@ -197,7 +197,7 @@ def test_forbidden_job_is_waited_for(world: World) -> None:
     name = world.decide().create[0]["metadata"]["name"]
     world.refusals = {name: (403, "exceeded quota: jobs")}
     plan = world.decide()
-    assert plan.requeue_after == 30
+    assert plan.requeue_after == 300
     world.carry_out(plan)
     assert world.said() == {
         "Ready": ("False", "PodForbidden"),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 from job_messages import Messages
 from operator_world import MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.decide import Plan
+from mopt_operator.objects import Held
+
+# kstatus: Failed. Whoever waits for it is told at once, and not when it runs out of patience.
+NOTHING_TO_SERVE = {"Ready": ("False", "Suspended"), "Stalled": ("True", "Suspended")}
 
 
 def test_suspended_resource_gets_no_job_and_is_at_rest(make_world: MakeWorld) -> None:
     world = make_world(execution={"suspend": True})
     assert world.settle() == Plan()
     assert world.jobs == {}
-    assert world.said() == {"Ready": ("Unknown", "Suspended")}
+    assert world.said() == NOTHING_TO_SERVE
     assert "progress" not in world.status
     assert "spec.execution.suspend" in world.condition("Ready")["message"]
 
@@ -30,7 +35,7 @@ def test_suspending_ends_the_job_at_work_and_keeps_what_is_done(
     world.edit(execution={"suspend": True})
     world.settle()
     assert sorted(world.stages()) == ["measure", "prepare"]
-    assert world.said() == {"Ready": ("Unknown", "Suspended")}
+    assert world.said() == NOTHING_TO_SERVE
     assert [t["name"] for t in world.status["targets"]] == ["a"]
     world.edit(execution={})
     world.settle()
@@ -56,6 +61,57 @@ def test_suspending_what_is_ready_changes_nothing_but_the_generation(world: Worl
     world.edit(execution={})
     world.settle()
     assert world.jobs == {}
+
+
+@pytest.mark.parametrize("change", ["edit", "request"])
+def test_suspended_with_something_to_serve_is_ready(
+    world: World, messages: Messages, change: str
+) -> None:
+    """kstatus: Current. Of an earlier run's result, where the present one may not be made."""
+    world.run()
+    served = world.status["targets"][0]["artifact"]
+    world.lose_all_jobs()
+    if change == "edit":
+        world.edit(execution={"suspend": True}, benchmark={"warmupSeconds": 1})
+    else:
+        world.request("again")
+        world.edit(execution={"suspend": True})
+    assert world.settle() == Plan()
+    assert world.said() == {"Ready": ("True", "Suspended")}
+    assert world.status["observedGeneration"] == 2
+    assert "0 of 1 targets have a result" in world.condition("Ready")["message"]
+    assert world.status["targets"][0]["artifact"] == served
+    assert world.status["targets"][0]["fromEarlierRun"] is True
+    assert world.jobs == {}
+    world.edit(execution={})
+    world.settle()
+    assert world.said() == {
+        "Ready": ("Unknown", "Preparing"),
+        "Reconciling": ("True", "Preparing"),
+    }
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    world.measure()
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert "fromEarlierRun" not in world.status["targets"][0]
+
+
+def test_result_that_is_seen_late_is_recorded_while_suspended(
+    world: World, messages: Messages
+) -> None:
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    job = world.the_job(Stage.MEASURE, "default")
+    world.complete(job, messages.measure())
+    late, world.pods = world.pods, {}
+    world.edit(execution={"suspend": True})
+    plan = world.settle()
+    assert plan.expire == ()
+    assert world.said() == NOTHING_TO_SERVE
+    world.pods = late
+    world.settle()
+    assert world.said() == {"Ready": ("True", "Optimized")}
 
 
 def test_result_of_a_job_that_completed_before_suspending_is_recorded(
@@ -99,7 +155,7 @@ def test_queued_is_said_while_the_queue_holds_the_job(make_world: MakeWorld) -> 
     assert job["metadata"]["name"] in world.condition("Ready")["message"]
     # The watch tells when it is admitted; why it is not must be asked for.
     assert plan.requeue_after == 3.0
-    world.held = {job["metadata"]["uid"]: "LocalQueue cpu doesn't exist"}
+    world.held = {job["metadata"]["uid"]: Held("LocalQueue cpu doesn't exist")}
     world.sleep(3600)
     assert world.settle().requeue_after == 300.0
     assert world.condition("Ready")["message"].endswith(". LocalQueue cpu doesn't exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import re
 from dataclasses import replace
@@ -17,7 +18,8 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.loop import metrics as metrics_module
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
-from mopt_operator.objects import observe_job
+from mopt_operator.loop.turns import Turns
+from mopt_operator.objects import Resource, observe_job
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def queue() -> WorkQueue:
 
 @pytest.fixture
 def metrics(settings: Settings, store: Store, queue: WorkQueue) -> Metrics:
-    return Metrics(settings, store=store, queue=queue)
+    return Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue))
 
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
@@ -52,7 +54,40 @@ def test_selected_form_and_state_of_a_finished_resource(
     store.resources.put(world.raw)
     assert samples(metrics, "mopt_resources") == {("True", "Optimized"): 1}
     assert samples(metrics, "mopt_selected_speedup_ratio") == {("sr", "team", "default"): 4.9}
-    assert samples(metrics, "mopt_selected_quality") == {("PSNR", "sr", "team", "default"): 58.34}
+    # The labels in their alphabetical order.
+    psnr = ("Worst", "PSNR", "sr", "team", "", "", "default")
+    assert samples(metrics, "mopt_selected_quality") == {psnr: 58.34}
+
+
+def test_selected_quality_is_the_value_that_its_gate_judges(
+    metrics: Metrics, store: Store, make_world: MakeWorld
+) -> None:
+    world = make_world(
+        quality=[
+            {"metric": "PSNR", "minimum": 40, "aggregate": "Mean"},
+            {"metric": "PSNR", "minimum": 30, "output": "boxes"},
+        ]
+    )
+    world.run()
+    chosen = next(v for v in world.status["targets"][0]["variants"] if v["name"] == "openvino-bf16")
+    (whole,) = chosen["quality"]
+    whole["mean"] = 61.5
+    chosen["quality"] = [whole, whole | {"output": "boxes", "worst": 33.0}]
+    store.resources.put(world.raw)
+    assert samples(metrics, "mopt_selected_quality") == {
+        ("Mean", "PSNR", "sr", "team", "", "", "default"): 61.5,
+        ("Worst", "PSNR", "sr", "team", "boxes", "", "default"): 33.0,
+    }
+
+
+def test_gates_that_cannot_be_read_leave_the_worst(
+    metrics: Metrics, store: Store, world: World
+) -> None:
+    world.run()
+    world.raw["spec"]["quality"] = [{"metric": "Newer", "aggregate": "Median"}]
+    store.resources.put(world.raw)
+    ((labels, _),) = samples(metrics, "mopt_selected_quality").items()
+    assert labels[:2] == ("Worst", "PSNR")
 
 
 def test_kept_baseline_has_speedup_one(metrics: Metrics, store: Store, world: World) -> None:
@@ -90,13 +125,15 @@ def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> N
     world.settle()
     (raw,) = world.jobs.values()
     job = observe_job(raw)
-    ended = job.created + timedelta(seconds=42)
-    metrics.job_ended(replace(job, completed=ended, ended=ended), world.now)
+    started, ended = (job.created + timedelta(seconds=seconds) for seconds in (3600, 3642))
+    queued = replace(job, started=started, completed=ended, ended=ended)
+    metrics.job_ended(queued, world.now)
     metrics.job_ended(replace(job, failed=("", ""), ended=job.created), world.now)
     assert samples(metrics, "mopt_job_duration_seconds_sum") == {
         ("Complete", "prepare"): 42,
         ("Failed", "prepare"): 0,
     }
+    assert samples(metrics, "mopt_job_queue_seconds_sum") == {("prepare",): 3600}
 
 
 async def test_queue_depth_build_and_watch_age(
@@ -114,6 +151,33 @@ async def test_queue_depth_build_and_watch_age(
         ("error",),
         ("fault",),
     }
+
+
+async def test_queue_of_a_standby_is_not_shown(settings: Settings, queue: WorkQueue) -> None:
+    leading = asyncio.Event()
+    turns = Turns(settings, queue)
+    metrics = Metrics(settings, store=Store(), queue=queue, turns=turns, leads=leading.is_set)
+    queue.add(("team", "sr"))
+    assert samples(metrics, "mopt_queue_depth") == {(): 0}
+    assert samples(metrics, "mopt_leader") == {(): 0}
+    leading.set()
+    assert samples(metrics, "mopt_queue_depth") == {(): 1}
+    assert samples(metrics, "mopt_leader") == {(): 1}
+
+
+async def test_jobs_that_wait_are_counted(settings: Settings, queue: WorkQueue) -> None:
+    turns = Turns(settings, queue)
+    metrics = Metrics(settings, store=Store(), queue=queue, turns=turns)
+    assert samples(metrics, "mopt_jobs_waiting") == {}
+    assert samples(metrics, "mopt_namespaces_refused") == {(): 0}
+    for name in "abc":
+        labels = {"mopt.dev/stage": "measure", "mopt.dev/profile": "default"}
+        job = {"metadata": {"name": f"{name}-job", "labels": labels}}
+        turns.ask(Resource("team", name, "uid", 1, "1", {}, {}, created=name), [job])
+    turns.refusals.refused(("team", "d"), "d-job", 403, "exceeded quota")
+    assert samples(metrics, "mopt_jobs_waiting") == {("default",): 2}
+    assert samples(metrics, "mopt_namespaces_refused") == {(): 1}
+    queue.close()
 
 
 def test_every_metric_is_documented(metrics: Metrics) -> None:

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from mopt_operator.loop.queue import LONGEST_RETRY_SECONDS, WorkQueue
+from mopt_operator.loop.queue import FAIR_TURN, LONGEST_RETRY_SECONDS, WorkQueue
 
 A, B = ("team", "a"), ("team", "b")
+C = ("team", "c")
 
 
 async def test_key_added_twice_is_given_once() -> None:
@@ -72,3 +73,63 @@ async def test_delays_double_up_to_a_bound_and_start_anew_after_success() -> Non
     queue.succeeded(A)
     assert queue.retry(A) == 0.5
     queue.close()
+
+
+async def test_what_is_settled_waits_behind_what_happens() -> None:
+    queue = WorkQueue()
+    queue.add(A, later=True)
+    queue.add(B, later=True)
+    queue.add(C)
+    assert [await queue.get() for _ in range(3)] == [C, A, B]
+
+
+async def test_settled_key_to_which_something_happens_goes_ahead() -> None:
+    queue = WorkQueue()
+    for key in (A, B):
+        queue.add(key, later=True)
+    queue.add(B)
+    queue.add(A, later=True)
+    assert [await queue.get(), await queue.get()] == [B, A]
+    assert len(queue) == 0
+
+
+async def test_nothing_waits_for_ever_behind_what_is_busy() -> None:
+    queue = WorkQueue()
+    queue.add(A, later=True)
+    for _ in range(FAIR_TURN):
+        queue.add(B)
+        key = await queue.get()
+        queue.done(key)
+        if key == A:
+            return
+    raise AssertionError("B alone was given")
+
+
+async def test_first_pass_ends_when_each_key_has_been_given_back() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    queue.add(B, later=True)
+    queue.begin_first_pass()
+    queue.add(C)
+    unseen = [queue.unseen]
+    for _ in range(3):
+        queue.done(await queue.get())
+        unseen.append(queue.unseen)
+    assert unseen == [2, 1, 1, 0]
+
+
+async def test_workers_that_never_wait_let_others_run() -> None:
+    queue, turns = WorkQueue(), 0
+
+    async def work() -> None:
+        while True:
+            queue.done(await queue.get())
+
+    worker = asyncio.create_task(work())
+    for number in range(100):
+        queue.add(("team", str(number)))
+    while len(queue):
+        turns += 1
+        await asyncio.sleep(0)
+    worker.cancel()
+    assert turns >= 100

@@ -15,16 +15,27 @@ from operator_world import MakeManifest
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
-from mopt_operator.decide.lookups import latest_message
+from mopt_operator.decide.lookups import latest_messages
 from mopt_operator.errors import Conflict, NotFound, Refused, Unreachable
 from mopt_operator.loop.queue import WorkQueue
 from mopt_operator.loop.reconciler import Reconciler
+from mopt_operator.loop.refusals import LONGEST_SECONDS
+from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import Job, Raw, Resource
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = ("team", "sr")
 
 Json = dict[str, Any]
+
+
+class Clock:
+    """A clock that is set."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 class FakeCluster:
@@ -79,7 +90,7 @@ class FakeCluster:
         self.resource["metadata"] |= self._versioned()
         return self.resource
 
-    async def failed_creations(self, job: Job) -> list[Raw]:
+    async def failed_creations(self, namespace: str) -> list[Raw]:
         return []
 
     async def pods_of(self, job: Job) -> list[Raw]:
@@ -113,11 +124,21 @@ def queue() -> WorkQueue:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def turns(settings: Settings, queue: WorkQueue, clock: Clock) -> Turns:
+    return Turns(settings, queue, clock)
+
+
+@pytest.fixture
 def reconciler(
-    cluster: FakeCluster, settings: Settings, store: Store, queue: WorkQueue
+    cluster: FakeCluster, settings: Settings, store: Store, queue: WorkQueue, turns: Turns
 ) -> Reconciler:
 
-    return Reconciler(cluster, settings, store=store, queue=queue, clock=lambda: NOW)
+    return Reconciler(cluster, settings, store=store, queue=queue, turns=turns, clock=lambda: NOW)
 
 
 def said(cluster: FakeCluster) -> tuple[str, str]:
@@ -158,11 +179,15 @@ async def test_status_of_a_changed_resource_is_a_lost_race(
 
 
 async def test_refused_job_becomes_a_condition(
-    reconciler: Reconciler, cluster: FakeCluster
+    reconciler: Reconciler, cluster: FakeCluster, clock: Clock
 ) -> None:
     cluster.fail = {"create_job": Refused(403, "Forbidden", "exceeded quota")}
-    assert await reconciler.reconcile(KEY) == 30
+    assert await reconciler.reconcile(KEY) == 300
     assert said(cluster) == ("False", "PodForbidden")
+    assert (
+        "tried again within two minutes" in cluster.resource["status"]["conditions"][0]["message"]
+    )
+    clock.seconds += LONGEST_SECONDS
     await reconciler.reconcile(KEY)
     assert said(cluster) == ("Unknown", "Preparing")
 
@@ -216,13 +241,18 @@ async def test_worker_survives_and_tries_again(
 
 
 def test_newest_event_speaks() -> None:
-    def event(time: str | None, message: str) -> Raw:
+    def event(time: str | None, message: str, uid: str = "a") -> Raw:
         metadata = {"creationTimestamp": "2026-11-01T12:00:05Z"}
-        return {"metadata": metadata, "lastTimestamp": time, "message": message}
+        about = {"involvedObject": {"uid": uid}, "message": message}
+        return {"metadata": metadata, "lastTimestamp": time} | about
 
-    events = [event("2026-11-01T12:00:09Z", "new"), event(None, "old")]
-    assert latest_message(events) == "new"
-    assert latest_message([]) is None
+    events = [
+        event("2026-11-01T12:00:09Z", "new"),
+        event(None, "old"),
+        event("2026-11-01T12:00:04Z", "of another", "b"),
+    ]
+    assert latest_messages(events) == {"a": "new", "b": "of another"}
+    assert latest_messages([]) == {}
 
 
 async def test_what_one_result_tells_of_an_image_is_looked_at_for_all(

@@ -14,10 +14,10 @@ from mopt_optimizer.errors import MemoryExceeded, ModelError, OptimizerError
 from mopt_optimizer.forms.form import Form
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
-from mopt_optimizer.progress import Log, Timings
+from mopt_optimizer.progress import LastStep, Log, Timings
 from mopt_optimizer.sandbox import ChildDied, answered, run_child
 from mopt_optimizer.stages.artifacts import model_files
-from mopt_optimizer.stages.watching import memory_watch
+from mopt_optimizer.stages.watching import memory_limit, memory_watch
 
 from .messages import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
 
@@ -99,7 +99,7 @@ class Making:
         """
         left, failed = [*forms], list[Quantized]()
         while True:
-            steps = _LastStep(self._log)
+            steps = LastStep(self._log)
             folder = Path(mkdtemp(dir=self._scratch, prefix="made-"))
             if fp32 is not None:
                 fp32 = _moved(fp32, folder)
@@ -111,7 +111,7 @@ class Making:
                 name = steps.last
                 form = next((one for one in left if one.name(self._plan.quality) == name), None)
                 if form is None or not _crashed(error):
-                    raise death(error) from error
+                    raise death(error, memory_limit(self._system)) from error
                 left.remove(form)
                 failed.append(Quantized(name=name, error=f"the process that made it {error.how()}"))
                 continue
@@ -176,18 +176,6 @@ class Making:
         )
 
 
-class _LastStep:
-    """A log that keeps the step that was named last."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self.last = ""
-
-    def __call__(self, step: str, message: str, **fields: object) -> None:
-        self.last = step
-        self._log(step, message, **fields)
-
-
 def _crashed(error: ChildDied) -> bool:
     """Return whether a child ended by a fault of the code in it, not by the kernel or by us."""
     return error.returncode < 0 and error.returncode != -signal.SIGKILL and not error.ended
@@ -210,11 +198,15 @@ def patience(step: str) -> float:
     return _LOAD_SECONDS if step in ("", "load") else _STEP_SECONDS
 
 
-def death(error: ChildDied) -> OptimizerError:
-    """Return what the end of the process that opens the model says about the model."""
+def death(error: ChildDied, limit: str) -> OptimizerError:
+    """Return what the end of the process that opens the model says about the model.
+
+    Args:
+        limit: See memory_limit.
+    """
     message = f"the process that opened the model {error.how()}"
     if error.ended:
         return ModelError(message)
     if error.returncode == -signal.SIGKILL:
-        return MemoryExceeded(f"{message}: it needed more memory than the limit")
+        return MemoryExceeded(f"{message}: it needed more memory than {limit}")
     return OptimizerError(message) if error.returncode > 0 else ModelError(message)

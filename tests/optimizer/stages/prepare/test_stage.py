@@ -502,10 +502,12 @@ def test_failed_quantization_fails_its_variants_only() -> None:
     ],
 )
 def test_end_of_the_child_has_a_reason(returncode: int, reason: Reason) -> None:
-    assert death(ChildDied(returncode)).reason is reason
+    error = death(ChildDied(returncode), "the limit of 4 GiB")
+    assert error.reason is reason
+    assert (reason is Reason.OUT_OF_MEMORY) == ("the limit of 4 GiB" in str(error))
 
 
 def test_a_child_that_was_ended_here_was_not_short_of_memory() -> None:
-    error = death(ChildDied(-signal.SIGKILL, "answered what is no answer"))
+    error = death(ChildDied(-signal.SIGKILL, "answered what is no answer"), "the limit")
     assert error.reason is Reason.INVALID_MODEL
     assert str(error).endswith("answered what is no answer and was ended")
