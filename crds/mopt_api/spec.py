@@ -240,6 +240,9 @@ class Output(ApiModel):
     )
 
 
+PROGRESS_DEADLINE_SECONDS = 600
+
+
 class Execution(ApiModel):
     """How the Jobs run."""
 
@@ -249,13 +252,15 @@ class Execution(ApiModel):
     backoff_limit: int = Field(
         default=2, ge=0, le=6, description="Retries of a Job after a failure that may be transient."
     )
-    progress_deadline_seconds: int = Field(
-        default=600,
+    # No default in the schema: the API server would put it into every resource, also into those
+    # that an older operator reads, which does not know the field.
+    progress_deadline_seconds: int | None = Field(
+        default=None,
         ge=10,
         le=2147483647,
         description="How long the run may wait without any progress, for a node, an image, a "
         "Secret or quota, until it is Stalled. It goes on once the obstacle is gone. A wait for "
-        "its turn does not count.",
+        f"its turn does not count. Omitted, {PROGRESS_DEADLINE_SECONDS}, as a Deployment's.",
     )
     suspend: bool = Field(
         default=False,
@@ -273,6 +278,11 @@ class Execution(ApiModel):
         description="How long a finished Job is kept once its result is in status. Omitted, the "
         "administrator's default (Helm values, ttlSecondsAfterFinished).",
     )
+
+    @property
+    def longest_wait_seconds(self) -> int:
+        """How long the run may wait without any progress."""
+        return self.progress_deadline_seconds or PROGRESS_DEADLINE_SECONDS
 
 
 def _unknown_dimensions(spec: ModelOptimizationSpec) -> set[str]:

@@ -71,19 +71,30 @@ def blames_profile(error: Refused) -> bool:
 
 
 async def check_access(cluster: Api, namespaces: list[str]) -> None:
-    """Make sure that all watches can work: kopf goes on without those that cannot.
+    """Make sure that the watches can work.
+
+    Of several namespaces one that refuses, deleted by its owner or not yet made, is only logged:
+    the others are served, and it too once the role is bound there.
 
     Raises:
         OperatorError: Says what to do.
     """
-    everywhere: list[str | None] = [None]
-    try:
-        for namespace in namespaces or everywhere:
+    watched: list[str | None] = [*namespaces] or [None]
+    refused: dict[str | None, Refused] = {}
+    for namespace in watched:
+        try:
             await cluster.check_access(namespace)
-    except NotFound as error:
-        raise OperatorError(f"install the CRD first (helm, or crds/*.yaml): {error}") from error
-    except Refused as error:
-        raise OperatorError(f"the operator's role lacks a permission: {error}") from error
+        except NotFound as error:
+            raise OperatorError(f"install the CRD first (helm, or crds/*.yaml): {error}") from error
+        except Refused as error:
+            refused[namespace] = error
+    if len(refused) == len(watched):
+        first = next(iter(refused.values()))
+        raise OperatorError(f"the operator's role lacks a permission: {first}") from first
+    for namespace, refusal in refused.items():
+        logger.warning(
+            "Namespace %s is not served until the role allows it: %s", namespace, refusal
+        )
 
 
 async def check_profiles(cluster: Api, settings: Settings) -> None:

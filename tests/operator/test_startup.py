@@ -12,7 +12,7 @@ import pytest
 from mopt_operator.config.settings import LeaderElection, Settings
 from mopt_operator.errors import NotFound, OperatorError, Refused, Unreachable
 from mopt_operator.objects import Raw
-from mopt_operator.startup import check_profiles, profile_jobs
+from mopt_operator.startup import check_access, check_profiles, profile_jobs
 
 # The API server's words, of version 1.34.
 INVALID = Refused(
@@ -121,3 +121,34 @@ async def test_what_is_no_fault_of_the_profile_is_only_logged(
     assert len(judge.tried) == 2
     assert "Cannot check profile gpu in default" in caplog.text
     assert str(error) in caplog.text
+
+
+class Gate(Judge):
+    """An API server that lets some namespaces be watched."""
+
+    def __init__(self, *refused: str | None) -> None:
+        super().__init__()
+        self.refused = refused
+
+    async def check_access(self, namespace: str | None) -> None:
+        if namespace in self.refused:
+            raise Refused(403, "Forbidden", f"pods is forbidden in {namespace}")
+
+
+@pytest.mark.parametrize(
+    ("refused", "namespaces"), [((None,), []), (("a",), ["a"]), (("a", "b"), ["a", "b"])]
+)
+async def test_operator_that_may_watch_nothing_ends(
+    refused: tuple[str | None, ...], namespaces: list[str]
+) -> None:
+    with pytest.raises(OperatorError, match=f"lacks a permission: .* in {refused[0]}"):
+        await check_access(Gate(*refused), namespaces)
+
+
+async def test_namespace_that_refuses_is_no_concern_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await check_access(Gate("b"), ["a", "b", "c"])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("Namespace b is not served until the role allows it: 403")

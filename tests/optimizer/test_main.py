@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,10 +18,11 @@ import pytest
 
 from mopt_api.jobs.plan import PLAN_VARIABLE, Stage
 from mopt_api.jobs.termination import ErrorSummary, PrepareSummary, decode
-from mopt_api.reasons import REASONS, Reason
+from mopt_api.reasons import PERMANENT_EXIT_CODES, REASONS, Reason
 from mopt_optimizer.main import exit_code
 
 Start = Callable[..., "subprocess.Popen[str]"]
+AtWork = Callable[..., "tuple[subprocess.Popen[str], int]"]
 Fail = Callable[..., tuple[ErrorSummary, int, str]]
 
 PLAN: dict[str, Any] = {
@@ -150,6 +152,33 @@ def test_message_goes_to_the_log_where_it_cannot_be_written(start: Start, tmp_pa
     assert summary.error.reason is Reason.OBJECT_NOT_FOUND
 
 
+@pytest.fixture
+def at_work(start: Start, upscaler_pt2: Path, tmp_path: Path) -> AtWork:
+    """Return what starts a preparation, and the number of the process that opens its model."""
+    from mopt_optimizer.store.blobs import file_digest
+
+    plan = PLAN | {
+        "model": {
+            "uri": f"file://{upscaler_pt2}",
+            "sha256": file_digest(upscaler_pt2).removeprefix("sha256:"),
+            "format": "ExportedProgram",
+        },
+        "outputUri": f"file://{tmp_path}/out",
+    }
+
+    def begin(**environ: str) -> tuple[subprocess.Popen[str], int]:
+        process = start("prepare", plan=plan, **environ)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["step"] == "load":
+                break
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (child,) = children
+        return process, int(child)
+
+    return begin
+
+
 @pytest.mark.optimizer
 def test_prepared_model_ends_with_its_summary(
     start: Start, message: Path, upscaler_pt2: Path, tmp_path: Path
@@ -179,32 +208,14 @@ def test_prepared_model_ends_with_its_summary(
 
 
 @pytest.mark.optimizer
-def test_sigterm_ends_it_and_its_child_soon(
-    start: Start, upscaler_pt2: Path, tmp_path: Path
-) -> None:
-    from mopt_optimizer.store.blobs import file_digest
-
-    plan = PLAN | {
-        "model": {
-            "uri": f"file://{upscaler_pt2}",
-            "sha256": file_digest(upscaler_pt2).removeprefix("sha256:"),
-            "format": "ExportedProgram",
-        },
-        "outputUri": f"file://{tmp_path}/out",
-    }
-    process = start("prepare", plan=plan)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["step"] == "load":
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
+def test_sigterm_ends_it_and_its_child_soon(at_work: AtWork, tmp_path: Path) -> None:
+    process, child = at_work()
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert time.monotonic() - started < 5
     assert process.returncode == 128 + signal.SIGTERM
-    assert not Path(f"/proc/{children[0]}").exists()
+    assert not Path(f"/proc/{child}").exists()
     assert not list((tmp_path / "work").iterdir())
 
 
@@ -236,33 +247,31 @@ def test_deadline_that_is_no_number_is_told(fail: Fail, text: str) -> None:
 
 @pytest.mark.optimizer
 def test_deadline_ends_children_and_names_the_step(
-    start: Start, message: Path, upscaler_pt2: Path, tmp_path: Path
+    at_work: AtWork, message: Path, tmp_path: Path
 ) -> None:
-    from mopt_optimizer.store.blobs import file_digest
-
-    plan = PLAN | {
-        "model": {
-            "uri": f"file://{upscaler_pt2}",
-            "sha256": file_digest(upscaler_pt2).removeprefix("sha256:"),
-            "format": "ExportedProgram",
-        },
-        "outputUri": f"file://{tmp_path}/out",
-    }
-    process = start("prepare", plan=plan, MOPT_DEADLINE_SECONDS="3600")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line)["step"] == "load":
-            break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
+    process, child = at_work(MOPT_DEADLINE_SECONDS="3600")
     process.send_signal(signal.SIGALRM)  # As the timer does in an hour.
     process.communicate(timeout=30)
     summary = decode(message.read_text())
     assert isinstance(summary, ErrorSummary)
     assert (summary.error.reason, process.returncode) == (Reason.DEADLINE_EXCEEDED, 75)
     assert "deadline of 3600 s; it was at step" in summary.error.message
-    assert not Path(f"/proc/{children[0]}").exists()
+    assert not Path(f"/proc/{child}").exists()
     assert not list((tmp_path / "work").iterdir())
+
+
+@pytest.mark.optimizer
+def test_child_that_the_kernel_killed_is_out_of_memory_and_not_tried_again(
+    at_work: AtWork, message: Path
+) -> None:
+    process, child = at_work()
+    os.kill(child, signal.SIGKILL)  # As the kernel does where only the largest process goes.
+    process.communicate(timeout=30)
+    summary = decode(message.read_text())
+    assert isinstance(summary, ErrorSummary)
+    assert (summary.error.reason, process.returncode) == (Reason.OUT_OF_MEMORY, 74)
+    assert re.search(r"the container's memory limit of [0-9.]+ GiB", summary.error.message)
+    assert process.returncode in PERMANENT_EXIT_CODES
 
 
 HIDING = """

@@ -83,7 +83,7 @@ class Run:
         targets = [results[t.name] for t in self._request.targets if t.name in results]
         shown = self._shown(results)
         before = self._before(stages)
-        deadline = self._request.spec.execution.progress_deadline_seconds
+        deadline = self._request.spec.execution.longest_wait_seconds
         wait = wait_of(stages.tracks.values(), before, deadline, self._now)
         running = any(not track.over for track in stages.tracks.values())
         is_suspended = running and self._request.spec.execution.suspend

@@ -81,7 +81,7 @@ def suspended(request: Request, done: int, shown: Sequence[TargetStatus]) -> Ver
 
 
 def _too_long(request: Request) -> str:
-    seconds = request.spec.execution.progress_deadline_seconds
+    seconds = request.spec.execution.longest_wait_seconds
     return (
         f"Nothing has proceeded for {seconds} s (spec.execution.progressDeadlineSeconds); it goes "
         "on once that is solved"

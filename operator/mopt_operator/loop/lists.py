@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from mopt_operator.cluster.cache import Kind, Listed, Restored, Store
 from mopt_operator.cluster.lag import is_older
-from mopt_operator.errors import NotFound, OperatorError
+from mopt_operator.errors import NotFound, OperatorError, Refused
 from mopt_operator.objects import Raw
 
 from .metrics import Metrics
@@ -54,15 +54,18 @@ class Lists:
     async def fill(self) -> None:
         """Put all that there is into the store, before anything is decided or watched.
 
+        A namespace that refuses is left to its watches, which try again and again.
+
         Raises:
             OperatorError: A call failed.
         """
         for namespace in self._namespaces:
-            for plural, kind in self._store.kinds().items():
-                async for page in self._cluster.pages(plural, namespace, whole=True):
-                    self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
-                    for raw in page["items"] or ():
-                        kind.put(raw)
+            try:
+                await self._fill(namespace)
+            except Refused as error:
+                if namespace is None:
+                    raise
+                logger.warning("Cannot list namespace %s: %s", namespace, error)
         # The oldest first: where few may run at once, they are the ones.
         for resource in sorted(
             self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
@@ -92,6 +95,15 @@ class Lists:
         """
         await self._noticed.wait()
         raise self._restored
+
+    async def _fill(self, namespace: str | None) -> None:
+        for plural, kind in self._store.kinds().items():
+            version = "0"
+            async for page in self._cluster.pages(plural, namespace, whole=True):
+                version = page["metadata"]["resourceVersion"]
+                for raw in page["items"] or ():
+                    kind.put(raw)
+            self._filled[plural, namespace] = version
 
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.

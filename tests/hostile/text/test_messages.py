@@ -21,7 +21,7 @@ from mopt_api.jobs.termination import PREFIX, MessageError, decode
 from mopt_api.reasons import Reason
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.events import step_event
-from mopt_operator.objects import observe_resource
+from mopt_operator.objects import Held, observe_resource
 
 SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
 
@@ -270,7 +270,8 @@ def test_text_of_a_pod_s_states_is_clean() -> None:
             world.refusals = {job["metadata"]["name"]: (403, HOSTILE)}
         else:
             job["spec"]["suspend"] = problem == "held"
-            setattr(world, problem, {job["metadata"]["uid"]: HOSTILE})
+            said = Held(HOSTILE, out_of_order=True) if problem == "held" else HOSTILE
+            setattr(world, problem, {job["metadata"]["uid"]: said})
         plan = world.decide()
         assert plan.status is not None
         assert "owned" in str(plan.status)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kubeconfig(api: Api, account_kubeconfig: Callable[[str, str], Path]) -> Path:
     """Return that of an account without any permission of its own."""
     name = "by-namespace"
@@ -60,9 +60,6 @@ def test_namespace_that_is_deleted_and_made_again_is_served(
     operator.start()
     make_resource(namespace=gone).pod_of("prepare")
     delete_namespace(api, gone)
-    starting = make_operator(kubeconfig=kubeconfig, watchNamespaces=[kept, gone])
-    assert starting.run() == 1
-    assert f'in the namespace "{gone}"' in starting.log().splitlines()[-1]
     # Its neighbour goes on meanwhile.
     neighbour = make_resource(namespace=kept)
     neighbour.pod_of("prepare")
@@ -74,3 +71,34 @@ def test_namespace_that_is_deleted_and_made_again_is_served(
     neighbour.run(messages)
     assert operator.running
     assert "Traceback" not in operator.log()
+
+
+def test_operator_that_starts_while_a_namespace_is_missing_serves_the_others(
+    api: Api,
+    kubeconfig: Path,
+    make_operator: MakeOperator,
+    make_namespace: MakeNamespace,
+    make_resource: MakeResource,
+    messages: Messages,
+) -> None:
+    kept, missing = make_namespace(), "not-there-yet"
+    permit(api, kept)
+    operator = make_operator(kubeconfig=kubeconfig, watchNamespaces=[missing, kept])
+    operator.start()
+    assert f"Namespace {missing} is not served until" in operator.log()
+    make_resource(namespace=kept).run(messages)
+    make_namespace(missing)
+    permit(api, missing)
+    make_resource(namespace=missing).run(messages)
+    assert operator.running
+    assert "Traceback" not in operator.log()
+
+
+def test_operator_that_every_namespace_refuses_ends_with_one_of_them(
+    kubeconfig: Path, make_operator: MakeOperator
+) -> None:
+    operator = make_operator(kubeconfig=kubeconfig, watchNamespaces=["nowhere", "elsewhere"])
+    assert operator.run() == 1
+    (line,) = operator.log().splitlines()[-1:]
+    assert line.startswith("mopt-operator: the operator's role lacks a permission: ")
+    assert 'in the namespace "nowhere"' in line

@@ -461,6 +461,11 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         {"execution": {"activeDeadlineSeconds": 9}},
         "spec.execution.activeDeadlineSeconds",
     ),
+    (
+        {"execution": {"progressDeadlineSeconds": 10}},
+        {"execution": {"progressDeadlineSeconds": 9}},
+        "spec.execution.progressDeadlineSeconds",
+    ),
     ({"output": {"uri": "s3://bucket"}}, {"output": {"uri": "s3://b"}}, "spec.output.uri"),
 ]
 

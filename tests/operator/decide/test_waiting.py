@@ -13,6 +13,7 @@ from job_messages import Messages, prepare_message
 from operator_world import MakeWorld, World, manifest
 
 from mopt_api.jobs.plan import Stage
+from mopt_api.spec import Execution
 from mopt_api.text import one_line
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.track import SLOW_SECONDS
@@ -305,3 +306,9 @@ def test_another_replicas_clock_makes_no_wait_longer_than_the_deadline(
     world.settle()
     assert world.said()["Stalled"] == ("True", "Unschedulable")
     assert one_line(world.condition("Stalled")["message"], 2048)
+
+
+def test_older_operators_do_not_meet_a_field_that_nobody_has_set() -> None:
+    execution = Execution.model_json_schema(by_alias=True)["properties"]
+    assert execution["progressDeadlineSeconds"].get("default") is None
+    assert Execution().longest_wait_seconds == DEADLINE

@@ -57,7 +57,7 @@ class FakeCluster:
         self.jobs = list(jobs)
         self.resources = list(resources)
         self.version = 50
-        self.refused: set[str] = set()
+        self.refused: set[str | None] = set()
         self.asked: list[str] = []
 
     async def pages(self, plural: str, namespace: str | None, *, whole: bool) -> AsyncIterator[Raw]:
@@ -185,8 +185,20 @@ async def test_refused_namespace_does_not_keep_the_others_from_being_compared(
     assert "with namespace one: 403" in caplog.text
 
 
-async def test_start_fails_where_a_list_is_refused(settings: Settings) -> None:
+async def test_start_goes_on_without_a_namespace_that_refuses(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster(job("a", 1, "one"), job("b", 1, "two"))
+    cluster.refused = {"one"}
+    scene = Scene(settings, cluster, ["one", "two"])
+    with caplog.at_level(logging.WARNING):
+        await scene.lists.fill()
+    assert scene.names() == ["b"]
+    assert "Cannot list namespace one: 403" in caplog.text
+
+
+async def test_start_fails_where_the_cluster_is_refused(settings: Settings) -> None:
     cluster = FakeCluster()
-    cluster.refused = {"two"}
+    cluster.refused = {None}
     with pytest.raises(Refused):
-        await Scene(settings, cluster, ["one", "two"]).lists.fill()
+        await Scene(settings, cluster, []).lists.fill()
