@@ -6,6 +6,7 @@ import hashlib
 from datetime import datetime
 
 from mopt_api.base import API_VERSION, KIND
+from mopt_api.status import ConditionType
 from mopt_api.text import one_line
 from mopt_operator.objects import Json, Raw, Resource, ready_condition
 from mopt_operator.times import timestamp
@@ -45,9 +46,16 @@ def event(resource: Resource, *, reason: str, message: str, normal: bool, now: d
 
 
 def step_event(resource: Resource, status: Raw, now: datetime) -> Json | None:
-    """Return the Event for a new status; None where Ready says the same for the same reason."""
+    """Return the Event for a new status; None where Ready says the same for the same reason, and
+    the run is as much at its end as before."""
     before, after = ready_condition(resource.status), ready_condition(status)
-    if (before.status, before.reason) == (after.status, after.reason):
+    ended = _is_stalled(status) and not _is_stalled(resource.status)
+    if not ended and (before.status, before.reason) == (after.status, after.reason):
         return None
     normal = after.status != "False"
     return event(resource, reason=after.reason, message=after.message, normal=normal, now=now)
+
+
+def _is_stalled(status: Raw) -> bool:
+    conditions = status.get("conditions") or ()
+    return any(c["type"] == ConditionType.STALLED and c["status"] == "True" for c in conditions)

@@ -91,7 +91,7 @@ def is_rerunning(resource: Resource, settings: Settings) -> bool:
     )
     return works and any(
         target.get("fromEarlierRun")
-        and target.get("optimizer") != optimizers.image_of(target["name"])
+        and target.get("optimizer") != optimizers.image_of(str(target.get("name")))
         for target in resource.status.get("targets") or ()
     )
 

@@ -128,8 +128,9 @@ class Slots:
             del self._nodes[gone.node][gone.uid]
             if not self._nodes[gone.node]:
                 del self._nodes[gone.node]
-            for key, other in self._gave_way.values():
+            for job, (key, other) in list(self._gave_way.items()):
                 if other == gone:
+                    del self._gave_way[job]
                     self._wake(key)
         for occupant in after:
             self._nodes[occupant.node].setdefault(occupant.uid, occupant)
@@ -139,10 +140,9 @@ class Slots:
         crowded, rest = {}, []
         for manifest in jobs:
             name = manifest["metadata"]["name"]
-            known = self._gave_way.pop((key[0], name), None)
-            if known is not None and known[1].uid in self._nodes.get(known[1].node, ()):
-                self._gave_way[key[0], name] = known
-                crowded[name] = f"Waiting for another measurement to leave node {known[1].node}"
+            if (key[0], name) in self._gave_way:
+                _, other = self._gave_way[key[0], name]
+                crowded[name] = f"Waiting for another measurement to leave node {other.node}"
             else:
                 rest.append(manifest)
         return crowded, rest

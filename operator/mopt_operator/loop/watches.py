@@ -166,8 +166,13 @@ def _observe(
     # Asynchronous though it awaits nothing: kopf runs synchronous handlers in threads.
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Raw, **_: Any) -> None:
-        gone = event["type"] == "DELETED"
-        key = kind.show(event["object"], deleted=gone)
-        queue.add(key)
-        if gone:
-            deleted(key[0])
+        take(event, kind, queue, deleted)
+
+
+def take(event: Raw, kind: Kind[Any], queue: WorkQueue, deleted: Callable[[str], None]) -> None:
+    """Put what a watch brings into the store, and have its resource looked at."""
+    gone = event["type"] == "DELETED"
+    key = kind.show(event["object"], deleted=gone)
+    queue.add(key)
+    if gone:
+        deleted(key[0])

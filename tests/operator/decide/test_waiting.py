@@ -16,6 +16,7 @@ from mopt_api.jobs.plan import Stage
 from mopt_api.spec import Execution
 from mopt_api.text import one_line
 from mopt_operator.config.settings import Settings
+from mopt_operator.decide.events import step_event
 from mopt_operator.decide.track import SLOW_SECONDS
 from mopt_operator.objects import Held
 
@@ -312,3 +313,26 @@ def test_older_operators_do_not_meet_a_field_that_nobody_has_set() -> None:
     execution = Execution.model_json_schema(by_alias=True)["properties"]
     assert execution["progressDeadlineSeconds"].get("default") is None
     assert Execution().longest_wait_seconds == DEADLINE
+
+
+def test_one_event_says_that_it_waits_and_another_that_it_waited_too_long(world: World) -> None:
+    world.settle()
+    pod = world.pod(world.the_job(Stage.PREPARE), unschedulable("0/3 nodes"))
+    said = []
+
+    def look() -> None:
+        resource, plan = world.snapshot().resource, world.decide()
+        if plan.status is not None and (step := step_event(resource, plan.status, world.now)):
+            said.append((step["type"], step["reason"], "has proceeded" in step["message"]))
+        world.carry_out(plan)
+
+    for seconds in (0, DEADLINE / 2, DEADLINE / 2, DEADLINE):
+        world.sleep(seconds)
+        look()
+    pod["status"] = RUNNING
+    look()
+    assert said == [
+        ("Warning", "Unschedulable", False),
+        ("Warning", "Unschedulable", True),
+        ("Normal", "Preparing", False),
+    ]

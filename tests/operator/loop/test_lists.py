@@ -109,6 +109,16 @@ async def test_start_looks_at_what_is_new_before_what_is_settled(settings: Setti
     assert [name for _, name in looked_at] == ["new", "a", "b"]
 
 
+async def test_start_looks_at_the_oldest_first(settings: Settings) -> None:
+    made = [resource(name, 1) for name in "abc"]
+    for raw, hour in zip(made, (11, 12, 10), strict=True):
+        raw["metadata"]["creationTimestamp"] = f"2026-11-01T{hour}:00:00Z"
+    scene = Scene(settings, FakeCluster(resources=tuple(made)), [])
+    await scene.lists.fill()
+    looked_at = [await asyncio.wait_for(scene.queue.get(), 1) for _ in range(3)]
+    assert [name for _, name in looked_at] == ["c", "a", "b"]
+
+
 async def test_watch_starts_where_the_list_ended_and_anew_after_a_comparison(
     settings: Settings,
 ) -> None:

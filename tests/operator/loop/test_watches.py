@@ -1,4 +1,4 @@
-"""What kopf does not keep."""
+"""What the watches bring, and what kopf does not keep of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import kopf
 
-from mopt_operator.loop.watches import Forgetful, kopf_settings
+from mopt_operator.cluster.cache import Store
+from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.watches import Forgetful, kopf_settings, take
 
 
 async def test_no_notes_are_kept_of_an_object() -> None:
@@ -29,3 +31,21 @@ def test_no_copy_of_an_object_is_made() -> None:
     essence = persistence.diffbase_storage.build(body=body, extra_fields=None)
     assert persistence.progress_storage.clear(essence=essence) == {}
     assert persistence.diffbase_storage.fetch(body=body) is None
+
+
+def test_deletion_of_a_job_is_told_of_its_namespace() -> None:
+    store, queue, deleted = Store(), WorkQueue(), list[str]()
+    metadata = {
+        "namespace": "team",
+        "name": "sr-1",
+        "uid": "uid-1",
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-11-01T12:00:00Z",
+        "labels": {"mopt.dev/name": "sr", "mopt.dev/uid": "uid"},
+    }
+    for event in ("ADDED", "MODIFIED", "DELETED"):
+        assert deleted == []
+        take({"type": event, "object": {"metadata": metadata}}, store.jobs, queue, deleted.append)
+    assert deleted == ["team"]
+    assert len(store.jobs) == 0
+    assert len(queue) == 1
