@@ -18,6 +18,7 @@ from mopt_operator.cluster.client import login
 from mopt_operator.objects import SELECTOR, Raw
 
 from .queue import WorkQueue
+from .storage import NoDiffBase, NoProgress
 
 # As kopf names the watch tasks.
 RESOURCES = (f"{PLURAL}.{VERSION}.{GROUP}", "jobs.v1.batch", "pods.v1")
@@ -50,6 +51,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60
     settings.networking.error_backoffs = _Endless()
     settings.process.ultimate_exiting_timeout = 10
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     return settings
 
 
