@@ -127,6 +127,9 @@ class Reconciler:
                 return None
             plan = decide(snapshot, now, self._settings)
         await self._executor.record(snapshot.resource, plan)
+        if plan.status is not None:
+            # What follows from what is written now: its echo from the watch wakes nobody.
+            self._queue.add(key)
         return plan.requeue_after
 
     def _look_at_all_if_images_changed(self) -> None:

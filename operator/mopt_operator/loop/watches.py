@@ -77,4 +77,5 @@ def _observe(
     # Asynchronous though it awaits nothing: kopf runs synchronous handlers in threads.
     @kopf.on.event(*resource, id=f"event-{plural}", registry=handlers)
     async def changed(event: Raw, **_: Any) -> None:
-        queue.add(kind.show(event["object"], deleted=event["type"] == "DELETED"))
+        if key := kind.show(event["object"], deleted=event["type"] == "DELETED"):
+            queue.add(key)
