@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from . import scenarios
-from .cluster import NAMESPACE, cluster, operator
-from .fleet import job_templates, numbered, run_floor
+from .cluster import NODES, cluster, operator
+from .fleet import PER_SECOND, job_templates, numbered, run_floor
 from .messages import kwok_stages
-from .publish import table
+from .publish import fleet_table
 
 Json = dict[str, Any]
 
@@ -63,9 +63,11 @@ def measure(count: int, targets: list[str], wait: float) -> Json:
     with tempfile.TemporaryDirectory(prefix="mopt-bench-") as text:
         found, templates = with_operator(Path(text), count, targets, wait)
     say(f"{count} resources: the same Jobs without an operator")
-    with tempfile.TemporaryDirectory(prefix="mopt-bench-") as text:
-        with cluster(Path(text), kwok_stages(targets, VARIANTS)):
-            seconds = run_floor(numbered("fleet", count), templates)
+    with (
+        tempfile.TemporaryDirectory(prefix="mopt-bench-") as text,
+        cluster(Path(text), kwok_stages(targets, VARIANTS)),
+    ):
+        seconds = run_floor(numbered("fleet", count), templates)
     found["floor"] = {"seconds": round(seconds, 2)}
     return {"resources": count, "targets": len(targets), "variants": VARIANTS, **found}
 
@@ -84,10 +86,15 @@ def main() -> int:
     for count in arguments.resources:
         runs.append(measure(count, list(TARGETS[: arguments.targets]), arguments.wait))
         if arguments.record:
-            machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
+            machine = {
+                "cpus": os.cpu_count(),
+                "python": platform.python_version(),
+                "nodes": NODES,
+                "per_second": PER_SECOND,
+            }
             text = json.dumps({"machine": machine, "runs": runs}, indent=1)
             arguments.record.write_text(text + "\n")
-    print(table(runs))
+    print(fleet_table(runs))
     return 0
 
 

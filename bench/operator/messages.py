@@ -15,11 +15,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
-from job_messages import digest, measured, prepare_message, source  # noqa: E402 - found above
+from job_messages import digest, measured, prepare_message, source
 
-from mopt_api.figures import Hardware, QualityResult  # noqa: E402
-from mopt_api.jobs.termination import MeasureSummary, encode  # noqa: E402
-from mopt_api.labels import CONTAINER, LABEL_STAGE, LABEL_TARGET  # noqa: E402
+from mopt_api.figures import Hardware, QualityResult
+from mopt_api.jobs.termination import MeasureSummary, encode
+from mopt_api.labels import CONTAINER, LABEL_STAGE, LABEL_TARGET
 
 Json = dict[str, Any]
 
@@ -95,7 +95,7 @@ _KEPT = _where(".metadata.deletionTimestamp", "DoesNotExist")
 
 def _status(phase: str, state: str, conditions: str = "") -> Json:
     template = (
-        f'{{{{ $now := Now }}}}\nphase: {phase}\n{conditions}containerStatuses:\n'
+        f"{{{{ $now := Now }}}}\nphase: {phase}\n{conditions}containerStatuses:\n"
         f'- name: {CONTAINER}\n  image: "{{{{ (index .spec.containers 0).image }}}}"\n'
         f'  imageID: ""\n  ready: {"true" if phase == "Running" else "false"}\n'
         f"  restartCount: 0\n  state: {state}\n"
@@ -105,7 +105,7 @@ def _status(phase: str, state: str, conditions: str = "") -> Json:
 
 def _node() -> Json:
     """Return the stage by which a new node becomes ready; kwok renews its Lease from then on."""
-    ready = ".status.conditions.[] | select( .type == \"Ready\" ) | .status"
+    ready = '.status.conditions.[] | select( .type == "Ready" ) | .status'
     template = (
         "{{ $now := Now }}\nphase: Running\nconditions:\n"
         '- {type: Ready, status: "True", reason: KubeletReady, message: "",'

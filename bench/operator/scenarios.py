@@ -50,10 +50,11 @@ class Bench:
         """Apply a resource; return the milliseconds until its first Job is there."""
         (manifest,) = manifests([name], namespace, self.targets)
         create_resource(manifest)
-        until(lambda: name in self._reactions(since), _PATIENCE)
-        return self._reactions(since)[name]
+        until(lambda: name in self.reactions(since), _PATIENCE)
+        return self.reactions(since)[name]
 
-    def _reactions(self, since: datetime) -> dict[str, float]:
+    def reactions(self, since: datetime) -> dict[str, float]:
+        """Return the milliseconds from apply to the first Job, by resource."""
         return audit.reaction_milliseconds(audit.entries(self.audit_log, since))
 
 
@@ -119,7 +120,7 @@ def cold_start(bench: Bench) -> Json:
     with operator(bench.kubeconfig, bench.folder, name="cold") as process:
         ready = time.monotonic() - began
         cpu = process.cpu_seconds()
-        until(lambda: "after-cold-start" in bench._reactions(since), _PATIENCE)
+        until(lambda: "after-cold-start" in bench.reactions(since), _PATIENCE)
         first = time.monotonic() - began
         until(lambda: process.metric("mopt_queue_depth") == 0, _PATIENCE)
         time.sleep(5)
@@ -145,12 +146,12 @@ def leader_killed(bench: Bench) -> Json:
         since, began = now(), time.monotonic()
         os.kill(leader.process.pid, signal.SIGKILL)
         create_resource(manifest)
-        until(lambda: "after-kill" in bench._reactions(since), _PATIENCE)
+        until(lambda: "after-kill" in bench.reactions(since), _PATIENCE)
         return {"seconds_to_first_job": round(time.monotonic() - began, 2)}
 
 
 def waiting(bench: Bench, process: Operator, count: int, seconds: float) -> Json:
-    """Let N resources wait for a namespace's quota; one of another namespace is not kept waiting."""
+    """Let N resources wait for a namespace's quota, and another namespace's one come to its Job."""
     make_namespace("full", count_jobs_batch="0")
     found = manifests(numbered("waiting", count), "full", bench.targets)
     at_rate(lambda m=m: create_resource(m) for m in found)  # type: ignore[misc]

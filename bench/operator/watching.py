@@ -1,4 +1,4 @@
-"""Lists and watches of the bench as raw JSON: the client's models would cost more than the cluster."""
+"""Watches of the bench, as raw JSON: the client's models would cost more than the cluster."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Arrivals:
         self,
         path: str,
         holds: Callable[[Json], bool],
-        then: Callable[[str], None] = lambda name: None,
+        then: Callable[[str], object] = str,
     ) -> None:
         self.times: dict[str, float] = {}
         self._holds, self._then, self._path = holds, then, path

@@ -56,6 +56,11 @@ class _Stored(Protocol):
 _T = TypeVar("_T", bound=_Stored)
 
 
+def _says_the_same(old: Any, new: Any) -> bool:
+    """Tell whether two states of an object differ in nothing but the version."""
+    return bool(replace(old, version=new.version) == new)
+
+
 class Kind(Generic[_T]):
     """The objects of one kind, reduced, grouped by the resource they belong to.
 
@@ -119,7 +124,7 @@ class Kind(Generic[_T]):
         old = self._objects.get((metadata["namespace"], metadata["name"]))
         key = self.put(raw)
         new = self._objects[metadata["namespace"], metadata["name"]]
-        return None if old is not None and replace(old, version=new.version) == new else key
+        return None if old is not None and _says_the_same(old, new) else key
 
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""
