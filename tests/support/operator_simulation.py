@@ -149,26 +149,24 @@ class Simulation(ApiInMemory):
 
     def _show(self, kind: str, event: str, raw: Json) -> None:
         known = self.store.kinds()[kind]
-        if event == "DELETED":
-            known.remove(raw)
-        else:
-            known.put(raw)
+        if key := known.show(raw, deleted=event == "DELETED"):
+            self.queue.add(key)
 
     # What the operator does.
 
     def restart(self) -> None:
         """Start an operator: it lists everything, its watches start from there."""
-        self.store, queue = Store(), WorkQueue()
+        self.store, self.queue = Store(), WorkQueue()
         self.waiting = {kind: [] for kind in KINDS}
-        turns = Turns(self.settings, queue)
-        metrics = Metrics(self.settings, store=self.store, queue=queue, turns=turns)
-        self._lists = Lists(self, [], store=self.store, queue=queue, metrics=metrics)
+        turns = Turns(self.settings, self.queue)
+        metrics = Metrics(self.settings, store=self.store, queue=self.queue, turns=turns)
+        self._lists = Lists(self, [], store=self.store, queue=self.queue, metrics=metrics)
         asyncio.run(self._lists.fill())
         self._reconciler = Reconciler(
             self,
             self.settings,
             store=self.store,
-            queue=queue,
+            queue=self.queue,
             turns=turns,
             metrics=metrics,
             clock=lambda: self.now + self.skew,
@@ -183,6 +181,16 @@ class Simulation(ApiInMemory):
         except Killed:
             self.kill_after = None
             self.restart()
+
+    def work_off(self) -> int:
+        """Let the operator look as often as its queue asks for; return how often that was."""
+        looks = 0
+        while len(self.queue):
+            key = asyncio.run(self.queue.get())
+            self.reconcile()
+            self.queue.done(key)
+            looks += 1
+        return looks
 
     def resync(self) -> None:
         asyncio.run(self._lists.compare())

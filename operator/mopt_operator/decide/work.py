@@ -304,13 +304,14 @@ def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[s
     by the API server. The attempt is 0, or one more for each Job whose result was lost before it
     was recorded.
     """
-    identity = _identity(work, resource, settings)
+    # The rest of the text is the same for all attempts; "attempt" is the first of the sorted keys.
+    identity = json.dumps(_identity(work, resource, settings), sort_keys=True)[1:]
     name = resource.name.replace(".", "-")[:_NAME_PART].rstrip("-")
     room = MAX_NAME - len(name) - _DIGITS - 2
     part = (work.target or work.stage.lower())[:room].rstrip("-")
 
     def named(attempt: int) -> str:
-        text = json.dumps(identity | {"attempt": attempt}, sort_keys=True)
+        text = f'{{"attempt": {attempt}, {identity}'
         return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
     return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))

@@ -272,7 +272,7 @@ def test_suspended_meanwhile_it_goes_on_when_resumed(world: World, messages: Mes
     first, name = world.status["targets"], world.the_job(Stage.PREPARE, "default")["metadata"]
     world.edit(execution={"suspend": True})
     world.settle()
-    assert world.said() == {"Ready": ("Unknown", "Suspended")}
+    assert world.said() == {"Ready": ("True", "Suspended")}
     assert name["name"] not in world.jobs
     assert [v["name"] for v in world.status["targets"][0]["variants"]] == [
         v["name"] for v in first[0]["variants"]
