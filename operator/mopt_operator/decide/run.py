@@ -135,7 +135,7 @@ class Run:
         shown = []
         for name in (target.name for target in self._request.targets):
             known = before.get(name)
-            result = results.get(name) or (known and of_earlier_run(known))
+            result = results.get(name) or (known and of_earlier_run(known, self._status.source))
             if result is not None:
                 artifact = known.artifact if known else None
                 generation = self._resource.generation
