@@ -23,7 +23,8 @@ DEVCLUSTER = [sys.executable, str(ROOT / "hack" / "devcluster")]
 NAMESPACE = "bench"
 ACCOUNT = "operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-NODES = 50
+# Two measurements on one node would wait for each other; so many are not under way at once.
+NODES = 300
 PATIENCE_SECONDS = 120.0
 # As kube-controller-manager has here: the scheduler's default of 50 would be what is measured.
 SCHEDULER_QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
@@ -121,6 +122,8 @@ def _kwok(kubeconfig: Path, folder: Path) -> Iterator[None]:
         _binary("kwok"),
         f"--kubeconfig={kubeconfig}",
         "--manage-all-nodes=true",
+        # 30 renewals a second of leases that nobody looks at here.
+        "--node-lease-duration-seconds=0",
         "--v=WARN",
         f"--config={folder / 'stages.yaml'}",
     ]
@@ -224,6 +227,7 @@ def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Itera
         "optimizerImage": "mopt/optimizer:bench",
         "healthAddress": address,
         "leaderElection": {"namespace": NAMESPACE},
+        "profiles": {"default": {"measurementSlots": NODES}},
         # Finished Jobs and their Pods stay: the operator has them to hold too.
         "ttlSecondsAfterFinished": 86400,
     }

@@ -133,7 +133,8 @@ def _start(layout: plane.Layout, programs: dict[str, Path], audit_policy: str | 
             timeout=START_TIMEOUT,
         )
     command = plane.controller_manager_command(programs["kube-controller-manager"], layout)
-    processes.start("kube-controller-manager", command)
+    # Nodes here are played, and renew no leases.
+    processes.start("kube-controller-manager", [*command, "--node-monitor-grace-period=24h"])
     processes.wait_for(
         "the light cluster", lambda: is_ready(client), needs=COMPONENTS, timeout=START_TIMEOUT
     )
