@@ -25,6 +25,7 @@ OptimizerError
 │   └── WrongGpu         AcceleratorNotFound an engine for other GPUs
 ├── EngineRunError       InternalError       TensorRT failed while it ran an engine
 ├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
+│   ├── RunTimeout           InternalError       a run that did not end in time
 │   └── OutOfMemory          OutOfMemory         it gets no memory
 ├── MemoryExceeded       OutOfMemory         the kernel killed the process
 ├── BaselineError        BaselineFailed      the source model does not run
@@ -282,6 +283,10 @@ class DiskError(OptimizerError):
 
 class RuntimeFailure(OptimizerError):
     """A runtime rejects a model or its inputs, or fails to compute; quotes the runtime."""
+
+
+class RunTimeout(RuntimeFailure):
+    """A run did not end in the time that it was given."""
 
 
 class OutOfMemory(RuntimeFailure):

@@ -159,7 +159,7 @@ class _Steps:
         self._fp32.parent.mkdir()
         spec, timings = self._spec, Timings(_silent)
         sizes = spec.every_dimension
-        source = Source(self._path, spec.inputs, sizes, self._workdir, timings)
+        source = Source(self._path, spec.inputs, sizes, self._workdir, timings, self._feeds)
         self._cases: list[Case] = source_format(ModelFormat.ONNX).to_onnx(source, self._fp32)
         verify_export(self._fp32, self._cases)
         return self._result.note("export", Outcome.EQUAL)

@@ -94,6 +94,10 @@ class PreparePlan(ApiModel):
     inputs: list[InputSpec]
     dimensions: dict[str, AnyDimension]
     calibration: PlannedData | None = None
+    evaluation: PlannedData | None = Field(
+        default=None,
+        description="Where there is no calibration data: what takes the place of noise.",
+    )
     variants: list[Variant]
     output_uri: str
     quality: list[QualityGate] = Field(
@@ -109,6 +113,11 @@ class PreparePlan(ApiModel):
         description="Kinds of the targets: forms are made for all of them, and Auto's variants are "
         "the contenders on any.",
     )
+
+    @property
+    def data(self) -> PlannedData | None:
+        """Samples that take the place of noise."""
+        return self.calibration or self.evaluation
 
 
 class MeasurePlan(ApiModel):
@@ -260,6 +269,7 @@ def prepare_plan(
         inputs=spec.inputs,
         dimensions=spec.every_dimension,
         calibration=_planned(spec.data.calibration),
+        evaluation=None if spec.data.calibration else _planned(spec.data.evaluation),
         variants=variants,
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),
