@@ -35,6 +35,7 @@ OptimizerError
 │   ├── NonFiniteOutput      ExportFailed        NaN or infinity in an output
 │   ├── NotAnImage           InvalidSpec         SSIM of what is no image
 │   ├── NoClasses            InvalidSpec         top-1 agreement of what has no classes
+│   ├── NotEmbeddings        InvalidSpec         neighbor agreement of what are no vectors
 │   └── ConflictingRange     InvalidSpec         two or no usable data range for a metric
 ├── StoreError
 │   ├── ObjectNotFound       ObjectNotFound
@@ -224,6 +225,12 @@ class NotDetections(ComparisonError):
 
 class NotSequences(ComparisonError):
     """Sequence agreement is asked for, and the output holds neither ids nor scores of ids."""
+
+    reason = Reason.INVALID_SPEC
+
+
+class NotEmbeddings(ComparisonError):
+    """Neighbor agreement is asked for, and the output does not hold a vector a row."""
 
     reason = Reason.INVALID_SPEC
 

@@ -215,11 +215,12 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
     """Return the gates for which these options, not PyTorch's, keep layers in FP32.
 
-    None that counts detections or tokens: layers' noise does not add up in these.
+    None that counts detections, tokens or neighbors: layers' noise does not add up in these.
     """
     if not quantization.searches:
         return []
-    return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
+    rows = [(gate, METRICS[gate.metric]) for gate in gates]
+    return [gate for gate, row in rows if not (row.counts_vary or row.over_set)]
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:

@@ -86,7 +86,8 @@ def _varied(array: NDArray[Any], sample: NDArray[Any]) -> NDArray[Any]:
         return array
     distinct = np.unique(sample)
     places = np.linspace(0, len(distinct) - 1, array.size).round().astype(int)
-    return distinct[np.random.default_rng(0).permutation(places)].reshape(array.shape)
+    mixed: NDArray[Any] = distinct[np.random.default_rng(0).permutation(places)]
+    return mixed.reshape(array.shape)
 
 
 def _constant(array: NDArray[Any]) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 
 from mopt_api.inputs import AnyDimension, DerivedRange, DimensionRange, InputSpec
 from mopt_optimizer.data.samples import Inputs
-from mopt_optimizer.onnx_files import verified_inputs as module
 from mopt_optimizer.onnx_files.verified_inputs import smallest_inputs, verified_inputs
+from mopt_optimizer.opening.inputs import MAX_VERIFIED_VALUES
 
 IDS = InputSpec.model_validate({"name": "ids", "shape": ["batch", "length"], "dtype": "int64"})
 MASK = InputSpec.model_validate({"name": "mask", "shape": ["batch", "total"]})
@@ -49,7 +49,7 @@ def test_samples_that_take_long_are_cropped_only() -> None:
     image = InputSpec.model_validate({"name": "x", "shape": ["side", "side"]})
     sizes = {"side": DimensionRange(min=8, opt=2048, max=4096)}
     large = {"x": np.arange(2048.0**2, dtype=np.float32).reshape(2048, 2048)}
-    assert large["x"].size > module.MAX_VERIFIED_VALUES
+    assert large["x"].size > MAX_VERIFIED_VALUES
     assert [one.sizes["side"] for one in verified_inputs([image], sizes, [large])] == [8, 9]
 
 
