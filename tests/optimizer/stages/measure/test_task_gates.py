@@ -192,9 +192,7 @@ def test_neighbors_that_a_cosine_does_not_see_are_lost(tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "evaluation", 2, count=24)
     gates = [
         QualityGate(metric=QualityMetric.COSINE, minimum=0.99),
-        QualityGate(
-            metric=QualityMetric.NEIGHBOR_AGREEMENT, minimum=1, aggregate=Aggregate.MEAN
-        ),
+        QualityGate(metric=QualityMetric.NEIGHBOR_AGREEMENT, minimum=1, aggregate=Aggregate.MEAN),
     ]
     variant, sessions = _sessions(through_both_stages(path, tmp_path, gates), path, tmp_path)
     cosine, neighbors = variant.quality
