@@ -98,7 +98,9 @@ class PrepareStage:
             for form in wanted_forms(self._plan)
             if missing_maker(form, self._installed) is None
         ]
-        self._samples = self._data()
+        self._samples = _samples_of(
+            self._plan, self._environ, self._scratch, self._system, self._timings
+        )
         calibrated = self._calibration is not None
         forms = [form for form in wanted if calibrated or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.from_program])
@@ -124,30 +126,6 @@ class PrepareStage:
     def _calibration(self) -> Samples | None:
         """The samples, where they are calibration data."""
         return self._samples if self._plan.calibration else None
-
-    def _data(self) -> Samples | None:
-        """Fetch the samples: what the model and each form are tried on is part of their keys."""
-        plan = self._plan
-        if (data := plan.data) is None:
-            return None
-        decoding = DecodingProcess(
-            self._scratch,
-            environ=self._environ,
-            watch=memory_watch(self._system, "the process that reads data"),
-        )
-        role = Credentials.CALIBRATION if plan.calibration else Credentials.EVALUATION
-        name = f"{role.value.lower()}-data"
-        with self._timings.step(name, f"fetching samples of {data.uri}"), decoding:
-            decoding.start()
-            return load_data(
-                data,
-                role,
-                plan.inputs,
-                plan.dimensions,
-                decoding.data,
-                self._environ,
-                decoding,
-            )
 
     def _key(self, form: Form, fp32: Artifact | None) -> str:
         return form_key(
@@ -269,6 +247,28 @@ class PrepareStage:
         )
         key = manifest_key(plan, result.calibration_digest, self._software, self._requested_at)
         return stored_manifest(self._blobs, key, result)
+
+
+def _samples_of(
+    plan: PreparePlan,
+    environ: Mapping[str, str],
+    scratch: Path,
+    system: System,
+    timings: Timings,
+) -> Samples | None:
+    """Fetch the samples: what the model and each form are tried on is part of their keys."""
+    if (data := plan.data) is None:
+        return None
+    decoding = DecodingProcess(
+        scratch,
+        environ=environ,
+        watch=memory_watch(system, "the process that reads data"),
+    )
+    role = Credentials.CALIBRATION if plan.calibration else Credentials.EVALUATION
+    name = f"{role.value.lower()}-data"
+    with timings.step(name, f"fetching samples of {data.uri}"), decoding:
+        decoding.start()
+        return load_data(data, role, plan.inputs, plan.dimensions, decoding.data, environ, decoding)
 
 
 def wanted_forms(plan: PreparePlan) -> list[Form]:
