@@ -44,18 +44,20 @@ def verified_inputs(
 ) -> list[VerifiedInputs]:
     """Return inputs at each verified size: samples fitted to it, or noise with a fixed seed.
 
-    After these two samples as they are, unless they are so large that each run takes long.
+    After these up to two samples as they are, as many as have MAX_VERIFIED_VALUES together.
     """
     sizes_of = verified_sizes(inputs, dimensions)
     if not samples:
         generator = np.random.default_rng(0)
         return [VerifiedInputs(s, _noise_at(s, inputs, generator)) for s in sizes_of]
     found = [VerifiedInputs(s, _fitted_to(s, inputs, samples)) for s in sizes_of]
-    for index in {0, len(samples) // _SAMPLES}:
+    left = MAX_VERIFIED_VALUES
+    for index in sorted({0, len(samples) // _SAMPLES}):
         sample = samples[index]
         one = VerifiedInputs(_sizes(inputs, sample), sample, f"sample {index + 1}")
         # The first one is what is fitted to its own sizes.
-        if one.values <= MAX_VERIFIED_VALUES and (index or one.sizes not in sizes_of):
+        if one.values <= left and (index or one.sizes not in sizes_of):
+            left -= one.values
             found.append(one)
     return found
 

@@ -51,6 +51,8 @@ def test_samples_that_take_long_are_cropped_only() -> None:
     large = {"x": np.arange(2048.0**2, dtype=np.float32).reshape(2048, 2048)}
     assert large["x"].size > MAX_VERIFIED_VALUES
     assert [one.sizes["side"] for one in verified_inputs([image], sizes, [large])] == [8, 9]
+    half = {"x": large["x"][:900, :900]}
+    assert [one.name for one in verified_inputs([image], sizes, [half] * 2)] == ["", "", "sample 1"]
 
 
 def test_the_corner_of_a_picture_is_not_all_that_is_seen() -> None:
