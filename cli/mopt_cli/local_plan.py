@@ -83,6 +83,7 @@ class LocalWork:
             update={
                 "model": plan.model.model_copy(update={"uri": self.uris["model"]}),
                 "calibration": self._data(plan.calibration, "calibration"),
+                "evaluation": self._data(plan.evaluation, "evaluation"),
             }
         )
 

@@ -78,9 +78,7 @@ WarningTags = Annotated[
 class DataDigests(ObservedModel):
     """The data behind a result, by content: digests over names, bytes and what is done to them."""
 
-    calibration: Digest | None = Field(
-        default=None, description="Of data.calibration; absent where no form used it."
-    )
+    calibration: Digest | None = Field(default=None, description="Of data.calibration.")
     evaluation: Digest | None = Field(default=None, description="Of data.evaluation.")
     references: Digest | None = Field(default=None, description="Of the ground truth.")
 

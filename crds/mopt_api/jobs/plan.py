@@ -99,6 +99,10 @@ class PreparePlan(ApiModel):
     inputs: list[InputSpec]
     dimensions: dict[str, AnyDimension]
     calibration: PlannedData | None = None
+    evaluation: PlannedData | None = Field(
+        default=None,
+        description="Where there is no calibration data: what takes the place of noise.",
+    )
     variants: list[Variant]
     output_uri: str
     quality: list[QualityGate] = Field(
@@ -119,6 +123,11 @@ class PreparePlan(ApiModel):
         description="Of a second search: variants that missed gates on evaluation data, and how "
         "far above these to aim. They get forms of their own.",
     )
+
+    @property
+    def data(self) -> PlannedData | None:
+        """Samples that take the place of noise."""
+        return self.calibration or self.evaluation
 
 
 class MeasurePlan(ApiModel):
@@ -219,9 +228,12 @@ def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list
 
 
 def searched_gates(gates: Sequence[QualityGate]) -> list[QualityGate]:
-    """Return the gates that a search for layers that stay FP32 can hold: none that counts
-    detections or tokens, since layers' noise does not add up in these."""
-    return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
+    """Return the gates that a search for layers that stay FP32 can hold.
+
+    None that counts detections, tokens or neighbors: layers' noise does not add up in these.
+    """
+    rows = [(gate, METRICS[gate.metric]) for gate in gates]
+    return [gate for gate, row in rows if not (row.counts_vary or row.over_set)]
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
@@ -273,6 +285,7 @@ def prepare_plan(
         inputs=spec.inputs,
         dimensions=spec.every_dimension,
         calibration=_planned(spec.data.calibration),
+        evaluation=None if spec.data.calibration else _planned(spec.data.evaluation),
         variants=variants,
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),

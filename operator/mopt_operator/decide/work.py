@@ -102,9 +102,10 @@ def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[
     if stage is Stage.REPORT:
         return {Credentials.OUTPUT: fallback.name} if fallback else {}
     named = {Credentials.MODEL: spec.model.credentials_secret_ref}
+    # Without calibration data preparing tries the model on that of evaluation.
     data, role = (
         (spec.data.calibration, Credentials.CALIBRATION)
-        if stage is Stage.PREPARE
+        if stage is Stage.PREPARE and spec.data.calibration is not None
         else (spec.data.evaluation, Credentials.EVALUATION)
     )
     if data is not None:

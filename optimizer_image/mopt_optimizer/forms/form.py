@@ -12,7 +12,7 @@ from mopt_api.variants import Quantization, Variant
 
 from . import names
 from .names import needs_samples
-from .registry import MAKERS, FormKind, MadeFrom, Maker, SampleUse
+from .registry import MAKERS, FormKind, MadeFrom, Maker
 
 FP32 = "fp32"
 SOURCE = "source"
@@ -46,12 +46,7 @@ class Form(ObservedModel):
     @property
     def needs_samples(self) -> bool:
         """Whether it requires calibration data."""
-        return self.maker.samples is SampleUse.STATIC and needs_samples(self.quantization)
-
-    @property
-    def uses_samples(self) -> bool:
-        """Whether calibration data affects it: 16-bit ONNX forms observe what would overflow."""
-        return self.needs_samples or self.maker.samples is SampleUse.OPTIONAL
+        return self.maker.calibrated and needs_samples(self.quantization)
 
     @property
     def gated(self) -> bool:

@@ -82,7 +82,6 @@ def test_pytorchs_8_bits_on_a_gpu_are_of_linear(chosen: Variant, file: str) -> N
     form = form_of(chosen, TargetKind.GPU)
     assert form is not None
     assert f"{form.name()}{form.suffix}" == file
-    assert not form.uses_samples
 
 
 def test_all_other_forms_are_the_same_on_a_gpu() -> None:
@@ -108,25 +107,23 @@ def test_exclusions_make_another_file_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "needs", "uses"),
+    ("chosen", "needs"),
     [
-        (variant("ONNXRuntime", "FP16"), False, True),
-        (variant("PyTorch", "BF16"), False, False),
-        (variant("PyTorch", "FP16"), False, False),
-        (variant("TensorRT", "BF16"), False, True),
-        (variant("TensorRT", "INT8"), True, True),
-        (variant("TensorRT", "FP8"), True, True),
-        (int8("PyTorch"), True, True),
-        (int8("PyTorch", mode="Dynamic"), False, False),
-        (int8("OpenVINO", method="NNCF"), True, True),
+        (variant("ONNXRuntime", "FP16"), False),
+        (variant("PyTorch", "BF16"), False),
+        (variant("PyTorch", "FP16"), False),
+        (variant("TensorRT", "BF16"), False),
+        (variant("TensorRT", "INT8"), True),
+        (variant("TensorRT", "FP8"), True),
+        (int8("PyTorch"), True),
+        (int8("PyTorch", mode="Dynamic"), False),
+        (int8("OpenVINO", method="NNCF"), True),
     ],
 )
-def test_calibration_data_is_asked_for_where_it_matters(
-    chosen: Variant, needs: bool, uses: bool
-) -> None:
+def test_calibration_data_is_asked_for_where_it_matters(chosen: Variant, needs: bool) -> None:
     form = form_of(chosen)
     assert form is not None
-    assert (form.needs_samples, form.uses_samples) == (needs, uses)
+    assert form.needs_samples is needs
 
 
 @pytest.mark.parametrize("chosen", [int8("PyTorch"), variant("PyTorch", "BF16")])
