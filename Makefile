@@ -168,9 +168,13 @@ gpu-bundle: install ## Models, images and wheels for a borrowed GPU into .gpu-bu
 	$(DOWNLOAD_GPU_BUNDLE) -r requirements/gpu-bundle.txt -d $(GPU_BUNDLE)/wheels
 	$(BIN)/python -m bench.gpu.bundle $(GPU_BUNDLE)
 
+# Anew: make bench-operator BENCH_RECORD=$(mktemp -u) RESOURCES="100 1000 5000 10000".
+RESOURCES ?= 100 1000
+BENCH_RECORD ?= docs/records/operator.json
 .PHONY: bench-operator
-bench-operator: install ## Time from apply to Job and API requests per resource, on a light cluster.
-	$(BIN)/python bench/operator/run.py
+bench-operator: install ## The operator at scale beside a script, on a cluster that kwok plays (RESOURCES).
+	$(BIN)/python -m bench.operator --resources $(RESOURCES) --record $(BENCH_RECORD)
+	$(BIN)/python -m bench.operator.publish $(BENCH_RECORD) docs
 
 # The peers' own environment: nothing of it reaches the product.
 BENCH_VENV := .venv-bench

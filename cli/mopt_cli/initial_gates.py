@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from mopt_api.enums import QualityMetric
+from mopt_api.metrics import METRICS
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_optimizer.formats.base import DescribedValue
 
@@ -19,6 +21,11 @@ _SCORES = re.compile(r"logit|score|prob|class|softmax|pred", re.I)
 _VECTORS = re.compile(r"embed|feature|pool|hidden|repr|vector|latent", re.I)
 _FEW = 1
 """Values of a sample up to which Cosine says nothing: of one value it is 1 or -1."""
+_LEAST = METRICS[QualityMetric.NEIGHBOR_AGREEMENT].least_samples
+_NEIGHBORS = (
+    f"{{metric: {QualityMetric.NEIGHBOR_AGREEMENT}, minimum: 0.9, aggregate: Mean}}  "
+    f"# where they are searched; of {_LEAST} samples and more"
+)
 _MOST_GATES = next(
     part.max_length
     for part in ModelOptimizationSpec.model_fields["quality"].metadata
@@ -38,7 +45,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Gate:
-    """A gate and why it is this one; output is None for all of them."""
+    """A gate and why it is this one; output is None for all of them.
+
+    Attributes:
+        also: Another one that may be added, as a comment.
+    """
 
     metric: str
     minimum: str
@@ -46,6 +57,7 @@ class Gate:
     output: str | None = None
     data_range: str | None = None
     mean: bool = False
+    also: str | None = None
 
 
 def kind_of(output: DescribedValue, *, images: bool, alone: bool) -> Kind:
@@ -92,7 +104,7 @@ def gates_of(outputs: Sequence[DescribedValue], *, images: bool) -> list[Gate]:
     if not kinds or any(kind not in (Kind.IMAGE, Kind.FEW) for _, kind in kinds):
         vectors = bool(kinds) and all(kind is Kind.VECTORS for _, kind in kinds)
         comment = "embeddings, of the worst sample" if vectors else "of the worst sample"
-        gates.append(Gate("Cosine", "0.99", comment))
+        gates.append(Gate("Cosine", "0.99", comment, also=_NEIGHBORS if vectors else None))
     return gates
 
 
@@ -133,4 +145,6 @@ def gate_lines(gates: Sequence[Gate]) -> list[str]:
             lines.append(f"      dataRange: {gate.data_range}")
         if gate.mean:
             lines.append("      aggregate: Mean")
+        if gate.also is not None:
+            lines.append(f"    # - {gate.also}")
     return lines

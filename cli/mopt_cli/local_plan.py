@@ -17,6 +17,7 @@ from mopt_api.jobs.plan import (
     measure_plan,
     prepare_plan,
 )
+from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.stores import FILE, SCHEMES, shapes
 
@@ -71,13 +72,18 @@ class LocalWork:
     target: str
     notes: tuple[str, ...] = ()
 
-    def prepare(self) -> PreparePlan:
-        """Return the plan of the prepare stage: the operator's, with these uris."""
-        plan = prepare_plan(self.spec, self.output_uri)
+    def prepare(self, aims: Aims | None = None) -> PreparePlan:
+        """Return the plan of the prepare stage: the operator's, with these uris.
+
+        Args:
+            aims: Of a second search.
+        """
+        plan = prepare_plan(self.spec, self.output_uri, aims=aims)
         return plan.model_copy(
             update={
                 "model": plan.model.model_copy(update={"uri": self.uris["model"]}),
                 "calibration": self._data(plan.calibration, "calibration"),
+                "evaluation": self._data(plan.evaluation, "evaluation"),
             }
         )
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mopt_api.enums import ObjectiveMetric
-from mopt_api.figures import QualityReference, VariantState, converted
+from mopt_api.figures import AIMED_IN_WORDS, QualityReference, VariantState, converted
 from mopt_api.jobs.data_statistics import DataWarning, warning_tags
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
 from mopt_api.jobs.selection import figure_name
@@ -133,6 +133,9 @@ def render_target(
         rows.add_row(*cells, style=style)
     notes = [Text(_why(v, verbose=verbose), style="dim") for v in target.everyone if v.reason]
     notes += [
+        Text(f"{v.name}: {AIMED_IN_WORDS}", style="dim") for v in target.variants if v.aimed_by
+    ]
+    notes += [
         Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in map(cleaned, not_tried)
     ]
     said = [one.text for one in map(cleaned, warnings)] or target.warnings
@@ -232,4 +235,5 @@ def _verdict(result: MeasureResult) -> str:
         (winner.speedup_over_fastest_fp32, f"the {words.best} FP32"),
     )
     said = ", ".join(words.better(value, other) for value, other in ratios if value is not None)
-    return f"{winner.name} wins" + (f": {said}" if said else "")
+    text = f"{winner.name} wins" + (f": {said}" if said else "")
+    return f"{text}; {AIMED_IN_WORDS}" if winner.aimed_by else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -34,6 +35,18 @@ class Rule:
     check: Callable[[Any], bool]
 
 
+@cache
+def _list_map_keys(model: type[BaseModel]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the fields of a model that are lists of type map, with their keys."""
+    found = []
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
+        if isinstance(keys, list):
+            found.append((name, tuple(str(key) for key in keys)))
+    return tuple(found)
+
+
 class ApiModel(BaseModel):
     """Base of all models: immutable, camelCase aliases, unknown fields refused.
 
@@ -61,14 +74,10 @@ class ApiModel(BaseModel):
     @model_validator(mode="after")
     def _refuse_duplicates(self) -> Self:
         """Hold lists of type map to unique keys, as the API server does."""
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            keys = extra.get("x-kubernetes-list-map-keys") if isinstance(extra, dict) else None
-            if not isinstance(keys, list):
-                continue
+        for name, keys in _list_map_keys(type(self)):
             seen: set[tuple[Any, ...]] = set()
             for item in getattr(self, name) or ():
-                key = tuple(getattr(item, str(k)) for k in keys)
+                key = tuple(getattr(item, k) for k in keys)
                 if key in seen:
                     raise ValueError(f"Duplicate value in {to_camel(name)}: {', '.join(key)}")
                 seen.add(key)

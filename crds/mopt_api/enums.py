@@ -134,6 +134,7 @@ class QualityMetric(ExtensibleEnum):
     TOP1_AGREEMENT = "Top1Agreement"
     DETECTION_F1 = "DetectionF1"
     SEQUENCE_AGREEMENT = "SequenceAgreement"
+    NEIGHBOR_AGREEMENT = "NeighborAgreement"
 
 
 class Aggregate(StrEnum):

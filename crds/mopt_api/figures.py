@@ -54,6 +54,15 @@ class QualityReference(StrEnum):
     GROUND_TRUTH = "GroundTruth"
 
 
+AIMED_BY_EVALUATION = "Evaluation"
+AIMED_IN_WORDS = (
+    "its FP32 layers were searched again by what the evaluation data showed, so its quality is not "
+    "that on unseen data"
+)
+MOST_AIM_DECIBELS = 20
+"""Further above a gate no search aims: a hundredth of the noise is another model's, or the data is
+unlike what it was calibrated on."""
+
 MOST_TAGS = 8
 WarningTags = Annotated[
     list[Annotated[str, Field(max_length=40)]],
@@ -69,9 +78,7 @@ WarningTags = Annotated[
 class DataDigests(ObservedModel):
     """The data behind a result, by content: digests over names, bytes and what is done to them."""
 
-    calibration: Digest | None = Field(
-        default=None, description="Of data.calibration; absent where no form used it."
-    )
+    calibration: Digest | None = Field(default=None, description="Of data.calibration.")
     evaluation: Digest | None = Field(default=None, description="Of data.evaluation.")
     references: Digest | None = Field(default=None, description="Of the ground truth.")
 
@@ -179,6 +186,20 @@ class VariantFigures(ObservedModel):
     )
     quality: list[QualityResult] = Field(
         default=[], max_length=16, description="Agreement with the target's reference."
+    )
+    aim_decibels: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_AIM_DECIBELS,
+        description="Where a gate is missed that was held on calibration data: how many dB above "
+        "it a second search for the layers that stay FP32 would aim. Absent where there is none "
+        "to be made.",
+    )
+    aimed_by: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Evaluation where the layers that stay FP32 were searched a second time, by "
+        "what data.evaluation had shown: its quality is not that on unseen data.",
     )
 
 

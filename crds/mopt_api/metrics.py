@@ -34,6 +34,8 @@ class Outputs(Enum):
     """Boxes with scores and labels, rows or outputs of their own."""
     SEQUENCES = auto()
     """Ids of tokens, or scores of each."""
+    EMBEDDINGS = auto()
+    """Vectors that are searched for their neighbours, a row each."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class MetricInfo:
         bounds: Smallest and largest minimum of a gate, where these are closer than the field's.
         needs_range: Whether it is computed over a declared span of the output's values.
         outputs: What it is defined for.
+        least_samples: Fewer say nothing.
     """
 
     scale: Scale
@@ -59,6 +62,12 @@ class MetricInfo:
     bounds: tuple[float, float] | None = None
     needs_range: bool = False
     outputs: Outputs = Outputs.ANY
+    least_samples: int = 1
+
+    @property
+    def over_set(self) -> bool:
+        """Whether a sample's value depends on the other samples too."""
+        return self.outputs is Outputs.EMBEDDINGS
 
     @property
     def counts_vary(self) -> bool:
@@ -135,6 +144,17 @@ METRICS: dict[QualityMetric, MetricInfo] = {
         unit="%",
         bounds=(0.0, 1.0),
         outputs=Outputs.SEQUENCES,
+    ),
+    QualityMetric.NEIGHBOR_AGREEMENT: MetricInfo(
+        scale=Scale.UP_TO_ONE,
+        meaning=", the share of an embedding's 5 nearest neighbors by cosine, in the evaluation "
+        "data, that stay nearest (recall at 5; needs 20 samples), 0 to 1",
+        definition="Recall at 5 of embeddings' nearest neighbors by cosine in the evaluation data",
+        digits=".4f",
+        unit="%",
+        bounds=(0.0, 1.0),
+        outputs=Outputs.EMBEDDINGS,
+        least_samples=20,
     ),
     QualityMetric.MAX_ABS_ERROR: MetricInfo(
         scale=Scale.ERROR,

@@ -162,6 +162,11 @@ class TargetStatus(ObservedModel):
         description="True while the figures are of an earlier run, and this one has none yet; "
         "absent otherwise.",
     )
+    source: SourceInfo | None = Field(
+        default=None,
+        description="The model file behind the figures of an earlier run; that of a present result "
+        "is status.source.",
+    )
     hardware: Hardware = Field(description="Hardware that was measured or built on.")
     compute_capabilities: list[str] = Field(
         default=[],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import base_image, engines, full, host, light, loading, watching
+from .control_plane import audit_policy
 from .errors import DevclusterError
 from .paths import home
 from .resolving import binaries
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("up", help="start a cluster")
     _add_light(command)
     command.add_argument("--audit", action="store_true", help="write a metadata audit log")
+    command.add_argument("--audit-policy", type=Path, help="light: what the audit log holds")
     command.add_argument("--parent-pid", type=int, help="light: end it when this pid is gone")
     command.add_argument("--max-pods", type=int, default=full.DEFAULT_MAX_PODS)
     command.set_defaults(run=_up)
@@ -107,11 +109,14 @@ def _light_dir(options: argparse.Namespace) -> Path:
 
 def _up(options: argparse.Namespace) -> int:
     if not options.light:
-        if options.dir or options.parent_pid:
-            raise DevclusterError("--dir and --parent-pid are for --light only")
+        if options.dir or options.parent_pid or options.audit_policy:
+            raise DevclusterError("--dir, --parent-pid and --audit-policy are for --light only")
         print(full.up(home(), audit=options.audit, max_pods=options.max_pods))
         return 0
-    print(light.up(options.dir, audit=options.audit, parent_pid=options.parent_pid))
+    policy = options.audit_policy.read_text() if options.audit_policy else None
+    if policy is None and options.audit:
+        policy = audit_policy()
+    print(light.up(options.dir, audit_policy=policy, parent_pid=options.parent_pid))
     return 0
 
 

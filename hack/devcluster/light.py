@@ -26,12 +26,12 @@ LONGEST_RUNTIME = 85
 _MARK = ".mopt-devcluster-light"
 
 
-def up(folder: Path | None, *, audit: bool, parent_pid: int | None) -> Path:
+def up(folder: Path | None, *, audit_policy: str | None, parent_pid: int | None) -> Path:
     """Start a light cluster and return its kubeconfig's path.
 
     Args:
         folder: An absent or empty folder, or one of an earlier light cluster; None makes one.
-        audit: Write a metadata-level audit log to audit.log in the folder.
+        audit_policy: What goes into audit.log in the folder; None writes none.
         parent_pid: End the cluster when this process is gone.
     """
     programs = binaries(COMPONENTS)
@@ -43,7 +43,7 @@ def up(folder: Path | None, *, audit: bool, parent_pid: int | None) -> Path:
     os.umask(0o077)
     _claim(home)
     try:
-        _start(layout, programs, audit=audit)
+        _start(layout, programs, audit_policy)
     except BaseException as failure:
         # The logs are worth more than a tidy folder when a component failed.
         keep_logs = isinstance(failure, DevclusterError)
@@ -106,7 +106,7 @@ def _claim(home: Path) -> None:
         runtime.mkdir()
 
 
-def _start(layout: plane.Layout, programs: dict[str, Path], *, audit: bool) -> None:
+def _start(layout: plane.Layout, programs: dict[str, Path], audit_policy: str | None) -> None:
     processes = Processes(layout.folder)
     short = plane.Layout(layout.folder, (layout.folder / "run").resolve())
     processes.start("etcd", plane.etcd_command(programs["etcd"], short))
@@ -114,10 +114,14 @@ def _start(layout: plane.Layout, programs: dict[str, Path], *, audit: bool) -> N
         port = port_of(holder)
         (layout.folder / "api-port").write_text(f"{port}\n")
         _certify(layout, port)
-        if audit:
-            layout.audit_policy.write_text(plane.audit_policy())
+        if audit_policy is not None:
+            layout.audit_policy.write_text(audit_policy)
         command = plane.apiserver_command(
-            programs["kube-apiserver"], short, address=ADDRESS, port=port, audit=audit
+            programs["kube-apiserver"],
+            short,
+            address=ADDRESS,
+            port=port,
+            audit=audit_policy is not None,
         )
         # No Endpoints for the API server's own Service: a loopback address is not allowed there.
         processes.start("kube-apiserver", [*command, "--endpoint-reconciler-type=none"])
@@ -129,7 +133,8 @@ def _start(layout: plane.Layout, programs: dict[str, Path], *, audit: bool) -> N
             timeout=START_TIMEOUT,
         )
     command = plane.controller_manager_command(programs["kube-controller-manager"], layout)
-    processes.start("kube-controller-manager", command)
+    # Nodes here are played, and renew no leases.
+    processes.start("kube-controller-manager", [*command, "--node-monitor-grace-period=24h"])
     processes.wait_for(
         "the light cluster", lambda: is_ready(client), needs=COMPONENTS, timeout=START_TIMEOUT
     )

@@ -13,6 +13,7 @@ HELM = "4.3.1"
 # The community edition is released as source only; this is the date of the pinned commit.
 MINIO = "20260212"
 KUEUE = "0.15.0"
+KWOK = "0.8.0"
 PAUSE = "1"
 
 Version = tuple[int, int, int]
@@ -166,6 +167,15 @@ _TOOLS = (
         module="kueue",
         package="sigs.k8s.io/kueue/cmd/kueue",
         probe=(),
+        fits=lambda _found: False,
+    ),
+    # Its releases are binaries too; built like the rest, it needs no other host.
+    Tool(
+        name="kwok",
+        version=KWOK,
+        module="kwok",
+        package="sigs.k8s.io/kwok/cmd/kwok",
+        probe=("--version",),
         fits=lambda _found: False,
     ),
     Tool(

@@ -25,6 +25,7 @@ OptimizerError
 │   └── WrongGpu         AcceleratorNotFound an engine for other GPUs
 ├── EngineRunError       InternalError       TensorRT failed while it ran an engine
 ├── RuntimeFailure       InternalError       a runtime refuses a model, or fails in computing
+│   ├── RunTimeout           InternalError       a run that did not end in time
 │   └── OutOfMemory          OutOfMemory         it gets no memory
 ├── MemoryExceeded       OutOfMemory         the kernel killed the process
 ├── DeadlineExceeded     DeadlineExceeded    the stage took longer than it may
@@ -35,6 +36,7 @@ OptimizerError
 │   ├── NonFiniteOutput      ExportFailed        NaN or infinity in an output
 │   ├── NotAnImage           InvalidSpec         SSIM of what is no image
 │   ├── NoClasses            InvalidSpec         top-1 agreement of what has no classes
+│   ├── NotEmbeddings        InvalidSpec         neighbor agreement of what are no vectors
 │   └── ConflictingRange     InvalidSpec         two or no usable data range for a metric
 ├── StoreError
 │   ├── ObjectNotFound       ObjectNotFound
@@ -228,6 +230,12 @@ class NotSequences(ComparisonError):
     reason = Reason.INVALID_SPEC
 
 
+class NotEmbeddings(ComparisonError):
+    """Neighbor agreement is asked for, and the output does not hold a vector a row."""
+
+    reason = Reason.INVALID_SPEC
+
+
 class NoClasses(ComparisonError):
     """Top-1 agreement is asked for, and the output has no axis of classes, or the labels do not
     fit it."""
@@ -283,6 +291,10 @@ class DiskError(OptimizerError):
 
 class RuntimeFailure(OptimizerError):
     """A runtime rejects a model or its inputs, or fails to compute; quotes the runtime."""
+
+
+class RunTimeout(RuntimeFailure):
+    """A run did not end in the time that it was given."""
 
 
 class OutOfMemory(RuntimeFailure):

@@ -52,6 +52,21 @@ def test_references_go_to_the_measurement(spec: dict[str, Any]) -> None:
     assert "truth" not in prepare_plan(parsed, "s3://out/x").model_dump_json()
 
 
+def test_evaluation_data_is_what_a_model_is_tried_on_where_there_is_no_other(
+    spec: dict[str, Any],
+) -> None:
+    spec["data"]["evaluation"] = {"uri": "s3://data/evaluation/", "samples": 7}
+    plan = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://out/x")
+    assert plan.calibration is None
+    assert plan.data == plan.evaluation
+    assert plan.data is not None
+    assert (plan.data.uri, plan.data.samples) == ("s3://data/evaluation/", 7)
+    spec["data"]["calibration"] = {"uri": "s3://data/calibration/"}
+    plan = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://out/x")
+    assert plan.evaluation is None
+    assert plan.data == plan.calibration
+
+
 def test_gates_by_ground_truth_do_not_shape_what_prepare_makes(spec: dict[str, Any]) -> None:
     spec["data"]["calibration"] = {"uri": "s3://data/calibration/"}
     by_fp32 = prepare_plan(ModelOptimizationSpec.model_validate(spec), "s3://out/x")

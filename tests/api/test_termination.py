@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from mopt_api.artifacts import ArtifactFormat, ExternalData
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import (
+    AIMED_BY_EVALUATION,
+    MOST_AIM_DECIBELS,
     Gpu,
     Hardware,
     Latency,
@@ -93,6 +95,8 @@ def _largest_variant(rng: random.Random, metrics: list[Judged], *, large: bool) 
             )
             for m, o, s in metrics
         ],
+        aim_decibels=rng.choice([None, MOST_AIM_DECIBELS]),
+        aimed_by=rng.choice([None, AIMED_BY_EVALUATION]),
         speedup=figure(),
         speedup_over_fastest_fp32=figure(),
     )
@@ -159,12 +163,31 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
     assert len(message.encode()) <= MAX_BYTES
     decoded = decode(message)
     assert isinstance(decoded, MeasureSummary)
-    kept = {"message": None, "external_data": None}
+    kept = {"message": None, "external_data": None, "aim_decibels": None, "aimed_by": None}
     assert [v.model_copy(update=kept) for v in without_parts(decoded)] == [
         v.model_copy(update=kept) for v in without_parts(summary)
     ]
     assert (decoded.result, decoded.reference) == (summary.result, summary.reference)
     assert decoded.unstable is True
+
+
+def test_second_search_of_a_usual_result_is_told() -> None:
+    rng = random.Random(0)
+    metrics: list[Judged] = [(m, None, None) for m in list(QualityMetric)[:MOST_GATES]]
+    variants = [_largest_variant(rng, metrics, large=False) for _ in range(12)]
+    told = [
+        v.model_copy(update={"aim_decibels": n, "aimed_by": None if n else AIMED_BY_EVALUATION})
+        for v, n in zip(variants, (None, *range(1, 12)), strict=True)
+    ]
+    summary = MeasureSummary(
+        target="default", result="sha256:" + "1" * 64, hardware=Hardware(), variants=told
+    )
+    decoded = decode(encode(summary))
+    assert isinstance(decoded, MeasureSummary)
+    assert [(v.aim_decibels, v.aimed_by) for v in decoded.variants] == [
+        (None, AIMED_BY_EVALUATION),
+        *((n, None) for n in range(1, 12)),
+    ]
 
 
 def test_external_data_of_a_usual_result_is_named() -> None:

@@ -12,7 +12,7 @@ from whole_way import NNCF, QDQ, Made, far, initial, prepared, run
 
 from mopt_api.enums import Precision, Runtime
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_optimizer.onnx_files.verify import random_inputs
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
 
 pytestmark = pytest.mark.optimizer
 
@@ -29,8 +29,8 @@ CLOSE = 1e-3
 def evaluated(made: Made, folder: Path) -> list[Mapping[str, np.ndarray]]:
     """Return the evaluation data, and noise at the sizes that init found."""
     samples = [dict(np.load(file)) for file in sorted(folder.iterdir())]
-    noise = random_inputs(made.spec.inputs, made.spec.every_dimension)
-    return [*samples, *(arrays for _, arrays in noise)]
+    noise = verified_inputs(made.spec.inputs, made.spec.every_dimension)
+    return [*samples, *(one.inputs for one in noise)]
 
 
 def check(name: str, folder: Path, *, int8: bool = True) -> ModelOptimizationSpec:

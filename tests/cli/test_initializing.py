@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_cli._errors import CliError
-from mopt_cli.initial_gates import gates_of
+from mopt_cli.initial_gates import gate_lines, gates_of
 from mopt_cli.initial_inputs import range_of
 from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
 from mopt_optimizer.formats.base import DescribedAxis, DescribedValue, ModelDescription
@@ -242,6 +242,19 @@ def test_gates_suit_the_outputs(
 ) -> None:
     gates = gates_of(outputs, images=images)
     assert [(g.metric, g.output, g.data_range) for g in gates] == expected
+
+
+def test_neighbors_of_embeddings_are_proposed() -> None:
+    """As a comment: the gate needs 20 samples, which a first try may not have."""
+    lines = gate_lines(gates_of([seen("y", "n", 64, unit_length=True)], images=True))
+    (comment,) = [line for line in lines if "NeighborAgreement" in line]
+    proposed = yaml.safe_load("\n".join([*lines[:-1], comment.replace("# - ", "- ")]))["quality"]
+    gates = [QualityGate.model_validate(one) for one in proposed]
+    assert [(gate.metric, gate.aggregate) for gate in gates] == [
+        *(("Cosine", "Worst"), ("NeighborAgreement", "Mean")),
+    ]
+    others = gate_lines(gates_of([seen("y", "n", 10)], images=True))
+    assert "NeighborAgreement" not in "\n".join(others)
 
 
 def test_gates_are_no_more_than_a_spec_takes() -> None:

@@ -64,6 +64,15 @@ def test_relative_paths_start_at_the_resources_folder(tmp_path: Path) -> None:
     assert local.measure(PREPARED).model == plan.model
 
 
+def test_preparing_without_calibration_data_reads_the_evaluation_folder(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    found = document(data={"evaluation": {"uri": "images"}}, output={"uri": "out"})
+    local = work(found, tmp_path)
+    assert local.prepare().data == local.measure(PREPARED).evaluation
+    assert (data := local.prepare().data) is not None
+    assert data.uri == (tmp_path / "images").as_uri()
+
+
 def test_file_uris_are_taken_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"x")
     uri = (tmp_path / "m.onnx").as_uri()

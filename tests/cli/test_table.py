@@ -47,6 +47,13 @@ def line(text: str, name: str) -> list[str]:
     return next(row for row in text.splitlines() if row.strip().startswith(name)).split()
 
 
+def test_form_of_a_second_search_is_told() -> None:
+    int8 = [variant("first", 40), variant("second", 41, aimedBy="Evaluation")]
+    text = shown(variants=int8, selected="second")
+    assert "second: its FP32 layers were searched again by what the evaluation data" in text
+    assert text.count("searched again") == 1
+
+
 def test_ground_truth_is_named_and_a_rejected_baseline_explained() -> None:
     rejected = {"state": "Rejected", "reason": "QualityGate", "message": GATE}
     text = shown(

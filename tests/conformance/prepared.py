@@ -93,7 +93,7 @@ def prepare(kind: Architecture, folder: Path, forms: Sequence[str]) -> Prepared:
         "inputs": [one.to_api() for one in spec.inputs],
         "dimensions": {name: size.to_api() for name, size in spec.every_dimension.items()},
         "forms": [FORMS[name].to_api() for name in forms],
-        "calibration": {
+        "samples": {
             "names": [file.name for file in calibration],
             "files": [str(file) for file in calibration],
             "images": {},

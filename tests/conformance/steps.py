@@ -159,7 +159,9 @@ class _Steps:
         self._fp32.parent.mkdir()
         spec, timings = self._spec, Timings(_silent)
         sizes = spec.every_dimension
-        source = Source(self._path, spec.inputs, sizes, self._workdir, timings)
+        # As a user's data are; an array without a value is refused there.
+        samples = [fed for fed in self._feeds if all(array.size for array in fed.values())]
+        source = Source(self._path, spec.inputs, sizes, self._workdir, timings, samples)
         self._cases: list[Case] = source_format(ModelFormat.ONNX).to_onnx(source, self._fp32)
         verify_export(self._fp32, self._cases)
         return self._result.note("export", Outcome.EQUAL)

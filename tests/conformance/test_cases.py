@@ -198,3 +198,38 @@ def test_weights_in_a_subfolder(tmp_path: Path) -> None:
         load_onnx(source)
     onnx.save(onnx.load(source), flat)
     assert len(load_onnx(flat).graph.initializer) == 1
+
+
+def test_loop_that_ends_by_value(tmp_path: Path) -> None:
+    """Newton's method until it is exact enough: what is fed ends it, and zeros never would."""
+    text = (
+        header(17)
+        + """g (float[2] x) => (float[2] y) {
+      go = Constant <value = bool {1}> ()
+      most = Constant <value = int64 {9223372036854775807}> ()
+      root = Loop (most, go, x) <
+        body = b (int64 i, bool c, float[2] r) => (bool again, float[2] s) {
+        half = Constant <value = float {0.5}> ()
+        enough = Constant <value = float {0.0001}> ()
+        q = Div(x, r)
+        t = Add(r, q)
+        s = Mul(t, half)
+        square = Mul(s, s)
+        off = Sub(square, x)
+        far = Abs(off)
+        worst = ReduceMax <keepdims = 0> (far)
+        again = Less(enough, worst)
+      }>
+      m = Unsqueeze(root, axis)
+      n = MatMul(m, w)
+      y = Squeeze(n, axis)
+    }"""
+    )
+    w = np.random.default_rng(0).standard_normal((2, 2)).astype(np.float32)
+    x = np.array([2, 9], np.float32)
+    expected = np.sqrt(x) @ w
+    result = through(tmp_path, text, {"w": w, "axis": np.array([0])}, [x], [expected])
+    for step in ("init", "source", "export", "passes", "onnxruntime"):
+        assert result.steps[step][0] is Outcome.EQUAL, result.steps
+    assert outcomes(result).keys() >= {"fp16", "int8"}, "each form is made or says why not"
+    assert not {Outcome.WRONG, Outcome.FAULT} & {*outcomes(result).values()}, result.steps

@@ -148,7 +148,7 @@ def test_light_refuses_a_folder_with_other_things(
     monkeypatch.setattr(light, "binaries", lambda names: dict.fromkeys(names, Path("/bin/false")))
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(StartError, match="not empty and not ours"):
-        light.up(tmp_path, audit=False, parent_pid=None)
+        light.up(tmp_path, audit_policy=None, parent_pid=None)
     with pytest.raises(NotRunningError, match="holds no light cluster"):
         light.down(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"

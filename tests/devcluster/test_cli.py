@@ -12,7 +12,10 @@ from devcluster.cli import main
     [
         (["down", "--light"], "--light needs --dir DIR"),
         (["status", "--light"], "--light needs --dir DIR"),
-        (["up", "--dir", "somewhere"], "--dir and --parent-pid are for --light only"),
+        (
+            ["up", "--dir", "somewhere"],
+            "--dir, --parent-pid and --audit-policy are for --light only",
+        ),
         (["binary", "kubeadm"], "no tool is called 'kubeadm'"),
         (
             ["build-image", "x", "--file", "absent", "--context", ".", "--build-arg", "KEY"],

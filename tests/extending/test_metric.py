@@ -19,10 +19,10 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.selection import select
 from mopt_api.jobs.termination import MeasureSummary, decode, encode, summarize_measure
 from mopt_api.metrics import MetricInfo, Scale, metric_in_words
+from mopt_api.noise import minimum_with_margin, noise_of
 from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
 from mopt_api.status import Report
 from mopt_cli.table import render_target, target_status
-from mopt_optimizer.onnx_quantization.judging import minimum_with_margin, noise_of
 from mopt_optimizer.quality import Comparison, data_ranges, evaluate
 from mopt_optimizer.quality import metrics as computing
 from mopt_optimizer.stages.report.page import render_page

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from api_in_memory import KINDS
 from hypothesis import HealthCheck, settings
@@ -35,9 +35,9 @@ def spec(**fields: object) -> dict[str, Any]:
     } | fields
 
 
-def reference(final: dict[str, Any], requested: str | None) -> dict[str, Any]:
+def reference(final: dict[str, Any], requested: str | None, *, searched: bool) -> dict[str, Any]:
     """Return the end of a run in which nothing goes wrong."""
-    calm = Simulation(final, SETTINGS)
+    calm = Simulation(final, SETTINGS, searched=searched)
     if requested is not None:
         calm.request(requested)
     calm.run_to_the_end()
@@ -56,14 +56,20 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
+LASTING = [change for change in CHANGES if change.keys().isdisjoint({"objective", "model"})]
+"""Those whose results do not depend on what was asked for in between."""
+
+
 class Interleavings(RuleBasedStateMachine):
     """Users, controllers, watches and an operator that is killed at any write."""
 
     sim: Simulation
+    searched = False
+    data: ClassVar[dict[str, Any]] = {}
 
     @initialize()
     def begin(self) -> None:
-        self.sim = Simulation(spec(), SETTINGS)
+        self.sim = Simulation(spec(**self.data), SETTINGS, searched=self.searched)
         self.requested: str | None = None
         self.lost_results = 0
 
@@ -129,8 +135,10 @@ class Interleavings(RuleBasedStateMachine):
             self.sim.edit(targets=[{"name": "a"}])
         self.sim.run_to_the_end()
         final = self.sim.resource["spec"]
-        assert self.sim.verdict() == reference(final, self.requested)
-        # One Job for each stage and target; one more for each whose result was lost unread.
+        calm = reference(final, self.requested, searched=self.searched)
+        assert self.sim.verdict() == calm
+        # One Job for each stage and target, one more of a second search; one more for each whose
+        # result was lost unread.
         jobs = Counter(
             (
                 job["metadata"]["labels"]["mopt.dev/stage"],
@@ -138,8 +146,35 @@ class Interleavings(RuleBasedStateMachine):
             )
             for job in self.sim.objects["jobs"].values()
         )
-        assert all(count <= 1 + self.lost_results for count in jobs.values()), jobs
+        most = 1 + self.searched + self.lost_results
+        assert all(count <= most for count in jobs.values()), jobs
         assert self.sim.unfinished() == []
+
+
+class SecondSearches(Interleavings):
+    """The same where a variant that misses a gate is searched a second time.
+
+    What was aimed stays where only the objective changes, so the way there matters: it does not
+    change here.
+    """
+
+    searched = True
+    data: ClassVar[dict[str, Any]] = {
+        "data": {"evaluation": {"uri": "s3://data/e/"}, "calibration": {"uri": "s3://data/c/"}}
+    }
+
+    @rule(change=st.sampled_from(LASTING))
+    def user(self, change: dict[str, Any]) -> None:
+        self.sim.edit(**change)
+
+    def teardown(self) -> None:
+        super().teardown()
+        if not hasattr(self, "sim"):
+            return
+        (gate,) = self.sim.resource["spec"]["quality"]
+        for target in self.sim.resource["status"]["targets"]:
+            quick = next(v for v in target["variants"] if v["name"] == "quick")
+            assert ("aimedBy" in quick) == (gate["minimum"] > 30)
 
 
 Interleavings.TestCase.settings = settings(
@@ -148,4 +183,10 @@ Interleavings.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+# The same rules: what they can break is broken above.
+SecondSearches.TestCase.settings = settings(
+    Interleavings.TestCase.settings,
+    max_examples=max(1, Interleavings.TestCase.settings.max_examples // 4),
+)
 test_interleavings = Interleavings.TestCase
+test_second_searches = SecondSearches.TestCase

@@ -59,7 +59,7 @@ keys = {
     "manifest": manifest_key(plan, None, software),
     "export": export_key(plan, software),
     "form": form_key(
-        form, plan, fp32="f", calibration_digest=None, software=software, cpu_features=[]
+        form, plan, fp32="f", samples=None, software=software, cpu_features=[]
     ),
     "engine": engine_key(
         "o", precision=Precision.FP16, shapes={}, compute_capabilities=["8.9"],

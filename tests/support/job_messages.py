@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TypedDict
 
 from mopt_api.artifacts import ArtifactFormat
@@ -28,6 +29,19 @@ from mopt_api.reasons import ErrorReport, Reason
 
 MODEL_SHA = hashlib.sha256(b"model").hexdigest()
 MODEL_BYTES = 4_900_000
+
+
+SHORT = {"aim_decibels": 4}
+"""The INT8 variant of a measurement, Rejected: 0.5 dB below its gate, and the fastest."""
+HOLDS = {
+    "aimed_by": "Evaluation",
+    "state": "Passed",
+    "reason": None,
+    "message": None,
+    "speedup": 5.0,
+    "quality": [QualityResult(metric=QualityMetric.PSNR, worst=40.6, mean=42.0)],
+}
+"""The same after a second search."""
 
 
 def digest(text: str) -> str:
@@ -65,8 +79,10 @@ def measured(
     )
 
 
-def prepare_message(sha256: str = MODEL_SHA) -> str:
-    return encode(PrepareSummary(result=digest("manifest"), source=source(sha256)))
+def prepare_message(
+    sha256: str = MODEL_SHA, *, result: str = "manifest", aimed: Sequence[str] = ()
+) -> str:
+    return encode(PrepareSummary(result=digest(result), source=source(sha256), aimed=list(aimed)))
 
 
 def measure_message(
@@ -79,7 +95,9 @@ def measure_message(
     data: DataDigests | None = None,
     build: str = "0.1.0+000000000000",
     at: str = "2026-11-01T12:00:00Z",
+    int8: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
+    """Return the outcome of a measurement; int8 has other fields of the INT8 variant."""
     baseline = measured("baseline", "PyTorch", "FP32", 1.0, None)
     return encode(
         MeasureSummary(
@@ -111,7 +129,7 @@ def measure_message(
                     latency_ms=Latency(p50=100 / 5.1, p90=110 / 5.1, p99=120 / 5.1),
                     throughput=51.0,
                     quality=[QualityResult(metric=QualityMetric.PSNR, worst=39.5, mean=41.2)],
-                ),
+                ).model_copy(update=dict(int8)),
             ],
             selected=selected,
             served_from_store=served or None,
@@ -169,6 +187,7 @@ class Outcome(TypedDict, total=False):
     data: DataDigests | None
     build: str
     at: str
+    int8: Mapping[str, object]
 
 
 class Messages:

@@ -92,6 +92,15 @@ class Crowd:
         raw["metadata"] |= {"creationTimestamp": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
         return self._put(self.resources, raw)
 
+    def edit(self, raw: Json, **spec: object) -> None:
+        """Change fields of a resource's spec."""
+        metadata = raw["metadata"]
+        changed = {"generation": metadata["generation"] + 1}
+        self._put(
+            self.resources,
+            raw | {"spec": raw["spec"] | spec, "metadata": metadata | changed},
+        )
+
     def delete(self, key: Key) -> None:
         """Delete a resource, and its Jobs with it."""
         for at, job in list(self.jobs.items()):
@@ -111,7 +120,7 @@ class Crowd:
     def start_pods(self) -> None:
         """Give each Job without a Pod one that runs, on the nodes in turn."""
         for job in self.unfinished():
-            if not self._pods_of(job):
+            if not self.pods_of_job(job):
                 self._scheduled += 1
                 self._start_pod(job, self.nodes[self._scheduled % len(self.nodes)])
 
@@ -127,9 +136,9 @@ class Crowd:
 
     def finish(self, job: Json) -> None:
         """Let a Job complete with a result."""
-        if not self._pods_of(job):
+        if not self.pods_of_job(job):
             self._start_pod(job, self.nodes[0])
-        (pod,) = self._pods_of(job)
+        pod = self.pods_of_job(job)[0]
         labels = job["metadata"]["labels"]
         measures = labels["mopt.dev/stage"] == "measure"
         image = job["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -159,7 +168,7 @@ class Crowd:
         (ready,) = (c for c in self.resources[key]["status"]["conditions"] if c["type"] == "Ready")
         return ready["status"], ready["reason"], ready["message"]
 
-    def _pods_of(self, job: Json) -> list[Json]:
+    def pods_of_job(self, job: Json) -> list[Json]:
         uid = job["metadata"]["uid"]
         found = self.pods.values()
         return [p for p in found if p["metadata"]["ownerReferences"][0]["uid"] == uid]
@@ -185,7 +194,7 @@ class Crowd:
         self.queue.add(self._kind(objects).show(gone, deleted=True))
 
     def _drop_job(self, key: Key) -> None:
-        for pod in self._pods_of(self.jobs[key]):
+        for pod in self.pods_of_job(self.jobs[key]):
             self._drop(self.pods, (key[0], pod["metadata"]["name"]))
         self._drop(self.jobs, key)
         self.turns.refusals.freed(key[0])

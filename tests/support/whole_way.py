@@ -27,10 +27,10 @@ from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.registry import FormKind
 from mopt_optimizer.stages.prepare.messages import (
     FP32_FILE,
-    CalibrationFiles,
     PrepareAnswer,
     PrepareRequest,
     Quantized,
+    SampledFiles,
 )
 from mopt_optimizer.stages.prepare.worker import handle
 
@@ -110,7 +110,7 @@ def prepared(
         inputs=spec.inputs,
         dimensions=spec.every_dimension,
         forms=list(forms),
-        calibration=CalibrationFiles(
+        samples=SampledFiles(
             names=[file.name for file in files],
             files=[str(file) for file in files],
             images=ImageTransform(),

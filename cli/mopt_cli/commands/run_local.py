@@ -13,11 +13,12 @@ from rich.text import Text
 
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, left_out
 from mopt_api.jobs.plan import Credentials
-from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
+from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.status import Report
 from mopt_cli._errors import CliError, ExitCode, work_failed
 from mopt_cli.extras import require_optimizer
 from mopt_cli.local_plan import LocalWork, Overrides, local_work, output_path
+from mopt_cli.local_stages import Outcome, run_stages
 from mopt_cli.output import Format, FormatOption, emit, note
 from mopt_cli.resources import FileArgument, load
 from mopt_cli.table import place, render_target, target_status, verdict
@@ -66,8 +67,10 @@ def run(
     require_optimizer("run")
     for line in work.notes:
         note(line)
-    summary = _stages(work, workdir, verbose=verbose)
-    result, report = _read(work, summary)
+    outcome = _stages(work, workdir, verbose=verbose)
+    if outcome.remark is not None:
+        note(f"the first result stays: {outcome.remark}")
+    result, report = _read(work, outcome.summary)
     emit(
         {"output": work.output_uri, "report": report.to_api(), "result": result.to_api()},
         _shown(work, result, report, verbose=verbose),
@@ -77,7 +80,7 @@ def run(
         raise typer.Exit(ExitCode.NO_WINNER)
 
 
-def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureSummary:
+def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> Outcome:
     from mopt_cli.interrupting import interruptible
     from mopt_cli.progress import showing
     from mopt_cli.running import run_stage
@@ -94,14 +97,7 @@ def _stages(work: LocalWork, workdir: Path | None, *, verbose: bool) -> MeasureS
         Path(os.devnull).open("wb") as nowhere,
     ):
         stderr = None if verbose else nowhere
-        prepared = run_stage(work.prepare(), Path(folder), on_event, stderr=stderr)
-        if not isinstance(prepared, PrepareSummary):
-            raise TypeError(f"prepare answered with {type(prepared).__name__}")
-        plan = work.measure(prepared.result)
-        measured = run_stage(plan, Path(folder), on_event, stderr=stderr)
-        if not isinstance(measured, MeasureSummary):
-            raise TypeError(f"measure answered with {type(measured).__name__}")
-        return measured
+        return run_stages(work, lambda plan: run_stage(plan, Path(folder), on_event, stderr=stderr))
 
 
 def _read(work: LocalWork, summary: MeasureSummary) -> tuple[MeasureResult, Report]:

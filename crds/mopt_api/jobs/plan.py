@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -32,6 +32,8 @@ from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Obje
 from mopt_api.stores import credential_keys
 from mopt_api.targets import KINDS
 from mopt_api.variants import Quantization, Variant
+
+from .aim import GateAim
 
 PLAN_VARIABLE = "MOPT_PLAN"
 DEADLINE_VARIABLE = "MOPT_DEADLINE_SECONDS"
@@ -97,6 +99,10 @@ class PreparePlan(ApiModel):
     inputs: list[InputSpec]
     dimensions: dict[str, AnyDimension]
     calibration: PlannedData | None = None
+    evaluation: PlannedData | None = Field(
+        default=None,
+        description="Where there is no calibration data: what takes the place of noise.",
+    )
     variants: list[Variant]
     output_uri: str
     quality: list[QualityGate] = Field(
@@ -112,6 +118,16 @@ class PreparePlan(ApiModel):
         description="Kinds of the targets: forms are made for all of them, and Auto's variants are "
         "the contenders on any.",
     )
+    aims: dict[str, list[GateAim]] | None = Field(
+        default=None,
+        description="Of a second search: variants that missed gates on evaluation data, and how "
+        "far above these to aim. They get forms of their own.",
+    )
+
+    @property
+    def data(self) -> PlannedData | None:
+        """Samples that take the place of noise."""
+        return self.calibration or self.evaluation
 
 
 class MeasurePlan(ApiModel):
@@ -207,13 +223,17 @@ def _planned_references(data: EvaluationSource | None) -> PlannedReferences | No
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
-    """Return the gates for which these options, not PyTorch's, keep layers in FP32.
+    """Return the gates for which these options, not PyTorch's, keep layers in FP32."""
+    return searched_gates(gates) if quantization.searches else []
 
-    None that counts detections or tokens: layers' noise does not add up in these.
+
+def searched_gates(gates: Sequence[QualityGate]) -> list[QualityGate]:
+    """Return the gates that a search for layers that stay FP32 can hold.
+
+    None that counts detections, tokens or neighbors: layers' noise does not add up in these.
     """
-    if not quantization.searches:
-        return []
-    return [gate for gate in gates if not METRICS[gate.metric].counts_vary]
+    rows = [(gate, METRICS[gate.metric]) for gate in gates]
+    return [gate for gate, row in rows if not (row.counts_vary or row.over_set)]
 
 
 def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list[QualityGate]:
@@ -250,11 +270,13 @@ def prepare_plan(
     output_uri: str,
     *,
     kinds: Collection[TargetKind] = (TargetKind.CPU,),
+    aims: Mapping[str, Sequence[GateAim]] | None = None,
 ) -> PreparePlan:
     """Return the plan of a spec's prepare Job; only what affects its result.
 
     Args:
         kinds: Of the targets.
+        aims: Of a second search, by variant; see second_search.
     """
     facts = search_facts(spec)
     variants = spec.variants or contenders_on(facts, kinds)
@@ -263,11 +285,13 @@ def prepare_plan(
         inputs=spec.inputs,
         dimensions=spec.every_dimension,
         calibration=_planned(spec.data.calibration),
+        evaluation=None if spec.data.calibration else _planned(spec.data.evaluation),
         variants=variants,
         output_uri=output_uri,
         quality=_shaping_gates(spec, variants),
         search=None if spec.variants else facts,
         kinds=[kind for kind in KINDS if kind in kinds],
+        aims={name: list(each) for name, each in aims.items()} if aims else None,
     )
 
 

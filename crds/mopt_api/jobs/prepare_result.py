@@ -86,6 +86,12 @@ class FallbackReport(ObservedModel):
     budget_seconds: float | None = Field(
         default=None, description="Time that the search had; absent where it had no end."
     )
+    seconds: float | None = Field(default=None, description="Time that the search took.")
+    aim_decibels: int | None = Field(
+        default=None,
+        description="Of a second search: how far above this gate it aimed, by what an earlier "
+        "form missed on evaluation data.",
+    )
     ended_by_budget: bool = Field(
         default=False, description="The search was cut short: more might stay INT8."
     )
@@ -107,6 +113,11 @@ class QuantizationReport(ObservedModel):
         description="What stays out of it, and why where it is known; gates have a list each.",
     )
     fallbacks: list[FallbackReport] = Field(default=[], description="One per gate.")
+
+    @property
+    def aimed(self) -> bool:
+        """Whether it was searched by what evaluation data had shown."""
+        return any(report.aim_decibels for report in self.fallbacks)
 
 
 class SkippedVariant(ObservedModel):
@@ -178,6 +189,11 @@ class PrepareResult(ObservedModel):
     def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
         """Return the name of the artifact that each variant runs on a kind of target."""
         return self._on(kind).artifacts
+
+    def aimed_on(self, kind: TargetKind) -> list[str]:
+        """Return the variants that run a form of a second search on a kind of target."""
+        aimed = {report.name for report in self.quantizations if report.aimed}
+        return [name for name, artifact in self.artifacts_on(kind).items() if artifact in aimed]
 
     def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
         """Return what could not be built for a kind of target."""

@@ -53,6 +53,9 @@ class PrepareSummary(ObservedModel):
     stage: Literal[Stage.PREPARE] = Stage.PREPARE
     result: Digest
     source: SourceInfo
+    aimed: list[Name] = Field(
+        default=[], max_length=12, description="Variants for which a second search found a form."
+    )
 
 
 class VariantSummary(VariantFigures, PointFigures, JudgedVariant):
@@ -156,7 +159,8 @@ def _summarized(quality: QualityResult) -> QualityResult:
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
     """Return the summary of a prepare manifest that is stored under `digest`."""
-    return PrepareSummary(result=digest, source=result.source)
+    aimed = {name for kind in result.artifacts_by_kind for name in result.aimed_on(kind)}
+    return PrepareSummary(result=digest, source=result.source, aimed=sorted(aimed))
 
 
 def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
@@ -213,7 +217,7 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             are left out too.
         details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features,
             the versions of software and the warnings too; below 0 names of outputs and slices are
-            digests.
+            digests, and nothing is said of a second search, so that none is made.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
@@ -222,6 +226,8 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             changed["quality"] = [_bounded_quality(q, named=details >= 0) for q in variant.quality]
         if details < 2:
             changed["external_data"] = None
+        if details < 0:
+            changed |= {"aim_decibels": None, "aimed_by": None}
         return variant.model_copy(update=changed)
 
     software = list(summary.software.items())[:_MOST_DETAILS] if details >= 1 else []

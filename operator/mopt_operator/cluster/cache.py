@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mopt_operator.errors import OperatorError
@@ -61,6 +62,11 @@ class _Stored(Protocol):
 _T = TypeVar("_T", bound=_Stored)
 
 
+def _says_the_same(old: Any, new: Any) -> bool:
+    """Tell whether two states of an object differ in nothing but the version."""
+    return bool(replace(old, version=new.version) == new)
+
+
 class Kind(Generic[_T]):
     """The objects of one kind, reduced, grouped by the resource they belong to.
 
@@ -107,12 +113,21 @@ class Kind(Generic[_T]):
             self.awaited.expect(new.uid, name, new.version, self._clock())
         return self._put(new)
 
-    def show(self, raw: Raw, *, deleted: bool) -> Key:
-        """Take what the watch brings; return its resource's key."""
+    def show(self, raw: Raw, *, deleted: bool) -> Key | None:
+        """Take what the watch brings; return the key of the resource that is to be looked at.
+
+        None where nothing differs of what is kept: the echo of a write whose answer is known, or
+        of what others write there. These are half of all events.
+        """
         self.touched = self._clock()
         metadata = raw["metadata"]
         self.awaited.shown(metadata["uid"], metadata["resourceVersion"], self.touched)
-        return self.remove(raw) if deleted else self.put(raw)
+        if deleted:
+            return self.remove(raw)
+        old = self._objects.get((metadata["namespace"], metadata["name"]))
+        key = self.put(raw)
+        new = self._objects[metadata["namespace"], metadata["name"]]
+        return None if old is not None and _says_the_same(old, new) else key
 
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from mopt_api.figures import converted
+from mopt_api.figures import SourceInfo, converted
 from mopt_api.reasons import Reason
 from mopt_api.status import Condition, ConditionType, SelectedArtifact, TargetStatus
 from mopt_operator.times import timestamp
@@ -51,9 +51,13 @@ def _form(artifact: SelectedArtifact) -> tuple[str, str, str, str, str | None]:
     )
 
 
-def of_earlier_run(target: TargetStatus) -> TargetStatus:
-    """Return a target as it is shown while the present run has no result for it."""
-    return target.model_copy(update={"from_earlier_run": True})
+def of_earlier_run(target: TargetStatus, source: SourceInfo | None) -> TargetStatus:
+    """Return a target as it is shown while the present run has no result for it.
+
+    Args:
+        source: The model file of the run before.
+    """
+    return target.model_copy(update={"from_earlier_run": True, "source": target.source or source})
 
 
 def available(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mopt_api.figures import SourceInfo
+from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import Target
 from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Resource
+from mopt_operator.objects import Job, Resource
 
 from .request import Request
 from .work import WorkItem, job_names, measure_work, measurement_key, prepare_work, report_work
@@ -33,23 +34,36 @@ class Catalog:
         self._request = request
         self._resource = resource
         self._settings = settings
-        self._measurements: dict[tuple[str, str], NamedItem] = {}
+        self._measurements: dict[tuple[str, str, bool], NamedItem] = {}
         self._keys: dict[str, str] = {}
 
     def preparation(self) -> NamedItem:
         """Return the preparation for all targets."""
         return self._named(prepare_work(self._request.spec, self._request.output, self._settings))
 
+    def second_preparation(self, target: Target, aims: Aims) -> NamedItem:
+        """Return the preparation of a second search, for one target."""
+        request = self._request
+        return self._named(
+            prepare_work(request.spec, request.output, self._settings, target=target, aims=aims)
+        )
+
     def measurement(
-        self, target: Target, prepared: str, source: SourceInfo | None = None
+        self,
+        target: Target,
+        prepared: str,
+        source: SourceInfo | None = None,
+        *,
+        again: bool = False,
     ) -> NamedItem:
         """Return the measurement on a target.
 
         Args:
             prepared: Digest of the preparation's manifest.
+            again: It follows a second search.
             source: See WorkItem; the names do not depend on it.
         """
-        key = (target.name, prepared)
+        key = (target.name, prepared, again)
         if key not in self._measurements:
             self._measurements[key] = self._named(
                 measure_work(
@@ -58,6 +72,7 @@ class Catalog:
                     self._settings,
                     target=target,
                     prepared=prepared,
+                    again=again,
                 )
             )
         known = self._measurements[key]
@@ -67,6 +82,22 @@ class Catalog:
         """Yield the measurements of all targets that start from a preparation."""
         for target in self._request.targets:
             yield self.measurement(target, prepared)
+
+    def started(self, jobs: Iterable[Job], targets: Sequence[Target], *, again: bool) -> Job | None:
+        """Return a measurement of this run that exists: it knows what it starts from, also where
+        the preparation is gone.
+
+        Args:
+            targets: Any of them.
+            again: See measurement.
+        """
+        for job in jobs:
+            if job.prepared is None or job.deleting:
+                continue
+            for target in targets:
+                if job.name in self.measurement(target, job.prepared, again=again).names:
+                    return job
+        return None
 
     def report(
         self, target: Target, result: str, measured_by: str | None, *, served: bool

@@ -53,9 +53,10 @@ class Results:
 
     @property
     def source(self) -> SourceInfo | None:
-        """What status says of the model file, where it is still the same file."""
-        before = self._status.source
-        return before if before and before.sha256 == self._request.spec.model.sha256 else None
+        """What status says of the model file, as the present one or as that of an earlier run."""
+        known = [self._status.source, *(target.source for target in self._status.targets)]
+        wanted = self._request.spec.model.sha256
+        return next((source for source in known if source and source.sha256 == wanted), None)
 
     def recorded(self) -> dict[str, TargetStatus]:
         """Return the results in status, judged again where gates or objective changed."""
@@ -66,7 +67,9 @@ class Results:
             if judged is not None and not self.is_this_run:
                 usable = self._has_figures(target, judged) and shows_point(judged, spec)
                 judged = rejudged(judged, spec, judging_key(spec)) if usable else None
-                judged = judged and judged.model_copy(update={"from_earlier_run": None})
+                judged = judged and judged.model_copy(
+                    update={"from_earlier_run": None, "source": None}
+                )
             if judged is not None:
                 recorded[target.name] = judged
         return recorded

@@ -12,7 +12,7 @@ from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
 from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
 from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Job, Snapshot
+from mopt_operator.objects import Snapshot
 from mopt_operator.times import timestamp
 
 from .artifact import of_earlier_run, with_artifact
@@ -23,8 +23,9 @@ from .outdated import Optimizers
 from .plan import Plan, changed_status
 from .request import Request
 from .results import Results
+from .second import Seconds, final
 from .status import summary_of
-from .track import Track, follow
+from .track import Track, follow, measures, prepares
 from .verdict import PREPARATION, judge, suspended
 from .waiting import Wait, wait_of
 from .work import WorkItem
@@ -35,7 +36,8 @@ class _Stages:
     """What is known of each stage.
 
     Attributes:
-        results: Targets with a result, by name.
+        results: Targets with their last result, by name.
+        first: Those with a result that a second search follows.
         source: The model file, where it is known.
         stage: The first of the stages that the tracks are in.
         tracks: Work on the other targets; the preparation's key is PREPARATION.
@@ -49,6 +51,7 @@ class _Stages:
     tracks: dict[str, Track] = field(default_factory=dict)
     todo: dict[str, WorkItem] = field(default_factory=dict)
     keep: set[str] = field(default_factory=set)
+    first: dict[str, TargetStatus] = field(default_factory=dict)
 
     def add(self, name: str, work: NamedItem, track: Track) -> None:
         """Add work that is not done."""
@@ -75,13 +78,14 @@ class Run:
         self._catalog = Catalog(request, self._resource, settings)
         self._optimizers = Optimizers(self._resource, settings, snapshot.versions)
         self._results = Results(request, self._catalog, status, self._optimizers)
+        self._seconds = Seconds(request, self._catalog, snapshot, now)
 
     def plan(self) -> Plan:
         """Return what is to be done."""
         stages = self._stages()
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
-        shown = self._shown(results)
+        shown = self._shown(stages.first | results)
         before = self._before(stages)
         deadline = self._request.spec.execution.longest_wait_seconds
         wait = wait_of(stages.tracks.values(), before, deadline, self._now)
@@ -131,7 +135,7 @@ class Run:
         shown = []
         for name in (target.name for target in self._request.targets):
             known = before.get(name)
-            result = results.get(name) or (known and of_earlier_run(known))
+            result = results.get(name) or (known and of_earlier_run(known, self._status.source))
             if result is not None:
                 artifact = known.artifact if known else None
                 generation = self._resource.generation
@@ -167,6 +171,7 @@ class Run:
             prepared = self._follow_preparation(stages, preparation)
             if prepared is not None:
                 self._follow_measurements(stages, rest, prepared)
+        self._follow_seconds(stages)
         for digest in {job.prepared for job in self._snapshot.jobs if job.prepared}:
             for measurement in self._catalog.measurements(digest):
                 stages.keep.update(measurement.names)
@@ -177,7 +182,7 @@ class Run:
             if target.name in stages.results or (report := self._report(target)) is None:
                 continue
             stages.keep.update(report.names)
-            track = self._follow(report, _measures(target.name))
+            track = self._follow(report, measures(target.name))
             if isinstance(track.outcome, MeasureSummary):
                 self._take(stages, track, track.outcome)
             elif not track.over:
@@ -204,42 +209,44 @@ class Run:
 
     def _follow_preparation(self, stages: _Stages, preparation: NamedItem) -> str | None:
         """Return the digest that measurements start from; None where it is not known yet."""
-        track = self._follow(preparation, self._prepares)
+        track = self._follow(preparation, prepares(self._request.spec.model.sha256))
         if isinstance(track.outcome, PrepareSummary):
             stages.source = track.outcome.source
             return track.outcome.result
-        if job := self._prepared_before():
+        if job := self._catalog.started(self._snapshot.jobs, self._request.targets, again=False):
             stages.source = stages.source or job.source
             return job.prepared
         stages.stage = Stage.PREPARE
         stages.add(PREPARATION, preparation, track)
         return None
 
-    def _prepares(self, summary: object) -> bool:
-        """Tell whether a summary is of a preparation of the model that the spec names."""
-        return (
-            isinstance(summary, PrepareSummary)
-            and summary.source.sha256 == self._request.spec.model.sha256
-        )
-
-    def _prepared_before(self) -> Job | None:
-        """Return a measurement of this run, where the preparation is gone: it knows the result."""
-        for job in self._snapshot.jobs:
-            if job.prepared is None or job.deleting:
-                continue
-            if any(job.name in item.names for item in self._catalog.measurements(job.prepared)):
-                return job
-        return None
-
     def _follow_measurements(self, stages: _Stages, targets: list[Target], prepared: str) -> None:
         stages.stage = Stage.MEASURE
         for target in targets:
             measurement = self._catalog.measurement(target, prepared, stages.source)
-            track = self._follow(measurement, _measures(target.name))
+            track = self._follow(measurement, measures(target.name))
             if isinstance(track.outcome, MeasureSummary):
                 self._take(stages, track, track.outcome)
             else:
                 stages.add(target.name, measurement, track)
+
+    def _follow_seconds(self, stages: _Stages) -> None:
+        """Go on with the targets whose first result asks for a second search."""
+        for target in self._request.targets:
+            if (first := stages.results.get(target.name)) is None:
+                continue
+            if (second := self._seconds.after(target, first, stages.source)) is None:
+                continue
+            stages.keep.update(second.names)
+            stages.stage = _earlier(stages.stage, second.stage)
+            if second.work is not None:
+                stages.first[target.name] = stages.results.pop(target.name)
+                stages.add(target.name, *second.work)
+                continue
+            if second.result is not None:
+                self._take(stages, *second.result)
+            last = stages.results[target.name]
+            stages.results[target.name] = final(last, second.searched, second.remark)
 
     def _take(self, stages: _Stages, track: Track, summary: MeasureSummary) -> None:
         stages.results[summary.target] = self._results.returned(summary, stages.source, track.job)
@@ -283,6 +290,7 @@ def _progress(
     )
 
 
-def _measures(target: str) -> Callable[[object], bool]:
-    """Return the test of a summary of that target."""
-    return lambda summary: isinstance(summary, MeasureSummary) and summary.target == target
+def _earlier(one: Stage, other: Stage) -> Stage:
+    """Return that of two stages which comes first."""
+    order = [*Stage]
+    return min(one, other, key=order.index)

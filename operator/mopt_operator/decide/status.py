@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
 from mopt_api.enums import Aggregate, ObjectiveMetric
 from mopt_api.figures import (
+    AIMED_IN_WORDS,
     QualityReference,
     QualityResult,
     SourceInfo,
@@ -209,7 +210,8 @@ def _verdict(target: TargetStatus, gates: Sequence[QualityGate], words: Words) -
         parts.append(words.better(chosen.speedup_over_fastest_fp32, fastest, digits=1))
     if quality := quality_text(chosen.quality, gates):
         parts.append(quality + _against(target, baseline, gates))
-    return ", ".join(parts)
+    text = ", ".join(parts)
+    return f"{text}; {AIMED_IN_WORDS}" if chosen.aimed_by else text
 
 
 def _outcomes(variants: Sequence[VariantStatus]) -> str:

@@ -168,6 +168,16 @@ def _without_result(job: Job, why: str) -> Problem:
     return problem(Reason.JOB_FAILED, f"Job {job.name} completed without a result ({why})")
 
 
+def prepares(sha256: str) -> Callable[[object], bool]:
+    """Return the test of a summary of a preparation of that model."""
+    return lambda summary: isinstance(summary, PrepareSummary) and summary.source.sha256 == sha256
+
+
+def measures(target: str) -> Callable[[object], bool]:
+    """Return the test of a summary of that target."""
+    return lambda summary: isinstance(summary, MeasureSummary) and summary.target == target
+
+
 def _queued(names: tuple[str, ...], job: Job, held: Held, now: datetime) -> Track:
     """Return where a work item stands whose Job is in its queue."""
     return Track(

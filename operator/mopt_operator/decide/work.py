@@ -19,6 +19,7 @@ from mopt_api.jobs.plan import (
     prepare_plan,
     report_plan,
 )
+from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.config.quantities import target_resources
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
@@ -33,6 +34,7 @@ _REPORT_RESOURCES = Resources(
 )
 # Jobs for one piece of work whose results got lost before they were recorded.
 MAX_ATTEMPTS = 4
+_AGAIN = "second search"
 _ANY_DIGEST = f"sha256:{'0' * 64}"
 
 
@@ -41,7 +43,7 @@ class WorkItem:
     """What one Job does and where, before it has a name.
 
     Attributes:
-        target: Name of the target; empty for the prepare stage.
+        target: Name of the target; empty for the preparation of all.
         node_selector: The target's and the profile's, which no target replaces.
         secrets: Name of the Secret behind each role's store credentials.
         deadline_seconds: Longest time that one Pod may run.
@@ -51,7 +53,8 @@ class WorkItem:
             identity: it sizes resources that nobody gave, and outlives the preparation's Pod.
         measured_by: Optimizer image behind the figures of a report Job.
         served: Whether the target's Job had been served those figures from the store.
-        basis: What those figures depend on, so that no other run takes the Job for one of its own.
+        basis: Tells the Job from those of another run, or of a second search: of a report, what
+            those figures depend on.
     """
 
     plan: JobPlan
@@ -99,9 +102,10 @@ def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[
     if stage is Stage.REPORT:
         return {Credentials.OUTPUT: fallback.name} if fallback else {}
     named = {Credentials.MODEL: spec.model.credentials_secret_ref}
+    # Without calibration data preparing tries the model on that of evaluation.
     data, role = (
         (spec.data.calibration, Credentials.CALIBRATION)
-        if stage is Stage.PREPARE
+        if stage is Stage.PREPARE and spec.data.calibration is not None
         else (spec.data.evaluation, Credentials.EVALUATION)
     )
     if data is not None:
@@ -133,13 +137,24 @@ def _node_selector(profile: Profile, target: Target) -> dict[str, str]:
     return {**target.node_selector, **profile.node_selector}
 
 
-def prepare_work(spec: ModelOptimizationSpec, output: Output, settings: Settings) -> WorkItem:
-    """Return the preparation of a resource, for all of its targets."""
+def prepare_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target | None = None,
+    aims: Aims | None = None,
+) -> WorkItem:
+    """Return the preparation of a resource, for all of its targets; of a second search, for one.
+
+    Args:
+        aims: Of a second search.
+    """
     profile = settings.profiles[DEFAULT_PROFILE]
-    kinds = {profile_of(target, settings).kind for target in targets_of(spec)}
+    kinds = {profile_of(t, settings).kind for t in ([target] if target else targets_of(spec))}
     return WorkItem(
-        plan=prepare_plan(spec, output.uri, kinds=kinds),
-        target="",
+        plan=prepare_plan(spec, output.uri, kinds=kinds, aims=aims),
+        target=target.name if target else "",
         profile_name=DEFAULT_PROFILE,
         profile=profile,
         node_selector=profile.node_selector,
@@ -158,6 +173,7 @@ def measure_work(
     *,
     target: Target,
     prepared: str,
+    again: bool = False,
     source: SourceInfo | None = None,
 ) -> WorkItem:
     """Return the measurement on one target.
@@ -165,6 +181,7 @@ def measure_work(
     Args:
         target: Its profile is one of settings.profiles.
         prepared: Digest of the preparation's manifest.
+        again: It follows a second search.
         source: See WorkItem.
     """
     profile = profile_of(target, settings)
@@ -180,6 +197,7 @@ def measure_work(
         retries=spec.execution.backoff_limit,
         queue=target.queue_name or spec.execution.queue_name,
         source=source,
+        basis=_AGAIN if again else "",
     )
 
 
@@ -287,13 +305,14 @@ def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[s
     by the API server. The attempt is 0, or one more for each Job whose result was lost before it
     was recorded.
     """
-    identity = _identity(work, resource, settings)
+    # The rest of the text is the same for all attempts; "attempt" is the first of the sorted keys.
+    identity = json.dumps(_identity(work, resource, settings), sort_keys=True)[1:]
     name = resource.name.replace(".", "-")[:_NAME_PART].rstrip("-")
     room = MAX_NAME - len(name) - _DIGITS - 2
     part = (work.target or work.stage.lower())[:room].rstrip("-")
 
     def named(attempt: int) -> str:
-        text = json.dumps(identity | {"attempt": attempt}, sort_keys=True)
+        text = f'{{"attempt": {attempt}, {identity}'
         return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
     return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))

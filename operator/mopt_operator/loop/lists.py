@@ -73,13 +73,6 @@ class Lists:
             self._queue.add((resource.namespace, resource.name), later=resource.settled)
         self._queue.begin_first_pass()
 
-    async def _fill(self, namespace: str | None) -> None:
-        for plural, kind in self._store.kinds().items():
-            async for page in self._cluster.pages(plural, namespace, whole=True):
-                self._filled[plural, namespace] = page["metadata"]["resourceVersion"]
-                for raw in page["items"] or ():
-                    kind.put(raw)
-
     async def version_to_watch(self, plural: str, namespace: str | None) -> str:
         """Return the resourceVersion that a watch starts from: the store is at least that new.
 
@@ -102,6 +95,15 @@ class Lists:
         """
         await self._noticed.wait()
         raise self._restored
+
+    async def _fill(self, namespace: str | None) -> None:
+        for plural, kind in self._store.kinds().items():
+            version = "0"
+            async for page in self._cluster.pages(plural, namespace, whole=True):
+                version = page["metadata"]["resourceVersion"]
+                for raw in page["items"] or ():
+                    kind.put(raw)
+            self._filled[plural, namespace] = version
 
     async def compare(self) -> None:
         """Find what the watches missed, such as deletions while one was reopened.

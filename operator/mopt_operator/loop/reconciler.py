@@ -153,6 +153,9 @@ class Reconciler:
                 return None
             plan = self._decide(snapshot, now)
         await self._executor.record(snapshot.resource, plan)
+        if plan.status is not None:
+            # What follows from what is written now: its echo from the watch wakes nobody.
+            self._queue.add(key)
         looks = [plan.requeue_after, self._turns.recorded(key, self._store, plan, now)]
         return min((look for look in looks if look is not None), default=None)
 

@@ -32,6 +32,7 @@ from mopt_operator.objects import SELECTOR, Raw
 
 from .lists import Lists
 from .queue import WorkQueue
+from .storage import NoDiffBase, NoProgress
 
 logger = logging.getLogger(__name__)
 
@@ -50,38 +51,6 @@ class _Endless:
 
     def __iter__(self) -> itertools.chain[float]:
         return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0), itertools.repeat(13.0))
-
-
-class _NoDiffs(kopf.DiffBaseStorage):
-    """No copy of each object for differences that no handler asks for."""
-
-    def build(self, **_: Any) -> Any:
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-
-class _NoProgress(kopf.ProgressStorage):
-    """No progress of handlers that are not retried."""
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def purge(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def touch(self, **_: Any) -> None:
-        """Nothing is kept."""
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
 
 
 class Forgetful(ResourceMemories):
@@ -171,13 +140,13 @@ def kopf_settings() -> kopf.OperatorSettings:
     # cut off, and reopened.
     settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.queueing.idle_timeout = IDLE_SECONDS
-    settings.persistence.diffbase_storage = _NoDiffs()
-    settings.persistence.progress_storage = _NoProgress()
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.label_selectors["", "v1", "pods"] = SELECTOR
     settings.networking.request_timeout = 60
     settings.networking.error_backoffs = _Endless()
     settings.process.ultimate_exiting_timeout = 10
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     return settings
 
 
@@ -215,7 +184,7 @@ def _observe(
 def take(event: Raw, kind: Kind[Any], queue: WorkQueue, deleted: Callable[[str], None]) -> None:
     """Put what a watch brings into the store, and have its resource looked at."""
     gone = event["type"] == "DELETED"
-    key = kind.show(event["object"], deleted=gone)
-    queue.add(key)
-    if gone:
+    if key := kind.show(event["object"], deleted=gone):
+        queue.add(key)
+    if key and gone:
         deleted(key[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mopt_api.jobs.data_statistics import DataStatistics
-from mopt_optimizer.quality import Array
+from mopt_optimizer.quality.comparable import Array
 
 from .messages import ReferenceFiles, SampleFiles
 from .samples import Inputs, Patches

@@ -9,7 +9,7 @@ from pathlib import Path
 from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer.errors import ComparisonError, DataError, SpecError
-from mopt_optimizer.quality import Array, check_finite
+from mopt_optimizer.quality.comparable import Array, check_finite
 
 from .arrays import ArrayFiles, read_arrays
 from .declared import declared_inputs

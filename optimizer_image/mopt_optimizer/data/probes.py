@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,21 +28,29 @@ class Probe:
     likely: bool = False
 
 
-def probes(noise: Inputs, samples: Sequence[Inputs]) -> list[Probe]:
+def probes(base: Inputs, samples: Sequence[Inputs]) -> list[Probe]:
     """Return the inputs to try a form on: few, and small where they are made up.
 
-    Samples take the place of noise where there are some. Masks and ids, which are integers and
-    truth values, are never all 0.
+    Samples take the place of noise where there are some.
 
     Args:
-        noise: At the smallest sizes.
+        base: Samples, or where there are none noise, at the smallest sizes.
     """
+    if not samples:
+        noise = Probe("noise", base, likely=True)
+        return [noise, *made_up(noise, samples)]
     count = min(_SAMPLES, len(samples))
     chosen = [index * len(samples) // count for index in range(count)]
-    real = [Probe(f"calibration sample {i + 1}", samples[i], likely=True) for i in chosen]
-    if not real:
-        real = [Probe("noise", noise, likely=True)]
-    return [*real, *masked(real[0]), *constants(noise), *_extremes(noise, samples)]
+    real = [Probe(f"sample {i + 1}", samples[i], likely=True) for i in chosen]
+    smallest = Probe("samples at the smallest sizes", base, likely=True)
+    if any(base[name].shape != values.shape for name, values in real[0].inputs.items()):
+        real.append(smallest)
+    return [*real, *masked(real[0]), *_levels(base, samples)]
+
+
+def made_up(probe: Probe, samples: Sequence[Inputs]) -> list[Probe]:
+    """Return what else to try at a probe's sizes: half masks, constants, the samples' extremes."""
+    return [*masked(probe), *_levels(probe.inputs, samples)]
 
 
 def masked(probe: Probe) -> list[Probe]:
@@ -58,30 +66,28 @@ def masked(probe: Probe) -> list[Probe]:
     return [Probe(f"{probe.name}, half masked", inputs, probe.likely)] if changed else []
 
 
-def constants(noise: Inputs) -> list[Probe]:
-    """Return inputs of zeros and of ones; integers and truth values are 1 in both."""
-    return [Probe("zeros", _filled(noise, 0)), Probe("ones", _filled(noise, 1))]
+def _levels(base: Inputs, samples: Sequence[Inputs]) -> list[Probe]:
+    """Return inputs whose floats are all 0, all 1, and all the lowest and highest of samples.
 
-
-def _filled(noise: Inputs, value: float) -> Inputs:
-    return {
-        name: np.full_like(values, value if values.dtype.kind == "f" else 1)
-        for name, values in noise.items()
-    }
-
-
-def _extremes(noise: Inputs, samples: Sequence[Inputs]) -> list[Probe]:
-    """Return inputs whose floats are all the lowest, and all the highest of calibration."""
-    seen = [samples[index] for index in range(min(_SEEN, len(samples)))]
-    floats = [name for name, values in noise.items() if values.dtype.kind == "f"]
-    if not seen or not floats:
+    Integers and truth values, which may be masks, ids, indices or sizes, stay a sample's; where
+    there is none they are 1 in all, never 0.
+    """
+    floats = [name for name, values in base.items() if values.dtype.kind == "f"]
+    if not samples:
+        rest = {n: np.ones_like(values) for n, values in base.items() if n not in floats}
+        base = {**base, **rest}
+    elif not floats:
         return []
-    found = []
-    for word, extreme in (("lowest", np.min), ("highest", np.max)):
-        inputs = dict(noise)
-        for name in floats:
-            values = [extreme(s[name]) for s in seen if s[name].size and np.isfinite(s[name]).all()]
-            if values:
-                inputs[name] = np.full_like(noise[name], extreme(values))
-        found.append(Probe(f"the {word} values of calibration", inputs))
-    return found
+    found = [("ones", dict.fromkeys(floats, 1.0))]
+    if floats:
+        found.insert(0, ("zeros", dict.fromkeys(floats, 0.0)))
+    seen = [samples[index] for index in range(min(_SEEN, len(samples)))]
+    for word, pick in (("lowest", np.min), ("highest", np.max)) if seen else ():
+        extremes = {name: float(pick([pick(sample[name]) for sample in seen])) for name in floats}
+        found.append((f"the samples' {word} values", extremes))
+    new = [one for i, one in enumerate(found) if one[1] not in [values for _, values in found[:i]]]
+    return [Probe(name, _filled(base, values)) for name, values in new]
+
+
+def _filled(base: Inputs, values: Mapping[str, float]) -> Inputs:
+    return {**base, **{name: np.full_like(base[name], value) for name, value in values.items()}}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from mopt_api.jobs.prepare_result import Verification
 from mopt_optimizer.errors import ExportError, OpsetError, SpecError
-from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import place_model
 from mopt_optimizer.onnx_files.info import model_info
+from mopt_optimizer.onnx_files.reference_cases import with_made_up
 from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare, verify_export
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.passes.running import PassRecord, count_nodes, optimize
@@ -183,7 +183,7 @@ class ONNXExporter:
     def _write(self, traced: Traced, target: Path) -> ExportMetadata:
         config = self.config
         cases = verification_cases(traced.inputs, traced.bounds, traced.reference)
-        cases = with_constants(cases, traced.reference, (Refused,))
+        cases = with_made_up(cases, traced.reference, (Refused,))
         cases = [_with_names(case, traced.names) for case in cases]
         with TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
             work = Path(folder) / "model.onnx"

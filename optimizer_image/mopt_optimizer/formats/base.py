@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from mopt_api.base import ObservedModel
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.onnx_files.verified_inputs import VerifiedInputs, verified_inputs
 from mopt_optimizer.onnx_files.verify import Case
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.progress import Timings
@@ -114,6 +116,7 @@ class Source:
         dimensions: The sizes that it is verified at.
         workdir: Gets copies while it is opened.
         timings: Takes the time of each step.
+        samples: The user's, which it is verified on; empty for noise.
     """
 
     path: Path
@@ -121,6 +124,12 @@ class Source:
     dimensions: Mapping[str, DimensionRange]
     workdir: Path
     timings: Timings
+    samples: Sequence[Inputs] = ()
+
+    @property
+    def verified_inputs(self) -> list[VerifiedInputs]:
+        """Inputs at each verified size, made of the samples."""
+        return verified_inputs(self.inputs, self.dimensions, self.samples)
 
 
 class SourceFormat(Protocol):
@@ -135,12 +144,12 @@ class SourceFormat(Protocol):
         ...
 
     def cases(self, source: Source) -> list[Case]:
-        """Return inputs at each verified size with what the source model makes of them.
+        """Return verified_inputs with what the source model makes of them.
 
         Raises:
             ModelError, UnsafeModelError: It cannot be opened.
             DimensionError: It has other inputs or sizes than the spec declares.
-            BaselineError: It does not run at a size that the spec declares.
+            BaselineError: It does not run at a size that the spec declares, or on a sample.
             DiskError: No space for the checked copy.
         """
         ...

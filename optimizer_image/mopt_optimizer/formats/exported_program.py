@@ -12,21 +12,17 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec, with_derived
-from mopt_optimizer.errors import BaselineError, DimensionError, RuntimeFailure, first_line
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.errors import DimensionError, RuntimeFailure, first_line
 from mopt_optimizer.export.program import exported_program
 from mopt_optimizer.export.state import written_buffers
 from mopt_optimizer.export.tracing import arrays_of
-from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.files import needs_other_file, save_graph
 from mopt_optimizer.onnx_files.naming import rename_dimensions
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import (
-    Arrays,
-    Case,
-    check_stateless,
-    random_inputs,
-    sizes_in_words,
-)
+from mopt_optimizer.onnx_files.reference_cases import reference_cases
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
+from mopt_optimizer.onnx_files.verify import Case, sizes_in_words
 from mopt_optimizer.opening.guards import Guards
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import archive_names, load_exported_program
@@ -112,7 +108,7 @@ def _opened(source: Source) -> tuple[ExportedProgram, dict[str, str], list[Case]
         program = load_exported_program(source.path, source.workdir)
         names = check_inputs(program_inputs(program), source.inputs, source.dimensions)
     with source.timings.step("reference", "running PyTorch eager at each set of sizes"):
-        cases = program_cases(program, source.inputs, source.dimensions)
+        cases = program_cases(program, source.inputs, source.dimensions, source.samples)
     return program, names, cases
 
 
@@ -120,20 +116,21 @@ def program_cases(
     program: ExportedProgram,
     inputs: Sequence[InputSpec],
     dimensions: Mapping[str, DimensionRange],
+    samples: Sequence[Inputs] = (),
 ) -> list[Case]:
-    """Return inputs at each verified size with what PyTorch eager makes of them.
+    """Return verified_inputs with what PyTorch eager makes of them.
 
     Raises:
         DimensionError: The program was exported for other sizes than the spec declares.
-        BaselineError: The model does not run at a size that the spec declares.
+        BaselineError: The model does not run at a size that the spec declares, or on a sample.
         ExportError: It returns something other than tensors.
         ModelError: It keeps state between calls.
     """
-    generated = random_inputs(inputs, dimensions)
+    verified = verified_inputs(inputs, dimensions, samples)
     guards = Guards(program)
     largest = with_derived({name: size.max for name, size in dimensions.items()}, dimensions)
     shapes = {i.name: i.shape for i in inputs}
-    for sizes in [*(sizes for sizes, _ in generated), largest]:
+    for sizes in [*(one.sizes for one in verified), largest]:
         if (broken := guards.broken(shapes, sizes)) is not None:
             raise DimensionError(
                 f"the program was not exported for {sizes_in_words(sizes)}: {broken}"
@@ -141,17 +138,18 @@ def program_cases(
             )
     names = [str(name) for name in program.graph_signature.user_inputs]
 
-    def run(arrays: Arrays) -> tuple[NDArray[Any], ...]:
-        return _run(guards.module, [arrays[name] for name in names])
+    return reference_cases(
+        verified,
+        samples,
+        lambda arrays, _: _run(guards.module, [arrays[name] for name in names]),
+        written=written_buffers(guards.module),
+        ends=not _loops(program),
+    )
 
-    cases = []
-    for sizes, arrays in generated:
-        try:
-            cases.append(Case(sizes, arrays, run(arrays)))
-        except RuntimeFailure as error:
-            raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
-    check_stateless(run, cases[-1], written_buffers(guards.module))
-    return with_constants(cases, run)
+
+def _loops(program: ExportedProgram) -> bool:
+    """Return whether a value says how long the program runs."""
+    return any("while_loop" in str(node.target) for node in program.graph.nodes)
 
 
 def _run(module: torch.nn.Module, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:

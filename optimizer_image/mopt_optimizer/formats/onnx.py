@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
-from mopt_optimizer.errors import BaselineError, ExportError, RuntimeFailure, SpecError
-from mopt_optimizer.onnx_files.constant_cases import with_constants
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.errors import (
+    BaselineError,
+    ExportError,
+    RuntimeFailure,
+    RunTimeout,
+    SpecError,
+)
 from mopt_optimizer.onnx_files.files import needs_other_file, place_whole
 from mopt_optimizer.onnx_files.naming import name_onnx_inputs, rename_dimensions
 from mopt_optimizer.onnx_files.opsets import upgraded
-from mopt_optimizer.onnx_files.verify import (
-    Case,
-    OnnxSession,
-    check_stateless,
-    compare,
-    random_inputs,
-    sizes_in_words,
-)
+from mopt_optimizer.onnx_files.reference_cases import reference_cases
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
+from mopt_optimizer.onnx_files.verify import Case, OnnxSession, compare
 from mopt_optimizer.opening.free_axes import with_free_axes
 from mopt_optimizer.opening.inputs import check_inputs
 from mopt_optimizer.opening.loading import load_onnx, onnx_file, open_onnx
 from mopt_optimizer.opening.model_inputs import onnx_inputs
+from mopt_optimizer.opening.onnx_graphs import graphs_of
 
 from .base import DescribedAxis, DescribedValue, ModelDescription, Source, described
 
@@ -160,25 +162,41 @@ def _rename(model: onnx.ModelProto, names: Mapping[str, str], source: Source) ->
 def _timed_cases(path: Path, source: Source) -> list[Case]:
     words = "running ONNX Runtime, unoptimized, at each set of sizes"
     with source.timings.step("reference", words):
-        return onnx_cases(path, source.inputs, source.dimensions)
+        return onnx_cases(path, source.inputs, source.dimensions, source.samples)
 
 
 def onnx_cases(
-    path: Path, inputs: Sequence[InputSpec], dimensions: Mapping[str, DimensionRange]
+    path: Path,
+    inputs: Sequence[InputSpec],
+    dimensions: Mapping[str, DimensionRange],
+    samples: Sequence[Inputs] = (),
 ) -> list[Case]:
-    """Return inputs at each verified size with what ONNX Runtime makes of them, unoptimized.
+    """Return verified_inputs with what ONNX Runtime makes of them, unoptimized.
 
     Raises:
-        BaselineError: The model does not load, or not run at a size that the spec declares.
+        BaselineError: The model does not load, or not run at a size that the spec declares, or on
+            a sample, or does not end.
         ModelError: It draws random numbers.
     """
-    sizes: dict[str, int] = {}
     try:
         session = OnnxSession(with_free_axes(path), optimized=False, folder=path.parent)
-        cases = []
-        for sizes, arrays in random_inputs(inputs, dimensions):
-            cases.append(Case(sizes, arrays, tuple(session.run(arrays))))
-        check_stateless(session.run, cases[-1])
     except RuntimeFailure as error:
-        raise BaselineError(f"the model fails at {sizes_in_words(sizes)}: {error}") from error
-    return with_constants(cases, lambda arrays: tuple(session.run(arrays)))
+        raise BaselineError(f"the model does not load: {error}") from error
+    return reference_cases(
+        verified_inputs(inputs, dimensions, samples),
+        samples,
+        lambda arrays, seconds: tuple(session.run(arrays, seconds)),
+        hint=lambda error: _loops(path) if isinstance(error, RunTimeout) else "",
+    )
+
+
+def _loops(path: Path) -> str:
+    """Return which nodes may go on without end, as an addition to a message."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    nodes = (node for graph in graphs_of(model) for node in graph.node)
+    loops = [node.name or node.output[0] for node in nodes if node.op_type == "Loop"]
+    if not loops:
+        return ""
+    return f"; a value says when Loop {', '.join(loops)} ends"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from mopt_api.enums import ModelFormat
 from mopt_api.inputs import DimensionRange, InputSpec
+from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import (
-    BaselineError,
     DimensionError,
     ModelError,
     RuntimeFailure,
@@ -25,15 +24,10 @@ from mopt_optimizer.export.scripts import trace_script
 from mopt_optimizer.export.state import written_buffers
 from mopt_optimizer.export.tracing import arrays_of
 from mopt_optimizer.export.writing import write_traced
-from mopt_optimizer.onnx_files.constant_cases import with_constants
 from mopt_optimizer.onnx_files.opsets import OPSET
-from mopt_optimizer.onnx_files.verify import (
-    Arrays,
-    Case,
-    check_stateless,
-    random_inputs,
-    sizes_in_words,
-)
+from mopt_optimizer.onnx_files.reference_cases import reference_cases
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
+from mopt_optimizer.onnx_files.verify import Arrays, Case
 from mopt_optimizer.opening.inputs import Axis, ModelInput, check_inputs
 from mopt_optimizer.opening.loading import (
     archive_names,
@@ -105,7 +99,7 @@ def _opened(source: Source) -> tuple[torch.jit.ScriptModule, list[Case]]:
         _check_tensors(module)
         check_inputs(script_inputs(module, source.inputs), source.inputs, source.dimensions)
     with source.timings.step("reference", "running PyTorch eager at each set of sizes"):
-        cases = script_cases(module, source.inputs, source.dimensions)
+        cases = script_cases(module, source.inputs, source.dimensions, source.samples)
     return module, cases
 
 
@@ -143,24 +137,23 @@ def script_cases(
     module: torch.nn.Module,
     inputs: Sequence[InputSpec],
     dimensions: Mapping[str, DimensionRange],
+    samples: Sequence[Inputs] = (),
 ) -> list[Case]:
-    """Return inputs at each verified size with what PyTorch eager makes of them.
+    """Return verified_inputs with what PyTorch eager makes of them.
 
     Raises:
-        BaselineError: The model does not run at a size that the spec declares.
+        BaselineError: The model does not run at a size that the spec declares, or on a sample.
         ExportError: It returns something else than tensors.
         ModelError: It keeps state between calls.
     """
-    cases = []
-    for sizes, arrays in random_inputs(inputs, dimensions):
-        try:
-            cases.append(Case(sizes, arrays, _run(module, arrays)))
-        except RuntimeFailure as error:
-            raise BaselineError(
-                f"the model fails at {sizes_in_words(sizes)}: {error}" + _hint(module, inputs)
-            ) from error
-    check_stateless(partial(_run, module), cases[-1], written_buffers(module))
-    return with_constants(cases, partial(_run, module))
+    return reference_cases(
+        verified_inputs(inputs, dimensions, samples),
+        samples,
+        lambda arrays, _: _run(module, arrays),
+        hint=lambda _: _hint(module, inputs),
+        written=written_buffers(module),
+        ends="prim::Loop" not in _code(module),
+    )
 
 
 def _run(module: torch.nn.Module, arrays: Arrays) -> tuple[NDArray[Any], ...]:
@@ -186,9 +179,13 @@ def _cause(error: Exception) -> str:
     return said[-1] if said else first_line(error)
 
 
+def _code(module: torch.nn.Module) -> str:
+    return str(module.inlined_graph) if isinstance(module, torch.jit.ScriptModule) else ""
+
+
 def _hint(module: torch.nn.Module, inputs: Sequence[InputSpec]) -> str:
     """Return what of a device or element type may be the reason, and the remedy; else nothing."""
-    graph = str(module.inlined_graph) if isinstance(module, torch.jit.ScriptModule) else ""
+    graph = _code(module)
     if device := re.search(r'"(cuda(?::\d+)?)"', graph):
         return f"; its code names the device {device[1]}: trace it anew from model.cpu()"
     kinds = {str(p.dtype).removeprefix("torch.") for p in module.parameters()}

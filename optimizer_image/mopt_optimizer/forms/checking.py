@@ -7,23 +7,39 @@ then compute what the file says, on any CPU.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.data.probes import Probe, probes
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import ComparisonError, QuantizationError, RuntimeFailure
 from mopt_optimizer.machine.threads import granted_threads
+from mopt_optimizer.onnx_files.reference_cases import MOST_SECONDS, allowed_seconds
 from mopt_optimizer.onnx_files.verify import OnnxSession, lacks_kernel
 from mopt_optimizer.quality import Array, check_no_new_non_finite
 from mopt_optimizer.quality.comparable import powers
 from mopt_optimizer.runtimes import Opening, open_runner
 
-Run = Callable[[Inputs], dict[str, Array]]
+Run = Callable[[Inputs, float], dict[str, Array]]
+"""Returns the outputs, if it can within that many seconds: only ONNX Runtime's runs are bounded."""
 
 _ONNX, _PROGRAM = ".onnx", ".pt2"
+
+
+class _Expected(NamedTuple):
+    """FP32's outputs.
+
+    Attributes:
+        seconds: That a form may take for the same.
+    """
+
+    probe: Probe
+    outputs: dict[str, Array]
+    seconds: float
 
 
 @dataclass
@@ -31,52 +47,48 @@ class Beside:
     """What forms are compared with: FP32's outputs, computed once.
 
     Attributes:
-        noise: Inputs at the smallest sizes; None compares nothing.
-        samples: Calibration data; may be empty.
+        base: Samples, or where there are none noise, at the smallest sizes; None compares nothing.
+        samples: The user's; may be empty.
     """
 
-    noise: Inputs | None = None
+    base: Inputs | None = None
     samples: Sequence[Inputs] = ()
-    _known: dict[tuple[Path, bool], list[tuple[Probe, dict[str, Array]]]] = field(
-        default_factory=dict
-    )
+    _known: dict[Path, list[_Expected]] = field(default_factory=dict)
 
-    def check(
-        self, reference: Path, form: Path, *, sampled: bool = True, small: bool = False
-    ) -> None:
+    def check(self, reference: Path, form: Path, *, small: bool = False) -> None:
         """Compare a form with the model that it was made from.
 
         Args:
             reference: The FP32 model, or the source model's program.
-            sampled: Samples take the place of noise. Not for forms that do not depend on them: the
-                verdict is stored with the form.
-            small: Only inputs that are no larger than the noise.
+            small: Only inputs that are no larger than the base.
 
         Raises:
             QuantizationError: It does not run where that does, returns other outputs, makes new NaN
                 or infinity, or is grossly wrong; names the input and the output.
         """
-        if self.noise is None or form.suffix not in (_ONNX, _PROGRAM):
+        if self.base is None or form.suffix not in (_ONNX, _PROGRAM):
             return
-        key = (reference, sampled)
-        if key not in self._known:
-            self._known[key] = self._expected(_opened(reference, form.parent), sampled=sampled)
+        if reference not in self._known:
+            self._known[reference] = self._expected(_opened(reference, form.parent))
         try:
             run = _opened(form, form.parent)
-            for probe, expected in self._known[key]:
-                if small and _values(probe.inputs) > _values(self.noise):
+            for probe, expected, seconds in self._known[reference]:
+                if small and _values(probe.inputs) > _values(self.base):
                     continue
-                _check(probe, expected, run(probe.inputs), named=form.suffix == _ONNX)
+                _check(probe, expected, run(probe.inputs, seconds), named=form.suffix == _ONNX)
         except RuntimeFailure as error:
             raise QuantizationError(f"the form does not run: {error}") from error
 
-    def _expected(self, run: Run, *, sampled: bool) -> list[tuple[Probe, dict[str, Array]]]:
-        found = []
-        for probe in probes(self.noise or {}, self.samples if sampled else ()):
+    def _expected(self, run: Run) -> list[_Expected]:
+        found: list[_Expected] = []
+        for probe in probes(self.base or {}, self.samples):
+            started = time.monotonic()
+            longest = max((one.seconds for one in found), default=MOST_SECONDS)
             try:
-                found.append((probe, run(probe.inputs)))
+                outputs = run(probe.inputs, longest)
             except RuntimeFailure:
                 continue  # No input of this model's: it ends the model as it came too.
+            found.append(_Expected(probe, outputs, allowed_seconds(time.monotonic() - started)))
         return found
 
 
@@ -102,7 +114,9 @@ def _opened(path: Path, scratch: Path) -> Run:
             raise
         # ONNX Runtime lacks most kernels of BF16 on CPUs.
         return _runner(Runtime.OPENVINO, path, scratch)
-    return lambda inputs: dict(zip(session.outputs, session.run(inputs), strict=True))
+    return lambda inputs, seconds: dict(
+        zip(session.outputs, session.run(inputs, seconds), strict=True)
+    )
 
 
 def _runner(runtime: Runtime, path: Path, scratch: Path) -> Run:
@@ -113,7 +127,8 @@ def _runner(runtime: Runtime, path: Path, scratch: Path) -> Run:
         threads=granted_threads(),
         scratch=scratch,
     )
-    return open_runner(opening).run
+    runner = open_runner(opening)
+    return lambda inputs, _: runner.run(inputs)
 
 
 def _check(

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 from mopt_api.base import ObservedModel
 from mopt_api.enums import ExecutionProvider, Precision, QuantizationMethod, Runtime, TargetKind
+from mopt_api.jobs.aim import GateAim
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 
+from . import names
 from .names import needs_samples
-from .registry import MAKERS, FormKind, MadeFrom, Maker, SampleUse
+from .registry import MAKERS, FormKind, MadeFrom, Maker
 
 FP32 = "fp32"
 SOURCE = "source"
@@ -23,11 +25,13 @@ class Form(ObservedModel):
     Attributes:
         best: TensorRT only: ignore quantization's calibrator and use the one whose outputs are
             closest to FP32's. Engines are equally fast with either, so quality alone decides.
+        aims: Of a second search, by what an earlier form missed; empty for any other.
     """
 
     kind: FormKind
     quantization: Quantization = Quantization()
     best: bool = False
+    aims: list[GateAim] = []
 
     @property
     def maker(self) -> Maker:
@@ -42,12 +46,7 @@ class Form(ObservedModel):
     @property
     def needs_samples(self) -> bool:
         """Whether it requires calibration data."""
-        return self.maker.samples is SampleUse.STATIC and needs_samples(self.quantization)
-
-    @property
-    def uses_samples(self) -> bool:
-        """Whether calibration data affects it: 16-bit ONNX forms observe what would overflow."""
-        return self.needs_samples or self.maker.samples is SampleUse.OPTIONAL
+        return self.maker.calibrated and needs_samples(self.quantization)
 
     @property
     def gated(self) -> bool:
@@ -65,7 +64,12 @@ class Form(ObservedModel):
         Args:
             gates: The plan's, the same for all forms.
         """
-        return self.maker.name(self.quantization, gates, self.best)
+        name = self.maker.name(self.quantization, gates, self.best)
+        return names.aimed(name, self.aims) if self.aims else name
+
+    def aimed(self, aims: Sequence[GateAim]) -> Form:
+        """Return the form of a second search; itself where gates do not affect it."""
+        return self.model_copy(update={"aims": list(aims)}) if self.gated and aims else self
 
 
 def form_of(variant: Variant, kind: TargetKind = TargetKind.CPU) -> Form | None:

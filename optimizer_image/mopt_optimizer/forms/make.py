@@ -44,7 +44,7 @@ def _check(form: Form, material: Material, target: Path) -> None:
     # In FP16 PyTorch takes minutes on a CPU for what takes seconds in FP32.
     small = form.kind is FormKind.TORCH_FP16
     try:
-        material.beside.check(reference, target, sampled=form.uses_samples, small=small)
+        material.beside.check(reference, target, small=small)
     except QuantizationError:
         target.unlink()
         raise

@@ -21,7 +21,7 @@ class Material:
         fp32: The prepared ONNX model.
         source: The source model's file.
         samples: Calibration data; may be empty.
-        cases: Inputs at each verified size.
+        cases: What the source computes; see verified_inputs.
         beside: What each form is compared with before it counts as made.
     """
 

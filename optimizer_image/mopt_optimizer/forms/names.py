@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from mopt_api.enums import QuantizationMode
+from mopt_api.jobs.aim import GateAim
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
@@ -30,6 +31,12 @@ def artifact_name(quantization: Quantization, gates: Sequence[QualityGate] = ())
     """
     kind = "dynamic" if not needs_samples(quantization) else quantization.calibrator.lower()
     return _joined(quantization, "int8", kind, _scales(quantization), *_gated(quantization, gates))
+
+
+def aimed(name: str, aims: Sequence[GateAim]) -> str:
+    """Return the name of a form of a second search; see Form.aims."""
+    text = json.dumps([aim.to_api() for aim in aims], sort_keys=True)
+    return f"{name}-aimed-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def fixed(*parts: str) -> Naming:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from mopt_api.jobs.aim import GateAim, aim_of, raised
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
-from mopt_api.metrics import METRICS
+from mopt_api.noise import signed
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.data.samples import Inputs
@@ -47,13 +49,16 @@ _SEARCH_SAMPLES = 8
 _SEARCH_MACS = 20_000_000_000_000
 
 
-def make_qdq(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:  # noqa: ARG001
-    """Write a model in INT8 with quantize, which derives the same name itself.
+def make_qdq(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
+    """Write a model in INT8 with quantize.
 
     Raises:
         As quantize.
     """
-    return quantize(material.fp32, target, form.quantization, material.samples, material.gates)
+    report = quantize(
+        material.fp32, target, form.quantization, material.samples, material.gates, form.aims
+    )
+    return report.model_copy(update={"name": name})
 
 
 def quantize(
@@ -62,6 +67,7 @@ def quantize(
     quantization: Quantization,
     samples: Sequence[Inputs] = (),
     gates: Sequence[QualityGate] = (),
+    aims: Sequence[GateAim] = (),
 ) -> QuantizationReport:
     """Write a model with 8-bit activations and weights.
 
@@ -73,6 +79,7 @@ def quantize(
     Args:
         samples: At least one for mode Static; each runs through the FP32 model once.
         gates: Layers stay FP32 until all gates hold on samples, unless the options say Off.
+        aims: Of a second search; see quantize_gated.
 
     Raises:
         QuantizationError: The quantizer fails on this model, the samples do not fit it, the
@@ -86,9 +93,17 @@ def quantize(
             exclude = matching_nodes(model, quantization.exclude)
             if not needs_samples(quantization):
                 return _dynamic(name, model, quantized, quantization, exclude)
-            return _static(name, model, quantized, quantization, exclude, samples, gates)
+            options = _static_options(quantization, exclude)
+            wanted = fallback_gates(quantization, list(gates))
+            report, fallbacks = quantize_gated(model, quantized, samples, options, wanted, aims)
     except (CalibrationError, ComparisonError, ModelError, ExportError) as error:
         raise QuantizationError(f"cannot be quantized: {error}") from error
+    return QuantizationReport(
+        name=name,
+        quantized_nodes=report.quantized_nodes,
+        kept=dict(report.kept),
+        fallbacks=fallbacks,
+    )
 
 
 def _dynamic(
@@ -107,29 +122,13 @@ def _has_products(model: Path, exclude: Sequence[str]) -> bool:
     return any(n.op_type in ("MatMul", "Gemm") and n.name not in set(exclude) for n in nodes)
 
 
-def _static(
-    name: str,
-    model: Path,
-    quantized: Path,
-    quantization: Quantization,
-    exclude: tuple[str, ...],
-    samples: Sequence[Inputs],
-    gates: Sequence[QualityGate],
-) -> QuantizationReport:
-    options = StaticOptions(
+def _static_options(quantization: Quantization, exclude: tuple[str, ...]) -> StaticOptions:
+    return StaticOptions(
         calibration=Calibration(quantization.calibrator.value),
         scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
         per_channel=quantization.per_channel,
         exclude=exclude,
         search_seconds=quantization.search_budget_seconds,
-    )
-    wanted = fallback_gates(quantization, list(gates))
-    report, fallbacks = quantize_gated(model, quantized, samples, options, wanted)
-    return QuantizationReport(
-        name=name,
-        quantized_nodes=report.quantized_nodes,
-        kept=dict(report.kept),
-        fallbacks=fallbacks,
     )
 
 
@@ -139,41 +138,48 @@ def quantize_gated(
     samples: Sequence[Inputs],
     options: StaticOptions,
     gates: Sequence[QualityGate],
+    aims: Sequence[GateAim] = (),
 ) -> tuple[StaticReport, list[FallbackReport]]:
     """Write a Q/DQ form.
 
     Args:
         gates: Those that layers are excluded for; empty quantizes all layers.
+        aims: Of a second search: how far above which of them.
 
     Raises:
         As quantize_onnx_static.
     """
     options = replace(
         options,
-        gates=tuple(gates),
+        gates=tuple(raised(gates, aims)),
+        again=bool(aims),
         search_samples=_SEARCH_SAMPLES,
         search_macs=_SEARCH_MACS,
     )
     report = quantize_onnx_static(model, quantized, samples, options)
-    return report, _fallbacks(report.sensitivity) if report.sensitivity else []
+    found = report.sensitivity
+    return report, _fallbacks(found, gates, aims) if found else []
 
 
-def _fallbacks(found: SensitivityReport) -> list[FallbackReport]:
+def _fallbacks(
+    found: SensitivityReport, gates: Sequence[QualityGate], aims: Sequence[GateAim]
+) -> list[FallbackReport]:
     """Return one report per gate; that of the strictest has the layers."""
     noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
     layers = [LayerReport.model_validate(vars(layer)) for layer in noisiest]
     return [
-        _fallback(report, found, layers if index == found.strictest else [])
-        for index, report in enumerate(found.gates)
+        _fallback(gate, report, found, layers if index == found.strictest else []).model_copy(
+            update={"aim_decibels": aim_of(gate, aims)}
+        )
+        for index, (gate, report) in enumerate(zip(gates, found.gates, strict=True))
     ]
 
 
 def _fallback(
-    report: GateReport, found: SensitivityReport, layers: list[LayerReport]
+    gate: QualityGate, report: GateReport, found: SensitivityReport, layers: list[LayerReport]
 ) -> FallbackReport:
-    gate = report.gate
     # The search negates metrics where lower is better; a report has their own values.
-    sign = 1.0 if METRICS[gate.metric].higher_is_better else -1.0
+    own = partial(signed, gate.metric)
     return FallbackReport(
         metric=gate.metric,
         aggregate=gate.aggregate,
@@ -181,12 +187,13 @@ def _fallback(
         slice=gate.slice and gate.slice.name,
         minimum=gate.minimum,
         maximum=gate.maximum,
-        required=None if report.required is None else sign * report.required,
-        quality_all_int8=sign * report.quality_all_int8,
-        quality=sign * report.quality,
-        held_back=None if report.held_back is None else sign * report.held_back,
+        required=None if report.required is None else own(report.required),
+        quality_all_int8=own(report.quality_all_int8),
+        quality=own(report.quality),
+        held_back=None if report.held_back is None else own(report.held_back),
         int8_mac_share=found.int8_mac_share,
         trials=found.trials,
+        seconds=found.seconds,
         budget_seconds=found.budget_seconds,
         ended_by_budget=found.ended,
         exclude=list(found.exclude),

@@ -37,14 +37,6 @@ class MadeFrom(StrEnum):
     PROGRAM = "Program"
 
 
-class SampleUse(StrEnum):
-    """How a form uses calibration data: not at all; if there is any; required in mode Static."""
-
-    NONE = "None"
-    OPTIONAL = "Optional"
-    STATIC = "Static"
-
-
 @dataclass(frozen=True)
 class Maker:
     """How the forms of a kind are made.
@@ -56,7 +48,7 @@ class Maker:
         suffix: Suffix of the file's name.
         name: Gives the name of its artifact.
         tools: Distributions whose versions affect the file: part of its cache key.
-        samples: How it uses calibration data.
+        calibrated: Whether it requires calibration data in mode Static. All are tried on samples.
         gated: Gates may exclude layers from it.
         wide_sums: The file depends on the CPU's accumulator width; see system.WIDE_SUMS.
         modules: Required modules that a machine may lack.
@@ -67,7 +59,7 @@ class Maker:
     suffix: str
     name: Naming
     tools: tuple[str, ...]
-    samples: SampleUse = SampleUse.NONE
+    calibrated: bool = False
     gated: bool = False
     wide_sums: bool = False
     modules: tuple[str, ...] = ()
@@ -87,7 +79,6 @@ def _onnx_float(make: str, precision: str) -> Maker:
         suffix=".onnx",
         name=names.fixed(precision),
         tools=_ONNX_FLOAT,
-        samples=SampleUse.OPTIONAL,
     )
 
 
@@ -98,7 +89,7 @@ def _tensorrt(name: Naming) -> Maker:
         suffix=".onnx",
         name=name,
         tools=_ONNX_FLOAT,
-        samples=SampleUse.STATIC,
+        calibrated=True,
         gated=True,
     )
 
@@ -122,7 +113,7 @@ MAKERS: dict[FormKind, Maker] = {
         suffix=".onnx",
         name=names.qdq,
         tools=_ONNX,
-        samples=SampleUse.STATIC,
+        calibrated=True,
         gated=True,
     ),
     FormKind.NNCF: Maker(
@@ -131,7 +122,7 @@ MAKERS: dict[FormKind, Maker] = {
         suffix=".onnx",
         name=names.excluding("int8", "nncf"),
         tools=("onnx", "onnx-ir", "openvino", "nncf"),
-        samples=SampleUse.STATIC,
+        calibrated=True,
         modules=("openvino", "nncf"),
     ),
     FormKind.TENSORRT_INT8: _tensorrt(names.tensorrt_int8),
@@ -144,7 +135,7 @@ MAKERS: dict[FormKind, Maker] = {
         suffix=".pt2",
         name=names.torch_int8,
         tools=_TORCHAO,
-        samples=SampleUse.STATIC,
+        calibrated=True,
         wide_sums=True,
         modules=("torchao",),
     ),

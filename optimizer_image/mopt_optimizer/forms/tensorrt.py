@@ -49,7 +49,9 @@ def make_tensorrt(name: str, form: Form, material: Material, target: Path) -> Qu
         raise_opset(material.fp32, raised)
         options = _options(form, raised, exclude)
         with fitting_gates():
-            report, fallbacks = quantize_gated(raised, quantized, material.samples, options, gates)
+            report, fallbacks = quantize_gated(
+                raised, quantized, material.samples, options, gates, form.aims
+            )
         observed = islice(iter(material.samples), OBSERVED_SAMPLES)
         half = narrow_quantized(raised, quantized, target, observed, FloatOptions(keep=exclude))
     return QuantizationReport(

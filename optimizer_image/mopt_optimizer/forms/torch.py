@@ -119,8 +119,8 @@ def _config(kind: QuantizationType) -> QuantizationConfig:
 
 
 def _example(material: Material) -> Case:
-    """Return the case that sizes are captured from: the last one, at opt."""
-    return material.cases[-1]
+    """Return the case that sizes are captured from: the last of those that leave them free."""
+    return _free(material.cases)[-1]
 
 
 def _linear(
@@ -156,7 +156,12 @@ def _quantized(
 
 
 def smallest_example(cases: Sequence[Case]) -> Case:
-    """Return the smallest case that leaves every free axis free.
+    """Return the smallest case that leaves every free axis free."""
+    return min(_free(cases), key=lambda case: sum(array.size for array in case.inputs.values()))
+
+
+def _free(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases that leave every free axis free, the last of all where none does.
 
     torch fixes axes of size 1. The first axis is exempt: ModelQuantizer doubles it before export.
     """
@@ -168,8 +173,7 @@ def smallest_example(cases: Sequence[Case]) -> Case:
             for axis, size in enumerate(array.shape)
         )
 
-    fit = [case for case in cases if not fixes(case)] or [cases[-1]]
-    return min(fit, key=lambda case: sum(array.size for array in case.inputs.values()))
+    return [case for case in cases if not fixes(case)] or [cases[-1]]
 
 
 def _check_sizes(program: ExportedProgram, cases: Sequence[Case], *, computed: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_optimizer.errors import QuantizationError, RuntimeFailure, first_line
 from mopt_optimizer.machine.threads import granted_threads
 from mopt_optimizer.onnx_files.float_models import serialized
@@ -58,7 +59,7 @@ def agreement(model: onnx.ModelProto, other: onnx.ModelProto, sample: Sample) ->
     except ComparisonError as error:
         raise QuantizationError(f"the converted model is wrong: {error}") from error
     pairs = zip(expected, found, strict=True)
-    return min(sqnr(a, b) for a, b in pairs if a.size), runtime
+    return min((sqnr(a, b) for a, b in pairs if a.size), default=EXACT_PSNR_DB), runtime
 
 
 def _openvino_outputs(model: onnx.ModelProto, sample: Sample) -> list[NDArray[Any]]:

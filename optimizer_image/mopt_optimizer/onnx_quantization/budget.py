@@ -36,9 +36,14 @@ class Budget:
         self._clock = clock
         self._start = clock()
 
+    @property
+    def spent(self) -> float:
+        """Seconds since it was made."""
+        return self._clock() - self._start
+
     def used_up(self, share: float = 1.0) -> bool:
         """Return whether this share of the budget is used up."""
-        if self.seconds is None or self._clock() - self._start < share * self.seconds:
+        if self.seconds is None or self.spent < share * self.seconds:
             return False
         self.ended = True
         return True

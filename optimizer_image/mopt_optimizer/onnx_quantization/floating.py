@@ -152,7 +152,7 @@ def convert_float(
     kept = why_kept(model, precision, peaks, options)
     converted = len(float_nodes(model)) - len(kept)
     if not converted:
-        reason = next(iter(kept.values()), "it has no nodes")
+        reason = next(iter(kept.values()), "none computes in FP32")
         raise QuantizationError(f"{model_path.name}: no node can be {precision}: {reason}")
     narrowing = Narrowing(model, _element_type(precision), set(kept), keep_io=options.keep_io)
     return narrowed_report(narrowing, model, kept_samples, out_path, converted, kept)

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mopt_api.metrics import METRICS, metric_in_words
+from mopt_api.jobs.second_search import SHARE_OF_EACH
+from mopt_api.metrics import metric_in_words
+from mopt_api.noise import minimum_with_margin, signed
 from mopt_api.spec import QualityGate
 from mopt_optimizer.onnx_files.layers import Layer
 
 from .budget import Budget, default_seconds
-from .judging import Judge, minimum_with_margin
+from .judging import Judge
 from .observing import Observations, Sample
 from .qdq import QdqWriter
 from .reports import SensitivityReport
@@ -33,6 +35,7 @@ def search_with_margin(
     *,
     margin_db: float,
     seconds: float | None,
+    again: bool = False,
     held_back: Judge | None = None,
 ) -> SensitivityReport:
     """Choose the layers that stay FP32, with a margin for what the samples do not show.
@@ -42,17 +45,21 @@ def search_with_margin(
         samples: The judge's.
         margin_db: The least.
         seconds: The search's budget; None derives it from the FP32 model's time.
+        again: The gates are raised by what unseen data showed. Half of the budget was the first
+            search's.
         held_back: Judges by other samples; None without them.
 
     Raises:
         QuantizationError, ComparisonError, SpecError: As Judge.judged.
     """
     seconds = default_seconds(judge.run_seconds) if seconds is None else seconds
-    budget = Budget(None if math.isinf(seconds) else seconds)
+    budget = Budget(None if math.isinf(seconds) else seconds * (SHARE_OF_EACH if again else 1.0))
     ranges = ranges_of(observations)
     all_int8 = judge.judged(writer.quantized(ranges))
-    lost = lost_on_unseen(writer, tensors, judge, samples, ranges_of, all_int8)
-    margin = max(margin_db, lost)
+    margin = margin_db
+    if not again:
+        lost = lost_on_unseen(writer, tensors, judge, samples, ranges_of, all_int8)
+        margin = max(margin, lost)
     return search(
         writer,
         ranges,
@@ -69,8 +76,7 @@ def out_of_reach(found: SensitivityReport) -> str:
     """Return why a search found nothing, and what to do."""
     fault = f"; with every layer in INT8, {found.fault}" if found.fault else ""
     if found.ended:
-        sign = 1 if METRICS[found.metric].higher_is_better else -1
-        known = metric_in_words(found.metric, sign * found.quality_all_int8)
+        known = metric_in_words(found.metric, signed(found.metric, found.quality_all_int8))
         return (
             f"the search's budget of {found.budget_seconds:g} s ended before it found layers to "
             f"keep in FP32 so that the gate holds; it reached {found.metric} {known} with every "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.figures import EXACT_PSNR_DB
 from mopt_api.metrics import METRICS, Scale
+from mopt_api.noise import margin_of, signed
 from mopt_api.spec import QualityGate
 from mopt_optimizer.errors import (
     NonFiniteOutput,
@@ -41,54 +42,6 @@ Clock = Callable[[], float]
 
 # Of a sample whose outputs cannot be compared: JSON has no infinity.
 _WORST = {Scale.DECIBELS: -EXACT_PSNR_DB, Scale.UP_TO_ONE: -1.0, Scale.ERROR: -1e12}
-# A gate that allows no noise at all allows this much.
-_SILENCE = 1e-20
-
-
-def noise_of(quality: float, metric: QualityMetric) -> float:
-    """Return a quality as noise power, which adds up over layers; 0 means identical.
-
-    PSNR and SQNR become a mean square error (for a signal of peak or power 1), the maximum error
-    is squared; for SSIM, cosine and agreement it is the distance to 1.
-
-    Args:
-        quality: As Judge.qualities returns it.
-    """
-    match METRICS[metric].scale:
-        case Scale.UP_TO_ONE:
-            return 1.0 - quality
-        case Scale.ERROR:
-            return quality * quality
-        case Scale.DECIBELS:
-            return math.pow(10.0, -quality / 10.0)
-
-
-def minimum_with_margin(gate: QualityGate, margin_db: float) -> float:
-    """Return the quality to reach on known samples so that unseen ones pass too.
-
-    The allowed noise is lowered by margin_db decibels: the minimum of PSNR and SQNR rises by that
-    much; the distance to 1 of SSIM, cosine and agreement shrinks by that factor, the maximum error
-    by its square root. As in Judge.qualities, the maximum error is negated.
-    """
-    if gate.maximum is not None:
-        return -gate.maximum * math.pow(10.0, -margin_db / 20.0)
-    minimum = 0.0 if gate.minimum is None else gate.minimum
-    if METRICS[gate.metric].scale is Scale.UP_TO_ONE:
-        return 1.0 - (1.0 - minimum) * math.pow(10.0, -margin_db / 10.0)
-    return minimum + margin_db
-
-
-def margin_of(quality: float, gate: QualityGate) -> float:
-    """Return by how many dB the noise is below what a gate allows; infinite without noise.
-
-    Args:
-        quality: As Judge.qualities returns it.
-    """
-    noise = noise_of(quality, gate.metric)
-    if noise <= 0:
-        return math.inf
-    allowed = noise_of(minimum_with_margin(gate, 0.0), gate.metric)
-    return 10 * math.log10(max(allowed, _SILENCE) / noise)
 
 
 @dataclass(frozen=True)
@@ -231,10 +184,7 @@ class Judge:
         found = trial.run(self._expected[index], self._samples[index])
         if found is None:
             return tuple(_WORST[METRICS[gate.metric].scale] for gate in self.gates)
-        return tuple(
-            found[Figure.of(gate)] * (1 if METRICS[gate.metric].higher_is_better else -1)
-            for gate in self.gates
-        )
+        return tuple(signed(gate.metric, found[Figure.of(gate)]) for gate in self.gates)
 
 
 @dataclass

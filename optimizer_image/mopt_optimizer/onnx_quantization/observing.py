@@ -107,9 +107,8 @@ def observe(
         _check_overflow(model, bad, what)
     if not watch.samples:
         raise CalibrationError("no calibration samples; give at least one, some tens are usual")
-    if not any(observer.count for observer in observers.values()):
-        empty = next(iter(observers), "")
-        raise CalibrationError(f"tensor {empty!r} was empty in all {watch.samples} samples")
+    if tensors and not any(observer.count for observer in observers.values()):
+        raise CalibrationError(f"tensor {tensors[0]!r} was empty in all {watch.samples} samples")
     constant = watch.found(observers)
     return Observations(observers, shapes, watch.samples, constant, infinite)
 

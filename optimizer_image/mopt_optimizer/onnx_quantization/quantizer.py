@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from copy import deepcopy
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+if TYPE_CHECKING:
+    import onnx
 
 Scales = dict[Hashable, Any]
 """Scale and zero point of each weight, by its name and how it is quantized."""
@@ -18,7 +22,9 @@ Scales = dict[Hashable, Any]
 class RememberingQuantizer(QDQQuantizer):  # type: ignore[misc]
     """Takes the scales of weights from earlier forms of the same model, with the same options.
 
-    They are most of the time of writing a form: one channel after the other, in Python.
+    They are most of the time of writing a form: one channel after the other, in Python. Copies of a
+    bias that layers share get a name that is free; ONNX Runtime (1.32) looks among weights alone,
+    and takes that of another tensor.
 
     Args:
         scales: What is known, and is added to.
@@ -43,3 +49,14 @@ class RememberingQuantizer(QDQQuantizer):  # type: ignore[misc]
         # The quantizer raises the scales of weights whose bias would overflow.
         known = ((name, self._scales[keys[name]]) for name in wanted)
         return {name: deepcopy(scales) for name, scales in known if scales is not None}
+
+    def _dup_initializer(self, initializer: onnx.TensorProto) -> onnx.TensorProto:
+        copied = type(initializer)()
+        copied.CopyFrom(initializer)
+        graph = self.model.graph()
+        taken = {name for node in graph.node for name in (*node.input, *node.output)}
+        taken |= {tensor.name for tensor in graph.initializer}
+        numbers = (f"{initializer.name}_copy_{number}" for number in count())
+        copied.name = next(name for name in numbers if name not in taken)
+        self.model.add_initializer(copied)
+        return copied

@@ -60,6 +60,7 @@ class SensitivityReport:
         int8_mac_share: Share of the layers' multiply-accumulates in INT8, 0 to 1.
         trials: Number of models written and judged.
         ended: Whether the budget ended the search.
+        seconds: That it took.
         budget_seconds: That budget; None without one.
     """
 
@@ -71,6 +72,7 @@ class SensitivityReport:
     int8_mac_share: float
     trials: int
     ended: bool
+    seconds: float
     budget_seconds: float | None
 
     @property

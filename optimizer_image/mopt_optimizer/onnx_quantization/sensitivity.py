@@ -9,11 +9,12 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from mopt_api.noise import minimum_with_margin
 from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 
 from .budget import Budget
 from .exclusions import exclusion_order, fewest_exclusions
-from .judging import Judge, Judged, minimum_with_margin
+from .judging import Judge, Judged
 from .qdq import QdqWriter
 from .reports import GateReport, LayerSensitivity, SensitivityReport
 
@@ -137,6 +138,7 @@ def search(
         int8_mac_share=chosen.int8_mac_share,
         trials=trials.count,
         ended=budget.ended,
+        seconds=round(budget.spent, 3),
         budget_seconds=budget.seconds,
     )
 

@@ -69,6 +69,7 @@ class StaticOptions:
         search_seconds: The search ends after this time with the best that it found; the file is
             then another on a slower machine. None derives it from the FP32 model's time, see
             budget.default_seconds; math.inf is without end.
+        again: A second search, its gates raised by what unseen data showed; see gated.
     """
 
     calibration: Calibration = Calibration.MIN_MAX
@@ -85,6 +86,7 @@ class StaticOptions:
     search_samples: int = 16
     search_macs: int | None = None
     search_seconds: float | None = None
+    again: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
@@ -337,6 +339,7 @@ def _searched(
         partial(_ranges, method=options.calibration, percentile=options.percentile),
         margin_db=options.margin_db,
         seconds=options.search_seconds,
+        again=options.again,
         held_back=calibrated.judge(split.held_back, options.gates) if split.held_back else None,
     )
 

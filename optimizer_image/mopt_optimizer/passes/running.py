@@ -52,16 +52,16 @@ def optimize(
     makes the file larger without making the graph smaller.
     """
     records: list[PassRecord] = []
-    model = None
+    model, size = None, model_bytes(path)
     for one in passes:
         started = time.monotonic()
         # Read again only where the file is another: shape inference takes longer than most
         # passes. Each gets a copy of its own: some tidy up where they say that nothing changed.
         model = model or _opened(path)
-        last = _run(path, model.clone(), one, cases, started)
+        last = _run(path, model.clone(), one, cases, size, started)
         records.append(last)
         if last.outcome is PassOutcome.KEPT:
-            model = None
+            model, size = None, last.bytes_after
         log(
             "passes",
             f"{one.name}: {last.outcome}",
@@ -99,11 +99,11 @@ def _forget_sequences(node: ir.Node, version: int) -> None:
 
 
 def _run(
-    path: Path, model: ir.Model, one: Pass, cases: Sequence[Case], started: float
+    path: Path, model: ir.Model, one: Pass, cases: Sequence[Case], size: int, started: float
 ) -> PassRecord:
     before = after = count_nodes(model)
     signature = _signature(model)
-    bytes_before = bytes_after = model_bytes(path)
+    bytes_before = bytes_after = size
     outcome, message = PassOutcome.NO_CHANGE, None
     try:
         modified = one.run(model)

@@ -11,6 +11,7 @@ from mopt_optimizer.errors import (
     NonFiniteOutput,
     NotAnImage,
     NotDetections,
+    NotEmbeddings,
     NotSequences,
     ShapeMismatch,
 )
@@ -30,12 +31,13 @@ from .comparison import Comparison
 from .distance import Distance
 from .evaluating import Evaluation, evaluate, parse_metric
 from .figure import Figure, declared_figures
-from .gating import data_ranges, fitting_gates, range_warnings
+from .gating import check_sample_count, data_ranges, fitting_gates, range_warnings
 from .images import image_batch
 from .metrics import perfect, score
 from .metrics.cosine import cosine
 from .metrics.detection_f1 import detection_f1
 from .metrics.max_abs_error import max_abs_error
+from .metrics.neighbor_agreement import neighbor_agreement
 from .metrics.psnr import psnr
 from .metrics.sequence_agreement import sequence_agreement
 from .metrics.sqnr import sqnr
@@ -57,6 +59,7 @@ __all__ = [
     "NonFiniteOutput",
     "NotAnImage",
     "NotDetections",
+    "NotEmbeddings",
     "NotSequences",
     "Options",
     "Profile",
@@ -65,6 +68,7 @@ __all__ = [
     "check_finite",
     "check_no_new_non_finite",
     "check_pair",
+    "check_sample_count",
     "check_some_finite",
     "cosine",
     "data_ranges",
@@ -76,6 +80,7 @@ __all__ = [
     "identical",
     "image_batch",
     "max_abs_error",
+    "neighbor_agreement",
     "parse_metric",
     "perfect",
     "psnr",

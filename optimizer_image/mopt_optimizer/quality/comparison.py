@@ -14,7 +14,8 @@ from mopt_optimizer.errors import DataError, NotAnImage
 from .comparable import Array, Options, check_comparable, check_counts, identical
 from .detections import detection_rows
 from .figure import Figure
-from .metrics import score
+from .metrics import over_set, score
+from .metrics.neighbor_agreement import check_embeddings
 from .profile import Profile
 
 _MOST_SHOWN = 96
@@ -40,7 +41,9 @@ class _Value:
 
 @dataclass
 class Comparison:
-    """Accumulates metrics of outputs against references, sample by sample; keeps no samples.
+    """Accumulates metrics of outputs against references, sample by sample.
+
+    It keeps no samples, but the outputs that a metric of all samples together is of.
 
     Attributes:
         ranges: Metrics of every output; PSNR and SSIM with their data range, others may have None.
@@ -60,11 +63,13 @@ class Comparison:
     profile: Profile | None = None
     names: Sequence[str] = ()
     _values: dict[Figure, list[_Value]] = field(init=False)
+    _kept: dict[Figure, list[list[_Pair]]] = field(init=False)
     _found: Profile = field(init=False, default_factory=Profile)
 
     def __post_init__(self) -> None:
         everything = [Figure(metric, span) for metric, span in self.ranges.items()]
         self._values = {figure: [] for figure in (*everything, *self.declared)}
+        self._kept = {figure: [] for figure in self._values if METRICS[figure.metric].over_set}
 
     def add(self, reference: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Compare the next sample's outputs with the reference model's.
@@ -92,7 +97,8 @@ class Comparison:
         if len(truth) != len(outputs):
             raise DataError(f"{len(truth)} ground-truth arrays for {len(outputs)} outputs")
         values: dict[Figure, _Value] = {}
-        for figure in list(self._values):
+        kept = {figure: self._embeddings(figure, truth, outputs) for figure in self._kept}
+        for figure in [one for one in self._values if one not in kept]:
             try:
                 values[figure] = self._value(figure, truth, outputs)
             except NotAnImage:
@@ -102,26 +108,51 @@ class Comparison:
         # A sample that fails in one metric is recorded in none.
         for figure, value in values.items():
             self._values[figure].append(value)
+        for figure, pairs in kept.items():
+            self._kept[figure].append(pairs)
+
+    def _embeddings(
+        self, figure: Figure, reference: Sequence[Array], outputs: Sequence[Array]
+    ) -> list[_Pair]:
+        return [
+            _Pair(check_embeddings(pair.reference), check_embeddings(pair.output), pair.where)
+            for pair in self._pairs(figure, reference, outputs)
+        ]
+
+    def _pairs(
+        self, figure: Figure, reference: Sequence[Array], outputs: Sequence[Array]
+    ) -> list[_Pair]:
+        if figure.declared:
+            expected, actual = (figure.taken(some, self._names) for some in (reference, outputs))
+            return [_Pair(expected, actual)]
+        if METRICS[figure.metric].outputs is Outputs.DETECTIONS:
+            rows = (detection_rows(some, self._names) for some in (reference, outputs))
+            return [_Pair(*pair) for pair in zip(*rows, strict=True)]
+        return [*self._parts(figure, reference, outputs), *self._whole(reference, outputs)]
 
     def _value(
         self, figure: Figure, reference: Sequence[Array], outputs: Sequence[Array]
     ) -> _Value:
-        if figure.declared:
-            expected, actual = (figure.taken(some, self._names) for some in (reference, outputs))
-            pairs = [_Pair(expected, actual)]
-        elif METRICS[figure.metric].outputs is Outputs.DETECTIONS:
-            rows = (detection_rows(some, self._names) for some in (reference, outputs))
-            pairs = [_Pair(*pair) for pair in zip(*rows, strict=True)]
-        else:
-            pairs = [*self._parts(figure, reference, outputs), *self._whole(reference, outputs)]
+        pairs = self._pairs(figure, reference, outputs)
         scores = [
             score(figure.metric, pair.reference, pair.output, figure.data_range, self.options)
             for pair in pairs
         ]
-        worst = METRICS[figure.metric].worst(scores)
-        exact = all(identical(pair.reference, pair.output) for pair in pairs)
-        # Of equals the first: a part says more than its output.
-        return _Value(worst, None if exact else pairs[scores.index(worst)].where, exact)
+        return _worst(figure.metric, pairs, scores)
+
+    def _over_set(self, figure: Figure) -> list[_Value]:
+        """Return the values of a metric of all samples together."""
+        samples = self._kept[figure]
+        by_output = [
+            over_set(figure.metric)(
+                [pair.reference for pair in pairs], [pair.output for pair in pairs], self.options
+            )
+            for pairs in zip(*samples, strict=True)
+        ]
+        return [
+            _worst(figure.metric, pairs, [values[index] for values in by_output])
+            for index, pairs in enumerate(samples)
+        ]
 
     def _whole(self, reference: Sequence[Array], outputs: Sequence[Array]) -> Iterator[_Pair]:
         known = self.profile or Profile(self._names)
@@ -158,12 +189,31 @@ class Comparison:
         return None if self.profile is None else self.profile.constant_in(self._found)
 
     def latest(self) -> dict[Figure, float]:
-        """Return the value of each metric for the sample compared last; empty before any."""
+        """Return the value of each metric for the sample compared last; empty before any.
+
+        None of a metric of all samples together.
+        """
         return {figure: found[-1].value for figure, found in self._values.items() if found}
 
     def results(self) -> list[QualityResult]:
-        """Return the worst, mean and per-sample values of each metric; empty before any sample."""
-        return [_result(figure, found) for figure, found in self._values.items() if found]
+        """Return the worst, mean and per-sample values of each metric; empty before any sample.
+
+        Raises:
+            DataError: Too few samples for a metric of all together.
+        """
+        values = {
+            figure: self._over_set(figure) if figure in self._kept else found
+            for figure, found in self._values.items()
+        }
+        return [_result(figure, found) for figure, found in values.items() if found]
+
+
+def _worst(metric: QualityMetric, pairs: Sequence[_Pair], scores: Sequence[float]) -> _Value:
+    """Return a sample's value, of the scores of its pairs."""
+    worst = METRICS[metric].worst(scores)
+    exact = all(identical(pair.reference, pair.output) for pair in pairs)
+    # Of equals the first: a part says more than its output.
+    return _Value(worst, None if exact else pairs[scores.index(worst)].where, exact)
 
 
 def _result(figure: Figure, found: Sequence[_Value]) -> QualityResult:

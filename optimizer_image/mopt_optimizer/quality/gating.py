@@ -15,12 +15,20 @@ from mopt_optimizer.errors import (
     NoClasses,
     NotAnImage,
     NotDetections,
+    NotEmbeddings,
     NotSequences,
     SpecError,
 )
 
 _FAR_OFF = 10.0
 """A dataRange so many times the outputs' span, or so small a part of it: 20 dB of PSNR."""
+_ONLY_OF: dict[type[Exception], Outputs] = {
+    NotAnImage: Outputs.IMAGES,
+    NoClasses: Outputs.CLASSES,
+    NotSequences: Outputs.SEQUENCES,
+    NotDetections: Outputs.DETECTIONS,
+    NotEmbeddings: Outputs.EMBEDDINGS,
+}
 _WITHOUT_GATES = (QualityMetric.PSNR, QualityMetric.SSIM)
 
 
@@ -85,15 +93,20 @@ def fitting_gates() -> Iterator[None]:
     """
     try:
         yield
-    except NotAnImage as error:
-        raise SpecError(f"quality: {error}; leave {_named(Outputs.IMAGES)} out") from error
-    except NoClasses as error:
-        raise SpecError(f"quality: {error}; leave {_named(Outputs.CLASSES)} out") from error
-    except NotSequences as error:
-        raise SpecError(f"quality: {error}; leave {_named(Outputs.SEQUENCES)} out") from error
-    except NotDetections as error:
-        raise SpecError(f"quality: {error}; leave {_named(Outputs.DETECTIONS)} out") from error
+    except tuple(_ONLY_OF) as error:
+        unfit = listed(names(outputs=_ONLY_OF[type(error)]))
+        raise SpecError(f"quality: {error}; leave {unfit} out") from error
 
 
-def _named(outputs: Outputs) -> str:
-    return listed(names(outputs=outputs))
+def check_sample_count(gates: Sequence[QualityGate], count: int) -> None:
+    """Refuse gates on metrics of all samples together where these are too few.
+
+    Raises:
+        SpecError: Names the metric, and how many it needs.
+    """
+    for metric in dict.fromkeys(gate.metric for gate in gates):
+        if count < (least := METRICS[metric].least_samples):
+            raise SpecError(
+                f"quality: {metric} is of all samples of data.evaluation together and needs "
+                f"{least} at least, there are {count}; add samples, or leave it out"
+            )

@@ -23,7 +23,7 @@ REQUESTED_AT_VARIABLE = "MOPT_REQUESTED_AT"
 """The mopt.dev/requestedAt annotation in a Job's environment; part of every key."""
 
 # Raised where what lies under a key is written otherwise; see docs/optimizer/cache.md.
-_FORMAT = 8
+_FORMAT = 9
 # These bear on everything, and mopt itself by a digest of the files that a step runs.
 _ALWAYS = ("python", "machine", "numpy")
 _EXPORT = ("onnx", "onnx-ir", "onnxscript", "onnxruntime")
@@ -56,17 +56,28 @@ def manifest_key(
     """
     document = plan.to_api()
     del document["outputUri"], document["model"]["uri"]
-    document.pop("calibration", None)
+    for data in ("calibration", "evaluation"):
+        document.pop(data, None)
     document |= {"calibrationDigest": calibration_digest, "software": dict(software)}
     return _name("prepare", document, requested_at)
 
 
 def export_key(
-    plan: PreparePlan, software: Mapping[str, str], requested_at: str | None = None
+    plan: PreparePlan,
+    software: Mapping[str, str],
+    requested_at: str | None = None,
+    *,
+    samples: str | None = None,
 ) -> str:
-    """Return the index name of the FP32 file of a plan's model."""
+    """Return the index name of the FP32 file of a plan's model.
+
+    Args:
+        samples: The digest of those that it is verified on; None where there are none.
+    """
     tools = _EXPORT if plan.model.format is ModelFormat.ONNX else (*_EXPORT, *_PROGRAM)
-    document = {**_model(plan), "passes": available_passes()}
+    document = {**_model(plan), "passes": available_passes(), "samples": samples}
+    if samples:
+        tools = (*tools, _SAMPLES)
     return _name(f"step-{FP32}", document | _tools(Part.EXPORT, tools, software), requested_at)
 
 
@@ -75,7 +86,7 @@ def form_key(
     plan: PreparePlan,
     *,
     fp32: str | None,
-    calibration_digest: str | None,
+    samples: str | None,
     software: Mapping[str, str],
     cpu_features: Collection[str],
     requested_at: str | None = None,
@@ -84,12 +95,12 @@ def form_key(
 
     Args:
         fp32: What identifies the FP32 file, which forms of ONNX are made from.
-        calibration_digest: Of the plan's samples; None where there are none.
+        samples: The digest of those that it is made from and tried on; None where there are none.
         cpu_features: This machine's, as hardware has them.
     """
     gates = form_gates(form, plan.quality)
     tools = list(form.maker.tools)
-    if form.uses_samples:
+    if samples:
         tools.append(_SAMPLES)
     if gates:
         tools.append(_SEARCH)
@@ -98,8 +109,10 @@ def form_key(
         "name": form.name(plan.quality),
         "exclude": sorted(set(form.quantization.exclude)),
         "gates": [gate.to_api() for gate in gates],
-        "samples": calibration_digest if form.uses_samples else None,
+        "samples": samples,
     }
+    if form.aims:
+        document["aims"] = [aim.to_api() for aim in form.aims]
     if form.from_program:
         document |= _model(plan)
     else:

@@ -26,6 +26,7 @@ from mopt_api.figures import Latency
 from mopt_api.inputs import InputSpec
 from mopt_api.jobs.measure_result import LATENCY_QUANTILES, PointResult
 from mopt_api.spec import BenchmarkPoint
+from mopt_optimizer.data.fitting import fitted
 from mopt_optimizer.data.noise import noise
 
 Array = NDArray[Any]
@@ -208,12 +209,6 @@ def batch_size(inputs: Sequence[InputSpec], dimensions: Mapping[str, int]) -> in
     return resolved_shape(first, dimensions)[0] if first else 1
 
 
-def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return the array cropped from its origin, or repeated, along each axis to a shape."""
-    repeats = [math.ceil(size / have) for size, have in zip(shape, array.shape, strict=True)]
-    return np.tile(array, repeats)[tuple(slice(size) for size in shape)]
-
-
 def benchmark_feeds(
     inputs: Sequence[InputSpec],
     dimensions: Mapping[str, int],
@@ -221,9 +216,8 @@ def benchmark_feeds(
 ) -> dict[str, Array]:
     """Return the inputs that every participant computes at a point; the same on every call.
 
-    Real samples where there are any, cropped or repeated to the point's sizes, one after the
-    other along the outermost axis, so that integers stay ones that the model knows; otherwise
-    noise from a fixed seed (see noise.noise).
+    Real samples where there are any, fitted to the point's sizes; otherwise noise from a fixed
+    seed (see noise.noise).
 
     Args:
         samples: Each holds every input, of the rank that the spec declares.
@@ -232,19 +226,4 @@ def benchmark_feeds(
     if not samples:
         generator = np.random.default_rng(_NOISE_SEED)
         return {spec.name: noise(generator, shapes[spec.name], spec.dtype) for spec in inputs}
-    taken: dict[str, list[Array]] = {name: [] for name in shapes}
-    short = set(shapes)
-    for sample in samples:
-        for name in sorted(short):
-            shape, array = shapes[name], np.atleast_1d(sample[name])
-            taken[name].append(_fitted(array, (array.shape[0], *shape[1:])))
-            if sum(map(len, taken[name])) >= max(shape[:1], default=1):
-                short.discard(name)
-        if not short:
-            break
-    return {
-        name: np.ascontiguousarray(_fitted(np.concatenate(arrays), shapes[name] or (1,))).reshape(
-            shapes[name]
-        )
-        for name, arrays in taken.items()
-    }
+    return fitted(samples, shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,7 +50,7 @@ class OnnxText:
 
 def _binary(source: Source) -> Source:
     path = _written(source.path, source.workdir)
-    return Source(path, source.inputs, source.dimensions, source.workdir, source.timings)
+    return replace(source, path=path)
 
 
 def _written(path: Path, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from job_messages import Messages
-from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Resource
+from light_cluster import Api, Json, MakeNamespace, MakeOperator, MakeResource, Resource
 
 pytestmark = pytest.mark.cluster
 
@@ -170,3 +170,40 @@ def test_measurements_take_turns(
         ends = Counter({"Optimized": 3 - left, "Measuring": left > 0, "WaitingForSlot": left - 1})
         last.wait_for(partial(has_ended, +ends))
     assert [len(resource.jobs()) for resource in resources] == [2, 2, 2]
+
+
+def test_measurement_that_shares_a_node_gives_way(
+    make_operator: MakeOperator,
+    make_resource: MakeResource,
+    namespace: str,
+    messages: Messages,
+    api: Api,
+) -> None:
+    def bind(pod: Json) -> None:
+        """Do what the scheduler does."""
+        name = pod["metadata"]["name"]
+        target = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node-1"}}
+        api.call("POST", f"/api/v1/namespaces/{namespace}/pods/{name}/binding", target)
+
+    profiles = {"default": {"measurementSlots": 2}}
+    operator = make_operator(watchNamespaces=[namespace], profiles=profiles)
+    operator.start()
+    first, second = (make_resource(namespace=namespace, name=name) for name in "ab")
+    first.finish(first.pod_of("prepare"), messages.prepare())
+    first.wait_said(Ready=("Unknown", "Measuring"), Reconciling=("True", "Measuring"))
+    looks = 'mopt_reconcile_total{result="done"}'
+    before = operator.metric(looks)
+    bind(first.pod_of("measure"))
+    second.wait_for(lambda: operator.metric(looks) > before)
+    second.finish(second.pod_of("prepare"), messages.prepare())
+    pod = second.pod_of("measure")
+    (wish,) = pod["spec"]["affinity"]["nodeAffinity"].values()
+    assert wish[0]["preference"]["matchFields"][0]["values"] == ["node-1"]
+    bind(pod)
+    second.wait_said(Ready=("Unknown", "WaitingForSlot"), Reconciling=("True", "Measuring"))
+    second.wait_for(lambda: "leave node node-1" in second.message())
+    assert len(first.jobs()) == 2
+    first.finish(first.pod_of("measure"), messages.measure())
+    first.wait_said(Ready=("True", "Optimized"))
+    second.wait_for(lambda: len(second.jobs()) == 2)
+    second.wait_said(Ready=("Unknown", "Measuring"), Reconciling=("True", "Measuring"))

@@ -119,6 +119,22 @@ def test_answer_is_to_be_shown_by_the_watch(store: Store) -> None:
     assert unseen(store) is None
 
 
+def test_only_what_differs_from_what_is_known_wakes_its_resource(store: Store) -> None:
+    resource = ("team", "sr")
+    assert store.jobs.show(job("a", 5), deleted=False) == resource
+    assert store.jobs.show(job("a", 6), deleted=False) is None  # active: 1, which nobody reads.
+    begun = job("a", 7) | {"status": {"startTime": "2026-11-01T12:00:00Z"}}
+    assert store.jobs.show(begun, deleted=False) == resource
+    assert store.jobs.show(job("a", 6), deleted=False) is None  # Late.
+    assert store.jobs.show(begun, deleted=True) == resource
+    assert store.jobs.show(job("a", 8, uid="successor"), deleted=False) == resource
+
+
+def test_echo_of_an_answer_wakes_nobody(store: Store) -> None:
+    store.jobs.put_answer(job("a", 5))
+    assert store.jobs.show(job("a", 5), deleted=False) is None
+
+
 def test_answer_that_the_watch_does_not_select_is_not_awaited(store: Store) -> None:
     relabelled = job("a", 5)
     del relabelled["metadata"]["labels"]["mopt.dev/uid"]

@@ -84,8 +84,10 @@ def test_each_kind_of_target_gets_the_job_of_its_profile(
     assert [told(name)["kind"] for name in names] == ["GPU", "GPU", "BuildOnly"]
     assert told("engines")["computeCapabilities"] == ["8.6", "8.9", "12.0"]
     assert pods["l4"]["spec"]["containers"][0]["image"] == "mopt/optimizer-gpu:test"
-    assert "affinity" not in pods["engines"]["spec"]
-    assert "podAntiAffinity" in pods["l4"]["spec"]["affinity"]
+    for name in names:
+        assert pods[name]["metadata"]["labels"]["mopt.dev/profile"] == name
+        # No rule for the scheduler: the operator counts measurements.
+        assert "podAntiAffinity" not in pods[name]["spec"].get("affinity", {})
     for name in names[:2]:
         resource.finish(pods[name], messages.measure(name))
     resource.finish(pods["engines"], messages.built("engines", psnr={"tensorrt-fp16": 80.0}))

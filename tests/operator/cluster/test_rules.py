@@ -175,7 +175,8 @@ RULES: list[tuple[Json, Json, str]] = [
     (
         gate("Top1Agreement", minimum=0.99),
         gate("Top1Agreement", minimum=99),
-        "minimum of Top1Agreement, DetectionF1 and SequenceAgreement is a share from 0 to 1",
+        "minimum of Top1Agreement, DetectionF1, SequenceAgreement and NeighborAgreement is a share "
+        "from 0 to 1",
     ),
     (
         gates(PSNR | {"dataRange": 255}, PSNR | {"dataRange": 255, "aggregate": "Mean"}),

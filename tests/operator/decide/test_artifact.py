@@ -171,3 +171,22 @@ def test_result_of_an_earlier_run_is_used_again_by_a_spec_that_asks_for_it(
     world.settle()
     assert world.said() == {"Ready": ("True", "Optimized")}
     assert "fromEarlierRun" not in world.status["targets"][0]
+
+
+def test_model_file_of_an_earlier_run_is_known_when_it_is_asked_for_again(
+    world: World, messages: Messages
+) -> None:
+    world.run()
+    model, source = world.raw["spec"]["model"], world.status["source"]
+    world.edit(model=model | {"sha256": "b" * 64})
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare("b" * 64))
+    world.settle()
+    (target,) = world.status["targets"]
+    assert (target["fromEarlierRun"], target["source"]) == (True, source)
+    assert world.status["source"]["sha256"] == "b" * 64
+    world.edit(model=model)
+    world.settle()
+    assert world.said() == {"Ready": ("True", "Optimized")}
+    assert world.status["source"] == source
+    assert "source" not in world.status["targets"][0]

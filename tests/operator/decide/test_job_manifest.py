@@ -260,6 +260,14 @@ def test_prepare_job_runs_on_the_default_profile_and_reads_calibration_data_only
     assert len(secret) == 18
 
 
+def test_prepare_job_without_calibration_data_reads_that_of_evaluation(settings: Settings) -> None:
+    data = {"evaluation": {"uri": "s3://data/e/", "credentialsSecretRef": {"name": "evaluation"}}}
+    job = build_job(prepare_work(spec(data=data), output(), settings), RESOURCE, settings)
+    secret = variables(job)["MOPT_EVALUATION_AWS_REGION"]["secretKeyRef"]
+    assert secret["name"] == "evaluation"
+    assert not [name for name in variables(job) if name.startswith("MOPT_CALIBRATION")]
+
+
 def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:
     job = build_job(prepare_work(spec(data={}), output(None), settings), RESOURCE, settings)
     assert not [value for value in variables(job).values() if "secretKeyRef" in value]

@@ -258,14 +258,13 @@ def test_newest_event_speaks() -> None:
 async def test_what_one_result_tells_of_an_image_is_looked_at_for_all(
     reconciler: Reconciler, store: Store, queue: WorkQueue, cluster: FakeCluster
 ) -> None:
-    await reconciler.reconcile(KEY)
     assert len(queue) == 0
     told = {"optimizer": "image", "measuredAt": "2026-11-01T12:00:00Z", "software": {"mopt": "1"}}
     other = copy.deepcopy(cluster.resource)
     other["metadata"] |= {"name": "other", "uid": "uid-2"}
     store.resources.put(other | {"status": {"targets": [told]}})
     await reconciler.reconcile(KEY)
-    assert len(queue) == 2
+    assert {await queue.get(), await queue.get()} == {KEY, (KEY[0], "other")}
     assert store.snapshot(KEY).versions == {"image": {"mopt": "1"}}  # type: ignore[union-attr]
 
 

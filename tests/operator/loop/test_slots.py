@@ -152,10 +152,7 @@ async def test_deleted_and_suspended_resources_give_their_place_to_others() -> N
     cluster.delete(first)
     await cluster.settle()
     assert [owner(job) for job in cluster.unfinished()] == [third]
-    raw = cluster.resources[third]
-    raw["spec"]["execution"] = {"suspend": True}
-    raw["metadata"]["generation"] += 1
-    cluster._put(cluster.resources, raw)
+    cluster.edit(cluster.resources[third], execution={"suspend": True})
     await cluster.settle()
     assert [owner(job) for job in cluster.unfinished()] == [fourth]
 
@@ -201,7 +198,7 @@ async def test_measurements_on_two_nodes_run_at_once_and_avoid_each_other() -> N
     assert "affinity" not in first["spec"]["template"]["spec"]
     (wish,) = second["spec"]["template"]["spec"]["affinity"]["nodeAffinity"].values()
     (busy,) = wish[0]["preference"]["matchFields"]
-    (pod,) = cluster._pods_of(first)
+    (pod,) = cluster.pods_of_job(first)
     assert busy["values"] == [pod["spec"]["nodeName"]]
     assert cluster.calls["delete_job"] == 0
 

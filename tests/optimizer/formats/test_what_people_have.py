@@ -20,7 +20,7 @@ from mopt_api.enums import Precision, Runtime
 from mopt_api.inputs import DimensionRange
 from mopt_cli._errors import CliError
 from mopt_optimizer.errors import DimensionError, ModelError
-from mopt_optimizer.onnx_files.verify import random_inputs
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
 
 pytestmark = pytest.mark.optimizer
 
@@ -273,8 +273,8 @@ def made(path: Path, folder: Path, forms: Sequence[Any] = ()) -> Made:
     spec = initial(path, folder, shapes)
     data = folder / "data"
     data.mkdir()
-    for number, (_, arrays) in enumerate(random_inputs(spec.inputs, spec.every_dimension)):
-        feeds: dict[str, Any] = arrays
+    for number, one in enumerate(verified_inputs(spec.inputs, spec.every_dimension)):
+        feeds: dict[str, Any] = one.inputs
         np.savez(data / f"{number}.npz", **feeds)
     return prepared(path, spec, folder / "made", forms=forms, data=data)
 
@@ -284,7 +284,8 @@ def test_goes_through(name: str, tmp_path: Path) -> None:
     path = written(GOOD[name], tmp_path)
     found = made(path, tmp_path)
     source = Runtime.ONNX_RUNTIME if path.suffix == ".onnx" else Runtime.PYTORCH
-    for _, feeds in random_inputs(found.spec.inputs, found.spec.every_dimension):
+    for one in verified_inputs(found.spec.inputs, found.spec.every_dimension):
+        feeds = one.inputs
         expected = run(source, path, feeds)
         for runtime in (Runtime.ONNX_RUNTIME, Runtime.OPENVINO):
             assert far(run(runtime, found.fp32, feeds), expected) <= CLOSE, runtime
@@ -302,7 +303,7 @@ def test_int8_leaves_other_types_alone(tmp_path: Path) -> None:
         int8 = found.form(form)
         floats = {t.name for t in onnx.load(path).graph.initializer if t.data_type == 11}
         assert floats <= {t.name for t in onnx.load(int8).graph.initializer}
-        (_, feeds), *_ = random_inputs(found.spec.inputs, found.spec.every_dimension)
+        feeds = verified_inputs(found.spec.inputs, found.spec.every_dimension)[0].inputs
         expected = run(Runtime.ONNX_RUNTIME, path, feeds)
         assert far(run(runtime, int8, feeds, Precision.INT8), expected) < 0.1
 
@@ -310,7 +311,7 @@ def test_int8_leaves_other_types_alone(tmp_path: Path) -> None:
 def test_text_is_compared_as_it_is(tmp_path: Path) -> None:
     path = written(labels(), tmp_path)
     found = made(path, tmp_path)
-    (_, feeds), *_ = random_inputs(found.spec.inputs, found.spec.every_dimension)
+    feeds = verified_inputs(found.spec.inputs, found.spec.every_dimension)[0].inputs
     (_, before), (_, after) = (
         run(Runtime.ONNX_RUNTIME, file, feeds) for file in (path, found.fp32)
     )

@@ -17,6 +17,7 @@ from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.forms.registry import MAKERS, FormKind, MadeFrom, Maker
+from mopt_optimizer.onnx_files import reference_cases
 
 pytestmark = pytest.mark.optimizer
 
@@ -93,7 +94,7 @@ def test_distance_is_judged_on_samples_where_there_are_some(tmp_path: Path) -> N
     clipped = f"{ONE} {{ a = Max(x, tiny) y = Exp(a) }}"
     files.append(_written(tmp_path / "form.onnx", clipped, tiny=10))
     Beside(NOISE, [{"x": NOISE["x"] + 10}]).check(*files)
-    with pytest.raises(QuantizationError, match="on calibration sample 1: the error"):
+    with pytest.raises(QuantizationError, match="on sample 1: the error"):
         Beside(NOISE, [{"x": NOISE["x"] + 10}]).check(
             files[0], _written(tmp_path / "zero.onnx", f"{ONE} {{ a = Exp(x) y = Neg(a) }}")
         )
@@ -138,3 +139,25 @@ def test_nothing_is_left_of_a_form_that_is_wrong(
     with pytest.raises(QuantizationError, match="the form is wrong on noise"):
         make(Form(kind=FormKind.ONNX_FP16), material, target)
     assert not target.exists()
+
+
+def test_a_form_that_does_not_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that a value ends, in a form whose value never comes there."""
+    monkeypatch.setattr(reference_cases, "_LEAST_SECONDS", 0.3)
+    loop = f"""{ONE} {{
+      go = Constant <value = bool {{1}}> ()
+      most = Constant <value = int64 {{9223372036854775807}}> ()
+      y = Loop (most, go, x) <body = b (int64 i, bool c, float[n,4] v) => (bool d, float[n,4] w) {{
+        one = Constant <value = float {{1.0}}> ()
+        ten = Constant <value = float {{10.0}}> ()
+        w = Add(v, one)
+        largest = ReduceMax <keepdims = 0> (w)
+        d = Less(largest, ten)
+      }}>
+    }}"""
+    samples = [{"x": NOISE["x"] * 5}]
+    _check(tmp_path, loop, loop, samples)
+    with pytest.raises(QuantizationError, match=r"does not run: it did not end within 0\.3 s"):
+        _check(tmp_path, loop, loop.replace("Add(v, one)", "Identity(v)"), samples)

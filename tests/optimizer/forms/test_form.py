@@ -11,12 +11,15 @@ from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
+from mopt_api.jobs.aim import GateAim
+from mopt_api.jobs.plan import PlannedModel, PreparePlan
 from mopt_api.jobs.prepare_result import KindArtifacts, PrepareResult
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import form_of
 from mopt_optimizer.stages.prepare.assignment import assign, unfit
 from mopt_optimizer.stages.prepare.messages import Quantized
+from mopt_optimizer.stages.prepare.stage import wanted_forms
 
 GATES = [QualityGate(metric=QualityMetric.PSNR, minimum=40)]
 COMPILED = {"torchMode": "Compiled"}
@@ -79,7 +82,6 @@ def test_pytorchs_8_bits_on_a_gpu_are_of_linear(chosen: Variant, file: str) -> N
     form = form_of(chosen, TargetKind.GPU)
     assert form is not None
     assert f"{form.name()}{form.suffix}" == file
-    assert not form.uses_samples
 
 
 def test_all_other_forms_are_the_same_on_a_gpu() -> None:
@@ -105,25 +107,23 @@ def test_exclusions_make_another_file_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "needs", "uses"),
+    ("chosen", "needs"),
     [
-        (variant("ONNXRuntime", "FP16"), False, True),
-        (variant("PyTorch", "BF16"), False, False),
-        (variant("PyTorch", "FP16"), False, False),
-        (variant("TensorRT", "BF16"), False, True),
-        (variant("TensorRT", "INT8"), True, True),
-        (variant("TensorRT", "FP8"), True, True),
-        (int8("PyTorch"), True, True),
-        (int8("PyTorch", mode="Dynamic"), False, False),
-        (int8("OpenVINO", method="NNCF"), True, True),
+        (variant("ONNXRuntime", "FP16"), False),
+        (variant("PyTorch", "BF16"), False),
+        (variant("PyTorch", "FP16"), False),
+        (variant("TensorRT", "BF16"), False),
+        (variant("TensorRT", "INT8"), True),
+        (variant("TensorRT", "FP8"), True),
+        (int8("PyTorch"), True),
+        (int8("PyTorch", mode="Dynamic"), False),
+        (int8("OpenVINO", method="NNCF"), True),
     ],
 )
-def test_calibration_data_is_asked_for_where_it_matters(
-    chosen: Variant, needs: bool, uses: bool
-) -> None:
+def test_calibration_data_is_asked_for_where_it_matters(chosen: Variant, needs: bool) -> None:
     form = form_of(chosen)
     assert form is not None
-    assert (form.needs_samples, form.uses_samples) == (needs, uses)
+    assert form.needs_samples is needs
 
 
 @pytest.mark.parametrize("chosen", [int8("PyTorch"), variant("PyTorch", "BF16")])
@@ -166,6 +166,66 @@ def test_each_variant_gets_its_file_or_a_reason() -> None:
         "nncf": missing,
         "dynamic": (VariantState.FAILED, VariantReason.BUILD_FAILED),
     }
+
+
+AIMS = [GateAim.of(GATES[0], 4)]
+
+
+def test_second_search_makes_a_form_of_its_own() -> None:
+    for chosen in (variant("ONNXRuntime", "INT8"), variant("TensorRT", "FP8")):
+        form = form_of(chosen)
+        assert form is not None
+        others = [[], AIMS, [GateAim.of(GATES[0], 5)]]
+        names = [form.aimed(aims).name(GATES) for aims in others]
+        assert names[0] == form.name(GATES)
+        assert len(set(names)) == 3
+        assert all(name.startswith(names[0]) for name in names)
+    for chosen in (
+        variant("ONNXRuntime", "FP16"),
+        int8("PyTorch"),
+        int8("OpenVINO", method="NNCF"),
+    ):
+        form = form_of(chosen)
+        assert form is not None
+        assert form.aimed(AIMS) == form
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_variant_runs_its_second_form_where_one_was_found(*, found: bool) -> None:
+    first = form_of(variant("ONNXRuntime", "INT8"))
+    assert first is not None
+    second = first.aimed(AIMS)
+    variants = [
+        variant("ONNXRuntime", "INT8").model_copy(update={"name": name})
+        for name in ("aimed", "other")
+    ]
+    error = None if found else "the gate holds only with every layer in FP32"
+    made = [
+        Quantized(name=first.name(GATES), file="a.onnx"),
+        Quantized(name=second.name(GATES), error=error),
+    ]
+    assigned = assign(
+        variants, ModelFormat.ONNX, made, calibrated=True, gates=GATES, aims={"aimed": AIMS}
+    )[TargetKind.CPU]
+    runs = second if found else first
+    assert assigned.artifacts == {"aimed": runs.name(GATES), "other": first.name(GATES)}
+    assert assigned.skipped == []
+
+
+def test_second_search_wants_the_first_form_too() -> None:
+    plan = PreparePlan(
+        model=PlannedModel(uri="s3://models/a.onnx", sha256="0" * 64, format=ModelFormat.ONNX),
+        inputs=[],
+        dimensions={},
+        variants=[variant("ONNXRuntime", "INT8"), variant("ONNXRuntime", "FP16")],
+        output_uri="s3://out",
+        quality=GATES,
+        aims={"v": AIMS},
+    )
+    first = [form.name(GATES) for form in wanted_forms(plan.model_copy(update={"aims": None}))]
+    both = [form.name(GATES) for form in wanted_forms(plan)]
+    assert set(first) < set(both)
+    assert len(both) == len(first) + 1 == 3
 
 
 def assigned(kinds: list[TargetKind], *made: Quantized) -> dict[TargetKind, KindArtifacts]:

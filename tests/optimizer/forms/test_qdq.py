@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mopt_api.enums import Calibrator, Fallback, QualityMetric, QuantizationMode
+from mopt_api.jobs.aim import GateAim
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.data.samples import Inputs
@@ -349,6 +350,32 @@ def test_gate_on_the_largest_error_is_made_to_hold(
     assert hard.maximum == strict.maximum
     assert hard.required is not None
     assert 0 < hard.quality <= hard.required < easy.quality * 0.95
+
+
+def test_second_search_holds_the_raised_gate_and_reports_the_gate(
+    model: Path, samples: list[Inputs], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    quantize(model, first, Quantization(), samples)
+    wanted = gate(psnr_of_worst(model, first, samples) - 1)
+    similar = gate(-1, QualityMetric.SSIM)
+    gates, aims = [wanted, similar], [GateAim.of(wanted, 3)]
+    (before, _) = quantize(model, first, Quantization(), samples, gates).fallbacks
+    (found, other) = quantize(model, second, Quantization(), samples, gates, aims).fallbacks
+    assert wanted.minimum is not None
+    assert (found.minimum, found.aim_decibels) == (wanted.minimum, 3)
+    assert (before.aim_decibels, other.aim_decibels) == (None, None)
+    assert found.required == pytest.approx(wanted.minimum + 3 + 0.5)
+    assert psnr_of_worst(model, second, samples) >= wanted.minimum + 3
+    assert len(found.exclude) > len(before.exclude) == 0
+    # Both together take no more than one may.
+    assert before.budget_seconds is not None
+    assert found.budget_seconds is not None
+    options = Quantization(search_budget_seconds=40)
+    (limited, _) = quantize(model, second, options, samples, gates, aims).fallbacks
+    assert limited.budget_seconds == 20
+    assert found.seconds is not None
+    assert 0 < found.seconds <= found.budget_seconds
 
 
 def test_every_gate_is_made_to_hold(model: Path, samples: list[Inputs], tmp_path: Path) -> None:

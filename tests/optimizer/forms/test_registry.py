@@ -135,9 +135,7 @@ def test_a_registered_forms_tools_are_in_its_key(toy: Form) -> None:
     assert "pydantic" in software_versions()
 
     def key(software: dict[str, str]) -> str:
-        return form_key(
-            toy, PLAN, fp32="f", calibration_digest=None, software=software, cpu_features=[]
-        )
+        return form_key(toy, PLAN, fp32="f", samples=None, software=software, cpu_features=[])
 
     assert key(SOFTWARE) != key(SOFTWARE | {"pydantic": "3"})
     assert key(SOFTWARE) == key(SOFTWARE | {"torch": "3"})

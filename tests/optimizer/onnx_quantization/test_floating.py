@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from mopt_api.figures import EXACT_PSNR_DB
 from mopt_optimizer.errors import CalibrationError, QuantizationError
 from mopt_optimizer.onnx_files.verify import OnnxSession
 from mopt_optimizer.onnx_quantization import FloatOptions, FloatType, convert_float
@@ -139,6 +141,26 @@ def test_nothing_to_convert(save: Callable[..., Path], tmp_path: Path) -> None:
     path = save([helper.make_node("Exp", ["image"], ["result"], "exp")], {})
     with pytest.raises(QuantizationError, match="no node can be FP16: Exp is unsafe"):
         convert_float(path, tmp_path / "n.onnx", FloatType.FP16)
+
+
+def test_model_without_floats_says_so(tmp_path: Path) -> None:
+    text = '<ir_version: 9, opset_import: ["" : 18]> g (int64[n] x) => (int64[n] y) { y = Neg(x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    with pytest.raises(QuantizationError, match="no node can be FP16: none computes in FP32"):
+        convert_float(
+            tmp_path / "model.onnx", tmp_path / "n.onnx", FloatType.FP16, [{"x": np.arange(3)}]
+        )
+
+
+def test_what_is_empty_is_as_close_as_can_be(save: Callable[..., Path], tmp_path: Path) -> None:
+    """A Slice that starts behind the end, as of detections that a sample has not."""
+    bounds = {"first": np.array([9]), "last": np.array([20]), "axis": np.array([3])}
+    slices = helper.make_node("Slice", ["relu", "first", "last", "axis"], ["result"], "cut")
+    nodes = [helper.make_node("Relu", ["image"], ["relu"], "relu"), slices]
+    path = save(nodes, bounds)
+    samples = [{"image": np.ones((1, 3, 8, 8), np.float32)}]
+    report = convert_float(path, tmp_path / "n.onnx", FloatType.FP16, samples)
+    assert report.sqnr_db == EXACT_PSNR_DB
 
 
 def test_overflowing_fp32_model_and_no_samples(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mopt_api.enums import QualityMetric
+from mopt_api.noise import minimum_with_margin, noise_of
 from mopt_api.spec import QualityGate
-from mopt_optimizer.onnx_quantization.judging import minimum_with_margin, noise_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Detections and sequences: by their definitions, with rows and lengths that differ."""
+"""Detections, sequences and embeddings: by their definitions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]
 
-from mopt_api.enums import Fallback, QualityMetric
+from mopt_api.enums import Aggregate, Fallback, QualityMetric
 from mopt_api.figures import QualityResult
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.spec import QualityGate
@@ -24,15 +25,19 @@ from mopt_optimizer.quality import (
     Figure,
     NonFiniteOutput,
     NotDetections,
+    NotEmbeddings,
     NotSequences,
     ShapeMismatch,
+    check_sample_count,
     detection_f1,
     fitting_gates,
+    neighbor_agreement,
     sequence_agreement,
 )
 
 Array = NDArray[Any]
 F1, SEQUENCES = QualityMetric.DETECTION_F1, QualityMetric.SEQUENCE_AGREEMENT
+NEIGHBORS = QualityMetric.NEIGHBOR_AGREEMENT
 
 CAT = [10, 10, 50, 50, 0.9, 1]
 DOG = [60, 20, 90, 80, 0.8, 2]
@@ -232,3 +237,106 @@ def test_ground_truth_of_another_number() -> None:
     comparison = Comparison({F1: None})
     comparison.add_truth(truth.outputs, [rows(CAT)])
     assert comparison.results()[0].worst == pytest.approx(2 / 3)
+
+
+def vectors(count: int = 24, size: int = 8, seed: int = 0) -> list[Array]:
+    return list(np.random.default_rng(seed).normal(size=(count, 1, size)).astype(np.float32))
+
+
+def test_neighbors_are_those_of_scikit_learn() -> None:
+    """Recall at 5, by a library's own search."""
+    before, other = vectors(40), vectors(40, seed=1)
+    after = [a + 0.4 * b for a, b in zip(before, other, strict=True)]
+
+    def nearest(some: list[Array]) -> list[set[int]]:
+        rows = np.concatenate(some)
+        found = NearestNeighbors(n_neighbors=6, metric="cosine").fit(rows)
+        return [set(near[1:]) for near in found.kneighbors(rows, return_distance=False)]
+
+    pairs = zip(nearest(before), nearest(after), strict=True)
+    expected = [len(one & other) / 5 for one, other in pairs]
+    assert neighbor_agreement(before, after) == pytest.approx(expected)
+    assert 0.3 < np.mean(expected) < 0.95
+
+
+@given(seed=st.integers(0, 99), scale=st.floats(0.01, 100))
+def test_neighbors_do_not_depend_on_length(seed: int, scale: float) -> None:
+    before = vectors(20, seed=seed)
+    assert neighbor_agreement(before, [scale * one for one in before]) == [1.0] * 20
+
+
+def test_equal_embeddings_are_as_near_as_each_other() -> None:
+    """Of ten copies any five are nearest, whichever a sort takes first."""
+    copies = [np.ones((1, 4), np.float32)] * 10 + [-np.ones((1, 4), np.float32)] * 10
+    moved = [one * (1 + 1e-7 * number) for number, one in enumerate(copies)]
+    assert neighbor_agreement(copies, moved) == [1.0] * 20
+    assert neighbor_agreement([np.zeros((1, 4), np.float32)] * 20, moved) == [1.0] * 20
+
+
+def test_rows_of_a_batch_are_embeddings_of_their_own() -> None:
+    before, after = vectors(24), vectors(24, seed=3)
+    single = neighbor_agreement(before, after)
+    starts = range(0, 24, 3)
+    batches = ([np.concatenate(some[i : i + 3]) for i in starts] for some in (before, after))
+    assert neighbor_agreement(*batches) == pytest.approx(
+        [np.mean(single[i : i + 3]) for i in range(0, 24, 3)]
+    )
+    assert neighbor_agreement([one[0] for one in before], [one[0] for one in after]) == single
+
+
+@pytest.mark.parametrize(
+    ("array", "error"),
+    [
+        (np.ones((1, 3, 8), np.float32), NotEmbeddings),
+        (np.ones((2, 1), np.float32), NotEmbeddings),
+        (np.ones((1, 8), np.int64), NotEmbeddings),
+        (np.full((1, 8), np.nan, np.float32), NonFiniteOutput),
+    ],
+)
+def test_what_is_no_embedding_is_refused(array: Array, error: type[Exception]) -> None:
+    comparison = Comparison({NEIGHBORS: None})
+    with pytest.raises(error):
+        comparison.add([array], [array])
+    assert comparison.results() == []
+    with pytest.raises(SpecError, match=r"leave NeighborAgreement out"), fitting_gates():
+        Comparison({NEIGHBORS: None}).add([np.ones(3, np.int64)], [np.ones(3, np.int64)])
+
+
+def test_neighbors_are_compared_beside_other_metrics() -> None:
+    before = [[a, b] for a, b in zip(vectors(), vectors(seed=1), strict=True)]
+    after = [[a, b + c] for (a, b), c in zip(before, vectors(seed=2), strict=True)]
+    named = Figure(NEIGHBORS, None, output="kept")
+    comparison = Comparison(
+        {QualityMetric.COSINE: None, NEIGHBORS: None}, declared=[named], names=["kept", "noisy"]
+    )
+    for expected, found in zip(before, after, strict=True):
+        comparison.add(expected, found)
+    assert {figure.metric for figure in comparison.latest()} == {QualityMetric.COSINE}
+    cosine, everything, kept = comparison.results()
+    assert (cosine.metric, everything.metric, kept.metric) == (
+        QualityMetric.COSINE,
+        *[NEIGHBORS] * 2,
+    )
+    noisy = ([outputs[1] for outputs in some] for some in (before, after))
+    assert everything.per_sample == neighbor_agreement(*noisy)
+    assert (everything.part, everything.exact) == ("noisy", False)
+    assert (kept.worst, kept.output, kept.exact) == (1.0, "kept", True)
+
+
+def test_too_few_samples_are_refused_before_anything_runs() -> None:
+    gates = [QualityGate(metric=NEIGHBORS, minimum=0.9, aggregate=Aggregate.MEAN)]
+    with pytest.raises(SpecError, match=r"NeighborAgreement is of all .* needs 20 .* there are 19"):
+        check_sample_count(gates, 19)
+    check_sample_count(gates, 20)
+    check_sample_count([QualityGate(metric=QualityMetric.COSINE, minimum=0.9)], 1)
+    with pytest.raises(DataError, match="5 nearest among all samples; there are 5 embeddings"):
+        neighbor_agreement(vectors(5), vectors(5))
+
+
+def test_the_search_leaves_neighbors_to_the_evaluation() -> None:
+    gates = [
+        QualityGate(metric=NEIGHBORS, minimum=0.9),
+        QualityGate(metric=QualityMetric.COSINE, minimum=0.9),
+    ]
+    searching = Quantization(fallback=Fallback.AUTO)
+    assert fallback_gates(searching, gates) == gates[1:]

@@ -14,7 +14,7 @@ from mopt_api.enums import DType, Precision, Runtime
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_optimizer.data.arrays import local_arrays
 from mopt_optimizer.data.declared import declared_inputs
-from mopt_optimizer.onnx_files.verify import random_inputs
+from mopt_optimizer.onnx_files.verified_inputs import verified_inputs
 from mopt_optimizer.timing.interleave import batch_size, benchmark_feeds
 
 pytestmark = pytest.mark.optimizer
@@ -61,7 +61,7 @@ def model(dtype: DType, path: Path) -> Path:
 def test_onnx_takes_every_type(dtype: DType, runtime: Runtime, tmp_path: Path) -> None:
     path = model(dtype, tmp_path / "model.onnx")
     with opened(runtime, Precision.FP32, path) as runner:
-        for _, feeds in random_inputs(specs(dtype), DIMENSIONS):
+        for feeds in (one.inputs for one in verified_inputs(specs(dtype), DIMENSIONS)):
             assert feeds["scale"].shape == ()
             runner.bind(feeds)()
             y, z = runner.run(feeds).values()
@@ -86,7 +86,7 @@ def test_pytorch_takes_every_type(dtype: DType, tmp_path: Path) -> None:
     )
     torch.export.save(program, tmp_path / "model.pt2")
     with opened(Runtime.PYTORCH, Precision.FP32, tmp_path / "model.pt2") as runner:
-        for _, feeds in random_inputs(specs(dtype), DIMENSIONS):
+        for feeds in (one.inputs for one in verified_inputs(specs(dtype), DIMENSIONS)):
             runner.bind(feeds)()
             (y,) = runner.run(feeds).values()
             wanted = feeds["x"].astype(np.float32) + feeds["scale"].astype(np.float32)
@@ -95,7 +95,7 @@ def test_pytorch_takes_every_type(dtype: DType, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", list(DType))
 def test_arrays_of_every_type_are_data(dtype: DType, tmp_path: Path) -> None:
-    _, feeds = random_inputs(specs(dtype), DIMENSIONS)[0]
+    feeds = verified_inputs(specs(dtype), DIMENSIONS)[0].inputs
     np.savez(tmp_path / "0.npz", x=feeds["x"], scale=feeds["scale"])
     (sample,) = local_arrays(tmp_path, declared_inputs(specs(dtype), DIMENSIONS))
     assert {name: sample[name].dtype.name for name in INPUTS} == dict.fromkeys(INPUTS, dtype.value)

@@ -40,6 +40,7 @@ STARTS: dict[Part, list[str]] = {
         f"{MINE}.onnx_files.files",
         f"{MINE}.onnx_files.opsets",
         f"{MINE}.onnx_files.verify",
+        f"{MINE}.data.decoding",
     ],
     Part.PROGRAM_FORMS: [
         *MAKES[MadeFrom.PROGRAM],

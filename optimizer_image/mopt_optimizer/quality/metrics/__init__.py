@@ -6,6 +6,7 @@ finite must be equal, see comparable; all metrics compute in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pkgutil import resolve_name
 from typing import Protocol
@@ -14,7 +15,7 @@ from mopt_api.enums import QualityMetric
 from mopt_api.figures import EXACT_PSNR_DB
 from mopt_api.metrics import METRICS as ROWS
 from mopt_api.metrics import Scale
-from mopt_optimizer.errors import ConflictingRange
+from mopt_optimizer.errors import ComparisonError, ConflictingRange
 from mopt_optimizer.quality.comparable import Array, Options, check_pair, has_numbers
 
 
@@ -45,12 +46,43 @@ METRICS: dict[QualityMetric, str] = {
     QualityMetric.DETECTION_F1: f"{__name__}.detection_f1:compute",
     QualityMetric.SEQUENCE_AGREEMENT: f"{__name__}.sequence_agreement:compute",
 }
-"""Module and function of each metric, as module:function."""
+"""Module and function of each metric of a sample, as module:function."""
+
+
+class ComputeOverSet(Protocol):
+    """Signature of the functions in OVER_SETS: pure, of the outputs of all samples."""
+
+    def __call__(
+        self, reference: Sequence[Array], output: Sequence[Array], options: Options, /
+    ) -> list[float]:
+        """Return the value of each sample, which depends on the others too.
+
+        Args:
+            reference, output: One array per sample, of equal shapes.
+
+        Raises:
+            ComparisonError: The metric cannot compare the outputs.
+            DataError: Too few of them.
+        """
+        ...
+
+
+OVER_SETS: dict[QualityMetric, str] = {
+    QualityMetric.NEIGHBOR_AGREEMENT: f"{__name__}.neighbor_agreement:compute",
+}
+"""Module and function of each metric of all samples together."""
 
 
 @cache
 def _loaded(place: str) -> Compute:
     compute: Compute = resolve_name(place)
+    return compute
+
+
+@cache
+def over_set(metric: QualityMetric) -> ComputeOverSet:
+    """Return what computes a metric of all samples together."""
+    compute: ComputeOverSet = resolve_name(OVER_SETS[metric])
     return compute
 
 
@@ -79,8 +111,10 @@ def score(
 
     Raises:
         ConflictingRange: PSNR or SSIM without a data range.
-        ComparisonError: As the metric's own function.
+        ComparisonError: As the metric's own function; a metric of all samples together.
     """
+    if metric in OVER_SETS:
+        raise ComparisonError(f"{metric} is of all samples together: see over_set")
     if ROWS[metric].needs_range and data_range is None:
         raise ConflictingRange(f"{metric} needs a data range: the span of the output's values")
     if reference.shape == output.shape and not has_numbers(reference):

@@ -25,12 +25,19 @@ from mopt_optimizer.data.review import Role, log_warnings, review, review_both
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.system import Counters, disturbance
 from mopt_optimizer.progress import Log
-from mopt_optimizer.quality import ConflictingRange, data_ranges, declared_figures, range_warnings
+from mopt_optimizer.quality import (
+    ConflictingRange,
+    check_sample_count,
+    data_ranges,
+    declared_figures,
+    range_warnings,
+)
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
 from mopt_optimizer.stages.watching import memory_watch
 
+from .aiming import with_aims
 from .field import field_of
 from .gallery import Gallery
 from .inputs import Fetching
@@ -140,6 +147,8 @@ class MeasureStage:
         with self._job.timings.step("manifest", "reading what prepare made"):
             manifest = self._fetching.manifest()
         samples = self._fetching.samples()
+        if samples is not None:
+            check_sample_count(self._job.plan.quality, len(samples.inputs))
         return Facts(
             manifest=manifest,
             hardware=hardware,
@@ -190,7 +199,7 @@ class MeasureStage:
             hardware=facts.hardware,
             software=facts.software,
             baseline=selection.baseline,
-            variants=selection.variants,
+            variants=with_aims(selection.variants, facts.manifest, plan.kind, plan.quality),
             selected=selection.selected,
             objective_point=(
                 objective_point(plan.objective, plan.benchmark) if found.baseline else None

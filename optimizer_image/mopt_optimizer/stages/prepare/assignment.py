@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Protocol
 
 from mopt_api.auto.unsupported import Unsupported, unsupported_on_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
+from mopt_api.jobs.aim import GateAim
 from mopt_api.jobs.prepare_result import KindArtifacts, SkippedVariant
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
@@ -38,6 +40,7 @@ def assign(
     *,
     calibrated: bool,
     gates: Sequence[QualityGate] = (),
+    aims: Mapping[str, Sequence[GateAim]] = MappingProxyType({}),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
     missing: Callable[[Form], Unsupported | None] = _nothing_missing,
 ) -> dict[TargetKind, KindArtifacts]:
@@ -46,7 +49,7 @@ def assign(
 
     Args:
         calibrated: Whether there was calibration data.
-        gates: The plan's.
+        gates, aims: The plan's.
         kinds: Of the targets.
         missing: Returns which library a form could not be made without.
     """
@@ -60,6 +63,7 @@ def assign(
             kind,
             calibrated=calibrated,
             gates=gates,
+            aims=aims.get(variant.name, ()),
             missing=missing,
         )
         if isinstance(artifact, SkippedVariant):
@@ -92,6 +96,7 @@ def _artifact_of(
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],
+    aims: Sequence[GateAim],
     missing: Callable[[Form], Unsupported | None],
 ) -> str | SkippedVariant:
     if (lack := unsupported_on_kind(variant, kind)) is not None:
@@ -106,6 +111,8 @@ def _artifact_of(
         return _not_built(variant, unfed, f"static {variant.precision} needs data.calibration")
     if (unsupported := missing(form)) is not None:
         return _not_built(variant, (VariantState.SKIPPED, unsupported.reason), unsupported.message)
+    if (second := results[form.aimed(aims).name(gates)]).error is None:
+        return second.name
     result = results[form.name(gates)]
     if result.error is not None:
         return _not_built(variant, _FAILED, result.error)

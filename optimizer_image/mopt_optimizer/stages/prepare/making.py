@@ -19,7 +19,7 @@ from mopt_optimizer.sandbox import ChildDied, answered, run_child
 from mopt_optimizer.stages.artifacts import model_files
 from mopt_optimizer.stages.watching import memory_limit, memory_watch
 
-from .messages import FP32_FILE, CalibrationFiles, PrepareAnswer, PrepareRequest, Quantized
+from .messages import FP32_FILE, PrepareAnswer, PrepareRequest, Quantized, SampledFiles
 
 _CHILD = "mopt_optimizer.stages.prepare.worker"
 # Checking and opening: seconds for what people have; a few kilobytes can be made to take forever.
@@ -89,7 +89,7 @@ class Making:
         A form that a library crashes on is failed; another child makes the rest.
 
         Args:
-            samples: Calibration data.
+            samples: Of the plan's data.
             source: The source model, where it is to be opened.
             fp32: The FP32 file, where forms are made from one that is there. It is moved.
             export: Whether to make the FP32 file.
@@ -159,11 +159,8 @@ class Making:
         export: bool,
     ) -> PrepareRequest:
         plan = self._plan
-        calibration = samples and CalibrationFiles(
-            names=samples.names,
-            files=[str(file) for file in samples.files],
-            images=plan.calibration.images if plan.calibration else None,
-        )
+        data = plan.data
+        files = [str(file) for file in samples.files] if samples else []
         return PrepareRequest(
             model=plan.model,
             path=None if source is None else str(source),
@@ -171,7 +168,10 @@ class Making:
             inputs=plan.inputs,
             dimensions=plan.dimensions,
             forms=[*forms],
-            calibration=calibration,
+            samples=samples
+            and data
+            and SampledFiles(names=samples.names, files=files, images=data.images),
+            calibrated=plan.calibration is not None,
             quality=plan.quality,
         )
 

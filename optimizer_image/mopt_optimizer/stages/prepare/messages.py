@@ -15,8 +15,8 @@ from mopt_optimizer.stages.artifacts import ONNX_FILE
 FP32_FILE = f"fp32/{ONNX_FILE}"
 
 
-class CalibrationFiles(ObservedModel):
-    """Calibration samples on the local disk; images says how those that are images are read."""
+class SampledFiles(ObservedModel):
+    """Samples on the local disk; images says how those that are images are read."""
 
     names: list[str]
     files: list[str]
@@ -31,6 +31,8 @@ class PrepareRequest(ObservedModel):
             is neither.
         export: Whether to make the FP32 file, as FP32_FILE in the folder. Otherwise forms that are
             made from it find it there.
+        samples: What the model and its forms are tried on; None for noise.
+        calibrated: Whether the samples are calibration data.
     """
 
     model: PlannedModel
@@ -39,7 +41,8 @@ class PrepareRequest(ObservedModel):
     inputs: list[InputSpec]
     dimensions: dict[str, AnyDimension]
     forms: list[Form]
-    calibration: CalibrationFiles | None = None
+    samples: SampledFiles | None = None
+    calibrated: bool = True
     quality: list[QualityGate] = []
 
 

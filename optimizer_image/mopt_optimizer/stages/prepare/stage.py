@@ -98,8 +98,11 @@ class PrepareStage:
             for form in wanted_forms(self._plan)
             if missing_maker(form, self._installed) is None
         ]
-        self._samples = self._calibration_data(wanted)
-        forms = [form for form in wanted if self._samples or not form.needs_samples]
+        self._samples = _samples_of(
+            self._plan, self._environ, self._scratch, self._system, self._timings
+        )
+        calibrated = self._calibration is not None
+        forms = [form for form in wanted if calibrated or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.from_program])
         variants = self._contenders(export.operators)
         left = wanted_forms(self._plan.model_copy(update={"variants": variants}))
@@ -119,35 +122,17 @@ class PrepareStage:
         )
         return found
 
-    def _calibration_data(self, forms: Sequence[Form]) -> Samples | None:
-        """Fetch the samples where they bear on a form: its key holds their digest."""
-        plan = self._plan
-        if plan.calibration is None or not any(form.uses_samples for form in forms):
-            return None
-        decoding = DecodingProcess(
-            self._scratch,
-            environ=self._environ,
-            watch=memory_watch(self._system, "the process that reads data"),
-        )
-        words = f"fetching samples of {plan.calibration.uri}"
-        with self._timings.step("calibration-data", words), decoding:
-            decoding.start()
-            return load_data(
-                plan.calibration,
-                Credentials.CALIBRATION,
-                plan.inputs,
-                plan.dimensions,
-                decoding.data,
-                self._environ,
-                decoding,
-            )
+    @property
+    def _calibration(self) -> Samples | None:
+        """The samples, where they are calibration data."""
+        return self._samples if self._plan.calibration else None
 
     def _key(self, form: Form, fp32: Artifact | None) -> str:
         return form_key(
             form,
             self._plan,
             fp32=identity(fp32) if fp32 else None,
-            calibration_digest=self._samples.digest if self._samples else None,
+            samples=self._samples.digest if self._samples else None,
             software=self._software,
             cpu_features=self._hardware.cpu_features,
             requested_at=self._requested_at,
@@ -155,7 +140,8 @@ class PrepareStage:
 
     def _from_source(self, forms: Sequence[Form]) -> tuple[ExportEntry, dict[str, FormEntry]]:
         """Return the FP32 file, and by their keys the forms made from the model as it came."""
-        key = export_key(self._plan, self._software, self._requested_at)
+        digest = self._samples.digest if self._samples else None
+        key = export_key(self._plan, self._software, self._requested_at, samples=digest)
         export = self._cache.export(key)
         found, missing = self._look_up({self._key(form, None): form for form in forms})
         if export is None or missing:
@@ -218,7 +204,7 @@ class PrepareStage:
 
     def _reviewed(self, export: ExportEntry) -> list[DataWarning]:
         """Return what looks wrong with the calibration data; log it."""
-        if (samples := self._samples) is None:
+        if (samples := self._calibration) is None:
             return []
         found = review(Role.CALIBRATION, samples.statistics, samples.patches, export.first_layers)
         log_warnings(found, self._log)
@@ -232,13 +218,14 @@ class PrepareStage:
     ) -> tuple[PrepareResult, str]:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
-        plan, samples = self._plan, self._samples
+        plan, samples = self._plan, self._calibration
         by_kind = assign(
             variants,
             plan.model.format,
             forms,
             calibrated=samples is not None,
             gates=plan.quality,
+            aims=plan.aims or {},
             kinds=plan.kinds,
             missing=partial(missing_maker, installed=self._installed),
         )
@@ -263,12 +250,40 @@ class PrepareStage:
         return stored_manifest(self._blobs, key, result)
 
 
+def _samples_of(
+    plan: PreparePlan,
+    environ: Mapping[str, str],
+    scratch: Path,
+    system: System,
+    timings: Timings,
+) -> Samples | None:
+    """Fetch the samples: what the model and each form are tried on is part of their keys."""
+    if (data := plan.data) is None:
+        return None
+    decoding = DecodingProcess(
+        scratch,
+        environ=environ,
+        watch=memory_watch(system, "the process that reads data"),
+    )
+    role = Credentials.CALIBRATION if plan.calibration else Credentials.EVALUATION
+    name = f"{role.value.lower()}-data"
+    with timings.step(name, f"fetching samples of {data.uri}"), decoding:
+        decoding.start()
+        return load_data(data, role, plan.inputs, plan.dimensions, decoding.data, environ, decoding)
+
+
 def wanted_forms(plan: PreparePlan) -> list[Form]:
-    """Return the forms that a plan's variants run on its targets, each once."""
+    """Return the forms that a plan's variants run on its targets, each once.
+
+    A variant of a second search comes with its first form, which it runs where there is no other.
+    """
+    aims = plan.aims or {}
     wanted = (
-        form_of(variant, kind)
+        wanted
         for variant in plan.variants
         for kind in plan.kinds
         if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
+        if (form := form_of(variant, kind)) is not None
+        for wanted in (form, form.aimed(aims.get(variant.name, ())))
     )
-    return list({form.name(plan.quality): form for form in wanted if form}.values())
+    return list({form.name(plan.quality): form for form in wanted}.values())

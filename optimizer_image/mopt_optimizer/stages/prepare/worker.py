@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mopt_api.enums import ModelFormat
 from mopt_api.jobs.prepare_result import Verification
 from mopt_api.reasons import MAX_MESSAGE
 from mopt_optimizer.data.decoding import open_samples
@@ -21,7 +22,8 @@ from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import count_operators, gather_weights
 from mopt_optimizer.onnx_files.first_layer import first_layers
 from mopt_optimizer.onnx_files.opsets import opset, parameters
-from mopt_optimizer.onnx_files.verify import Case, smallest_inputs, verify_export
+from mopt_optimizer.onnx_files.verified_inputs import smallest_inputs
+from mopt_optimizer.onnx_files.verify import Case, verify_export
 from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.progress import Log, Timings
@@ -41,19 +43,20 @@ def handle(payload: dict[str, Any], workdir: Path, log: Log) -> dict[str, Any]:
     """
     request = PrepareRequest.model_validate(payload)
     timings = Timings(log)
+    samples = _samples(request)
+    source = Source(_path(request), request.inputs, request.dimensions, workdir, timings, samples)
     exported, cases = None, list[Case]()
     if request.export:
-        exported, cases = _export(request, workdir, timings, log)
+        exported, cases = _export(request.model.format, source, log)
     elif any(form.from_program for form in request.forms):
-        cases = source_format(request.model.format).cases(_source(request, workdir, timings))
-    samples = _calibration(request)
+        cases = source_format(request.model.format).cases(source)
     material = Material(
         fp32=workdir / FP32_FILE,
-        source=_path(request),
-        samples=samples,
+        source=source.path,
+        samples=samples if request.calibrated else (),
         gates=request.quality,
         cases=cases,
-        beside=Beside(smallest_inputs(request.inputs, request.dimensions), samples),
+        beside=Beside(smallest_inputs(request.inputs, request.dimensions, samples), samples),
     )
     quantized = _make_forms(request.forms, material, workdir, timings)
     answer = PrepareAnswer(exported=exported, quantized=quantized, seconds=timings.seconds)
@@ -65,16 +68,10 @@ def _path(request: PrepareRequest) -> Path:
     return Path(request.path or "")
 
 
-def _source(request: PrepareRequest, workdir: Path, timings: Timings) -> Source:
-    return Source(_path(request), request.inputs, request.dimensions, workdir, timings)
-
-
-def _export(
-    request: PrepareRequest, workdir: Path, timings: Timings, log: Log
-) -> tuple[Exported, list[Case]]:
-    fp32 = workdir / FP32_FILE
+def _export(kind: ModelFormat, source: Source, log: Log) -> tuple[Exported, list[Case]]:
+    timings, fp32 = source.timings, source.workdir / FP32_FILE
     fp32.parent.mkdir()
-    model, cases, verifications = _to_onnx(request, fp32, workdir, timings)
+    model, cases, verifications = _to_onnx(kind, source, fp32)
     # Before the passes: they fold BatchNormalization.
     layers = first_layers(model, fp32.parent)
     with timings.step("passes", "optimizing the graph, verifying each pass"):
@@ -96,11 +93,12 @@ def _export(
 
 
 def _to_onnx(
-    request: PrepareRequest, target: Path, workdir: Path, timings: Timings
+    kind: ModelFormat, source: Source, target: Path
 ) -> tuple[onnx.ModelProto, list[Case], list[Verification]]:
     """Write the model as ONNX, its dimensions named as in the spec, and verify it."""
-    cases = source_format(request.model.format).to_onnx(_source(request, workdir, timings), target)
-    with timings.step("verify", f"comparing the ONNX model at {len(cases)} sets of sizes"):
+    cases = source_format(kind).to_onnx(source, target)
+    words = f"comparing the ONNX model on {len(cases)} sets of inputs"
+    with source.timings.step("verify", words):
         verifications = verify_export(target, cases)
     # Read again: what counts is what was written.
     return open_onnx(target), cases, verifications
@@ -132,16 +130,16 @@ def _made(name: str, file: str, form: Form, material: Material, workdir: Path) -
     return Quantized(name=name, file=file, report=report)
 
 
-def _calibration(request: PrepareRequest) -> Sequence[Inputs]:
-    calibration = request.calibration
-    if calibration is None:
-        return []
+def _samples(request: PrepareRequest) -> Sequence[Inputs]:
+    found = request.samples
+    if found is None:
+        return ()
     return open_samples(
-        calibration.names,
-        [Path(file) for file in calibration.files],
+        found.names,
+        [Path(file) for file in found.files],
         request.inputs,
         request.dimensions,
-        calibration.images,
+        found.images,
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from mopt_api.auto.search import SearchFacts, contenders
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, TargetKind
+from mopt_api.enums import ModelFormat, Precision, QualityMetric, QuantizationMode, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
+from mopt_api.jobs.aim import GateAim
 from mopt_api.jobs.plan import PlannedData, PlannedModel, PreparePlan
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
@@ -79,7 +80,7 @@ def tools(key: Any) -> set[str]:
 def key_of(form: Form, plan: PreparePlan, **changes: Any) -> str:
     arguments: dict[str, Any] = {
         "fp32": "sha256:f",
-        "calibration_digest": SAMPLES,
+        "samples": SAMPLES,
         "software": SOFTWARE,
         "cpu_features": VNNI,
     }
@@ -92,7 +93,7 @@ def changing(form: Form, plan: PreparePlan) -> set[str]:
     found = {name for name, other in other_plans(plan).items() if key_of(form, other) != key}
     told: dict[str, Any] = {
         "fp32": "sha256:g",
-        "calibration_digest": None,
+        "samples": None,
         "cpu_features": ["avx2"],
     }
     return found | {
@@ -112,23 +113,32 @@ def test_export_follows_the_model_and_what_exports_it(plan: PreparePlan) -> None
     assert tools(lambda software: export_key(plan, software)) == export | ONNX
 
 
+def test_export_follows_the_samples_that_it_is_verified_on(plan: PreparePlan) -> None:
+    keys = {
+        export_key(plan, SOFTWARE, samples=digest) for digest in (None, SAMPLES, "sha256:other")
+    }
+    assert len(keys) == 3
+    read = tools(lambda software: export_key(plan, software, samples=SAMPLES))
+    assert read - tools(lambda software: export_key(plan, software)) == {"pillow"}
+
+
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        (FORMS[FormKind.QDQ], {"fp32", "calibration_digest", "quality", "cpu_features"}),
-        (WITHOUT_SEARCH, {"fp32", "calibration_digest"}),
-        (FORMS[FormKind.NNCF], {"fp32", "calibration_digest"}),
-        (FORMS[FormKind.ONNX_FP16], {"fp32", "calibration_digest"}),
-        (FORMS[FormKind.ONNX_BF16], {"fp32", "calibration_digest"}),
-        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
-        (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions"}),
-        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "calibration_digest", "quality", "cpu_features"}),
-        (FORMS[FormKind.TORCH_LINEAR_INT8], {"model", "inputs", "dimensions"}),
-        (FORMS[FormKind.TORCH_LINEAR_FP8], {"model", "inputs", "dimensions"}),
-        (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions"}),
+        (FORMS[FormKind.QDQ], {"fp32", "samples", "quality", "cpu_features"}),
+        (WITHOUT_SEARCH, {"fp32", "samples"}),
+        (FORMS[FormKind.NNCF], {"fp32", "samples"}),
+        (FORMS[FormKind.ONNX_FP16], {"fp32", "samples"}),
+        (FORMS[FormKind.ONNX_BF16], {"fp32", "samples"}),
+        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions", "samples"}),
+        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.TORCH_LINEAR_INT8], {"model", "inputs", "dimensions", "samples"}),
+        (FORMS[FormKind.TORCH_LINEAR_FP8], {"model", "inputs", "dimensions", "samples"}),
+        (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions", "samples"}),
         (
             FORMS[FormKind.TORCH_INT8],
-            {"model", "inputs", "dimensions", "calibration_digest", "cpu_features"},
+            {"model", "inputs", "dimensions", "samples", "cpu_features"},
         ),
     ],
 )
@@ -156,10 +166,10 @@ def test_onnx_form_follows_the_smallest_sizes_that_it_is_tried_at(plan: PrepareP
             FormKind.TENSORRT_INT8,
             {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow", "scikit-image"},
         ),
-        (FormKind.TORCH_FP16, {"torch", "torchao"}),
-        (FormKind.TORCH_LINEAR_INT8, {"torch"}),
-        (FormKind.TORCH_LINEAR_FP8, {"torch"}),
-        (FormKind.TORCH_BF16, {"torch", "torchao"}),
+        (FormKind.TORCH_FP16, {"torch", "torchao", "pillow"}),
+        (FormKind.TORCH_LINEAR_INT8, {"torch", "pillow"}),
+        (FormKind.TORCH_LINEAR_FP8, {"torch", "pillow"}),
+        (FormKind.TORCH_BF16, {"torch", "torchao", "pillow"}),
         (FormKind.TORCH_INT8, {"torch", "torchao", "pillow"}),
     ],
 )
@@ -184,9 +194,23 @@ def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> N
     kinds = [FormKind.QDQ, FormKind.TENSORRT_INT8]
     chosen = [Quantization.model_validate(o) for o in options]
     forms = [Form(kind=kind, quantization=q) for kind in kinds for q in chosen]
+    # The API refuses it: TensorRT has no mode Dynamic.
+    dynamic = Quantization(mode=QuantizationMode.DYNAMIC)
+    forms.remove(Form(kind=FormKind.TENSORRT_INT8, quantization=dynamic))
     forms.append(Form(kind=FormKind.TENSORRT_INT8, best=True))
     keys = {key_of(form, plan) for form in (*forms, *FORMS.values())}
     assert len(keys) == len(forms) + len(FormKind) - len(kinds)
+
+
+def test_second_search_has_keys_of_its_own(plan: PreparePlan) -> None:
+    form = FORMS[FormKind.QDQ]
+    aims = [[GateAim.of(plan.quality[0], decibels)] for decibels in (3, 4)]
+    assert len({key_of(each, plan) for each in (form, *map(form.aimed, aims))}) == 3
+    plans = [plan, *(plan.model_copy(update={"aims": {"int8": each}}) for each in aims)]
+    assert len({manifest_key(each, SAMPLES, SOFTWARE) for each in plans}) == 3
+    # What it does not concern is served from the first.
+    assert len({key_of(form, each) for each in plans}) == 1
+    assert len({export_key(each, SOFTWARE) for each in plans}) == 1
 
 
 def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mopt_api.enums import ObjectiveMetric
-from mopt_api.figures import QualityReference, VariantReason, VariantState
+from mopt_api.figures import AIMED_IN_WORDS, QualityReference, VariantReason, VariantState
 from mopt_api.jobs.measure_result import (
     BASELINE,
     QUALITY_OF_ENGINE,
@@ -119,7 +119,12 @@ def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
 
 
 def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
-    """Return why a variant is selected, or why it is not."""
+    """Return why a variant is selected, or why it is not, and what to know of its quality."""
+    text = _why(variant, result, objective)
+    return f"{text}; {AIMED_IN_WORDS}" if variant.aimed_by else text
+
+
+def _why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
     if variant.name == result.selected:
         return "selected: the best that passes every gate"
     if variant.name == BASELINE and variant.state is VariantState.PASSED:
@@ -200,6 +205,8 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
         sentences.append(_sentence("; ".join(holds)))
     else:
         sentences.append("No quality gate was set.")
+    if chosen.aimed_by:
+        sentences.append(_sentence(f"of {chosen.name}, {AIMED_IN_WORDS}"))
     return Verdict(chosen, f"{chosen.name} is selected", sentences + _faster(result, chosen))
 
 

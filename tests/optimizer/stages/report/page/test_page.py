@@ -8,7 +8,14 @@ from html_page import HtmlPage
 from present import present
 
 from mopt_api.enums import Runtime, TargetKind
-from mopt_api.figures import Gpu, QualityReference, VariantReason, VariantState
+from mopt_api.figures import (
+    AIMED_BY_EVALUATION,
+    AIMED_IN_WORDS,
+    Gpu,
+    QualityReference,
+    VariantReason,
+    VariantState,
+)
 from mopt_api.jobs.measure_result import BASELINE, QUALITY_OF_ENGINE, MeasureResult, SearchEntry
 from mopt_api.jobs.plan import measure_plan
 from mopt_api.spec import ModelOptimizationSpec
@@ -88,6 +95,29 @@ def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureR
     assert told not in page.text
     assert "For worst PSNR of boxes of all ≥ 40 dB" in cut.text
     assert "40.20 dB on samples that were held back" in cut.text
+
+
+def test_second_search_is_told_and_what_its_quality_is(result: MeasureResult) -> None:
+    chosen = next(v for v in result.variants if v.name == result.selected)
+    aimed = chosen.model_copy(update={"aimed_by": AIMED_BY_EVALUATION})
+    others = [v for v in result.variants if v != chosen]
+    manifest = report_results.manifest()
+    (report,) = manifest.quantizations
+    (search,) = report.fallbacks
+    second = search.model_copy(update={"aim_decibels": 4})
+    page = HtmlPage(
+        render_page(
+            result.model_copy(update={"variants": [aimed, *others]}),
+            report_results.plan(),
+            digest=report_results.DIGEST,
+            manifest=manifest.model_copy(
+                update={"quantizations": [report.model_copy(update={"fallbacks": [second]})]}
+            ),
+        )
+    )
+    assert f"Of {chosen.name}, {AIMED_IN_WORDS}." in page.text
+    assert f"selected: the best that passes every gate; {AIMED_IN_WORDS}" in page.text
+    assert "For worst PSNR ≥ 40 dB, aimed 4 dB above it since the form of a first" in page.text
 
 
 def test_every_picture_has_words(page: HtmlPage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.jobs.prepare_result import PassOutcome
-from mopt_optimizer.errors import ExportError
+from mopt_optimizer.data.samples import Inputs
+from mopt_optimizer.errors import BaselineError, ExportError
 from mopt_optimizer.formats.exported_program import export_onnx, program_cases
 from mopt_optimizer.formats.onnx import onnx_cases
-from mopt_optimizer.onnx_files.constant_cases import with_constants
+from mopt_optimizer.onnx_files import reference_cases
+from mopt_optimizer.onnx_files.reference_cases import with_made_up
 from mopt_optimizer.onnx_files.verify import Case, verify_export
 from mopt_optimizer.passes.running import optimize
 
@@ -83,7 +86,7 @@ def test_inputs_that_the_source_fails_on_are_left_out() -> None:
         return (arrays["x"],)
 
     x = np.full((1, 2), 0.5, np.float32)
-    (case,) = with_constants([Case({}, {"x": x}, (x,))], reference, (ZeroDivisionError,))
+    (case,) = with_made_up([Case({}, {"x": x}, (x,))], reference, (ZeroDivisionError,))
     assert [other.name for other in case.also] == ["ones"]
 
 
@@ -120,3 +123,73 @@ def test_programs_outputs_keep_their_types(tmp_path: Path) -> None:
     ]
     export_onnx(program, tmp_path / "model.onnx", {})
     assert all(found.passed for found in verify_export(tmp_path / "model.onnx", cases))
+
+
+CHOSEN = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[n] x, int64[k] at) => (float[k] y) { y = Gather(x, at) }"""
+
+
+def test_indices_are_the_users() -> None:
+    """Noise is 0 and 1: with one of two values in x it is no index, and shows nothing of others."""
+    model = onnx.parser.parse_model(CHOSEN)
+    inputs = [
+        InputSpec.model_validate({"name": "x", "shape": [5]}),
+        InputSpec.model_validate({"name": "at", "shape": [2], "dtype": "int64"}),
+    ]
+    samples = [{"x": np.arange(5, dtype=np.float32), "at": np.array([4, 3])}]
+    for value, size in zip((*model.graph.input, *model.graph.output), (5, 2, 2), strict=True):
+        value.type.tensor_type.shape.dim[0].dim_value = size
+    (case,) = _cases(model, inputs, {}, samples)
+    assert case.expected[0].tolist() == [4, 3]
+    assert [(other.name, other.expected[0].tolist()) for other in case.also] == [
+        *(("zeros", [0, 0]), ("ones", [1, 1]), ("the samples' highest values", [4, 4])),
+    ]
+
+
+LOOP = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[n] x) => (float[n] y) {
+  go = Constant <value = bool {1}> ()
+  most = Constant <value = int64 {9223372036854775807}> ()
+  y = Loop (most, go, x) <body = b (int64 i, bool c, float[n] v) => (bool again, float[n] w) {
+    two = Constant <value = float {2.0}> ()
+    ten = Constant <value = float {10.0}> ()
+    w = Mul(v, two)
+    largest = ReduceMax <keepdims = 0> (w)
+    again = Less(largest, ten)
+  }>
+}"""
+VECTOR = InputSpec.model_validate({"name": "x", "shape": ["n"]})
+
+
+def _cases(
+    model: onnx.ModelProto,
+    inputs: list[InputSpec],
+    sizes: dict[str, DimensionRange],
+    samples: list[Inputs],
+) -> list[Case]:
+    with TemporaryDirectory() as folder:
+        onnx.save(model, Path(folder) / "model.onnx")
+        return onnx_cases(Path(folder) / "model.onnx", inputs, sizes, samples)
+
+
+def test_a_loop_that_a_value_ends_goes_on_samples_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubled until it is 10: of zeros that takes forever."""
+    monkeypatch.setattr(reference_cases, "_LEAST_SECONDS", 0.2)
+    samples = [{"x": np.array([1, 3], np.float32)}, {"x": np.array([2, 6], np.float32)}]
+    sizes = {"n": DimensionRange(min=2, opt=2, max=4)}
+    cases = _cases(onnx.parser.parse_model(LOOP), [VECTOR], sizes, samples)
+    assert [case.expected[0].tolist() for case in cases] == [[4, 12], [4, 12, 8], [4, 12]]
+    assert [other.name for case in cases for other in case.also] == [
+        *("ones", "the samples' highest values"),
+    ]
+
+
+def test_a_loop_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_cases, "MOST_SECONDS", 0.2)
+    text = LOOP.replace("Mul(v, two)", "Identity(v)")
+    sizes = {"n": DimensionRange(min=2, opt=2, max=2)}
+    said = "fails at n 2: it did not end within 0.2 s; a value says when Loop y ends"
+    with pytest.raises(BaselineError, match=f"{said}; these inputs are noise: samples of data.cal"):
+        _cases(onnx.parser.parse_model(text), [VECTOR], sizes, [])
+    with pytest.raises(BaselineError, match="fails at n 2: it did not end"):
+        _cases(onnx.parser.parse_model(text), [VECTOR], sizes, [{"x": np.ones(2, np.float32)}])

@@ -1,0 +1,69 @@
+"""What the API server's audit log says that the operator asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .cluster import USER
+
+Json = dict[str, Any]
+
+
+def entries(log: Path, since: datetime | None = None) -> Iterator[Json]:
+    """Yield the completed requests, those that were received since a time."""
+    with log.open() as lines:
+        for line in lines:
+            entry = json.loads(line)
+            if entry["stage"] != "ResponseComplete":
+                continue
+            if since is None or _time(entry, "requestReceivedTimestamp") >= since:
+                yield entry
+
+
+def _time(entry: Json, field: str) -> datetime:
+    return datetime.fromisoformat(entry[field])
+
+
+def _kind(entry: Json) -> str:
+    reference = entry.get("objectRef", {})
+    parts = (reference.get("resource"), reference.get("subresource"))
+    return "/".join(part for part in parts if part)
+
+
+def requests_of_operator(found: Iterable[Json]) -> Counter[str]:
+    """Count the operator's requests as "verb kind"; the Lease's are left out."""
+    counted: Counter[str] = Counter()
+    for entry in found:
+        kind = _kind(entry)
+        if entry["user"]["username"] == USER and kind and kind != "leases":
+            counted[f"{entry['verb']} {kind}"] += 1
+    return counted
+
+
+def reaction_milliseconds(found: Iterable[Json]) -> dict[str, float]:
+    """Return, by resource, the time from the answer to its apply to that of its first Job."""
+    created: dict[str, datetime] = {}
+    reacted: dict[str, float] = {}
+    for entry in found:
+        kind, code = _kind(entry), entry["responseStatus"]["code"]
+        if entry["verb"] != "create" or code != 201:
+            continue
+        name, at = entry["objectRef"].get("name", ""), _time(entry, "stageTimestamp")
+        if kind == "modeloptimizations":
+            created[name] = at
+        elif kind == "jobs":
+            owner = name.rsplit("-", 2)[0]
+            if owner in created:
+                reacted.setdefault(owner, (at - created[owner]).total_seconds() * 1000)
+    return reacted
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the value below which that share of the values lies."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

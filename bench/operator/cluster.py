@@ -1,0 +1,246 @@
+"""The cluster of the bench: a light cluster, the scheduler, and kwok in place of kubelets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVCLUSTER = [sys.executable, str(ROOT / "hack" / "devcluster")]
+NAMESPACE = "bench"
+ACCOUNT = "operator"
+USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+# Two measurements on one node would wait for each other; so many are not under way at once.
+NODES = 300
+PATIENCE_SECONDS = 120.0
+# As kube-controller-manager has here: the scheduler's default of 50 would be what is measured.
+SCHEDULER_QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
+
+Json = dict[str, Any]
+
+# The client has no types.
+client: Any = kubernetes.client
+config: Any = kubernetes.config
+
+
+def until(look: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a look is true.
+
+    Raises:
+        TimeoutError: It never was.
+    """
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s in vain")
+        time.sleep(0.05)
+
+
+@contextmanager
+def cluster(folder: Path, stages: str) -> Iterator[Path]:
+    """Run the cluster with the CRD and a namespace; yield the administrator's kubeconfig."""
+    policy = folder / "audit-policy.yaml"
+    policy.write_text(yaml.safe_dump(audit_policy()))
+    where = ["--light", "--dir", str(folder / "cluster")]
+    up = [*DEVCLUSTER, "up", *where, "--audit-policy", str(policy)]
+    started = subprocess.run(
+        [*up, "--parent-pid", str(os.getpid())], stdout=subprocess.PIPE, text=True, check=True
+    )
+    kubeconfig = Path(started.stdout.strip().splitlines()[-1])
+    (folder / "stages.yaml").write_text(stages)
+    try:
+        config.load_kube_config(str(kubeconfig))
+        with _scheduler(kubeconfig, folder), _kwok(kubeconfig, folder):
+            _install()
+            yield kubeconfig
+    finally:
+        subprocess.run([*DEVCLUSTER, "down", *where], check=True, stdout=subprocess.DEVNULL)
+
+
+def audit_policy() -> Json:
+    """Return a policy that writes what the operator asks for, and what is applied."""
+    rules = [
+        {"level": "Metadata", "users": [USER]},
+        {"level": "Metadata", "verbs": ["create"], "resources": [{"group": "mopt.dev"}]},
+        {"level": "None"},
+    ]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": rules,
+    }
+
+
+def _binary(name: str) -> str:
+    found = subprocess.run(
+        [*DEVCLUSTER, "binary", name], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+@contextmanager
+def running(command: list[str], log: Path, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process of this bench; end it afterwards."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **more)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _scheduler(kubeconfig: Path, folder: Path) -> Iterator[None]:
+    flags = (f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0")
+    command = [_binary("kube-scheduler"), *flags, *SCHEDULER_QPS]
+    with running(command, folder / "scheduler.log"):
+        yield
+
+
+@contextmanager
+def _kwok(kubeconfig: Path, folder: Path) -> Iterator[None]:
+    command = [
+        _binary("kwok"),
+        f"--kubeconfig={kubeconfig}",
+        "--manage-all-nodes=true",
+        # 30 renewals a second of leases that nobody looks at here.
+        "--node-lease-duration-seconds=0",
+        "--v=WARN",
+        f"--config={folder / 'stages.yaml'}",
+    ]
+    with running(command, folder / "kwok.log", cwd=folder):
+        yield
+
+
+def _install() -> None:
+    crd = yaml.safe_load((ROOT / "crds" / "mopt.dev_modeloptimizations.yaml").read_text())
+    client.ApiextensionsV1Api().create_custom_resource_definition(crd)
+    make_namespace(NAMESPACE)
+    core = client.CoreV1Api()
+    core.create_namespaced_service_account(NAMESPACE, {"metadata": {"name": ACCOUNT}})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
+    client.RbacAuthorizationV1Api().create_cluster_role_binding(
+        {"metadata": {"name": "bench"}, "roleRef": role, "subjects": [subject]}
+    )
+    for number in range(NODES):
+        name = f"kwok-{number}"
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+        core.create_node({"metadata": {"name": name, "labels": labels}})
+    until(lambda: all(_is_ready(node) for node in core.list_node().items))
+
+
+def _is_ready(node: Any) -> bool:
+    conditions = node.status.conditions or ()
+    untainted = not node.spec.taints
+    return untainted and any(c.type == "Ready" and c.status == "True" for c in conditions)
+
+
+def make_namespace(name: str, **quota: str) -> None:
+    """Make a namespace in which Pods are admitted, with a ResourceQuota if one is given."""
+    core = client.CoreV1Api()
+    core.create_namespace({"metadata": {"name": name}})
+    if quota:
+        hard = {key.replace("_", "/", 1).replace("_", "."): value for key, value in quota.items()}
+        core.create_namespaced_resource_quota(
+            name, {"metadata": {"name": "bench"}, "spec": {"hard": hard}}
+        )
+    # The controller-manager makes it; without it no Pod is admitted.
+    until(
+        lambda: any(
+            account.metadata.name == "default"
+            for account in core.list_namespaced_service_account(name).items
+        )
+    )
+
+
+@dataclass
+class Operator:
+    """One operator process."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    started: float
+
+    def page(self, name: str) -> str | None:
+        """Return a page of its HTTP server; None where it does not answer with 200."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/{name}", timeout=5) as answer:
+                text: str = answer.read().decode()
+                return text
+        except OSError:
+            return None
+
+    def metric(self, name: str) -> float:
+        """Return the value of a series, 0 where it is not there."""
+        for line in (self.page("metrics") or "").splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[-1])
+        return 0.0
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the process has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self, field: str) -> float:
+        """Return VmRSS (now) or VmHWM (peak) in MiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+        raise LookupError(field)
+
+
+@contextmanager
+def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Iterator[Operator]:
+    """Run an operator under its own account, a candidate for the Lease; wait until it is ready."""
+    token = client.CoreV1Api().create_namespaced_service_account_token(
+        ACCOUNT, NAMESPACE, {"spec": {"expirationSeconds": 36000}}
+    )
+    own = yaml.safe_load(kubeconfig.read_text())
+    own["users"] = [{"name": ACCOUNT, "user": {"token": token.status.token}}]
+    own["contexts"][0]["context"]["user"] = ACCOUNT
+    (folder / f"{name}.kubeconfig").write_text(json.dumps(own))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    settings = {
+        "optimizerImage": "mopt/optimizer:bench",
+        "healthAddress": address,
+        "leaderElection": {"namespace": NAMESPACE},
+        "profiles": {"default": {"measurementSlots": NODES}},
+        # Finished Jobs and their Pods stay: the operator has them to hold too.
+        "ttlSecondsAfterFinished": 86400,
+    }
+    (folder / f"{name}.json").write_text(json.dumps(settings))
+    environment = os.environ | {
+        "KUBECONFIG": str(folder / f"{name}.kubeconfig"),
+        "MOPT_OPERATOR_CONFIG": str(folder / f"{name}.json"),
+        "HOSTNAME": name,
+    }
+    command = [sys.executable, "-m", "mopt_operator.main"]
+    with running(command, folder / f"{name}.log", env=environment) as process:
+        found = Operator(process, address, time.monotonic())
+        until(lambda: process.poll() is not None or found.page("readyz") is not None, 600)
+        if process.poll() is not None:
+            raise RuntimeError(f"the operator ended; see {folder / name}.log")
+        yield found

@@ -1,0 +1,228 @@
+"""The record as docs/benchmarks-operator.md, with a plot.
+
+.venv/bin/python -m bench.operator.publish docs/records/operator.json docs
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mopt_optimizer.stages.report.page.axes import Axis, from_zero
+
+Json = dict[str, Any]
+
+_WIDTH, _HEIGHT, _MARGIN = 560, 300, 56
+_COLOURS = ("#2a6fdb", "#c2410c")
+PLOT = "benchmarks-operator.svg"
+
+
+def exponent(counts: Sequence[float], values: Sequence[float]) -> float | None:
+    """Return b of the fit value = a * count^b by least squares of the logarithms.
+
+    None with fewer than two points; 1 is growth in proportion.
+    """
+    if len(set(counts)) < 2:
+        return None
+    x, y = [math.log(c) for c in counts], [math.log(v) for v in values]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    over = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return over / sum((a - mean_x) ** 2 for a in x)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _name(run: Json) -> str:
+    return f"{run['resources']:,}" + (f" ({run['targets']} targets)" if run["targets"] > 1 else "")
+
+
+def fleet_table(runs: list[Json]) -> str:
+    """Return apply to Ready beside the floor."""
+    heads = (
+        "Resources",
+        "to Ready, s",
+        "floor, s",
+        "ratio",
+        "operator's CPU per resource, ms",
+        "peak, MiB",
+        "apply to Job p50 / p99, ms",
+    )
+    rows = []
+    for run in runs:
+        fleet, floor = run["fleet"], run["floor"]["seconds"]
+        reaction = fleet["apply_to_job"]
+        rows.append(
+            (
+                _name(run),
+                f"{fleet['seconds']:.1f}",
+                f"{floor:.1f}",
+                f"{fleet['seconds'] / floor:.2f}",
+                f"{1000 * fleet['cpu_seconds'] / run['resources']:.0f}",
+                f"{fleet['peak_mib']:.0f}",
+                f"{reaction['p50_ms']:.0f} / {reaction['p99_ms']:.0f}",
+            )
+        )
+    return _table(heads, rows)
+
+
+def requests_table(run: Json) -> str:
+    """Return the requests of a resource's life, from the largest run."""
+    found = run["fleet"]["requests_per_resource"]
+    rows = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return _table(("Request", "per resource"), ((name, f"{count:.2f}") for name, count in rows))
+
+
+def settled_table(runs: list[Json]) -> str:
+    """Return what settled resources cost: idle, at a cold start, when the leader dies."""
+    heads = (
+        "Settled",
+        "idle, CPU s per minute",
+        "idle, requests per minute",
+        "cold start: CPU s until ready",
+        "first Job after, s",
+        "peak, MiB",
+        "leader killed: first Job after, s",
+    )
+    rows = []
+    for run in runs:
+        idle, cold = run["idle"], run["cold_start"]
+        minutes = idle["seconds"] / 60
+        rows.append(
+            (
+                _name(run),
+                f"{idle['cpu_seconds'] / minutes:.2f}",
+                f"{sum(idle['requests'].values()) / minutes:.0f}",
+                f"{cold['cpu_seconds_to_ready']:.1f}",
+                f"{cold['seconds_to_first_job']:.1f}",
+                f"{cold['peak_mib']:.0f}",
+                f"{run['leader_killed']['seconds_to_first_job']:.1f}",
+            )
+        )
+    return _table(heads, rows)
+
+
+def waiting_table(runs: list[Json]) -> str:
+    """Return what resources cost that wait for a full quota."""
+    heads = ("Waiting", "requests per minute", "CPU s per minute", "another's first Job, ms")
+    rows = (
+        (
+            _name(run),
+            f"{sum(run['waiting']['requests_per_minute'].values()):.0f}",
+            f"{run['waiting']['cpu_seconds_per_minute']:.1f}",
+            f"{run['waiting']['beside_ms']:.0f}",
+        )
+        for run in runs
+    )
+    return _table(heads, rows)
+
+
+def plot(runs: list[Json]) -> str:
+    """Return an SVG of the seconds to Ready and of the floor against the resources."""
+    lines: dict[str, Callable[[Json], float]] = {
+        "mopt": lambda run: run["fleet"]["seconds"],
+        "floor": lambda run: run["floor"]["seconds"],
+    }
+    counts = [run["resources"] for run in runs]
+    across = Axis(min(counts) / 1.2, max(counts) * 1.2, logarithmic=True)
+    up = from_zero([value(run) for value in lines.values() for run in runs])
+    left, right, top, bottom = _MARGIN, _WIDTH - 12, 12, _HEIGHT - 40
+
+    def place(count: float, value: float) -> tuple[float, float]:
+        return (
+            left + across.share(count) * (right - left),
+            bottom - up.share(value) * (bottom - top),
+        )
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        'font-family="sans-serif" font-size="12" fill="#666">'
+    ]
+    for tick in up.ticks():
+        y = bottom - tick.share * (bottom - top)
+        parts.append(f'<path d="M{left} {y:.1f}H{right}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick.text}</text>')
+    for tick in across.ticks():
+        x = left + tick.share * (right - left)
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{tick.text}</text>')
+    parts.append(f'<text x="{right}" y="{_HEIGHT - 6}" text-anchor="end">resources</text>')
+    parts.append(f'<text x="4" y="{top}">s</text>')
+    for (label, value), colour in zip(lines.items(), _COLOURS, strict=True):
+        points = [place(run["resources"], value(run)) for run in runs]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        x, y = points[-1]
+        parts.append(
+            f'<text x="{x - 8:.1f}" y="{y - 8:.1f}" text-anchor="end" fill="{colour}">'
+            f"{escape(label)}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def page(record: Json) -> str:
+    """Return docs/benchmarks-operator.md."""
+    single = [run for run in record["runs"] if run["targets"] == 1]
+    counts = [run["resources"] for run in single]
+    fits = {
+        "time to Ready": exponent(counts, [run["fleet"]["seconds"] for run in single]),
+        "the floor's": exponent(counts, [run["floor"]["seconds"] for run in single]),
+        "CPU": exponent(counts, [run["fleet"]["cpu_seconds"] for run in single]),
+        "CPU of a cold start": exponent(
+            counts, [run["cold_start"]["cpu_seconds_to_ready"] for run in single]
+        ),
+    }
+    said = ", ".join(f"{name} {value:.2f}" for name, value in fits.items() if value is not None)
+    machine, variants = record["machine"], record["runs"][0]["variants"]
+    nodes, rate, cpus = machine["nodes"], f"{machine['per_second']:.0f}", machine["cpus"]
+    return f"""<!-- Written by python -m bench.operator.publish; edit bench/operator/publish.py. -->
+# The operator at scale
+
+`make bench-operator`: a real API server, etcd, controller manager and scheduler, {nodes} nodes
+that [kwok](https://kwok.sigs.k8s.io) plays: a Pod starts, works for a second, and succeeds with a
+termination message of {variants} variants. Resources are applied at {rate} a second. The floor
+is a script that starts the same Jobs, each stage when the one before is complete, in a fresh
+cluster of the same run. All of it shares {cpus} CPU cores with the operator, so seconds are the
+cluster's as much as the operator's; [the record](records/operator.json) has the raw figures.
+
+## From apply to Ready
+
+{fleet_table(record["runs"])}
+
+![Seconds from the first apply to the last Ready]({PLOT})
+
+Exponents of the fits (1 is growth in proportion): {said or "one size only"}.
+
+## Requests
+
+From the API server's audit log, {_name(record["runs"][-1])} resources:
+
+{requests_table(record["runs"][-1])}
+
+## Settled resources
+
+{settled_table(record["runs"])}
+
+## Waiting for a quota
+
+Resources of a namespace whose quota admits no Job, and one of another namespace beside them:
+
+{waiting_table(record["runs"])}
+"""
+
+
+def write(record: Json, folder: Path) -> None:
+    """Write the page and its plot."""
+    (folder / "benchmarks-operator.md").write_text(page(record))
+    single = [run for run in record["runs"] if run["targets"] == 1]
+    (folder / PLOT).write_text(plot(single))
+
+
+if __name__ == "__main__":
+    write(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))

@@ -1,0 +1,188 @@
+"""What one operator does with N resources: the fleet, idle, cold start, fail-over, a full quota."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import audit
+from .cluster import NAMESPACE, Operator, client, make_namespace, operator, until
+from .fleet import at_rate, create_resource, numbered, run_fleet
+from .messages import manifests
+from .watching import condition
+
+Json = dict[str, Any]
+
+IDLE_SECONDS = 60.0
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A cluster in which an operator can be started.
+
+    Attributes:
+        kubeconfig: The administrator's.
+        folder: For logs and configurations of operators.
+        targets: Of each resource.
+    """
+
+    kubeconfig: Path
+    folder: Path
+    targets: list[str]
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's."""
+        return self.kubeconfig.parent / "audit.log"
+
+    def requests_since(self, since: datetime) -> Counter[str]:
+        """Return the operator's requests since a time."""
+        return audit.requests_of_operator(audit.entries(self.audit_log, since))
+
+    def reaction(self, name: str, since: datetime, *, namespace: str = NAMESPACE) -> float:
+        """Apply a resource; return the milliseconds until its first Job is there."""
+        (manifest,) = manifests([name], namespace, self.targets)
+        create_resource(manifest)
+        until(lambda: name in self.reactions(since), _PATIENCE)
+        return self.reactions(since)[name]
+
+    def reactions(self, since: datetime) -> dict[str, float]:
+        """Return the milliseconds from apply to the first Job, by resource."""
+        return audit.reaction_milliseconds(audit.entries(self.audit_log, since))
+
+
+def now() -> datetime:
+    """Return the time, as the audit log has it."""
+    return datetime.now().astimezone()
+
+
+def used(process: Operator) -> Json:
+    """Return what an operator process has cost so far."""
+    return {
+        "cpu_seconds": round(process.cpu_seconds(), 2),
+        "peak_mib": round(process.memory_mib("VmHWM"), 1),
+        "resident_mib": round(process.memory_mib("VmRSS"), 1),
+    }
+
+
+def one_by_one(bench: Bench, count: int) -> Json:
+    """Apply resources one after the other, nothing else going on."""
+    found = [bench.reaction(name, now()) for name in numbered("single", count)]
+    return _reaction_figures(found)
+
+
+def _reaction_figures(milliseconds: list[float]) -> Json:
+    return {
+        "p50_ms": round(audit.percentile(milliseconds, 0.5), 1),
+        "p99_ms": round(audit.percentile(milliseconds, 0.99), 1),
+    }
+
+
+def fleet(bench: Bench, process: Operator, count: int) -> Json:
+    """Apply N resources at the bench's rate; all of them come to Ready."""
+    since, cpu = now(), process.cpu_seconds()
+    seconds = run_fleet(numbered("fleet", count), bench.targets)
+    time.sleep(2)
+    requests = bench.requests_since(since)
+    reacted = audit.reaction_milliseconds(audit.entries(bench.audit_log, since))
+    return {
+        "seconds": round(seconds, 2),
+        "apply_to_job": _reaction_figures([v for k, v in reacted.items() if k.startswith("fleet")]),
+        "requests_per_resource": {k: round(v / count, 2) for k, v in sorted(requests.items())},
+        **used(process),
+        "cpu_seconds": round(process.cpu_seconds() - cpu, 2),
+    }
+
+
+def idle(bench: Bench, process: Operator) -> Json:
+    """Let a minute pass in which nothing happens."""
+    since, cpu = now(), process.cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    return {
+        "seconds": IDLE_SECONDS,
+        "cpu_seconds": round(process.cpu_seconds() - cpu, 2),
+        "requests": dict(bench.requests_since(since)),
+    }
+
+
+def cold_start(bench: Bench) -> Json:
+    """Start an operator beside settled resources; a new one waits for it."""
+    since, began = now(), time.monotonic()
+    (manifest,) = manifests(["after-cold-start"], NAMESPACE, bench.targets)
+    create_resource(manifest)
+    with operator(bench.kubeconfig, bench.folder, name="cold") as process:
+        ready = time.monotonic() - began
+        cpu = process.cpu_seconds()
+        until(lambda: "after-cold-start" in bench.reactions(since), _PATIENCE)
+        first = time.monotonic() - began
+        until(lambda: process.metric("mopt_queue_depth") == 0, _PATIENCE)
+        time.sleep(5)
+        return {
+            "seconds_to_ready": round(ready, 2),
+            "seconds_to_first_job": round(first, 2),
+            "cpu_seconds_to_ready": round(cpu, 2),
+            "requests": dict(bench.requests_since(since)),
+            **used(process),
+        }
+
+
+def leader_killed(bench: Bench) -> Json:
+    """Kill the leader of two operators; a new resource waits for the other one."""
+    with (
+        operator(bench.kubeconfig, bench.folder, name="first") as first,
+        operator(bench.kubeconfig, bench.folder, name="second") as second,
+    ):
+        pair = (first, second)
+        until(lambda: any(one.metric("mopt_leader") == 1 for one in pair), _PATIENCE)
+        leader = next(one for one in pair if one.metric("mopt_leader") == 1)
+        (manifest,) = manifests(["after-kill"], NAMESPACE, bench.targets)
+        since, began = now(), time.monotonic()
+        os.kill(leader.process.pid, signal.SIGKILL)
+        create_resource(manifest)
+        until(lambda: "after-kill" in bench.reactions(since), _PATIENCE)
+        return {"seconds_to_first_job": round(time.monotonic() - began, 2)}
+
+
+def waiting(bench: Bench, process: Operator, count: int, seconds: float) -> Json:
+    """Let N resources wait for a namespace's quota, and another namespace's one come to its Job."""
+    make_namespace("full", count_jobs_batch="0")
+    found = manifests(numbered("waiting", count), "full", bench.targets)
+    at_rate(lambda m=m: create_resource(m) for m in found)  # type: ignore[misc]
+    until(lambda: process.metric("mopt_queue_depth") == 0, _PATIENCE)
+    since, cpu = now(), process.cpu_seconds()
+    beside = bench.reaction("beside-the-full", since)
+    time.sleep(seconds)
+    minutes = (now() - since).total_seconds() / 60
+    requests = bench.requests_since(since)
+    return {
+        "minutes": round(minutes, 2),
+        "requests_per_minute": {k: round(v / minutes, 1) for k, v in sorted(requests.items())},
+        "cpu_seconds_per_minute": round((process.cpu_seconds() - cpu) / minutes, 2),
+        "beside_ms": round(beside, 1),
+    }
+
+
+def until_settled(count: int) -> None:
+    """Wait until that many resources of the bench's namespace are Ready."""
+    until(lambda: _ready() >= count, _PATIENCE)
+
+
+def _ready() -> int:
+    found = client.CustomObjectsApi().list_namespaced_custom_object(
+        "mopt.dev", "v1alpha1", NAMESPACE, "modeloptimizations"
+    )
+    return sum(condition(item, "Ready") for item in found["items"])
+
+
+def empty(namespace: str) -> None:
+    """Delete the resources of a namespace."""
+    client.CustomObjectsApi().delete_collection_namespaced_custom_object(
+        "mopt.dev", "v1alpha1", namespace, "modeloptimizations"
+    )
