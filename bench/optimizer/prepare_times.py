@@ -37,7 +37,7 @@ from mopt_optimizer.store.registry import open_store
 
 SIDE = 320
 SAMPLES = 8
-GATE = {"metric": "SQNR", "minimum": 30, "aggregate": "Worst"}
+GATE = {"metric": "SQNR", "minimum": 40, "aggregate": "Worst"}
 _WIDTHS = (24, 48, 96, 192, 320)
 
 
@@ -111,6 +111,8 @@ def resource(*, gated: bool) -> dict[str, Any]:
         | {"quantization": {"calibrator": method} | ({} if gated else {"fallback": "Off"})}
         for method in ("MinMax", "Percentile")
     ]
+    nncf: dict[str, Any] = {"name": "nncf", "runtime": "OpenVINO", "precision": "INT8"}
+    nncf["quantization"] = {"method": "NNCF"}
     return {
         "apiVersion": "mopt.dev/v1alpha1",
         "kind": "ModelOptimization",
@@ -119,7 +121,7 @@ def resource(*, gated: bool) -> dict[str, Any]:
             "model": {"uri": "s3://m/m.pt2", "sha256": "0" * 64, "format": "ExportedProgram"},
             "inputs": [{"name": "image", "shape": [1, 3, SIDE, SIDE]}],
             "data": {name: {"uri": f"s3://d/{name}/"} for name in ("calibration", "evaluation")},
-            "variants": [*int8, {"name": "nncf", "runtime": "OpenVINO", "precision": "INT8"}],
+            "variants": [*int8, nncf],
             "quality": [GATE],
             "benchmark": {"points": [{"name": "one"}]},
         },
