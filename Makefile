@@ -146,6 +146,10 @@ test-large: ## A model above 2 GB, alone (needs 24 GB of disk); writes docs/reco
 test-bare: ## The stages in an environment of a GPU machine's packages alone; needs Python 3.12.
 	hack/test bare
 
+.PHONY: faults
+faults: ## Every fault of docs/reliability.md (40 min); writes docs/records/faults.md.
+	hack/test faults
+
 .PHONY: test-full
 test-full: ## The long tests: conformance, architectures, hostile programs, Kueue, faults, > 2 GB, a bare machine.
 	hack/test conformance architectures hostile bare kueue faults large

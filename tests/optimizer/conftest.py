@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from minio_process import MinioProcess
 from model_files import ModelFiles, write_model_files
 
 from mopt_api.inputs import DimensionRange, InputSpec
@@ -64,14 +59,6 @@ class MinioServer:
         return name
 
 
-def _minio_binary() -> str:
-    named = os.environ.get("MOPT_MINIO") or shutil.which("minio")
-    if named:
-        return named
-    command = [sys.executable, str(ROOT / "hack" / "devcluster"), "binary", "minio"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -83,32 +70,11 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     folder = tmp_path_factory.mktemp("minio")
     server = MinioServer(f"http://127.0.0.1:{_free_port()}", "test-access", "test-secret-key")
     address = server.endpoint.removeprefix("http://")
-    command = [_minio_binary(), "server", str(folder), "--address", address, "--quiet"]
-    environ = os.environ | {
-        "MINIO_ROOT_USER": server.access_key,
-        "MINIO_ROOT_PASSWORD": server.secret_key,
-        "MINIO_BROWSER": "off",
-    }
-    log = (folder.parent / "minio.log").open("wb")
-    with log, subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process:
-        try:
-            _await_ready(server.endpoint, process)
-            yield server
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _await_ready(endpoint: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"{endpoint}/minio/health/ready", timeout=2):  # noqa: S310
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+    process = MinioProcess(folder, address, **keys)
+    process.start()
+    yield server
+    process.stop()
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ class ApiInMemory:
     Attributes:
         waiting: What the watch of each kind has yet to show, oldest first.
         made: How often each Job name was created, over the whole life.
+        events: Reasons of the Events that were created, oldest first.
+        steps: What was reached so far: before and after each write, in words.
         kill_after: Steps around writes after which the operator's process ends.
     """
 
@@ -38,6 +40,8 @@ class ApiInMemory:
         self.objects: dict[str, dict[str, Json]] = {kind: {} for kind in KINDS}
         self.waiting: dict[str, list[tuple[str, Json]]] = {kind: [] for kind in KINDS}
         self.made: dict[str, int] = {}
+        self.events: list[str] = []
+        self.steps: list[str] = []
         self.kill_after: int | None = None
         self._version = 0
         self._uids = 0
@@ -75,6 +79,7 @@ class ApiInMemory:
 
     def _written(self, step: str) -> None:
         """End the process where the test wants it: before or after a write."""
+        self.steps.append(step)
         if self.kill_after is not None:
             self.kill_after -= 1
             if self.kill_after < 0:
@@ -118,7 +123,9 @@ class ApiInMemory:
         if known["metadata"]["uid"] != job.uid:
             raise Conflict(409, "Conflict", job.name)
         known["spec"]["ttlSecondsAfterFinished"] = seconds
-        return self._put("jobs", known)
+        kept = self._put("jobs", known)
+        self._written("after a time to live")
+        return kept
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Raw:
         self._written("before a status")
@@ -140,7 +147,9 @@ class ApiInMemory:
         return []
 
     async def create_event(self, event: Mapping[str, Any]) -> None:
-        return None
+        self._written("before an Event")
+        self.events.append(event["reason"])
+        self._written("after an Event")
 
     def _listed(self, kind: str) -> Json:
         items = [copy.deepcopy(raw) for raw in self.objects[kind].values()]

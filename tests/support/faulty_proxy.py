@@ -41,9 +41,16 @@ class Trap:
 
 
 class _Connection:
+    """
+    Attributes:
+        silent: What the client sends is swallowed.
+        mute: What the server sends is swallowed.
+    """
+
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.writers = (client, server)
         self.silent = False
+        self.mute = False
         self.watches = False
         self.trap: Trap | None = None
 
@@ -57,6 +64,7 @@ class FaultyProxy:
 
     Attributes:
         port: Where it listens on 127.0.0.1.
+        writes: Method and path of each write, but of those of Leases, which come by the clock.
     """
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
@@ -64,7 +72,9 @@ class FaultyProxy:
         self._context = context
         self._connections: set[_Connection] = set()
         self._deaf = False
+        self._silent = self._mute = False
         self._trap: Trap | None = None
+        self.writes: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -80,7 +90,20 @@ class FaultyProxy:
 
     def _silence(self) -> None:
         for connection in self._connections:
-            connection.silent = True
+            connection.silent = connection.mute = True
+
+    def part(self, *, one_way: bool) -> None:
+        """Let nothing through any more, on new connections neither, and close none.
+
+        Args:
+            one_way: Requests still reach the API server; no answer comes back.
+        """
+        self._mute, self._silent = True, not one_way
+        self._loop.call_soon_threadsafe(self._part)
+
+    def _part(self) -> None:
+        for connection in self._connections:
+            connection.mute, connection.silent = self._mute, self._silent
 
     def cut(self) -> None:
         """Break all connections off."""
@@ -96,7 +119,7 @@ class FaultyProxy:
 
     def heal(self) -> None:
         """Let new connections work as they should."""
-        self._deaf = False
+        self._deaf = self._silent = self._mute = False
         self._trap = None
 
     def at_write(self, trap: Trap) -> None:
@@ -120,6 +143,7 @@ class FaultyProxy:
             writer.transport.abort()
             return
         connection = _Connection(writer, onward)
+        connection.mute, connection.silent = self._mute, self._silent
         self._connections.add(connection)
         pumps = (
             asyncio.ensure_future(self._requests(connection, reader, onward)),
@@ -144,13 +168,19 @@ class FaultyProxy:
                 continue
             head = chunk.split(b"\r\n", 1)[0]
             connection.watches |= b"watch=true" in head
-            if chunk.startswith(_WRITES) and (trap := self._sprung()):
+            if self._writes(head) and (trap := self._sprung()):
                 if trap.when is When.AFTER:
                     connection.trap = trap
                 elif not trap.spring():
                     return
             onward.write(chunk)
             await onward.drain()
+
+    def _writes(self, head: bytes) -> bool:
+        if not head.startswith(_WRITES) or b"/leases" in head:
+            return False
+        self.writes.append(head.decode().rpartition(" ")[0].partition("?")[0])
+        return True
 
     def _sprung(self) -> Trap | None:
         trap = self._trap
@@ -173,7 +203,7 @@ class FaultyProxy:
                 trap, connection.trap = connection.trap, None
                 if trap is not None and not trap.spring():
                     return
-                if connection.silent or (self._deaf and connection.watches):
+                if connection.mute or (self._deaf and connection.watches):
                     continue
                 writer.write(chunk)
                 await writer.drain()

@@ -52,6 +52,8 @@ class Resource(Protocol):
 class Operator(Protocol):
     """The operator's process."""
 
+    command: list[str]
+
     @property
     def running(self) -> bool: ...
     def start(self) -> None: ...

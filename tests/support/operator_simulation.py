@@ -7,8 +7,9 @@ repeated; it may be killed before or after any write.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
 from kubelet import environment
@@ -120,12 +121,17 @@ def message_of(job: Json, models: dict[str, str], *, searched: bool = False) -> 
 
 
 class Simulation(ApiInMemory):
-    """A cluster with one resource, and an operator that sees it through watches."""
+    """A cluster with one resource, and an operator that sees it through watches.
+
+    Attributes:
+        killed: How often the operator's process has ended.
+    """
 
     def __init__(self, spec: Json, settings: Settings, *, searched: bool = False) -> None:
         super().__init__(spec)
         self.searched = searched
         self.skew = timedelta(0)
+        self.killed = 0
         self.settings = settings
         self.models: dict[str, str] = {}
         self.restart()
@@ -159,8 +165,8 @@ class Simulation(ApiInMemory):
         self.store, self.queue = Store(), WorkQueue()
         self.waiting = {kind: [] for kind in KINDS}
         turns = Turns(self.settings, self.queue)
-        metrics = Metrics(self.settings, store=self.store, queue=self.queue, turns=turns)
-        self._lists = Lists(self, [], store=self.store, queue=self.queue, metrics=metrics)
+        self._metrics = Metrics(self.settings, store=self.store, queue=self.queue, turns=turns)
+        self._lists = Lists(self, [], store=self.store, queue=self.queue, metrics=self._metrics)
         asyncio.run(self._lists.fill())
         self._reconciler = Reconciler(
             self,
@@ -168,9 +174,17 @@ class Simulation(ApiInMemory):
             store=self.store,
             queue=self.queue,
             turns=turns,
-            metrics=metrics,
-            clock=lambda: self.now + self.skew,
+            metrics=self._metrics,
+            clock=self._time,
         )
+
+    def _time(self) -> datetime:
+        return self.now + self.skew
+
+    def clone(self) -> Simulation:
+        """Return this cluster and operator once more, to go another way from here."""
+        # The metrics watch over the first one's queue, and say nothing of a decision.
+        return copy.deepcopy(self, {id(self._metrics): self._metrics})
 
     def reconcile(self) -> None:
         """Let the operator look once; killed on the way, it starts anew."""
@@ -180,6 +194,7 @@ class Simulation(ApiInMemory):
             return
         except Killed:
             self.kill_after = None
+            self.killed += 1
             self.restart()
 
     def work_off(self) -> int:

@@ -18,7 +18,6 @@ definitions, nor namespaces.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import quote
 
@@ -28,7 +27,7 @@ from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
 from .kueue import Kueue
-from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
+from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests, parsed
 
 # A page of a list is parsed in one go, on the event loop: it is asked for in objects, as many as
 # make about so many bytes.
@@ -210,7 +209,7 @@ class Cluster:
         query = {"limit": str(FIRST_PAGE)} | query
         content = await self._request.content("GET", path, accept=accept, query=query)
         while True:
-            page = json.loads(content)
+            page = parsed(content, f"GET {path}")
             query |= {
                 "limit": str(next_page(len(page["items"] or ()), len(content))),
                 "continue": page["metadata"].get("continue") or "",

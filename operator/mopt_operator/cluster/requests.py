@@ -14,7 +14,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from mopt_operator.errors import Unreachable, api_error
-from mopt_operator.objects import Json, Raw
+from mopt_operator.objects import Raw
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 JSON = "application/json"
@@ -45,7 +45,11 @@ class Requests:
         query: Mapping[str, str] | None = None,
         **more: str,
     ) -> Raw:
-        """Make one call; see `content`."""
+        """Make one call; see `content`.
+
+        Raises:
+            Unreachable: See `parsed`.
+        """
         content = await self.content(
             method,
             path,
@@ -54,8 +58,7 @@ class Requests:
             accept=accept,
             query={**(query or {}), **more},
         )
-        answer: Json = json.loads(content)
-        return answer
+        return parsed(content, f"{method} {path}")
 
     async def content(
         self,
@@ -94,6 +97,24 @@ class Requests:
             reason, message = _error_of(content, response.reason)
             raise api_error(response.status, reason, message)
         return content
+
+
+def parsed(content: bytes, what: str) -> Raw:
+    """Return the object that an answer holds.
+
+    Args:
+        what: The request.
+
+    Raises:
+        Unreachable: It is no JSON object: somebody on the way says what no API server does.
+    """
+    try:
+        answer = json.loads(content)
+    except ValueError as error:
+        raise Unreachable(f"{what}: the answer is not JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise Unreachable(f"{what}: the answer is no JSON object")
+    return answer
 
 
 def _error_of(content: bytes, fallback: str) -> tuple[str, str]:

@@ -108,6 +108,9 @@ def end_problem(pod: Pod) -> Problem | None:
     try:
         summary = decode(ended.message)
     except MessageError:
+        # By its node, for a limit of its own, such as that of its disk.
+        if pod.reason == "Evicted" and pod.message:
+            return problem(Reason.JOB_FAILED, f"Pod {pod.name} was evicted: {_quote(pod.message)}")
         cause = _quote(ended.message) or ended.reason
         return problem(
             Reason.JOB_FAILED, f"Pod {pod.name} exited with code {ended.exit_code}: {cause}"

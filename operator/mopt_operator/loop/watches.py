@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import kopf
-from kopf._cogs.clients import fetching
+from kopf._cogs.clients import fetching, watching
+from kopf._cogs.clients.errors import APIError
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from mopt_api.base import GROUP, PLURAL, VERSION
@@ -40,6 +41,9 @@ RESOURCES = (f"{PLURAL}.{VERSION}.{GROUP}", "jobs.v1.batch", "pods.v1")
 SILENT_SECONDS = 70.0
 # kopf keeps a task and the last event of each object that changed for so long.
 IDLE_SECONDS = 0.5
+# Between a stream that failed and the list from which the next one starts.
+RESTART_SECONDS = 1.0
+_GONE_CODE = 410
 
 
 class _Endless:
@@ -56,10 +60,49 @@ class Forgetful(ResourceMemories):
         return await super().recall(raw_body, **(options | {"ephemeral": True}))
 
 
+class _StreamFailed(Exception):
+    """The API server said in a stream that it cannot go on."""
+
+
+def _checked(raw: Any) -> Any:
+    """Return what a watch brought.
+
+    Raises:
+        _StreamFailed: It is an error that kopf does not expect.
+    """
+    if raw["type"] == "ERROR" and raw["object"].get("code") != _GONE_CODE:
+        raise _StreamFailed(raw["object"].get("message"))
+    return raw
+
+
+async def restarting(stream: AsyncIterator[Any], what: str) -> AsyncGenerator[Any, None]:
+    """Yield what a watch brings; where it fails, have kopf start it anew from a list.
+
+    kopf does so at 410 in a stream alone. At any other error, at an answer of 410 and at half an
+    event, as a proxy or an API server that ends leaves it, it ends the whole process.
+    """
+    try:
+        async for raw in stream:
+            yield _checked(raw)
+    except (APIError, _StreamFailed, ValueError) as error:
+        logger.warning("The watch of %s failed, starting it anew: %s", what, error)
+        await asyncio.sleep(RESTART_SECONDS)
+        yield {"type": "ERROR", "object": {"code": _GONE_CODE}}
+
+
 @contextmanager
 def watches_start_from(lists: Lists) -> Iterator[None]:
     """Let kopf's watches start where our lists ended, instead of listing everything itself."""
-    its_own = fetching.fetch_objs
+    its_own, its_watch = fetching.fetch_objs, watching.watch_objs
+
+    async def watch_objs(*, resource: Any, **options: Any) -> AsyncIterator[Any]:
+        stream: Any = its_watch(resource=resource, **options)
+        async with (
+            aclosing(stream),
+            aclosing(restarting(stream, resource.plural)) as events,
+        ):
+            async for raw in events:
+                yield raw
 
     async def fetch_objs(
         *, resource: Any, namespace: str | None, **_: Any
@@ -76,11 +119,11 @@ def watches_start_from(lists: Lists) -> Iterator[None]:
                 yield (), version
                 return
 
-    fetching.fetch_objs = fetch_objs
+    fetching.fetch_objs, watching.watch_objs = fetch_objs, watch_objs
     try:
         yield
     finally:
-        fetching.fetch_objs = its_own
+        fetching.fetch_objs, watching.watch_objs = its_own, its_watch
 
 
 def kopf_settings() -> kopf.OperatorSettings:

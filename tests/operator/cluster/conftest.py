@@ -306,7 +306,11 @@ def free_port() -> Callable[[], int]:
 
 
 class Operator:
-    """The operator's process."""
+    """The operator's process.
+
+    Attributes:
+        command: What starts it.
+    """
 
     def __init__(self, kubeconfig: Path, folder: Path, config: Json) -> None:
         address = f"127.0.0.1:{_free_port()}"
@@ -320,15 +324,13 @@ class Operator:
             # kopf leaves its streams to the end of the process: told, but no error.
             "PYTHONWARNINGS": "error,default::ResourceWarning",
         }
+        self.command = [sys.executable, "-m", "mopt_operator.main"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mopt_operator.main"],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
+                self.command, env=self._environment, stdout=log, stderr=log
             )
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -378,9 +380,8 @@ class Operator:
     def run(self) -> int:
         """Run until it ends by itself; return its exit code."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "mopt_operator.main"]
             ended = subprocess.run(
-                command,
+                self.command,
                 env=self._environment,
                 stdout=log,
                 stderr=log,

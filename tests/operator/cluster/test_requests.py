@@ -15,6 +15,8 @@ from settled_server import SettledServer, served
 
 from mopt_operator.cluster.api import LARGEST_PAGE, PAGE_BYTES, Cluster, next_page
 from mopt_operator.cluster.election import LeaseLost
+from mopt_operator.cluster.requests import parsed
+from mopt_operator.errors import Unreachable
 
 RESOURCES = 400
 
@@ -81,3 +83,9 @@ async def test_nothing_is_written_without_the_lease(server: SettledServer, host:
                 await write(manifest)
     assert server.requests["POST jobs dry"] == 1
     assert server.requests["POST jobs"] == server.requests["POST events"] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n{}", b"<html>", b"[]", b"\xff"])
+def test_answer_that_no_api_server_gives_is_no_answer(content: bytes) -> None:
+    with pytest.raises(Unreachable, match=r"^GET /api/v1/pods: the answer is no"):
+        parsed(content, "GET /api/v1/pods")

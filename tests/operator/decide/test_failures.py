@@ -239,6 +239,10 @@ def test_pod_that_heals_clears_the_reason(world: World) -> None:
     assert world.condition("Reconciling")["lastTransitionTime"] == "2026-11-01T12:00:00Z"
 
 
+FULL = {
+    "reason": "Evicted",
+    "message": "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.",
+}
 ENDINGS: list[tuple[str, int, str, dict[str, Any], Reason, str]] = [
     ("message", 67, "", {}, Reason.DIGEST_MISMATCH, "sha256 is 11, not 22"),
     ("message", 80, "", {}, Reason.STORE_UNREACHABLE, "no answer from store:9000"),
@@ -247,6 +251,8 @@ ENDINGS: list[tuple[str, int, str, dict[str, Any], Reason, str]] = [
     ("Traceback: x\n" * 50, 1, "Error", {}, Reason.JOB_FAILED, "code 1: Traceback: x Traceback"),
     ("mopt1:damaged", 1, "Error", {}, Reason.JOB_FAILED, "code 1: mopt1:damaged"),
     ("", 128, "StartError", {}, Reason.JOB_FAILED, "code 128: StartError"),
+    # Of a Pod that exceeds a limit of its own: no disruption, and 137 says nothing.
+    ("log text", 137, "Error", FULL, Reason.JOB_FAILED, "was evicted: Pod ephemeral local storage"),
 ]
 
 

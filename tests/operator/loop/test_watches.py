@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
+from collections.abc import AsyncIterator
 from typing import Any
 
 import kopf
+import pytest
+from kopf._cogs.clients.errors import APIClientError
 
 from mopt_operator.cluster.cache import Store
+from mopt_operator.loop import watches
 from mopt_operator.loop.queue import WorkQueue
-from mopt_operator.loop.watches import Forgetful, kopf_settings, take
+from mopt_operator.loop.watches import Forgetful, kopf_settings, restarting, take
 
 
 async def test_no_notes_are_kept_of_an_object() -> None:
@@ -49,3 +54,36 @@ def test_deletion_of_a_job_is_told_of_its_namespace() -> None:
     assert deleted == ["team"]
     assert len(store.jobs) == 0
     assert len(queue) == 1
+
+
+EVENT: Any = {"type": "ADDED", "object": {"metadata": {"uid": "1"}}}
+GONE: Any = {"type": "ERROR", "object": {"code": 410}}
+
+
+async def _said(*, raises: Exception | None = None, event: Any = None) -> AsyncIterator[Any]:
+    yield EVENT
+    if event is not None:
+        yield event
+    if raises is not None:
+        raise raises
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        _said(event={"type": "ERROR", "object": {"code": 500, "message": "no leader"}}),
+        _said(raises=APIClientError("410: Gone", status=410, headers={})),
+        _said(raises=json.JSONDecodeError("half an event", "{", 1)),
+        _said(event=GONE),
+    ],
+    ids=["error", "410", "cut", "gone"],
+)
+async def test_watch_that_fails_is_started_anew_from_a_list(
+    stream: AsyncIterator[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "RESTART_SECONDS", 0.0)
+    assert [raw async for raw in restarting(stream, "jobs")] == [EVENT, GONE]
+
+
+async def test_watch_that_ends_goes_on_where_it_was() -> None:
+    assert [raw async for raw in restarting(_said(), "jobs")] == [EVENT]
