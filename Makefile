@@ -147,7 +147,7 @@ test-bare: ## The stages in an environment of a GPU machine's packages alone; ne
 	hack/test bare
 
 .PHONY: faults
-faults: ## Every fault of docs/reliability.md (40 min); writes docs/records/faults.md.
+faults: ## Every fault of docs/reliability.md (45 min); writes docs/records/faults.md.
 	hack/test faults
 
 .PHONY: test-full

@@ -28,10 +28,6 @@ class Component:
         assert record is not None
         return record.pid
 
-    @property
-    def running(self) -> bool:
-        return self._processes.running(self._name)
-
     def halt(self) -> None:
         """Let it stand still; its connections stay open."""
         os.kill(self._pid, signal.SIGSTOP)

@@ -48,7 +48,7 @@ class Lives:
 
     def killed_at(
         self, write: int, when: When, kill: Callable[[], None], meanwhile: Callable[[], object]
-    ) -> None:
+    ) -> Resource:
         """Live once with a process that is killed on the way; expect the end of a calm life."""
         at = []
 
@@ -66,6 +66,7 @@ class Lives:
         events = told(resource)
         assert events["JobCreated"] <= len(self.jobs), where
         assert events["Optimized"] <= 1, where
+        return resource
 
 
 @pytest.fixture
@@ -165,8 +166,9 @@ def test_leader_killed_at_every_write_the_standby_comes_to_the_same_end(
         leader, standby = pair
         assert leader.metric("mopt_leader") == 1
         # Nobody starts it again: what follows is the standby's work.
-        lived.killed_at(write, when, leader.kill, lambda: None)
-        assert standby.metric("mopt_leader") == 1
+        resource = lived.killed_at(write, when, leader.kill, lambda: None)
+        # After the last write there is none.
+        resource.wait_for(lambda standby=standby: standby.metric("mopt_leader") == 1)
         leader.start()
         pair.reverse()
     record(

@@ -232,10 +232,13 @@ def test_fault_of_a_watch_changes_nothing_but_the_time(
     namespace: str,
     make_resource: MakeResource,
     messages: Messages,
+    record: Callable[[str, str], None],
 ) -> None:
     meet(FAULTS[fault]())
+    began = time.monotonic()
     resource = make_resource(namespace=namespace)
     live(resource, messages)
+    record(f"Watches, {fault}: Ready after", f"{time.monotonic() - began:.0f} s")
     is_one_life(resource)
     assert operator.running, operator.log()
 
