@@ -178,6 +178,10 @@ bench-operator: install ## The operator at scale beside a script, on a cluster t
 
 # The peers' own environment: nothing of it reaches the product.
 BENCH_VENV := .venv-bench
+.PHONY: soak
+soak: install ## An hour of random users and accidents: what of the operator grows (MINUTES).
+	$(BIN)/python -m bench.operator.soak --minutes $(or $(MINUTES),60) --record docs/records/soak.json
+
 .PHONY: bench-install
 bench-install: $(BENCH_VENV)/.installed
 

@@ -103,6 +103,7 @@ def plans_of(
     plan = prepare_plan(spec, output, kinds=[kind])
     wire = plan.to_api()
     wire["model"]["uri"] = program.resolve().as_uri()
+    wire["evaluation"]["uri"] = bundle.data(name, "evaluation", workdir).resolve().as_uri()
     return PreparePlan.model_validate(wire), spec, output
 
 

@@ -181,7 +181,7 @@ async def operate(settings: Settings) -> None:
             leading.set()
         else:
             candidate.start()
-        heartbeat = Heartbeat(late=metrics.loop_lag.observe)
+        heartbeat = Heartbeat(late=metrics.loop_turned)
         beside = (
             heartbeat.beat(),
             _compare(lists, *begin),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +65,10 @@ def ending_before(seconds: float | None, last_words: Callable[[], None]) -> Iter
     try:
         yield
     finally:
-        # Once it has rung it stays set: threads may keep the process from its end.
-        if not rung:
+        if rung:
+            # It stays set, since threads may keep the process from its end; but not beyond them,
+            # where the interpreter has put the kernel's handler back.
+            atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+        else:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)

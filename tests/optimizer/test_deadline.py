@@ -49,14 +49,30 @@ except TimeIsUp:
 """
 
 
+SLOW_END = """
+class Slow:
+    def __del__(self):
+        time.sleep(0.5)
+
+sys.modules["slow"] = Slow()  # Torn down when the interpreter handles signals no more.
+time.sleep(60)
+"""
+
+
+def run_program(body: str) -> subprocess.CompletedProcess[str]:
+    indented = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    command = [sys.executable, "-c", PROGRAM.format(body=indented)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
 @pytest.mark.parametrize("body", STUBBORN.values(), ids=STUBBORN)
 def test_what_does_not_unwind_is_ended(body: str) -> None:
-    indented = "\n".join(f"    {line}" for line in body.strip().splitlines())
-    code = PROGRAM.format(body=indented)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
-    )
+    done = run_program(body)
     assert (done.returncode, done.stdout) == (75, "last words"), done.stderr
+
+
+def test_interpreter_that_ends_slowly_keeps_its_exit_code() -> None:
+    assert run_program(SLOW_END).returncode == 75
 
 
 def test_work_is_unwound_and_errors_of_its_own_are_not_taken_for_it() -> None:

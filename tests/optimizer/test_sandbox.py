@@ -14,6 +14,7 @@ import pytest
 from mopt_api.jobs.plan import CREDENTIAL_KEYS, PLAN_VARIABLE, Credentials
 from mopt_api.reasons import Reason
 from mopt_optimizer.errors import (
+    DeadlineExceeded,
     DiskError,
     ModelError,
     OptimizerError,
@@ -36,7 +37,9 @@ def errors_below(first: type[OptimizerError]) -> list[type[OptimizerError]]:
 
 
 OF_STORES = errors_below(StoreError)[1:]
-OF_CHILDREN = [kind for kind in errors_below(OptimizerError) if kind not in OF_STORES]
+# It is the stage that has a deadline.
+NOT_OF_CHILDREN = [*OF_STORES, DeadlineExceeded]
+OF_CHILDREN = [kind for kind in errors_below(OptimizerError) if kind not in NOT_OF_CHILDREN]
 
 
 # The descriptor of the parent's pipe, which serve() keeps for itself.
@@ -107,8 +110,8 @@ def test_typed_error_comes_back_as_its_class(run: Run) -> None:
         run("raise UnsafeModelError('would run code')")
 
 
-@pytest.mark.parametrize("kind", OF_STORES, ids=lambda kind: kind.__name__)
-def test_no_child_has_an_error_of_a_store(kind: type[OptimizerError]) -> None:
+@pytest.mark.parametrize("kind", NOT_OF_CHILDREN, ids=lambda kind: kind.__name__)
+def test_no_child_has_an_error_of_a_store_or_of_its_stage(kind: type[OptimizerError]) -> None:
     found = typed_error(child_error(kind("words")))
     assert type(found) is ModelError
     assert str(found) == f"the process that opened the model answered {kind.reason}: words"

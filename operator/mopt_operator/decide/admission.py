@@ -25,8 +25,8 @@ from mopt_operator.objects import LABEL_QUEUE, Job, Pod, Raw, Resource
 UNSTARTED_SECONDS = 600.0
 # A Pod whose Job is gone still ends; one whose node is lost never does.
 ENDING_SECONDS = 60.0
-# A place in the line is told in steps: each exact place would be a write to each one that waits.
 _MEASURE = Stage.MEASURE.lower()
+# A place in the line is told in steps: each exact place would be a write to each one that waits.
 _PLACES = (1, 10, 100, 1000)
 
 

@@ -256,17 +256,25 @@ class Metrics:
             registry=registry,
         )
         self._jobs, self._queued = _job_times(registry)
-        self.loop_lag = Histogram(
+        self._lag = Histogram(
             "mopt_event_loop_lag_seconds",
             "By how much the event loop was late, looked at once a second.",
             buckets=_LAG_BUCKETS,
             registry=registry,
+        )
+        self._tasks = Gauge(
+            "mopt_event_loop_tasks", "Tasks of the event loop, counted with it.", registry=registry
         )
         self.missed = Counter(
             "mopt_watch_missed",
             "Resources for which a comparison with the cluster found what no watch had shown.",
             registry=registry,
         )
+
+    def loop_turned(self, late: float) -> None:
+        """Note by how many seconds the event loop was late; call it in the loop."""
+        self._lag.observe(late)
+        self._tasks.set(len(asyncio.all_tasks()))
 
     def job_ended(self, job: Job, now: datetime) -> None:
         """Count a finished Job; call it once for each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
@@ -72,7 +72,7 @@ class SensitivityReport:
     int8_mac_share: float
     trials: int
     ended: bool
-    seconds: float
+    seconds: float = field(compare=False)
     budget_seconds: float | None
 
     @property

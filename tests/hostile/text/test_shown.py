@@ -142,6 +142,7 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
                         update={"architecture": None, "gpu": None, "cpu_features": []}
                     ),
                     "artifact": None,
+                    "source": None,
                     "measured_at": None,
                     "baseline": None,
                     "variants": [],
