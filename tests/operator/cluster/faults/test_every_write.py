@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ def lives(proxy: FaultyProxy, make_resource: MakeResource) -> Callable[[str, Mes
     return lambda namespace, messages: Lives(proxy, namespace, make_resource, messages)
 
 
+def leads(operator: Operator) -> bool:
+    return operator.metric("mopt_leader") == 1
+
+
 def kill_and_restart(lives: Lives, operator: Operator, writes: range, when: When) -> None:
     def meanwhile() -> None:
         if not operator.running:
@@ -164,11 +169,11 @@ def test_leader_killed_at_every_write_the_standby_comes_to_the_same_end(
     lived = lives(namespace, messages)
     for write in range(lived.writes):
         leader, standby = pair
-        assert leader.metric("mopt_leader") == 1
+        assert leads(leader)
         # Nobody starts it again: what follows is the standby's work.
         resource = lived.killed_at(write, when, leader.kill, lambda: None)
         # After the last write there is none.
-        resource.wait_for(lambda standby=standby: standby.metric("mopt_leader") == 1)
+        resource.wait_for(partial(leads, standby))
         leader.start()
         pair.reverse()
     record(
