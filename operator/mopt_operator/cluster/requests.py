@@ -86,10 +86,13 @@ class Requests:
         if query:
             path = f"{path}?{urlencode(query)}"
         try:
-            call = await self._client.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            # Without the body, which is JSON: the client would copy it value by value.
+            method, url, headers, _, form = await self._client.param_serialize(
+                method, path, header_params=headers, auth_settings=["BearerToken"]
             )
-            response = await self._client.call_api(*call, _request_timeout=REQUEST_TIMEOUT)
+            response = await self._client.call_api(
+                method, url, headers, body, form, _request_timeout=REQUEST_TIMEOUT
+            )
             content: bytes = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
