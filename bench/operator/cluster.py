@@ -23,8 +23,9 @@ DEVCLUSTER = [sys.executable, str(ROOT / "hack" / "devcluster")]
 NAMESPACE = "bench"
 ACCOUNT = "operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-# Two measurements on one node would wait for each other; so many are not under way at once.
 NODES = 300
+# Most of a node of kwok's: a node has room for one Job.
+JOB_CPUS = "3"
 PATIENCE_SECONDS = 120.0
 # As kube-controller-manager has here: the scheduler's default of 50 would be what is measured.
 SCHEDULER_QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
@@ -227,7 +228,12 @@ def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Itera
         "optimizerImage": "mopt/optimizer:bench",
         "healthAddress": address,
         "leaderElection": {"namespace": NAMESPACE},
-        "profiles": {"default": {"measurementSlots": NODES}},
+        "profiles": {
+            "default": {
+                "measurementSlots": NODES,
+                "resources": {"requests": {"cpu": JOB_CPUS}, "limits": {"cpu": JOB_CPUS}},
+            }
+        },
         # Finished Jobs and their Pods stay: the operator has them to hold too.
         "ttlSecondsAfterFinished": 86400,
     }

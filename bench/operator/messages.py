@@ -110,7 +110,7 @@ def _node() -> Json:
         "{{ $now := Now }}\nphase: Running\nconditions:\n"
         '- {type: Ready, status: "True", reason: KubeletReady, message: "",'
         " lastHeartbeatTime: {{ $now | Quote }}, lastTransitionTime: {{ $now | Quote }}}\n"
-        "allocatable: &all {cpu: 1k, memory: 1Ti, pods: 1M, ephemeral-storage: 10Ti}\n"
+        "allocatable: &all {cpu: 4, memory: 64Gi, pods: 110, ephemeral-storage: 1Ti}\n"
         "capacity: *all\n"
     )
     then = {"statusTemplate": template}
