@@ -7,21 +7,34 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .cluster import USER
 
 Json = dict[str, Any]
 
 
-def entries(log: Path, since: datetime | None = None) -> Iterator[Json]:
-    """Yield the completed requests, those that were received since a time."""
-    with log.open() as lines:
+class Moment(NamedTuple):
+    """A time, and how much of the log was written by then."""
+
+    time: datetime
+    offset: int
+
+    @classmethod
+    def now(cls, log: Path) -> Moment:
+        """Return the present one."""
+        return cls(datetime.now().astimezone(), log.stat().st_size)
+
+
+def entries(log: Path, since: Moment) -> Iterator[Json]:
+    """Yield the completed requests that were received since a moment."""
+    with log.open("rb") as lines:
+        # What was there before is not read again by each look.
+        lines.seek(since.offset)
         for line in lines:
             entry = json.loads(line)
-            if entry["stage"] != "ResponseComplete":
-                continue
-            if since is None or _time(entry, "requestReceivedTimestamp") >= since:
+            complete = entry["stage"] == "ResponseComplete"
+            if complete and _time(entry, "requestReceivedTimestamp") >= since.time:
                 yield entry
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kubernetes
 import yaml
+
+from .process import Operator, operator_process, running, until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVCLUSTER = [sys.executable, str(ROOT / "hack" / "devcluster")]
@@ -26,7 +23,7 @@ USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 NODES = 300
 # Most of a node of kwok's: a node has room for one Job.
 JOB_CPUS = "3"
-PATIENCE_SECONDS = 120.0
+READY_SECONDS = 600.0
 # As kube-controller-manager has here: the scheduler's default of 50 would be what is measured.
 SCHEDULER_QPS = ("--kube-api-qps=200", "--kube-api-burst=400")
 
@@ -35,19 +32,6 @@ Json = dict[str, Any]
 # The client has no types.
 client: Any = kubernetes.client
 config: Any = kubernetes.config
-
-
-def until(look: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until a look is true.
-
-    Raises:
-        TimeoutError: It never was.
-    """
-    deadline = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain")
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -91,22 +75,6 @@ def _binary(name: str) -> str:
         [*DEVCLUSTER, "binary", name], stdout=subprocess.PIPE, text=True, check=True
     )
     return found.stdout.strip()
-
-
-@contextmanager
-def running(command: list[str], log: Path, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of this bench; end it afterwards."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, **more)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextmanager
@@ -174,43 +142,6 @@ def make_namespace(name: str, **quota: str) -> None:
     )
 
 
-@dataclass
-class Operator:
-    """One operator process."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-    started: float
-
-    def page(self, name: str) -> str | None:
-        """Return a page of its HTTP server; None where it does not answer with 200."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/{name}", timeout=5) as answer:
-                text: str = answer.read().decode()
-                return text
-        except OSError:
-            return None
-
-    def metric(self, name: str) -> float:
-        """Return the value of a series, 0 where it is not there."""
-        for line in (self.page("metrics") or "").splitlines():
-            if line.startswith(f"{name} "):
-                return float(line.split()[-1])
-        return 0.0
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that the process has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory_mib(self, field: str) -> float:
-        """Return VmRSS (now) or VmHWM (peak) in MiB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) / 1024
-        raise LookupError(field)
-
-
 @contextmanager
 def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Iterator[Operator]:
     """Run an operator under its own account, a candidate for the Lease; wait until it is ready."""
@@ -220,13 +151,8 @@ def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Itera
     own = yaml.safe_load(kubeconfig.read_text())
     own["users"] = [{"name": ACCOUNT, "user": {"token": token.status.token}}]
     own["contexts"][0]["context"]["user"] = ACCOUNT
-    (folder / f"{name}.kubeconfig").write_text(json.dumps(own))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
     settings = {
         "optimizerImage": "mopt/optimizer:bench",
-        "healthAddress": address,
         "leaderElection": {"namespace": NAMESPACE},
         "profiles": {
             "default": {
@@ -237,16 +163,9 @@ def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Itera
         # Finished Jobs and their Pods stay: the operator has them to hold too.
         "ttlSecondsAfterFinished": 86400,
     }
-    (folder / f"{name}.json").write_text(json.dumps(settings))
-    environment = os.environ | {
-        "KUBECONFIG": str(folder / f"{name}.kubeconfig"),
-        "MOPT_OPERATOR_CONFIG": str(folder / f"{name}.json"),
-        "HOSTNAME": name,
-    }
-    command = [sys.executable, "-m", "mopt_operator.main"]
-    with running(command, folder / f"{name}.log", env=environment) as process:
-        found = Operator(process, address, time.monotonic())
-        until(lambda: process.poll() is not None or found.page("readyz") is not None, 600)
-        if process.poll() is not None:
+    with operator_process(own, settings, folder, name=name) as found:
+        ended = found.process.poll
+        until(lambda: ended() is not None or found.page("readyz") is not None, READY_SECONDS)
+        if ended() is not None:
             raise RuntimeError(f"the operator ended; see {folder / name}.log")
         yield found

@@ -1,6 +1,6 @@
 """What a start costs an operator that finds many settled resources.
 
-    .venv/bin/python bench/operator/cold_start.py [--resources 1000,2000,5000,10000] [--record FILE]
+    .venv/bin/python -m bench.operator.cold_start [--resources 1000,2000,5000,10000] [--record FILE]
 
 Starts an operator against an API server that serves so many settled resources, with the finished
 Jobs and Pods that their ttl keeps, from memory (tests/support/settled_server.py), and one new
@@ -14,14 +14,13 @@ import http.client
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,9 +34,13 @@ sys.path.insert(0, str(SUPPORT))
 from settled_objects import IMAGE, NAMESPACE, templates  # noqa: E402 - found by the line above
 from settled_server import kubeconfig  # noqa: E402
 
+from .process import operator_process, until  # noqa: E402
+
 PATIENCE_SECONDS = 1800.0
 # Long enough for the last watch events to be handled, and for memory to be given back.
 REST_SECONDS = 5.0
+
+SETTINGS = {"optimizerImage": IMAGE, "leaderElection": {"namespace": NAMESPACE}}
 
 Json = dict[str, Any]
 
@@ -86,20 +89,6 @@ def get(address: str, page: str) -> tuple[int, bytes]:
         return 0, b""
 
 
-def until(look: Callable[[], Any]) -> Any:
-    """Wait until a look finds something; return it.
-
-    Raises:
-        TimeoutError: It never did.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {PATIENCE_SECONDS:.0f} s in vain")
-        time.sleep(0.1)
-    return found
-
-
 @contextmanager
 def api_server(resources: int) -> Iterator[int]:
     """Run the API server as a process; yield its port."""
@@ -112,47 +101,6 @@ def api_server(resources: int) -> Iterator[int]:
         finally:
             if process.stdin:
                 process.stdin.close()
-
-
-@contextmanager
-def operator(api_port: int, folder: Path) -> Iterator[tuple[int, str]]:
-    """Run the operator; yield its process id and the address of its pages."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-    (folder / "kubeconfig").write_text(json.dumps(kubeconfig(api_port)))
-    settings = {
-        "optimizerImage": IMAGE,
-        "healthAddress": address,
-        "leaderElection": {"namespace": NAMESPACE},
-    }
-    (folder / "config.json").write_text(json.dumps(settings))
-    environment = os.environ | {
-        "KUBECONFIG": str(folder / "kubeconfig"),
-        "MOPT_OPERATOR_CONFIG": str(folder / "config.json"),
-    }
-    with (folder / "operator.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mopt_operator.main"], env=environment, stderr=log
-        )
-        try:
-            yield process.pid, address
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid: int) -> dict[str, float]:
-    """Return a process's resident memory in MiB: VmRSS now, VmHWM at its highest."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return {name: int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
 
 
 def create(api: str, name: str) -> None:
@@ -181,36 +129,36 @@ def measure(resources: int) -> Start:
 
         create(api, "new")
         began = time.monotonic()
-        with operator(port, Path(text)) as (pid, pages):
+        with operator_process(kubeconfig(port), SETTINGS, Path(text)) as operator:
             answers: list[float] = []
 
             def is_ready() -> bool:
                 asked = time.monotonic()
-                status, _ = get(pages, "readyz")
+                status, _ = get(operator.address, "readyz")
                 if status:
                     answers.append(time.monotonic() - asked)
                 return status == 200
 
-            until(is_ready)
-            ready, cpu = time.monotonic() - began, cpu_seconds(pid)
-            first = until(lambda: told()["created"].get("jobs")) - began
+            until(is_ready, PATIENCE_SECONDS)
+            ready, cpu = time.monotonic() - began, operator.cpu_seconds()
+            first = until(lambda: told()["created"].get("jobs"), PATIENCE_SECONDS) - began
             create(api, "later")
             created = time.monotonic()
             until(lambda: jobs() == 2)
             later = time.monotonic() - created
             time.sleep(REST_SECONDS)
-            settled, before = memory(pid), cpu_seconds(pid)
+            settled, before = operator.memory_mib("VmRSS"), operator.cpu_seconds()
             get(api, "bench/expire")
             until(lambda: told()["requests"]["watch pods"] == 2)
             time.sleep(REST_SECONDS)
-            compared, peak = cpu_seconds(pid) - before, memory(pid)["VmHWM"]
-            last, before = told(), cpu_seconds(pid)
+            compared, peak = operator.cpu_seconds() - before, operator.memory_mib("VmHWM")
+            last, before = told(), operator.cpu_seconds()
             get(api, "bench/touch")
             create(api, "last")
             until(lambda: jobs() == 3)
             time.sleep(REST_SECONDS)
-            flooded = cpu_seconds(pid) - before
-            flood_peak = memory(pid)["VmHWM"]
+            flooded = operator.cpu_seconds() - before
+            flood_peak = operator.memory_mib("VmHWM")
     return Start(
         resources=resources,
         cpu_seconds=round(cpu, 1),
@@ -222,7 +170,7 @@ def measure(resources: int) -> Start:
         flood_cpu_seconds=round(flooded, 1),
         flood_peak_mib=round(flood_peak, 1),
         peak_mib=round(peak, 1),
-        settled_mib=round(settled["VmRSS"], 1),
+        settled_mib=round(settled, 1),
         listed_mib=round(last["sent"] / 2**20, 1),
         requests=dict(sorted(last["requests"].items())),
     )

@@ -7,14 +7,15 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from . import audit
-from .cluster import NAMESPACE, Operator, client, make_namespace, operator, until
+from .audit import Moment
+from .cluster import NAMESPACE, client, make_namespace, operator
 from .fleet import at_rate, create_resource, numbered, run_fleet
 from .messages import manifests
+from .process import Operator, until
 from .watching import condition
 
 Json = dict[str, Any]
@@ -42,25 +43,24 @@ class Bench:
         """The API server's."""
         return self.kubeconfig.parent / "audit.log"
 
-    def requests_since(self, since: datetime) -> Counter[str]:
-        """Return the operator's requests since a time."""
+    def now(self) -> Moment:
+        """Return the present moment of the audit log."""
+        return Moment.now(self.audit_log)
+
+    def requests_since(self, since: Moment) -> Counter[str]:
+        """Return the operator's requests since a moment."""
         return audit.requests_of_operator(audit.entries(self.audit_log, since))
 
-    def reaction(self, name: str, since: datetime, *, namespace: str = NAMESPACE) -> float:
+    def reaction(self, name: str, since: Moment, *, namespace: str = NAMESPACE) -> float:
         """Apply a resource; return the milliseconds until its first Job is there."""
         (manifest,) = manifests([name], namespace, self.targets)
         create_resource(manifest)
         until(lambda: name in self.reactions(since), _PATIENCE)
         return self.reactions(since)[name]
 
-    def reactions(self, since: datetime) -> dict[str, float]:
+    def reactions(self, since: Moment) -> dict[str, float]:
         """Return the milliseconds from apply to the first Job, by resource."""
         return audit.reaction_milliseconds(audit.entries(self.audit_log, since))
-
-
-def now() -> datetime:
-    """Return the time, as the audit log has it."""
-    return datetime.now().astimezone()
 
 
 def used(process: Operator) -> Json:
@@ -74,7 +74,7 @@ def used(process: Operator) -> Json:
 
 def one_by_one(bench: Bench, count: int) -> Json:
     """Apply resources one after the other, nothing else going on."""
-    found = [bench.reaction(name, now()) for name in numbered("single", count)]
+    found = [bench.reaction(name, bench.now()) for name in numbered("single", count)]
     return _reaction_figures(found)
 
 
@@ -87,11 +87,11 @@ def _reaction_figures(milliseconds: list[float]) -> Json:
 
 def fleet(bench: Bench, process: Operator, count: int) -> Json:
     """Apply N resources at the bench's rate; all of them come to Ready."""
-    since, cpu = now(), process.cpu_seconds()
+    since, cpu = bench.now(), process.cpu_seconds()
     seconds = run_fleet(numbered("fleet", count), bench.targets)
     time.sleep(2)
     requests = bench.requests_since(since)
-    reacted = audit.reaction_milliseconds(audit.entries(bench.audit_log, since))
+    reacted = bench.reactions(since)
     return {
         "seconds": round(seconds, 2),
         "apply_to_job": _reaction_figures([v for k, v in reacted.items() if k.startswith("fleet")]),
@@ -103,7 +103,7 @@ def fleet(bench: Bench, process: Operator, count: int) -> Json:
 
 def idle(bench: Bench, process: Operator) -> Json:
     """Let a minute pass in which nothing happens."""
-    since, cpu = now(), process.cpu_seconds()
+    since, cpu = bench.now(), process.cpu_seconds()
     time.sleep(IDLE_SECONDS)
     return {
         "seconds": IDLE_SECONDS,
@@ -114,7 +114,7 @@ def idle(bench: Bench, process: Operator) -> Json:
 
 def cold_start(bench: Bench) -> Json:
     """Start an operator beside settled resources; a new one waits for it."""
-    since, began = now(), time.monotonic()
+    since, began = bench.now(), time.monotonic()
     (manifest,) = manifests(["after-cold-start"], NAMESPACE, bench.targets)
     create_resource(manifest)
     with operator(bench.kubeconfig, bench.folder, name="cold") as process:
@@ -143,7 +143,7 @@ def leader_killed(bench: Bench) -> Json:
         until(lambda: any(one.metric("mopt_leader") == 1 for one in pair), _PATIENCE)
         leader = next(one for one in pair if one.metric("mopt_leader") == 1)
         (manifest,) = manifests(["after-kill"], NAMESPACE, bench.targets)
-        since, began = now(), time.monotonic()
+        since, began = bench.now(), time.monotonic()
         os.kill(leader.process.pid, signal.SIGKILL)
         create_resource(manifest)
         until(lambda: "after-kill" in bench.reactions(since), _PATIENCE)
@@ -156,10 +156,10 @@ def waiting(bench: Bench, process: Operator, count: int, seconds: float) -> Json
     found = manifests(numbered("waiting", count), "full", bench.targets)
     at_rate(lambda m=m: create_resource(m) for m in found)  # type: ignore[misc]
     until(lambda: process.metric("mopt_queue_depth") == 0, _PATIENCE)
-    since, cpu = now(), process.cpu_seconds()
+    since, cpu = bench.now(), process.cpu_seconds()
     beside = bench.reaction("beside-the-full", since)
     time.sleep(seconds)
-    minutes = (now() - since).total_seconds() / 60
+    minutes = (bench.now().time - since.time).total_seconds() / 60
     requests = bench.requests_since(since)
     return {
         "minutes": round(minutes, 2),

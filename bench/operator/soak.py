@@ -25,9 +25,10 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from .cluster import NAMESPACE, Operator, client, cluster, operator, until
+from .cluster import NAMESPACE, client, cluster, operator
 from .fleet import create_resource
 from .messages import kwok_stages, manifests
+from .process import Operator, until
 
 Json = dict[str, Any]
 
