@@ -22,7 +22,7 @@ import skimage.data
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from repeat import _stage
+from repeat import summary_of_stage
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -140,7 +140,7 @@ def prepared(folder: Path, *, gated: bool) -> PrepareResult:
         output=str(output),
     )
     work = local_work(load(file), file, overrides)
-    told = _stage(work.prepare(), folder, PrepareSummary)
+    told = summary_of_stage(work.prepare(), folder, PrepareSummary)
     blobs = Blobs(*open_store(work.output_uri, Credentials.OUTPUT, os.environ))
     return PrepareResult.model_validate_json(blobs.read(told.result))
 

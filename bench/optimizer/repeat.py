@@ -117,7 +117,7 @@ def _say(stage: str, event: LogLine) -> None:
 AnySummary = TypeVar("AnySummary", PrepareSummary, MeasureSummary)
 
 
-def _stage(
+def summary_of_stage(
     plan: JobPlan,
     workdir: Path,
     kind: type[AnySummary],
@@ -137,13 +137,13 @@ def repeat(work: LocalWork, workdir: Path, times: int) -> list[Measured]:
         CliError: A stage failed.
     """
     blobs = Blobs(*open_store(work.output_uri, Credentials.OUTPUT, os.environ))
-    prepared = _stage(work.prepare(), workdir, PrepareSummary)
+    prepared = summary_of_stage(work.prepare(), workdir, PrepareSummary)
     plan = work.measure(prepared.result)
     runs = []
     for number in range(1, times + 1):
         # Part of the key of a measurement: another value finds nothing in the store.
         environ = os.environ | {REQUESTED_AT_VARIABLE: f"repeat-{os.getpid()}-{number}"}
-        told = _stage(plan, workdir, MeasureSummary, environ)
+        told = summary_of_stage(plan, workdir, MeasureSummary, environ)
         runs.append(measured(MeasureResult.model_validate_json(blobs.read(told.result))))
         print(f"{number} of {times}: {_words(runs[-1])}", file=sys.stderr, flush=True)
     return runs

@@ -445,6 +445,12 @@ def make_namespace(api: Api) -> MakeNamespace:
     return make
 
 
+@pytest.fixture
+def namespace(make_namespace: MakeNamespace) -> str:
+    """Return a namespace of the test's own."""
+    return make_namespace()
+
+
 @pytest.fixture(scope="session")
 def operator(
     make_operator: MakeOperator, make_namespace: MakeNamespace

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from job_messages import Messages
-from light_cluster import Api, Json, MakeNamespace, MakeOperator, MakeResource, Resource
+from light_cluster import Api, Json, MakeOperator, MakeResource, Resource
 
 pytestmark = pytest.mark.cluster
 
@@ -22,11 +22,6 @@ SUSPENDED = {"spec": {"execution": {"suspend": True}}}
 
 Counts = Callable[[], Counter[tuple[str, str, int]]]
 Reasons = Callable[[], dict[str, str]]
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 from job_messages import Messages
-from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from aiohttp import web
 from faulty_proxy import FaultyProxy
 from http_proxy import Call, HttpProxy
 from job_messages import Messages
-from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import Api, MakeOperator, MakeResource, Operator, Resource
 from light_processes import Component
 from whole_life import PATIENCE, jobs_made, live, told
 
@@ -31,11 +31,6 @@ SHORT, LONG = DEADLINE_SECONDS / 2, 2 * DEADLINE_SECONDS
 SLOW_SECONDS = 10.0
 SKEWED = Path(__file__).resolve().parents[3] / "support" / "skewed_operator.py"
 MARGIN = timedelta(seconds=5)
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 from job_messages import Messages
-from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator
+from light_cluster import MakeOperator, MakeResource, Operator
 
 from mopt_operator.loop.watchdog import DEAF_SECONDS
 from mopt_operator.loop.watches import SILENT_SECONDS
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.faults
 Note = Callable[[str, str], None]
 # What the machine may need on top.
 PATIENCE = 60.0
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from faulty_proxy import FaultyProxy, Trap, When
 from hasty_operator import DURATION_SECONDS
 from job_messages import Messages
-from light_cluster import MakeNamespace, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import MakeOperator, MakeResource, Operator, Resource
 from whole_life import end_state, jobs_made, live, told
 
 Note = Callable[[str, str], None]
@@ -69,11 +69,6 @@ class Lives:
         assert events["JobCreated"] <= len(self.jobs), where
         assert events["Optimized"] <= 1, where
         return resource
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture

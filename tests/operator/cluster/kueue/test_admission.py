@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 from job_messages import Messages
-from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import Api, MakeOperator, MakeResource, Operator, Resource
 
 pytestmark = pytest.mark.kueue
 
@@ -49,11 +49,6 @@ class Queue:
     def admit(self, jobs: int) -> None:
         """Set a quota that is enough for so many Jobs."""
         self._api.call("PATCH", self._path, {"spec": self._spec(jobs)}, "merge-patch+json")
-
-
-@pytest.fixture
-def namespace(make_namespace: MakeNamespace) -> str:
-    return make_namespace()
 
 
 @pytest.fixture
