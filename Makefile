@@ -37,9 +37,13 @@ COMPILE_GPU = $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --n
 
 .PHONY: lock
 lock: install ## Resolve the dependencies again and write requirements/*.txt.
-	for extra in operator optimizer-cpu dev; do \
-	  $(COMPILE) --extra $$extra pyproject.toml -o requirements/$$extra.txt; \
+	# First what developers have, so that tests run with the versions that ship.
+	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
+	for extra in operator optimizer-cpu; do \
+	  $(COMPILE) --extra $$extra -c requirements/dev.txt pyproject.toml -o requirements/$$extra.txt; \
 	done
+	# What comes on top of the optimizer's image, in the versions of both.
+	$(COMPILE) --extra serve --extra cli -c requirements/dev.txt pyproject.toml -o requirements/serve.txt
 	for file in examples uv; do \
 	  $(COMPILE) --no-deps requirements/$$file.in -o requirements/$$file.txt; \
 	done
@@ -72,6 +76,10 @@ images: ## Build the operator's image and the optimizer's for CPUs (docs/images.
 	$(BUILD_IMAGE) mopt/operator:$(TAG) --file operator/Dockerfile
 	$(BUILD_IMAGE) mopt/optimizer:$(TAG) --file optimizer_image/Dockerfile
 
+.PHONY: image-serve
+image-serve: ## Build the image of mopt serve (docs/serve.md).
+	$(BUILD_IMAGE) mopt/serve:$(TAG) --file optimizer_image/Dockerfile --target serve
+
 .PHONY: image-gpu
 image-gpu: ## Build the optimizer's image for GPUs; needs 25 GB of free disk.
 	$(BUILD_IMAGE) mopt/optimizer-gpu:$(TAG) --file optimizer_image/Dockerfile \
@@ -88,7 +96,8 @@ format: install ## Format the code and fix what ruff can fix.
 
 .PHONY: check
 check: install ## Lint, types, import contracts, generated files.
-	$(BIN)/ruff check $(SOURCES)
+	# Its cache does not notice that a folder which is new makes a module's name ours.
+	$(BIN)/ruff check --no-cache $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -96,7 +105,7 @@ check: install ## Lint, types, import contracts, generated files.
 
 .PHONY: test
 test: ## Set up and run all tests, cluster included.
-	hack/test check+cluster fast optimizer tensorrt e2e
+	hack/test check+cluster fast optimizer tensorrt gitops-where-built e2e
 
 .PHONY: test-fast
 test-fast: ## Tests without a cluster or a model runtime (under 90 s).
@@ -126,6 +135,10 @@ test-operator: ## Tests against a real API server (light cluster).
 test-chart: ## Tests of the Helm chart.
 	hack/test chart
 
+.PHONY: test-gitops
+test-gitops: ## Flux, Argo CD, cosign and a registry on a light cluster; the first time builds them.
+	hack/test gitops
+
 .PHONY: test-e2e
 test-e2e: ## The demo's path on a full cluster, checked from outside.
 	hack/test e2e
@@ -151,8 +164,8 @@ faults: ## Every fault of docs/reliability.md (45 min); writes docs/records/faul
 	hack/test faults
 
 .PHONY: test-full
-test-full: ## The long tests: conformance, architectures, hostile programs, Kueue, faults, > 2 GB, a bare machine.
-	hack/test conformance architectures hostile bare kueue faults large
+test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, faults, mutations, > 2 GB, a bare machine.
+	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue faults mutations large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle
@@ -197,6 +210,10 @@ bench-optimizer: bench-install ## mopt beside its peers on real models (12 min);
 .PHONY: bench-repeat
 bench-repeat: install ## The example measured ten times: the winner of each, the spread of the ratios.
 	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/repeat.py
+
+.PHONY: bench-verdicts
+bench-verdicts: install ## How often a verdict is wrong, from real rounds; wants a quiet machine.
+	$(BIN)/python bench/optimizer/verdicts.py --json docs/records/verdicts.json
 
 .PHONY: bench-neighbours
 bench-neighbours: install ## What a measurement sees of busy loops beside it; wants a quiet machine.

@@ -20,22 +20,30 @@ PACKAGES = {
     "optimizer-gpu": "optimizer_image/mopt_optimizer",
     "tensorrt": "optimizer_image/mopt_optimizer",
     "pycuda": "optimizer_image/mopt_optimizer",
+    "publish": "optimizer_image/mopt_optimizer",
+    "serve": "optimizer_image/mopt_optimizer",
     "cli": "cli/mopt_cli",
 }
 # Modules that are not called as their distribution is.
 MODULES = {
+    "mlcommons-loadgen": "mlperf_loadgen",
     "nvidia-ml-py": "pynvml",
     "onnxruntime-gpu": "onnxruntime",
     "pillow": "PIL",
     "py-landlock": "py_landlock",
+    "model-signing": "model_signing",
+    "python-dxf": "dxf",
+    "sigstore-models": "sigstore_models",
     "prometheus-client": "prometheus_client",
     "pyyaml": "yaml",
     "scikit-image": "skimage",
     "tensorrt-rtx-cu13": "tensorrt_rtx",
 }
-# Modules that are loaded by their name: the file that does, and the words it does so with.
+# Modules that are loaded by their name, or by one that does not require them: the file that does,
+# and the words it does so with.
 BY_NAME = {
     "tensorrt_rtx": ("runtimes/tensorrt/backends.py", '= "tensorrt_rtx"'),
+    "pyopenssl": ("proofs/signing.py", "from model_signing import signing"),
     "torchao": ("torch_quantization/capturing.py", 'import_module(f"torchao.'),
 }
 

@@ -14,13 +14,15 @@ import os
 import platform
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import scenarios
-from .cluster import NODES, cluster, operator
-from .fleet import PER_SECOND, job_templates, numbered, run_floor
+from .cluster import NODES, cluster
+from .fleet import PER_SECOND, job_templates
 from .messages import kwok_stages
+from .process import Operator
 from .publish import fleet_table
 
 Json = dict[str, Any]
@@ -35,41 +37,74 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def with_operator(folder: Path, count: int, targets: list[str], wait: float) -> tuple[Json, Any]:
+@dataclass(frozen=True)
+class Run:
+    """What is measured of one number of resources.
+
+    Attributes:
+        per_second: How many are applied in a second.
+        wait: Seconds of a full quota; None leaves out all but the way from apply to Ready.
+        at_once: Jobs that run at once, of the operator and of the script; None bounds nothing.
+    """
+
+    count: int
+    targets: list[str]
+    per_second: float
+    wait: float | None
+    at_once: int | None
+
+
+def with_operator(folder: Path, run: Run) -> tuple[Json, Any]:
     """Measure the operator's scenarios; return them and the Jobs of one resource."""
-    stages = kwok_stages(targets, VARIANTS)
+    stages = kwok_stages(run.targets, VARIANTS)
     with cluster(folder, stages) as kubeconfig:
-        bench = scenarios.Bench(kubeconfig, folder, targets)
-        with operator(kubeconfig, folder) as process:
+        bench = scenarios.Bench(kubeconfig, folder, run.targets, run.at_once)
+        with bench.operator("operator") as process:
             found: Json = {"one_by_one": scenarios.one_by_one(bench, SINGLES)}
             scenarios.until_settled(SINGLES)
             templates = job_templates(f"single-{0:05}")
-            say(f"{count} resources: from apply to Ready")
-            found["fleet"] = scenarios.fleet(bench, process, count)
-            say("a minute without work")
-            found["idle"] = scenarios.idle(bench, process)
-            say("waiting for a full namespace's quota")
-            found["waiting"] = scenarios.waiting(bench, process, count, wait)
-            scenarios.empty("full")
-        say("cold start")
-        found["cold_start"] = scenarios.cold_start(bench)
-        say("leader killed")
-        found["leader_killed"] = scenarios.leader_killed(bench)
+            say(f"{run.count} resources: from apply to Ready")
+            found["fleet"] = scenarios.fleet(bench, process, run.count, run.per_second)
+            say(json.dumps(found["fleet"]))  # What follows may take long, or fail.
+            if run.wait is not None:
+                found |= _settled(bench, process, run.count, run.wait)
+        if run.wait is not None:
+            say("cold start")
+            found["cold_start"] = scenarios.cold_start(bench)
+            say("leader killed")
+            found["leader_killed"] = scenarios.leader_killed(bench)
     return found, templates
 
 
-def measure(count: int, targets: list[str], wait: float) -> Json:
+def _settled(bench: scenarios.Bench, process: Operator, count: int, wait: float) -> Json:
+    say("a minute without work")
+    idle = scenarios.idle(bench, process)
+    say("waiting for a full namespace's quota")
+    waiting = scenarios.waiting(bench, process, count, wait)
+    scenarios.empty("full")
+    return {"idle": idle, "waiting": waiting}
+
+
+def measure(run: Run) -> Json:
     """Measure one number of resources."""
     with tempfile.TemporaryDirectory(prefix="mopt-bench-") as text:
-        found, templates = with_operator(Path(text), count, targets, wait)
-    say(f"{count} resources: the same Jobs without an operator")
+        found, templates = with_operator(Path(text), run)
+    say(f"{run.count} resources: the same Jobs without an operator")
     with (
         tempfile.TemporaryDirectory(prefix="mopt-bench-") as text,
-        cluster(Path(text), kwok_stages(targets, VARIANTS)),
+        cluster(Path(text), kwok_stages(run.targets, VARIANTS)),
     ):
-        seconds = run_floor(numbered("fleet", count), templates)
-    found["floor"] = {"seconds": round(seconds, 2)}
-    return {"resources": count, "targets": len(targets), "variants": VARIANTS, **found}
+        found["floor"] = scenarios.floor(
+            Path(text), run.count, templates, run.per_second, run.at_once
+        )
+    return {
+        "resources": run.count,
+        "per_second": run.per_second,
+        "at_once": run.at_once,
+        "targets": len(run.targets),
+        "variants": VARIANTS,
+        **found,
+    }
 
 
 def main() -> int:
@@ -78,19 +113,25 @@ def main() -> int:
     parser.add_argument("--resources", type=int, nargs="+", default=[100])
     parser.add_argument("--targets", type=int, default=1, choices=range(1, len(TARGETS) + 1))
     parser.add_argument("--wait", type=float, default=60.0, help="seconds of a full quota")
+    parser.add_argument("--per-second", type=float, default=PER_SECOND, help="resources applied")
+    parser.add_argument(
+        "--at-once", type=int, help="Jobs that run at once: maxRunning of the profile"
+    )
+    parser.add_argument("--fleet-only", action="store_true", help="from apply to Ready, no more")
     parser.add_argument("--record", type=Path, help="JSON; runs are added to those it holds")
     arguments = parser.parse_args()
     runs: list[Json] = []
     if arguments.record and arguments.record.exists():
         runs = json.loads(arguments.record.read_text())["runs"]
     for count in arguments.resources:
-        runs.append(measure(count, list(TARGETS[: arguments.targets]), arguments.wait))
+        wait = None if arguments.fleet_only else arguments.wait
+        targets = list(TARGETS[: arguments.targets])
+        runs.append(measure(Run(count, targets, arguments.per_second, wait, arguments.at_once)))
         if arguments.record:
             machine = {
                 "cpus": os.cpu_count(),
                 "python": platform.python_version(),
                 "nodes": NODES,
-                "per_second": PER_SECOND,
             }
             text = json.dumps({"machine": machine, "runs": runs}, indent=1)
             arguments.record.write_text(text + "\n")

@@ -143,8 +143,14 @@ def make_namespace(name: str, **quota: str) -> None:
 
 
 @contextmanager
-def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Iterator[Operator]:
-    """Run an operator under its own account, a candidate for the Lease; wait until it is ready."""
+def operator(
+    kubeconfig: Path, folder: Path, *, name: str = "operator", at_once: int | None = None
+) -> Iterator[Operator]:
+    """Run an operator under its own account, a candidate for the Lease; wait until it is ready.
+
+    Args:
+        at_once: Jobs that it lets run at once; None bounds nothing.
+    """
     token = client.CoreV1Api().create_namespaced_service_account_token(
         ACCOUNT, NAMESPACE, {"spec": {"expirationSeconds": 36000}}
     )
@@ -157,6 +163,7 @@ def operator(kubeconfig: Path, folder: Path, *, name: str = "operator") -> Itera
         "profiles": {
             "default": {
                 "measurementSlots": NODES,
+                **({} if at_once is None else {"maxRunning": at_once}),
                 "resources": {"requests": {"cpu": JOB_CPUS}, "limits": {"cpu": JOB_CPUS}},
             }
         },

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from mopt_api.labels import LABEL_NAME
@@ -23,13 +27,13 @@ PATIENCE = 180.0
 _THREADS = 16
 
 
-def at_rate(calls: Iterable[Callable[[], object]]) -> None:
-    """Make calls at the bench's rate, side by side."""
+def at_rate(calls: Iterable[Callable[[], object]], per_second: float = PER_SECOND) -> None:
+    """Make calls at a rate, side by side."""
     began = time.monotonic()
 
     def one(item: tuple[int, Callable[[], object]]) -> None:
         number, call = item
-        time.sleep(max(began + number / PER_SECOND - time.monotonic(), 0))
+        time.sleep(max(began + number / per_second - time.monotonic(), 0))
         call()
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -43,12 +47,12 @@ def create_resource(manifest: Json) -> None:
     )
 
 
-def run_fleet(names: list[str], targets: list[str]) -> float:
+def run_fleet(names: list[str], targets: list[str], per_second: float) -> float:
     """Apply resources; return the seconds from the first apply to the last Ready."""
     found = manifests(names, NAMESPACE, targets)
     with Arrivals(RESOURCES, lambda item: condition(item, "Ready")) as arrivals:
         began = time.monotonic()
-        at_rate(lambda m=m: create_resource(m) for m in found)  # type: ignore[misc]
+        at_rate((lambda m=m: create_resource(m) for m in found), per_second)  # type: ignore[misc]
         arrivals.wait(len(names), PATIENCE)
         return max(arrivals.times.values()) - began
 
@@ -71,27 +75,53 @@ def job_templates(resource: str) -> list[Json]:
     return found
 
 
-def run_floor(names: list[str], templates: list[Json]) -> float:
-    """Start the same Jobs, one stage after the other, without an operator; return the seconds."""
-    prepare, *measures = templates
-    batch = client.BatchV1Api()
+class _Script:
+    """Starts Jobs in the order of a resource's stages, at most so many at once."""
 
-    def create(template: Json, name: str) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, templates: list[Json], at_once: float) -> None:
+        self._pool = pool
+        self._prepare, *self._measures = templates
+        self._free = at_once
+        self._waiting: deque[tuple[Json, str]] = deque()
+        self._lock = threading.Lock()
+        self._batch = client.BatchV1Api()
+
+    def begin(self, name: str) -> None:
+        """Start a resource's first Job, when its turn comes."""
+        with self._lock:
+            self._waiting.append((self._prepare, f"{name}-prepare"))
+            self._start()
+
+    def go_on(self, done: str) -> None:
+        """Start what follows a Job that is complete, and what waits for its place."""
+        name, stage = done.rsplit("-", 1)
+        with self._lock:
+            self._free += 1
+            if stage == "prepare":
+                following = [(one, f"{name}-{n}") for n, one in enumerate(self._measures)]
+                self._waiting.extendleft(following)
+            self._start()
+
+    def _start(self) -> None:
+        while self._waiting and self._free > 0:
+            self._free -= 1
+            self._pool.submit(self._create, *self._waiting.popleft())
+
+    def _create(self, template: Json, name: str) -> None:
         job = copy.deepcopy(template)
         job["metadata"]["name"] = name
-        batch.create_namespaced_job(NAMESPACE, job)
+        self._batch.create_namespaced_job(NAMESPACE, job)
 
+
+def run_floor(
+    names: list[str], templates: list[Json], per_second: float, at_once: int | None
+) -> float:
+    """Start the same Jobs, one stage after the other, without an operator; return the seconds."""
     with ThreadPoolExecutor(_THREADS) as pool:
-
-        def go_on(done: str) -> None:
-            name, stage = done.rsplit("-", 1)
-            if stage == "prepare":
-                for number, template in enumerate(measures):
-                    pool.submit(create, template, f"{name}-{number}")
-
-        with Arrivals(JOBS, lambda item: condition(item, "Complete"), go_on) as arrivals:
+        script = _Script(pool, templates, math.inf if at_once is None else at_once)
+        with Arrivals(JOBS, lambda item: condition(item, "Complete"), script.go_on) as arrivals:
             began = time.monotonic()
-            at_rate(lambda n=n: create(prepare, f"{n}-prepare") for n in names)  # type: ignore[misc]
+            at_rate((partial(script.begin, name) for name in names), per_second)
             arrivals.wait(len(names) * len(templates), PATIENCE)
             return max(arrivals.times.values()) - began
 

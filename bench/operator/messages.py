@@ -157,7 +157,8 @@ def manifests(names: list[str], namespace: str, targets: list[str]) -> Iterator[
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "model": {
-                    "uri": "s3://models/m.pt2",
+                    # No two ask for the same, which the operator would read once for both.
+                    "uri": f"s3://models/{name}.pt2",
                     "sha256": MODEL_SHA,
                     "format": "ExportedProgram",
                 },

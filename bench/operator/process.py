@@ -39,6 +39,7 @@ def running(command: list[str], log: Path, **more: Any) -> Iterator[subprocess.P
     """Run a process of this bench; end it afterwards."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, **more)
+        log.with_suffix(".pid").write_text(str(process.pid))
         try:
             yield process
         finally:
@@ -48,6 +49,31 @@ def running(command: list[str], log: Path, **more: Any) -> Iterator[subprocess.P
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            log.with_suffix(".pid").unlink()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_all(folder: Path) -> dict[str, float]:
+    """Return the CPU seconds so far of the processes of this bench, itself too, by name.
+
+    Args:
+        folder: That of the logs, in which the light cluster's is `cluster`.
+    """
+    records = (folder / "cluster" / "pids").glob("*.json")
+    pids = {path.stem: int(json.loads(path.read_text())["pid"]) for path in records}
+    pids |= {path.stem: int(path.read_text()) for path in folder.glob("*.pid")}
+    return {name: cpu_seconds(pid) for name, pid in sorted((pids | {"bench": os.getpid()}).items())}
+
+
+def cpu_per_resource(before: dict[str, float], folder: Path, count: int) -> dict[str, float]:
+    """Return the milliseconds of CPU time that each process has used for each resource."""
+    now = cpu_of_all(folder)
+    return {name: round(1000 * (now[name] - was) / count, 1) for name, was in before.items()}
 
 
 @dataclass(frozen=True)
@@ -75,8 +101,7 @@ class Operator:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the process has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     def memory_mib(self, field: str) -> float:
         """Return VmRSS (now) or VmHWM (peak) in MiB."""

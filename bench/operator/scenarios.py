@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from typing import Any
 from . import audit
 from .audit import Moment
 from .cluster import NAMESPACE, client, make_namespace, operator
-from .fleet import at_rate, create_resource, numbered, run_fleet
+from .fleet import at_rate, create_resource, numbered, run_fleet, run_floor
 from .messages import manifests
-from .process import Operator, until
+from .process import Operator, cpu_of_all, cpu_per_resource, until
 from .watching import condition
 
 Json = dict[str, Any]
 
 IDLE_SECONDS = 60.0
+# For what follows the last Ready: Jobs that may expire, and their controllers.
+REST_SECONDS = 2.0
 _PATIENCE = 600.0
 
 
@@ -32,11 +35,17 @@ class Bench:
         kubeconfig: The administrator's.
         folder: For logs and configurations of operators.
         targets: Of each resource.
+        at_once: Jobs that operators let run at once; None bounds nothing.
     """
 
     kubeconfig: Path
     folder: Path
     targets: list[str]
+    at_once: int | None = None
+
+    def operator(self, name: str) -> AbstractContextManager[Operator]:
+        """Return an operator to be run."""
+        return operator(self.kubeconfig, self.folder, name=name, at_once=self.at_once)
 
     @property
     def audit_log(self) -> Path:
@@ -85,20 +94,33 @@ def _reaction_figures(milliseconds: list[float]) -> Json:
     }
 
 
-def fleet(bench: Bench, process: Operator, count: int) -> Json:
-    """Apply N resources at the bench's rate; all of them come to Ready."""
-    since, cpu = bench.now(), process.cpu_seconds()
-    seconds = run_fleet(numbered("fleet", count), bench.targets)
-    time.sleep(2)
+def fleet(bench: Bench, process: Operator, count: int, per_second: float) -> Json:
+    """Apply N resources at a rate; all of them come to Ready."""
+    since, cpu, of_all = bench.now(), process.cpu_seconds(), cpu_of_all(bench.folder)
+    seconds = run_fleet(numbered("fleet", count), bench.targets, per_second)
+    time.sleep(REST_SECONDS)
+    each = cpu_per_resource(of_all, bench.folder, count)
     requests = bench.requests_since(since)
     reacted = bench.reactions(since)
     return {
         "seconds": round(seconds, 2),
         "apply_to_job": _reaction_figures([v for k, v in reacted.items() if k.startswith("fleet")]),
         "requests_per_resource": {k: round(v / count, 2) for k, v in sorted(requests.items())},
+        "cpu_ms_per_resource": each,
         **used(process),
         "cpu_seconds": round(process.cpu_seconds() - cpu, 2),
     }
+
+
+def floor(
+    folder: Path, count: int, templates: list[Json], per_second: float, at_once: int | None
+) -> Json:
+    """Start the Jobs of N resources without an operator."""
+    of_all = cpu_of_all(folder)
+    seconds = run_floor(numbered("fleet", count), templates, per_second, at_once)
+    time.sleep(REST_SECONDS)
+    each = cpu_per_resource(of_all, folder, count)
+    return {"seconds": round(seconds, 2), "cpu_ms_per_resource": each}
 
 
 def idle(bench: Bench, process: Operator) -> Json:
@@ -117,7 +139,7 @@ def cold_start(bench: Bench) -> Json:
     since, began = bench.now(), time.monotonic()
     (manifest,) = manifests(["after-cold-start"], NAMESPACE, bench.targets)
     create_resource(manifest)
-    with operator(bench.kubeconfig, bench.folder, name="cold") as process:
+    with bench.operator("cold") as process:
         ready = time.monotonic() - began
         cpu = process.cpu_seconds()
         until(lambda: "after-cold-start" in bench.reactions(since), _PATIENCE)
@@ -136,8 +158,8 @@ def cold_start(bench: Bench) -> Json:
 def leader_killed(bench: Bench) -> Json:
     """Kill the leader of two operators; a new resource waits for the other one."""
     with (
-        operator(bench.kubeconfig, bench.folder, name="first") as first,
-        operator(bench.kubeconfig, bench.folder, name="second") as second,
+        bench.operator("first") as first,
+        bench.operator("second") as second,
     ):
         pair = (first, second)
         until(lambda: any(one.metric("mopt_leader") == 1 for one in pair), _PATIENCE)

@@ -27,6 +27,7 @@ class Recipe:
         detail: What tells it from the tool's other rows of the strategy.
         runtime: What opens the file.
         precision: That the runtime computes in; INT8 is the file's own.
+        float_precision: Of what is not INT8, in OpenVINO.
         from_program: Made from the PyTorch program, not from the ONNX file.
     """
 
@@ -37,6 +38,7 @@ class Recipe:
     detail: str = ""
     runtime: str = ORT
     precision: str = "INT8"
+    float_precision: str = "FP32"
     from_program: bool = False
 
     @property
@@ -115,6 +117,15 @@ def _openvino() -> list[Recipe]:
     return [
         Recipe(static, MOPT, "static", {"method": "Percentile", "layer_outputs": False}, **common),
         Recipe(static, MOPT, "nncf", detail="through NNCF", **common),
+        Recipe(
+            static,
+            MOPT,
+            "static",
+            {"method": "MSE", "layer_outputs": False},
+            "MSE, rest in BF16",
+            float_precision="BF16",
+            **common,
+        ),
         Recipe(static, "NNCF", "nncf_openvino", **common),
         Recipe(static, "ONNX Runtime", "ort_static", minmax, "MinMax", **common),
         Recipe(static, "Olive", "olive_static", minmax, "MinMax", **common),
@@ -130,7 +141,17 @@ def _gated() -> list[Recipe]:
     plain = {**options, "layer_outputs": False}
     return [
         Recipe(strategy, MOPT, "static", options),
-        Recipe(strategy, MOPT, "static", plain, "rest in BF16", OPENVINO, "BF16"),
+        Recipe(strategy, MOPT, "static", plain, "rest in BF16", OPENVINO, float_precision="BF16"),
+        Recipe(strategy, MOPT, "nncf", {"gate_db": GATE_DB}, "through NNCF", OPENVINO),
+        Recipe(
+            strategy,
+            MOPT,
+            "nncf",
+            {"gate_db": GATE_DB},
+            "through NNCF, rest in BF16",
+            OPENVINO,
+            float_precision="BF16",
+        ),
     ]
 
 

@@ -19,14 +19,17 @@ from mopt_optimizer import (
 )
 from mopt_optimizer.formats.onnx import onnx_cases
 from mopt_optimizer.onnx_quantization import Calibration, DynamicOptions, FloatType
+from mopt_optimizer.onnx_quantization.gated import Gating
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.passes.running import optimize
+from mopt_optimizer.runtimes.openvino import NncfOptions
 
 _METHODS = {
     "MinMax": Calibration.MIN_MAX,
     "Entropy": Calibration.ENTROPY,
     "Percentile": Calibration.PERCENTILE,
+    "MSE": Calibration.MSE,
 }
 
 
@@ -59,20 +62,19 @@ def static(
     work: Work, *, method: str, layer_outputs: bool = True, gate_db: float | None = None
 ) -> Path:
     """Quantize with a calibrator; behind a gate some layers stay FP32."""
-    gate = (
-        QualityGate(
-            metric=QualityMetric.PSNR, minimum=gate_db, aggregate=Aggregate.WORST, data_range=1.0
-        )
-        if gate_db is not None
-        else None
-    )
     options = StaticOptions(
-        calibration=_METHODS[method],
-        layer_outputs=layer_outputs,
-        gates=() if gate is None else (gate,),
+        calibration=_METHODS[method], layer_outputs=layer_outputs, gates=_gates(gate_db)
     )
     quantize_onnx_static(_optimized(work), work.target, work.samples, options)
     return work.target
+
+
+def _gates(decibels: float | None) -> tuple[QualityGate, ...]:
+    if decibels is None:
+        return ()
+    worst = Aggregate.WORST
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=decibels, aggregate=worst, data_range=1.0)
+    return (gate,)
 
 
 def fp16(work: Work) -> Path:
@@ -81,11 +83,12 @@ def fp16(work: Work) -> Path:
     return work.target
 
 
-def nncf(work: Work) -> Path:
-    """Quantize for OpenVINO through NNCF."""
-    path = work.folder / "model.xml"
-    quantize_openvino_nncf(_optimized(work), path, work.samples)
-    return path
+def nncf(work: Work, *, gate_db: float | None = None) -> Path:
+    """Quantize for OpenVINO through NNCF, the best of its ways, as prepare does; behind a gate some
+    layers stay FP32."""
+    options = NncfOptions(best=True, gating=Gating(gates=_gates(gate_db)))
+    quantize_openvino_nncf(_optimized(work), work.target, work.samples, options)
+    return work.target
 
 
 def _pytorch(work: Work, kind: str) -> Path:

@@ -82,15 +82,15 @@ class Seen:
     milliseconds: list[float]
 
 
-def network(path: Path, size: int) -> None:
+def network(path: Path, size: int, layers: int = LAYERS) -> None:
     """Write a chain of convolutions on 1xCxSIZExSIZE."""
     generator = np.random.default_rng(0)
     shape = [1, CHANNELS, size, size]
-    weights = generator.standard_normal((LAYERS, CHANNELS, CHANNELS, 3, 3)).astype(np.float32) / 16
-    names = ["image", *(f"v{i}" for i in range(LAYERS))]
+    weights = generator.standard_normal((layers, CHANNELS, CHANNELS, 3, 3)).astype(np.float32) / 16
+    names = ["image", *(f"v{i}" for i in range(layers))]
     nodes = [
         helper.make_node("Conv", [names[i], f"w{i}"], [names[i + 1]], pads=[1, 1, 1, 1])
-        for i in range(LAYERS)
+        for i in range(layers)
     ]
     graph = helper.make_graph(
         nodes,
@@ -184,6 +184,7 @@ def measure(case: Case, seconds: float, patience: float, workdir: Path) -> Seen:
                     ),
                     workdir=workdir,
                     environ=os.environ,
+                    read=[workdir],
                 )
             )
             for runtime in RUNTIMES

@@ -17,7 +17,7 @@ from typing import Any
 from catalogue import PYTORCH, Recipe
 from subjects import Sample
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import FloatPrecision, Precision, Runtime
 from mopt_optimizer import Metric, OptimizerError
 from mopt_optimizer.quality import Array, Comparison
 from mopt_optimizer.runtimes import Opening, RuntimeFailure, open_runner
@@ -90,7 +90,13 @@ def _opened(recipe: Recipe | None, path: Path, threads: int, stack: ExitStack) -
         return _torch(path, threads)
     runtime = Runtime(recipe.runtime) if recipe else Runtime.ONNX_RUNTIME
     precision = Precision(recipe.precision) if recipe else Precision.FP32
-    opening = Opening(runtime=runtime, precision=precision, path=path, threads=threads)
+    opening = Opening(
+        runtime=runtime,
+        precision=precision,
+        float_precision=FloatPrecision(recipe.float_precision) if recipe else None,
+        path=path,
+        threads=threads,
+    )
     runner = stack.enter_context(open_runner(opening))
     return _Opened(lambda sample: list(runner.run(sample).values()), runner.bind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from mopt_api.reasons import ErrorReport, Reason
@@ -39,8 +40,19 @@ _LOCAL_REMEDIES = {
     Reason.OUT_OF_MEMORY: "Free memory on this machine, or lower spec.dimensions.",
     Reason.INTERNAL_ERROR: "This is a bug in mopt: report it with the output of --verbose.",
 }
+# Where a command reads or sweeps a store, and runs nothing.
+_STORE_REMEDIES = {
+    Reason.DIGEST_MISMATCH: "Set the annotation mopt.dev/requestedAt anew: the file is made again.",
+    Reason.OBJECT_NOT_FOUND: "Correct its uri; what was removed from the store is made again by a "
+    "new mopt.dev/requestedAt.",
+    Reason.STORE_ACCESS_DENIED: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may "
+    "do this, and AWS_ENDPOINT_URL where the store is not AWS.",
+    Reason.STORE_UNREACHABLE: "Check AWS_ENDPOINT_URL, and try again.",
+    Reason.OUT_OF_DISK: "Make room, or name a folder on a larger disk with -o.",
+    Reason.INTERNAL_ERROR: "This is a bug in mopt: report it.",
+}
 _USER_SPEC = (Reason.INVALID_SPEC, Reason.INVALID_DIMENSION)
-_NO_WINNER = (Reason.NO_VARIANT_PASSED, Reason.BASELINE_REJECTED)
+_NO_WINNER = (Reason.NO_VARIANT_PASSED, Reason.BASELINE_REJECTED, Reason.CONSTRAINTS_MISSED)
 
 
 def exit_code_of(reason: str) -> ExitCode:
@@ -52,6 +64,15 @@ def exit_code_of(reason: str) -> ExitCode:
 
 def work_failed(report: ErrorReport) -> CliError:
     """Return the error for work that failed with a reason: status 2 for a wrong spec, else 1."""
-    remedy = _LOCAL_REMEDIES.get(report.reason)
+    return _failed(report, _LOCAL_REMEDIES)
+
+
+def store_failed(report: ErrorReport) -> CliError:
+    """Return the error of a command that only reads or sweeps a store; status as work_failed."""
+    return _failed(report, _STORE_REMEDIES)
+
+
+def _failed(report: ErrorReport, remedies: Mapping[Reason, str]) -> CliError:
+    remedy = remedies.get(report.reason)
     said = report.sentence() if remedy is None else f"{report.message.rstrip('.')}. {remedy}"
     return CliError(f"{report.reason}: {said}", exit_code_of(report.reason))

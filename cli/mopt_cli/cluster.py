@@ -1,6 +1,6 @@
-"""The API server, with the user's permissions: what `mopt watch` reads, and nothing else.
+"""The API server, with the user's permissions: what commands read, and nothing else.
 
-mopt.dev  modeloptimizations  list watch
+mopt.dev  modeloptimizations  list watch  (`mopt gc`: list, in all namespaces)
 ""        pods                list watch
 ""        pods/log            get
 """
@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from mopt_api.base import GROUP, PLURAL, VERSION
 from mopt_api.labels import CONTAINER, LABEL_NAME
 
 from ._errors import CliError
+from .access import Access
 
 Raw = Mapping[str, Any]
 
@@ -39,6 +39,7 @@ _PAUSE_SECONDS = 1.0  # Before an ended watch is reopened, even if it ends at on
 # A log may be silent for long, a dead connection too: on a new request it continues where it was.
 _LOG = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=120)
 _MAX_LINE_BYTES = 4 * 1024 * 1024
+_PAGE = 500
 _DEFAULT_KUBECONFIG = "~/.kube/config"
 
 
@@ -56,15 +57,6 @@ class Refused(Exception):
 
 class NoAnswer(Exception):
     """The API server did not answer, or the connection broke."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """Which cluster, as in kubectl's options; None is the kubeconfig's default."""
-
-    kubeconfig: Path | None = None
-    context: str | None = None
-    namespace: str | None = None
 
 
 class Cluster:
@@ -97,6 +89,21 @@ class Cluster:
         """Yield the Pods of a ModelOptimization; as resources."""
         path = f"/api/v1/namespaces/{quote(self.namespace)}/pods"
         return self._objects(path, {"labelSelector": f"{LABEL_NAME}={name}"})
+
+    async def everywhere(self) -> AsyncGenerator[tuple[Raw, ...]]:
+        """Yield the ModelOptimizations of all namespaces, page after page.
+
+        Raises:
+            Refused: The list is forbidden; 410: it took too long, and has to be read again.
+            NoAnswer: The connection broke.
+        """
+        query = {"limit": str(_PAGE)}
+        while True:
+            answer = await self._get(f"/apis/{GROUP}/{VERSION}/{PLURAL}", query)
+            yield tuple(answer["items"])
+            if not (further := answer["metadata"].get("continue")):
+                return
+            query = {"limit": str(_PAGE), "continue": further}
 
     async def namespaces(self) -> list[str]:
         """Return the names of all namespaces."""

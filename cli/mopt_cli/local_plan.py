@@ -160,7 +160,7 @@ def _mapping(fields: Fields, name: str) -> Fields:
 
 def _override_model(fields: Fields, path: Path) -> list[str]:
     """Set a local file as the model, with its digest; return notes for the user."""
-    from mopt_optimizer.store.blobs import file_digest
+    from mopt_optimizer.digests import file_digest
 
     if not path.is_file():
         raise CliError(f"--model {path} is not a file")

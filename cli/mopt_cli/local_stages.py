@@ -42,7 +42,13 @@ def run_stages(work: LocalWork, run: RunStage) -> Outcome:
     prepared = _prepared(work.prepare(), run)
     first = _measured(work.measure(prepared.result), run)
     spec = work.spec
-    aims = second_aims(first.variants, first.selected, gates=spec.quality, objective=spec.objective)
+    aims = second_aims(
+        first.variants,
+        first.selected,
+        gates=spec.quality,
+        objective=spec.objective,
+        under_load=spec.benchmark.load is not None,
+    )
     return _second(work, run, first, aims) if aims else Outcome(first)
 
 

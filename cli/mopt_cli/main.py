@@ -10,7 +10,25 @@ import typer
 from mopt_api.extensible import EXTENSIONS_VARIABLE, load_extensions
 
 from ._errors import CliError
-from .commands import check, compare, init, inspect, run_local, schema, table, watch
+from .commands import (
+    check,
+    compare,
+    export,
+    fetch,
+    gc,
+    init,
+    inspect,
+    pin,
+    recommend,
+    rollback,
+    run_local,
+    schema,
+    serve,
+    table,
+    verify,
+    verify_endpoint,
+    watch,
+)
 from .output import note
 
 app = typer.Typer(
@@ -22,11 +40,20 @@ app = typer.Typer(
 )
 app.command("run")(run_local.run)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("init")(init.init)
 app.command("inspect")(inspect.inspect)
 app.command("check")(check.check)
 app.command("table")(table.table)
+app.command("verify")(verify.verify)
+app.command("serve")(serve.serve)
+app.command("verify-endpoint")(verify_endpoint.verify_endpoint)
 app.command("watch")(watch.watch)
+app.command("recommend")(recommend.recommend)
+app.command("fetch")(fetch.fetch)
+app.command("pin")(pin.pin)
+app.command("rollback")(rollback.rollback)
+app.command("gc")(gc.gc)
 app.command("schema")(schema.schema)
 
 

@@ -17,6 +17,14 @@ FormatHint = Annotated[
     typer.Option(help="Format of the model file. Omitted, detected from its content."),
 ]
 
+VariantOption = Annotated[
+    str | None, typer.Option(help="Which form. Omitted, the one that is selected.")
+]
+ServedNameOption = Annotated[
+    str | None,
+    typer.Option(help="What clients call the model. Omitted, the resource's or file's name."),
+]
+
 
 def dimensions_of(given: list[str] | None) -> dict[str, int]:
     """Return --dimension NAME=SIZE as a mapping.

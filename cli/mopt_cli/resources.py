@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from .field_problems import problems
 
 # The API server takes 3 MB.
 _MAX_CHARACTERS = 4 * 1024 * 1024
+_MAX_LIST_CHARACTERS = 1024 * 1024 * 1024
+"""Of a list in JSON: ten thousand resources with long status have 200 MB."""
 _MAX_NODES = 1_000_000
 
 FileArgument = Annotated[Path, typer.Argument(help="YAML or JSON file; - is standard input.")]
@@ -44,7 +47,32 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         CliError: It cannot be read, or is something else.
     """
-    document = _parsed(_text(path), path)
+    return _checked(_parsed(_text(path, _MAX_CHARACTERS), path), path)
+
+
+def load_all(path: Path) -> list[dict[str, Any]]:
+    """Return the ModelOptimizations of a file: one, or a list as kubectl get -o json has it.
+
+    Raises:
+        CliError: It cannot be read, or holds something else.
+    """
+    text = _text(path, _MAX_LIST_CHARACTERS)
+    if text.lstrip().startswith("{"):
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CliError(f"{path} is not JSON: {error}") from error
+    else:
+        if len(text) > _MAX_CHARACTERS:
+            raise CliError(f"{path} is larger than any {KIND}: write a list of them as JSON")
+        document = _parsed(text, path)
+    items = document.get("items") if isinstance(document, dict) else None
+    if isinstance(items, list) and str(document.get("kind")).endswith("List"):
+        return [_checked(item, path) for item in items]
+    return [_checked(document, path)]
+
+
+def _checked(document: Any, path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise CliError(f"{path} is not a {KIND} ({API_VERSION})")
     if document.get("apiVersion") != API_VERSION:
@@ -52,16 +80,16 @@ def load(path: Path) -> dict[str, Any]:
     return document
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int) -> str:
     try:
         if str(path) == "-":
-            text = sys.stdin.read(_MAX_CHARACTERS + 1)
+            text = sys.stdin.read(most + 1)
         else:
             with path.open(encoding="utf-8") as file:
-                text = file.read(_MAX_CHARACTERS + 1)
+                text = file.read(most + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"{path} cannot be read: {error}") from error
-    if len(text) > _MAX_CHARACTERS:
+    if len(text) > most:
         raise CliError(f"{path} is larger than any {KIND}")
     return text
 

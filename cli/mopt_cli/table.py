@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import AIMED_IN_WORDS, QualityReference, VariantState, converted
 from mopt_api.jobs.data_statistics import DataWarning, warning_tags
+from mopt_api.jobs.gates import figure_name
+from mopt_api.jobs.limit_words import shares_in_words, slow_int8
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, SearchEntry, VariantResult
-from mopt_api.jobs.selection import figure_name
-from mopt_api.jobs.termination import is_unstable, summarize_variant
+from mopt_api.jobs.termination import is_unstable, summarize_variant, summarized_verdict
 from mopt_api.metrics import metric_in_words
 from mopt_api.objective_words import words_of
-from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus, VariantStatus
+from mopt_api.percentiles import calls_needed, percentile_basis
+from mopt_api.quantities import significant
+from mopt_api.status import Report, TargetStatus, VariantStatus
 from mopt_api.text import cleaned, one_line, plain
+from mopt_api.verdict import doubt_in_words, ratio_in_words, verdict_in_words
 
-from ._errors import CliError, ExitCode
 from .objective_words import objective_of
+from .recommendation_table import render_recommendation
+from .selections import status_of
 
 _NOT_MEASURED = "-"
 _LONGEST_WHY = 240
 """Characters of a variant's reason: libraries report in ten lines."""
+_LOAD_HEADINGS: dict[str, JustifyMethod] = {
+    "LOAD /s": "right",
+    "LOAD P99 ms": "right",
+    "SERVED BY": "left",
+}
+"""Shown where figures under load were measured."""
 _STATE_STYLE = {
     "Passed": "green",
     "Built": "green",
@@ -35,8 +45,8 @@ _STATE_STYLE = {
 }
 
 
-def _ratio(value: float | None) -> str:
-    return _NOT_MEASURED if value is None else f"{value:.2f}x"
+def _ratio(value: float | None, interval: Sequence[float] | None = None) -> str:
+    return _NOT_MEASURED if value is None else ratio_in_words(value, interval, digits=2)
 
 
 def _milliseconds(value: float | None) -> str:
@@ -64,7 +74,18 @@ def _why(variant: VariantStatus, *, verbose: bool) -> str:
     return f"{text[:_LONGEST_WHY].rsplit(' ', 1)[0]} ... (all of it: --verbose, or result.json)"
 
 
-def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
+def _under_load(variant: VariantStatus) -> list[str]:
+    load = variant.load
+    if load is None:
+        return [_NOT_MEASURED] * len(_LOAD_HEADINGS)
+    return [
+        significant(load.throughput),
+        _milliseconds(load.latency_ms.p99),
+        load.serving.in_words,
+    ]
+
+
+def _row(variant: VariantStatus, selected: str | None, *, loaded: bool) -> tuple[list[str], str]:
     chosen = variant.name == selected
     latency = variant.latency_ms
     cells = [
@@ -72,8 +93,9 @@ def _row(variant: VariantStatus, selected: str | None) -> tuple[list[str], str]:
         "" if variant.name == BASELINE and variant.state == VariantState.PASSED else variant.state,
         _milliseconds(latency.p50 if latency else None),
         _milliseconds(latency.p99 if latency else None),
-        _ratio(variant.speedup),
+        _ratio(variant.speedup, variant.speedup_interval),
         _ratio(variant.speedup_over_fastest_fp32),
+        *(_under_load(variant) if loaded else []),
         _quality(variant),
         _mebibytes(variant.size_bytes),
         _mebibytes(variant.peak_memory_bytes),
@@ -88,12 +110,23 @@ def _what_was_done(target: TargetStatus) -> str:
     return f"engines for compute capability {', '.join(target.compute_capabilities)}"
 
 
+def _certainty(target: TargetStatus) -> list[Text]:
+    """Return what the figures rest on, and how certain the winner is."""
+    basis = _tail_basis(target)
+    notes = [] if basis is None else [Text(basis, style="dim")]
+    if target.verdict is not None:
+        style = "dim" if target.verdict.certain else "yellow"
+        notes.append(Text(f"verdict: {verdict_in_words(target.verdict)}", style=style))
+    return notes
+
+
 def render_target(
     target: TargetStatus,
     not_tried: Sequence[SearchEntry] = (),
     metric: ObjectiveMetric | None = None,
     warnings: Sequence[DataWarning] = (),
     *,
+    remarks: Sequence[str] = (),
     verbose: bool = False,
 ) -> RenderableType:
     """Return one target for a terminal.
@@ -101,6 +134,7 @@ def render_target(
     Args:
         metric: Of the objective.
         verbose: Whether long messages are shown whole.
+        remarks: Lines below the table, such as those of limit_remarks; not part of status.
         not_tried: What Auto left out, see left_out; not part of status.
         warnings: In full; omitted, as status has them.
     """
@@ -121,15 +155,10 @@ def render_target(
         box=None,
         pad_edge=False,
     )
-    rows.add_column("VARIANT", no_wrap=True)
-    rows.add_column("STATE")
-    for heading in ("P50 ms", "P99 ms", words_of(metric).heading, "OVER FP32"):
-        rows.add_column(heading, justify="right")
-    rows.add_column("WORST QUALITY")
-    for heading in ("MiB", "PEAK MiB"):
-        rows.add_column(heading, justify="right")
+    loaded = any(variant.load for variant in target.everyone)
+    _add_columns(rows, metric, loaded=loaded)
     for variant in target.everyone:
-        cells, style = _row(variant, target.selected)
+        cells, style = _row(variant, target.selected, loaded=loaded)
         rows.add_row(*cells, style=style)
     notes = [Text(_why(v, verbose=verbose), style="dim") for v in target.everyone if v.reason]
     notes += [
@@ -138,6 +167,8 @@ def render_target(
     notes += [
         Text(f"{e.variant}: not tried: {e.reason}", style="dim") for e in map(cleaned, not_tried)
     ]
+    notes += _certainty(target)
+    notes += [Text(one_line(remark), style="dim") for remark in remarks]
     said = [one.text for one in map(cleaned, warnings)] or target.warnings
     notes += [Text(f"warning: {text}", style="yellow") for text in said]
     where = [place("result", target.report.uri)]
@@ -146,6 +177,28 @@ def render_target(
     if target.report.page:
         where.append(place("report", target.report.page))
     return Group(rows, *notes, *where)
+
+
+def _tail_basis(target: TargetStatus) -> str | None:
+    """Return of which forms the 99th percentile is none, for want of calls; None of no form."""
+    few = ", ".join(
+        f"{form.name} {basis}"
+        for form in target.everyone
+        if (basis := percentile_basis(form.runs, 99)) is not None
+    )
+    return f"P99 takes {calls_needed(99)} calls; of fewer it is the largest: {few}" if few else None
+
+
+def _add_columns(rows: Table, metric: ObjectiveMetric | None, *, loaded: bool) -> None:
+    rows.add_column("VARIANT", no_wrap=True)
+    rows.add_column("STATE")
+    for heading in ("P50 ms", "P99 ms", words_of(metric).heading, "OVER FP32"):
+        rows.add_column(heading, justify="right")
+    for heading, side in _LOAD_HEADINGS.items() if loaded else ():
+        rows.add_column(heading, justify=side)
+    rows.add_column("WORST QUALITY")
+    for heading in ("MiB", "PEAK MiB"):
+        rows.add_column(heading, justify="right")
 
 
 def place(what: str, where: str) -> Text:
@@ -162,18 +215,14 @@ def render(resource: Mapping[str, object]) -> RenderableType:
     Raises:
         CliError: Its status is none.
     """
-    try:
-        found = ModelOptimizationStatus.model_validate(resource.get("status") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, ("status", *first["loc"])))
-        raise CliError(f"{field}: {first['msg']}", ExitCode.FAILED) from error
-    status = cleaned(found)
+    status = cleaned(status_of(resource))
     parts: list[RenderableType] = [
         Text(f"{c.type}={c.status} {c.reason}: {c.message}") for c in status.conditions
     ]
     metric = _objective(resource)
     parts += [render_target(target, metric=metric) for target in status.targets]
+    if status.recommendation is not None:
+        parts.append(render_recommendation(status.recommendation))
     return Group(*(parts or [Text("no status yet")]))
 
 
@@ -196,6 +245,7 @@ def target_status(result: MeasureResult, report: Report) -> TargetStatus:
         baseline=result.baseline and _variant_status(result.baseline, result),
         variants=[_variant_status(v, result) for v in result.variants],
         selected=result.selected,
+        verdict=summarized_verdict(result.verdict),
         unstable=is_unstable(result) or None,
         served_from_store=result.served_from_store or None,
         warnings=warning_tags(result.warnings),
@@ -208,10 +258,17 @@ def _variant_status(variant: VariantResult, result: MeasureResult) -> VariantSta
     return converted(summary, VariantStatus, artifact=variant.artifact)
 
 
+def limit_remarks(result: MeasureResult) -> list[str]:
+    """Return how close the forms come to their limits, and why INT8 is not faster."""
+    slow = [f"{name}: {why}" for name, why in slow_int8(result).items()]
+    return [*filter(None, [shares_in_words(result)]), *slow]
+
+
 def verdict(result: MeasureResult) -> str:
     """Return the selection and its reason in one sentence."""
     unstable = "; unstable: other processes used the CPU" if is_unstable(result) else ""
-    return one_line(_verdict(result) + unstable)
+    doubt = doubt_in_words(result.verdict) if result.verdict is not None else ""
+    return one_line("; ".join(filter(None, (_verdict(result), doubt))) + unstable)
 
 
 def _verdict(result: MeasureResult) -> str:
@@ -225,15 +282,21 @@ def _verdict(result: MeasureResult) -> str:
     if result.selected is None:
         return "no variant passed the gates with a speedup of minimumSpeedup over the baseline"
     if result.selected == BASELINE:
+        if result.verdict is not None and (result.verdict.ties or result.verdict.undecided):
+            return "the baseline is kept: no variant within the gates is certainly better"
         return "the baseline is kept: no variant within the gates reached minimumSpeedup"
     winner = next((v for v in result.variants if v.name == result.selected), None)
     if winner is None:
         return f"{result.selected} is selected, which is not among the variants"
     words = words_of(objective_of(result))
     ratios = (
-        (winner.speedup, "the baseline"),
-        (winner.speedup_over_fastest_fp32, f"the {words.best} FP32"),
+        (winner.speedup, "the baseline", winner.speedup_interval),
+        (winner.speedup_over_fastest_fp32, f"the {words.best} FP32", None),
     )
-    said = ", ".join(words.better(value, other) for value, other in ratios if value is not None)
+    said = ", ".join(
+        words.better(value, other, interval=interval)
+        for value, other, interval in ratios
+        if value is not None
+    )
     text = f"{winner.name} wins" + (f": {said}" if said else "")
     return f"{text}; {AIMED_IN_WORDS}" if winner.aimed_by else text

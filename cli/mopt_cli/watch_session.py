@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 from ._errors import CliError, ExitCode
 from .cluster import Cluster, NoAnswer, Raw, Refused
 from .following import Event, Following, Line, LogSaid, PodsSeen, ResourceSeen, Troubled, parse_said
+from .looking import first
 from .observed import ObservedPod
 
 OnLine = Callable[[Line], None]
@@ -63,22 +64,7 @@ class WatchSession:
 
     async def _first(self) -> ResourceSeen:
         """Return the resource as it is now; a failure here ends the command."""
-        where = f"namespace {self._cluster.namespace}"
-        try:
-            async with aclosing(self._cluster.resources(self._name)) as watch:
-                listed = await anext(watch)
-        except Refused as error:
-            if error.status == 404:
-                raise CliError(
-                    "the cluster has no ModelOptimizations: mopt is not installed there",
-                    ExitCode.FAILED,
-                ) from error
-            raise CliError(f"{_SERVER} refuses the request: {error}", ExitCode.FAILED) from error
-        except NoAnswer as error:
-            raise CliError(f"{_SERVER} does not answer: {error}", ExitCode.FAILED) from error
-        if not listed:
-            raise CliError(f"there is no ModelOptimization {self._name} in {where}")
-        return ResourceSeen(listed[0])
+        return ResourceSeen(await first(self._cluster, self._name))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, ResourceSeen) and self._following.ended is None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import Field
 
 from .base import Count, Digest, ObservedModel
 from .extensible import ExtensibleEnum
+from .formats import FORMATS
+
+ENGINE_MANIFEST_SUFFIX = ".json"
+"""Of the file beside a TensorRT engine that says where it may run, after the engine's name."""
 
 
 class ArtifactFormat(ExtensibleEnum):
@@ -47,6 +53,41 @@ class Artifact(ObservedModel):
     def object_bytes(self) -> int:
         """Size of the object alone."""
         return self.size_bytes - sum(data.size_bytes for data in self.external_data or ())
+
+
+class ArtifactFile(NamedTuple):
+    """A file of an artifact, as it is called on a disk."""
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+def file_name(kind: ArtifactFormat) -> str:
+    """Return what mopt names a file of a format, which says how to open it."""
+    if kind is ArtifactFormat.TENSORRT_ENGINE:
+        return "model.engine"
+    source = next((info for name, info in FORMATS.items() if name.value == kind.value), None)
+    return f"model{source.suffix}" if source else "model"  # One of a newer version.
+
+
+def artifact_files(artifact: Artifact, name: str | None = None) -> list[ArtifactFile]:
+    """Return an artifact's files; first, what is opened.
+
+    Args:
+        name: Of that one; omitted, that of its format. Files of weights keep theirs, which an ONNX
+            file refers to; the manifest of an engine is named after it.
+    """
+    main = name or file_name(artifact.format)
+    engine = artifact.format is ArtifactFormat.TENSORRT_ENGINE
+    beside = f"{main}{ENGINE_MANIFEST_SUFFIX}" if engine else None
+    return [
+        ArtifactFile(main, artifact.digest, artifact.object_bytes),
+        *(
+            ArtifactFile(beside or data.path, data.digest, data.size_bytes)
+            for data in artifact.external_data or ()
+        ),
+    ]
 
 
 def blob_key(digest: str) -> str:

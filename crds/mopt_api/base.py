@@ -20,6 +20,7 @@ KIND = "ModelOptimization"
 PLURAL = "modeloptimizations"
 
 REQUESTED_AT_ANNOTATION = f"{GROUP}/requestedAt"
+APPROVE_ANNOTATION = f"{GROUP}/approve"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ Name = Annotated[
 ]
 DimensionName = Annotated[
     str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+]
+# A DNS subdomain.
+SecretName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 ]
 Sha256Hex = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(min_length=71, max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]

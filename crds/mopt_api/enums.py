@@ -68,6 +68,13 @@ class Precision(StrEnum):
     FP8 = "FP8"
 
 
+class FloatPrecision(StrEnum):
+    """Precision of what is not INT8 in an INT8 variant."""
+
+    FP32 = "FP32"
+    BF16 = "BF16"
+
+
 class TargetKind(ExtensibleEnum):
     """Hardware of a target's Jobs: only CPUs; an NVIDIA GPU; or, BuildOnly, no GPU, and engines are
     built for GPUs elsewhere."""
@@ -114,6 +121,7 @@ class Calibrator(StrEnum):
     MIN_MAX = "MinMax"
     PERCENTILE = "Percentile"
     ENTROPY = "Entropy"
+    MSE = "MSE"
 
 
 class Fallback(StrEnum):
@@ -138,20 +146,25 @@ class QualityMetric(ExtensibleEnum):
 
 
 class Aggregate(StrEnum):
-    """Which value over the evaluation samples a gate judges."""
+    """Which value over the evaluation samples a gate judges: Tolerance is what, with 95 %
+    confidence, at least 95 % of new samples reach."""
 
     WORST = "Worst"
     MEAN = "Mean"
+    TOLERANCE = "Tolerance"
 
 
 class ObjectiveMetric(StrEnum):
     """Figure that the winner is chosen by."""
 
     LATENCY_P50 = "LatencyP50"
+    LATENCY_P90 = "LatencyP90"
     LATENCY_P99 = "LatencyP99"
     THROUGHPUT = "Throughput"
     SIZE_BYTES = "SizeBytes"
     PEAK_MEMORY = "PeakMemory"
+    COST_PER_MILLION = "CostPerMillion"
+    """Of a million samples, by the profile's pricePerHour."""
 
 
 class OnNoWinner(StrEnum):

@@ -10,8 +10,10 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from .base import Count, Digest, Milliseconds, ObservedModel, PerSecond, Ratio
-from .enums import ModelFormat, QualityMetric
+from .enums import Aggregate, ModelFormat, QualityMetric
 from .metrics import listed, names
+from .unseen import tolerance
+from .verdict import Bounds
 
 # JSON has no Infinity; identical outputs report this many dB and exact: true.
 EXACT_PSNR_DB = 200.0
@@ -45,6 +47,8 @@ class VariantReason(StrEnum):
     NON_FINITE_OUTPUT = "NonFiniteOutput"
     CONSTANT_CHANNEL = "ConstantChannel"
     OTHER_FUNCTION = "OtherFunction"
+    CONSTRAINT = "Constraint"
+    """It misses a bound of objective.constraints, which is no matter of quality."""
 
 
 class QualityReference(StrEnum):
@@ -101,6 +105,35 @@ class Latency(ObservedModel):
     p99: Milliseconds = Field(description="99th percentile.")
 
 
+class Serving(ObservedModel):
+    """How a form is served: so many copies, each with so many threads, computing such batches."""
+
+    instances: int = Field(ge=1, le=1024, description="Copies that compute at the same time.")
+    threads: int = Field(ge=1, le=1024, description="Compute threads of each copy.")
+    batch: int = Field(ge=1, le=65536, description="Samples in a call.")
+
+    @property
+    def in_words(self) -> str:
+        """For people: 2 copies x 1 thread, batch 1."""
+        copies = "copy" if self.instances == 1 else "copies"
+        threads = "thread" if self.threads == 1 else "threads"
+        return f"{self.instances} {copies} x {self.threads} {threads}, batch {self.batch}"
+
+
+class LoadFigures(ObservedModel):
+    """What the best configuration found reaches under load."""
+
+    scenario: str = Field(max_length=16, description="Server or Offline.")
+    serving: Serving = Field(description="The configuration.")
+    throughput: PerSecond = Field(
+        description="Samples per second: of Server the highest rate that kept the bound."
+    )
+    latency_ms: Latency = Field(
+        description="From a request's arrival to its result, queueing included, at that rate."
+    )
+    queries: Count = Field(description="Requests behind the figures.")
+
+
 class QualityResult(ObservedModel):
     """Agreement with the reference's outputs over the evaluation samples.
 
@@ -129,6 +162,23 @@ class QualityResult(ObservedModel):
     per_sample: list[float] | None = Field(
         default=None, description="Value of each sample, in the data's order."
     )
+    tolerance: float | None = Field(
+        default=None,
+        description="Where a gate judges it: the value that, with 95 % confidence, at least 95 % "
+        "of new samples reach.",
+    )
+
+    def value(self, aggregate: Aggregate) -> float | None:
+        """Return what a gate of this aggregate judges; None where the samples do not show it."""
+        match aggregate:
+            case Aggregate.WORST:
+                return self.worst
+            case Aggregate.MEAN:
+                return self.mean
+            case Aggregate.TOLERANCE if self.tolerance is None:
+                return tolerance(self.metric, self.per_sample or ())
+            case Aggregate.TOLERANCE:
+                return self.tolerance
 
     def is_of(self, output: str | None, part: str | None) -> bool:
         """Return whether it is of an output and a slice, by their names or their short digest."""
@@ -151,15 +201,23 @@ class JudgedVariant(ObservedModel):
     name: str = Field(max_length=40, description="The variant's name.")
     runtime: str = Field(max_length=32, description="Runtime that executed it.")
     precision: str = Field(max_length=16, description="Precision it computed in.")
+    float_precision: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Precision of what is not INT8, where that is not FP32.",
+    )
     state: str = Field(
         max_length=16,
-        description="Passed, Rejected (a gate), Failed, Skipped (cannot run here), or Built (an "
-        "engine for a GPU that is not present: it has not been run).",
+        description="Passed, Rejected (a gate, or a constraint), Failed, Skipped (cannot run "
+        "here), or Built (an engine for a GPU that is not present: it has not been run).",
     )
     reason: str | None = Field(default=None, max_length=64, description="Why it is not Passed.")
     message: str | None = Field(default=None, max_length=1024, description="Details of the reason.")
     speedup: Ratio | None = Field(
         default=None, description="Over the baseline, in the objective's metric."
+    )
+    speedup_interval: Bounds | None = Field(
+        default=None, description="Bounds of the speedup, with the verdict's confidence."
     )
     speedup_over_fastest_fp32: Ratio | None = Field(
         default=None,
@@ -173,6 +231,11 @@ class PointFigures(ObservedModel):
 
     latency_ms: Latency | None = Field(default=None, description="Latency in milliseconds.")
     throughput: PerSecond | None = Field(default=None, description="Samples per second.")
+    runs: Count | None = Field(
+        default=None,
+        description="Calls behind the latency: from fewer than 64 p90 is rather the largest, from "
+        "fewer than 662 p99.",
+    )
     size_bytes: Count | None = Field(default=None, description="Size of the artifact.")
 
 
@@ -200,6 +263,9 @@ class VariantFigures(ObservedModel):
         max_length=16,
         description="Evaluation where the layers that stay FP32 were searched a second time, by "
         "what data.evaluation had shown: its quality is not that on unseen data.",
+    )
+    load: LoadFigures | None = Field(
+        default=None, description="Speed under load, where benchmark.load asks for it."
     )
 
 
@@ -238,6 +304,12 @@ class Hardware(ObservedModel):
         default=[], max_length=64, description="Instruction sets that matter to inference."
     )
     threads: Count | None = Field(default=None, description="Threads each runtime used.")
+    cpus: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e6,
+        description="CPUs that all threads together could use, where that is not threads.",
+    )
     memory_bytes: Count | None = Field(default=None, description="Memory limit or size.")
     node: str | None = Field(default=None, max_length=253, description="Node's name.")
     gpu: Gpu | None = Field(default=None, description="The GPU; absent on a CPU target.")

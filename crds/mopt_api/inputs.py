@@ -13,6 +13,7 @@ from .base import (
     DimensionName,
     DimensionSize,
     Rule,
+    SecretName,
     Sha256Hex,
     StoreUri,
     int_or_string,
@@ -30,12 +31,7 @@ class SecretRef(ApiModel):
     its keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where present, AWS_SESSION_TOKEN,
     AWS_ENDPOINT_URL, AWS_REGION and ca.crt to the Jobs."""
 
-    name: str = Field(
-        min_length=1,
-        max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        description="Name of the Secret.",
-    )
+    name: SecretName = Field(description="Name of the Secret.")
 
 
 class ModelSource(ApiModel):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .base import Rule
-from .enums import QualityMetric
+from .enums import Aggregate, QualityMetric
 from .metrics import METRICS, MetricInfo, listed, names
 
 if TYPE_CHECKING:
@@ -42,7 +42,17 @@ def bound_rules() -> tuple[Rule, ...]:
     for metric, info in METRICS.items():
         if info.bounds is not None:
             bounded.setdefault(info.bounds, []).append(metric)
-    return direction, *(_within(bounds, found) for bounds, found in bounded.items())
+    return direction, _single(), *(_within(bounds, found) for bounds, found in bounded.items())
+
+
+def _single() -> Rule:
+    together = [metric for metric, info in METRICS.items() if info.over_set]
+    return Rule(
+        f"{_is_not(together)} || self.aggregate != '{Aggregate.TOLERANCE}'",
+        f"{listed(together)} is of all samples together: aggregate {Aggregate.TOLERANCE} is for "
+        "metrics of single samples",
+        lambda g: g.metric not in together or g.aggregate is not Aggregate.TOLERANCE,
+    )
 
 
 def bound_fault(gate: QualityGate) -> str | None:

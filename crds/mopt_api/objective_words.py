@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .enums import ObjectiveMetric
+from .verdict import ratio_in_words
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,20 @@ class Words:
     best: str
     digits: int = 1
 
-    def better(self, value: float, other: str, *, digits: int | None = None) -> str:
-        """Return a ratio as words, such as 3.0x smaller than the baseline."""
-        shown = f"{value:.{self.digits if digits is None else digits}f}x"
+    def better(
+        self,
+        value: float,
+        other: str,
+        *,
+        digits: int | None = None,
+        interval: Sequence[float] | None = None,
+    ) -> str:
+        """Return a ratio as words, such as 3.0x smaller than the baseline.
+
+        Args:
+            interval: Bounds of the ratio, where they are known.
+        """
+        shown = ratio_in_words(value, interval, self.digits if digits is None else digits)
         return self.ratio.format(ratio=shown, other=other)
 
 
@@ -34,6 +47,9 @@ _WORDS = {
     ObjectiveMetric.SIZE_BYTES: Words("SMALLER", "{ratio} smaller than {other}", "smallest"),
     ObjectiveMetric.PEAK_MEMORY: Words(
         "LESS MEMORY", "uses {ratio} less memory than {other}", "most frugal"
+    ),
+    ObjectiveMetric.COST_PER_MILLION: Words(
+        "CHEAPER", "{ratio} cheaper than {other}", "cheapest", digits=2
     ),
 }
 

@@ -14,7 +14,7 @@ MAX_MESSAGE = 1024
 
 
 class Reason(StrEnum):
-    """Reasons of the conditions Ready, Reconciling and Stalled."""
+    """Reasons of all conditions."""
 
     # Ready=True
     OPTIMIZED = "Optimized"
@@ -25,18 +25,33 @@ class Reason(StrEnum):
     WAITING_FOR_SLOT = "WaitingForSlot"
     PREPARING = "Preparing"
     MEASURING = "Measuring"
+    VERIFYING = "Verifying"
     SELECTING = "Selecting"
     QUEUED = "Queued"
     # No work is pending; Ready where there is something to serve, else Stalled
     SUSPENDED = "Suspended"
-    # Outdated=True
+    # Outdated=True; of several the first
+    KNOWN_BAD_VERSION = "KnownBadVersion"
+    MODEL_CHANGED = "ModelChanged"
+    GATES_CHANGED = "GatesChanged"
     OLDER_OPTIMIZER = "OlderOptimizer"
+    RUNTIME_CHANGED = "RuntimeChanged"
     DATA_CHANGED = "DataChanged"
+    HARDWARE_CHANGED = "HardwareChanged"
+    RESOURCES_CHANGED = "ResourcesChanged"
     # ArtifactAvailable=True
     SELECTED = "Selected"
+    # ArtifactAvailable=False
+    WITHDRAWN = "Withdrawn"
+    # Published=True, and False while that is not over
+    PUBLISHED = "Published"
+    PUBLISHING = "Publishing"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    NOTHING_SELECTED = "NothingSelected"
     # Ready=False: the work ended without a result that may be used
     NO_VARIANT_PASSED = "NoVariantPassed"
     BASELINE_REJECTED = "BaselineRejected"
+    CONSTRAINTS_MISSED = "ConstraintsMissed"
     NO_ENGINE_BUILT = "NoEngineBuilt"
     # Found by a Job
     INVALID_SPEC = "InvalidSpec"
@@ -53,6 +68,11 @@ class Reason(StrEnum):
     OUT_OF_DISK = "OutOfDisk"
     INTERNAL_ERROR = "InternalError"
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
+    # Published=False: found by a Job that publishes
+    REGISTRY_UNREACHABLE = "RegistryUnreachable"
+    REGISTRY_ACCESS_DENIED = "RegistryAccessDenied"
+    REGISTRY_REFUSED = "RegistryRefused"
+    INVALID_SIGNING_KEY = "InvalidSigningKey"
     # Found by a Job, and by the operator in the scheduler's message
     ACCELERATOR_NOT_FOUND = "AcceleratorNotFound"
     # Found by the operator in Job and Pod states
@@ -96,6 +116,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         True,
         "Judged by data.evaluation.references, the baseline misses a gate, and no variant won",
         "Lower the gates to what the model reaches, train it further, or correct the references.",
+    ),
+    Reason.CONSTRAINTS_MISSED: ReasonInfo(
+        True,
+        "Nothing that may be selected keeps objective.constraints, the baseline neither",
+        "Relax the constraint that the message names, or add a target that can keep it.",
     ),
     Reason.NO_ENGINE_BUILT: ReasonInfo(
         True,
@@ -193,6 +218,32 @@ REASONS: dict[Reason, ReasonInfo] = {
         "docs/security.md.",
         84,
     ),
+    Reason.REGISTRY_UNREACHABLE: ReasonInfo(
+        False,
+        "The registry of spec.publish.oci does not answer, or answers that it cannot now",
+        "Check spec.publish.oci.repository and that Pods reach the registry; it is tried again.",
+        85,
+    ),
+    Reason.REGISTRY_ACCESS_DENIED: ReasonInfo(
+        False,
+        "The registry rejects the credentials, or they may not push there",
+        "Correct the Secret that spec.publish.oci.credentialsSecretRef names, or its user's rights "
+        "in the repository; it is tried again.",
+        86,
+    ),
+    Reason.REGISTRY_REFUSED: ReasonInfo(
+        False,
+        "The registry takes no uploads: it is read-only, full, or refuses what is pushed",
+        "Make room in the registry, allow uploads, or choose another spec.publish.oci.layout; it "
+        "is tried again.",
+        87,
+    ),
+    Reason.INVALID_SIGNING_KEY: ReasonInfo(
+        True,
+        "The administrator's signing key is no unencrypted PEM key of a supported curve",
+        "Put such a key into the Secret that the Helm value publish.signing.secretName names.",
+        76,
+    ),
     Reason.SECRET_NOT_FOUND: ReasonInfo(
         False,
         "The Secret or one of its keys does not exist; the Pod waits for it",
@@ -236,6 +287,59 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Bring the node back, or delete its Node object.",
     ),
     Reason.JOB_FAILED: ReasonInfo(True, "The Job failed without saying why", "See the Pod's log."),
+}
+
+MEASURE_AGAIN = "Set the mopt.dev/requestedAt annotation to measure again."
+AWAIT_RUN = "That stays until this run has a result: see Ready."
+
+
+@dataclass(frozen=True)
+class OutdatedInfo:
+    """What a reason of Outdated means.
+
+    Attributes:
+        cause: What is noticed.
+        remedy: What the user should do, in sentences.
+        awaited: It may be that a run is at work already: AWAIT_RUN then.
+    """
+
+    cause: str
+    remedy: str = MEASURE_AGAIN
+    awaited: bool = False
+
+
+OUTDATED_REASONS: dict[Reason, OutdatedInfo] = {
+    Reason.KNOWN_BAD_VERSION: OutdatedInfo(
+        "A tool that made the result has a version that the administrator lists in knownBad",
+        f"Use an optimizer image with another version of it. {MEASURE_AGAIN}",
+    ),
+    Reason.MODEL_CHANGED: OutdatedInfo(
+        "The figures are of an earlier run, of other weights than spec.model.sha256 names",
+        AWAIT_RUN,
+    ),
+    Reason.GATES_CHANGED: OutdatedInfo(
+        "The figures are of an earlier run, which was judged by other gates than spec.quality's",
+        AWAIT_RUN,
+    ),
+    Reason.OLDER_OPTIMIZER: OutdatedInfo(
+        "The result is of another mopt than the present optimizer image holds"
+    ),
+    Reason.RUNTIME_CHANGED: OutdatedInfo(
+        "The present optimizer image holds the same mopt with another version of a runtime or "
+        "library that made the result"
+    ),
+    Reason.DATA_CHANGED: OutdatedInfo(
+        "A Job that ran later found other bytes at the same uri; or the figures are of an earlier "
+        "run, of other data than spec.data names",
+        awaited=True,
+    ),
+    Reason.HARDWARE_CHANGED: OutdatedInfo(
+        "A later result from the same node tells of another CPU, or of other instruction sets"
+    ),
+    Reason.RESOURCES_CHANGED: OutdatedInfo(
+        "The Jobs would get another CPU or memory limit now than the result was measured with",
+        awaited=True,
+    ),
 }
 
 EXIT_CODES = {info.exit_code: reason for reason, info in REASONS.items() if info.exit_code}

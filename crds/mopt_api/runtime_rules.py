@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .base import Rule
-from .enums import Calibrator, Precision, QuantizationMethod, QuantizationMode, Runtime
+from .enums import (
+    Calibrator,
+    FloatPrecision,
+    Precision,
+    QuantizationMethod,
+    QuantizationMode,
+    Runtime,
+)
 from .runtimes import RUNTIMES, RuntimeInfo
 
 if TYPE_CHECKING:
@@ -67,6 +74,17 @@ def method_rule() -> Rule:
         f"self.quantization.method != 'NNCF' || {_is(runtimes)}",
         f"quantization method NNCF needs runtime {_listed(runtimes, 'or')}",
         _of_quantization(lambda q, info: q.method in info.methods),
+    )
+
+
+def float_precision_rule() -> Rule:
+    """Return the rule on which runtimes compute in BF16 what is not INT8."""
+    runtimes = _having(lambda info: FloatPrecision.BF16 in info.float_precisions)
+    return Rule(
+        "!has(self.quantization) || !has(self.quantization.floatPrecision) || "
+        f"self.quantization.floatPrecision == 'FP32' || {_is(runtimes)}",
+        f"quantization floatPrecision BF16 needs runtime {_listed(runtimes, 'or')}",
+        _of_quantization(lambda q, info: q.float_precision in info.float_precisions),
     )
 
 

@@ -9,12 +9,17 @@ from .artifacts import ArtifactFormat
 from .enums import (
     Calibrator,
     ExecutionProvider,
+    FloatPrecision,
     Precision,
     QuantizationMethod,
     Runtime,
     TargetKind,
     TorchMode,
 )
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables from which numerical libraries take the size of their thread pools; without
+them that is the number of the node's CPUs, whatever the container's limit."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class RuntimeInfo:
         quantized: Precisions that take spec.quantization.
         dynamic: Whether it has quantization mode Dynamic.
         methods: Methods of static quantization.
+        float_precisions: Precisions of what is not INT8 in an INT8 variant.
         calibrators: Ways to choose a range; none where it chooses ranges itself.
         torch_modes: How PyTorch runs a variant; none elsewhere.
         compiled: Precisions that are compiled unless the variant says otherwise.
@@ -52,6 +58,7 @@ class RuntimeInfo:
     quantized: tuple[Precision, ...] = (Precision.INT8,)
     dynamic: bool = False
     methods: tuple[QuantizationMethod, ...] = (QuantizationMethod.QDQ,)
+    float_precisions: tuple[FloatPrecision, ...] = (FloatPrecision.FP32,)
     calibrators: tuple[Calibrator, ...] = tuple(Calibrator)
     torch_modes: tuple[TorchMode, ...] = ()
     compiled: tuple[Precision, ...] = ()
@@ -107,6 +114,7 @@ RUNTIMES: dict[Runtime, RuntimeInfo] = {
         precisions=(Precision.FP32, Precision.BF16, Precision.INT8),
         kinds=(TargetKind.CPU,),
         methods=(QuantizationMethod.QDQ, QuantizationMethod.NNCF),
+        float_precisions=tuple(FloatPrecision),
     ),
     Runtime.TENSORRT: RuntimeInfo(
         title="TensorRT",

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from . import metric_rules, size_rules
-from .base import ApiModel, DimensionSize, Name, Rule, StoreUri, int_or_string
-from .enums import Aggregate, ObjectiveMetric, OnNoWinner, QualityMetric
+from .base import ApiModel, Name, Rule, StoreUri
+from .benchmark import Benchmark
+from .enums import Aggregate, QualityMetric
 from .inputs import (
     AnyDimension,
     DataSpec,
@@ -20,17 +21,13 @@ from .inputs import (
     SecretRef,
     every_dimension,
 )
+from .load import LoadScenario
 from .metrics import listed, names
+from .objective import LATENCIES, Objective
+from .publishing import Publish
+from .quantities import Quantity
+from .unseen import LEAST_SAMPLES
 from .variants import Variant
-
-# Kubernetes' suffixes, all of them: decimal (k in lowercase only), binary, and an exponent.
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
-Quantity = Annotated[
-    # Strict: else the text "-1" would be taken for a number, which no pattern checks.
-    Annotated[int, Field(strict=True, ge=0)]
-    | Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)],
-    Field(json_schema_extra=int_or_string(minimum=0, maxLength=32, pattern=QUANTITY_PATTERN)),
-]
 
 MOST_INPUTS = 64
 """A decoder has two caches for each of its layers."""
@@ -114,7 +111,10 @@ class QualityGate(ApiModel):
         description=f"Smallest value that passes; for all metrics except {metric_rules.LOWER}.",
     )
     aggregate: Aggregate = Field(
-        default=Aggregate.WORST, description="Judge the worst sample or the mean of all."
+        default=Aggregate.WORST,
+        description="Judge the worst sample, the mean of all, or the Tolerance: the value that, "
+        "with 95 % confidence, at least 95 % of new samples reach; it needs "
+        f"{LEAST_SAMPLES} evaluation samples.",
     )
     data_range: float = Field(
         default=1.0,
@@ -174,61 +174,6 @@ class QualityGate(ApiModel):
         if self.maximum is not None:
             return value <= self.maximum
         return self.minimum is not None and value >= self.minimum
-
-
-class Objective(ApiModel):
-    """How the winner is chosen, and what it must reach."""
-
-    metric: ObjectiveMetric = Field(
-        default=ObjectiveMetric.LATENCY_P50, description="Figure to compare."
-    )
-    point: Name | None = Field(
-        default=None, description="Benchmark point to compare at. Omitted, the first."
-    )
-    minimum_speedup: float = Field(
-        default=1.0,
-        ge=1.0,
-        le=1000,
-        description="Ratio to the baseline, in the objective's metric, that a winner must reach.",
-    )
-    on_no_winner: OnNoWinner = Field(
-        default=OnNoWinner.KEEP_BASELINE,
-        description="KeepBaseline: Ready with the baseline selected. Fail: Stalled.",
-    )
-
-
-class BenchmarkPoint(ApiModel):
-    """Sizes to measure at."""
-
-    name: Name = Field(description="Unique name, shown in the results.")
-    dimensions: dict[str, DimensionSize] = Field(
-        default={},
-        max_length=16,
-        description="Size of each named dimension. Omitted ones are at opt.",
-    )
-
-
-class Benchmark(ApiModel):
-    """How speed is measured."""
-
-    warmup_seconds: float = Field(
-        default=0.5, ge=0, le=60, description="Warm-up time before measuring, per variant."
-    )
-    min_duration_seconds: float = Field(
-        default=3.0, ge=0.1, le=600, description="Minimum time to measure, per variant and point."
-    )
-    points: list[BenchmarkPoint] = Field(
-        default=[],
-        max_length=8,
-        description="Sizes to measure at. Omitted, one point named opt, every dimension at opt.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
-    )
-    threads: int | None = Field(
-        default=None, ge=1, le=256, description="Threads per runtime. Omitted, the CPU limit."
-    )
 
 
 class Output(ApiModel):
@@ -307,8 +252,7 @@ class ModelOptimizationSpec(ApiModel):
     dimensions: dict[str, DimensionRange] = Field(
         default={},
         max_length=16,
-        description="Ranges of the dimensions named in inputs. Every named dimension stays dynamic "
-        "in the artifacts.",
+        description="Ranges of the dimensions in inputs. Each stays dynamic in the artifacts.",
     )
     derived_dimensions: dict[str, DimensionSum] = Field(
         default={},
@@ -344,8 +288,10 @@ class ModelOptimizationSpec(ApiModel):
     benchmark: Benchmark = Field(default=Benchmark(), description="How speed is measured.")
     output: Output | None = Field(
         default=None,
-        description="Where artifacts and results go. Omitted, the administrator's default "
-        "(Helm values, defaultOutput).",
+        description="Where artifacts and results go. Omitted, the Helm value defaultOutput.",
+    )
+    publish: Publish | None = Field(
+        default=None, description="Where what to serve is published by digest. Omitted, nowhere."
     )
     execution: Execution = Field(default=Execution(), description="How the Jobs run.")
 
@@ -384,6 +330,19 @@ class ModelOptimizationSpec(ApiModel):
             lambda s: (
                 s.objective.point is None
                 or s.objective.point in {p.name for p in s.benchmark.points}
+            ),
+        ),
+        Rule(
+            "!has(self.benchmark) || !has(self.benchmark.load) || "
+            "self.benchmark.load.scenario != 'Server' || (has(self.objective) && "
+            "has(self.objective.constraints) && self.objective.constraints.exists(c, c.metric in ["
+            + ", ".join(f"'{metric}'" for metric in LATENCIES)
+            + "]))",
+            "benchmark.load with scenario Server needs a latency in objective.constraints",
+            lambda s: (
+                s.benchmark.load is None
+                or s.benchmark.load.scenario is not LoadScenario.SERVER
+                or bool(s.objective.latency_bounds)
             ),
         ),
         *size_rules.derived_rules(),

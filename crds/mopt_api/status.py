@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -17,18 +18,24 @@ from .figures import (
     VariantFigures,
     WarningTags,
 )
+from .publishing import Published
+from .recommendation import Recommendation
+from .verdict import Verdict
+from .verification import Basis, Verification
 
 _CONDITION_TYPE = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$"
 
 
 class ConditionType(StrEnum):
-    """Ready is always present; the others only while True (kstatus)."""
+    """Ready is always present, Published wherever spec.publish is; the others only while True
+    (kstatus), but ArtifactAvailable is False where what was served misses a gate."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     OUTDATED = "Outdated"
     ARTIFACT_AVAILABLE = "ArtifactAvailable"
+    PUBLISHED = "Published"
 
 
 class Condition(ObservedModel):
@@ -39,8 +46,8 @@ class Condition(ObservedModel):
 
     type: str = Field(
         max_length=316,
-        description="Ready, Reconciling, Stalled, Outdated, ArtifactAvailable, or another "
-        "controller's.",
+        description="Ready, Reconciling, Stalled, Outdated, ArtifactAvailable, Published, or one "
+        "of another controller.",
         json_schema_extra={"pattern": _CONDITION_TYPE},
     )
     status: str = Field(
@@ -133,6 +140,15 @@ class Measurement(ObservedModel):
     judged: str | None = Field(
         default=None, max_length=16, description="Key of the gates and objective that judged them."
     )
+    limits: dict[str, str] | None = Field(
+        default=None,
+        description="CPU and memory limit of its Job; absent in the status of an older version.",
+    )
+    parts: dict[str, Annotated[str, Field(max_length=16)]] | None = Field(
+        default=None,
+        description="Key of the gates, and of each source of data with what is done to it: "
+        "calibration, evaluation, references; absent in the status of an older version.",
+    )
 
 
 class SelectedArtifact(Artifact):
@@ -141,6 +157,11 @@ class SelectedArtifact(Artifact):
     variant: str = Field(max_length=40, description="Its name; baseline for the source model.")
     runtime: str = Field(max_length=32, description="Runtime to serve it with.")
     precision: str = Field(max_length=16, description="Precision it computes in.")
+    float_precision: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Precision of what is not INT8, where that is not FP32.",
+    )
     report: str = Field(max_length=71, description="Digest of the result.json that proves it.")
     generation: int = Field(description="Generation of spec that it was selected for.")
     time: str = Field(
@@ -155,7 +176,11 @@ class TargetStatus(ObservedModel):
     artifact: SelectedArtifact | None = Field(
         default=None,
         description="What to serve. Stays until another form is selected: while it is measured "
-        "again, where that fails, and while suspended.",
+        "again, where that fails, and while suspended; never where its figures miss a gate.",
+    )
+    published: Published | None = Field(
+        default=None,
+        description="What was published last; as artifact, it stays until another one is.",
     )
     from_earlier_run: bool | None = Field(
         default=None,
@@ -202,6 +227,11 @@ class TargetStatus(ObservedModel):
     selected: str | None = Field(
         default=None, max_length=40, description="Name of the winner; baseline if none won."
     )
+    verdict: Verdict | None = Field(
+        default=None,
+        description="How sure the selection is; absent where nothing was measured, and in the "
+        "status of an older version.",
+    )
     unstable: bool | None = Field(
         default=None,
         description="True where throttling, steal or other processes took CPU time in every "
@@ -229,11 +259,29 @@ class TargetStatus(ObservedModel):
     measurement: Measurement | None = Field(
         default=None, description="What the figures were measured for."
     )
+    verification: Verification | None = Field(
+        default=None,
+        description="Whether the result still holds with another optimizer, CPU or limit; only "
+        "with the administrator's onUpgrade: Verify.",
+    )
+
+    @property
+    def basis(self) -> Basis:
+        """What the result holds for: that of its verification, or else of its figures."""
+        if self.verification is not None and (verified := self.verification.basis) is not None:
+            return verified
+        limits = self.measurement.limits if self.measurement else None
+        return Basis(self.optimizer, self.software, self.hardware, limits, self.measured_at)
 
     @property
     def everyone(self) -> list[VariantStatus]:
         """The baseline, where there is one, and the variants."""
         return [*([self.baseline] if self.baseline else []), *self.variants]
+
+    @property
+    def winner(self) -> VariantStatus | None:
+        """The selected form; the baseline where it is kept."""
+        return next((form for form in self.everyone if form.name == self.selected), None)
 
 
 class Summary(ObservedModel):
@@ -253,6 +301,14 @@ class SelectionRecord(ObservedModel):
     selected: str = Field(max_length=40, description="Name of the winner.")
     artifact: str | None = Field(
         default=None, max_length=71, description="Digest of the file to serve."
+    )
+    uri: str | None = Field(
+        default=None, max_length=1200, description="Location of that file, s3://BUCKET/KEY."
+    )
+    published: str | None = Field(
+        default=None,
+        max_length=330,
+        description="Reference by digest under which it was published, REPOSITORY@DIGEST.",
     )
     report: str = Field(max_length=71, description="Digest of result.json.")
     generation: int = Field(description="Generation of spec that it was selected for.")
@@ -277,8 +333,9 @@ class ModelOptimizationStatus(ObservedModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=32,
-        description="Ready, and Reconciling, Stalled, Outdated or ArtifactAvailable while True; "
-        "other controllers' conditions are left alone.",
+        description="Ready; Published where spec.publish is; Reconciling, Stalled, Outdated or "
+        "ArtifactAvailable while True, and that False where what was served misses a gate; other "
+        "controllers' conditions are left alone.",
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
@@ -297,6 +354,11 @@ class ModelOptimizationStatus(ObservedModel):
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
         },
+    )
+    recommendation: Recommendation | None = Field(
+        default=None,
+        description="Which target to serve on, and how; where benchmark.load asks for figures "
+        "under load, or a profile has a price.",
     )
     history: list[SelectionRecord] = Field(
         default=[],

@@ -11,6 +11,7 @@ from .enums import (
     Calibrator,
     ExecutionProvider,
     Fallback,
+    FloatPrecision,
     Precision,
     QuantizationMethod,
     QuantizationMode,
@@ -21,6 +22,7 @@ from .enums import (
 from .runtime_rules import (
     budget_rule,
     calibrator_rule,
+    float_precision_rule,
     method_rule,
     mode_rule,
     precision_rule,
@@ -44,17 +46,22 @@ class Quantization(ApiModel):
     method: QuantizationMethod = Field(
         default=QuantizationMethod.QDQ,
         description="For runtime OpenVINO: QDQ, the same file as ONNX Runtime's INT8; or NNCF, "
-        "OpenVINO's quantizer, which chooses ranges and scales itself and corrects biases. "
+        "OpenVINO's quantizer, which chooses ranges and scales itself. "
         "PyTorch's INT8 always uses torchao.",
     )
     calibrator: Calibrator = Field(
         default=Calibrator.MIN_MAX,
         description="MinMax takes the widest range seen, Percentile drops outliers (99.99 %), "
-        "Entropy clips where least information is lost. For mode Static and method QDQ; PyTorch "
-        "has its own.",
+        "Entropy clips where least information is lost, MSE where the squared error is least. For "
+        "mode Static and method QDQ; PyTorch has its own.",
     )
     per_channel: bool = Field(
         default=True, description="One weight scale per output channel instead of per tensor."
+    )
+    float_precision: FloatPrecision = Field(
+        default=FloatPrecision.FP32,
+        description="Precision of what is not INT8, for runtime OpenVINO: BF16 runs the same file "
+        "with the rest of its arithmetic in BF16, on CPUs that have it.",
     )
     exclude: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
         default=[],
@@ -68,7 +75,7 @@ class Quantization(ApiModel):
         default=Fallback.AUTO,
         description="Auto: with quality gates, static INT8 keeps as few layers in FP32 as the "
         "gates need to hold on the calibration data; changed gates then quantize and measure "
-        "again. Off: every layer becomes INT8, as always with method NNCF, in PyTorch, and with "
+        "again. Off: every layer becomes INT8, as always in PyTorch, and with "
         "data.evaluation.references, since gates then compare with ground truth, which calibration "
         "data lacks.",
     )
@@ -108,10 +115,8 @@ class Quantization(ApiModel):
         Rule(
             "!has(self.searchBudgetSeconds) || ("
             "(!has(self.mode) || self.mode == 'Static') && "
-            "(!has(self.method) || self.method == 'QDQ') && "
             "(!has(self.fallback) || self.fallback == 'Auto'))",
-            "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto; "
-            "leave it out",
+            "searchBudgetSeconds is for the search of mode Static and fallback Auto; leave it out",
             lambda q: q.search_budget_seconds is None or q.searches,
         ),
     )
@@ -119,11 +124,16 @@ class Quantization(ApiModel):
     @property
     def searches(self) -> bool:
         """Whether layers are searched that stay FP32, where there are gates."""
-        return (
-            self.mode is QuantizationMode.STATIC
-            and self.method is QuantizationMethod.QDQ
-            and self.fallback is Fallback.AUTO
-        )
+        return self.mode is QuantizationMode.STATIC and self.fallback is Fallback.AUTO
+
+
+def uses_bf16(precision: str, float_precision: str | None) -> bool:
+    """Return whether a form computes in BF16, or does so beside INT8.
+
+    Args:
+        float_precision: Of what is not INT8; None where that is FP32.
+    """
+    return Precision.BF16 in (precision, float_precision)
 
 
 class Variant(ApiModel):
@@ -158,6 +168,7 @@ class Variant(ApiModel):
         ),
         mode_rule(),
         method_rule(),
+        float_precision_rule(),
         calibrator_rule(),
         budget_rule(),
         torch_mode_rule(),
@@ -175,6 +186,17 @@ class Variant(ApiModel):
         if self.torch_mode is None:
             return self.precision in RUNTIMES[self.runtime].compiled
         return self.torch_mode is TorchMode.COMPILED
+
+    @property
+    def float_precision(self) -> FloatPrecision | None:
+        """The precision of what is not INT8, where that is not FP32."""
+        found = self.quantization.float_precision if self.quantization else FloatPrecision.FP32
+        return None if found is FloatPrecision.FP32 else found
+
+    @property
+    def uses_bf16(self) -> bool:
+        """Whether it computes in BF16, or does so beside INT8."""
+        return uses_bf16(self.precision, self.float_precision)
 
     @property
     def gpu_only(self) -> bool:

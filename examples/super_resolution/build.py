@@ -18,8 +18,10 @@ import skimage.data
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (0, 2)]
 import srvgg
+
+from examples import programs
 
 WEIGHTS = "realesr-animevideov3-x4"
 TILE = 128
@@ -45,11 +47,7 @@ def export(path: Path) -> None:
     program = torch.export.export(
         model, (example,), dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}}
     )
-    for node in program.graph.nodes:
-        # It names this file's path, which would make the digest depend on the checkout.
-        node.meta.pop("stack_trace", None)
-    program.example_inputs = None
-    torch.export.save(program, path)
+    programs.save(program, path)
 
 
 def cut_tiles(photographs: dict[str, int], directory: Path) -> None:

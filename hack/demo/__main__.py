@@ -18,10 +18,11 @@ if __package__ in (None, ""):  # run as a folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     __package__ = "demo"
 
-from demo import clusters, images, store
+from demo import clusters, images, publishing, serving, store
 from demo.console import ROOT, STATE, DemoError, Kubectl, Timings, run, say, tool
 from mopt_cli.table import render
 
+RELEASE = "mopt"
 SYSTEM_NAMESPACE = "mopt-system"
 NAMESPACE = "mopt-demo"
 EXAMPLE = "super_resolution"
@@ -55,21 +56,24 @@ def install(kubectl: Kubectl, operator: str, optimizer: str) -> None:
     }
     path = STATE / "values.json"
     path.write_text(json.dumps(values))
-    run(
-        [
-            tool("helm"),
-            "upgrade",
-            "--install",
-            "mopt",
-            ROOT / "helm" / "mopt",
-            "--namespace",
-            SYSTEM_NAMESPACE,
-            "--values",
-            path,
-            "--wait",
-            "--timeout",
-            "3m",
-        ],
+    helm(
+        kubectl,
+        "upgrade",
+        "--install",
+        RELEASE,
+        ROOT / "helm" / "mopt",
+        "--values",
+        path,
+        "--wait",
+        "--timeout",
+        "3m",
+    )
+
+
+def helm(kubectl: Kubectl, command: str, *arguments: str | Path) -> str:
+    """Run a command of Helm on the operator's release; return what it prints."""
+    return run(
+        [tool("helm"), command, *arguments, "--namespace", SYSTEM_NAMESPACE],
         environment={"KUBECONFIG": str(kubectl.kubeconfig)},
         quiet=True,
     )
@@ -87,10 +91,11 @@ def make_example() -> Path:
 
 
 def apply_example(kubectl: Kubectl) -> str:
-    """Apply the example's resource and return its name."""
-    path = ROOT / "examples" / EXAMPLE / "resource.yaml"
-    kubectl("apply", "-n", NAMESPACE, "-f", path)
-    name: str = yaml.safe_load(path.read_text())["metadata"]["name"]
+    """Apply the example's resource, published to the demo's registry; return its name."""
+    resource = yaml.safe_load((ROOT / "examples" / EXAMPLE / "resource.yaml").read_text())
+    name: str = resource["metadata"]["name"]
+    resource["spec"]["publish"] = publishing.destination(NAMESPACE, name)
+    kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=yaml.safe_dump(resource))
     return name
 
 
@@ -104,11 +109,14 @@ def _headline(resource: dict[str, Any]) -> tuple[str, bool]:
     progress = status.get("progress")
     done = f" ({progress['targetsDone']} of {progress['targetsTotal']})" if progress else ""
     line = f"{ready['reason']}{done}: {ready['message']}"
+    published = conditions.get("Published")
+    if ready["status"] == "True" and published and published["status"] != "True":
+        return f"{published['reason']}: {published['message']}", False
     return line, ready["status"] == "True" or "Stalled" in conditions
 
 
 def wait(kubectl: Kubectl, name: str) -> dict[str, Any]:
-    """Follow the resource until it is Ready or Stalled; print each change."""
+    """Follow the resource until it is Ready and published, or Stalled; print each change."""
     shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         resource = kubectl.get(KIND, name, "-n", NAMESPACE)
@@ -132,10 +140,13 @@ def up() -> int:
     with timings.step("images"):
         operator = cluster.load(images.OPERATOR.build())
         optimizer = cluster.load(images.OPTIMIZER.build())
-        minio = cluster.load(images.build_minio(STATE))
-    with timings.step("MinIO"):
+        server = cluster.load(images.SERVE.build())
+        minio = cluster.load(images.build_from_binary("minio", STATE))
+        registry = cluster.load(images.build_from_binary("registry", STATE))
+    with timings.step("MinIO and registry"):
         kubectl.apply(namespace_object(SYSTEM_NAMESPACE), namespace_object(NAMESPACE))
         store.deploy(kubectl, NAMESPACE, minio)
+        publishing.deploy(kubectl, NAMESPACE, registry)
     with timings.step("example's model and images"):
         directory = make_example()
         with store.connect(kubectl, NAMESPACE) as client:
@@ -145,16 +156,23 @@ def up() -> int:
     with timings.step("ModelOptimization"):
         name = apply_example(kubectl)
         resource = wait(kubectl, name)
+    ready = any(
+        c["type"] == "Ready" and c["status"] == "True" for c in resource["status"]["conditions"]
+    )
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     console.print(render(resource))
+    if (reference := publishing.published(resource)) is not None:
+        print(f"\nPublished:   {reference}")
+        print(publishing.manifest_of(kubectl, NAMESPACE, reference))
+    if ready:
+        with timings.step("serving"):
+            verified = serving.serve(kubectl, NAMESPACE, resource, server)
+        print(f"\nServed by mopt serve, and verified from another Pod:\n\n{verified}")
     print(f"\n{timings.table()}\n")
     print(f"Look around: export KUBECONFIG={kubectl.kubeconfig}")
     print(f"             {kubectl.path} get mopt -n {NAMESPACE}")
     print("Remove it:   make demo-down")
-    ready = any(
-        c["type"] == "Ready" and c["status"] == "True" for c in resource["status"]["conditions"]
-    )
     return 0 if ready else 1
 
 
@@ -165,19 +183,7 @@ def down(*, keep_cluster: bool) -> int:
         kubectl = Kubectl(cluster.up())
         if kubectl.get("crd", KIND):
             kubectl("delete", KIND, "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait")
-        run(
-            [
-                tool("helm"),
-                "uninstall",
-                "mopt",
-                "-n",
-                SYSTEM_NAMESPACE,
-                "--ignore-not-found",
-                "--wait",
-            ],
-            environment={"KUBECONFIG": str(kubectl.kubeconfig)},
-            quiet=True,
-        )
+        helm(kubectl, "uninstall", RELEASE, "--ignore-not-found", "--wait")
         kubectl("delete", "namespace", NAMESPACE, SYSTEM_NAMESPACE, "--ignore-not-found")
         kubectl("delete", "crd", KIND, "--ignore-not-found")
     else:

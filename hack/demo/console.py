@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".state" / "demo"
 _started = time.monotonic()
+_FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 class DemoError(RuntimeError):
@@ -117,3 +119,22 @@ class Kubectl:
             "-",
             stdin=json.dumps(listing),
         )
+
+    @contextmanager
+    def forward(self, namespace: str, service: str, port: int) -> Iterator[str]:
+        """Yield HOST:PORT here of a Service's port in the cluster.
+
+        Raises:
+            DemoError: It cannot be reached.
+        """
+        command = [str(self.path), "--kubeconfig", str(self.kubeconfig), "port-forward"]
+        command += ["-n", namespace, f"service/{service}", f":{port}", "--address", "127.0.0.1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+            try:
+                line = forward.stdout.readline() if forward.stdout else ""
+                match = _FORWARDING.search(line)
+                if match is None:
+                    raise DemoError(f"kubectl port-forward to {service} did not start")
+                yield f"127.0.0.1:{match[1]}"
+            finally:
+                forward.terminate()

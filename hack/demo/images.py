@@ -23,11 +23,13 @@ class Image:
         repository: Its name without a tag.
         dockerfile: Path under the repository's root.
         inputs: Files and folders under the root that end up in it.
+        options: Of devcluster's build-image.
     """
 
     repository: str
     dockerfile: str
     inputs: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
     def reference(self) -> str:
         """Return the name with a tag that is a digest of all inputs."""
@@ -40,7 +42,7 @@ class Image:
 
     def build(self) -> str:
         """Build the image into the local storage and return its reference."""
-        return _build(self.reference(), ROOT / self.dockerfile, ROOT)
+        return _build(self.reference(), ROOT / self.dockerfile, ROOT, *self.options)
 
 
 OPERATOR = Image(
@@ -53,7 +55,13 @@ OPTIMIZER = Image(
     "optimizer_image/Dockerfile",
     ("requirements/optimizer-cpu.txt", "crds/mopt_api", "optimizer_image/mopt_optimizer"),
 )
-MINIO_DIRECTORY = "hack/demo/minio"
+# On the optimizer's layers.
+SERVE = Image(
+    "mopt/serve",
+    OPTIMIZER.dockerfile,
+    (*OPTIMIZER.inputs, "requirements/serve.txt", "cli/mopt_cli"),
+    ("--target", "serve"),
+)
 
 
 def _files(path: Path) -> list[Path]:
@@ -76,16 +84,15 @@ def _build(reference: str, dockerfile: Path, context: Path, *options: str) -> st
     return reference
 
 
-def build_minio(workspace: Path) -> str:
-    """Build MinIO's image from its static binary and return its reference."""
-    context = workspace / "minio-image"
+def build_from_binary(name: str, workspace: Path) -> str:
+    """Build the image of a static binary, by hack/demo/NAME/Dockerfile; return its reference."""
+    context = workspace / f"{name}-image"
     context.mkdir(parents=True, exist_ok=True)
-    binary = tool("minio")
-    shutil.copy2(ROOT / MINIO_DIRECTORY / "Dockerfile", context)
-    shutil.copy2(binary, context / "minio")
-    (context / "minio").chmod(0o755)
+    shutil.copy2(ROOT / "hack" / "demo" / name / "Dockerfile", context)
+    shutil.copy2(tool(name), context / name)
+    (context / name).chmod(0o755)
     digest = hashlib.sha256((context / "Dockerfile").read_bytes())
-    with (context / "minio").open("rb") as file:
+    with (context / name).open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
-    reference = f"mopt/minio:dev-{digest.hexdigest()[:_LENGTH]}"
+    reference = f"mopt/{name}:dev-{digest.hexdigest()[:_LENGTH]}"
     return _build(reference, context / "Dockerfile", context, "--build-arg", "BASE_IMAGE=scratch")

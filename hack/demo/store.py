@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import re
 import secrets
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +11,10 @@ from typing import Any
 
 from minio import Minio
 
-from .console import ROOT, DemoError, Kubectl, say
-from .images import MINIO_DIRECTORY
+from .console import ROOT, Kubectl, say
 
 SECRET = "store"  # noqa: S105 - its name, not its content
 SERVICE_PORT = 9000
-_FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 def secret_object(namespace: str, access_key: str, secret_key: str) -> dict[str, Any]:
@@ -40,7 +36,7 @@ def deploy(kubectl: Kubectl, namespace: str, image: str) -> None:
     """Start MinIO and wait until it answers; keys are made once and stay in the cluster."""
     if not kubectl.get("secret", SECRET, "-n", namespace):
         kubectl.apply(secret_object(namespace, secrets.token_hex(10), secrets.token_hex(20)))
-    manifest = (ROOT / MINIO_DIRECTORY / "minio.yaml").read_text()
+    manifest = (ROOT / "hack" / "demo" / "minio" / "minio.yaml").read_text()
     manifest = manifest.replace("mopt/minio:dev", image)
     kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest)
     say("waiting for MinIO")
@@ -55,34 +51,24 @@ def _decoded(value: str) -> str:
 def connect(kubectl: Kubectl, namespace: str) -> Iterator[Minio]:
     """Yield a client of the MinIO in the cluster, through a port-forward."""
     data = kubectl.get("secret", SECRET, "-n", namespace)["data"]
-    kubeconfig = str(kubectl.kubeconfig)
-    command = [str(kubectl.path), "--kubeconfig", kubeconfig, "port-forward", "-n", namespace]
-    command += ["service/minio", f":{SERVICE_PORT}", "--address", "127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
-        try:
-            line = forward.stdout.readline() if forward.stdout else ""
-            match = _FORWARDING.search(line)
-            if match is None:
-                raise DemoError("kubectl port-forward to MinIO did not start")
-            yield Minio(
-                f"127.0.0.1:{match[1]}",
-                access_key=_decoded(data["AWS_ACCESS_KEY_ID"]),
-                secret_key=_decoded(data["AWS_SECRET_ACCESS_KEY"]),
-                region=_decoded(data["AWS_REGION"]),
-                secure=False,
-            )
-        finally:
-            forward.terminate()
+    with kubectl.forward(namespace, "minio", SERVICE_PORT) as address:
+        yield Minio(
+            address,
+            access_key=_decoded(data["AWS_ACCESS_KEY_ID"]),
+            secret_key=_decoded(data["AWS_SECRET_ACCESS_KEY"]),
+            region=_decoded(data["AWS_REGION"]),
+            secure=False,
+        )
 
 
 def upload(client: Minio, directory: Path, example: str) -> int:
-    """Upload an example's model and images, those that are not there yet; return how many."""
+    """Upload an example's model and data, those that are not there yet; return how many."""
     for bucket in ("models", "data", "optimized"):
         if not client.bucket_exists(bucket_name=bucket):
             client.make_bucket(bucket_name=bucket)
-    files = {f"models/{example}/model.pt2": directory / "model.pt2"}
+    files = {f"models/{example}/{path.name}": path for path in directory.glob("model.*")}
     for kind in ("calibration", "evaluation"):
-        for path in sorted((directory / kind).glob("*.png")):
+        for path in sorted((directory / kind).iterdir()):
             files[f"data/{example}/{kind}/{path.name}"] = path
     present = {
         f"{bucket}/{item.object_name}": item.size

@@ -9,7 +9,7 @@ from . import base_image, engines, full, host, light, loading, watching
 from .control_plane import audit_policy
 from .errors import DevclusterError
 from .paths import home
-from .resolving import binaries
+from .resolving import binaries, missing
 from .tools import TOOLS
 
 
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("binary", help="print the path of a tool")
     command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(sorted(TOOLS)))
+    command.add_argument(
+        "--present", action="store_true", help="build and download nothing; 3 where one is missing"
+    )
     command.set_defaults(run=_binary)
 
     command = commands.add_parser("up", help="start a cluster")
@@ -49,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--audit-policy", type=Path, help="light: what the audit log holds")
     command.add_argument("--parent-pid", type=int, help="light: end it when this pid is gone")
     command.add_argument("--max-pods", type=int, default=full.DEFAULT_MAX_PODS)
+    command.add_argument(
+        "--image-volumes", action="store_true", help="full: with the feature gate ImageVolume"
+    )
     command.set_defaults(run=_up)
 
     command = commands.add_parser("down", help="stop a cluster and remove all of it")
@@ -95,6 +101,9 @@ def _add_light(command: argparse.ArgumentParser) -> None:
 
 
 def _binary(options: argparse.Namespace) -> int:
+    if options.present and (absent := missing(options.names)):
+        print(f"devcluster: not here: {', '.join(absent)}", file=sys.stderr)
+        return 3
     for path in binaries(options.names).values():
         print(path)
     return 0
@@ -111,8 +120,17 @@ def _up(options: argparse.Namespace) -> int:
     if not options.light:
         if options.dir or options.parent_pid or options.audit_policy:
             raise DevclusterError("--dir, --parent-pid and --audit-policy are for --light only")
-        print(full.up(home(), audit=options.audit, max_pods=options.max_pods))
+        print(
+            full.up(
+                home(),
+                audit=options.audit,
+                max_pods=options.max_pods,
+                image_volumes=options.image_volumes,
+            )
+        )
         return 0
+    if options.image_volumes:
+        raise DevclusterError("--image-volumes needs a node: leave --light out")
     policy = options.audit_policy.read_text() if options.audit_policy else None
     if policy is None and options.audit:
         policy = audit_policy()
@@ -142,6 +160,8 @@ def _kubeconfig(options: argparse.Namespace) -> int:
 
 def _load_image(options: argparse.Namespace) -> int:
     host.extend_path()
+    if home().bin.exists():
+        host.prefer(home().bin)
     host.require_linux_root()
     print(loading.load(home(), options.reference, options.source))
     return 0

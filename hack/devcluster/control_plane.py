@@ -82,7 +82,13 @@ def etcd_command(program: Path, layout: Layout) -> list[str]:
 
 
 def apiserver_command(
-    program: Path, layout: Layout, *, address: str, port: int, audit: bool
+    program: Path,
+    layout: Layout,
+    *,
+    address: str,
+    port: int,
+    audit: bool,
+    image_volumes: bool = False,
 ) -> list[str]:
     """Return the flags that the API servers of both kinds of cluster share."""
     pki = layout.pki
@@ -105,10 +111,14 @@ def apiserver_command(
         "--allow-privileged",
         "--profiling=false",
     ]
+    if image_volumes:
+        command.append("--feature-gates=ImageVolume=true")
     if audit:
         command += [
             f"--audit-policy-file={layout.audit_policy}",
             f"--audit-log-path={layout.audit_log}",
+            # Who reads it looks for it in one file: the default begins another after 100 MB.
+            "--audit-log-maxsize=100000",
             # Written before the answer is sent: a test that got its answer finds the line.
             "--audit-log-mode=blocking",
         ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import cgroups, containerd, control_plane, host, leftovers, network, node, teardown
 from .certificates import Identity
 from .client import ApiClient, is_ready
-from .errors import DevclusterError, HostError, NotRunningError
+from .errors import DevclusterError, HostError, NotRunningError, StartError
 from .light import write_kubeconfigs
 from .paths import (
     API_PORT,
@@ -29,6 +29,8 @@ from .resolving import binaries
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE_COMPONENTS = ("containerd", "kubelet", "kube-proxy", "coredns")
 PROGRAMS = (*CONTROL_PLANE, "kubelet", "kube-proxy", "coredns", "pause")
+# Of a cluster with image volumes; otherwise Debian's.
+CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 # Seconds; alone the node needs about 12.
 START_TIMEOUT = 120.0
 DEFAULT_MAX_PODS = 110
@@ -36,10 +38,13 @@ DEFAULT_MAX_PODS = 110
 _LOCK = "\0mopt-devcluster"
 
 
-def up(home: Home, *, audit: bool, max_pods: int) -> Path:
+def up(home: Home, *, audit: bool, max_pods: int, image_volumes: bool = False) -> Path:
     """Start the cluster, or find it running, and return its kubeconfig's path.
 
     What is half up or was killed is cleared first; containerd's images stay.
+
+    Args:
+        image_volumes: With the feature gate ImageVolume, and a containerd that has them.
 
     Raises:
         HostError: This machine cannot run it.
@@ -50,12 +55,14 @@ def up(home: Home, *, audit: bool, max_pods: int) -> Path:
     with _alone():
         kubeconfig = home.layout.kubeconfig("admin")
         if all(healthy for _name, healthy, _remark in status(home)):
+            if home.bin.exists() is not image_volumes:
+                raise StartError("it runs, but with other options; run `down` first")
             say("already up")
             return kubeconfig
         _refuse_neighbours(home)
         make_room(home)
         cni_bin = host.install_node_packages()
-        programs = binaries(PROGRAMS)
+        programs = binaries((*PROGRAMS, *(CONTAINERD if image_volumes else ())))
         os.umask(0o022)
         if leftovers.find(home, keep_images=True):
             say("clearing an earlier cluster; its images stay, its objects do not")
@@ -63,7 +70,14 @@ def up(home: Home, *, audit: bool, max_pods: int) -> Path:
         host.require_free_networks()
         _claim(home)
         try:
-            _start(home, programs, cni_bin, audit=audit, max_pods=max_pods)
+            _start(
+                home,
+                programs,
+                cni_bin,
+                audit=audit,
+                max_pods=max_pods,
+                image_volumes=image_volumes,
+            )
         except BaseException:
             say(f"stopping what was started; the logs stay in {Processes(home.folder).logs}")
             teardown.stop(home)
@@ -139,11 +153,27 @@ def kubeconfig(home: Home) -> Path:
     return path
 
 
+def _own_containerd(home: Home, programs: dict[str, Path]) -> None:
+    """Let containerd, its shim and ctr be found by their names, before Debian's."""
+    home.bin.mkdir(parents=True)
+    for name in CONTAINERD:
+        (home.bin / name).symlink_to(programs[name])
+    host.prefer(home.bin)
+
+
 def _start(
-    home: Home, programs: dict[str, Path], cni_bin: Path, *, audit: bool, max_pods: int
+    home: Home,
+    programs: dict[str, Path],
+    cni_bin: Path,
+    *,
+    audit: bool,
+    max_pods: int,
+    image_volumes: bool,
 ) -> None:
     say("starting control plane and containerd")
     teardown.ensure_private(home)
+    if image_volumes:
+        _own_containerd(home, programs)
     cgroups.create()
     bridged = network.set_up(home)
     _certify(home)
@@ -153,7 +183,12 @@ def _start(
     if audit:
         layout.audit_policy.write_text(control_plane.audit_policy())
     command = control_plane.apiserver_command(
-        programs["kube-apiserver"], layout, address=NODE_IP, port=API_PORT, audit=audit
+        programs["kube-apiserver"],
+        layout,
+        address=NODE_IP,
+        port=API_PORT,
+        audit=audit,
+        image_volumes=image_volumes,
     )
     command += control_plane.kubelet_client_flags(layout.pki)
     command += control_plane.aggregation_flags(layout.pki)
@@ -172,7 +207,14 @@ def _start(
     processes.start("kube-controller-manager", manager)
     scheduler = control_plane.scheduler_command(programs["kube-scheduler"], layout)
     processes.start("kube-scheduler", scheduler)
-    node.start(home, programs, client, masquerade_all=not bridged, max_pods=max_pods)
+    node.start(
+        home,
+        programs,
+        client,
+        masquerade_all=not bridged,
+        max_pods=max_pods,
+        image_volumes=image_volumes,
+    )
     processes.wait_for(
         "the node",
         lambda: all(healthy for _name, healthy, _remark in status(home)),

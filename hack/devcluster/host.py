@@ -38,6 +38,11 @@ CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cn
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 
 
+def prefer(folder: Path) -> None:
+    """Let the programs of a folder come before all others."""
+    os.environ["PATH"] = f"{folder}:{os.environ.get('PATH', '')}"
+
+
 def extend_path() -> None:
     """Add the sbin folders, where Debian keeps iptables and ip."""
     parts = os.environ.get("PATH", "").split(":")

@@ -124,7 +124,9 @@ def _start(layout: plane.Layout, programs: dict[str, Path], audit_policy: str | 
             audit=audit_policy is not None,
         )
         # No Endpoints for the API server's own Service: a loopback address is not allowed there.
-        processes.start("kube-apiserver", [*command, "--endpoint-reconciler-type=none"])
+        # Image volumes, which serve a published model, are on by default from 1.35 only.
+        extra = ("--endpoint-reconciler-type=none", "--feature-gates=ImageVolume=true")
+        processes.start("kube-apiserver", [*command, *extra])
         client = ApiClient(ADDRESS, port, layout.pki)
         processes.wait_for(
             "the API server",

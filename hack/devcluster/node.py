@@ -17,6 +17,7 @@ def start(
     *,
     masquerade_all: bool,
     max_pods: int,
+    image_volumes: bool,
 ) -> None:
     """Write the configurations and start the components.
 
@@ -31,7 +32,8 @@ def start(
     (network / "10-mopt.conflist").write_text(node_config.cni_config(home))
 
     config = layout.folder / "kubelet.json"
-    config.write_text(node_config.kubelet_config(home, servers, max_pods))
+    kubelet = node_config.kubelet_config(home, servers, max_pods, image_volumes=image_volumes)
+    config.write_text(kubelet)
     command: list[str | Path] = [
         *containerd.enter(home),
         programs["kubelet"],

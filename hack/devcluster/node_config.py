@@ -74,7 +74,9 @@ def cni_config(home: Home) -> str:
     return _json({"cniVersion": "0.4.0", "name": "mopt-devcluster", "plugins": [bridge]})
 
 
-def kubelet_config(home: Home, resolv_conf: Path, max_pods: int) -> str:
+def kubelet_config(
+    home: Home, resolv_conf: Path, max_pods: int, *, image_volumes: bool = False
+) -> str:
     """Render the KubeletConfiguration.
 
     Image garbage collection is off: it counts the whole disk, and no registry could give
@@ -115,6 +117,7 @@ def kubelet_config(home: Home, resolv_conf: Path, max_pods: int) -> str:
                 "memory.available": "50Mi",
             },
             "volumePluginDir": str(home.run / "volume-plugins"),
+            "featureGates": {"ImageVolume": True} if image_volumes else {},
         }
     )
 

@@ -68,6 +68,12 @@ class Home:
         """Return the node's own containerd socket."""
         return self.run / "containerd.sock"
 
+    @property
+    def bin(self) -> Path:
+        """Return the folder of the node's own containerd; only a cluster with image volumes has
+        it."""
+        return self.run / "bin"
+
     def private(self, place: Path) -> Path:
         """Return the folder that covers a host folder in the cluster's mount namespace."""
         return self.run / "private" / str(place).strip("/").replace("/", "-")

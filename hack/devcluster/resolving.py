@@ -34,10 +34,19 @@ def binaries(names: Sequence[str]) -> dict[str, Path]:
     """
     wanted = [tool_named(name) for name in names]
     found = {tool.name: path for tool in wanted if (path := _present(tool))}
-    missing = sorted((t for t in wanted if t.name not in found), key=lambda tool: tool.module)
-    for _module, group in groupby(missing, key=lambda tool: tool.module):
+    absent = sorted((t for t in wanted if t.name not in found), key=lambda tool: tool.module)
+    for _module, group in groupby(absent, key=lambda tool: tool.module):
         found |= _obtain(list(group))
     return {name: found[name] for name in names}
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Return which tools would have to be downloaded or built.
+
+    Raises:
+        ToolError: A name is unknown.
+    """
+    return [tool.name for tool in map(tool_named, names) if _present(tool) is None]
 
 
 def binary(name: str) -> Path:

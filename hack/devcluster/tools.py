@@ -14,7 +14,14 @@ HELM = "4.3.1"
 MINIO = "20260212"
 KUEUE = "0.15.0"
 KWOK = "0.8.0"
+REGISTRY = "3.1.2"
+CRANE = "0.22.1"
+COSIGN = "3.1.3"
+FLUX = "1.9.6"
+ARGO_CD = "3.2.11"
+KYVERNO = "1.19.1"
 PAUSE = "1"
+CONTAINERD = "2.2.9"
 
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -177,6 +184,84 @@ _TOOLS = (
         package="sigs.k8s.io/kwok/cmd/kwok",
         probe=("--version",),
         fits=lambda _found: False,
+    ),
+    Tool(
+        name="registry",
+        version=REGISTRY,
+        module="registry",
+        package="devcluster/registry",
+        probe=("--version",),
+        fits=lambda found: found[0] == 3,
+    ),
+    Tool(
+        name="crane",
+        version=CRANE,
+        module="crane",
+        package="github.com/google/go-containerregistry/cmd/crane",
+        probe=("version",),
+        fits=lambda found: (0, 20, 0) <= found < (1, 0, 0),
+        ldflags=f"-X github.com/google/go-containerregistry/cmd/crane/cmd.Version=v{CRANE}",
+    ),
+    # Distribution has no referrers API; this one has: a test of the registry edge uses it.
+    Tool(
+        name="referrers",
+        version=CRANE,
+        module="crane",
+        package="devcluster/crane/referrers",
+        probe=(),
+        fits=lambda _found: False,
+    ),
+    Tool(
+        name="cosign",
+        version=COSIGN,
+        module="cosign",
+        package="github.com/sigstore/cosign/v3/cmd/cosign",
+        probe=("version",),
+        fits=lambda found: found[0] == 3,
+        ldflags=f"-X sigs.k8s.io/release-utils/version.gitVersion=v{COSIGN}",
+    ),
+    # Flux is released as images only.
+    *(
+        Tool(
+            name=name,
+            version=FLUX,
+            module=name,
+            package=f"github.com/fluxcd/{name}",
+            probe=(),
+            fits=lambda _found: False,
+        )
+        for name in ("kustomize-controller", "source-controller")
+    ),
+    Tool(
+        name="argocd",
+        version=ARGO_CD,
+        module="argocd",
+        package="github.com/argoproj/argo-cd/v3/cmd",
+        probe=("version", "--client", "--short"),
+        fits=lambda found: found[0] == 3,
+        ldflags=f"-X github.com/argoproj/argo-cd/v3/common.version={ARGO_CD}",
+    ),
+    # Released as images only; what is called so on PATH is its command line.
+    Tool(
+        name="kyverno",
+        version=KYVERNO,
+        module="kyverno",
+        package="github.com/kyverno/kyverno/cmd/kyverno",
+        probe=(),
+        fits=lambda _found: False,
+    ),
+    # Debian's has no image volumes, which are a feature of 2.1.
+    *(
+        Tool(
+            name=name,
+            version=CONTAINERD,
+            module="containerd",
+            package=f"github.com/containerd/containerd/v2/cmd/{name}",
+            probe=("--version",) if name != "containerd-shim-runc-v2" else ("-v",),
+            fits=lambda found: (2, 1, 0) <= found < (3, 0, 0),
+            ldflags=f"-X github.com/containerd/containerd/v2/version.Version=v{CONTAINERD}",
+        )
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
     ),
     Tool(
         name="pause",

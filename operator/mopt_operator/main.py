@@ -31,7 +31,7 @@ from .loop.readiness import Readiness
 from .loop.reconciler import Reconciler
 from .loop.turns import Turns
 from .loop.watchdog import watch_the_watches
-from .loop.watches import Forgetful, kopf_settings, registry, watches_start_from
+from .loop.watches import Events, Forgetful, kopf_settings, registry, watches_start_from
 from .startup import check_access, check_profiles
 
 logger = logging.getLogger(__name__)
@@ -43,16 +43,16 @@ COMPARE_SECONDS = 300.0
 
 async def _watch(
     lists: Lists,
-    handlers: kopf.OperatorRegistry,
+    events: Events,
     namespaces: list[str],
     ready: Readiness,
 ) -> None:
     """List everything, then watch it until cancelled; say how far that is."""
     await lists.fill()
     ready.filled.set()
-    with watches_start_from(lists):
+    with watches_start_from(lists, events.before_kopf):
         await kopf.operator(
-            registry=handlers,
+            registry=registry(events),
             settings=kopf_settings(),
             memories=Forgetful(),
             standalone=True,
@@ -189,7 +189,7 @@ async def operate(settings: Settings) -> None:
             watch_the_watches(store, namespaces, filled=ready.filled),
             _stop_on_signal(ready.watching),
             # kopf's task last: at its end it cancels whatever was started after it.
-            _watch(lists, registry(store, queue, turns.refusals.freed), namespaces, ready),
+            _watch(lists, Events(store, queue, turns.refusals.freed), namespaces, ready),
         )
         tasks += [asyncio.create_task(coroutine) for coroutine in beside]
         pages = application(missing, metrics.page, heartbeat)

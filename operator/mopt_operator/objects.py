@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from mopt_api.base import REQUESTED_AT_ANNOTATION
+from mopt_api.base import APPROVE_ANNOTATION, REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
 from mopt_api.labels import (
     CONTAINER,
@@ -24,6 +24,7 @@ from mopt_api.labels import (
 from mopt_api.text import cleaned, one_line
 
 from .times import parse_time
+from .told import Told
 
 # An object of the API as it was read, and one that is made to be sent.
 Raw = Mapping[str, Any]
@@ -37,9 +38,11 @@ ANNOTATION_RESULT = "mopt.dev/result"
 ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 ANNOTATION_SERVED = "mopt.dev/served-from-store"
+ANNOTATION_ATTEMPT = "mopt.dev/attempt"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 LABEL_QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 MAX_IMAGE = 512  # of status.targets[].optimizer
+MAX_APPROVED = 2048  # characters of the annotation approve
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Jobs and Pods are selected by a label that nobody else has a reason to write: policies stamp the
 # recommended ones on whatever is created.
@@ -54,6 +57,7 @@ class Resource:
         requested_at: Value of the mopt.dev/requestedAt annotation, cut to 128 characters.
         deleting: Its deletion has begun.
         created: When, as metav1.Time is written: in order of text these are in order of time.
+        approved: Value of the mopt.dev/approve annotation, cut to MAX_APPROVED characters.
     """
 
     namespace: str
@@ -66,6 +70,7 @@ class Resource:
     requested_at: str | None = None
     deleting: bool = False
     created: str = ""
+    approved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Job:
         ended: When it finished; None where it has not, or does not say.
         started: When the Job controller began it, after its time in a queue; None before.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
+        attempt: Of a Job that publishes: how many were made before it for the same work.
     """
 
     namespace: str
@@ -108,6 +114,7 @@ class Job:
     served: bool = False
     started: datetime | None = None
     suspended: bool = False
+    attempt: int = 0
 
     @property
     def finished(self) -> bool:
@@ -203,8 +210,8 @@ class Snapshot:
     may_rerun: bool = True
     # Why Jobs have to wait before they are created, by the Job's name.
     waits: Mapping[str, str] = field(default_factory=dict)
-    # The versions in optimizer images, as far as any resource's results have told.
-    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # What the results of all resources have told of images, nodes and data.
+    told: Told = field(default_factory=Told)
 
     def pods_of(self, job: Job) -> list[Pod]:
         """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""
@@ -212,20 +219,25 @@ class Snapshot:
         return sorted(pods, key=lambda pod: (pod.created, pod.name))
 
 
-class Ready(NamedTuple):
-    """What the Ready condition of a ModelOptimization says."""
+class Said(NamedTuple):
+    """What a condition of a ModelOptimization says; Unknown without a reason where it has none."""
 
     status: str = "Unknown"
     reason: str = ""
     message: str = ""
 
 
-def ready_condition(status: Raw) -> Ready:
-    """Return the Ready condition of a status; Unknown before the first decision."""
+def condition_of(status: Raw, kind: str) -> Said:
+    """Return what a status says by the condition of a type."""
     for condition in status.get("conditions") or ():
-        if condition.get("type") == "Ready":
-            return Ready(*(condition.get(key, "") for key in ("status", "reason", "message")))
-    return Ready()
+        if condition.get("type") == kind:
+            return Said(*(condition.get(key, "") for key in ("status", "reason", "message")))
+    return Said()
+
+
+def ready_condition(status: Raw) -> Said:
+    """Return the Ready condition of a status; Unknown before the first decision."""
+    return condition_of(status, "Ready")
 
 
 def is_selected(raw: Raw) -> bool:
@@ -251,7 +263,9 @@ def _condition(raw: Raw, kind: str) -> Raw | None:
 def observe_resource(raw: Raw) -> Resource:
     """Reduce a ModelOptimization."""
     metadata = raw["metadata"]
-    requested = (metadata.get("annotations") or {}).get(REQUESTED_AT_ANNOTATION)
+    annotations = metadata.get("annotations") or {}
+    requested = annotations.get(REQUESTED_AT_ANNOTATION)
+    approved = annotations.get(APPROVE_ANNOTATION)
     return Resource(
         namespace=_shared(metadata["namespace"]),
         name=_shared(metadata["name"]),
@@ -263,6 +277,7 @@ def observe_resource(raw: Raw) -> Resource:
         requested_at=requested[:MAX_REQUESTED_AT] if requested else None,
         deleting="deletionTimestamp" in metadata,
         created=metadata.get("creationTimestamp", ""),
+        approved=approved[:MAX_APPROVED] if approved else None,
     )
 
 
@@ -277,6 +292,11 @@ def _source(text: str | None) -> SourceInfo | None:
 def _digest(text: str | None) -> str | None:
     """Return the digest in an annotation; None where somebody has put something else there."""
     return text if text and _DIGEST.fullmatch(text) else None
+
+
+def _number(text: str | None) -> int:
+    """Return the number in an annotation; 0 where there is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def observe_job(raw: Raw) -> Job:
@@ -316,6 +336,7 @@ def observe_job(raw: Raw) -> Job:
         served=ANNOTATION_SERVED in annotations,
         started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
+        attempt=_number(annotations.get(ANNOTATION_ATTEMPT)),
     )
 
 

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mopt_api.jobs.plan import DEADLINE_VARIABLE
-from mopt_optimizer.errors import SpecError
-
-# For ending children, removing scratch files and writing the message.
-_MARGIN_SECONDS = 30.0
-_MARGIN_SHARE = 0.1
+from mopt_optimizer.stages.time_left import margin_of
 
 
 class TimeIsUp(SystemExit):
     """Unwinds as SIGTERM does: nothing on the way takes it for a failure of its own work."""
-
-
-def read_deadline(environ: Mapping[str, str]) -> float | None:
-    """Return the seconds that the stage has; None for no end.
-
-    Raises:
-        SpecError: The variable holds no such number.
-    """
-    text = environ.get(DEADLINE_VARIABLE)
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise SpecError(f"{DEADLINE_VARIABLE} is no number of seconds: {text}")
-    return seconds
 
 
 @contextmanager
@@ -50,7 +26,7 @@ def ending_before(seconds: float | None, last_words: Callable[[], None]) -> Iter
     if seconds is None:
         yield
         return
-    margin = min(_MARGIN_SECONDS, _MARGIN_SHARE * seconds)
+    margin = margin_of(seconds)
     rung = False
 
     def ring(_number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,8 @@
 OptimizerError
 ├── SpecError            InvalidSpec         a field of the plan cannot be carried out
 │   ├── BackendError         InvalidSpec         a quantization backend that is not there
-│   └── TensorRTNotInstalled InvalidSpec         no usable TensorRT on this machine
+│   ├── TensorRTNotInstalled InvalidSpec         no usable TensorRT on this machine
+│   └── UnservableForm       InvalidSpec         a form that a server cannot load as it was measured
 ├── DimensionError       InvalidDimension    shapes or dimensions the model does not have or take
 │   └── ProfileViolation     InvalidDimension    a shape outside an engine's profile
 ├── ModelError           InvalidModel        not a model, truncated, damaged
@@ -43,6 +44,13 @@ OptimizerError
 │   ├── StoreAccessDenied    StoreAccessDenied
 │   ├── StoreUnreachable     StoreUnreachable    a retry may help
 │   └── DigestMismatch       DigestMismatch
+├── RegistryError
+│   ├── RegistryUnreachable  RegistryUnreachable    a retry may help
+│   ├── RegistryAccessDenied RegistryAccessDenied   a retry may help
+│   └── RegistryRefused      RegistryRefused        a retry may help
+├── EndpointError        InternalError       a server does not answer as the protocol says
+├── SigningKeyError      InvalidSigningKey   a key that cannot sign
+├── ProofRefused         DigestMismatch      what is attached to an image does not hold
 ├── SandboxUnavailable   SandboxUnavailable  a model process cannot be enclosed on this machine
 └── DiskError            OutOfDisk           a retry may help
 
@@ -84,6 +92,11 @@ class BackendError(SpecError):
 
 class TensorRTNotInstalled(SpecError):
     """No usable TensorRT; the message says what was looked for, and how to install it."""
+
+
+class UnservableForm(SpecError):
+    """A form that a server cannot load, or not with the options it was measured with; the message
+    says why, and what serves it."""
 
 
 class DimensionError(OptimizerError):
@@ -255,6 +268,23 @@ class SandboxUnavailable(OptimizerError):
     reason = Reason.SANDBOX_UNAVAILABLE
 
 
+class EndpointError(OptimizerError):
+    """A server of models does not answer, refuses, or answers something else than the protocol
+    says; names its address."""
+
+
+class SigningKeyError(OptimizerError):
+    """The administrator's key is no unencrypted PEM key of a curve that can be used."""
+
+    reason = Reason.INVALID_SIGNING_KEY
+
+
+class ProofRefused(OptimizerError):
+    """A signature, statement or object of an image is not what it must be; says in what."""
+
+    reason = Reason.DIGEST_MISMATCH
+
+
 class StoreError(OptimizerError):
     """Base of store errors."""
 
@@ -281,6 +311,28 @@ class DigestMismatch(StoreError):
     """The bytes do not match the requested digest."""
 
     reason = Reason.DIGEST_MISMATCH
+
+
+class RegistryError(OptimizerError):
+    """Base of errors of an OCI registry."""
+
+
+class RegistryUnreachable(RegistryError):
+    """No answer, none of a registry, or the registry is failing."""
+
+    reason = Reason.REGISTRY_UNREACHABLE
+
+
+class RegistryAccessDenied(RegistryError):
+    """The registry rejects the credentials, or they may not push there; or there are none."""
+
+    reason = Reason.REGISTRY_ACCESS_DENIED
+
+
+class RegistryRefused(RegistryError):
+    """The registry takes no uploads, or not this one."""
+
+    reason = Reason.REGISTRY_REFUSED
 
 
 class DiskError(OptimizerError):

@@ -1,4 +1,4 @@
-"""Entry point of the Jobs: `mopt-optimizer prepare|measure|report`, the plan in MOPT_PLAN.
+"""Entry point of the Jobs: `mopt-optimizer STAGE`, the plan in MOPT_PLAN; see Stage.
 
 Standard output gets progress as JSON lines, standard error everything else, and the termination
 message says how it ended. Heavy libraries are imported only once the plan is known to be good.
@@ -28,8 +28,10 @@ from mopt_api.jobs.plan import (
     PLAN_VARIABLE,
     JobPlan,
     PreparePlan,
+    PublishPlan,
     ReportPlan,
     Stage,
+    VerifyPlan,
 )
 from mopt_api.jobs.termination import (
     Summary,
@@ -41,10 +43,11 @@ from mopt_api.jobs.termination import (
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.text import plain
 
-from .deadline import TimeIsUp, ending_before, read_deadline
+from .deadline import TimeIsUp, ending_before
 from .errors import DeadlineExceeded, OptimizerError, SpecError
 from .progress import LastStep, Log, json_log
 from .sandbox import hide_environment, report_of, temporary_folder
+from .stages.time_left import read_deadline
 
 TERMINATION_VARIABLE = "MOPT_TERMINATION_LOG"
 TERMINATION_DEFAULT = "/dev/termination-log"
@@ -141,6 +144,14 @@ def _run(plan: JobPlan, environ: Mapping[str, str], workdir: Path, log: Log) -> 
         from .stages.report.stage import report
 
         return summarize_measure(*report(plan, environ, log))
+    if isinstance(plan, VerifyPlan):
+        from .stages.measure.verify import verify
+
+        return summarize_measure(*verify(plan, environ, workdir, log))
+    if isinstance(plan, PublishPlan):
+        from .stages.publish.stage import publish
+
+        return publish(plan, environ, workdir, log)
     if plan.kind is TargetKind.BUILD_ONLY:
         from .stages.engines.stage import build_engines
 

@@ -35,6 +35,7 @@ def taken(**changes: Any) -> set[str]:
 
 STATIC = {"onnxruntime-int8", "onnxruntime-int8-percentile", "openvino-int8", "openvino-int8-nncf"}
 FLOAT = {"onnxruntime-fp32", "openvino-fp32"}
+MIXED = {"openvino-bf16", "openvino-int8-bf16"}
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ FLOAT = {"onnxruntime-fp32", "openvino-fp32"}
         # Calibration data and a CPU with bf16: everything that OpenVINO and ONNX Runtime have.
         (
             {"operators": CONVOLUTIONAL, "cpu_features": BF16},
-            FLOAT | STATIC | {"openvino-bf16"},
+            FLOAT | STATIC | MIXED,
         ),
         (
             {"operators": TRANSFORMER, "cpu_features": BF16},
-            FLOAT | STATIC | {"openvino-bf16", "onnxruntime-int8-dynamic"},
+            FLOAT | STATIC | MIXED | {"onnxruntime-int8-dynamic"},
         ),
         # Without data dynamic INT8 is the only INT8.
         (
@@ -78,7 +79,7 @@ FLOAT = {"onnxruntime-fp32", "openvino-fp32"}
         # Bytes count: FP16, and dynamic INT8 of Conv too.
         (
             {"operators": {"Conv": 20}, "cpu_features": BF16, "aim": SearchAim.SIZE},
-            FLOAT | STATIC | {"openvino-bf16", "onnxruntime-fp16", "onnxruntime-int8-dynamic"},
+            FLOAT | STATIC | MIXED | {"onnxruntime-fp16", "onnxruntime-int8-dynamic"},
         ),
     ],
 )
@@ -91,6 +92,8 @@ def test_what_is_taken(changes: dict[str, Any], names: set[str]) -> None:
     [
         ("openvino-int8", {"calibrated": False}, VariantReason.NO_CALIBRATION_DATA),
         ("openvino-bf16", {"cpu_features": ["avx2"]}, VariantReason.NO_NATIVE_BF16),
+        ("openvino-int8-bf16", {"cpu_features": ["avx2"]}, VariantReason.NO_NATIVE_BF16),
+        ("openvino-int8-bf16", {"calibrated": False}, VariantReason.NO_CALIBRATION_DATA),
         (
             "pytorch-compiled",
             {"calibrated": False, "cpu_features": [], "compiler": False},

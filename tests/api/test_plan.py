@@ -15,8 +15,8 @@ from mopt_api.jobs.plan import (
     measure_plan,
     objective_point,
     prepare_plan,
-    report_plan,
 )
+from mopt_api.jobs.stored_plans import report_plan, verify_plan
 from mopt_api.spec import ModelOptimizationSpec
 
 
@@ -29,6 +29,9 @@ def test_plans_survive_the_wire(spec: dict[str, Any], data: bool) -> None:
         prepare_plan(parsed, "s3://out/x"),
         measure_plan(parsed, target="t", prepared="sha256:" + "1" * 64, output_uri="s3://out/x"),
         report_plan(parsed, target="t", result="sha256:" + "1" * 64, output_uri="s3://out/x"),
+        verify_plan(
+            parsed, target="t", result="sha256:" + "1" * 64, forms=["a"], output_uri="s3://out/x"
+        ),
     ):
         assert PLAN_ADAPTER.validate_python(plan.to_api()) == plan
 
@@ -83,7 +86,8 @@ def test_gates_by_ground_truth_do_not_shape_what_prepare_makes(spec: dict[str, A
         (False, {}, False),
         (True, {"fallback": "Off"}, False),
         (True, {"mode": "Dynamic"}, False),
-        (True, {"method": "NNCF"}, False),
+        (True, {"method": "NNCF"}, True),
+        (True, {"method": "NNCF", "fallback": "Off"}, False),
     ],
 )
 def test_gates_shape_what_prepare_makes_only_where_layers_fall_back(

@@ -16,6 +16,7 @@ from mopt_api.base import Rule
 from mopt_api.enums import (
     Calibrator,
     ExecutionProvider,
+    FloatPrecision,
     Precision,
     QuantizationMethod,
     QuantizationMode,
@@ -27,6 +28,7 @@ from mopt_api.jobs.plan import prepare_plan
 from mopt_api.runtime_rules import (
     budget_rule,
     calibrator_rule,
+    float_precision_rule,
     method_rule,
     mode_rule,
     precision_rule,
@@ -50,6 +52,7 @@ BUILDERS: tuple[Callable[[], Rule], ...] = (
     quantization_rule,
     mode_rule,
     method_rule,
+    float_precision_rule,
     calibrator_rule,
     budget_rule,
     torch_mode_rule,
@@ -86,6 +89,8 @@ def quantizations() -> Iterator[dict[str, Any] | None]:
         if all(rule.check(made) for rule in Quantization.RULES):
             yield {"mode": mode.value, "method": method.value, "calibrator": calibrator.value}
     yield {"searchBudgetSeconds": 60}
+    for rest in FloatPrecision:
+        yield {"floatPrecision": rest.value}
 
 
 def documents() -> Iterator[dict[str, Any]]:

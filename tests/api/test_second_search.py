@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mopt_api.enums import Aggregate, Precision, QualityMetric, Runtime
-from mopt_api.figures import MOST_AIM_DECIBELS, QualityResult, VariantReason, VariantState
+from mopt_api.enums import Aggregate, ObjectiveMetric, Precision, QualityMetric, Runtime
+from mopt_api.figures import (
+    MOST_AIM_DECIBELS,
+    QualityResult,
+    VariantReason,
+    VariantState,
+    converted,
+)
 from mopt_api.jobs.aim import GateAim, aim_of, raised
 from mopt_api.jobs.measure_result import VariantResult
 from mopt_api.jobs.second_search import Aims, missed_gates, second_aims
+from mopt_api.jobs.termination import VariantSummary
 from mopt_api.noise import margin_of, minimum_with_margin, signed
-from mopt_api.spec import Objective, OutputSlice, QualityGate
+from mopt_api.objective import Constraint, Objective
+from mopt_api.spec import OutputSlice, QualityGate
 
 PSNR = QualityGate(metric=QualityMetric.PSNR, minimum=30)
 COSINE = QualityGate(metric=QualityMetric.COSINE, minimum=0.99)
@@ -53,10 +61,17 @@ def decided(
     gates: tuple[QualityGate, ...] = (PSNR,),
     **objective: Any,
 ) -> Aims:
-    return second_aims(variants, selected, gates=gates, objective=Objective(**objective))
+    shown = [converted(variant, VariantSummary) for variant in variants]
+    return second_aims(shown, selected, gates=gates, objective=Objective(**objective))
 
 
 WANTED: Aims = {"int8": [GateAim.of(PSNR, 9)]}
+
+
+def test_what_misses_a_constraint_too_is_not_searched_again() -> None:
+    bound = Constraint(metric=ObjectiveMetric.PEAK_MEMORY, maximum=1)
+    assert decided(variant(), constraints=[bound]) == {}
+    assert decided(variant(peak_memory_bytes=1), constraints=[bound]) == WANTED
 
 
 @pytest.mark.parametrize("selected", ["baseline", None])

@@ -16,7 +16,11 @@ from mopt_api.spec import ModelOptimizationSpec
 
 ROOT = Path(__file__).parents[2]
 API_DOCUMENT = ROOT / "docs" / "api.md"
-EXAMPLES = sorted((ROOT / "examples").glob("*/*.yaml"))
+EXAMPLES = [
+    path
+    for path in sorted((ROOT / "examples").glob("*/*.yaml"))
+    if "\nkind: ModelOptimization\n" in path.read_text()
+]
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -186,7 +190,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s.update(
             variants=[INT8 | {"quantization": {"fallback": "Off", "searchBudgetSeconds": 60}}]
         ),
-        "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto",
+        "searchBudgetSeconds is for the search of mode Static and fallback Auto",
     ),
     "no time to search": (
         lambda s: s.update(variants=[INT8 | {"quantization": {"searchBudgetSeconds": 0}}]),

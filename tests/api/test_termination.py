@@ -10,24 +10,27 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from present import present
 
 from mopt_api.artifacts import ArtifactFormat, ExternalData
-from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
+from mopt_api.enums import FloatPrecision, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import (
     AIMED_BY_EVALUATION,
     MOST_AIM_DECIBELS,
     Gpu,
     Hardware,
     Latency,
+    LoadFigures,
     QualityReference,
     QualityResult,
+    Serving,
     SourceInfo,
     VariantReason,
     VariantState,
     short_part,
 )
 from mopt_api.jobs.data_statistics import DataFault, DataWarning, warning_tags
-from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE
+from mopt_api.jobs.measure_result import QUALITY_OF_ENGINE, MeasureResult, VariantResult
 from mopt_api.jobs.termination import (
     MAX_BYTES,
     PREFIX,
@@ -38,12 +41,15 @@ from mopt_api.jobs.termination import (
     decode,
     encode,
     error_summary,
+    summarize_measure,
 )
 from mopt_api.reasons import ErrorReport, Reason
 from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.verdict import RunnerUp, Stopped, Verdict
 
 MOST_GATES = 4
 LONGEST_OUTPUT = 128
+DIGEST = "sha256:" + "1" * 64
 Judged = tuple[QualityMetric, str | None, str | None]
 
 
@@ -64,7 +70,9 @@ def _data(rng: random.Random) -> ExternalData:
     return ExternalData(path="model.onnx.data", digest=digest, size_bytes=rng.randrange(2**40))
 
 
-def _largest_variant(rng: random.Random, metrics: list[Judged], *, large: bool) -> VariantSummary:
+def _largest_variant(
+    rng: random.Random, metrics: list[Judged], *, large: bool, tolerances: bool = False
+) -> VariantSummary:
     def figure() -> float:
         return float(f"{rng.uniform(0.001, 99999):.4g}")
 
@@ -79,6 +87,7 @@ def _largest_variant(rng: random.Random, metrics: list[Judged], *, large: bool) 
         name="".join(rng.choices(string.ascii_lowercase + string.digits, k=40)),
         runtime=rng.choice(list(Runtime)),
         precision=rng.choice(list(Precision)),
+        float_precision=FloatPrecision.BF16,
         state=rng.choice(list(VariantState)),
         reason=rng.choice(list(VariantReason)),
         message=text(1024),
@@ -89,15 +98,34 @@ def _largest_variant(rng: random.Random, metrics: list[Judged], *, large: bool) 
         peak_memory_bytes=rng.randrange(2**40),
         latency_ms=Latency(p50=figure(), p90=figure(), p99=figure()),
         throughput=figure(),
+        runs=rng.randrange(10**7),
+        load=LoadFigures(
+            scenario="Server",
+            serving=Serving(
+                instances=rng.randint(1, 1024),
+                threads=rng.randint(1, 1024),
+                batch=rng.randint(1, 65536),
+            ),
+            throughput=figure(),
+            latency_ms=Latency(p50=figure(), p90=figure(), p99=figure()),
+            queries=rng.randrange(10**7),
+        ),
         quality=[
             QualityResult(
-                metric=m, worst=quality(), mean=quality(), output=o, slice=s, part=text(96)
+                metric=m,
+                worst=quality(),
+                mean=quality(),
+                tolerance=quality() if tolerances else None,
+                output=o,
+                slice=s,
+                part=text(96),
             )
             for m, o, s in metrics
         ],
         aim_decibels=rng.choice([None, MOST_AIM_DECIBELS]),
         aimed_by=rng.choice([None, AIMED_BY_EVALUATION]),
         speedup=figure(),
+        speedup_interval=[figure(), figure()],
         speedup_over_fastest_fp32=figure(),
     )
 
@@ -111,6 +139,7 @@ def without_parts(summary: MeasureSummary) -> list[VariantSummary]:
                     q.model_copy(
                         update={
                             "part": None,
+                            "tolerance": None,
                             "slice": None,
                             "output": short_part(q.output, q.slice) if q.slice else q.output,
                         }
@@ -124,11 +153,14 @@ def without_parts(summary: MeasureSummary) -> list[VariantSummary]:
 
 
 @settings(deadline=None)
-@given(st.integers(min_value=0), st.booleans())
-def test_largest_legal_result_fits(seed: int, large: bool) -> None:
+@given(st.integers(min_value=0), st.booleans(), st.booleans())
+def test_largest_legal_result_fits(seed: int, large: bool, tolerances: bool) -> None:
     rng = random.Random(seed)
     noise = "".join(rng.choices(string.printable, k=253))
     metrics = _judged(rng)
+    variants = [
+        _largest_variant(rng, metrics, large=large, tolerances=tolerances) for _ in range(12)
+    ]
     summary = MeasureSummary(
         target="".join(rng.choices(string.ascii_lowercase, k=40)),
         result="sha256:" + rng.randbytes(32).hex(),
@@ -151,8 +183,19 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
         ),
         software={noise[i : i + 40]: noise[-40:] for i in range(30)},
         baseline=_largest_variant(rng, metrics, large=large),
-        variants=[_largest_variant(rng, metrics, large=large) for _ in range(12)],
-        selected="x" * 40,
+        variants=variants,
+        selected=variants[-1].name,
+        verdict=Verdict(
+            winner=variants[-1].name,
+            stopped=Stopped.BUDGET,
+            metric="CostPerMillion",
+            ratio=0.1234,
+            interval=[0.1111, 0.2345],
+            ties=[v.name for v in variants[:5]],
+            undecided=[v.name for v in variants[5:-1]],
+            runner_up=RunnerUp(name=variants[0].name, ratio=1.234, interval=[0.9876, 1.345]),
+            rounds=2**31 - 1,
+        ),
         unstable=True,
         warnings=[noise[i : i + 40] for i in range(8)],
     )
@@ -164,11 +207,83 @@ def test_largest_legal_result_fits(seed: int, large: bool) -> None:
     decoded = decode(message)
     assert isinstance(decoded, MeasureSummary)
     kept = {"message": None, "external_data": None, "aim_decibels": None, "aimed_by": None}
+    kept |= {"load": None, "peak_memory_bytes": None, "speedup_over_fastest_fp32": None}
+    kept |= {"runs": None, "speedup_interval": None}
     assert [v.model_copy(update=kept) for v in without_parts(decoded)] == [
         v.model_copy(update=kept) for v in without_parts(summary)
     ]
     assert (decoded.result, decoded.reference) == (summary.result, summary.reference)
     assert decoded.unstable is True
+    told, meant = present(decoded.verdict), present(summary.verdict)
+    assert (told.winner, told.stopped) == (meant.winner, meant.stopped)
+    # What is served, and how, is never left out.
+    assert decoded.variants[-1].load == variants[-1].load
+
+
+def test_figures_under_load_of_a_usual_result_are_told() -> None:
+    rng = random.Random(0)
+    metrics: list[Judged] = [(m, None, None) for m in list(QualityMetric)[:2]]
+    summary = MeasureSummary(
+        target="default",
+        result="sha256:" + "1" * 64,
+        hardware=Hardware(),
+        baseline=_largest_variant(rng, metrics, large=False),
+        variants=[_largest_variant(rng, metrics, large=False) for _ in range(12)],
+    )
+    decoded = decode(encode(summary))
+    assert isinstance(decoded, MeasureSummary)
+    told = [v.load for v in (present(decoded.baseline), *decoded.variants)]
+    assert told == [v.load for v in (present(summary.baseline), *summary.variants)]
+
+
+def test_tolerance_is_told_where_a_gate_judges_it() -> None:
+    values = [float(value) for value in range(100)]
+    figures = [
+        QualityResult(metric=metric, worst=0.0, mean=49.5, per_sample=values)
+        for metric in (QualityMetric.PSNR, QualityMetric.SQNR)
+    ]
+    gates = [{"metric": "PSNR", "minimum": 1, "aggregate": "Tolerance"}]
+    result = MeasureResult(
+        target="default",
+        source=SourceInfo(format=ModelFormat.ONNX, sha256="1" * 64, size_bytes=1),
+        prepared=DIGEST,
+        hardware=Hardware(),
+        software={},
+        variants=[
+            VariantResult(
+                name="int8",
+                runtime=Runtime.OPENVINO,
+                precision=Precision.INT8,
+                state=VariantState.PASSED,
+                quality=figures,
+            )
+        ],
+        plan={"quality": gates},
+    )
+    (told,) = summarize_measure(result, DIGEST).variants
+    assert [q.tolerance for q in told.quality] == [1.0, None]
+    assert {q.per_sample is None for q in told.quality} == {True}
+
+
+def test_intervals_and_numbers_of_calls_of_a_usual_result_are_told() -> None:
+    rng = random.Random(0)
+    metrics: list[Judged] = [(m, None, None) for m in list(QualityMetric)[:2]]
+    variants = [_largest_variant(rng, metrics, large=False) for _ in range(6)]
+    nearest = RunnerUp(name=variants[1].name, ratio=1.2, interval=[1.1, 1.3])
+    summary = MeasureSummary(
+        target="default",
+        result="sha256:" + "1" * 64,
+        hardware=Hardware(),
+        baseline=_largest_variant(rng, metrics, large=False),
+        variants=variants,
+        verdict=Verdict(stopped=Stopped.DECIDED, metric="LatencyP50", runner_up=nearest),
+    )
+    decoded = decode(encode(summary))
+    assert isinstance(decoded, MeasureSummary)
+    assert [(v.runs, v.speedup_interval) for v in decoded.variants] == [
+        (v.runs, v.speedup_interval) for v in variants
+    ]
+    assert decoded.verdict == summary.verdict
 
 
 def test_second_search_of_a_usual_result_is_told() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mopt_api.enums import TargetKind
-from mopt_operator.config.settings import Profile, Settings, parse_settings
+from mopt_operator.config.settings import Profile, Publishing, Settings, parse_settings
 
 Manifest = dict[str, Any]
 Only = Callable[..., Manifest]
@@ -35,8 +35,21 @@ PROFILE: dict[str, Any] = {
     "maxRunning": None,
     "measurementSlots": 1,
     "queuePriorityClassName": None,
+    "pricePerHour": None,
+    "wattsIdle": None,
+    "wattsBusy": None,
 }
 DIGEST = "sha256:" + "7" * 64
+PUBLISH: dict[str, Any] = {
+    "baseImage": None,
+    "resources": {
+        "requests": {"cpu": "250m", "memory": "512Mi"},
+        "limits": {"cpu": "1", "memory": "1Gi"},
+    },
+    "signing": None,
+}
+KNOWN_BAD = {"package": "openvino", "versions": "<2026.1.2", "because": "wrong results"}
+SIGNED = {"signing": {"secretName": "signing", "key": "cosign.key"}}
 
 
 @pytest.fixture
@@ -68,6 +81,8 @@ def test_defaults(config: Config) -> None:
         "ttlSecondsAfterFinished": 3600,
         "maxRunningPerNamespace": None,
         "onUpgrade": "Keep",
+        "knownBad": [],
+        "publish": PUBLISH,
         "sandbox": "Required",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
@@ -91,6 +106,8 @@ def test_every_setting(config: Config) -> None:
             "ttlSecondsAfterFinished": 0,
             "maxRunningPerNamespace": 20,
             "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
+            "knownBad": [KNOWN_BAD],
+            "publish": {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
             "sandbox": "BestEffort",
         }
     )
@@ -102,15 +119,26 @@ def test_every_setting(config: Config) -> None:
             "uri": "s3://optimized/all",
             "credentialsSecretRef": {"name": "store"},
         },
+        "publish": PUBLISH | {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
         "profiles": {"default": PROFILE},
         "watchNamespaces": ["team-a"],
         "logFormat": "text",
         "ttlSecondsAfterFinished": 0,
         "maxRunningPerNamespace": 20,
         "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
+        "knownBad": [KNOWN_BAD],
         "sandbox": "BestEffort",
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
+
+
+def test_defaults_of_publishing_are_the_operator_s(config: Config) -> None:
+    assert Publishing.model_validate(config()["publish"]) == Publishing()
+
+
+def test_signing_key_has_a_usual_name(config: Config) -> None:
+    rendered = config({"publish": {"signing": {"secretName": "signing"}}})
+    assert rendered["publish"]["signing"] == {"secretName": "signing", "key": "key.pem"}
 
 
 def test_output_without_credentials(config: Config) -> None:
@@ -123,6 +151,15 @@ def test_profile_bounds_what_runs(config: Config) -> None:
     rendered = config({"profiles": {"l4": bounds, "t4": {"maxRunning": 0}}})
     assert rendered["profiles"]["l4"] == PROFILE | bounds
     assert rendered["profiles"]["t4"] == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("given", "price"), [("0.052", "0.052"), (0.052, "0.052"), (3, "3"), ("", None), (None, None)]
+)
+def test_profile_has_a_price(config: Config, given: object, price: str | None) -> None:
+    terms = {"wattsIdle": 12.5, "wattsBusy": 60}
+    rendered = config({"profiles": {"l4": {"pricePerHour": given} | terms}})
+    assert rendered["profiles"]["l4"] == PROFILE | {"pricePerHour": price} | terms
 
 
 def test_short_form_of_the_upgrade_policy(config: Config) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from cli_process import Mopt, clean_environ
+from cli_process import Mopt, clean_environ, run_mopt
+from minio_server import MinioServer, minio_running
 
 if TYPE_CHECKING:
     import torch
@@ -47,19 +51,38 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def mopt(tmp_path: Path) -> Mopt:
     """Return what runs the command line in the test's folder."""
 
+    return partial(run_mopt, tmp_path)
+
+
+@pytest.fixture
+def mopt_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Mopt:
+    """As mopt, in this process: it starts at once."""
+    from mopt_cli.main import run
+
     def mopt(*arguments: object, stdin: str = "", **environ: str) -> Any:
-        return subprocess.run(
-            [sys.executable, "-m", "mopt_cli.main", *map(str, arguments)],
-            cwd=tmp_path,
-            env=clean_environ() | environ,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        for name in os.environ.keys() - clean_environ().keys():
+            monkeypatch.delenv(name)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["mopt", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            code = run()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess([*map(str, arguments)], code, said.out, said.err)
 
     return mopt
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    with minio_running(tmp_path_factory.mktemp("minio")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,9 @@ def test_reasons_are_those_of_the_stages() -> None:
     found = assign(variants, ModelFormat.ONNX, made, calibrated=False)[TargetKind.CPU]
     expected = {s.name: s.reason for s in found.skipped}
     for variant in variants:
-        if result := cannot_run(variant, ["avx2"], "12.2.0"):
+        result = cannot_run(variant, ["avx2"], "12.2.0")
+        # What prepare could not make is not looked at again.
+        if result and variant.name not in expected:
             expected[variant.name] = result.reason  # type: ignore[assignment]
     by_auto = outlooks(["avx2"])
     by_hand = outlooks(["avx2"], variants=[v.to_api() for v in variants])

@@ -41,6 +41,7 @@ ENDS: list[tuple[dict[str, Any], ExitCode | None]] = [
     (resource("True", "BaselineKept"), ExitCode.DONE),
     (resource("False", "NoVariantPassed", stalled=True), ExitCode.NO_WINNER),
     (resource("False", "BaselineRejected", stalled=True), ExitCode.NO_WINNER),
+    (resource("False", "ConstraintsMissed", stalled=True), ExitCode.NO_WINNER),
     (resource("False", "InvalidSpec", stalled=True), ExitCode.USAGE),
     (resource("False", "InvalidDimension", stalled=True), ExitCode.USAGE),
     (resource("False", "OutOfMemory", stalled=True), ExitCode.FAILED),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import selected
 from cli_process import Mopt, clean_environ
+
+from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.registry import open_store
 
 IMPORTS = """
 import sys
@@ -36,9 +42,21 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["--help", "check", "run --help", "watch --help", "schema"])
-def test_no_heavy_library_is_imported(command: str, write: Callable[..., Path]) -> None:
-    arguments = command.split() + ([str(write())] if command == "check" else [])
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "check", "run --help", "watch --help", "gc --help", "schema", "rollback -o json -f"],
+)
+def test_no_heavy_library_is_imported(
+    command: str, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    arguments = command.split()
+    if command == "check":
+        arguments.append(str(write()))
+    if command.endswith("-f"):
+        target = selected.target(artifact=selected.artifact(2))
+        raw = selected.resource(target, history=[selected.record(n) for n in (2, 1)])
+        (tmp_path / "raw.json").write_text(json.dumps(raw))
+        arguments.append(str(tmp_path / "raw.json"))
     done = python(IMPORTS.format(arguments=arguments))
     assert done.returncode == 0, done.stderr
 
@@ -83,6 +101,46 @@ def test_missing_kubernetes_client_says_what_to_install() -> None:
     assert done.stderr == (
         "mopt: mopt watch needs the Kubernetes client (kubernetes, aiohttp missing here): "
         "pip install 'mopt[cli]'\n"
+    )
+
+
+def test_a_store_is_read_without_what_opens_models(tmp_path: Path) -> None:
+    store, prefix = open_store((tmp_path / "out").as_uri(), Credentials.OUTPUT, {})
+    blobs = Blobs(store, prefix)
+    digest = blobs.put_bytes(b"a model")
+    artifact = selected.artifact(1, digest=digest, uri=blobs.uri(digest), sizeBytes=7)
+    raw = tmp_path / "raw.json"
+    raw.write_text(json.dumps(selected.resource(selected.target(artifact=artifact))))
+    heavy = ["torch", "onnx", "onnxruntime", "openvino", "numpy", "PIL", "minio", "kubernetes"]
+    for arguments in (
+        ["fetch", "-f", str(raw), "-o", f"{tmp_path}/there/"],
+        ["gc", "--output", str(tmp_path / "out"), "--resources", str(raw)],
+    ):
+        done = python(WITHOUT.format(missing=heavy, arguments=arguments))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "there" / "model.onnx").read_bytes() == b"a model"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fetch", "-f", "raw.json"],
+        ["gc", "--output", "s3://bucket/out", "--resources", "raw.json"],
+    ],
+)
+def test_missing_s3_client_says_what_to_install(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = selected.resource(selected.target(artifact=selected.artifact(1)))
+    (tmp_path / "raw.json").write_text(json.dumps(raw))
+    monkeypatch.chdir(tmp_path)
+    # As above: what is None in sys.modules has no spec.
+    code = "import importlib.util\nimportlib.util.find_spec = lambda *_: None\n"
+    done = python(code + WITHOUT.format(missing=["minio"], arguments=arguments))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"mopt: mopt {arguments[0]} needs minio, the S3 client, which is missing here: "
+        "pip install minio\n"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from mopt_api.jobs.measure_result import SearchEntry
-from mopt_api.jobs.termination import rounded_quality
+from mopt_api.jobs.rounding import rounded_quality
 from mopt_api.status import ModelOptimizationStatus
 from mopt_cli.table import render, render_target
 
@@ -178,3 +178,81 @@ def test_a_librarys_report_is_one_line() -> None:
     assert len(texts[0]) < 300
     assert texts[0].endswith("(all of it: --verbose, or result.json)")
     assert message.strip() in texts[1]
+
+
+LOAD = {
+    "scenario": "Server",
+    "serving": {"instances": 2, "threads": 1, "batch": 4},
+    "throughput": 53.9,
+    "latencyMs": {"p50": 20, "p90": 35, "p99": 48.2},
+    "queries": 600,
+}
+
+
+def test_figures_under_load_have_columns_only_where_they_were_measured() -> None:
+    loaded = shown(variants=[variant("a", 41, load=LOAD), variant("b", 41)], selected="a")
+    assert "LOAD /s" in loaded
+    assert "53.9" in loaded
+    assert "48.2" in loaded
+    assert "2 copies x 1 thread, batch 4" in loaded
+    assert "LOAD" not in shown(variants=[variant("b", 41)], selected="b")
+
+
+def test_recommendation_is_shown_with_what_every_target_costs() -> None:
+    considered = {
+        "target": "two",
+        "variant": "int8",
+        "serving": LOAD["serving"],
+        "throughput": 53.9,
+        "latencyMs": LOAD["latencyMs"],
+        "costPerMillion": 0.2061,
+        "pricePerHour": 0.04,
+        "cpus": 2,
+        "basis": "Measured",
+    }
+    other = considered | {"target": "half", "message": "CostPerMillion 3 is 50.0 % above 2"}
+    told = {key: considered[key] for key in ("target", "variant", "serving", "basis")} | {
+        "considered": [considered, other],
+        "replicasFor": [{"rate": 1000, "replicas": 19, "costPerDay": 18.24}],
+    }
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(render({"status": {"recommendation": told}}))
+    text = printed.getvalue()
+    assert line(text, "* two")[-3:] == ["0.0400", "0.206", "Measured"]
+    assert "half: CostPerMillion 3 is 50.0 % above 2" in text
+    assert "1,000 requests/s: 19 replicas, 18.2 a day" in text
+
+
+def test_a_speedup_has_its_interval_and_the_verdict_a_line() -> None:
+    fast = variant("fast", 40, speedup=4.9, speedupInterval=[4.71, 5.1])
+    verdict = {"winner": "fast", "stopped": "Decided", "metric": "LatencyP50", "rounds": 9}
+    text = shown(variants=[fast], selected="fast", verdict=verdict)
+    assert "4.90x [4.71, 5.10]" in text
+    assert "verdict: certain at 99%, after 9 rounds" in text
+
+
+def test_an_undecided_winner_is_never_silent() -> None:
+    verdict = {"winner": "a", "stopped": "Budget", "metric": "LatencyP50", "undecided": ["b"]}
+    forms = [variant("a", 40, speedup=4.9), variant("b", 40, speedup=4.8)]
+    assert "verdict: undecided: b may be better" in shown(
+        variants=forms, selected="a", verdict=verdict
+    )
+
+
+def test_a_p99_of_few_calls_is_called_the_largest() -> None:
+    latency = {"p50": 1, "p90": 2, "p99": 3}
+    forms = [
+        variant("few", 40, latencyMs=latency, runs=42),
+        variant("many", 40, latencyMs=latency, runs=662),
+    ]
+    text = shown(variants=forms)
+    assert "P99 takes 662 calls; of fewer it is the largest: few largest of 42" in text
+    assert "many largest" not in text
+
+
+def test_remarks_stand_below_the_table() -> None:
+    status = ModelOptimizationStatus.model_validate({"targets": [plain()]})
+    printed = io.StringIO()
+    remarks = ["of what this machine could reach at most: ort 25%"]
+    Console(file=printed, width=200).print(render_target(status.targets[0], remarks=remarks))
+    assert remarks[0] in printed.getvalue()

@@ -16,7 +16,8 @@ from watched import NAME, finished, pod, recorded, resource
 
 from mopt_cli import cluster, watch_session
 from mopt_cli._errors import CliError, ExitCode
-from mopt_cli.cluster import Access, connected
+from mopt_cli.access import Access
+from mopt_cli.cluster import connected
 from mopt_cli.following import Following
 from mopt_cli.watch_session import WatchSession
 

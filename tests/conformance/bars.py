@@ -70,6 +70,12 @@ def near(found: Sequence[Any], expected: Sequence[Any], error: float) -> str | N
     return None
 
 
+def other_integers(found: Sequence[Any], expected: Sequence[Any]) -> bool:
+    """Return whether an output of integers or Booleans differs at all: rounding moves none."""
+    pairs = zip(found, expected, strict=True)
+    return any(b.dtype.kind in "biu" and not np.array_equal(a, b) for a, b in pairs)
+
+
 def alike(found: Sequence[Any], expected: Sequence[Any], least: float) -> str | None:
     """Return which output has a smaller cosine with FP32's; None if none has."""
     for one, wanted in zip(found, expected, strict=True):

@@ -45,3 +45,12 @@ def test_status_of_no_cluster_is_unhealthy(
 def test_kubeconfig_of_no_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kubeconfig", "--light", "--dir", str(tmp_path)]) == 1
     assert "start it with `up --light --dir`" in capsys.readouterr().err
+
+
+def test_what_is_not_here_is_named_and_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["binary", "--present", "argocd", "kwok"]) == 3
+    assert capsys.readouterr() == ("", "devcluster: not here: argocd, kwok\n")
+    assert not [*tmp_path.iterdir()]

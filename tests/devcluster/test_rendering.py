@@ -39,6 +39,20 @@ def test_api_server_flags(audit: bool) -> None:
     assert not [name for name in found if "insecure" in name or "token-auth" in name]
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_image_volumes_are_a_feature_of_both_ends(wanted: bool) -> None:
+    command = control_plane.apiserver_command(
+        *(Path("kube-apiserver"), LAYOUT),
+        address="127.0.0.1",
+        port=1,
+        audit=False,
+        image_volumes=wanted,
+    )
+    assert ("--feature-gates=ImageVolume=true" in command) is wanted
+    text = node_config.kubelet_config(HOME, Path("/etc/resolv.conf"), 1, image_volumes=wanted)
+    assert json.loads(text)["featureGates"] == ({"ImageVolume": True} if wanted else {})
+
+
 def test_controllers_may_ask_often() -> None:
     found = flags(control_plane.controller_manager_command(Path("kcm"), LAYOUT))
     assert (found["--kube-api-qps"], found["--kube-api-burst"]) == ("200", "400")

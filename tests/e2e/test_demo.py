@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +21,16 @@ from minio import Minio
 from numpy.typing import NDArray
 from PIL import Image
 
+from demo import publishing
 from demo.__main__ import NAMESPACE, SYSTEM_NAMESPACE
-from demo.console import DemoError, Kubectl
+from demo.console import DemoError, Kubectl, tool
 
 pytestmark = pytest.mark.e2e
 
 ReadObject = Callable[[str], bytes]
 GATE_DB = 40.0
+# Of forms that are as good the one of best quality wins.
+WITHIN_A_TIE = 1.02
 MINIMUM_SPEEDUP = 1.2
 
 
@@ -40,6 +45,33 @@ def test_ends_ready_and_prints_the_table(demo: Demo) -> None:
     report = demo.target["report"]
     for word in ("SPEEDUP", "baseline", demo.target["selected"], report["uri"], report["page"]):
         assert word in demo.output
+
+
+def test_ends_with_what_was_published_and_its_manifest(demo: Demo, tmp_path: Path) -> None:
+    assert (condition(demo.resource, "Published") or {})["status"] == "True"
+    published = demo.target["published"]
+    assert f"Published:   {published['reference']}" in demo.output
+    assert '"application/vnd.oci.image.manifest.v1+json"' in demo.output
+    path, _, digest = published["reference"].partition("/")[2].partition("@")
+    crane = [str(tool("crane")), "--insecure"]
+    with demo.kubectl.forward(NAMESPACE, "registry", publishing.SERVICE_PORT) as address:
+        repository = f"{address}/{path}"
+        manifest = subprocess.run(
+            [*crane, "manifest", f"{repository}@{digest}"], capture_output=True, check=True
+        ).stdout
+        # The tag serves all targets' images.
+        tagged = subprocess.run(
+            [*crane, "digest", f"{repository}:latest"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        subprocess.run(
+            [*crane, "export", f"{repository}@{digest}", str(tmp_path / "image.tar")], check=True
+        )
+    assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == digest
+    assert published["index"].endswith(f"@{tagged}")
+    with tarfile.open(tmp_path / "image.tar") as image:
+        files = [image.extractfile(member) for member in image if member.isfile()]
+        digests = {f"sha256:{hashlib.sha256(file.read()).hexdigest()}" for file in files if file}
+    assert demo.target["artifact"]["digest"] in digests
 
 
 def local_image_id(reference: str) -> str:
@@ -57,12 +89,22 @@ def local_image_id(reference: str) -> str:
     raise AssertionError(f"no local image {reference}")
 
 
-def test_both_jobs_ran_in_the_image_just_built(demo: Demo) -> None:
+def test_what_is_served_answers_another_pod_as_it_was_measured(demo: Demo) -> None:
+    assert "Served by mopt serve, and verified from another Pod:" in demo.output
+    told = demo.output.partition("verified from another Pod:")[2]
+    (psnr,) = re.findall(r"holds +PSNR +worst ([0-9.]+) dB, ([0-9.]+) dB when measured", told)
+    assert float(psnr[0]) == pytest.approx(float(psnr[1]), abs=0.01)
+    assert re.search(r"^latency +p50 .* samples/s$", told, re.MULTILINE)
+    assert re.search(r"compute [0-9.]+ ms; network and encoding [0-9.]+ ms", told)
+
+
+def test_jobs_ran_in_the_image_just_built(demo: Demo) -> None:
     assert sorted(j["metadata"]["labels"]["mopt.dev/stage"] for j in demo.jobs) == [
         "measure",
         "prepare",
+        "publish",
     ]
-    assert len(demo.pods) == 2
+    assert len(demo.pods) == 3
     for pod in demo.pods:
         (container,) = pod["status"]["containerStatuses"]
         assert container["image"].endswith(demo.optimizer)
@@ -140,7 +182,9 @@ def test_report_is_the_one_reported(demo: Demo, read_object: ReadObject) -> None
             )
 
 
-def run_artifact(runtime: str, precision: str, model: bytes, image: NDArray[Any]) -> NDArray[Any]:
+def run_artifact(
+    runtime: str, precisions: set[str], model: bytes, image: NDArray[Any]
+) -> NDArray[Any]:
     """Run an ONNX artifact in its runtime, written here independently of the optimizer."""
     if runtime == "ONNXRuntime":
         import onnxruntime
@@ -150,7 +194,7 @@ def run_artifact(runtime: str, precision: str, model: bytes, image: NDArray[Any]
         return np.asarray(output)
     import openvino
 
-    hint = {"FP32": "f32", "BF16": "bf16", "INT8": "f32"}[precision]
+    hint = "bf16" if "BF16" in precisions else "f32"
     core = openvino.Core()
     compiled = core.compile_model(
         core.read_model(io.BytesIO(model)), "CPU", {"INFERENCE_PRECISION_HINT": hint}
@@ -173,6 +217,7 @@ def test_selected_artifact_gives_the_reported_psnr(
     directory = weights_directory()
     network = srvgg.load(directory / f"{WEIGHTS}.param", directory / f"{WEIGHTS}.bin")
     selected = demo.variant(demo.target["selected"])
+    precisions = {selected["precision"], selected.get("floatPrecision", "FP32")}
     model = read_object(selected["artifact"]["uri"])
     values = []
     prefix = "super_resolution/evaluation/"
@@ -182,7 +227,7 @@ def test_selected_artifact_gives_the_reported_psnr(
         image = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
         with torch.inference_mode():
             reference = network(torch.from_numpy(image)).numpy()
-        output = run_artifact(selected["runtime"], selected["precision"], model, image)
+        output = run_artifact(selected["runtime"], precisions, model, image)
         values.append(psnr(reference, output))
     (reported,) = [q for q in selected["quality"] if q["metric"] == "PSNR"]
     assert len(values) == 8
@@ -199,17 +244,20 @@ def test_selection_obeys_gates_and_objective(demo: Demo) -> None:
         worst = [q["worst"] for q in variant.get("quality", []) if q["metric"] == "PSNR"]
         if variant["state"] == "Passed":
             assert worst[0] >= GATE_DB
-            assert variant["speedup"] <= selected["speedup"]
+            assert variant["speedup"] <= selected["speedup"] * WITHIN_A_TIE
         if variant["state"] == "Rejected":
             assert worst[0] < GATE_DB
-        if "speedup" in variant:
-            ratio = target["baseline"]["latencyMs"]["p50"] / variant["latencyMs"]["p50"]
-            assert variant["speedup"] == pytest.approx(ratio, rel=5e-3)
-    fp32 = [target["baseline"], *(v for v in target["variants"] if v["precision"] == "FP32")]
-    fastest = min(v["latencyMs"]["p50"] for v in fp32)
+        if "speedupInterval" in variant:
+            # Of the rounds that both were in, which the medians of all calls need not agree with.
+            low, high = variant["speedupInterval"]
+            assert low <= variant["speedup"] <= high
+    fp32 = [v["speedup"] for v in target["variants"] if v["precision"] == "FP32"]
     assert selected["speedupOverFastestFP32"] == pytest.approx(
-        fastest / selected["latencyMs"]["p50"], rel=5e-3
+        selected["speedup"] / max(1.0, *fp32), rel=5e-3
     )
+    verdict = target["verdict"]
+    assert verdict["winner"] == target["selected"]
+    assert verdict["stopped"] in ("Decided", "Tie", "Budget")
 
 
 def test_columns_fit_a_terminal(demo: Demo) -> None:

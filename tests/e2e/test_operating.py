@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from demo_probe import KIND, ROOT, Demo, condition, listed, wait_for
+from demo_probe import KIND, ROOT, Demo, condition, listed, stages_of_jobs, wait_for
 
 from demo.__main__ import NAMESPACE, SYSTEM_NAMESPACE
 
@@ -52,9 +52,7 @@ def is_ready(demo: Demo) -> bool:
 
 
 def jobs(demo: Demo) -> dict[str, str]:
-    """Return the resource's Jobs: uid to stage."""
-    found = listed(demo.kubectl, "jobs", NAME)
-    return {j["metadata"]["uid"]: j["metadata"]["labels"]["mopt.dev/stage"] for j in found}
+    return stages_of_jobs(demo.kubectl, NAME)
 
 
 def test_a_lower_gate_selects_anew_without_a_job(applied: Demo) -> None:

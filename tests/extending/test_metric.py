@@ -13,6 +13,7 @@ from html_page import HtmlPage
 from rich.console import Console
 
 from mopt_api import metrics
+from mopt_api.benchmark import Benchmark, BenchmarkPoint
 from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.figures import QualityResult, VariantState
 from mopt_api.jobs.measure_result import MeasureResult
@@ -20,7 +21,8 @@ from mopt_api.jobs.selection import select
 from mopt_api.jobs.termination import MeasureSummary, decode, encode, summarize_measure
 from mopt_api.metrics import MetricInfo, Scale, metric_in_words
 from mopt_api.noise import minimum_with_margin, noise_of
-from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.status import Report
 from mopt_cli.table import render_target, target_status
 from mopt_optimizer.quality import Comparison, data_ranges, evaluate
@@ -80,6 +82,7 @@ def measured(toys: Toys, gates: list[QualityGate]) -> MeasureResult:
     result = report_results.result()
     assert result.baseline is not None
     told = report_results.plan(gates)
+    objective = told.objective.model_copy(update={"constraints": []})
     verdict = select(
         result.baseline.model_copy(update={"quality": compared(toys, 0.0)}),
         [
@@ -95,7 +98,7 @@ def measured(toys: Toys, gates: list[QualityGate]) -> MeasureResult:
             for n, v in enumerate(result.variants)
         ],
         gates=gates,
-        objective=told.objective,
+        objective=objective,
         benchmark=told.benchmark,
     )
     return result.model_copy(

@@ -177,6 +177,30 @@ class SecondSearches(Interleavings):
             assert ("aimedBy" in quick) == (gate["minimum"] > 30)
 
 
+class Publications(Interleavings):
+    """The same where what is selected is published, to a registry that may fail."""
+
+    data: ClassVar[dict[str, Any]] = {"publish": {"oci": {"repository": "registry.test/m"}}}
+
+    @rule(tags=st.sampled_from([["a"], ["b"], None]))
+    def publish(self, tags: list[str] | None) -> None:
+        """Ask for other tags, or for no publishing."""
+        asked = {"publish": {"oci": {"repository": "registry.test/m", "tags": tags}}}
+        self.sim.edit(**(asked if tags else {"publish": None}))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "sim"):
+            return
+        if self.sim.resource["spec"]["publish"] is None:
+            self.sim.edit(**self.data)
+        super().teardown()
+        status = self.sim.resource["status"]
+        (said,) = (c for c in status["conditions"] if c["type"] == "Published")
+        assert (said["status"], said["reason"]) == ("True", "Published")
+        for target in status["targets"]:
+            assert target["published"]["artifact"] == target["artifact"]["digest"]
+
+
 Interleavings.TestCase.settings = settings(
     max_examples=int(os.environ.get("MOPT_EXAMPLES", "100")),
     stateful_step_count=40,
@@ -188,5 +212,7 @@ SecondSearches.TestCase.settings = settings(
     Interleavings.TestCase.settings,
     max_examples=max(1, Interleavings.TestCase.settings.max_examples // 4),
 )
+Publications.TestCase.settings = SecondSearches.TestCase.settings
 test_interleavings = Interleavings.TestCase
 test_second_searches = SecondSearches.TestCase
+test_publications = Publications.TestCase

@@ -64,6 +64,32 @@ def test_flavours_differ_in_onnxruntime_and_in_what_a_gpu_needs() -> None:
     }
 
 
+def test_serve_changes_nothing_of_what_the_jobs_have() -> None:
+    cpu, serve = pins("optimizer-cpu"), pins("serve")
+    assert {name: cpu[name] for name in serve if name in cpu} == {
+        name: serve[name] for name in serve if name in cpu
+    }
+    assert {"kserve", "typer"} <= set(serve)
+    # What the optimizer's image leaves out on purpose does not come back.
+    assert not {name for name in serve if name.startswith(("triton", "torch", "nvidia"))}
+
+
+def test_both_images_are_built_from_the_same_libraries() -> None:
+    stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", DOCKERFILE, re.MULTILINE)
+    assert stages == [("${BASE_IMAGE}", "libraries"), ("libraries", "serve"), ("libraries", "")]
+    modules = [line for line in instructions() if line.startswith("ENTRYPOINT")]
+    assert [re.findall(r"mopt_optimizer\.\w+", line) for line in modules] == [
+        ["mopt_optimizer.server"],
+        ["mopt_optimizer.main"],
+    ]
+
+
+def test_what_is_copied_is_not_ignored() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    copies = [line.split()[1:-1] for line in instructions() if line.startswith("COPY ")]
+    assert {source.partition("/")[0] for sources in copies for source in sources} <= kept
+
+
 def test_gpu_locks_agree_where_they_have_the_same_package() -> None:
     versions: dict[str, set[str]] = {}
     for lock in GPU_LOCKS:
@@ -98,7 +124,7 @@ def test_what_is_installed_is_locked() -> None:
             assert {"--require-hashes", "--no-deps"} <= set(words), options
             installed.append(Path(words[words.index("-r") + 1]).stem)
             assert installed[-1] in copied
-    assert installed == ["build", "optimizer-${FLAVOUR}", "tensorrt", "nvcc", "pycuda"]
+    assert installed == ["build", "optimizer-${FLAVOUR}", "tensorrt", "nvcc", "pycuda", "serve"]
     assert copied == set(installed)
 
 

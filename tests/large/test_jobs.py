@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from present import present
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -27,11 +28,13 @@ from mopt_api.jobs.plan import (
 )
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import decode
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
+from mopt_optimizer.digests import file_digest
 from mopt_optimizer.onnx_files.verify import OnnxSession
-from mopt_optimizer.stages.artifacts import fetch_onnx
-from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.stages.artifacts import fetch_model
+from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
 from .conftest import Record
@@ -120,7 +123,7 @@ def test_program_above_two_gigabytes(tmp_path: Path, record: Record) -> None:
     assert states == dict.fromkeys((v.name for v in VARIANTS), VariantState.PASSED)
 
     # What status names is enough to serve it.
-    path = fetch_onnx(blobs, fp32, tmp_path / "served")
+    path = fetch_model(blobs, fp32, tmp_path / "served")
     session = OnnxSession(path)
     assert session.run({"input": rows[0]})[0].shape == (1, WIDTH)
     record.write("The Jobs", _report(preparing, measuring, result, int8.size_bytes))

@@ -155,7 +155,7 @@ def test_message_goes_to_the_log_where_it_cannot_be_written(start: Start, tmp_pa
 @pytest.fixture
 def at_work(start: Start, upscaler_pt2: Path, tmp_path: Path) -> AtWork:
     """Return what starts a preparation, and the number of the process that opens its model."""
-    from mopt_optimizer.store.blobs import file_digest
+    from mopt_optimizer.digests import file_digest
 
     plan = PLAN | {
         "model": {
@@ -183,7 +183,7 @@ def at_work(start: Start, upscaler_pt2: Path, tmp_path: Path) -> AtWork:
 def test_prepared_model_ends_with_its_summary(
     start: Start, message: Path, upscaler_pt2: Path, tmp_path: Path
 ) -> None:
-    from mopt_optimizer.store.blobs import file_digest
+    from mopt_optimizer.digests import file_digest
 
     digest = file_digest(upscaler_pt2)
     plan = PLAN | {

@@ -18,6 +18,9 @@ from mopt_optimizer.errors import (
     DiskError,
     ModelError,
     OptimizerError,
+    ProofRefused,
+    RegistryError,
+    SigningKeyError,
     StoreError,
     UnsafeModelError,
 )
@@ -37,8 +40,9 @@ def errors_below(first: type[OptimizerError]) -> list[type[OptimizerError]]:
 
 
 OF_STORES = errors_below(StoreError)[1:]
-# It is the stage that has a deadline.
-NOT_OF_CHILDREN = [*OF_STORES, DeadlineExceeded]
+# It is the stage that has a deadline, and that publishes.
+OF_PUBLISHING = [*errors_below(RegistryError)[1:], SigningKeyError, ProofRefused]
+NOT_OF_CHILDREN = [*OF_STORES, *OF_PUBLISHING, DeadlineExceeded]
 OF_CHILDREN = [kind for kind in errors_below(OptimizerError) if kind not in NOT_OF_CHILDREN]
 
 
@@ -171,6 +175,35 @@ def test_hanging_child_is_ended_with_all_it_started(run: Run, tmp_path: Path) ->
     assert caught.value.timed_out
     assert time.monotonic() - started < 60
     assert _ends(int(pid_file.read_text()))
+
+
+def test_what_may_fork_starts_no_programs(tmp_path: Path) -> None:
+    body = """
+    copy = os.fork()
+    if copy == 0:
+        os._exit(7)
+    status = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+    try:
+        os.execv(sys.executable, [sys.executable, "-c", ""])
+    except PermissionError:
+        return {"copy": status, "program": "refused"}
+    """
+    work = tmp_path / "work"
+    work.mkdir()
+    environ = write_handler(tmp_path / "code", body)
+    with Child("handler", work, forks=True, environ=environ) as child:
+        assert child.ask({}, 60) == {"copy": 7, "program": "refused"}
+
+
+def test_what_may_not_fork_is_refused(tmp_path: Path) -> None:
+    body = """
+    try:
+        os.fork()
+    except PermissionError:
+        return {"copy": "refused"}
+    """
+    with child_of(tmp_path, body) as child:
+        assert child.ask({}, 60) == {"copy": "refused"}
 
 
 def _ends(pid: int) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from annotated_types import MinLen
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,20 +42,33 @@ def shows_only(text: str, *, lines: bool = False) -> bool:
 def filled(kind: type[Model], text: str = HOSTILE) -> Model:
     """Return a model in which every field is set, each text to the one given, and so is each that
     a later version adds. Nothing is validated: bounds are other tests' matter."""
-    fields = {name: _filled(field.annotation, text) for name, field in kind.model_fields.items()}
+    fields = {
+        name: _filled(field.annotation, text, _least(field.metadata))
+        for name, field in kind.model_fields.items()
+    }
     return kind.model_construct(**fields)
 
 
-def _filled(annotation: Any, text: str) -> Any:
+def _least(metadata: Sequence[Any]) -> int:
+    """Return how many items a list has at least; one where nothing is said."""
+    for one in metadata:
+        known = one.metadata if isinstance(one, FieldInfo) else [one]
+        for bound in known:
+            if isinstance(bound, MinLen):
+                return max(1, bound.min_length)
+    return 1
+
+
+def _filled(annotation: Any, text: str, least: int = 1) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _filled(arguments[0], text)
+        return _filled(arguments[0], text, max(least, _least(arguments[1:])))
     if origin is Literal:
         return arguments[0]
     if origin in (Union, UnionType):
-        return _filled(next(one for one in arguments if one is not NoneType), text)
+        return _filled(next(one for one in arguments if one is not NoneType), text, least)
     if origin in (list, tuple):
-        return origin([_filled(arguments[0], text)])
+        return origin([_filled(arguments[0], text)] * least)
     if origin is dict:
         return {_filled(arguments[0], text): _filled(arguments[1], text)}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

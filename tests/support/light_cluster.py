@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,17 @@ from typing import Any, Protocol
 from job_messages import Messages
 
 Json = dict[str, Any]
+# Runs kubectl as the administrator.
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Refused(Exception):
+    """The API server answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
 
 
 class Api(Protocol):
@@ -37,6 +49,8 @@ class Resource(Protocol):
     def pods(self) -> list[Json]: ...
     def events(self) -> list[Json]: ...
     def said(self) -> dict[str, tuple[str, str]]: ...
+    def published(self) -> tuple[str, str, str]: ...
+    def wait_published(self, status: str, reason: str) -> None: ...
     def message(self) -> str: ...
     def wait_for(self, look: Callable[[], Any], seconds: float = ...) -> Any: ...
     def wait_said(self, **conditions: tuple[str, str]) -> None: ...

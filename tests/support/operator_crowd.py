@@ -140,7 +140,7 @@ class Crowd:
             self._start_pod(job, self.nodes[0])
         pod = self.pods_of_job(job)[0]
         labels = job["metadata"]["labels"]
-        measures = labels["mopt.dev/stage"] == "measure"
+        measures = labels["mopt.dev/stage"] in ("measure", "verify")
         image = job["spec"]["template"]["spec"]["containers"][0]["image"]
         message = prepare_message()
         if measures:

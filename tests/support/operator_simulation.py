@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
-from kubelet import environment
+from pod_environment import environment
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
@@ -25,9 +28,23 @@ from mopt_api.figures import (
     VariantState,
 )
 from mopt_api.jobs.measure_result import MeasureResult, PointResult, VariantResult
-from mopt_api.jobs.plan import PLAN_ADAPTER, MeasurePlan, PreparePlan, ReportPlan, objective_point
+from mopt_api.jobs.plan import (
+    PLAN_ADAPTER,
+    MeasurePlan,
+    PreparePlan,
+    PublishPlan,
+    ReportPlan,
+    VerifyPlan,
+    objective_point,
+)
 from mopt_api.jobs.selection import select
-from mopt_api.jobs.termination import PrepareSummary, encode, summarize_measure
+from mopt_api.jobs.termination import (
+    PrepareSummary,
+    PublishedImage,
+    PublishSummary,
+    encode,
+    summarize_measure,
+)
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
 from mopt_operator.errors import Conflict
@@ -63,7 +80,9 @@ def _variant(model: str, name: str, milliseconds: float, psnr: float, size: int)
     )
 
 
-def _quick(model: str, plan: MeasurePlan | ReportPlan, *, searched: bool) -> VariantResult:
+def _quick(
+    model: str, plan: MeasurePlan | VerifyPlan | ReportPlan, *, searched: bool
+) -> VariantResult:
     """Return the variant that is the fastest and misses gates; slower and closer where a second
     search made it."""
     if isinstance(plan, MeasurePlan) and plan.prepared == _prepared(plan.model.sha256, again=True):
@@ -77,14 +96,43 @@ def _prepared(model: str, *, again: bool) -> str:
     return digest(f"prepared {model}{' again' if again else ''}")
 
 
-def message_of(job: Json, models: dict[str, str], *, searched: bool = False) -> str:
+def _images(plan: PublishPlan) -> PublishSummary:
+    """Return what is published: the same images for the same forms in the same layout."""
+
+    def named(*parts: str) -> str:
+        return digest(" ".join([plan.oci.layout, *parts]))
+
+    images = [
+        PublishedImage(target=f.target, digest=named(f.target, f.variant, f.artifact))
+        for f in plan.forms
+    ]
+    return PublishSummary(index=named(*(image.digest for image in images)), images=images)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What an image computes otherwise than the others: of its variant exact."""
+
+    milliseconds: float = 5.0
+    psnr: float = 60.0
+
+
+def message_of(
+    job: Json,
+    models: dict[str, str],
+    *,
+    searched: bool = False,
+    drifts: Mapping[str, Drift] = MappingProxyType({}),
+) -> str:
     """Return what a Job's container returns: the same figures, judged by the Job's plan.
 
     Args:
         models: The store: of which model each result is. A new one is put there.
         searched: Whether gates shape a variant, so that a second search may follow.
+        drifts: By image.
     """
     (container,) = job["spec"]["template"]["spec"]["containers"]
+    drift = drifts.get(container["image"], Drift())
     text = environment(container["env"])["MOPT_PLAN"]
     plan = PLAN_ADAPTER.validate_json(text)
     if isinstance(plan, PreparePlan):
@@ -93,15 +141,21 @@ def message_of(job: Json, models: dict[str, str], *, searched: bool = False) -> 
         )
         made = _prepared(plan.model.sha256, again=bool(plan.aims))
         return encode(PrepareSummary(result=made, source=source, aimed=sorted(plan.aims or ())))
-    assert isinstance(plan, MeasurePlan | ReportPlan)
-    model = models[plan.result] if isinstance(plan, ReportPlan) else plan.model.sha256
-    models[digest(text)] = model
+    if isinstance(plan, PublishPlan):
+        return encode(_images(plan))
+    assert isinstance(plan, MeasurePlan | VerifyPlan | ReportPlan)
+    model = plan.model.sha256 if isinstance(plan, MeasurePlan) else models[plan.result]
+    result_digest = digest(text + container["image"] * (drift != Drift()))
+    models[result_digest] = model
+    variants = [
+        _quick(model, plan, searched=searched),
+        _variant(model, "exact", drift.milliseconds, drift.psnr, 900),
+    ]
+    if isinstance(plan, VerifyPlan):
+        variants = [variant for variant in variants if variant.name in plan.forms]
     selection = select(
         _variant(model, "baseline", 10.0, 200.0, 1000),
-        [
-            _quick(model, plan, searched=searched),
-            _variant(model, "exact", 5.0, 60.0, 900),
-        ],
+        variants,
         gates=plan.quality,
         objective=plan.objective,
         benchmark=plan.benchmark,
@@ -117,7 +171,7 @@ def message_of(job: Json, models: dict[str, str], *, searched: bool = False) -> 
         selected=selection.selected,
         objective_point=objective_point(plan.objective, plan.benchmark),
     )
-    return encode(summarize_measure(result, digest(text)))
+    return encode(summarize_measure(result, result_digest))
 
 
 class Simulation(ApiInMemory):
@@ -125,6 +179,7 @@ class Simulation(ApiInMemory):
 
     Attributes:
         killed: How often the operator's process has ended.
+        drifts: What images compute otherwise.
     """
 
     def __init__(self, spec: Json, settings: Settings, *, searched: bool = False) -> None:
@@ -134,6 +189,7 @@ class Simulation(ApiInMemory):
         self.killed = 0
         self.settings = settings
         self.models: dict[str, str] = {}
+        self.drifts: dict[str, Drift] = {}
         self.restart()
 
     # What watches do.
@@ -255,13 +311,17 @@ class Simulation(ApiInMemory):
         state = [{"name": "optimizer", "state": {"terminated": ended}}]
         phase = "Failed" if code else "Succeeded"
         self._put("pods", pod | {"status": {"phase": phase, "containerStatuses": state}})
+        if code != 0 and job["spec"]["backoffLimit"] == 0:
+            over = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+            over |= {"message": "", "lastTransitionTime": self.now.isoformat()}
+            self._put("jobs", job | {"status": {"conditions": [over]}})
         if code == 0:
             done = {"type": "Complete", "status": "True", "reason": "", "message": ""}
             when = {"conditions": [done], "completionTime": self.now.isoformat()}
             self._put("jobs", job | {"status": when})
 
     def _message(self, job: Json) -> str:
-        return message_of(job, self.models, searched=self.searched)
+        return message_of(job, self.models, searched=self.searched, drifts=self.drifts)
 
     def evict_finished_pods(self, job: Json) -> None:
         for pod in self.pods_from(job):
@@ -304,6 +364,9 @@ class Simulation(ApiInMemory):
             "targets": [
                 (t["name"], t["point"], t["selected"], t["variants"], t["optimizer"])
                 for t in status["targets"]
+            ],
+            "published": [
+                (t["name"], t.get("published", {}) | {"time": None}) for t in status["targets"]
             ],
             "progress": status.get("progress"),
         }

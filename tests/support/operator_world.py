@@ -15,7 +15,7 @@ from mopt_api.enums import ModelFormat
 from mopt_api.jobs.plan import Stage
 from mopt_api.status import ModelOptimizationStatus
 from mopt_api.variants import Variant
-from mopt_operator.cluster.image_versions import ImageVersions
+from mopt_operator.cluster.learned import Learned
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan, decide
 from mopt_operator.objects import Held, Snapshot, observe_job, observe_pod, observe_resource
@@ -79,14 +79,18 @@ class World:
         self.crowded: dict[str, str] = {}
         self.may_rerun = True
         self.other_statuses: list[dict[str, Any]] = []
-        self.status_writes = 0
         self._version = 0
         self.raw["metadata"] |= {"uid": "uid-resource", "generation": 1} | self._versioned()
         self.raw["status"] = {"observedGeneration": -1}
+        self.statuses: list[dict[str, Any]] = [self.raw["status"]]
 
     def _versioned(self) -> dict[str, str]:
         self._version += 1
         return {"resourceVersion": str(self._version)}
+
+    @property
+    def status_writes(self) -> int:
+        return len(self.statuses) - 1
 
     # What the cluster and its users do.
 
@@ -105,6 +109,16 @@ class World:
     def request(self, value: str) -> None:
         self.raw["metadata"]["annotations"] = {"mopt.dev/requestedAt": value}
         self.raw["metadata"] |= self._versioned()
+
+    def approve(self, *digests: str) -> None:
+        """Set the annotation that approves what is to be published."""
+        self.raw["metadata"].setdefault("annotations", {})["mopt.dev/approve"] = ",".join(digests)
+        self.raw["metadata"] |= self._versioned()
+
+    def fail(self, job: dict[str, Any], message: str, *, exit_code: int) -> None:
+        """Let a Job's Pod fail, and with it the Job."""
+        self.terminated_pod(job, message, exit_code=exit_code)
+        self.end(job, "Failed", "BackoffLimitExceeded")
 
     def the_job(self, stage: Stage, target: str | None = None) -> dict[str, Any]:
         """Return the unfinished Job of a stage."""
@@ -192,23 +206,22 @@ class World:
             waits=self.waits,
             crowded=self.crowded,
             may_rerun=self.may_rerun,
-            versions=self.images(),
+            told=self.learned().told,
         )
 
-    def images(self) -> ImageVersions:
-        """Return what the operator knows of optimizer images."""
-        images = ImageVersions()
-        images.learn(self.raw["status"])
-        for status in self.other_statuses:
-            images.learn(status)
-        return images
+    def learned(self) -> Learned:
+        """Return what the operator knows of images, nodes and data."""
+        learned = Learned()
+        for status in (self.raw["status"], *self.other_statuses):
+            learned.learn(status, "team")
+        return learned
 
     def decide(self) -> Plan:
         return decide(self.snapshot(), self.now, self.settings)
 
     def carry_out(self, plan: Plan) -> None:
         for job in plan.delete:
-            raw = self.jobs.pop(job.name)
+            raw = self.jobs.pop(job.name)  # KeyError: decided twice.
             self.lose_pods(raw)
         for made in plan.create:
             name = made["metadata"]["name"]
@@ -223,8 +236,8 @@ class World:
             json.dumps(plan.status, allow_nan=False)
             ModelOptimizationStatus.model_validate(plan.status)
             self.raw["status"] = plan.status
+            self.statuses.append(plan.status)
             self.raw["metadata"] |= self._versioned()
-            self.status_writes += 1
         for job in plan.expire:
             self.jobs[job.name]["spec"]["ttlSecondsAfterFinished"] = 3600
 
@@ -273,8 +286,13 @@ class World:
         return {
             c["type"]: (c["status"], c["reason"])
             for c in self.status["conditions"]
-            if c["type"] != "ArtifactAvailable"
+            if c["type"] not in ("ArtifactAvailable", "Published")
         }
+
+    def published(self) -> tuple[str, str]:
+        """Return status and reason of the condition Published, which is there."""
+        condition = self.condition("Published")
+        return condition["status"], condition["reason"]
 
 
 class MakeManifest(Protocol):

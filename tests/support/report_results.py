@@ -6,9 +6,35 @@ import numpy as np
 import skimage.data
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
-from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
-from mopt_api.figures import Hardware, QualityResult, SourceInfo, VariantReason, VariantState
+from mopt_api.benchmark import Benchmark, BenchmarkPoint
+from mopt_api.enums import (
+    Aggregate,
+    ModelFormat,
+    ObjectiveMetric,
+    Precision,
+    QualityMetric,
+    Runtime,
+)
+from mopt_api.figures import (
+    Hardware,
+    Latency,
+    LoadFigures,
+    QualityResult,
+    Serving,
+    SourceInfo,
+    VariantReason,
+    VariantState,
+)
 from mopt_api.jobs.crops import Crops
+from mopt_api.jobs.limits import (
+    Bandwidth,
+    Bound,
+    ExecutedLayers,
+    Limit,
+    Peaks,
+    Work,
+)
+from mopt_api.jobs.load_result import LoadSearch, LoadStop, LoadTrial
 from mopt_api.jobs.measure_result import Disturbance, MeasureResult, PointResult, VariantResult
 from mopt_api.jobs.plan import ReportPlan
 from mopt_api.jobs.prepare_result import (
@@ -21,8 +47,10 @@ from mopt_api.jobs.prepare_result import (
     Verification,
 )
 from mopt_api.jobs.selection import select
+from mopt_api.load import Load
 from mopt_api.metrics import METRICS
-from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
+from mopt_api.objective import Constraint, Objective
+from mopt_api.spec import QualityGate
 from mopt_optimizer.stages.measure.gallery import Gallery
 from mopt_optimizer.timing.interleave import point_result
 
@@ -35,7 +63,16 @@ GATES = [
     QualityGate(metric=QualityMetric.COSINE, minimum=0.999),
     QualityGate(metric=QualityMetric.MAX_ABS_ERROR, maximum=0.1),
 ]
-UNBUILT = [reason for reason in VariantReason if reason is not VariantReason.QUALITY_GATE]
+NOT_SERVED = f"01-{'w' * 29}"
+"""End of the name of a variant for which no configuration was found."""
+BOUNDS = [
+    Constraint(metric=ObjectiveMetric.LATENCY_P99, maximum="60ms"),
+    Constraint(metric=ObjectiveMetric.THROUGHPUT, minimum=100),
+    Constraint(metric=ObjectiveMetric.PEAK_MEMORY, maximum="2Gi"),
+    Constraint(metric=ObjectiveMetric.COST_PER_MILLION, maximum="0.35"),
+]
+JUDGED = (VariantReason.QUALITY_GATE, VariantReason.CONSTRAINT)
+UNBUILT = [reason for reason in VariantReason if reason not in JUDGED]
 
 
 def plan(gates: list[QualityGate] | None = None) -> ReportPlan:
@@ -43,8 +80,8 @@ def plan(gates: list[QualityGate] | None = None) -> ReportPlan:
         target="l4",
         result=DIGEST,
         quality=GATES if gates is None else gates,
-        objective=Objective(minimum_speedup=1.2),
-        benchmark=Benchmark(points=[BenchmarkPoint(name=point) for point in POINTS]),
+        objective=Objective(minimum_speedup=1.2, constraints=BOUNDS),
+        benchmark=Benchmark(points=[BenchmarkPoint(name=point) for point in POINTS], load=Load()),
         output_uri="s3://optimized/large",
     )
 
@@ -56,6 +93,16 @@ def _points(rng: np.random.Generator, milliseconds: float) -> list[PointResult]:
             BenchmarkPoint(name=point, dimensions={"batch": n + 1, "height": 128}),
             [int(ms * 1e6) for ms in spread * milliseconds * (n + 1)],
             n + 1,
+        ).model_copy(
+            update={
+                "work": Work(
+                    products={"FP32": 61 * (n + 1) * 10**8, "INT8": 39 * (n + 1) * 10**8},
+                    moved_bytes=(n + 1) * 10**7,
+                ),
+                "limit": Limit(
+                    limit_ms=milliseconds * (n + 1) / 4, share=0.25, bound=Bound.COMPUTE
+                ),
+            }
         )
         for n, point in enumerate(POINTS)
     ]
@@ -91,7 +138,56 @@ def _variant(name: str, rng: np.random.Generator, ms: float, psnr: float | None)
         peak_memory_bytes=int(ms * 1e7),
         quality=[] if psnr is None else _quality(rng, psnr),
         points=_points(rng, ms),
+        load=_load(name, ms),
+        load_search=LoadSearch(trials=_trials(ms), stopped=LoadStop.CONVERGED, seconds=31.5),
+        executed=ExecutedLayers(
+            by_type={"FP32": 12, "INT8": 28},
+            products={"FP32": 61 * 10**8, "INT8": 39 * 10**8},
+            conversions=26,
+        ),
         seconds=ms,
+    )
+
+
+def _serving(instances: int) -> Serving:
+    return Serving(instances=instances, threads=1, batch=1)
+
+
+def _latency(ms: float, busy: float) -> Latency:
+    """Return the latency of a queue that is so busy: more waiting, the more so at the tail."""
+    wait = ms * busy / (1 - busy)
+    return Latency(p50=ms + wait * 0.5, p90=ms + wait * 1.5, p99=ms + wait * 3)
+
+
+def _trials(ms: float) -> list[LoadTrial]:
+    found = []
+    for instances in (1, 2, 4):
+        for busy in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
+            latency = _latency(ms * instances / 2, busy)
+            found.append(
+                LoadTrial(
+                    serving=_serving(instances),
+                    offered=1900 / ms * busy,
+                    throughput=1900 / ms * busy,
+                    latency_ms=latency,
+                    queries=600,
+                    seconds=5,
+                    valid=latency.p99 <= 60,
+                )
+            )
+    return found
+
+
+def _load(name: str, ms: float) -> LoadFigures | None:
+    if name.endswith(NOT_SERVED):
+        return None
+    best = max((t for t in _trials(ms) if t.valid), key=lambda t: t.throughput)
+    return LoadFigures(
+        scenario="Server",
+        serving=best.serving,
+        throughput=best.throughput,
+        latency_ms=best.latency_ms,
+        queries=best.queries,
     )
 
 
@@ -152,6 +248,13 @@ def result(first_name: str = "v" * 40, *, measured: int = 5) -> MeasureResult:
         evaluation_digest=DIGEST,
         evaluation_samples=SAMPLES,
         evaluation_names=[f"folder/photograph-{n}-{'o' * 80}.png" for n in range(SAMPLES)],
+        peaks=Peaks(
+            products={"FP32": 1e11, "INT8": 1.9e11},
+            bandwidths=[
+                Bandwidth(data_bytes=2**22, bytes_per_second=5e10),
+                Bandwidth(data_bytes=2**28, bytes_per_second=1e10),
+            ],
+        ),
         disturbance=Disturbance(throttled_periods=12, steal_seconds=1.5),
         seconds={"manifest": 0.1, "evaluationData": 3.2, "trials": 180.0},
         measured_at="2026-01-02T03:04:05Z",

@@ -55,7 +55,7 @@ def init(
         raise CliError(f"{output} exists; give another name or --force")
     require_optimizer("init")
     from mopt_cli.initializing import PLACEHOLDER, Places, resource_name, resource_text
-    from mopt_optimizer.store.blobs import file_digest
+    from mopt_optimizer.digests import file_digest
 
     shapes, types = shapes_of(shape), types_of(shape)
     description = describe(

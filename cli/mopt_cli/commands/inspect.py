@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mopt_api.enums import ModelFormat
-from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.status import Report
 from mopt_api.text import plain
 from mopt_cli._errors import CliError
@@ -21,12 +19,11 @@ from mopt_cli.extras import require_optimizer
 from mopt_cli.objective_words import objective_of
 from mopt_cli.options import FormatHint, ModelArgument, dimensions_of
 from mopt_cli.output import Format, FormatOption, emit
-from mopt_cli.table import render_target, target_status, verdict
+from mopt_cli.results import read_result
+from mopt_cli.table import limit_remarks, render_target, target_status, verdict
 
 if TYPE_CHECKING:
     from mopt_optimizer.formats.base import DescribedAxis, DescribedValue, ModelDescription
-
-_MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 
 def inspect(
@@ -53,10 +50,15 @@ def inspect(
         emit(inspection.to_api(), shown(inspection), form)
         return
     if model_format is None and _is_json(file):
-        result = _result(file)
+        result = read_result(file)
         report = Report(digest="", uri=str(file))
         status = target_status(result, report)
-        rows = render_target(status, metric=objective_of(result), verbose=verbose)
+        rows = render_target(
+            status,
+            metric=objective_of(result),
+            remarks=limit_remarks(result),
+            verbose=verbose,
+        )
         emit(result.to_api(), Group(Text(verdict(result), style="bold"), rows), form)
         return
     description = describe(file, model_format, dimensions_of(dimension), verbose=verbose)
@@ -107,17 +109,6 @@ def describe(
 def _is_json(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(64).lstrip().startswith(b"{")
-
-
-def _result(file: Path) -> MeasureResult:
-    if file.stat().st_size > _MAX_RESULT_BYTES:
-        raise CliError(f"{file} is larger than any result.json")
-    try:
-        return MeasureResult.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CliError(f"{file} is not a result.json: {where}: {first['msg']}") from error
 
 
 def _shown(model: ModelDescription) -> RenderableType:

@@ -21,7 +21,7 @@ from mopt_cli.local_plan import LocalWork, Overrides, local_work, output_path
 from mopt_cli.local_stages import Outcome, run_stages
 from mopt_cli.output import Format, FormatOption, emit, note
 from mopt_cli.resources import FileArgument, load
-from mopt_cli.table import place, render_target, target_status, verdict
+from mopt_cli.table import limit_remarks, place, render_target, target_status, verdict
 
 
 def run(
@@ -133,6 +133,7 @@ def _shown(work: LocalWork, result: MeasureResult, report: Report, *, verbose: b
             left_out(result),
             work.spec.objective.metric,
             result.warnings,
+            remarks=limit_remarks(result),
             verbose=verbose,
         ),
         *(place(what, output_path(uri)) for what, uri in where),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mopt_api.enums import (
     Calibrator,
+    FloatPrecision,
     Precision,
     QuantizationMethod,
     QuantizationMode,
@@ -14,6 +15,7 @@ from mopt_api.variants import Quantization, Variant
 
 from .rules import (
     Entry,
+    Need,
     calibration,
     compiler,
     has_no_reduced_rival,
@@ -46,11 +48,11 @@ def _onnxruntime(name: str, why: str, quantization: Quantization) -> Entry:
     return Entry(variant, why, (is_mostly_matrices,))
 
 
-def _openvino_int8(name: str, why: str, quantization: Quantization) -> Entry:
+def _openvino_int8(name: str, why: str, quantization: Quantization, *needs: Need) -> Entry:
     variant = Variant(
         name=name, runtime=Runtime.OPENVINO, precision=Precision.INT8, quantization=quantization
     )
-    return Entry(variant, why, _STATIC_RULES, _STATIC_NEEDS)
+    return Entry(variant, why, _STATIC_RULES, (*_STATIC_NEEDS, *needs))
 
 
 # In order of preference: of variants that are equally good the first is selected.
@@ -87,6 +89,12 @@ CPU_POOL = (
         needs=(native_bf16,),
     ),
     _openvino_int8("openvino-int8", "ONNX Runtime's INT8 file, OpenVINO's kernels", Quantization()),
+    _openvino_int8(
+        "openvino-int8-bf16",
+        "the same file, what is not INT8 in BF16 instead of FP32",
+        Quantization(float_precision=FloatPrecision.BF16),
+        native_bf16,
+    ),
     _openvino_int8(
         "openvino-int8-nncf",
         "INT8 by OpenVINO's quantizer",

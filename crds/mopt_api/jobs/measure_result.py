@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from mopt_api.artifacts import Artifact
 from mopt_api.base import Digest, Name, ObservedModel, PerSecond, Timestamp
-from mopt_api.enums import Precision, Runtime, TorchMode
+from mopt_api.enums import FloatPrecision, ObjectiveMetric, Precision, Runtime, TorchMode
 from mopt_api.figures import (
     Hardware,
     JudgedVariant,
@@ -18,8 +18,11 @@ from mopt_api.figures import (
     VariantReason,
     VariantState,
 )
+from mopt_api.verdict import MOST_FORMS, Compared, Verdict
 
 from .data_statistics import DataWarning
+from .limits import ExecutedLayers, Limit, Peaks, Work
+from .load_result import LoadSearch
 
 BASELINE = "baseline"
 
@@ -40,6 +43,12 @@ class PointResult(ObservedModel):
     latency_ms: Latency = Field(description="Latency.")
     throughput: PerSecond = Field(description="Samples per second, at the point's batch size.")
     runs: int = Field(ge=1, description="Calls measured.")
+    rounds: int | None = Field(default=None, ge=1, description="Turns that these calls are of.")
+    compared: list[Compared] = Field(
+        default=[],
+        max_length=4 * MOST_FORMS,
+        description="With the baseline and with others beside it, by each latency and throughput.",
+    )
     coefficient_of_variation: float = Field(description="Standard deviation over mean latency.")
     quantiles_ms: list[float] = Field(
         default=[],
@@ -53,6 +62,12 @@ class PointResult(ObservedModel):
     message: str | None = Field(
         default=None, max_length=256, description="The disturbance, with figures."
     )
+    work: Work | None = Field(
+        default=None, description="What a call has to do at least; null where it is not known."
+    )
+    limit: Limit | None = Field(
+        default=None, description="The least time that this takes here; null where it is not known."
+    )
 
 
 class VariantResult(VariantFigures, JudgedVariant):
@@ -61,6 +76,9 @@ class VariantResult(VariantFigures, JudgedVariant):
     name: Name = Field(description="The variant's name.")
     runtime: Runtime = Field(description="Runtime that executed it.")
     precision: Precision = Field(description="Precision it computed in.")
+    float_precision: FloatPrecision | None = Field(
+        default=None, description="Precision of what is not INT8, where that is not FP32."
+    )
     torch_mode: TorchMode | None = Field(default=None, description="How PyTorch ran it.")
     state: VariantState = Field(description="How it ended.")
     reason: VariantReason | None = Field(default=None, description="Why it is not Passed.")
@@ -71,9 +89,16 @@ class VariantResult(VariantFigures, JudgedVariant):
         "ground truth.",
     )
     points: list[PointResult] = Field(default=[], description="Speed at each point.")
+    load_search: LoadSearch | None = Field(
+        default=None, description="How the configuration in load was found."
+    )
     layer_datatypes: dict[str, int] | None = Field(
         default=None,
         description="Of a TensorRT engine: how many of its layers read each type, after fusion.",
+    )
+    executed: ExecutedLayers | None = Field(
+        default=None,
+        description="Of OpenVINO and ONNX Runtime on CPUs: what its layers are computed in.",
     )
     seconds: float | None = Field(default=None, description="Time spent on this variant.")
     compile_seconds: float | None = Field(
@@ -83,6 +108,16 @@ class VariantResult(VariantFigures, JudgedVariant):
     def at(self, point: str | None) -> PointResult | None:
         """Return its speed at a benchmark point; None where it was not timed there."""
         return next((p for p in self.points if p.point == point), None)
+
+    def compared_with(
+        self, other: str, metric: ObjectiveMetric, point: str | None
+    ) -> Compared | None:
+        """Return how it compares with another form at a point; None where that is not known."""
+        found = self.at(point)
+        return next(
+            (c for c in (found.compared if found else ()) if (c.than, c.metric) == (other, metric)),
+            None,
+        )
 
 
 class Disturbance(ObservedModel):
@@ -131,6 +166,10 @@ class MeasureResult(ObservedModel):
         max_length=12, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]}
     )
     selected: Name | None = None
+    verdict: Verdict | None = Field(
+        default=None,
+        description="How sure the selection is; null without a baseline, and of older versions.",
+    )
     objective_point: Name | None = Field(default=None, description="null without a baseline.")
     evaluation_digest: str | None = None
     evaluation_samples: int | None = None
@@ -152,6 +191,9 @@ class MeasureResult(ObservedModel):
     )
     outputs: list[OutputSpan] = Field(
         default=[], description="Of the outputs of numbers with a fraction; empty without data."
+    )
+    peaks: Peaks | None = Field(
+        default=None, description="What this hardware reaches at most; null on a GPU target."
     )
     disturbance: Disturbance = Disturbance()
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")

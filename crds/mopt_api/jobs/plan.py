@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.base import ApiModel, Digest, Name
+from mopt_api.benchmark import Benchmark, BenchmarkPoint
 from mopt_api.enums import (
     ModelFormat,
     Precision,
@@ -26,14 +27,18 @@ from mopt_api.inputs import (
     InputSpec,
     with_derived,
 )
+from mopt_api.load import LoadScenario
 from mopt_api.metrics import METRICS
+from mopt_api.objective import LATENCIES, Constraint, Objective
+from mopt_api.publishing import OciRepository
 from mopt_api.runtimes import RUNTIMES
-from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec, Objective, QualityGate
+from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.stores import credential_keys
 from mopt_api.targets import KINDS
 from mopt_api.variants import Quantization, Variant
 
 from .aim import GateAim
+from .publishing import PublishedForm, PublishedResource
 
 PLAN_VARIABLE = "MOPT_PLAN"
 DEADLINE_VARIABLE = "MOPT_DEADLINE_SECONDS"
@@ -48,7 +53,9 @@ class Stage(StrEnum):
 
     PREPARE = "Prepare"
     MEASURE = "Measure"
+    VERIFY = "Verify"
     REPORT = "Report"
+    PUBLISH = "Publish"
 
 
 class Credentials(StrEnum):
@@ -155,10 +162,9 @@ class MeasurePlan(ApiModel):
     search: SearchFacts | None = Field(default=None, description="As PreparePlan has it.")
 
 
-class ReportPlan(ApiModel):
-    """Judge a stored measurement again: with other gates, or another objective."""
+class _StoredPlan(ApiModel):
+    """What starts from a stored measurement."""
 
-    stage: Literal[Stage.REPORT] = Stage.REPORT
     target: Name
     result: Digest = Field(description="Digest of the measurement's result.json.")
     quality: list[QualityGate]
@@ -167,7 +173,42 @@ class ReportPlan(ApiModel):
     output_uri: str
 
 
-JobPlan = PreparePlan | MeasurePlan | ReportPlan
+class ReportPlan(_StoredPlan):
+    """Judge a stored measurement again: with other gates, or another objective."""
+
+    stage: Literal[Stage.REPORT] = Stage.REPORT
+
+
+class VerifyPlan(_StoredPlan):
+    """Measure a few forms of a stored measurement again, briefly: does its verdict still hold?"""
+
+    stage: Literal[Stage.VERIFY] = Stage.VERIFY
+    forms: list[Name] = Field(min_length=1, max_length=3, description="Variants, the best first.")
+
+
+class PublishPlan(ApiModel):
+    """Push what to serve to a registry, with the statements that prove it."""
+
+    stage: Literal[Stage.PUBLISH] = Stage.PUBLISH
+    oci: OciRepository
+    forms: list[PublishedForm] = Field(
+        min_length=1,
+        max_length=8,
+        description="One for each target.",
+        json_schema_extra={"x-kubernetes-list-map-keys": ["target"]},
+    )
+    resource: PublishedResource
+    base_image: str | None = Field(
+        default=None,
+        description="Image, by digest, whose layers come first: a KServe modelcar needs a shell.",
+    )
+    output_uri: str
+    signed: bool = Field(
+        default=False, description="Whether the administrator gives a key to sign with."
+    )
+
+
+JobPlan = PreparePlan | MeasurePlan | VerifyPlan | ReportPlan | PublishPlan
 Plan = Annotated[JobPlan, Field(discriminator="stage")]
 PLAN_ADAPTER: TypeAdapter[JobPlan] = TypeAdapter(Plan)
 
@@ -208,6 +249,14 @@ def objective_point(objective: Objective, benchmark: Benchmark) -> str:
     if objective.point is not None:
         return objective.point
     return benchmark.points[0].name if benchmark.points else DEFAULT_POINT
+
+
+def load_bounds(objective: Objective, benchmark: Benchmark) -> list[Constraint]:
+    """Return the latencies that requests keep under load; none where none is asked for, and of
+    Offline, where nobody waits. Other bounds than these judge what was measured."""
+    if benchmark.load is None or benchmark.load.scenario is not LoadScenario.SERVER:
+        return []
+    return [entry for entry in objective.constraints if entry.metric in LATENCIES]
 
 
 def _planned(data: DataSource | None) -> PlannedData | None:
@@ -339,22 +388,4 @@ def measure_plan(
         benchmark=Benchmark() if built else spec.benchmark,
         output_uri=output_uri,
         search=prepare.search and prepare.search.model_copy(update={"kind": kind}),
-    )
-
-
-def report_plan(
-    spec: ModelOptimizationSpec, *, target: str, result: str, output_uri: str
-) -> ReportPlan:
-    """Return the plan of a target's report Job.
-
-    Args:
-        result: Digest of the measurement's result.json.
-    """
-    return ReportPlan(
-        target=target,
-        result=result,
-        quality=spec.quality,
-        objective=spec.objective,
-        benchmark=spec.benchmark,
-        output_uri=output_uri,
     )

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mopt_api.constraints import Shown, missed_by
 from mopt_api.figures import QualityResult, VariantReason, VariantState
 from mopt_api.noise import margin_of, signed
-from mopt_api.spec import Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 
 from .aim import GateAim
+from .gates import judged_value
 from .plan import searched_gates
-from .selection import judged_value
 
 SHARE_OF_EACH = 0.5
 """What each of two searches may take of a budget; where the first took more, there is no second."""
@@ -25,11 +27,8 @@ Aims = dict[str, list[GateAim]]
 """What to aim at, by the variant's name."""
 
 
-class Measured(Protocol):
-    """A measured variant: of result.json, of a termination message or of status."""
-
-    @property
-    def name(self) -> str: ...
+class Measured(Shown, Protocol):
+    """A measured variant: of a termination message or of status."""
 
     @property
     def state(self) -> str: ...
@@ -56,6 +55,7 @@ def second_aims(
     *,
     gates: Sequence[QualityGate],
     objective: Objective,
+    under_load: bool = False,
 ) -> Aims:
     """Return what a second search is to aim at; empty where there is none to be made.
 
@@ -66,20 +66,34 @@ def second_aims(
         variants: Of one target, measured and judged.
         selected: The target's winner; None, or baseline, where no variant won.
         gates, objective: That they were judged by.
+        under_load: Whether benchmark.load asks for figures under load. What misses a constraint
+            too is not kept from winning by a gate alone.
     """
     if any(variant.aimed_by for variant in variants):
         return {}
+    barred = missed_by(variants, objective.constraints, under_load=under_load)
     standing = next((v.speedup or 0.0 for v in variants if v.name == selected), 1.0)
     return {
         variant.name: [GateAim.of(gate, variant.aim_decibels) for gate in missed]
         for variant in variants
         if variant.aim_decibels
+        and variant.name not in barred
         and _would_win(variant, max(standing, 1.0), objective)
         and (missed := missed_gates(variant.quality, gates))
     }
 
 
-def is_rejected_by_gate(variant: Measured) -> bool:
+class Judged(Protocol):
+    """A variant as gates and constraints judged it."""
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def reason(self) -> str | None: ...
+
+
+def is_rejected_by_gate(variant: Judged) -> bool:
     """Return whether a variant misses a gate, and nothing else is wrong with it."""
     return (variant.state, variant.reason) == (VariantState.REJECTED, VariantReason.QUALITY_GATE)
 

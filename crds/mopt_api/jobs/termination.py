@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mopt_api.artifacts import ArtifactFormat, ExternalData
 from mopt_api.base import Digest, Name, ObservedModel, Timestamp
+from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.figures import (
     DataDigests,
     Hardware,
@@ -29,12 +31,15 @@ from mopt_api.figures import (
     short_part,
 )
 from mopt_api.reasons import REASONS, ErrorReport
+from mopt_api.spec import QualityGate
 from mopt_api.text import cleaned
+from mopt_api.verdict import Verdict
 
 from .data_statistics import warning_tags
 from .measure_result import MeasureResult, VariantResult
 from .plan import Stage
 from .prepare_result import PrepareResult
+from .rounding import rounded_count, rounded_quality, shortened
 
 PREFIX = "mopt1:"
 MAX_BYTES = 4096
@@ -42,7 +47,7 @@ MAX_BYTES = 4096
 # the status of eight targets from growing beyond what the API server stores.
 MAX_INFLATED = 32 * 1024
 # How much is reported, as far as it fits; see _bounded.
-_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0), (0, -1))
+_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0), (0, -1), (0, -2), (0, -3))
 _TEXT_LENGTH = 48
 _MOST_DETAILS = 8
 
@@ -86,12 +91,31 @@ class MeasureSummary(ObservedModel):
         json_schema_extra={"x-kubernetes-list-map-keys": ["name"]},
     )
     selected: Name | None = None
+    verdict: Verdict | None = None
     # Omitted otherwise: there is hardly a byte to spare.
     unstable: Literal[True] | None = None
     served_from_store: Literal[True] | None = None
     warnings: WarningTags = []
     data: DataDigests | None = None
     measured_at: Timestamp | None = None
+
+
+class PublishedImage(ObservedModel):
+    """The image of one target."""
+
+    target: Name
+    digest: Digest = Field(description="Of its manifest.")
+
+
+class PublishSummary(ObservedModel):
+    """Outcome of a publish Job."""
+
+    stage: Literal[Stage.PUBLISH] = Stage.PUBLISH
+    index: Digest = Field(description="Of the index of the images, which the tags name now.")
+    images: list[PublishedImage] = Field(
+        min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-map-keys": ["target"]}
+    )
+    signed: bool = False
 
 
 class ErrorSummary(ObservedModel):
@@ -101,7 +125,10 @@ class ErrorSummary(ObservedModel):
     error: ErrorReport
 
 
-Summary = PrepareSummary | MeasureSummary | ErrorSummary
+Summary = PrepareSummary | MeasureSummary | PublishSummary | ErrorSummary
+FigureKey = tuple[QualityMetric, str | None, str | None]
+"""A metric, and the output and slice that it is of."""
+_GATES = TypeAdapter(list[QualityGate])
 _ADAPTER: TypeAdapter[Summary] = TypeAdapter(Annotated[Summary, Field(discriminator="stage")])
 
 
@@ -109,52 +136,45 @@ class MessageError(ValueError):
     """The text is not a termination message of mopt."""
 
 
-def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Return the value rounded to significant digits, as status shows it."""
-    return None if value is None else float(f"{value:.{digits}g}")
+def summarize_variant(
+    variant: VariantResult, point: str | None, by_tolerance: Collection[FigureKey] = ()
+) -> VariantSummary:
+    """Return what status shows of a variant, at one benchmark point; None where none was timed.
 
-
-def _short(value: object) -> object:
-    """Return a value with all floats in it rounded, but for those of quality."""
-    if isinstance(value, float):
-        return rounded(value)
-    if isinstance(value, list):
-        return [_short(item) for item in value]
-    if isinstance(value, dict):
-        return {k: item if k == "quality" else _short(item) for k, item in value.items()}
-    return value
-
-
-def rounded_quality(value: float) -> float:
-    """Return a quality rounded to five significant digits, as status shows it.
-
-    Close to 1 it keeps three digits of the distance to 1, so that 0.999998 stays apart from 1.
+    Args:
+        by_tolerance: Figures whose tolerance a gate judges.
     """
-    if 0.9999 < value < 1:
-        return 1 - float(f"{1 - value:.3g}")
-    return float(f"{value:.5g}")
-
-
-def summarize_variant(variant: VariantResult, point: str | None) -> VariantSummary:
-    """Return what status shows of a variant, at one benchmark point; None where none was timed."""
     at_point, artifact = variant.at(point), variant.artifact
     summary = converted(
         variant,
         VariantSummary,
         latency_ms=at_point and at_point.latency_ms,
         throughput=at_point and at_point.throughput,
-        quality=[_summarized(q) for q in variant.quality],
+        runs=at_point and at_point.runs,
+        quality=[_summarized(q, _key(q) in by_tolerance) for q in variant.quality],
         artifact_digest=artifact and artifact.digest,
         artifact_format=artifact and artifact.format,
         size_bytes=artifact and artifact.size_bytes,
         external_data=artifact and artifact.external_data,
     )
-    return VariantSummary.model_validate(_short(summary.model_dump()))
+    return VariantSummary.model_validate(shortened(summary.model_dump()))
 
 
-def _summarized(quality: QualityResult) -> QualityResult:
+def _key(quality: QualityResult) -> FigureKey:
+    return quality.metric, quality.output, quality.slice
+
+
+def _summarized(quality: QualityResult, by_tolerance: bool) -> QualityResult:
     worst, mean = rounded_quality(quality.worst), rounded_quality(quality.mean)
-    return quality.model_copy(update={"per_sample": None, "worst": worst, "mean": mean})
+    found = quality.value(Aggregate.TOLERANCE) if by_tolerance else None
+    return quality.model_copy(
+        update={
+            "per_sample": None,
+            "worst": worst,
+            "mean": mean,
+            "tolerance": None if found is None else rounded_quality(found),
+        }
+    )
 
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
@@ -165,7 +185,7 @@ def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
 
 def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
     """Return the summary of a result.json that is stored under `digest`."""
-    point = result.objective_point
+    point, by_tolerance = result.objective_point, _by_tolerance(result)
     return MeasureSummary(
         target=result.target,
         result=digest,
@@ -173,9 +193,10 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         reference=result.reference,
         hardware=result.hardware,
         software=result.software,
-        baseline=result.baseline and summarize_variant(result.baseline, point),
-        variants=[summarize_variant(v, point) for v in result.variants],
+        baseline=result.baseline and summarize_variant(result.baseline, point, by_tolerance),
+        variants=[summarize_variant(v, point, by_tolerance) for v in result.variants],
         selected=result.selected,
+        verdict=summarized_verdict(result.verdict),
         unstable=is_unstable(result) or None,
         served_from_store=result.served_from_store or None,
         warnings=warning_tags(result.warnings),
@@ -186,6 +207,17 @@ def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:
         ),
         measured_at=result.measured_at,
     )
+
+
+def _by_tolerance(result: MeasureResult) -> set[FigureKey]:
+    """Return the figures whose tolerance a gate judges."""
+    gates = _GATES.validate_python((result.plan or {}).get("quality", []))
+    return {(g.metric, *g.part) for g in gates if g.aggregate is Aggregate.TOLERANCE}
+
+
+def summarized_verdict(verdict: Verdict | None) -> Verdict | None:
+    """Return a verdict with its numbers rounded, as status shows it."""
+    return verdict and Verdict.model_validate(shortened(verdict.model_dump()))
 
 
 def is_unstable(result: MeasureResult) -> bool:
@@ -216,18 +248,31 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
         message_length: Of each variant's message; below the first bound, the parts that decided
             are left out too.
         details: 2 is all, 1 leaves out the artifacts' external data, 0 the CPU's features,
-            the versions of software and the warnings too; below 0 names of outputs and slices are
-            digests, and nothing is said of a second search, so that none is made.
+            the versions of software and the warnings too; below 0 numbers of calls, the runner-up
+            and the intervals of all but the selected variant; below -1 names of outputs and slices
+            are digests, and nothing is said of a second search, so that none is made; below -2
+            memory is rounded, figures under load are those of the selected variant alone,
+            tolerances are left out, and of a verdict it is told how certain it is and no more, so
+            that another selection is made from result.json.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
         changed: dict[str, object] = {"message": (variant.message or "")[:message_length] or None}
+        selected = variant.name == summary.selected
         if message_length < _BOUNDS[0][0]:
-            changed["quality"] = [_bounded_quality(q, named=details >= 0) for q in variant.quality]
+            changed["quality"] = [_bounded_quality(q, details) for q in variant.quality]
         if details < 2:
             changed["external_data"] = None
         if details < 0:
+            changed["runs"] = None
+            changed["speedup_interval"] = variant.speedup_interval if selected else None
+        if details < -1:
             changed |= {"aim_decibels": None, "aimed_by": None}
+        if details < -2:
+            changed["peak_memory_bytes"] = rounded_count(variant.peak_memory_bytes)
+            changed["speedup_interval"] = None
+            if not selected:
+                changed |= {"load": None, "speedup_over_fastest_fp32": None}
         return variant.model_copy(update=changed)
 
     software = list(summary.software.items())[:_MOST_DETAILS] if details >= 1 else []
@@ -235,6 +280,7 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
         update={
             "baseline": summary.baseline and cut(summary.baseline),
             "variants": [cut(variant) for variant in summary.variants],
+            "verdict": summary.verdict and _bounded_verdict(summary.verdict, details),
             "hardware": _bounded_hardware(summary.hardware, features=details >= 1),
             "software": {name[:24]: version[:24] for name, version in software},
             "warnings": summary.warnings if details >= 1 else [],
@@ -242,11 +288,19 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
     )
 
 
-def _bounded_quality(quality: QualityResult, *, named: bool) -> QualityResult:
+def _bounded_quality(quality: QualityResult, details: int) -> QualityResult:
     changed: dict[str, object] = {"part": None}
-    if not named:
+    if details < -1:
         changed |= {"output": short_part(quality.output, quality.slice), "slice": None}
+    if details < -2:
+        changed["tolerance"] = None
     return quality.model_copy(update=changed)
+
+
+def _bounded_verdict(verdict: Verdict, details: int) -> Verdict:
+    if details < -2:
+        return Verdict(winner=verdict.winner, stopped=verdict.stopped)
+    return verdict if details >= 0 else verdict.model_copy(update={"runner_up": None})
 
 
 def _bounded_hardware(hardware: Hardware, *, features: bool) -> Hardware:
@@ -266,8 +320,8 @@ def encode(summary: Summary) -> str:
     """Return the termination message of a summary.
 
     Variants' messages are shortened as far as the limit requires; where that is not enough external
-    data is left out, then the CPU's features, versions and warnings. result.json holds
-    all of it.
+    data is left out, then the CPU's features, versions and warnings, at last figures under load.
+    result.json holds all of it.
 
     Raises:
         MessageError: The summary is larger than any that the API's bounds allow.

@@ -13,6 +13,12 @@
 {{- toJson . | trimAll "\"" -}}
 {{- end -}}
 
+{{- /* A quantity as a string, or null where it is an empty string or null. Returns JSON. */ -}}
+{{- define "mopt.quantityOrNull" -}}
+{{- $text := include "mopt.quantity" . -}}
+{{- if or (eq $text "") (eq $text "null") }}null{{ else }}{{ quote $text }}{{ end -}}
+{{- end -}}
+
 {{- /* One side of resources. Takes a map; returns JSON. */ -}}
 {{- define "mopt.quantities" -}}
 {{- $result := dict -}}
@@ -47,7 +53,10 @@
   "computeCapabilities": {{ $profile.computeCapabilities | default list | toJson }},
   "maxRunning": {{ include "mopt.countOrNull" $profile.maxRunning }},
   "measurementSlots": {{ int64 ($profile.measurementSlots | default 1) }},
-  "queuePriorityClassName": {{ include "mopt.orNull" $profile.queuePriorityClassName }}
+  "queuePriorityClassName": {{ include "mopt.orNull" $profile.queuePriorityClassName }},
+  "pricePerHour": {{ include "mopt.quantityOrNull" $profile.pricePerHour }},
+  "wattsIdle": {{ toJson $profile.wattsIdle }},
+  "wattsBusy": {{ toJson $profile.wattsBusy }}
 }
 {{- end -}}
 
@@ -63,6 +72,19 @@ null
 {{- else -}}
 {{- dict "uri" $output.uri | toJson -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* How what to serve is published. Takes the root; returns JSON. */ -}}
+{{- define "mopt.publish" -}}
+{{- $publish := .Values.publish -}}
+{
+  "baseImage": {{ include "mopt.orNull" $publish.baseImage }},
+  "resources": {
+    "requests": {{ include "mopt.quantities" ($publish.resources.requests | default dict) }},
+    "limits": {{ include "mopt.quantities" ($publish.resources.limits | default dict) }}
+  },
+  "signing": {{ if $publish.signing.secretName }}{{ toJson $publish.signing }}{{ else }}null{{ end }}
+}
 {{- end -}}
 
 {{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
@@ -81,6 +103,8 @@ null
   "watchNamespaces" .Values.watchNamespaces
   "logFormat" .Values.logFormat
   "onUpgrade" .Values.onUpgrade
+  "knownBad" .Values.knownBad
+  "publish" (include "mopt.publish" . | mustFromJson)
   "maxRunningPerNamespace" (include "mopt.countOrNull" .Values.maxRunningPerNamespace | mustFromJson)
   "sandbox" .Values.sandbox
   "leaderElection" (dict "namespace" .Release.Namespace "name" (include "mopt.leaseName" .))

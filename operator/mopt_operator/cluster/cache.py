@@ -25,8 +25,8 @@ from mopt_operator.objects import (
     observe_resource,
 )
 
-from .image_versions import ImageVersions
 from .lag import Awaited, is_older
+from .learned import Learned
 from .packed import PackedResource, pack
 
 Key = tuple[str, str]  # namespace, name
@@ -124,10 +124,22 @@ class Kind(Generic[_T]):
         self.awaited.shown(metadata["uid"], metadata["resourceVersion"], self.touched)
         if deleted:
             return self.remove(raw)
+        if self.has(raw):
+            return None
         old = self._objects.get((metadata["namespace"], metadata["name"]))
         key = self.put(raw)
         new = self._objects[metadata["namespace"], metadata["name"]]
         return None if old is not None and _says_the_same(old, new) else key
+
+    def has(self, raw: Raw) -> bool:
+        """Tell whether this version of an object is known, or a newer one."""
+        metadata = raw["metadata"]
+        known = self._objects.get((metadata["namespace"], metadata["name"]))
+        return (
+            known is not None
+            and known.uid == metadata["uid"]
+            and not is_older(known.version, metadata["resourceVersion"])
+        )
 
     def remove(self, raw: Raw) -> Key:
         """Forget an object, not its successor of the same name; return its resource's key."""
@@ -227,11 +239,11 @@ class Store:
     """Everything that is observed.
 
     Attributes:
-        versions: What optimizer images hold, as the resources' results tell.
+        learned: What the resources' results tell of images, nodes and data.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.versions = ImageVersions()
+        self.learned = Learned()
         self.resources: Kind[PackedResource] = Kind(self._observe, lambda item: item.name, clock)
         self.jobs: Kind[Job] = Kind(
             observe_job, lambda item: item.owner_name, clock, watched=is_selected
@@ -242,7 +254,7 @@ class Store:
 
     def _observe(self, raw: Raw) -> PackedResource:
         resource = observe_resource(raw)
-        self.versions.learn(resource.status)
+        self.learned.learn(resource.status, resource.namespace)
         return pack(resource)
 
     def kinds(self) -> dict[str, Kind[Any]]:
@@ -270,5 +282,5 @@ class Store:
             held=held or {},
             refusals=refusals or {},
             waits=waits or {},
-            versions=self.versions,
+            told=self.learned.told,
         )

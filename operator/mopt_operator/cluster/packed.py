@@ -6,10 +6,11 @@ settled and looked at once in the life of a process.
 
 from __future__ import annotations
 
-import json
 import sys
 import zlib
 from dataclasses import dataclass
+
+import orjson
 
 from mopt_operator.objects import Json, Resource, ready_condition
 
@@ -36,10 +37,11 @@ class PackedResource:
     requested_at: str | None
     deleting: bool
     created: str
+    approved: str | None
     _packed: bytes
 
     def unpack(self) -> Resource:
-        held: dict[str, Json] = json.loads(zlib.decompress(self._packed))
+        held: dict[str, Json] = orjson.loads(zlib.decompress(self._packed))
         return Resource(
             namespace=self.namespace,
             name=self.name,
@@ -51,6 +53,7 @@ class PackedResource:
             requested_at=self.requested_at,
             deleting=self.deleting,
             created=self.created,
+            approved=self.approved,
         )
 
 
@@ -58,7 +61,7 @@ def pack(resource: Resource) -> PackedResource:
     """Return a resource as it rests."""
     status = resource.status
     ready = ready_condition(status)
-    held = json.dumps({"spec": resource.spec, "status": status}, separators=(",", ":"))
+    held = orjson.dumps({"spec": resource.spec, "status": status})
     return PackedResource(
         namespace=resource.namespace,
         name=resource.name,
@@ -72,5 +75,6 @@ def pack(resource: Resource) -> PackedResource:
         requested_at=resource.requested_at,
         deleting=resource.deleting,
         created=resource.created,
-        _packed=zlib.compress(held.encode(), _LEVEL),
+        approved=resource.approved,
+        _packed=zlib.compress(held, _LEVEL),
     )

@@ -6,11 +6,11 @@ which we would reduce again; and a list is taken as it is, resourceVersion inclu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from kubernetes.aio.client import ApiClient
 
 from mopt_operator.errors import Unreachable, api_error
@@ -112,7 +112,7 @@ def parsed(content: bytes, what: str) -> Raw:
         Unreachable: It is no JSON object: somebody on the way says what no API server does.
     """
     try:
-        answer = json.loads(content)
+        answer = orjson.loads(content)
     except ValueError as error:
         raise Unreachable(f"{what}: the answer is not JSON: {error}") from error
     if not isinstance(answer, dict):
@@ -123,7 +123,7 @@ def parsed(content: bytes, what: str) -> Raw:
 def _error_of(content: bytes, fallback: str) -> tuple[str, str]:
     """Return reason and message of an error's body, a metav1.Status or a proxy's text."""
     try:
-        status = json.loads(content)
+        status = orjson.loads(content)
         return str(status.get("reason") or fallback), str(status.get("message") or fallback)
     except (ValueError, AttributeError):
         return fallback, content[:200].decode(errors="replace")

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import string
-from fractions import Fraction
-
+from mopt_api.quantities import amount
 from mopt_api.spec import Resources
 
-# kubernetes.utils.parse_quantity is not used: its package reads the environment and the network,
-# which no decision may, and it takes 1K, which the API server refuses.
-_SCALES = {
-    "": Fraction(1),
-    **{letter: Fraction(1, 1000**power) for power, letter in enumerate("mun", 1)},
-    **{letter: Fraction(1000**power) for power, letter in enumerate("kMGTPE", 1)},
-    **{f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTPE", 1)},
-}
 _MIB = 2**20
 # Interpreter, torch and a runtime, before any model is open.
 _FIXED_MIB = 2048
@@ -26,18 +16,6 @@ _STEP_MIB = 256
 GPU_DOMAIN = "nvidia.com/"
 """Of NVIDIA's device plugin: nvidia.com/gpu, or a MIG slice such as nvidia.com/mig-1g.10gb."""
 CPU_REQUEST, CPU_LIMIT = "1", "2"
-
-
-def amount(quantity: int | str) -> Fraction:
-    """Return a quantity as an exact number: "2Gi" is 2147483648, "500m" is 1/2, "1e3" is 1000.
-
-    Args:
-        quantity: As the API's pattern admits it.
-    """
-    text = str(quantity)
-    # What is left may end in an exponent: 1e3. A bare E is the suffix exa.
-    number = text.rstrip(string.ascii_letters)
-    return Fraction(number) * _SCALES[text[len(number) :]]
 
 
 def resources_fault(resources: Resources) -> str | None:

@@ -11,19 +11,31 @@ from pydantic import Field, ValidationError, model_validator
 from mopt_api.base import ApiModel, Name, Rule
 from mopt_api.enums import TargetKind
 from mopt_api.inputs import SecretRef
+from mopt_api.quantities import Quantity
 from mopt_api.sandbox import SandboxMode
-from mopt_api.spec import Output, Quantity, Resources
+from mopt_api.spec import Output, Resources
 from mopt_operator.errors import SettingsError
 
+from .known_bad import KnownBad
 from .quantities import gpus_of, resources_fault
 
 DEFAULT_PROFILE = "default"
-# Fields of a profile that only say when its Jobs run.
-_WHEN = frozenset({"maxRunning", "measurementSlots", "queuePriorityClassName"})
+# Fields of a profile that only say when its Jobs run, and what serving on it costs.
+_NO_IDENTITY = frozenset(
+    {
+        "maxRunning",
+        "measurementSlots",
+        "queuePriorityClassName",
+        "pricePerHour",
+        "wattsIdle",
+        "wattsBusy",
+    }
+)
 _NAMESPACE = "{namespace}"
 _PLACEHOLDER = re.compile(r"\{[^}]*\}?")
 
 
+Watt = Annotated[float, Field(ge=0, le=1e6)]
 AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -43,20 +55,24 @@ class PullPolicy(StrEnum):
 
 
 class UpgradePolicy(StrEnum):
-    """What happens to results of another optimizer image."""
+    """What happens to results that are Outdated."""
 
     KEEP = "Keep"
     RERUN = "Rerun"
+    VERIFY = "Verify"
 
 
 class OnUpgrade(ApiModel):
-    """How results of another optimizer image are treated; in short form the policy alone."""
+    """How results that are Outdated are treated; in short form the policy alone."""
 
     policy: UpgradePolicy = Field(
-        default=UpgradePolicy.KEEP, description="Keep: mark as Outdated. Rerun: make them again."
+        default=UpgradePolicy.KEEP,
+        description="Keep: mark as Outdated. Rerun: make those of another image again. Verify: "
+        "measure the best forms briefly, and make again what does not hold.",
     )
     max_concurrent: AtLeastOne = Field(
-        default=5, description="With Rerun: resources that are made again at once, oldest first."
+        default=5,
+        description="With Rerun and Verify: resources at work at once, oldest first.",
     )
 
     @model_validator(mode="before")
@@ -171,8 +187,24 @@ class Profile(ApiModel):
     queue_priority_class_name: ObjectName | None = Field(
         default=None, description="WorkloadPriorityClass of its Jobs in Kueue's queues."
     )
+    price_per_hour: Quantity | None = Field(
+        default=None,
+        description="Price of one replica that serves on it, a Pod with its resources, for an "
+        "hour; in the one currency of all profiles.",
+    )
+    watts_idle: Watt | None = Field(default=None, description="Power of a replica without work.")
+    watts_busy: Watt | None = Field(default=None, description="Power of a replica always at work.")
 
     RULES = (
+        Rule(
+            "has(self.wattsIdle) == has(self.wattsBusy) && "
+            "(!has(self.wattsIdle) || self.wattsIdle <= self.wattsBusy)",
+            "wattsIdle and wattsBusy need each other, and idle is not more than busy",
+            lambda p: (
+                (p.watts_idle is None) == (p.watts_busy is None)
+                and (p.watts_idle or 0.0) <= (p.watts_busy or 0.0)
+            ),
+        ),
         Rule(
             "self.buildOnly == (size(self.computeCapabilities) > 0)",
             'buildOnly: true and computeCapabilities, such as ["8.6", "8.9"], need each other',
@@ -200,9 +232,45 @@ class Profile(ApiModel):
             return TargetKind.BUILD_ONLY
         return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether it measures, and nobody says what serving on it costs."""
+        return not self.build_only and self.price_per_hour is None
+
     def identity(self) -> dict[str, Any]:
-        """Return what makes its Jobs other Jobs: not when they run, but what they are."""
-        return {key: value for key, value in self.to_api().items() if key not in _WHEN}
+        """Return what makes its Jobs other Jobs: not when they run or what serving would cost, but
+        what they are."""
+        return {key: value for key, value in self.to_api().items() if key not in _NO_IDENTITY}
+
+
+class SigningKey(ApiModel):
+    """A Secret in the namespace of each resource, mounted into Jobs that publish."""
+
+    secret_name: ObjectName = Field(min_length=1)
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        default="key.pem", description="Of the Secret: an unencrypted private key as PEM."
+    )
+
+
+class Publishing(ApiModel):
+    """How what to serve is published, where a resource asks for it."""
+
+    base_image: (
+        Annotated[str, Field(max_length=512, pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$")] | None
+    ) = Field(default=None, description="Image, by digest, whose layers come first; None: none.")
+    resources: Resources = Field(
+        default=Resources(
+            requests={"cpu": "250m", "memory": "512Mi"}, limits={"cpu": "1", "memory": "1Gi"}
+        ),
+        description="Of the Job's container.",
+    )
+    signing: SigningKey | None = Field(default=None, description="None: nothing is signed.")
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        if fault := resources_fault(self.resources):
+            raise ValueError(f"resources.{fault}")
+        return self
 
 
 class LeaderElection(ApiModel):
@@ -241,6 +309,9 @@ class Settings(ApiModel):
         description="HOST:PORT of /healthz, /readyz and /metrics.",
     )
     on_upgrade: OnUpgrade = OnUpgrade()
+    known_bad: list[KnownBad] = Field(
+        default=[], max_length=64, description="Results made by one of these are Outdated."
+    )
     max_running_per_namespace: AtLeastOne | None = Field(
         default=None, description="Jobs of one namespace that run at once; None: any number."
     )
@@ -248,6 +319,7 @@ class Settings(ApiModel):
         default=SandboxMode.REQUIRED,
         description="Required: no model is opened on nodes without Landlock. BestEffort: it is.",
     )
+    publish: Publishing = Publishing()
     leader_election: LeaderElection | None = Field(
         default=None, description="None: this operator is the only one."
     )

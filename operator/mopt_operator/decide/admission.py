@@ -8,7 +8,6 @@ while they are suspended.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,9 +24,7 @@ from mopt_operator.objects import LABEL_QUEUE, Job, Pod, Raw, Resource
 UNSTARTED_SECONDS = 600.0
 # A Pod whose Job is gone still ends; one whose node is lost never does.
 ENDING_SECONDS = 60.0
-_MEASURE = Stage.MEASURE.lower()
-# A place in the line is told in steps: each exact place would be a write to each one that waits.
-_PLACES = (1, 10, 100, 1000)
+_MEASURING = frozenset({Stage.MEASURE.lower(), Stage.VERIFY.lower()})
 
 
 class Lane(NamedTuple):
@@ -82,7 +79,7 @@ def lane_of(stage: str, profile: str, settings: Settings) -> Lane:
     name = profile or DEFAULT_PROFILE
     known = settings.profiles.get(name)
     builds = known is not None and known.kind is TargetKind.BUILD_ONLY
-    return Lane(name, stage == _MEASURE and not builds)
+    return Lane(name, stage in _MEASURING and not builds)
 
 
 def claims_of(resource: Resource, jobs: Iterable[Raw], settings: Settings) -> Iterator[Claim]:
@@ -101,7 +98,7 @@ def claims_of(resource: Resource, jobs: Iterable[Raw], settings: Settings) -> It
 
 
 class Occupant(NamedTuple):
-    """A Job of stage Measure on a node.
+    """A Job of stage Measure or Verify on a node.
 
     Attributes:
         measures: It measures; otherwise it builds engines, which disturbs only those that do.
@@ -145,7 +142,7 @@ def held_by(
             times.append(since + timedelta(seconds=UNSTARTED_SECONDS))
             stuck = now >= times[-1]
         places.append(Place(lane, job.namespace, stuck))
-        if job.stage == _MEASURE and live and live[-1].node:
+        if job.stage in _MEASURING and live and live[-1].node:
             occupants.append(Occupant(job.uid, job.name, live[-1].node, lane.measures))
     for pod in _ending(jobs, pods):
         end = pod.ends + timedelta(seconds=ENDING_SECONDS) if pod.ends else now
@@ -201,32 +198,29 @@ class Usage:
         """Return how many Jobs of a namespace run on a profile."""
         return self._shares.get((profile, namespace), 0)
 
-    def full(self, place: Place) -> str | None:
-        """Return the bound that keeps a Job from running, in words; None for none."""
+    def full(self, place: Place) -> bool:
+        """Tell whether a bound keeps a Job from running."""
         return self.full_lane(place.lane) or self.full_namespace(place.namespace)
 
-    def full_lane(self, lane: Lane) -> str | None:
-        """Return the bound of a profile that is reached, in words; None for none."""
-        profile = self._settings.profiles.get(lane.profile)
-        if profile is None:
-            return None
-        slots, jobs = profile.measurement_slots, profile.max_running
-        if lane.measures and self._measurements[lane.profile] >= slots:
-            return f"profile {lane.profile} runs {_counted(slots, 'measurement')} at once"
-        if jobs is not None and self._jobs[lane.profile] >= jobs:
-            return f"profile {lane.profile} runs {_counted(jobs, 'Job')} at once"
-        return None
+    def full_lane(self, lane: Lane) -> bool:
+        """Tell whether a bound of a profile is reached."""
+        slots, jobs = _bounds(lane, self._settings)
+        if slots is not None and self._measurements[lane.profile] >= slots:
+            return True
+        return jobs is not None and self._jobs[lane.profile] >= jobs
 
-    def full_namespace(self, namespace: str) -> str | None:
-        """Return the bound of a namespace, if it is reached, in words."""
+    def full_namespace(self, namespace: str) -> bool:
+        """Tell whether the bound of a namespace is reached."""
         most = self._settings.max_running_per_namespace
-        if most is None or self._namespaces.get(namespace, 0) < most:
-            return None
-        return f"a namespace runs {_counted(most, 'Job')} at once"
+        return most is not None and self._namespaces.get(namespace, 0) >= most
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _bounds(lane: Lane, settings: Settings) -> tuple[int | None, int | None]:
+    """Return how many measurements and how many Jobs a profile runs at once; None for any."""
+    profile = settings.profiles.get(lane.profile)
+    if profile is None:
+        return None, None
+    return profile.measurement_slots if lane.measures else None, profile.max_running
 
 
 def admitted(waiting: Waiting, usage: Usage) -> list[Claim]:
@@ -251,21 +245,22 @@ def admitted(waiting: Waiting, usage: Usage) -> list[Claim]:
     return found
 
 
-def waiting_text(claim: Claim, line: Sequence[Claim], usage: Usage) -> str:
-    """Return why a claim waits, and its place among those of its namespace.
+def waiting_text(claim: Claim, settings: Settings) -> str:
+    """Return what a claim waits for, and who comes before it.
 
-    Args:
-        line: Those of its lane and namespace that wait, in order.
+    By the settings alone: a place in the line, or which bound is reached at the moment, would be
+    a write to each one that waits whenever another one runs or ends.
     """
-    bound = usage.full(claim.place) or "others came first"
-    place = bisect_left(line, claim) + 1
-    step = next((step for step in _PLACES if place <= step), None)
-    where = {1: "next", None: f"behind {_PLACES[-1]} others or more"}.get(
-        step, f"among the next {step}"
+    slots, jobs = _bounds(claim.lane, settings)
+    profile = f"profile {claim.lane.profile}"
+    bounds = (
+        (profile, slots, "measurement"),
+        (profile, jobs, "Job"),
+        ("a namespace", settings.max_running_per_namespace, "Job"),
     )
-    return f"Waiting for a slot: {bound}; {where} of namespace {claim.namespace}"
-
-
-def with_another_place(line: Sequence[Claim]) -> list[Claim]:
-    """Return those whose place is told otherwise since the first of the line has left."""
-    return [line[step - 1] for step in _PLACES if step <= len(line)]
+    said = ", ".join(
+        f"{who} runs {most} {noun}{'' if most == 1 else 's'}"
+        for who, most, noun in bounds
+        if most is not None
+    )
+    return f"Waiting for a slot: {said} at once; the oldest of a namespace is next"

@@ -12,7 +12,15 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.objects import Job, Resource
 
 from .request import Request
-from .work import WorkItem, job_names, measure_work, measurement_key, prepare_work, report_work
+from .work import (
+    WorkItem,
+    job_names,
+    measure_work,
+    measurement_key,
+    prepare_work,
+    report_work,
+    verify_work,
+)
 
 
 @dataclass(frozen=True)
@@ -26,20 +34,24 @@ class NamedItem:
 class Catalog:
     """Makes the work items of one request.
 
-    A decision asks for the same items again and again, and an item's name is the digest of all
-    that it holds.
+    Decisions ask for the same items again and again, and an item's name is the digest of all that
+    it holds.
     """
 
     def __init__(self, request: Request, resource: Resource, settings: Settings) -> None:
         self._request = request
         self._resource = resource
         self._settings = settings
+        self._preparation: NamedItem | None = None
         self._measurements: dict[tuple[str, str, bool], NamedItem] = {}
         self._keys: dict[str, str] = {}
 
     def preparation(self) -> NamedItem:
         """Return the preparation for all targets."""
-        return self._named(prepare_work(self._request.spec, self._request.output, self._settings))
+        if self._preparation is None:
+            spec, output = self._request.spec, self._request.output
+            self._preparation = self._named(prepare_work(spec, output, self._settings))
+        return self._preparation
 
     def second_preparation(self, target: Target, aims: Aims) -> NamedItem:
         """Return the preparation of a second search, for one target."""
@@ -120,6 +132,34 @@ class Catalog:
                 basis=self.key(target),
             )
         )
+
+    def verification(
+        self,
+        target: Target,
+        result: str,
+        forms: Sequence[str],
+        *,
+        after: str | None,
+        source: SourceInfo | None = None,
+    ) -> NamedItem:
+        """Return the verification of a target's result.
+
+        Args:
+            result: Digest of its result.json.
+            forms: Variants, the best first.
+            after: When the result was verified before; None for never.
+            source: See WorkItem; the names do not depend on it.
+        """
+        item = verify_work(
+            self._request.spec,
+            self._request.output,
+            self._settings,
+            target=target,
+            result=result,
+            forms=forms,
+            basis=after or "",
+        )
+        return self._named(replace(item, source=source))
 
     def key(self, target: Target) -> str:
         """Return what a target's figures depend on; see measurement_key."""

@@ -24,6 +24,7 @@ _START_REASONS = frozenset(
 _AGAIN = "It is tried again within two minutes"
 # In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
 _NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
+_COUNT = re.compile(r"^\d+ ")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.finished:
         return None
     if pod.unschedulable is not None:
-        message = f"No node can run the Pod: {_quote(pod.unschedulable)}"
+        message = f"No node can run the Pod: {_quote(_without_counts(pod.unschedulable))}"
         no_device = _NO_DEVICE.search(pod.unschedulable)
         reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
         return problem(reason, message)
@@ -70,6 +71,19 @@ def start_problem(pod: Pod) -> Problem | None:
     if waiting in _START_REASONS:
         return problem(Reason.JOB_FAILED, f"The container cannot start: {_quote(message)}")
     return None
+
+
+def _without_counts(message: str) -> str:
+    """Return what the scheduler says, without how many nodes lack what.
+
+    That changes whenever any Pod comes or goes, and each change would be a write to each resource
+    that waits for a node.
+    """
+    _, known, why = message.partition(" nodes are available: ")
+    if not known:
+        return message
+    why = why.partition(". preemption:")[0].rstrip(". ")
+    return ", ".join(sorted({_COUNT.sub("", one) for one in re.split(r", (?=\d+ )", why)}))
 
 
 def slow_problem(pod: Pod) -> Problem:

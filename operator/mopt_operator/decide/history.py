@@ -8,20 +8,19 @@ from datetime import datetime
 from mopt_api.status import SelectionRecord, TargetStatus
 from mopt_operator.times import timestamp
 
-from .status import winner
-
 PER_TARGET = 3
 MAX_RECORDS = 24
 
 
 def _record(target: TargetStatus, generation: int, now: datetime) -> SelectionRecord | None:
-    chosen = winner(target)
+    chosen = target.winner
     if chosen is None:
         return None
     return SelectionRecord(
         target=target.name,
         selected=chosen.name,
         artifact=chosen.artifact.digest if chosen.artifact else None,
+        uri=chosen.artifact.uri if chosen.artifact else None,
         report=target.report.digest,
         generation=generation,
         time=timestamp(now),
@@ -55,3 +54,17 @@ def extended(
         if sum(r.target == record.target for r in kept) < PER_TARGET:
             kept.append(record)
     return kept[:MAX_RECORDS]
+
+
+def with_published(
+    history: Sequence[SelectionRecord], targets: Sequence[TargetStatus]
+) -> list[SelectionRecord]:
+    """Return the history in which each target's last selection names what was published of it."""
+    published = {target.name: target.published for target in targets}
+    records = []
+    for record in history:
+        done = published.pop(record.target, None)
+        if done is not None and done.artifact == record.artifact:
+            record = record.model_copy(update={"published": done.reference})
+        records.append(record)
+    return records

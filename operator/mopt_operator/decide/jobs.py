@@ -11,6 +11,7 @@ from mopt_api.jobs.plan import (
     PLAN_VARIABLE,
     MeasurePlan,
     Stage,
+    VerifyPlan,
 )
 from mopt_api.labels import (
     CONTAINER,
@@ -20,11 +21,13 @@ from mopt_api.labels import (
     LABEL_TARGET,
     LABEL_UID,
 )
+from mopt_api.quantities import amount
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.sandbox import SANDBOX_VARIABLE, SCRATCH_VARIABLE
-from mopt_operator.config.quantities import amount, completed
+from mopt_operator.config.quantities import completed
 from mopt_operator.config.settings import NodeRequirement, Settings
 from mopt_operator.objects import (
+    ANNOTATION_ATTEMPT,
     ANNOTATION_GENERATION,
     ANNOTATION_MEASURED_BY,
     ANNOTATION_PREPARED,
@@ -39,7 +42,7 @@ from mopt_operator.objects import (
     Resource,
 )
 
-from .work import WorkItem, job_names
+from .work import SecretFile, WorkItem, job_namer
 
 Manifest = Json
 
@@ -114,6 +117,10 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+            *(
+                {"name": file.name, "mountPath": file.folder} | {"readOnly": True}
+                for file in work.files
+            ),
         ],
     }
 
@@ -139,6 +146,7 @@ def _pod_spec(
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": str(profile.scratch_size)}},
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
+            *map(_secret_volume, work.files),
         ],
     }
     optional: Manifest = {
@@ -151,11 +159,25 @@ def _pod_spec(
     }
     spec |= {key: value for key, value in optional.items() if value}
     affinity = _required_nodes(profile.node_affinity)
-    if isinstance(work.plan, MeasurePlan):
+    if isinstance(work.plan, MeasurePlan | VerifyPlan):
         affinity |= _other_nodes(busy)
     if affinity:
         spec["affinity"] = {"nodeAffinity": affinity}
     return spec
+
+
+def _secret_volume(file: SecretFile) -> Manifest:
+    """Return the volume of a Secret's keys; the Pod waits until the Secret has the first."""
+    sources = [_secret_key(file.secret, file.key, file.file, optional=False)]
+    if file.beside:
+        sources.append(_secret_key(file.secret, file.beside, file.beside, optional=True))
+    # For the image's group, which the kubelet gives it (fsGroup).
+    return {"name": file.name, "projected": {"sources": sources, "defaultMode": 0o440}}
+
+
+def _secret_key(secret: str, key: str, path: str, *, optional: bool) -> Manifest:
+    items = [{"key": key, "path": path}]
+    return {"secret": {"name": secret, "items": items, "optional": optional}}
 
 
 def _required_nodes(requirements: list[NodeRequirement]) -> Manifest:
@@ -202,10 +224,10 @@ def build_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_names(work, resource, settings)[attempt],
+            "name": job_namer(work, resource, settings)(attempt),
             "namespace": resource.namespace,
             "labels": labels | queued,
-            "annotations": _annotations(work, resource),
+            "annotations": _annotations(work, resource, attempt),
             "ownerReferences": [_owner(resource)],
         },
         "spec": {
@@ -239,7 +261,7 @@ def _labels(work: WorkItem, resource: Resource) -> dict[str, str]:
     return labels
 
 
-def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
+def _annotations(work: WorkItem, resource: Resource, attempt: int) -> dict[str, str]:
     source = work.source.model_dump_json(by_alias=True, exclude_none=True) if work.source else None
     optional = {
         ANNOTATION_PREPARED: work.prepared,
@@ -247,6 +269,7 @@ def _annotations(work: WorkItem, resource: Resource) -> dict[str, str]:
         ANNOTATION_MEASURED_BY: work.measured_by,
         ANNOTATION_SERVED: "true" if work.served else None,
         ANNOTATION_SOURCE: source,
+        ANNOTATION_ATTEMPT: str(attempt) if work.stage is Stage.PUBLISH else None,
     }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}
     return annotations | {key: value for key, value in optional.items() if value}
@@ -270,7 +293,8 @@ def _failure_rules(stage: Stage) -> list[Manifest]:
     A measurement whose container was killed goes on without the variant that was at work; of
     everything else the next Pod would be killed too. The first rule that fits counts.
     """
-    final = PERMANENT_EXIT_CODES if stage is Stage.MEASURE else [*PERMANENT_EXIT_CODES, KILLED]
+    measures = stage in (Stage.MEASURE, Stage.VERIFY)
+    final = PERMANENT_EXIT_CODES if measures else [*PERMANENT_EXIT_CODES, KILLED]
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
         {

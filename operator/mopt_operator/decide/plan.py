@@ -6,14 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from mopt_api.status import ModelOptimizationStatus
+from mopt_api.status import Condition, ModelOptimizationStatus
 from mopt_operator.objects import Job, Json
 
 from .artifact import available
 from .conditions import Verdict, conditions, foreign
 from .history import extended
 from .jobs import Manifest
-from .outdated import Optimizers, with_outdated
+from .outdated import Optimizers
+from .stale import with_outdated
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def changed_status(
     now: datetime,
     *,
     wanted: Collection[str],
+    published: Condition | None = None,
 ) -> Json | None:
     """Return the whole status, or None where the resource has it already.
 
@@ -54,19 +56,23 @@ def changed_status(
         before: What the resource's status says now.
         wanted: Names of all targets.
         found: What the run found; the rest is filled in.
+        published: See publication.
     """
     resource = optimizers.resource
     generation = resource.generation
     said = conditions(verdict, before.conditions, generation=generation, now=now)
-    served = available(found.targets, wanted, before.conditions, generation=generation, now=now)
-    said = [*said, *filter(None, [served]), *foreign(before.conditions)]
+    history = extended(before.history, found.targets, generation=generation, now=now)
+    served = available(
+        found.targets, wanted, before.conditions, history, generation=generation, now=now
+    )
+    said = [*said, *filter(None, [served, published]), *foreign(before.conditions)]
     status = found.model_copy(
         update=(before.model_extra or {})
         | {
             "observed_generation": generation,
             "last_handled_reconcile_at": resource.requested_at,
             "conditions": with_outdated(said, found.targets, optimizers, before, now=now),
-            "history": extended(before.history, found.targets, generation=generation, now=now),
+            "history": history,
         }
     ).to_api()
     return None if status == resource.status else status

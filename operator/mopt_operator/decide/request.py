@@ -19,6 +19,7 @@ from .work import targets_of
 
 # What a target's entry is without its figures.
 _ESSENTIAL = ("name", "artifact", "hardware", "report")
+_PUBLISHED = (*_ESSENTIAL, "published")
 
 
 class InvalidRequest(ValueError):
@@ -56,6 +57,11 @@ def read_request(resource: Resource, settings: Settings) -> Request:
             known = ", ".join(sorted(settings.profiles))
             raise InvalidRequest(
                 f"spec.targets: {target.name} names profile {profile}; available profiles: {known}"
+            )
+        if spec.objective.needs_prices and settings.profiles[profile].is_unpriced:
+            raise InvalidRequest(
+                f"spec.objective: CostPerMillion needs prices, and profile {profile} of target "
+                f"{target.name} has no pricePerHour (Helm values, profiles)"
             )
         if fault := _target_fault(target, settings.profiles[profile]):
             raise InvalidRequest(f"spec.targets: {target.name}: {fault}")
@@ -107,8 +113,10 @@ def _readable(field: str, item: object) -> object:
     """Return a list's item, or what is needed of a target to serve its artifact; else None."""
     if _fits({field: [item]}):
         return item
-    essential = {k: item[k] for k in _ESSENTIAL if k in item} if isinstance(item, dict) else None
-    return essential if field == "targets" and _fits({field: [essential]}) else None
+    if field != "targets" or not isinstance(item, dict):
+        return None
+    known = ({k: item[k] for k in keys if k in item} for keys in (_PUBLISHED, _ESSENTIAL))
+    return next((essential for essential in known if _fits({field: [essential]})), None)
 
 
 def _fits(status: Json) -> bool:

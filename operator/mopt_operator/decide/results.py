@@ -6,14 +6,24 @@ from mopt_api.figures import SourceInfo
 from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, ModelOptimizationStatus, TargetStatus
-from mopt_operator.config.settings import UpgradePolicy
 from mopt_operator.objects import Job
 
+from .basis import limits_of, measured_limits, of_present, parts_of
 from .catalog import Catalog
 from .outdated import Optimizers
-from .rejudge import measured_ranges, measures_all, rejudged, shows_point
+from .rejudge import (
+    measured_ranges,
+    measures_all,
+    rejudged,
+    shows_intervals,
+    shows_load,
+    shows_point,
+    shows_tolerances,
+)
 from .request import Request, is_refusal, speaks_of_this_run
 from .status import target_status
+from .upgrade import Action, Due, due, is_being_verified, is_broken
+from .verify import begun, concluded, interrupted
 from .work import judging_key, profile_of
 
 
@@ -23,6 +33,8 @@ class Results:
     Attributes:
         is_this_run: Status speaks of this run. What an earlier run found is this one's only as far
             as its figures can be judged again.
+        shown: Targets as they are until this run has a result for them, by name.
+        verifying: Names of those whose result is verified before anything else is made of it.
     """
 
     def __init__(
@@ -40,16 +52,31 @@ class Results:
         self.is_this_run = speaks_of_this_run(status, optimizers.resource) and not is_refusal(
             status
         )
-        rerun = (
-            settings.on_upgrade.policy is UpgradePolicy.RERUN and not request.spec.execution.suspend
-        )
-        self._before = {
-            target.name: target
+        found = {target.name: due(target, optimizers, status) for target in status.targets}
+        asked = {} if request.spec.execution.suspend else {n: d for n, d in found.items() if d}
+        rerun = {name for name, each in asked.items() if each.action is Action.RERUN}
+        self.verifying = {
+            target.name
+            for target in (status.targets if self.is_this_run else ())
+            if target.name not in rerun and (target.name in asked or is_being_verified(target))
+        }
+        self.shown = {
+            target.name: self._meanwhile(target, asked.get(target.name))
             for target in status.targets
-            if not (rerun and optimizers.has_other_name_than(target))
+        }
+        self._before = {
+            name: self.shown[name]
+            for name, target in ((target.name, target) for target in status.targets)
+            if name not in rerun | self.verifying
+            and not is_broken(target)
             # Those that this run could not use when it began are only shown.
             and not (self.is_this_run and target.from_earlier_run)
         }
+
+    def _meanwhile(self, target: TargetStatus, asked: Due | None) -> TargetStatus:
+        if target.name not in self.verifying:
+            return interrupted(target)
+        return begun(target, asked.reason) if asked else target
 
     @property
     def source(self) -> SourceInfo | None:
@@ -65,10 +92,20 @@ class Results:
         for target in self._request.targets:
             judged = self._before.get(target.name)
             if judged is not None and not self.is_this_run:
-                usable = self._has_figures(target, judged) and shows_point(judged, spec)
-                judged = rejudged(judged, spec, judging_key(spec)) if usable else None
+                parts = (shows_point, shows_load, shows_tolerances, shows_intervals)
+                shown = all(shows(judged, spec) for shows in parts)
+                usable = shown and self._has_figures(target, judged)
+                before = judged
+                judged = rejudged(before, spec, judging_key(spec)) if usable else None
                 judged = judged and judged.model_copy(
-                    update={"from_earlier_run": None, "source": None}
+                    update={
+                        "from_earlier_run": None,
+                        "source": None,
+                        # What held by other gates may not hold by these.
+                        "verification": before.verification if judged is before else None,
+                        "measurement": judged.measurement
+                        and of_present(judged.measurement, self._request),
+                    }
                 )
             if judged is not None:
                 recorded[target.name] = judged
@@ -102,10 +139,40 @@ class Results:
                 key=self._catalog.key(target),
                 data_ranges=measured_ranges(request.spec),
                 judged=judging_key(request.spec),
+                limits=self._limits(target, summary, source, job),
+                parts=parts_of(request),
             ),
             compute_capabilities=profile_of(target, self._settings).compute_capabilities,
             served=job is not None and job.served,
         )
+
+    def verified(
+        self, summary: MeasureSummary, source: SourceInfo | None, job: Job | None
+    ) -> TargetStatus:
+        """Return a target with what its verification found; see concluded.
+
+        Args:
+            source, job: See returned.
+        """
+        target = next(t for t in self._request.targets if t.name == summary.target)
+        return concluded(
+            self.shown[target.name],
+            summary,
+            self._request.spec,
+            optimizer=job.measured_by if job else None,
+            limits=limits_of(target, self._settings, source),
+        )
+
+    def _limits(
+        self, target: Target, summary: MeasureSummary, source: SourceInfo | None, job: Job | None
+    ) -> dict[str, str] | None:
+        """Return the limits that figures were measured with; None for what is only built, and for
+        figures of another resource's Job."""
+        if summary.baseline is None or summary.served_from_store:
+            return None
+        known = {before.name: before for before in self._status.targets}
+        present = limits_of(target, self._settings, source)
+        return measured_limits(known, target.name, job.result if job else None, present)
 
     def _has_figures(self, target: Target, before: TargetStatus) -> bool:
         """Tell whether an earlier run measured all that this one asks for."""

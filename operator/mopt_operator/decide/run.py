@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,21 +12,24 @@ from mopt_api.jobs.termination import MeasureSummary, PrepareSummary
 from mopt_api.spec import Target
 from mopt_api.status import ModelOptimizationStatus, Progress, TargetStatus
 from mopt_operator.config.settings import Settings
-from mopt_operator.objects import Snapshot
+from mopt_operator.objects import Job, Snapshot
 from mopt_operator.times import timestamp
 
-from .artifact import of_earlier_run, with_artifact
+from .artifact import shown_targets
+from .asked import Asked
 from .catalog import Catalog, NamedItem
 from .conditions import Verdict
 from .jobs import Manifest, build_job
 from .outdated import Optimizers
 from .plan import Plan, changed_status
-from .request import Request
+from .publication import published_during_run
+from .recommend import recommendation
 from .results import Results
 from .second import Seconds, final
 from .status import summary_of
 from .track import Track, follow, measures, prepares
 from .verdict import PREPARATION, judge, suspended
+from .verifications import Verifications, Verified
 from .waiting import Wait, wait_of
 from .work import WorkItem
 
@@ -38,6 +41,7 @@ class _Stages:
     Attributes:
         results: Targets with their last result, by name.
         first: Those with a result that a second search follows.
+        earlier: Targets as they are shown while they have no result, by name.
         source: The model file, where it is known.
         stage: The first of the stages that the tracks are in.
         tracks: Work on the other targets; the preparation's key is PREPARATION.
@@ -46,6 +50,7 @@ class _Stages:
     """
 
     results: dict[str, TargetStatus]
+    earlier: dict[str, TargetStatus]
     source: SourceInfo | None
     stage: Stage = Stage.REPORT
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -53,9 +58,27 @@ class _Stages:
     keep: set[str] = field(default_factory=set)
     first: dict[str, TargetStatus] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, results: Results) -> _Stages:
+        """Return what is known before anything is followed."""
+        return cls(results.recorded(), dict(results.shown), results.source)
+
+    @property
+    def known(self) -> dict[str, TargetStatus]:
+        """What there is of each target: its last result, or the first."""
+        return self.first | self.results
+
     def add(self, name: str, work: NamedItem, track: Track) -> None:
         """Add work that is not done."""
         self.tracks[name], self.todo[name] = track, work.item
+
+    def add_verified(self, name: str, found: Verified) -> None:
+        """Add a target that is verified."""
+        self.keep.update(found.names)
+        (self.results if found.holds else self.earlier)[name] = found.target
+        if found.work is not None:
+            self.stage = Stage.VERIFY
+            self.add(name, *found.work)
 
 
 class Run:
@@ -63,21 +86,22 @@ class Run:
 
     def __init__(
         self,
-        request: Request,
+        asked: Asked,
         status: ModelOptimizationStatus,
         snapshot: Snapshot,
         now: datetime,
         settings: Settings,
     ) -> None:
-        self._request = request
+        request = self._request = asked.request
         self._status = status
         self._snapshot = snapshot
         self._resource = snapshot.resource
         self._now = now
         self._settings = settings
-        self._catalog = Catalog(request, self._resource, settings)
-        self._optimizers = Optimizers(self._resource, settings, snapshot.versions)
+        self._catalog = asked.catalog
+        self._optimizers = Optimizers(self._resource, settings, snapshot.told)
         self._results = Results(request, self._catalog, status, self._optimizers)
+        self._verifications = Verifications(self._results, self._catalog, snapshot, now)
         self._seconds = Seconds(request, self._catalog, snapshot, now)
 
     def plan(self) -> Plan:
@@ -85,7 +109,14 @@ class Run:
         stages = self._stages()
         results = stages.results
         targets = [results[t.name] for t in self._request.targets if t.name in results]
-        shown = self._shown(stages.first | results)
+        shown = shown_targets(
+            self._status,
+            self._request,
+            stages.known,
+            earlier=stages.earlier,
+            resource=self._resource,
+            now=self._now,
+        )
         before = self._before(stages)
         deadline = self._request.spec.execution.longest_wait_seconds
         wait = wait_of(stages.tracks.values(), before, deadline, self._now)
@@ -102,22 +133,13 @@ class Run:
             summary=summary_of(shown, done, total, self._request.spec.quality),
             targets=shown,
             progress=None if is_suspended else progress,
+            recommendation=recommendation(
+                self._resource, shown, self._status, self._settings, running=running
+            ),
         )
-        waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
-        waits += [wait.left] if wait and not wait.is_over else []
-        lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
         return Plan(
             create=() if is_suspended else self._to_create(stages),
-            delete=tuple(
-                job
-                for job in self._snapshot.jobs
-                if not job.deleting
-                and (
-                    job.name not in stages.keep
-                    or job.uid in lost
-                    or (is_suspended and not job.finished)
-                )
-            ),
+            delete=_to_delete(self._snapshot.jobs, stages, is_suspended=is_suspended),
             status=changed_status(
                 self._optimizers,
                 self._status,
@@ -125,22 +147,18 @@ class Run:
                 status,
                 self._now,
                 wanted=[target.name for target in self._request.targets],
+                published=published_during_run(
+                    self._request,
+                    self._resource,
+                    self._settings,
+                    shown,
+                    self._status.conditions,
+                    ready=verdict.ready is True and not running,
+                    now=self._now,
+                ),
             ),
-            requeue_after=None if is_suspended else min(waits, default=None),
+            requeue_after=None if is_suspended else _next_look(stages, wait),
         )
-
-    def _shown(self, results: Mapping[str, TargetStatus]) -> list[TargetStatus]:
-        """Return what status shows of each target: this run's result, or until then the last."""
-        before = {target.name: target for target in self._status.targets}
-        shown = []
-        for name in (target.name for target in self._request.targets):
-            known = before.get(name)
-            result = results.get(name) or (known and of_earlier_run(known, self._status.source))
-            if result is not None:
-                artifact = known.artifact if known else None
-                generation = self._resource.generation
-                shown.append(with_artifact(result, artifact, generation=generation, now=self._now))
-        return shown
 
     def _to_create(self, stages: _Stages) -> tuple[Manifest, ...]:
         return tuple(
@@ -157,8 +175,9 @@ class Run:
 
     def _stages(self) -> _Stages:
         """Follow the work of each stage that is needed."""
-        stages = _Stages(self._results.recorded(), self._results.source)
+        stages = _Stages.of(self._results)
         self._follow_reports(stages)
+        self._follow_verifications(stages)
         # A result that cannot be judged again is measured again.
         rest = [
             target
@@ -172,9 +191,7 @@ class Run:
             if prepared is not None:
                 self._follow_measurements(stages, rest, prepared)
         self._follow_seconds(stages)
-        for digest in {job.prepared for job in self._snapshot.jobs if job.prepared}:
-            for measurement in self._catalog.measurements(digest):
-                stages.keep.update(measurement.names)
+        stages.keep.update(_measurements(self._snapshot.jobs, self._catalog))
         return stages
 
     def _follow_reports(self, stages: _Stages) -> None:
@@ -206,6 +223,12 @@ class Run:
                 if job.name in report.names:
                     return report
         return None
+
+    def _follow_verifications(self, stages: _Stages) -> None:
+        """Follow what is verified; a result that does not hold is measured again at once."""
+        for target in self._request.targets:
+            if verified := self._verifications.of(target, stages.source):
+                stages.add_verified(target.name, verified)
 
     def _follow_preparation(self, stages: _Stages, preparation: NamedItem) -> str | None:
         """Return the digest that measurements start from; None where it is not known yet."""
@@ -258,6 +281,31 @@ class Run:
         """Return what status says of this stage of this run."""
         before = self._status.progress if self._results.is_this_run else None
         return before if before is not None and before.stage == stages.stage else None
+
+
+def _measurements(jobs: Iterable[Job], catalog: Catalog) -> Iterator[str]:
+    """Yield the names of the measurements that start from what any of some Jobs started from."""
+    for digest in {job.prepared for job in jobs if job.prepared}:
+        for measurement in catalog.measurements(digest):
+            yield from measurement.names
+
+
+def _next_look(stages: _Stages, wait: Wait | None) -> float | None:
+    """Return the seconds after which to look again without an event; None for never."""
+    waits = [t.requeue_after for t in stages.tracks.values() if t.requeue_after is not None]
+    waits += [wait.left] if wait and not wait.is_over else []
+    return min(waits, default=None)
+
+
+def _to_delete(jobs: Iterable[Job], stages: _Stages, *, is_suspended: bool) -> tuple[Job, ...]:
+    """Return the Jobs whose work is not asked for, now or at all, and those that will never end."""
+    lost = {t.job.uid for t in stages.tracks.values() if t.job is not None and t.lost}
+    return tuple(
+        job
+        for job in jobs
+        if not job.deleting
+        and (job.name not in stages.keep or job.uid in lost or (is_suspended and not job.finished))
+    )
 
 
 def _progress(

@@ -71,7 +71,11 @@ class Seconds:
         """
         spec = self._request.spec
         aims = second_aims(
-            first.variants, first.selected, gates=spec.quality, objective=spec.objective
+            first.variants,
+            first.selected,
+            gates=spec.quality,
+            objective=spec.objective,
+            under_load=spec.benchmark.load is not None,
         )
         if not aims:
             return None

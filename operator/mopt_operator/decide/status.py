@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, blob_key
-from mopt_api.enums import Aggregate, ObjectiveMetric
+from mopt_api.constraints import missed_by, nearest
+from mopt_api.enums import Aggregate
 from mopt_api.figures import (
     AIMED_IN_WORDS,
     QualityReference,
     QualityResult,
     SourceInfo,
+    VariantReason,
     VariantState,
     converted,
 )
+from mopt_api.jobs.gates import gate_failure, judged_result
 from mopt_api.jobs.measure_result import BASELINE
-from mopt_api.jobs.selection import gate_failure, judged_result
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary
 from mopt_api.metrics import metric_in_words
 from mopt_api.objective_words import Words, words_of
 from mopt_api.runtimes import baseline_title
 from mopt_api.spec import ModelOptimizationSpec, QualityGate
 from mopt_api.status import Measurement, Report, Summary, TargetStatus, VariantStatus
+from mopt_api.verdict import doubt_in_words
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -49,8 +52,9 @@ def quality_text(quality: Sequence[QualityResult], gates: Sequence[QualityGate])
         return None
     gate = gates[0] if gates else None
     shown = (judged_result(gate, quality) if gate else None) or quality[0]
-    mean = gate is not None and gate.aggregate is Aggregate.MEAN
-    value = shown.mean if mean else shown.worst
+    value = None if gate is None else shown.value(gate.aggregate)
+    if value is None:
+        value = shown.worst
     return f"{shown.metric} {metric_in_words(shown.metric, value, exact=shown.exact)}"
 
 
@@ -126,6 +130,7 @@ def target_status(
         baseline=summary.baseline and _variant(summary.baseline, unchanged, size),
         variants=[_variant(v, _artifact(v, output_uri), size) for v in summary.variants],
         selected=summary.selected,
+        verdict=summary.verdict,
         unstable=summary.unstable,
         warnings=summary.warnings,
         data=summary.data,
@@ -141,20 +146,17 @@ def judged_values(
     quality: Sequence[QualityResult], gates: Sequence[QualityGate]
 ) -> list[tuple[QualityResult, Aggregate, float]]:
     """Return each result's value of the aggregates that gates judge; the worst without a gate."""
-    found = []
-    for result in quality:
-        judging = [g for g in gates if g.metric is result.metric and result.is_of(*g.part)]
-        for aggregate in sorted({gate.aggregate for gate in judging} or {Aggregate.WORST}):
-            value = result.mean if aggregate is Aggregate.MEAN else result.worst
-            found.append((result, aggregate, value))
-    return found
+    return [
+        (result, aggregate, value)
+        for result in quality
+        for aggregate in _aggregates(result, gates)
+        if (value := result.value(aggregate)) is not None
+    ]
 
 
-def winner(target: TargetStatus) -> VariantStatus | None:
-    """Return the selected form of a target; the baseline where it is kept."""
-    if target.selected == BASELINE:
-        return target.baseline
-    return next((v for v in target.variants if v.name == target.selected), None)
+def _aggregates(result: QualityResult, gates: Sequence[QualityGate]) -> list[Aggregate]:
+    judging = [g for g in gates if g.metric is result.metric and result.is_of(*g.part)]
+    return sorted({gate.aggregate for gate in judging} or {Aggregate.WORST})
 
 
 def summary_of(
@@ -164,16 +166,24 @@ def summary_of(
     how many are finished."""
     done = f"{finished}/{total}"
     measured = [target for target in targets if target.baseline is not None]
-    chosen = winner(measured[0]) if measured else None
+    chosen = measured[0].winner if measured else None
     if chosen is None:
         return Summary(targets=done)
     return Summary(
         selected=chosen.name,
-        speedup=None if chosen.speedup is None else _cut(f"{chosen.speedup:.1f}x", 16),
+        speedup=_cut(_speedup_text(measured[0], chosen), 16),
         quality=_cut(quality_text(chosen.quality, gates), 32),
         size=None if chosen.size_bytes is None else size_text(chosen.size_bytes),
         targets=done,
     )
+
+
+def _speedup_text(target: TargetStatus, chosen: VariantStatus) -> str | None:
+    """Return the winner's speedup for a column; never one that is undecided as if it were not."""
+    if chosen.speedup is None:
+        return None
+    undecided = target.verdict is not None and not target.verdict.certain
+    return f"{chosen.speedup:.1f}x{' undecided' if undecided else ''}"
 
 
 def _cut(text: str | None, length: int) -> str | None:
@@ -181,30 +191,36 @@ def _cut(text: str | None, length: int) -> str | None:
     return text and text[:length]
 
 
-def sentence(
-    target: TargetStatus, gates: Sequence[QualityGate], objective: ObjectiveMetric | None = None
-) -> str:
-    """Return a target's verdict in one sentence."""
-    text = _verdict(target, gates, words_of(objective))
+def sentence(target: TargetStatus, spec: ModelOptimizationSpec) -> str:
+    """Return a target's verdict by a spec's gates and objective in one sentence."""
+    text = _verdict(target, spec, words_of(spec.objective.metric))
+    if target.verdict is not None and (doubt := doubt_in_words(target.verdict)):
+        text = f"{text.rstrip('.')}; {doubt}"
     if not target.unstable:
         return text
     return f"{text.rstrip('.')}; unstable: other processes used the CPU"
 
 
-def _verdict(target: TargetStatus, gates: Sequence[QualityGate], words: Words) -> str:
-    chosen, baseline = winner(target), target.baseline
+def misses_constraints(variant: VariantStatus) -> bool:
+    """Tell whether a form is within the gates, and a constraint alone keeps it from winning."""
+    rejected = (VariantState.REJECTED.value, VariantReason.CONSTRAINT.value)
+    return (variant.state, variant.reason) == rejected
+
+
+def _verdict(target: TargetStatus, spec: ModelOptimizationSpec, words: Words) -> str:
+    chosen, baseline, gates = target.winner, target.baseline, spec.quality
     if baseline is None:
         return _built(target, gates)
-    if chosen is None and baseline.state == VariantState.REJECTED:
-        return _rejected_baseline(target.name, baseline, target.variants, gates)
     if chosen is None:
-        return f"{target.name}: no variant passed. {_outcomes(target.variants)}"
+        return _none(target, baseline, spec)
     if chosen.name == BASELINE:
-        return f"{target.name}: within the gates no variant beats the baseline; it is kept"
+        within = "gates and constraints" if spec.objective.constraints else "gates"
+        return f"{target.name}: within the {within} no variant beats the baseline; it is kept"
     over = baseline_title(baseline.runtime)
     parts = [f"{target.name}: {chosen.name}"]
     if chosen.speedup is not None:
-        parts.append(words.better(chosen.speedup, over, digits=1))
+        known = chosen.speedup_interval
+        parts.append(words.better(chosen.speedup, over, digits=1, interval=known))
     if chosen.speedup_over_fastest_fp32 is not None:
         fastest = f"the {words.best} FP32"
         parts.append(words.better(chosen.speedup_over_fastest_fp32, fastest, digits=1))
@@ -212,6 +228,35 @@ def _verdict(target: TargetStatus, gates: Sequence[QualityGate], words: Words) -
         parts.append(quality + _against(target, baseline, gates))
     text = ", ".join(parts)
     return f"{text}; {AIMED_IN_WORDS}" if chosen.aimed_by else text
+
+
+def _none(target: TargetStatus, baseline: VariantStatus, spec: ModelOptimizationSpec) -> str:
+    """Return why nothing is selected on a target that was measured."""
+    near = _nearest(target, spec)
+    if misses_constraints(baseline):
+        passed = [v.name for v in target.variants if v.state == VariantState.PASSED]
+        slow = f" Within them, but not better than it: {', '.join(passed)}." if passed else ""
+        text = f"{target.name}: the baseline misses a constraint, and no variant wins.{slow}"
+        return f"{text} {near}"
+    if baseline.state == VariantState.REJECTED:
+        text = _rejected_baseline(target.name, baseline, target.variants, spec.quality)
+    else:
+        text = f"{target.name}: no variant passed. {_outcomes(target.variants)}"
+    return f"{text.rstrip('.')}. {near}" if near else text
+
+
+def _nearest(target: TargetStatus, spec: ModelOptimizationSpec) -> str:
+    """Return which form is nearest to the constraints and what it misses; empty where none is
+    within the gates and misses one."""
+    missed = missed_by(
+        [form for form in target.everyone if misses_constraints(form)],
+        spec.objective.constraints,
+        under_load=spec.benchmark.load is not None,
+    )
+    name = nearest(missed)
+    if name is None:
+        return ""
+    return f"Nearest to the constraints is {name}: {'; '.join(map(str, missed[name]))}."
 
 
 def _outcomes(variants: Sequence[VariantStatus]) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from mopt_api.jobs.termination import MeasureSummary, MessageError, PrepareSummary, decode
+from mopt_api.jobs.termination import (
+    MeasureSummary,
+    MessageError,
+    PrepareSummary,
+    PublishSummary,
+    decode,
+)
 from mopt_api.reasons import Reason
 from mopt_api.text import one_line
 from mopt_operator.objects import Held, Job, Pod, Snapshot
@@ -42,7 +48,7 @@ GIVEN_UP_SECONDS = 600.0
 # A Pod starts within seconds, or while its image is pulled.
 SLOW_SECONDS = 60.0
 
-Outcome = PrepareSummary | MeasureSummary
+Outcome = PrepareSummary | MeasureSummary | PublishSummary
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ def _result(job: Job, pods: list[Pod], fits: Callable[[object], bool]) -> Outcom
             summary = decode(pod.terminated.message)
         except MessageError as error:
             return _without_result(job, f"{error}: {pod.terminated.message[:QUOTED]}")
-        if fits(summary) and isinstance(summary, PrepareSummary | MeasureSummary):
+        if fits(summary) and isinstance(summary, Outcome):
             return summary
         return _without_result(
             job, f"its message, of stage {summary.stage}, is not about this work"
@@ -176,6 +182,14 @@ def prepares(sha256: str) -> Callable[[object], bool]:
 def measures(target: str) -> Callable[[object], bool]:
     """Return the test of a summary of that target."""
     return lambda summary: isinstance(summary, MeasureSummary) and summary.target == target
+
+
+def publishes(targets: Collection[str]) -> Callable[[object], bool]:
+    """Return the test of a summary of images of exactly those targets."""
+    return lambda summary: (
+        isinstance(summary, PublishSummary)
+        and {image.target for image in summary.images} == {*targets}
+    )
 
 
 def _queued(names: tuple[str, ...], job: Job, held: Held, now: datetime) -> Track:

@@ -13,15 +13,17 @@ from mopt_api.status import TargetStatus
 
 from .conditions import Verdict
 from .request import Request
-from .status import built_engines, sentence
+from .status import built_engines, misses_constraints, sentence
 from .track import Track
 from .waiting import Wait
 
 PREPARATION = ""  # its key among the tracks; that of other work is its target
 
+_REJECTED = VariantState.REJECTED.value
 _WORK = {
     Stage.PREPARE: Reason.PREPARING,
     Stage.MEASURE: Reason.MEASURING,
+    Stage.VERIFY: Reason.VERIFYING,
     Stage.REPORT: Reason.SELECTING,
 }
 
@@ -95,12 +97,14 @@ def _waiting_reason(running: Sequence[Track]) -> Reason | None:
 
 
 def _final(request: Request, targets: Sequence[TargetStatus]) -> Verdict:
-    said = partial(sentence, gates=request.spec.quality, objective=request.spec.objective.metric)
+    said = partial(sentence, spec=request.spec)
     measured = [target for target in targets if target.baseline is not None]
     built = [target for target in targets if target.baseline is None]
     losers, reason = [t for t in measured if t.selected is None], Reason.NO_VARIANT_PASSED
-    if any(t.baseline and t.baseline.state == VariantState.REJECTED for t in losers):
-        reason = Reason.BASELINE_REJECTED
+    refused = [t.baseline for t in losers if t.baseline and t.baseline.state == _REJECTED]
+    if refused:
+        by_constraints = all(map(misses_constraints, refused))
+        reason = Reason.CONSTRAINTS_MISSED if by_constraints else Reason.BASELINE_REJECTED
     if not losers:
         losers, reason = [t for t in built if not built_engines(t)], Reason.NO_ENGINE_BUILT
     if losers:
@@ -119,6 +123,7 @@ def _progress_text(
     texts = {
         Reason.QUEUED: "Waiting for quota in the queue: Kueue keeps the Job suspended",
         Reason.PREPARING: "Exporting, verifying and quantizing the model",
+        Reason.VERIFYING: "Verifying that the last selection still holds",
         Reason.SELECTING: "Selecting again from the figures in the store",
     }
     # Several targets wait for slots of one profile for the same reason.

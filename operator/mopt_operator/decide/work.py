@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 
+from mopt_api.enums import TargetKind
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
@@ -16,10 +17,11 @@ from mopt_api.jobs.plan import (
     ReportPlan,
     Stage,
     measure_plan,
+    objective_point,
     prepare_plan,
-    report_plan,
 )
 from mopt_api.jobs.second_search import Aims
+from mopt_api.jobs.stored_plans import report_plan, verify_plan
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
 from mopt_operator.config.quantities import target_resources
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
@@ -39,6 +41,30 @@ _ANY_DIGEST = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True)
+class SecretFile:
+    """A key of a Secret that the kubelet mounts as a file, read-only.
+
+    Attributes:
+        name: Of the volume.
+        beside: Another key, mounted under its own name beside it where the Secret has it.
+    """
+
+    name: str
+    secret: str
+    key: str
+    path: str
+    beside: str = ""
+
+    @property
+    def folder(self) -> str:
+        return self.path.rpartition("/")[0]
+
+    @property
+    def file(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class WorkItem:
     """What one Job does and where, before it has a name.
 
@@ -54,7 +80,8 @@ class WorkItem:
         measured_by: Optimizer image behind the figures of a report Job.
         served: Whether the target's Job had been served those figures from the store.
         basis: Tells the Job from those of another run, or of a second search: of a report, what
-            those figures depend on.
+            those figures depend on; of a verification, which one was before it.
+        files: Secrets that it reads as files.
     """
 
     plan: JobPlan
@@ -71,6 +98,7 @@ class WorkItem:
     measured_by: str | None = None
     served: bool = False
     basis: str = ""
+    files: tuple[SecretFile, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -237,6 +265,30 @@ def report_work(
     )
 
 
+def verify_work(
+    spec: ModelOptimizationSpec,
+    output: Output,
+    settings: Settings,
+    *,
+    target: Target,
+    result: str,
+    forms: Sequence[str],
+    basis: str,
+) -> WorkItem:
+    """Return the verification of a target's result, where and as it is measured.
+
+    Args:
+        target: Its profile is one of settings.profiles.
+        result: Digest of its result.json.
+        forms: Variants, the best first.
+        basis: See WorkItem.
+    """
+    # The preparation matters to the plan alone, which takes it from the result.
+    measured = measure_work(spec, output, settings, target=target, prepared=_ANY_DIGEST)
+    plan = verify_plan(spec, target=target.name, result=result, forms=forms, output_uri=output.uri)
+    return replace(measured, plan=plan, basis=basis)
+
+
 def measurement_key(
     spec: ModelOptimizationSpec,
     output: Output,
@@ -248,13 +300,16 @@ def measurement_key(
     """Return what a target's figures depend on, in 16 hex digits.
 
     Gates and objective are not among it, since they judge the same figures, except the gates that
-    shape INT8 variants. Neither is the optimizer image: older figures stay until the
+    shape INT8 variants, and of the objective what figures under load were searched for. Neither is
+    the optimizer image: older figures stay until the
     administrator has them measured again.
     """
     profile = profile_of(target, settings)
     measured = _measure_plan(spec, output, target, profile, _ANY_DIGEST).to_api()
     for judging in ("prepared", "quality", "objective"):
         del measured[judging]
+    if spec.benchmark.load is not None and profile.kind is not TargetKind.BUILD_ONLY:
+        measured["underLoad"] = _load_identity(spec)
     # The variants of other targets do not matter to this one.
     prepared = prepare_plan(spec, output.uri, kinds=(profile.kind,)).to_api()
     identity = {
@@ -271,6 +326,16 @@ def measurement_key(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _load_identity(spec: ModelOptimizationSpec) -> Json:
+    """Return what of the objective figures under load depend on: the point that is loaded, and
+    the bounds that the highest rate was found for."""
+    bounds = spec.objective.latency_bounds
+    return {
+        "point": objective_point(spec.objective, spec.benchmark),
+        "bounds": sorted([bound.metric.value, bound.limit] for bound in bounds),
+    }
+
+
 def judging_key(spec: ModelOptimizationSpec) -> str:
     """Return what selects among a target's figures, in 16 hex digits: gates and objective."""
     gates = [gate.to_api() for gate in spec.quality]
@@ -280,7 +345,8 @@ def judging_key(spec: ModelOptimizationSpec) -> str:
 
 def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
     """Return all that makes a Job another Job, but the attempt."""
-    return {
+    files = {"files": [astuple(file) for file in work.files]} if work.files else {}
+    return files | {
         "uid": resource.uid,
         "stage": work.stage,
         "target": work.target,
@@ -299,11 +365,16 @@ def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
 
 
 def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[str, ...]:
-    """Return the names of the Jobs of all attempts: DNS labels of at most 63 characters.
+    """Return the names of the Jobs of all attempts; see job_namer."""
+    return tuple(map(job_namer(work, resource, settings), range(MAX_ATTEMPTS)))
+
+
+def job_namer(work: WorkItem, resource: Resource, settings: Settings) -> Callable[[int], str]:
+    """Return what names the Job of an attempt: a DNS label of at most 63 characters.
 
     The same work of the same resource has the same name, so that creating it twice is refused
     by the API server. The attempt is 0, or one more for each Job whose result was lost before it
-    was recorded.
+    was recorded; of publishing, for each that failed.
     """
     # The rest of the text is the same for all attempts; "attempt" is the first of the sorted keys.
     identity = json.dumps(_identity(work, resource, settings), sort_keys=True)[1:]
@@ -315,4 +386,4 @@ def job_names(work: WorkItem, resource: Resource, settings: Settings) -> tuple[s
         text = f'{{"attempt": {attempt}, {identity}'
         return f"{name}-{part}-{hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]}"
 
-    return tuple(named(attempt) for attempt in range(MAX_ATTEMPTS))
+    return named

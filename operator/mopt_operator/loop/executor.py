@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.logs import about_resource
-from mopt_operator.decide.events import event, step_event
+from mopt_operator.decide.events import event, publish_event, step_event
 from mopt_operator.decide.plan import Plan
 from mopt_operator.errors import (
     MAY_PASS,
@@ -58,6 +59,19 @@ class Calls(Protocol):
     async def create_event(self, event: Raw) -> None: ...
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What came of Jobs that were to be created.
+
+    Attributes:
+        created: Names of new ones.
+        refusals: Status and message of those that the API server rejects, by their names.
+    """
+
+    created: list[str] = field(default_factory=list)
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
 class Executor:
     """Makes the calls of a plan and puts their answers into the store."""
 
@@ -76,24 +90,38 @@ class Executor:
         self._metrics = metrics
         self._clock = clock
 
-    async def change_jobs(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
-        """Delete and create Jobs; return status and message of those that are refused.
+    async def change_jobs(self, resource: Resource, plan: Plan) -> Changes:
+        """Delete and create Jobs; return what came of it.
 
         Raises:
             OperatorError: A call failed; a retry may help.
         """
         for job in plan.delete:
             await self._delete(resource, job)
-        return await self._create(resource, plan)
+        changes = Changes()
+        try:
+            await self._create(resource, plan, changes)
+        except OperatorError:
+            await self._announce_jobs(resource, changes.created)
+            raise
+        return changes
 
-    async def record(self, resource: Resource, plan: Plan) -> None:
+    async def record(self, resource: Resource, plan: Plan, created: Iterable[str] = ()) -> None:
         """Write the status; let the Jobs whose results it holds expire.
+
+        Args:
+            created: Jobs that were created just now; the Event of the step that begins with them
+                names them, and any other one has an Event of its own.
 
         Raises:
             OperatorError: A call failed; a retry may help.
         """
-        if plan.status is not None:
-            await self._write_status(resource, plan.status)
+        said = ""
+        try:
+            if plan.status is not None:
+                said = await self._write_status(resource, plan.status)
+        finally:
+            await self._announce_jobs(resource, (name for name in created if name not in said))
         for job in plan.expire:
             await self._expire(resource, job, plan.ttl_seconds)
 
@@ -107,16 +135,16 @@ class Executor:
             logger.info("Deleted Job %s", job.name, extra=fields)
         self._store.jobs.forget(job)
 
-    async def _create(self, resource: Resource, plan: Plan) -> dict[str, tuple[int, str]]:
-        """Create Jobs; return status and message of those that the API server rejects."""
-        key, refusals = (resource.namespace, resource.name), dict[str, tuple[int, str]]()
+    async def _create(self, resource: Resource, plan: Plan, changes: Changes) -> None:
+        """Create Jobs; note those, and those that the API server rejects."""
+        key, refusals = (resource.namespace, resource.name), changes.refusals
         for manifest in plan.create:
             name = manifest["metadata"]["name"]
-            refusals |= self._refusals.hold(key, [name])
+            refusals.update(self._refusals.hold(key, [name]))
             if name in refusals:
                 continue
             try:
-                job = await self._create_one(resource, manifest)
+                job = await self._create_one(resource, manifest, changes)
             except (Refused, TooManyRequests) as error:
                 refusals[name] = (error.status, error.message)
                 if error.status in MAY_PASS:
@@ -127,9 +155,8 @@ class Executor:
                 )
             else:
                 self._store.jobs.put_answer(job)
-        return refusals
 
-    async def _create_one(self, resource: Resource, manifest: Raw) -> Raw:
+    async def _create_one(self, resource: Resource, manifest: Raw, changes: Changes) -> Raw:
         """Create a Job, or return the one that exists already.
 
         Raises:
@@ -142,11 +169,8 @@ class Executor:
         except Conflict as error:
             return _watched(await self._existing(resource, name, error))
         _watched(job)
-        message = f"Created Job {name}"
-        logger.info(message, extra=about_resource(resource))
-        now = self._clock()
-        created = event(resource, reason="JobCreated", message=message, normal=True, now=now)
-        await self._announce(resource, created)
+        logger.info("Created Job %s", name, extra=about_resource(resource))
+        changes.created.append(name)
         return job
 
     async def _existing(self, resource: Resource, name: str, conflict: Conflict) -> Raw:
@@ -165,12 +189,16 @@ class Executor:
             raise _Unusable(403, conflict.reason, message)
         return job
 
-    async def _write_status(self, resource: Resource, status: Raw) -> None:
+    async def _write_status(self, resource: Resource, status: Raw) -> str:
+        """Write the status; return the message of the Event of its step, empty for none."""
         written = await self._cluster.write_status(resource, status)
         self._store.resources.put_answer(written)
-        if step := step_event(resource, status, self._clock()):
-            logger.info("%s: %s", step["reason"], step["message"], extra=about_resource(resource))
-            await self._announce(resource, step)
+        now = self._clock()
+        step = step_event(resource, status, now)
+        for said in filter(None, (step, publish_event(resource, status, now))):
+            logger.info("%s: %s", said["reason"], said["message"], extra=about_resource(resource))
+            await self._announce(resource, said)
+        return "" if step is None else str(step["message"])
 
     async def _expire(self, resource: Resource, job: Job, seconds: int) -> None:
         try:
@@ -181,6 +209,17 @@ class Executor:
         else:
             self._store.jobs.put_answer(kept)
             self._metrics.job_ended(job, self._clock())
+
+    async def _announce_jobs(self, resource: Resource, names: Iterable[str]) -> None:
+        for name in names:
+            made = event(
+                resource,
+                reason="JobCreated",
+                message=f"Created Job {name}",
+                normal=True,
+                now=self._clock(),
+            )
+            await self._announce(resource, made)
 
     async def _announce(self, resource: Resource, announced: Raw) -> None:
         """Create an Event. Nothing depends on it: a failure is only logged."""

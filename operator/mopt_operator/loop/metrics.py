@@ -29,7 +29,7 @@ from mopt_operator.cluster.cache import Store
 from mopt_operator.cluster.packed import PackedResource
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.request import read_status
-from mopt_operator.decide.status import judged_values, winner
+from mopt_operator.decide.status import judged_values
 from mopt_operator.objects import Job, Json
 from mopt_operator.version import installed_version
 
@@ -65,7 +65,7 @@ def _selected(resource: PackedResource) -> tuple[_Selected, ...]:
             _values(chosen.quality, gates),
         )
         for target in status.targets
-        if (chosen := winner(target)) is not None
+        if (chosen := target.winner) is not None
     )
 
 

@@ -16,6 +16,8 @@ FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 60.0
 # Of so many keys in a row one may wait for later: nothing waits for ever behind what is busy.
 FAIR_TURN = 8
+# What is not urgent waits for so long: what happens to a Job and its Pod comes in bursts.
+SOON_SECONDS = 0.25
 
 
 class WorkQueue:
@@ -28,6 +30,7 @@ class WorkQueue:
         self._busy: set[Key] = set()
         self._unseen: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._soon: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._arrived = asyncio.Event()
         self._turn = 0
@@ -71,6 +74,12 @@ class WorkQueue:
             pending.cancel()
         self._timers[key] = loop.call_at(when, self._due, key)
 
+    def add_soon(self, key: Key) -> None:
+        """Ask for a key to be looked at, once for all that happens to it within a moment."""
+        if key not in self._soon and key not in self._wanted:
+            loop = asyncio.get_running_loop()
+            self._soon[key] = loop.call_later(SOON_SECONDS, self.add, key)
+
     def retry(self, key: Key) -> float:
         """Ask for a key again after a failure; return the seconds until then.
 
@@ -99,6 +108,9 @@ class WorkQueue:
             await self._arrived.wait()
         key = self._next()
         self._wanted.discard(key)
+        # It sees all that has happened by now.
+        if soon := self._soon.pop(key, None):
+            soon.cancel()
         self._busy.add(key)
         return key
 
@@ -112,9 +124,10 @@ class WorkQueue:
 
     def close(self) -> None:
         """Cancel the timers."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for timers in (self._timers, self._soon):
+            for timer in timers.values():
+                timer.cancel()
+            timers.clear()
 
     def _next(self) -> Key:
         self._turn = (self._turn + 1) % FAIR_TURN

@@ -65,7 +65,7 @@ class Reconciler:
             metrics=self._metrics,
             clock=clock,
         )
-        self._versions_seen = 0
+        self._news_seen = 0
 
     async def work(self) -> None:
         """Serve the queue until cancelled."""
@@ -122,7 +122,7 @@ class Reconciler:
         """
         now = self._clock()
         self._turns.count_all(self._store, now)
-        self._look_at_all_if_images_changed()
+        self._look_at_all_if_news()
         snapshot = self._store.snapshot(key)
         if snapshot is None:
             self._turns.gone(key)
@@ -145,14 +145,15 @@ class Reconciler:
             plan = self._decide(snapshot, now)
         if not plan.create:
             self._turns.leave(key)
+        created: list[str] = []
         if plan.create or plan.delete:
-            postponed = await self._change_jobs(snapshot.resource, plan, now)
+            postponed, created = await self._change_jobs(snapshot.resource, plan, now)
             # The status must speak of the Jobs that exist now.
             snapshot = observe(refusals=postponed.refusals, waits=postponed.waits)
             if snapshot is None:
                 return None
             plan = self._decide(snapshot, now)
-        await self._executor.record(snapshot.resource, plan)
+        await self._executor.record(snapshot.resource, plan, created)
         if plan.status is not None:
             # What follows from what is written now: its echo from the watch wakes nobody.
             self._queue.add(key)
@@ -170,24 +171,27 @@ class Reconciler:
             plan = decide(replace(snapshot, may_rerun=True), now, self._settings)
         return plan
 
-    async def _change_jobs(self, resource: Resource, plan: Plan, now: datetime) -> Postponed:
-        """Delete Jobs, and create those whose turn it is; return the others."""
+    async def _change_jobs(
+        self, resource: Resource, plan: Plan, now: datetime
+    ) -> tuple[Postponed, list[str]]:
+        """Delete Jobs, and create those whose turn it is; return the others, and what is new."""
         key = (resource.namespace, resource.name)
         postponed = self._turns.ask(resource, plan.create)
         create = tuple(job for job in plan.create if job["metadata"]["name"] not in postponed)
-        refused = None
+        changes = None
         try:
-            refused = await self._executor.change_jobs(resource, replace(plan, create=create))
+            changes = await self._executor.change_jobs(resource, replace(plan, create=create))
         finally:
-            created = refused is not None and len(refused) < len(create)
+            created = changes is not None and len(changes.refusals) < len(create)
             self._turns.ended(key, self._store, now, created=created)
-        return postponed.with_refusals(refused)
+        return postponed.with_refusals(changes.refusals), changes.created
 
-    def _look_at_all_if_images_changed(self) -> None:
-        """Queue all resources where one's result told what an image holds: others may differ."""
-        if self._versions_seen == self._store.versions.changes:
+    def _look_at_all_if_news(self) -> None:
+        """Queue all resources where one's result told of an image, node or data what was not
+        known: the others' may differ."""
+        if self._news_seen == self._store.learned.changes:
             return
-        self._versions_seen = self._store.versions.changes
+        self._news_seen = self._store.learned.changes
         for resource in self._store.resources:
             self._queue.add((resource.namespace, resource.name), later=True)
 

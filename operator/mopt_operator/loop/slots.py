@@ -22,7 +22,6 @@ from mopt_operator.decide.admission import (
     admitted,
     claims_of,
     waiting_text,
-    with_another_place,
 )
 from mopt_operator.decide.jobs import MAX_AVOIDED_NODES
 from mopt_operator.objects import Raw, Resource
@@ -99,20 +98,18 @@ class Slots:
         withdrawn = self._withdraw(key)
         for claim in wanted:
             insort(self._line(claim), claim)
-        room = any(self._usage.full(claim.place) is None for claim in wanted)
+        room = not all(self._usage.full(claim.place) for claim in wanted)
         turns = admitted(self._waiting, self._usage) if room or withdrawn else []
         granted = [claim for claim in turns if claim in wanted]
         held = self._held.get(key, Holding())
         self._held[key] = held._replace(places=(*held.places, *(c.place for c in granted)))
         for claim in granted:
             self._usage.add(claim.place)
-            self._wake_all(with_another_place(self._remove(claim)))
+            self._remove(claim)
         if waiting := [claim for claim in wanted if claim not in granted]:
             self._claims[key] = waiting
         self._wake_all(claim for claim in turns if claim not in wanted)
-        return crowded | {
-            claim.job: waiting_text(claim, self._line(claim), self._usage) for claim in waiting
-        }
+        return crowded | {claim.job: waiting_text(claim, self._settings) for claim in waiting}
 
     def withdraw(self, key: Key) -> None:
         """Forget what a resource waits for; others may be served in its place."""
@@ -163,10 +160,9 @@ class Slots:
             self._remove(claim)
         return bool(claims)
 
-    def _remove(self, claim: Claim) -> list[Claim]:
-        """Take a claim out of its line; return the line."""
+    def _remove(self, claim: Claim) -> None:
+        """Take a claim out of its line."""
         line = self._line(claim)
         del line[bisect_left(line, claim)]
         if not line:
             del self._waiting[claim.lane][claim.namespace]
-        return line

@@ -125,7 +125,7 @@ class Turns:
         self.slots.observe(key, held)
 
     def _note_rerun(self, key: Key, store: Store, *, waiting: bool = False) -> None:
-        if self._settings.on_upgrade.policy is not UpgradePolicy.RERUN:
+        if self._settings.on_upgrade.policy is UpgradePolicy.KEEP:
             return
         known = store.resources.get(key)
         # Most are Ready, and need not be unpacked.

@@ -115,6 +115,7 @@ class Builder:
             Opening(
                 runtime=variant.runtime,
                 precision=variant.precision,
+                float_precision=variant.float_precision,
                 path=path,
                 threads=self.threads,
                 compiled=variant.compiled,

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from mopt_api.auto.cpu import CPU_POOL
 from mopt_api.auto.unsupported import NO_BF16, NO_COMPILER, unsupported_on_kind
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import QualityResult
 from mopt_api.jobs.measure_result import PointResult
-from mopt_api.spec import BenchmarkPoint
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import OptimizerError, RuntimeFailure, SpecError, first_line
 from mopt_optimizer.machine.facts import Machine, this_machine
@@ -102,7 +102,7 @@ def unmeasurable(variant: Variant, machine: Machine) -> str | None:
     if variant.runtime.value not in machine.runtimes:
         return f"{variant.runtime} is not installed"
     features = list(machine.cpu_features)
-    if variant.precision is Precision.BF16 and not has_native_bf16(features):
+    if variant.uses_bf16 and not has_native_bf16(features):
         return NO_BF16.message
     if variant.compiled and machine.compiler is None:
         return NO_COMPILER.message

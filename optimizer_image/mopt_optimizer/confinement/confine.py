@@ -38,7 +38,7 @@ def confine(walls: Walls) -> list[str]:
     give_up_privileges(walls.file_bytes)
     with _wall(_SECCOMP, missing):
         # Its library is looked for by a program: before files are closed.
-        calls = call_filter(programs=walls.programs)
+        calls = call_filter(programs=walls.programs, forks=walls.forks)
     with _wall(_LANDLOCK, missing):
         confine_files(walls)
     if calls is not None:

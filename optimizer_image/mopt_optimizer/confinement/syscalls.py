@@ -52,7 +52,8 @@ _NEWER = (
     *(452, 463, 466),  # fchmodat2, setxattrat, removexattrat
     *(467, 469),  # open_tree_attr, file_setattr
 )
-_PROGRAMS = ("fork", "vfork", "execve", "execveat")
+_FORKS = ("fork", "vfork")
+_PROGRAMS = ("execve", "execveat")
 
 _CLONE_THREAD = 0x00010000
 # Mount, cgroup, UTS, IPC, user, PID and network: in a namespace of its own it has all capabilities.
@@ -73,11 +74,12 @@ _CLOSED_VALUES = (
 )
 
 
-def call_filter(*, programs: bool) -> SyscallFilter:
+def call_filter(*, programs: bool, forks: bool = False) -> SyscallFilter:
     """Return what closes system calls to this process and all it starts, for good, once loaded.
 
     Args:
         programs: Whether it may start programs, beside threads.
+        forks: Whether it may fork; what starts programs does.
 
     Raises:
         RuntimeError: There is no libseccomp.
@@ -86,9 +88,11 @@ def call_filter(*, programs: bool) -> SyscallFilter:
 
     closed = pyseccomp.ERRNO(errno.EPERM)
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for call in (*CLOSED, *_NEWER, *(() if programs else _PROGRAMS)):
+    forks = forks or programs
+    more = (*(() if forks else _FORKS), *(() if programs else _PROGRAMS))
+    for call in (*CLOSED, *_NEWER, *more):
         _close(rules, closed, call)
-    _close_by_argument(rules, closed, programs=programs)
+    _close_by_argument(rules, closed, forks=forks)
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     return rules
 
@@ -99,7 +103,7 @@ def _close(rules: SyscallFilter, closed: int, call: str | int) -> None:
         rules.add_rule(closed, call)
 
 
-def _close_by_argument(rules: SyscallFilter, closed: int, *, programs: bool) -> None:
+def _close_by_argument(rules: SyscallFilter, closed: int, *, forks: bool) -> None:
     from pyseccomp import MASKED_EQ, NE, Arg
 
     own = os.getpid()
@@ -108,7 +112,7 @@ def _close_by_argument(rules: SyscallFilter, closed: int, *, programs: bool) -> 
     rules.add_rule(closed, "tgkill", Arg(0, NE, own))
     rules.add_rule(closed, "prlimit64", Arg(0, NE, 0), Arg(2, NE, 0))
     rules.add_rule(closed, "sched_setaffinity", Arg(0, NE, 0))
-    if not programs:
+    if not forks:
         rules.add_rule(closed, "clone", Arg(0, MASKED_EQ, _CLONE_THREAD, 0))
     for flag in _NAMESPACES:
         rules.add_rule(closed, "clone", Arg(0, MASKED_EQ, flag, flag))

@@ -17,6 +17,7 @@ class Walls:
         folder: Its own, the only place that it may write to.
         read: Files and folders that it may read beside the system's and Python's libraries.
         programs: Whether it may start programs: PyTorch's compiler calls g++.
+        forks: Whether it may be several processes, all of its own code: copies of it.
         gpu: Whether it may use the device files of GPUs.
         mode: What to do where a wall cannot be put up.
         file_bytes: Largest file that it may write; None is without end.
@@ -28,6 +29,7 @@ class Walls:
     gpu: bool = False
     mode: SandboxMode = SandboxMode.REQUIRED
     file_bytes: int | None = None
+    forks: bool = False
 
     def to_json(self) -> str:
         """Return it as the child's first code reads it."""

@@ -19,12 +19,12 @@ def declared_inputs(
 ) -> list[ModelInput]:
     """Return a spec's inputs in the form that samples are checked against."""
     return [
-        ModelInput(spec.name, spec.dtype.value, tuple(_axis(s, dimensions) for s in spec.shape))
+        ModelInput(spec.name, spec.dtype.value, tuple(axis_of(s, dimensions) for s in spec.shape))
         for spec in inputs
     ]
 
 
-def _axis(size: int | str, dimensions: Mapping[str, DimensionRange]) -> Axis:
+def axis_of(size: int | str, dimensions: Mapping[str, DimensionRange]) -> Axis:
     if isinstance(size, int):
         return Axis(size=size)
     allowed = dimensions[size]

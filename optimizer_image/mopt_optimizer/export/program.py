@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING
 
-from mopt_optimizer.errors import (
-    ExportError,
-    root_message,
-)
+from mopt_optimizer.errors import ExportError, root_message
+
+from .symbolic_scalars import translations
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
     import torch.onnx
     from torch.export import ExportedProgram
+
+
+_TRANSLATING = re.compile(r"translating node %(\w+) .*target=torch\.ops\.([\w.]+)")
 
 
 def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx.ONNXProgram:
@@ -31,10 +34,16 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
         try:
             # Without its optimizer: our passes do the same, each verified.
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=opset_version, optimize=False, verbose=False
+                program,
+                dynamo=True,
+                opset_version=opset_version,
+                optimize=False,
+                verbose=False,
+                custom_translation_table=translations(),
             )
         except OnnxExporterError as error:
-            raise ExportError(f"the model cannot be exported: {root_message(error)}") from error
+            why = f"{_node(error)}{root_message(error)}"
+            raise ExportError(f"the model cannot be exported: {why}") from error
     if exported is None:
         raise ExportError("the model cannot be exported: the exporter gave no model")
     # If it cannot convert the opset, it keeps another one and only logs that.
@@ -43,6 +52,15 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
         raise ExportError(f"torch.onnx wrote opset {written}, and cannot write {opset_version}")
     _name_each_output(exported.model)
     return exported
+
+
+def _node(error: BaseException) -> str:
+    """Return the node that could not be translated, as the start of a message; "" if unknown."""
+    while error.__cause__ is not None:
+        if found := _TRANSLATING.search(str(error)):
+            return f"node {found[1]} ({found[2]}): "
+        error = error.__cause__
+    return ""
 
 
 def _name_each_output(model: ir.Model) -> None:

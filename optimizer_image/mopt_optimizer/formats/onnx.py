@@ -70,24 +70,12 @@ class Onnx:
         from mopt_optimizer.onnx_files.info import model_info
 
         path = onnx_file(path, workdir / "unpacked")
-        info = model_info(path, sizes)
-        outputs = [
-            DescribedValue(
-                name=name,
-                axes=[
-                    DescribedAxis(size=s)
-                    if isinstance(s, int)
-                    else DescribedAxis(symbol=None if s == "?" else s)
-                    for s in shape
-                ],
-            )
-            for name, shape in info.outputs.items()
-        ]
+        info, model = model_info(path, sizes), open_onnx(path)
         return ModelDescription(
             format=ModelFormat.ONNX,
             size_bytes=info.size_bytes,
-            inputs=[described(i) for i in onnx_inputs(open_onnx(path))],
-            outputs=outputs,
+            inputs=[described(i) for i in onnx_inputs(model)],
+            outputs=[_output(value) for value in model.graph.output],
             parameters=info.parameters,
             nodes=info.nodes,
             operators=info.operators,
@@ -115,6 +103,25 @@ class Onnx:
         workdir: Path,  # noqa: ARG002 - likewise
     ) -> NoReturn:
         raise SpecError(f"{path.name} is ONNX: give a .pt2 or TorchScript")
+
+
+def _output(value: onnx.ValueInfoProto) -> DescribedValue:
+    """Return an output as the file describes it, which need not tell its type or its rank."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    dtype = None
+    if tensor.elem_type:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    axes = None
+    if tensor.HasField("shape"):
+        axes = [
+            DescribedAxis(size=d.dim_value)
+            if d.HasField("dim_value")
+            else DescribedAxis(symbol=d.dim_param or None)
+            for d in tensor.shape.dim
+        ]
+    return DescribedValue(name=value.name, dtype=dtype, axes=axes)
 
 
 def _in_newer_opset(model: onnx.ModelProto, cases: Sequence[Case]) -> onnx.ModelProto:

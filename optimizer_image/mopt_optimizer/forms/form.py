@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mopt_api.base import ObservedModel
-from mopt_api.enums import ExecutionProvider, Precision, QuantizationMethod, Runtime, TargetKind
+from mopt_api.enums import (
+    ExecutionProvider,
+    FloatPrecision,
+    Precision,
+    QuantizationMethod,
+    Runtime,
+    TargetKind,
+)
 from mopt_api.jobs.aim import GateAim
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
@@ -124,6 +131,8 @@ def _onnx(variant: Variant, kind: TargetKind) -> Form | None:
     if variant.execution_provider is ExecutionProvider.TENSORRT:
         return _tensorrt(variant, kind)
     quantization = variant.quantization or Quantization()
+    # What runs beside INT8 is an option of the runtime: the file is the same.
+    quantization = quantization.model_copy(update={"float_precision": FloatPrecision.FP32})
     nncf = quantization.method is QuantizationMethod.NNCF
     return Form(kind=FormKind.NNCF if nncf else FormKind.QDQ, quantization=quantization)
 

@@ -44,9 +44,9 @@ def fixed(*parts: str) -> Naming:
     return lambda quantization, gates, best: "-".join(parts)  # noqa: ARG005
 
 
-def excluding(*parts: str) -> Naming:
-    """Return the naming of a form that depends on exclusions only."""
-    return lambda quantization, gates, best: _joined(quantization, *parts)  # noqa: ARG005
+def nncf(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
+    """Return the name of NNCF's INT8, which chooses ranges and scales itself."""
+    return _joined(quantization, "int8", "nncf", *_gated(quantization, gates))
 
 
 def per_scales(*parts: str) -> Naming:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from mopt_api.jobs.aim import GateAim, aim_of, raised
+from mopt_api.jobs.aim import GateAim, raised
 from mopt_api.jobs.plan import fallback_gates
-from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, QuantizationReport
-from mopt_api.noise import signed
+from mopt_api.jobs.prepare_result import FallbackReport, QuantizationReport
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization
 from mopt_optimizer.data.samples import Inputs
@@ -26,9 +24,7 @@ from mopt_optimizer.onnx_files.float_models import open_float_model
 from mopt_optimizer.onnx_quantization import (
     Calibration,
     DynamicOptions,
-    GateReport,
     Scheme,
-    SensitivityReport,
     StaticOptions,
     StaticReport,
     quantize_onnx_dynamic,
@@ -41,12 +37,7 @@ from mopt_optimizer.quality import fitting_gates
 from .form import Form
 from .material import Material
 from .names import artifact_name, needs_samples
-
-_MAX_LAYERS = 512
-# The search writes and runs one model per layer: half a minute on 2 cores for SRVGG x4, about 2
-# minutes for a larger model, which is then tried on fewer samples.
-_SEARCH_SAMPLES = 8
-_SEARCH_MACS = 20_000_000_000_000
+from .searching import SEARCH_MACS, SEARCH_SAMPLES, fallback_reports
 
 
 def make_qdq(name: str, form: Form, material: Material, target: Path) -> QuantizationReport:
@@ -153,49 +144,9 @@ def quantize_gated(
         options,
         gates=tuple(raised(gates, aims)),
         again=bool(aims),
-        search_samples=_SEARCH_SAMPLES,
-        search_macs=_SEARCH_MACS,
+        search_samples=SEARCH_SAMPLES,
+        search_macs=SEARCH_MACS,
     )
     report = quantize_onnx_static(model, quantized, samples, options)
     found = report.sensitivity
-    return report, _fallbacks(found, gates, aims) if found else []
-
-
-def _fallbacks(
-    found: SensitivityReport, gates: Sequence[QualityGate], aims: Sequence[GateAim]
-) -> list[FallbackReport]:
-    """Return one report per gate; that of the strictest has the layers."""
-    noisiest = sorted(found.layers, key=lambda layer: -layer.noise_share)[:_MAX_LAYERS]
-    layers = [LayerReport.model_validate(vars(layer)) for layer in noisiest]
-    return [
-        _fallback(gate, report, found, layers if index == found.strictest else []).model_copy(
-            update={"aim_decibels": aim_of(gate, aims)}
-        )
-        for index, (gate, report) in enumerate(zip(gates, found.gates, strict=True))
-    ]
-
-
-def _fallback(
-    gate: QualityGate, report: GateReport, found: SensitivityReport, layers: list[LayerReport]
-) -> FallbackReport:
-    # The search negates metrics where lower is better; a report has their own values.
-    own = partial(signed, gate.metric)
-    return FallbackReport(
-        metric=gate.metric,
-        aggregate=gate.aggregate,
-        output=gate.output,
-        slice=gate.slice and gate.slice.name,
-        minimum=gate.minimum,
-        maximum=gate.maximum,
-        required=None if report.required is None else own(report.required),
-        quality_all_int8=own(report.quality_all_int8),
-        quality=own(report.quality),
-        held_back=None if report.held_back is None else own(report.held_back),
-        int8_mac_share=found.int8_mac_share,
-        trials=found.trials,
-        seconds=found.seconds,
-        budget_seconds=found.budget_seconds,
-        ended_by_budget=found.ended,
-        exclude=list(found.exclude),
-        layers=layers,
-    )
+    return report, fallback_reports(found, gates, aims) if found else []

@@ -17,6 +17,7 @@ from mopt_api.auto.search import NATIVE_BF16
 from mopt_api.figures import Hardware
 from mopt_api.jobs.measure_result import Disturbance
 
+from .cpu_stat import CpuStat
 from .run_queues import RunQueues, Turns
 
 NODE_VARIABLE = "MOPT_NODE_NAME"
@@ -116,11 +117,6 @@ def _stat_value(text: str, name: str) -> int | None:
         if key == name:
             return int(value)
     return None
-
-
-def throttled_periods(cpu_stat: str) -> int | None:
-    """Return nr_throttled of a cpu.stat (v1 and v2 alike)."""
-    return _stat_value(cpu_stat, "nr_throttled")
 
 
 def _cpu_ticks(proc_stat: str) -> list[int] | None:
@@ -232,17 +228,22 @@ class System:
             shares.append((int(used) - cached) / int(limit))
         return max(shares, default=None)
 
+    def cpu_stat(self) -> CpuStat | None:
+        """Return what the cgroup has counted of a CPU quota; None where it counts nothing."""
+        text = _text(next(self._folders("cpu")) / "cpu.stat") or ""
+        return CpuStat.parse(text) if "nr_periods" in text else None
+
     def counters(self, pid: int | None = None) -> Counters:
         """Return the running totals now.
 
         Args:
             pid: Whose children compute; ours when None.
         """
-        cpu_stat = _text(next(self._folders("cpu")) / "cpu.stat")
+        cpu_stat = self.cpu_stat()
         proc_stat = _text(self._root / "proc/stat")
         ticks = os.sysconf("SC_CLK_TCK")
         return Counters(
-            throttled_periods=throttled_periods(cpu_stat) if cpu_stat else None,
+            throttled_periods=cpu_stat.throttled if cpu_stat else None,
             steal_seconds=steal_seconds(proc_stat, ticks) if proc_stat else None,
             busy_seconds=busy_seconds(proc_stat, ticks) if proc_stat else None,
             turns=self._run_queues.read(os.getpid() if pid is None else pid),
@@ -257,19 +258,29 @@ class System:
         cpus = len(os.sched_getaffinity(0)) if affinity is None else affinity
         return min(cpus, self.cpu_quota() or cpus)
 
-    def hardware(self, environ: Mapping[str, str], affinity: int | None = None) -> Hardware:
+    def hardware(
+        self,
+        environ: Mapping[str, str],
+        affinity: int | None = None,
+        *,
+        threads: int | None = None,
+    ) -> Hardware:
         """Return what is known of this machine.
 
         Args:
             affinity: CPUs the process may run on; asked of the kernel when None.
+            threads: To be used in place of as many as the CPU quota allows.
         """
         cpuinfo = _text(self._root / "proc/cpuinfo") or ""
         cpus = len(os.sched_getaffinity(0)) if affinity is None else affinity
+        used, usable = threads or usable_threads(self.cpu_quota(), cpus), self.usable_cpus(cpus)
         return Hardware(
             cpu=cpu_model(cpuinfo),
             architecture=platform.machine(),
             cpu_features=cpu_features(cpuinfo),
-            threads=usable_threads(self.cpu_quota(), cpus),
+            threads=used,
+            # Less than a thread's worth makes each call slower, more leaves room for others.
+            cpus=None if usable == used else round(usable, 3),
             memory_bytes=self.memory_bytes(),
             node=environ.get(NODE_VARIABLE) or None,
         )

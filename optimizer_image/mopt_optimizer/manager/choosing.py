@@ -19,6 +19,7 @@ from enum import StrEnum
 from mopt_api.enums import Precision, Runtime, TargetKind
 from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.runtimes import RUNTIMES
+from mopt_api.variants import uses_bf16
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.facts import TENSORRT, Machine
 from mopt_optimizer.machine.system import has_native_bf16
@@ -111,7 +112,8 @@ def misfit(form: Form, machine: Machine) -> str | None:
         return f"this version of mopt cannot open {form.runtime} forms"
     if form.precision not in precisions and not form.is_quantized_program:
         return f"{form.runtime} does not compute in {form.precision} here"
-    if form.precision == Precision.BF16 and not has_native_bf16(list(machine.cpu_features)):
+    bf16 = uses_bf16(form.precision, form.float_precision)
+    if bf16 and not has_native_bf16(list(machine.cpu_features)):
         return "the CPU has no bf16 arithmetic; FP32 would run under that name"
     if _is_compiled(form) and not machine.compiler:
         return "PyTorch compiles it, and there is no C++ compiler (g++) here"

@@ -116,6 +116,11 @@ class Form(ObservedModel):
     name: Name
     runtime: str = Field(max_length=40)
     precision: str = Field(max_length=40)
+    float_precision: str | None = Field(
+        default=None,
+        max_length=40,
+        description="Of what is not INT8, where that is not FP32.",
+    )
     files: list[FormFile] = Field(min_length=1, max_length=64, description="First, what is opened.")
     needs: Needs = Needs()
     compiled: bool = Field(default=False, description="PyTorch compiles it where it runs.")
@@ -192,6 +197,7 @@ def _form(entry: VariantResult, artifact: Artifact) -> Form:
         name=entry.name,
         runtime=entry.runtime,
         precision=entry.precision,
+        float_precision=entry.float_precision,
         files=files,
         compiled=entry.torch_mode is TorchMode.COMPILED,
         verdict=Verdict.PASSED if passed else Verdict.REJECTED,

@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mopt_api.enums import Precision, Runtime
+from mopt_api.enums import FloatPrecision, Precision, Runtime
+from mopt_optimizer.digests import file_digest
 from mopt_optimizer.errors import DigestMismatch, ModelError, NoUsableForm, ObjectNotFound
 from mopt_optimizer.machine.facts import Machine
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.runtimes import Opening, Runner, RuntimeFailure, open_runner
-from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.blobs import Blobs
 
 from .choosing import Attempt, Candidate, Outcome, candidates, parse_optimization
 from .loaded import LoadedModel
@@ -105,6 +106,7 @@ def _runner(form: Form, path: Path, threads: int) -> Runner:
         Opening(
             runtime=runtime,
             precision=precision,
+            float_precision=FloatPrecision(form.float_precision) if form.float_precision else None,
             path=path,
             threads=threads,
             compiled=form.compiled,

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from mopt_api.enums import Runtime
 from mopt_api.jobs.plan import Credentials
+from mopt_optimizer.digests import file_digest
 from mopt_optimizer.errors import ModelError, ObjectNotFound, SpecError
-from mopt_optimizer.store.blobs import Blobs, file_digest
+from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
 from .manifest import SCHEMA_VERSION, Form, FormFile, FormPrecision, InputEntry, Manifest

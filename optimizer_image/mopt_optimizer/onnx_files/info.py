@@ -142,19 +142,31 @@ def inferred_shapes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> dict[st
 
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
     for value in fixed.graph.input:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param in sizes:
                 dimension.dim_value = sizes[dimension.dim_param]
     shapes: dict[str, Shape] = {t.name: list(t.dims) for t in fixed.graph.initializer}
-    try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"shapes cannot be inferred: {first_line(error)}") from error
+    inferred = infer(fixed)
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         if value.type.tensor_type.HasField("shape"):
             shapes[value.name] = shape_of(value)
     return shapes
+
+
+def infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy with what onnx infers from its inputs' shapes; what the file says of other
+    values is dropped, in the model too.
+
+    Raises:
+        ModelError: onnx rejects the graph.
+    """
+    import onnx
+
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"shapes cannot be inferred: {first_line(error)}") from error

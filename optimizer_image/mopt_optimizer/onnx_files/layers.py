@@ -32,6 +32,21 @@ class Layer:
     macs: int
 
 
+@dataclass(frozen=True)
+class CountedLayer:
+    """A Conv, ConvTranspose, Gemm or MatMul.
+
+    Attributes:
+        names: The node's and its output's: runtimes call it by one of them.
+        kind: Type that the file has it in, such as INT8.
+        products: Multiply-accumulates of a call.
+    """
+
+    names: frozenset[str]
+    kind: str
+    products: int
+
+
 def find_layers(
     model: onnx.ModelProto, operators: Collection[str], shapes: Mapping[str, Shape]
 ) -> list[Layer]:

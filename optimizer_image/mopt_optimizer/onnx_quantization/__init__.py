@@ -13,7 +13,8 @@ from .mixed import narrow_quantized, raise_opset
 from .qdq import Scheme, scheme_for
 from .ranges import tensor_range
 from .reports import GateReport, LayerSensitivity, SensitivityReport
-from .static import StaticOptions, StaticReport, analyze_sensitivity, quantize_onnx_static
+from .static import analyze_sensitivity, quantize_onnx_static
+from .static_options import StaticOptions, StaticReport
 from .weight_only import WeightReport, quantize_weights
 from .with_ranges import quantize_onnx_with_ranges
 

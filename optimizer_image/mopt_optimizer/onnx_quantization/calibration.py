@@ -12,13 +12,14 @@ class Calibration(StrEnum):
     """How a range is chosen from the calibration data's values.
 
     BEST writes the model with each other method and keeps the one whose outputs are closest to
-    FP32 on the calibration samples; all three use the same pass over the samples.
+    FP32 on the calibration samples; all of them use the same pass over the samples.
     """
 
     MIN_MAX = "MinMax"
     PERCENTILE = "Percentile"
     ENTROPY = "Entropy"
+    MSE = "MSE"
     BEST = "Best"
 
 
-METHODS = (Calibration.MIN_MAX, Calibration.PERCENTILE, Calibration.ENTROPY)
+METHODS = (Calibration.MIN_MAX, Calibration.PERCENTILE, Calibration.ENTROPY, Calibration.MSE)

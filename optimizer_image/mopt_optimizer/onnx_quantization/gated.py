@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mopt_api.jobs.second_search import SHARE_OF_EACH
@@ -14,24 +15,34 @@ from mopt_optimizer.onnx_files.layers import Layer
 
 from .budget import Budget, default_seconds
 from .judging import Judge
-from .observing import Observations, Sample
-from .qdq import QdqWriter
+from .observing import Sample
 from .reports import SensitivityReport
-from .sensitivity import Ranges, search
+from .sensitivity import search
 from .unseen import lost_on_unseen
+from .writing import FormWriter, Recalibrate
 
 if TYPE_CHECKING:
     import onnx
 
 
+@dataclass(frozen=True)
+class Gating:
+    """Gates that layers stay FP32 for, and the search for these layers: as StaticOptions has it."""
+
+    gates: tuple[QualityGate, ...] = ()
+    margin_db: float = 0.5
+    search_samples: int = 16
+    search_macs: int | None = None
+    search_seconds: float | None = None
+    again: bool = False
+
+
 def search_with_margin(
-    writer: QdqWriter,
+    writer: FormWriter,
     layers: Sequence[Layer],
-    tensors: Sequence[str],
-    observations: Observations,
     judge: Judge,
     samples: Sequence[Sample],
-    ranges_of: Callable[[Observations], Ranges],
+    recalibrate: Recalibrate,
     *,
     margin_db: float,
     seconds: float | None,
@@ -41,7 +52,6 @@ def search_with_margin(
     """Choose the layers that stay FP32, with a margin for what the samples do not show.
 
     Args:
-        tensors: Activations that ranges are needed of.
         samples: The judge's.
         margin_db: The least.
         seconds: The search's budget; None derives it from the FP32 model's time.
@@ -54,15 +64,13 @@ def search_with_margin(
     """
     seconds = default_seconds(judge.run_seconds) if seconds is None else seconds
     budget = Budget(None if math.isinf(seconds) else seconds * (SHARE_OF_EACH if again else 1.0))
-    ranges = ranges_of(observations)
-    all_int8 = judge.judged(writer.quantized(ranges))
+    all_int8 = judge.judged(writer.quantized())
     margin = margin_db
     if not again:
-        lost = lost_on_unseen(writer, tensors, judge, samples, ranges_of, all_int8)
+        lost = lost_on_unseen(judge, samples, recalibrate, all_int8)
         margin = max(margin, lost)
     return search(
         writer,
-        ranges,
         layers,
         judge,
         all_int8,

@@ -123,9 +123,12 @@ class Judge:
         return Judged(values, trial.fault(whole=samples is None))
 
     def qualities(self, judged: Judged) -> tuple[float, ...]:
-        """Return what the samples' values come to, for each gate as it aggregates them."""
+        """Return what the samples' values come to, for each gate as it aggregates them.
+
+        Of a tolerance the worst, which is stricter: a search sees too few samples for one.
+        """
         return tuple(
-            min(values) if gate.aggregate is Aggregate.WORST else math.fsum(values) / len(values)
+            math.fsum(values) / len(values) if gate.aggregate is Aggregate.MEAN else min(values)
             for gate, values in zip(self.gates, zip(*judged.values, strict=True), strict=True)
         )
 
@@ -168,7 +171,7 @@ class Judge:
 
     def _fails_alone(self, values: Sequence[float], margin: float) -> bool:
         return any(
-            gate.aggregate is Aggregate.WORST and margin_of(value, gate) < margin
+            gate.aggregate is not Aggregate.MEAN and margin_of(value, gate) < margin
             for value, gate in zip(values, self.gates, strict=True)
         )
 

@@ -210,13 +210,28 @@ class KeptSamples(Iterable[Sample]):
                 self._first.append(sample)
             yield sample
 
-    def some(self) -> list[Sample]:
+    def some(self, count: int | None = None) -> list[Sample]:
         """Return up to `count` samples: spread over a sequence, the first of any other source."""
+        return [*self.again(count)]
+
+    def again(self, count: int | None = None) -> Iterable[Sample]:
+        """Return the samples that `some` does; each is read when it is its turn."""
+        count = self._count if count is None else min(count, self._count)
         if not isinstance(self._source, Sequence):
-            return self._first
-        total = len(self._source)
-        count = min(self._count, total)
-        return [self._source[index * total // count] for index in range(count)]
+            return self._first[:count]
+        return _Spread(self._source, min(count, len(self._source)))
+
+
+@dataclass(frozen=True)
+class _Spread(Iterable[Sample]):
+    """So many samples, spread over a sequence."""
+
+    source: Sequence[Sample]
+    count: int
+
+    def __iter__(self) -> Iterator[Sample]:
+        total = len(self.source)
+        return (self.source[index * total // self.count] for index in range(self.count))
 
 
 class _AugmentedSession:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mopt_optimizer.errors import QuantizationError, first_line
 from mopt_optimizer.machine.system import WIDE_SUMS, System
 from mopt_optimizer.onnx_files.layers import WEIGHTED
 
+from .bias_correction import Corrections, correct_biases
 from .fp8 import to_fp8
 from .outside import OutsideWeights
 from .placement import place_for_layers
@@ -107,13 +109,17 @@ class QdqWriter:
         return self.weights.folder if self.weights else None
 
     def quantized(
-        self, ranges: Mapping[str, tuple[float, float]], exclude: Collection[str] = ()
+        self,
+        ranges: Mapping[str, tuple[float, float]],
+        exclude: Collection[str] = (),
+        corrections: Corrections = MappingProxyType({}),
     ) -> onnx.ModelProto:
         """Return the model with Q/DQ nodes; the same ranges give identical bytes.
 
         Args:
             ranges: (low, high) of every float activation of the quantized operators.
             exclude: Names of additional nodes that stay FP32.
+            corrections: Of the biases of those that do not.
 
         Raises:
             QuantizationError: ONNX Runtime's quantizer fails.
@@ -128,6 +134,7 @@ class QdqWriter:
             # Shapes are inferred: the quantizer need not write and read the model for that.
             add_infer_metadata(copied)
         excluded = {*exclude, *self.fixed}
+        correct_biases(copied, {n: v for n, v in corrections.items() if n not in excluded})
         try:
             written = self._written(copied, ranges, excluded)
         except (RuntimeError, ValueError, TypeError, KeyError, AssertionError, IndexError) as error:

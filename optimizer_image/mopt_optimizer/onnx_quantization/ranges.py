@@ -1,8 +1,9 @@
-"""Which range of a tensor's values INT8 covers: MinMax, Percentile and Entropy."""
+"""Which range of a tensor's values INT8 covers: MinMax, Percentile, Entropy and MSE."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,16 @@ from numpy.typing import NDArray
 from .calibration import PERCENTILE, Calibration
 from .histograms import Magnitudes, RangeObserver
 
+Ranges = Mapping[str, tuple[float, float]]
+"""(low, high) of tensors, by name."""
+
 ENTROPY_BINS = 2048
 """Minimum number of bins that entropy calibration searches (at most twice as many)."""
 
+MSE_CANDIDATES = 200
+"""Thresholds that MSE calibration tries, evenly up to the largest magnitude."""
+
+_STEPS = 255
 LEVELS = 128
 """Distinct magnitudes that 8 bits hold for a tensor of both signs."""
 
@@ -22,7 +30,7 @@ def tensor_range(
 ) -> tuple[float, float]:
     """Return the (low, high) that INT8 covers; values beyond it saturate.
 
-    Percentile and Entropy bound the magnitude: the range is -t to t, clipped to the observed
+    Percentile, Entropy and MSE bound the magnitude: the range is -t to t, clipped to the observed
     values so that unsigned activations waste no levels. It always includes 0.
 
     Args:
@@ -40,6 +48,8 @@ def tensor_range(
     elif method is Calibration.ENTROPY:
         one_sided = low >= 0 or high <= 0
         threshold = entropy_threshold(magnitudes, levels=2 * LEVELS if one_sided else LEVELS)
+    elif method is Calibration.MSE:
+        threshold = mse_threshold(magnitudes, low, high)
     else:
         raise ValueError(f"{method} is no rule for one tensor's range")
     return min(0.0, max(low, -threshold)), max(0.0, min(high, threshold))
@@ -71,6 +81,29 @@ def entropy_threshold(magnitudes: Magnitudes, *, levels: int = LEVELS) -> float:
     divergences = kl_divergences(coarse.counts, levels)
     best = len(divergences) - 1 - int(np.argmin(divergences[::-1]))
     return (levels + best) * coarse.width
+
+
+def mse_threshold(magnitudes: Magnitudes, low: float, high: float) -> float:
+    """Return the threshold beyond which values are cut so that the squared error is least.
+
+    Each bin stands for its center, rounded to the steps of 8 bits or cut; on a tie the largest
+    threshold wins.
+
+    Args:
+        low, high: The values' smallest and largest.
+    """
+    coarse = magnitudes.coarsened(2 * ENTROPY_BINS)
+    centers = (np.arange(len(coarse.counts)) + 0.5) * coarse.width
+    largest = max(-low, high)
+    errors = []
+    for share in range(1, MSE_CANDIDATES + 1):
+        threshold = largest * share / MSE_CANDIDATES
+        step = (max(0.0, min(high, threshold)) - min(0.0, max(low, -threshold))) / _STEPS
+        kept = np.minimum(centers, threshold)
+        rounded = np.round(kept / step) * step if step else kept
+        errors.append(float((coarse.counts * (centers - rounded) ** 2).sum()))
+    best = len(errors) - 1 - int(np.argmin(errors[::-1]))
+    return largest * (best + 1) / MSE_CANDIDATES
 
 
 def kl_divergences(counts: NDArray[np.int64], levels: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -15,13 +15,11 @@ from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 from .budget import Budget
 from .exclusions import exclusion_order, fewest_exclusions
 from .judging import Judge, Judged
-from .qdq import QdqWriter
 from .reports import GateReport, LayerSensitivity, SensitivityReport
+from .writing import FormWriter
 
 if TYPE_CHECKING:
     import onnx
-
-Ranges = Mapping[str, tuple[float, float]]
 
 # Layers are ranked on as many samples, those that lose most; what is chosen is judged on all.
 _RANKED_ON = 2
@@ -46,11 +44,11 @@ class _Trials:
         count: Of the models so far.
     """
 
-    def __init__(self, writer: QdqWriter, ranges: Ranges, judge: Judge, all_int8: Judged) -> None:
+    def __init__(self, writer: FormWriter, judge: Judge, all_int8: Judged) -> None:
         self.model = writer.model
         self.judge = judge
         self.strictest = judge.strictest(all_int8)
-        self._writer, self._ranges = writer, ranges
+        self._writer = writer
         self._known: dict[frozenset[str], Judged] = {frozenset(): all_int8}
         self.count = 1
 
@@ -79,7 +77,7 @@ class _Trials:
 
     def written(self, excluded: Iterable[str]) -> onnx.ModelProto:
         """Return the model without some nodes in INT8."""
-        return self._writer.quantized(self._ranges, frozenset(excluded))
+        return self._writer.quantized(frozenset(excluded))
 
 
 def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
@@ -88,8 +86,7 @@ def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int])
 
 
 def search(
-    writer: QdqWriter,
-    ranges: Ranges,
+    writer: FormWriter,
     layers: Sequence[Layer],
     judge: Judge,
     all_int8: Judged,
@@ -117,7 +114,7 @@ def search(
         budget: Ends the search with the best that was found.
         held_back: Judges by samples that nothing is chosen by.
     """
-    trials = _Trials(writer, ranges, judge, all_int8)
+    trials = _Trials(writer, judge, all_int8)
     budget = budget or Budget(None)
     found = _Search(layers, trials, budget)
     chosen = _Choice(tuple(layers))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mopt_optimizer.onnx_files.layers import Layer
+
 from .observing import Sample
 
 # Of fewer, each is needed to choose by.
 _FEWEST = 8
+_FEWEST_SEARCHED = 2
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,21 @@ class Split:
 def kept_for(searched: int) -> int:
     """Return how many samples to keep where so many are searched on."""
     return searched + searched // 2
+
+
+def split_by_cost(
+    samples: Sequence[Sample], layers: Sequence[Layer], most: int, most_macs: int | None
+) -> Split:
+    """Divide samples as split_samples, fewer of them where layers are costly.
+
+    Args:
+        most: To be searched on.
+        most_macs: Multiply-accumulates of judging every layer once; None for no limit.
+    """
+    each = len(layers) * sum(layer.macs for layer in layers)
+    if most_macs is not None and each:
+        most = min(most, max(_FEWEST_SEARCHED, most_macs // each))
+    return split_samples(samples, most)
 
 
 def split_samples(samples: Sequence[Sample], most: int) -> Split:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .judging import Judge, Judged
-from .observing import KeptSamples, Observations, Sample, observe
-from .qdq import QdqWriter
-from .sensitivity import Ranges
+from .observing import Sample
+from .writing import Recalibrate
 
 _FEWEST = 4
 # One odd sample among few must not ask for everything in FP32.
@@ -16,11 +15,9 @@ _MOST_DB = 6.0
 
 
 def lost_on_unseen(
-    writer: QdqWriter,
-    tensors: Sequence[str],
     judge: Judge,
     samples: Sequence[Sample],
-    ranges_of: Callable[[Observations], Ranges],
+    recalibrate: Recalibrate,
     seen: Judged,
 ) -> float:
     """Return by how many dB samples that the ranges have not seen are noisier than those they have.
@@ -31,7 +28,6 @@ def lost_on_unseen(
     the form later has other data.
 
     Args:
-        tensors: Activations that ranges are needed of.
         samples: The judge's.
         seen: What is reached with ranges of all samples.
 
@@ -40,9 +36,8 @@ def lost_on_unseen(
     """
     if len(samples) < _FEWEST:
         return 0.0
-    others = observe(writer.model, tensors, KeptSamples(samples[::2], 1), writer.folder)
     every_second = range(1, len(samples), 2)
-    unseen = judge.judged(writer.quantized(ranges_of(others)), every_second)
+    unseen = judge.judged(recalibrate(samples[::2]).quantized(), every_second)
     return noise_gap(judge.margin(seen.some(every_second)), judge.margin(unseen)) / 2
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from mopt_optimizer.errors import CalibrationError
 from mopt_optimizer.onnx_files.float_models import save_model
 
+from .calibrated import open_to_quantize, operators_of, writer_for
 from .observing import float_activations
 from .outside import outside_weights
 from .qdq import check_quantized
-from .sensitivity import Ranges
-from .static import StaticOptions, open_to_quantize, operators_of, writer_for
+from .ranges import Ranges
+from .static_options import StaticOptions
 
 if TYPE_CHECKING:
     import onnx

@@ -192,7 +192,7 @@ def open_onnx(path: Path) -> onnx.ModelProto:
 
 def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     size = path.stat().st_size
     if size > MAX_ONNX_BYTES:

@@ -126,7 +126,7 @@ def _run(
             elif grows and after >= before:
                 message = f"no fewer nodes, and {bytes_after} bytes instead of {bytes_before}"
             else:
-                message = _objection(candidate, cases)
+                message = _objection(candidate, cases, path)
             if message is not None:
                 candidate.write_bytes(path.read_bytes())
                 candidate.with_name(f"{candidate.name}.data").unlink(missing_ok=True)
@@ -146,10 +146,10 @@ def _run(
     )
 
 
-def _objection(candidate: Path, cases: Sequence[Case]) -> str | None:
+def _objection(candidate: Path, cases: Sequence[Case], before: Path) -> str | None:
     """Return why a pass's result is not taken; None where it is."""
     try:
-        _, failure = verify(candidate, cases)
+        _, failure = verify(candidate, cases, before=before)
     except RuntimeFailure as error:
         return f"the result does not run: {error}"[:1024]
     return failure

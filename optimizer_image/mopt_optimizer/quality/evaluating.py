@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mopt_api.enums import QualityMetric
+from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.figures import QualityResult
 from mopt_api.metrics import METRICS
 from mopt_optimizer.errors import ComparisonError, DataError, SpecError
 
 from .comparable import Array, Options
 from .comparison import Comparison
+from .gating import too_few
 
 Sample = Mapping[str, Array]
 Model = Callable[[Sample], Sequence[Array]]
@@ -42,18 +43,20 @@ class Evaluation:
 
         Args:
             metric: A QualityMetric, or its name.
-            aggregate: Worst or Mean.
+            aggregate: An Aggregate, or its name.
             truth: Against ground truth instead of FP32.
 
         Raises:
-            SpecError: The metric was not computed, or the aggregate is unknown.
+            SpecError: The metric was not computed, the aggregate is unknown, or the samples are
+                too few for it.
         """
         wanted = parse_metric(metric)
-        if aggregate not in ("Worst", "Mean"):
-            raise SpecError(f"aggregate {aggregate!r} is neither Worst nor Mean")
+        over = parse_aggregate(aggregate)
         for summary in self.against_truth if truth else self.against_fp32:
             if summary.metric is wanted:
-                return summary.worst if aggregate == "Worst" else summary.mean
+                if (value := summary.value(over)) is None:
+                    raise SpecError(too_few(self.samples))
+                return value
         raise SpecError(
             f"{wanted} was not computed against {'ground truth' if truth else 'FP32'}; "
             "name it in metrics"
@@ -70,6 +73,18 @@ def parse_metric(name: str) -> QualityMetric:
         return QualityMetric(name)
     except ValueError as error:
         raise SpecError(f"metric {name!r} is none of {', '.join(METRICS)}") from error
+
+
+def parse_aggregate(name: str) -> Aggregate:
+    """Return the aggregate with this name.
+
+    Raises:
+        SpecError: Unknown aggregate; the message lists the known ones.
+    """
+    try:
+        return Aggregate(name)
+    except ValueError as error:
+        raise SpecError(f"aggregate {name!r} is none of {', '.join(Aggregate)}") from error
 
 
 def evaluate(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mopt_api.enums import QualityMetric
+from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.jobs.data_statistics import DataFault, DataWarning
 from mopt_api.jobs.measure_result import OutputSpan
 from mopt_api.metrics import METRICS, Outputs, listed, names
 from mopt_api.spec import QualityGate
+from mopt_api.unseen import LEAST_SAMPLES
 from mopt_optimizer.errors import (
     ConflictingRange,
     NoClasses,
@@ -98,12 +99,22 @@ def fitting_gates() -> Iterator[None]:
         raise SpecError(f"quality: {error}; leave {unfit} out") from error
 
 
+def too_few(count: int) -> str:
+    """Return why samples have no tolerance."""
+    return (
+        f"aggregate {Aggregate.TOLERANCE} is a value that, with 95 % confidence, at least 95 % of "
+        f"new samples reach, and needs {LEAST_SAMPLES} samples; there are {count}"
+    )
+
+
 def check_sample_count(gates: Sequence[QualityGate], count: int) -> None:
-    """Refuse gates on metrics of all samples together where these are too few.
+    """Refuse gates on metrics of all samples together, and on tolerances, where these are too few.
 
     Raises:
-        SpecError: Names the metric, and how many it needs.
+        SpecError: Names the metric, or the aggregate, and how many it needs.
     """
+    if count < LEAST_SAMPLES and any(gate.aggregate is Aggregate.TOLERANCE for gate in gates):
+        raise SpecError(f"quality: {too_few(count)}; add some, or judge the worst")
     for metric in dict.fromkeys(gate.metric for gate in gates):
         if count < (least := METRICS[metric].least_samples):
             raise SpecError(

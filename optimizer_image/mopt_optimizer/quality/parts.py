@@ -24,6 +24,8 @@ _GAP = 3.0
 # Parts lie together on their axis. Many pieces are channels of one quantity, some of them weak.
 _MOST_PIECES = 8
 _RARELY = 0.9
+_FEW = 0.05
+_ROUNDING = 1e-6
 SILENT = 0.05
 """Of a part's largest value: a sample in which it stays below has nothing in that part to judge."""
 
@@ -118,8 +120,14 @@ def _of_one_quantity(upper: Indices, lower: Indices, channels: Channels) -> bool
     """Return whether the smaller channels are weak ones of the same quantity, or nothing.
 
     Shares, from 0 to 1, are one quantity: a class that is hardly ever seen is no part of its own.
-    Nor is what is 0 nearly everywhere, as behind a Relu, or what never changes.
+    Nor is what is 0 nearly everywhere, as behind a Relu, or what never changes, or a few channels
+    among many that are as small as rounding errors of the others: trained embeddings have such.
     """
+    if (
+        lower.size <= _FEW * upper.size
+        and channels.peak[lower].max() <= _ROUNDING * channels.peak[upper].max()
+    ):
+        return True
     both = np.concatenate([upper, lower])
     shares = channels.low[both].min() >= 0 and channels.high[both].max() <= 1
     rare = channels.zeros[lower].sum() >= _RARELY * channels.count[lower].sum()

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mopt_api.base import ObservedModel
-from mopt_api.enums import ExecutionProvider, Precision, Runtime
+from mopt_api.enums import ExecutionProvider, FloatPrecision, Precision, Runtime
 from mopt_optimizer.errors import OutOfMemory, RuntimeFailure
 
+from .executed import ExecutedGraph
 from .shapes import ShapeRange
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -38,6 +39,8 @@ class Opening(ObservedModel):
     Attributes:
         runtime: Must have an entry in runtimes.registry.
         precision: Anything but FP32 is stored in the file, except OpenVINO's BF16.
+        float_precision: OpenVINO's: what an INT8 file computes in where it is not INT8; None is
+            FP32.
         path: A .pt2 or .ts (TorchScript) for PyTorch, otherwise an ONNX file.
         threads: Number of compute threads, at least 1.
         compiled: PyTorch compiles the program for the sizes of each call; always for INT8 and FP8.
@@ -49,6 +52,7 @@ class Opening(ObservedModel):
 
     runtime: Runtime
     precision: Precision
+    float_precision: FloatPrecision | None = None
     path: Path
     threads: int
     compiled: bool = False
@@ -98,6 +102,16 @@ class Runner(ABC):
         Raises:
             RuntimeFailure: As run; also from the returned call.
         """
+
+    def executed(self, feeds: Feeds) -> ExecutedGraph | None:  # noqa: ARG002 - not all run it
+        """Return what the runtime made of the model's layers; None where it does not tell.
+
+        It may open the model anew and run it once: not while anything is timed.
+
+        Raises:
+            RuntimeFailure: As run.
+        """
+        return None
 
     def close(self) -> None:
         """Release the runtime's resources. The runner is unusable afterwards; closing it again does

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 
 from mopt_api.enums import ExecutionProvider, Runtime
 from mopt_api.runtimes import RUNTIMES as ROWS
+from mopt_api.runtimes import THREAD_VARIABLES
 
 from .base import Opening, Runner
+from .instances import Batches, Compute, computed
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,17 @@ class RuntimeSupport:
         thread_variables: Such variables that hold the thread count.
         cache_variable: Such a variable that holds the folder for compiled code; None if nothing is
             compiled.
+        instances: MODULE:NAME of a callable that opens several instances, see open_instances; None
+            where they share nothing: as many runners as instances.
+        forks: Whether that forks.
     """
 
     open: str
     environment: Mapping[str, str] = field(default_factory=dict)
     thread_variables: tuple[str, ...] = ()
     cache_variable: str | None = None
+    instances: str | None = None
+    forks: bool = False
 
 
 RUNTIMES: dict[Runtime, RuntimeSupport] = {
@@ -40,16 +48,19 @@ RUNTIMES: dict[Runtime, RuntimeSupport] = {
         environment={"OMP_WAIT_POLICY": "PASSIVE"},
         thread_variables=("TORCHINDUCTOR_COMPILE_THREADS",),
         cache_variable="TORCHINDUCTOR_CACHE_DIR",
+        instances="mopt_optimizer.runtimes.pytorch.instances:forked",
+        forks=True,
     ),
     Runtime.ONNX_RUNTIME: RuntimeSupport(
-        open="mopt_optimizer.runtimes.onnx_runtime.runner:OnnxRuntimeRunner"
+        open="mopt_optimizer.runtimes.onnx_runtime.runner:OnnxRuntimeRunner",
+        instances="mopt_optimizer.runtimes.onnx_runtime.instances:sessions",
     ),
-    Runtime.OPENVINO: RuntimeSupport(open="mopt_optimizer.runtimes.openvino.runner:OpenVinoRunner"),
+    Runtime.OPENVINO: RuntimeSupport(
+        open="mopt_optimizer.runtimes.openvino.runner:OpenVinoRunner",
+        instances="mopt_optimizer.runtimes.openvino.instances:streams",
+    ),
     Runtime.TENSORRT: RuntimeSupport(open="mopt_optimizer.runtimes.tensorrt.runner:open_engine"),
 }
-
-# numpy's libraries read these too, in every process.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def open_runner(opening: Opening) -> Runner:
@@ -62,6 +73,28 @@ def open_runner(opening: Opening) -> Runner:
     """
     opener: Callable[[Opening], Runner] = resolve_name(RUNTIMES[opening.runtime].open)
     return opener(opening)
+
+
+def open_instances(opening: Opening, count: int, batches: Batches) -> list[Compute]:
+    """Return instances that compute at the same time, each called by one thread.
+
+    Args:
+        opening: Its threads are those of each instance.
+        batches: Inputs that they compute, known before they are opened.
+
+    Raises:
+        RuntimeFailure, ModelError: As open_runner.
+    """
+    name = RUNTIMES[opening.runtime].instances
+    if name is None:
+        return [partial(computed, open_runner(opening), batches) for _ in range(count)]
+    opener: Callable[[Opening, int, Batches], list[Compute]] = resolve_name(name)
+    return opener(opening, count, batches)
+
+
+def forks(opening: Opening) -> bool:
+    """Return whether opening several instances forks."""
+    return RUNTIMES[opening.runtime].forks
 
 
 def builds(opening: Opening) -> bool:
@@ -83,6 +116,7 @@ def variables(opening: Opening, cache: Path) -> dict[str, str]:
             another one left.
     """
     support = RUNTIMES[opening.runtime]
-    threads = dict.fromkeys((*_THREAD_VARIABLES, *support.thread_variables), str(opening.threads))
+    # numpy's libraries read the first ones too, in every process.
+    threads = dict.fromkeys((*THREAD_VARIABLES, *support.thread_variables), str(opening.threads))
     compiled = {} if support.cache_variable is None else {support.cache_variable: str(cache)}
     return {**threads, **support.environment, **compiled}

@@ -89,6 +89,7 @@ class Child:
         *,
         read: Iterable[Path] = (),
         programs: bool = False,
+        forks: bool = False,
         gpu: bool = False,
         environ: Mapping[str, str] = os.environ,
         variables: Mapping[str, str] | None = None,
@@ -104,6 +105,7 @@ class Child:
             workdir: An existing folder, empty, that is the child's to write in; no other's.
             read: Files and folders that it may read beside that.
             programs: Whether it may start programs.
+            forks: Whether it may fork.
             gpu: Whether it may use GPUs.
             environ: Ours; what its libraries need of that is passed on.
             variables: Set on top.
@@ -124,6 +126,7 @@ class Child:
             gpu,
             sandbox_mode(environ),
             2 * self._limits.disk_bytes,  # One that writes on is told of all that it wrote.
+            forks,
         )
         adopt_orphans()
         self._stderr = StandardError(stderr)

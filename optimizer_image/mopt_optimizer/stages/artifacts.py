@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from mopt_api.artifacts import Artifact, ArtifactFormat, ExternalData
+from mopt_api.artifacts import (
+    ENGINE_MANIFEST_SUFFIX,
+    Artifact,
+    ArtifactFormat,
+    ExternalData,
+    file_name,
+)
 from mopt_api.enums import ModelFormat
 from mopt_api.formats import FORMATS
-from mopt_optimizer.runtimes.tensorrt.manifest import MANIFEST_SUFFIX
 from mopt_optimizer.sandbox import copy_made, made_file
 from mopt_optimizer.store.blobs import Blobs
+from mopt_optimizer.store.files import fetch_files
 
-ONNX_FILE = "model.onnx"
+ONNX_FILE = file_name(ArtifactFormat.ONNX)
 DATA_SUFFIX = ".data"
 """Name of an artifact's ONNX file on the local disk; weights that do not fit into it are in
 model.onnx.data beside it."""
@@ -35,7 +41,7 @@ def made_engine(folder: Path, name: str) -> Path:
     Raises:
         ModelError: As sandbox.made_file.
     """
-    made_file(folder, f"{name}{MANIFEST_SUFFIX}")
+    made_file(folder, f"{name}{ENGINE_MANIFEST_SUFFIX}")
     return made_file(folder, name)
 
 
@@ -47,7 +53,9 @@ def copied_engine(folder: Path, name: str, target: Path) -> Path:
     """
     target.mkdir(parents=True)
     engine = target / PurePosixPath(name).name
-    copy_made(folder, f"{name}{MANIFEST_SUFFIX}", target / f"{engine.name}{MANIFEST_SUFFIX}")
+    copy_made(
+        folder, f"{name}{ENGINE_MANIFEST_SUFFIX}", target / f"{engine.name}{ENGINE_MANIFEST_SUFFIX}"
+    )
     return copy_made(folder, name, engine)
 
 
@@ -80,7 +88,7 @@ def put_engine(blobs: Blobs, path: Path) -> Artifact:
     Raises:
         StoreError, DiskError.
     """
-    beside = path.with_name(f"{path.name}{MANIFEST_SUFFIX}")
+    beside = path.with_name(f"{path.name}{ENGINE_MANIFEST_SUFFIX}")
     manifest = ExternalData(
         path=beside.name, digest=blobs.put_file(beside), size_bytes=beside.stat().st_size
     )
@@ -98,14 +106,9 @@ def fetch_model(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
     """Write an artifact's files, each verified, to a folder; return what is opened.
 
     Raises:
-        DigestMismatch, StoreError, DiskError.
+        DigestMismatch, StoreError, DiskError: As store.files.fetch_files.
     """
-    if artifact.format is ArtifactFormat.ONNX:
-        return fetch_onnx(blobs, artifact, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"model{FORMATS[ModelFormat(artifact.format.value)].suffix}"
-    blobs.fetch(artifact.digest, path)
-    return path
+    return next(iter(fetch_files(blobs, artifact, folder).values()))
 
 
 def put_onnx(blobs: Blobs, path: Path) -> Artifact:
@@ -129,24 +132,6 @@ def put_onnx(blobs: Blobs, path: Path) -> Artifact:
         uri=blobs.uri(digest),
         external_data=data or None,
     )
-
-
-def fetch_onnx(blobs: Blobs, artifact: Artifact, folder: Path) -> Path:
-    """Write an artifact's files, each verified, to a folder; return the ONNX file.
-
-    Args:
-        folder: Is made; one per artifact, since names of files of weights repeat.
-
-    Raises:
-        DigestMismatch: The store holds other bytes under a digest.
-        StoreError, DiskError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ONNX_FILE
-    for data in artifact.external_data or ():
-        blobs.fetch(data.digest, folder / data.path)
-    blobs.fetch(artifact.digest, path)
-    return path
 
 
 def identity(artifact: Artifact) -> str:

@@ -18,7 +18,12 @@ class Part(StrEnum):
     ENGINES = "mopt-engines"
 
 
-_NEITHER = frozenset({"compare", "manager", "stages.measure", "stages.report"})
+_NEITHER = frozenset(
+    {
+        *("compare", "manager", "proofs", "publishing", "serving"),
+        *("stages.measure", "stages.publish", "stages.report"),
+    }
+)
 # Of quality, verifying takes the rule of what can be compared alone.
 _METRICS = (
     *("channels", "comparison", "detections", "distance", "evaluating", "figure", "gating"),

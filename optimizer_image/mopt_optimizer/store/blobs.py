@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
 from mopt_api.artifacts import blob_key, page_key
+from mopt_optimizer.digests import bytes_digest, file_digest
 from mopt_optimizer.errors import (
     DataError,
     DigestMismatch,
@@ -16,25 +16,10 @@ from mopt_optimizer.errors import (
 )
 
 from .base import Store
-from .writing import CHUNK_BYTES
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _INDEX_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 MAX_INDEX_BYTES = 4096
-
-
-def file_digest(path: Path) -> str:
-    """Return sha256:HEX of a local file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def bytes_digest(data: bytes) -> str:
-    """Return sha256:HEX of bytes."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 class Blobs:
@@ -138,6 +123,12 @@ class Blobs:
     def has_page(self, result_digest: str) -> bool:
         """Return whether a result's page is stored."""
         return self._store.size(f"{self._prefix}{page_key(result_digest)}") is not None
+
+    def read_page(self, result_digest: str) -> bytes | None:
+        """Return a result's page; None where none is stored."""
+        if not self.has_page(result_digest):
+            return None
+        return self._store.read(f"{self._prefix}{page_key(result_digest)}")
 
     def _index_key(self, name: str) -> str:
         if not _INDEX_NAME.fullmatch(name):

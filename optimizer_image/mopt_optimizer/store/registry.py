@@ -41,7 +41,7 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
         StoreAccessDenied: No keys in environ.
         StoreUnreachable: An endpoint or CA certificate that cannot be used.
     """
-    parts = _split(uri)
+    parts = split_uri(uri)
     if (place := STORES.get(parts.scheme)) is not None:
         try:
             opens: OpenUri = resolve_name(place)
@@ -55,7 +55,7 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
     raise SpecError(f"uri {uri!r} is neither {shapes()}")
 
 
-def _split(uri: str) -> SplitResult:
+def split_uri(uri: str) -> SplitResult:
     """Return the parts of a uri.
 
     Raises:

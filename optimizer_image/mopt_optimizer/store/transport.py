@@ -193,7 +193,7 @@ def _check_error(status: int, body: bytes) -> None:
 def why_no_answer(error: HTTPError) -> str:
     """Return why there is no answer, without a word of whoever is at the other end."""
     causes = list(_causes(error))
-    if any(isinstance(cause, AnswerTimeout | TimeoutError) for cause in causes):
+    if any(_is_late(cause) for cause in causes):
         return "it takes too long"
     for cause in causes:
         if isinstance(cause, OSError):  # Of this machine: its words, OpenSSL's among them.
@@ -203,6 +203,12 @@ def why_no_answer(error: HTTPError) -> str:
     ):
         return "what it sends is not HTTP"
     return "it breaks off"
+
+
+def _is_late(error: BaseException) -> bool:
+    # urllib3 has a connection that is refused among those that take too long.
+    late = isinstance(error, AnswerTimeout | TimeoutError)
+    return late and not isinstance(error, NewConnectionError)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

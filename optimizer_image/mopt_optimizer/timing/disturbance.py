@@ -125,18 +125,20 @@ def measure_steadily(
     counters: Callable[[], Counters],
     log: Log,
     *,
+    repetitions: int = REPETITIONS,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Figures, str | None]:
     """Measure until nothing disturbs it, three times at most.
 
     Args:
+        repetitions: How often it may be measured again.
         clock: Seconds.
 
     Returns:
         The figures that were least disturbed, and what disturbed them; None where nothing did.
     """
     found: list[tuple[float, Figures, str]] = []
-    for repetition in range(REPETITIONS + 1):
+    for repetition in range(repetitions + 1):
         before, started = counters(), clock()
         figures = measure()
         after, seconds = counters(), clock() - started
@@ -144,7 +146,7 @@ def measure_steadily(
             return figures, None
         had = shares(before, after, seconds)
         found.append((had.severity, figures, had.words()))
-        what = "measuring again" if repetition < REPETITIONS else "unstable"
+        what = "measuring again" if repetition < repetitions else "unstable"
         log("benchmark", f"disturbed ({had.words()}): {what}", repetition=repetition)
     _, figures, words = min(found, key=lambda one: one[0])
     return figures, f"{words}, the least of {len(found)} measurements"

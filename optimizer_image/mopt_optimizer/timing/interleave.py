@@ -1,10 +1,11 @@
 """How fast the variants are: latency of one call, host to host, all measured side by side.
 
 The scheme: every variant and the baseline stay loaded, each in its own process, and take turns in
-short slices of equal length, in rounds (A B C, C B A, A B C, ...); only one computes at a time.
-Whatever drifts (clocks, neighbours, temperature) therefore hits all of them alike, and all
-variants are compared with the *same* baseline slices. A result pools the calls of all its slices;
-speedup is baseline's figure over the variant's, from the same rounds, nothing rescaled.
+short slices of equal length, in rounds; only one computes at a time. Whatever drifts (clocks,
+neighbours, temperature) therefore hits all of them alike, and all variants are compared with the
+*same* baseline slices: round by round (see deciding), nothing rescaled. The order of each round is
+drawn, so that a load with a rhythm of its own meets nobody more often. A result pools the calls of
+all its slices.
 
 Within a slice the garbage collector is off. Where calls are short, the first of a slice is not
 counted: it finds the caches as the neighbour left them.
@@ -14,18 +15,19 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.figures import Latency
 from mopt_api.inputs import InputSpec
 from mopt_api.jobs.measure_result import LATENCY_QUANTILES, PointResult
-from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.data.fitting import fitted
 from mopt_optimizer.data.noise import noise
 
@@ -42,6 +44,7 @@ _LEAD_IN_BELOW_NS = 200_000_000
 _NS_PER_MS = 1e6
 _NS_PER_SECOND = 1e9
 _NOISE_SEED = 20_240_501
+_ORDER_SEED = 20_261_130
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,58 @@ AnyParticipant = TypeVar("AnyParticipant", bound=Participant)
 Failure = TypeVar("Failure", bound=Exception)
 
 
+Rounds = dict[str, list[list[int]]]
+"""Each participant's turns, one a round from the first on: nanoseconds of each counted call."""
+
+
+def take_rounds(
+    participants: Sequence[AnyParticipant],
+    point: str,
+    turns: Schedule,
+    *,
+    warmup_seconds: float,
+    drop: Callable[[AnyParticipant, Failure], None],
+    failures: type[Failure],
+    after: Callable[[Rounds], Collection[str]] | None = None,
+) -> Rounds:
+    """Return each participant's turns; they are in an order of its own in each round.
+
+    Args:
+        warmup_seconds: Time each runs uncounted, once, before the first round.
+        drop: Told of a participant that failed, which then leaves the rounds and the answer; may
+            raise to end the measurement.
+        failures: What counts as a participant's own failure.
+        after: Told of the turns taken after each round; returns the names of those that leave.
+            They keep their turns.
+    """
+    taken: Rounds = {participant.name: [] for participant in participants}
+    running = list(participants)
+    # Drawn alike in every run, so that a run can be repeated.
+    order = random.Random(_ORDER_SEED)  # noqa: S311 - no secret
+
+    def turn(participant: AnyParticipant, seconds: float, calls: int) -> list[int]:
+        try:
+            return participant.take_turn(point, seconds=seconds, calls=calls)
+        except failures as error:
+            running.remove(participant)
+            del taken[participant.name]
+            drop(participant, error)
+            return []
+
+    for participant in running[:]:
+        turn(participant, warmup_seconds, 1)
+    for _ in range(turns.rounds):
+        for participant in order.sample(running, len(running)):
+            times = turn(participant, turns.slice_seconds, turns.calls)
+            if participant.name in taken:
+                taken[participant.name].append(times)
+        leaving = set(after(taken)) if after is not None else set[str]()
+        running = [one for one in running if one.name not in leaving]
+        if not running:
+            break
+    return taken
+
+
 def interleave(
     participants: Sequence[AnyParticipant],
     point: str,
@@ -146,34 +201,21 @@ def interleave(
     drop: Callable[[AnyParticipant, Failure], None],
     failures: type[Failure],
 ) -> dict[str, list[int]]:
-    """Return each participant's call times in nanoseconds, all turns pooled.
+    """Return each participant's call times in nanoseconds, all turns pooled; as take_rounds."""
+    taken = take_rounds(
+        participants,
+        point,
+        turns,
+        warmup_seconds=warmup_seconds,
+        drop=drop,
+        failures=failures,
+    )
+    return {name: pooled(turns) for name, turns in taken.items()}
 
-    Args:
-        warmup_seconds: Time each runs uncounted, once, before the first round.
-        drop: Told of a participant that failed, which then leaves the rounds; may raise to end
-            the measurement.
-        failures: What counts as a participant's own failure.
-    """
-    times: dict[str, list[int]] = {participant.name: [] for participant in participants}
-    running = list(participants)
 
-    def turn(participant: AnyParticipant, seconds: float, calls: int) -> list[int]:
-        try:
-            return participant.take_turn(point, seconds=seconds, calls=calls)
-        except failures as error:
-            running.remove(participant)
-            del times[participant.name]
-            drop(participant, error)
-            return []
-
-    for participant in running[:]:
-        turn(participant, warmup_seconds, 1)
-    for number in range(turns.rounds):
-        for participant in running[:] if number % 2 == 0 else running[::-1]:
-            taken = turn(participant, turns.slice_seconds, turns.calls)
-            if participant.name in times:
-                times[participant.name] += taken
-    return times
+def pooled(turns: Sequence[Sequence[int]]) -> list[int]:
+    """Return the calls of all turns."""
+    return [time_ns for turn in turns for time_ns in turn]
 
 
 def point_result(point: BenchmarkPoint, times_ns: Sequence[int], batch: int) -> PointResult:

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.figures import Latency
 from mopt_api.jobs.measure_result import PointResult
-from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.quality import check_comparable, cosine, max_abs_error, psnr, sqnr

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import fx
 from torch.export import ExportedProgram
 
+from mopt_optimizer.digests import file_digest
 from mopt_optimizer.errors import DataError, DigestMismatch, ModelError, SpecError, first_line
 from mopt_optimizer.opening.loading import load_exported_program
 from mopt_optimizer.opening.programs import write_program
 from mopt_optimizer.opening.safety import rewrite_pt2
-from mopt_optimizer.store.blobs import file_digest
 from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .capturing import quiet

@@ -21,6 +21,7 @@ from .stages import (
     DATA,
     DESCRIBE,
     ENGINE,
+    PEAKS,
     PREPARE,
     VARIANT,
     Work,
@@ -45,8 +46,8 @@ class Attacked:
 
 
 def in_run(work: Work) -> Done:
-    """mopt run: prepare's child, the variants' processes and the one that decodes data."""
-    plan = work.ground.plan(f"{PREPARE},{VARIANT},{DATA}", attempts=CLOSED)
+    """mopt run: prepare's child, the variants', and those for data and for the machine's peaks."""
+    plan = work.ground.plan(f"{PREPARE},{VARIANT},{DATA},{PEAKS}", attempts=CLOSED)
     resource = write_resource(work.ground.root / "resource.yaml")
     return work.ground.run(
         *("-m", "mopt_cli.main", "run", str(resource), "--verbose", "--model", str(work.model)),
@@ -160,6 +161,7 @@ PLACES: dict[str, tuple[str, str, list[str]]] = {
     "prepare": ("run", PREPARE, CLOSED),
     "variant": ("run", VARIANT, CLOSED),
     "data": ("run", DATA, [name for name in CLOSED if name != IN_FOLDER]),
+    "peaks": ("run", PEAKS, CLOSED),
     "describe": ("inspect", DESCRIBE, CLOSED),
     "compare": ("compare", COMPARE, PROGRAMS),
     "compiled": ("compiled", VARIANT, PROGRAMS),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from mopt_api.enums import ObjectiveMetric
 from mopt_api.jobs.crops import Crops
 from mopt_api.jobs.measure_result import (
     BASELINE,
@@ -30,9 +31,11 @@ from mopt_api.jobs.plan import MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import MeasureSummary
 from mopt_api.log_lines import LogLine
+from mopt_api.objective import Constraint, Objective
 from mopt_api.reasons import MAX_MESSAGE, Reason
 from mopt_api.status import ModelOptimizationStatus, Report, TargetStatus
 from mopt_api.text import cleaned, one_line, plain
+from mopt_api.verdict import RunnerUp, Verdict
 from mopt_cli import main as cli_main
 from mopt_cli import output, progress
 from mopt_cli._errors import CliError, work_failed
@@ -142,11 +145,21 @@ def legal(status: ModelOptimizationStatus) -> dict[str, Any]:
                         update={"architecture": None, "gpu": None, "cpu_features": []}
                     ),
                     "artifact": None,
+                    "published": None,
                     "source": None,
                     "measured_at": None,
                     "baseline": None,
                     "variants": [],
                     "measurement": None,
+                    "verification": None,
+                    "verdict": Verdict(
+                        winner=HOSTILE[:40],
+                        stopped=HOSTILE[:16],
+                        metric=HOSTILE[:32],
+                        ties=[HOSTILE[:40]],
+                        undecided=[HOSTILE[-40:]],
+                        runner_up=RunnerUp(name=HOSTILE[-40:], ratio=2, interval=[1, 3]),
+                    ),
                     "data": None,
                 }
             )
@@ -313,9 +326,12 @@ def test_page_only_shows() -> None:
     result = RESULT.model_copy(
         update={"selected": BASELINE, "baseline": variant, "variants": [variant]}
     )
+    # What no pattern admits is no bound.
+    bound = Constraint(metric=ObjectiveMetric.LATENCY_P99, maximum="50ms")
+    objective = filled(Objective).model_copy(update={"constraints": [bound]})
     page = render_page(
         result,
-        filled(MeasurePlan),
+        filled(MeasurePlan).model_copy(update={"objective": objective}),
         digest="sha256:" + "0" * 64,
         manifest=filled(PrepareResult),
         crops=filled(Crops),

@@ -22,7 +22,7 @@ import pytest
 import urllib3
 import yaml
 from job_messages import Messages
-from light_cluster import MakeNamespace, MakeOperator, MakeResource
+from light_cluster import Kubectl, MakeNamespace, MakeOperator, MakeResource, Refused
 from operator_world import MakeManifest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,15 +55,6 @@ RULES = [
         "verbs": ["get", "create", "update"],
     },
 ]
-
-
-class Refused(Exception):
-    """The API server answered with an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-        self.message = message
 
 
 class Api:
@@ -155,8 +146,17 @@ class Resource:
         return {
             c["type"]: (c["status"], c["reason"])
             for c in conditions
-            if c["type"] != "ArtifactAvailable"
+            if c["type"] not in ("ArtifactAvailable", "Published")
         }
+
+    def published(self) -> tuple[str, str, str]:
+        """Return status, reason and message of Published; empty where there is none."""
+        conditions = self.read().get("status", {}).get("conditions", [])
+        found = (c for c in conditions if c["type"] == "Published")
+        return next(((c["status"], c["reason"], c["message"]) for c in found), ("", "", ""))
+
+    def wait_published(self, status: str, reason: str) -> None:
+        self.wait_for(lambda: self.published()[:2] == (status, reason))
 
     def message(self) -> str:
         conditions = self.read()["status"]["conditions"]
@@ -239,6 +239,38 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path(up.stdout.strip().splitlines()[-1])
     finally:
         subprocess.run([*command, "down", *where], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def kubectl_program() -> str:
+    """Return the path of kubectl."""
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "hack" / "devcluster"), "binary", "kubectl"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return found.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Path, kubectl_program: str) -> Kubectl:
+    """Return a function that runs kubectl as the administrator."""
+
+    def run(*arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [kubectl_program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"KUBECONFIG": str(cluster)},
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

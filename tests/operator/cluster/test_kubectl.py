@@ -3,48 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from job_messages import Messages
-from light_cluster import Json, Operator, Resource
+from light_cluster import Json, Kubectl, Operator, Resource
 from operator_world import MakeManifest
 
 pytestmark = pytest.mark.cluster
-
-ROOT = Path(__file__).resolve().parents[3]
-Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="session")
-def kubectl(cluster: Path) -> Kubectl:
-    """Return a function that runs kubectl as the administrator."""
-    found = subprocess.run(
-        [sys.executable, str(ROOT / "hack" / "devcluster"), "binary", "kubectl"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    program = found.stdout.strip().splitlines()[-1]
-
-    def run(*arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [program, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=os.environ | {"KUBECONFIG": str(cluster)},
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    return run
 
 
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client", "server"])

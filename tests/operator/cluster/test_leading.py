@@ -37,7 +37,8 @@ def test_standby_is_ready_and_takes_over_at_once(
     resource = make_resource(namespace=namespace)
     pod = resource.pod_of("prepare")
     # It knows of the resource, but nothing waits there.
-    assert standby.metric('mopt_resources{ready="Unknown",reason="Preparing"}') == 1
+    preparing = 'mopt_resources{ready="Unknown",reason="Preparing"}'
+    resource.wait_for(lambda: standby.metric(preparing) == 1)
     assert standby.metric("mopt_queue_depth") == 0
     resource.finish(pod, messages.prepare())
     resource.pod_of("measure")

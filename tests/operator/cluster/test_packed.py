@@ -14,8 +14,10 @@ from mopt_operator.cluster.packed import pack
 from mopt_operator.objects import Resource, observe_resource
 
 TEXT = st.text(max_size=8)
+# The API server's integers have 64 bits; a larger number is stored as a float.
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=10,
 )

@@ -51,7 +51,7 @@ def gates(*each: Json) -> Json:
     return {"quality": list(each), "data": {"evaluation": IMAGES}}
 
 
-def gate(metric: str, **bounds: float) -> Json:
+def gate(metric: str, **bounds: float | str) -> Json:
     return gates({"metric": metric} | bounds)
 
 
@@ -67,10 +67,27 @@ def inputs(*shapes: Sequence[int | str]) -> Json:
     return {"inputs": [{"name": f"x{n}", "shape": shape} for n, shape in enumerate(shapes)]}
 
 
+def oci(**fields: object) -> Json:
+    return {"publish": {"oci": {"repository": "registry.example/team/sr"} | fields}}
+
+
+def constraints(*each: Json) -> Json:
+    return {"objective": {"constraints": list(each)}}
+
+
+def bounded(metric: str, maximum: int | float | str) -> Json:
+    return {"metric": metric, "maximum": maximum}
+
+
+P99 = bounded("LatencyP99", "50ms")
+MEMORY = bounded("PeakMemory", "2Gi")
+ONE_SIDE = "Throughput takes minimum, every other metric maximum"
+A_TIME = "a latency is bounded by a time with its unit, such as 50ms"
+NO_TIME = "only latencies are bounded by a time"
 VALUES_AT_OPT = "an input has more than 1073741824 values with its dimensions at opt"
 DYNAMIC = "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch"
 NNCF = "quantization method NNCF needs runtime OpenVINO"
-BUDGET = "searchBudgetSeconds is for the search of mode Static, method QDQ and fallback Auto"
+BUDGET = "searchBudgetSeconds is for the search of mode Static and fallback Auto"
 BUDGET_FIELD = "spec.variants[0].quantization.searchBudgetSeconds"
 
 # Each: accepted, rejected, the words of the rejection.
@@ -82,6 +99,7 @@ RULES: list[tuple[Json, Json, str]] = [
         dimension(multipleOf=48),
         "min, opt and max must be multiples of multipleOf",
     ),
+    (oci(tags=["a", "b"]), oci(tags=["a", "a"]), "each tag may be named once"),
     (images(mean=[0, 0, 0]), images(mean=[0]), "mean must be empty or have three values"),
     (images(std=[1, 1, 1]), images(std=[1, 1]), "std must be empty or have three values"),
     (
@@ -179,6 +197,11 @@ RULES: list[tuple[Json, Json, str]] = [
         "from 0 to 1",
     ),
     (
+        gate("Cosine", minimum=0.9, aggregate="Tolerance"),
+        gate("NeighborAgreement", minimum=0.9, aggregate="Tolerance"),
+        "NeighborAgreement is of all samples together: aggregate Tolerance is for metrics of ",
+    ),
+    (
         gates(PSNR | {"dataRange": 255}, PSNR | {"dataRange": 255, "aggregate": "Mean"}),
         gates(PSNR, PSNR | {"dataRange": 255, "aggregate": "Mean"}),
         "two gates on one metric need the same dataRange",
@@ -266,6 +289,14 @@ RULES: list[tuple[Json, Json, str]] = [
             ({"perChannel": True}, {"perChannel": False}),
         )
     ),
+    *(
+        (
+            int8(runtime="OpenVINO", floatPrecision="BF16"),
+            int8(runtime=runtime, floatPrecision="BF16"),
+            "quantization floatPrecision BF16 needs runtime OpenVINO",
+        )
+        for runtime in ("ONNXRuntime", "PyTorch")
+    ),
     (
         int8(runtime="PyTorch", calibrator="MinMax", perChannel=False),
         int8(runtime="PyTorch", calibrator="Entropy"),
@@ -275,7 +306,6 @@ RULES: list[tuple[Json, Json, str]] = [
         (int8(searchBudgetSeconds=60, **good), int8(searchBudgetSeconds=60, **bad), BUDGET)
         for good, bad in (
             ({"mode": "Static"}, {"mode": "Dynamic"}),
-            ({"runtime": "OpenVINO", "method": "QDQ"}, {"runtime": "OpenVINO", "method": "NNCF"}),
             ({"fallback": "Auto"}, {"fallback": "Off"}),
         )
     ),
@@ -350,6 +380,45 @@ RULES: list[tuple[Json, Json, str]] = [
         {"benchmark": {"points": points({})}, "objective": {"point": "p1"}},
         "objective.point must name one of benchmark.points",
     ),
+    *(
+        (constraints({"metric": metric} | good), constraints({"metric": metric} | bad), ONE_SIDE)
+        for metric, good, bad in (
+            ("Throughput", {"minimum": 20}, {"maximum": 20}),
+            ("Throughput", {"minimum": "1k"}, {}),
+            ("LatencyP50", {"maximum": "5ms"}, {"minimum": "5ms"}),
+            ("SizeBytes", {"maximum": "4Mi"}, {"maximum": "4Mi", "minimum": 1}),
+        )
+    ),
+    *(
+        (constraints(bounded(metric, good)), constraints(bounded(metric, bad)), A_TIME)
+        for metric, good, bad in (
+            ("LatencyP50", "0.5s", 50),
+            ("LatencyP90", "500us", "50"),
+            ("LatencyP99", "50ms", "50m"),
+        )
+    ),
+    *(
+        (constraints(bounded(metric, good)), constraints(bounded(metric, "50ms")), NO_TIME)
+        for metric, good in (("PeakMemory", "2Gi"), ("SizeBytes", 10), ("CostPerMillion", "0.35"))
+    ),
+    (
+        constraints({"metric": "Throughput", "minimum": "200"}),
+        constraints({"metric": "Throughput", "minimum": "200ms"}),
+        NO_TIME,
+    ),
+    *(
+        (
+            {"benchmark": {"load": good}, "objective": {"constraints": bounds}},
+            {"benchmark": {"load": bad}, "objective": {"constraints": others}},
+            "benchmark.load with scenario Server needs a latency in objective.constraints",
+        )
+        for good, bounds, bad, others in (
+            ({}, [P99], {}, []),
+            ({"scenario": "Server"}, [MEMORY, P99], {"scenario": "Server"}, [MEMORY]),
+            ({"scenario": "Offline"}, [], {"scenario": "Server"}, []),
+        )
+    ),
+    ({"benchmark": {}}, {"benchmark": {"load": {}}}, "benchmark.load with scenario Server needs"),
 ]
 
 CONTROL = "\x00\x07\t\n\r\x1b \x7f\x85\x9b\xa0\xad\u200b\u2028\u202e\u2066\u3000\ufeff?#"
@@ -452,6 +521,44 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         {"objective": {"minimumSpeedup": 0.9}},
         "spec.objective.minimumSpeedup",
     ),
+    *(
+        (
+            constraints(bounded("PeakMemory", good)),
+            constraints(bounded("PeakMemory", bad)),
+            "spec.objective.constraints[0].maximum",
+        )
+        for good, bad in (
+            ("1.5Gi", "much"),
+            (0, -1),
+            (2**31, 0.35),
+            ("1e3", "-1"),
+            ("0.35", "1K"),
+            ("1" * 32, "1" * 33),
+        )
+    ),
+    (constraints(P99), constraints(P99, bounded("LatencyP99", "1s")), "Duplicate value"),
+    (
+        constraints(P99, MEMORY),
+        constraints(bounded("Accuracy", "1")),
+        "spec.objective.constraints[0].metric",
+    ),
+    *(
+        (
+            {"benchmark": {"load": {"scenario": "Offline", field: good}}},
+            {"benchmark": {"load": {"scenario": "Offline", field: bad}}},
+            f"spec.benchmark.load.{field}",
+        )
+        for field, good, bad in (
+            ("durationSeconds", 1, 0.5),
+            ("budgetSeconds", 21600, 21601),
+            ("maximumBatch", 1024, 0),
+        )
+    ),
+    (
+        {"benchmark": {"load": {"scenario": "Offline"}}},
+        {"benchmark": {"load": {"scenario": "MultiStream"}}},
+        "spec.benchmark.load.scenario",
+    ),
     (
         {"execution": {"backoffLimit": 6}},
         {"execution": {"backoffLimit": 7}},
@@ -468,6 +575,9 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         "spec.execution.progressDeadlineSeconds",
     ),
     ({"output": {"uri": "s3://bucket"}}, {"output": {"uri": "s3://b"}}, "spec.output.uri"),
+    (oci(repository="localhost:5000/sr"), oci(repository="sr"), "spec.publish.oci.repository"),
+    (oci(repository="host.example/a/b"), oci(repository="host.example/a:v1"), "repository"),
+    (oci(tags=["v1.0"]), oci(tags=["-v1"]), "spec.publish.oci.tags"),
 ]
 
 

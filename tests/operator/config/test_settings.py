@@ -63,6 +63,7 @@ def test_chart_s_configuration_is_accepted() -> None:
         ({"policy": "Rerun"}, UpgradePolicy.RERUN, 5),
         ({"policy": "Rerun", "maxConcurrent": 2}, UpgradePolicy.RERUN, 2),
         ("Keep", UpgradePolicy.KEEP, 5),
+        ({"policy": "Verify", "maxConcurrent": 3}, UpgradePolicy.VERIFY, 3),
     ],
 )
 def test_upgrade_policy_has_a_short_form(written: object, policy: UpgradePolicy, most: int) -> None:
@@ -97,11 +98,24 @@ def test_only_the_image_is_needed() -> None:
         ({"onUpgrade": {"policy": "Rerun", "maxConcurrent": 0}}, "onUpgrade.maxConcurrent: "),
         ({"maxRunningPerNamespace": 0}, "maxRunningPerNamespace: "),
         ({"profiles": {"default": {"maxRunning": 0}}}, "profiles.default.maxRunning: "),
+        ({"profiles": {"default": {"pricePerHour": "5 EUR"}}}, "profiles.default.pricePerHour"),
+        ({"profiles": {"default": {"wattsIdle": 5}}}, "wattsIdle and wattsBusy need each other"),
+        (
+            {"profiles": {"default": {"wattsIdle": 9, "wattsBusy": 5}}},
+            "wattsIdle and wattsBusy need each other, and idle is not more than busy",
+        ),
         (
             {"profiles": {"default": {"measurementSlots": 0}}},
             "profiles.default.measurementSlots: ",
         ),
         ({"leaderElection": {}}, "leaderElection.namespace: Field required"),
+        ({"publish": {"baseImage": "registry.test/base:latest"}}, "publish.baseImage: "),
+        ({"publish": {"signing": {}}}, "publish.signing.secretName: Field required"),
+        ({"publish": {"signing": {"secretName": "a", "key": "a/b"}}}, "publish.signing.key: "),
+        (
+            {"publish": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": 1}}}},
+            "publish: Value error, resources.requests.cpu 2 is more than limits.cpu 1",
+        ),
     ],
 )
 def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) -> None:

@@ -28,7 +28,6 @@ from mopt_operator.decide.admission import (
     held_by,
     lane_of,
     waiting_text,
-    with_another_place,
 )
 
 BUILD = Profile(build_only=True, compute_capabilities=["8.9"])
@@ -138,7 +137,7 @@ def test_bounds_hold_and_no_slot_stays_free(
     assert granted == admitted(lines(claims[::-1]), usage)  # Whoever asks first.
     full = usage.copy()
     for one in granted:
-        assert full.full(one.place) is None
+        assert not full.full(one.place)
         full.add(one.place)
     # Whoever is left out has no room after the others.
     rest = [one for one in claims if one not in granted]
@@ -152,35 +151,26 @@ def test_bounds_hold_and_no_slot_stays_free(
     assert len(admitted(lines(claims), usage)) == len(admitted(lines(claims), nothing))
 
 
-def test_bound_and_place_are_told() -> None:
-    bounded = settings(per_namespace=2, default=Profile(max_running=7, measurement_slots=1))
-    usage = Usage(bounded)
-    line = [claim("a", number, MEASURE) for number in range(1200)]
-    assert "others came first; next of" in waiting_text(line[0], line, usage)
-    usage.add(Place(MEASURE, "b"))
-    text = waiting_text(line[0], line, usage)
-    assert text == (
-        "Waiting for a slot: profile default runs 1 measurement at once; next of namespace a"
-    )
-    assert "among the next 10 of namespace a" in waiting_text(line[9], line, usage)
-    assert "among the next 100 of" in waiting_text(line[10], line, usage)
-    assert "behind 1000 others or more of" in waiting_text(line[1000], line, usage)
-    usage.add(Place(PREPARE, "a"), 2)
-    prepare = claim("a", 1, PREPARE)
-    assert "a namespace runs 2 Jobs at once" in waiting_text(prepare, [prepare], usage)
-    usage.add(Place(PREPARE, "b"), 5)
-    assert "profile default runs 7 Jobs at once" in waiting_text(prepare, [prepare], usage)
+_ONE = Profile(measurement_slots=1)
+_BOTH = Profile(max_running=7, measurement_slots=2)
 
 
-@pytest.mark.parametrize(("length", "changed"), [(0, 0), (1, 1), (9, 1), (10, 2), (1500, 4)])
-def test_only_those_whose_place_is_told_otherwise_are_woken(length: int, changed: int) -> None:
-    usage = Usage(settings())
-    usage.add(Place(MEASURE, "b"))
-    line = [claim("a", number, MEASURE) for number in range(length + 1)]
-    left = line[1:]
-    told = [one for one in left if waiting_text(one, line, usage) != waiting_text(one, left, usage)]
-    assert told == with_another_place(left)
-    assert len(told) == changed
+@pytest.mark.parametrize(
+    ("profile", "per_namespace", "lane", "bounds"),
+    [
+        (_ONE, None, MEASURE, "profile default runs 1 measurement"),
+        (_BOTH, None, MEASURE, "profile default runs 2 measurements, profile default runs 7 Jobs"),
+        (_BOTH, None, PREPARE, "profile default runs 7 Jobs"),
+        (_ONE, 1, PREPARE, "a namespace runs 1 Job"),
+        (_ONE, 3, MEASURE, "profile default runs 1 measurement, a namespace runs 3 Jobs"),
+    ],
+    ids=["slots", "slots and Jobs", "Jobs", "namespace", "slots and namespace"],
+)
+def test_bounds_of_what_waits_are_told(
+    profile: Profile, per_namespace: int | None, lane: Lane, bounds: str
+) -> None:
+    text = waiting_text(claim("a", 1, lane), settings(per_namespace, default=profile))
+    assert text == f"Waiting for a slot: {bounds} at once; the oldest of a namespace is next"
 
 
 def held(world: World) -> Holding:
@@ -263,7 +253,7 @@ def test_stuck_job_counts_against_its_namespace_alone() -> None:
     bounded = settings(per_namespace=2, default=Profile(max_running=1))
     usage = Usage(bounded)
     usage.add(Place(MEASURE, "a", stuck=True))
-    assert usage.full(Place(MEASURE, "b")) is None
+    assert usage.full(Place(MEASURE, "b")) is False
     # Others come first, whatever the age.
     waiting = lines([claim("a", 1, MEASURE), claim("b", 2, MEASURE)])
     assert [one.namespace for one in admitted(waiting, usage)] == ["b"]

@@ -9,6 +9,8 @@ import pytest
 from job_messages import Messages, digest
 from operator_world import MakeWorld, World
 
+from mopt_api.enums import QualityMetric
+from mopt_api.figures import QualityResult
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import Reason
 from mopt_operator.config.settings import OnUpgrade, Settings, UpgradePolicy
@@ -38,6 +40,21 @@ def test_one_path_reads_what_to_serve(world: World) -> None:
     available = world.condition("ArtifactAvailable")
     assert (available["status"], available["reason"]) == ("True", "Selected")
     assert available["message"] == f"default: openvino-bf16 ({digest('openvino-bf16')[:19]})"
+
+
+def test_what_an_int8_form_computes_the_rest_in_is_told_to_who_serves_it(world: World) -> None:
+    int8 = {
+        "state": "Passed",
+        "reason": None,
+        "message": None,
+        "float_precision": "BF16",
+        "quality": [QualityResult(metric=QualityMetric.PSNR, worst=44.0, mean=45.0)],
+    }
+    world.run(selected="onnxruntime-int8", int8=int8)
+    assert served(world)["floatPrecision"] == "BF16"
+    by_name = {variant["name"]: variant for variant in world.status["targets"][0]["variants"]}
+    assert by_name["onnxruntime-int8"]["floatPrecision"] == "BF16"
+    assert "floatPrecision" not in by_name["openvino-bf16"]
 
 
 def test_nothing_to_serve_before_the_first_selection(world: World) -> None:
@@ -115,10 +132,10 @@ def test_it_stays_where_making_it_again_fails(
     assert world.decide() == Plan()
 
 
-def test_no_winner_leaves_the_last_one_to_serve(world: World) -> None:
+def test_no_winner_within_the_gates_leaves_the_last_one_to_serve(world: World) -> None:
     world.run()
     before = served(world)
-    world.edit(quality=[{"metric": "PSNR", "minimum": 150}], objective={"onNoWinner": "Fail"})
+    world.edit(objective={"onNoWinner": "Fail", "minimumSpeedup": 9})
     world.settle()
     assert world.said()["Ready"] == ("False", "NoVariantPassed")
     assert served(world) == before

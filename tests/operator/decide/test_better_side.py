@@ -7,6 +7,7 @@ import pytest
 from mopt_api.enums import ObjectiveMetric, QualityMetric
 from mopt_api.figures import Hardware, Latency, QualityResult
 from mopt_api.jobs.termination import MeasureSummary, VariantSummary, decode, encode
+from mopt_api.objective import Objective
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import Measurement, TargetStatus
 from mopt_operator.decide.rejudge import measures_all, rejudged
@@ -81,7 +82,7 @@ def test_the_reason_and_the_summary_name_the_error(target: TargetStatus) -> None
     assert judged is not None
     assert judged.variants[0].message == "worst MaxAbsError 0.05 is above 0.01"
     assert summary_of([judged], 1, 1, gates).quality == "MaxAbsError 0.001234"
-    assert sentence(judged, gates).endswith("MaxAbsError 0.001234")
+    assert sentence(judged, spec(0.01)).endswith("MaxAbsError 0.001234")
 
 
 def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetStatus) -> None:
@@ -89,9 +90,9 @@ def test_unstable_figures_stay_unstable_and_the_message_says_so(target: TargetSt
     for maximum in (0.1, 0.01, 0.001):
         judged = rejudged(unstable, spec(maximum), "now")
         assert judged is not None
-        words = sentence(judged, spec(maximum).quality)
+        words = sentence(judged, spec(maximum))
         assert words.endswith("; unstable: other processes used the CPU")
-    assert "unstable" not in sentence(target, spec(0.1).quality)
+    assert "unstable" not in sentence(target, spec(0.1))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,9 @@ def test_the_sentence_says_what_the_ratio_is_of(
 ) -> None:
     judged = rejudged(target, spec(0.1), "now")
     assert judged is not None
-    assert sentence(judged, spec(0.1).quality, objective) == f"default: {words}"
+    wanted = Objective(metric=objective) if objective else Objective()
+    judged_by = spec(0.1).model_copy(update={"objective": wanted})
+    assert sentence(judged, judged_by) == f"default: {words}"
 
 
 def test_only_metrics_that_were_measured_are_rejudged() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from full_spec import FULL, Json, Path, nodes, schema_of_spec
 
+from mopt_api.jobs.publishing import PublishedForm
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job
+from mopt_operator.decide.publish_work import Order, publish_work
 from mopt_operator.decide.request import is_suspended, read_request
 from mopt_operator.decide.work import measure_work, prepare_work
 from mopt_operator.objects import Resource
@@ -40,6 +42,12 @@ def _nncf(spec: Json) -> None:
     del spec["variants"][0]["quantization"]["searchBudgetSeconds"]
 
 
+def _rest_in_bf16(spec: Json) -> None:
+    del spec["variants"][0]["executionProvider"]
+    spec["variants"][0] |= {"runtime": "OpenVINO"}
+    spec["variants"][0]["quantization"]["floatPrecision"] = "BF16"
+
+
 # Another valid value of each field, where one cannot be made up from its type: the value, a pair
 # of the value and what changes beside it, or a function that changes the spec.
 OTHER: dict[str, Any] = {
@@ -56,6 +64,7 @@ OTHER: dict[str, Any] = {
     "variants.0.runtime": ("OpenVINO", {"executionProvider": None}),
     "variants.0.precision": ("FP32", {"quantization": None}),
     "variants.0.quantization.method": _nncf,
+    "variants.0.quantization.floatPrecision": _rest_in_bf16,
     "variants.1.name": "other",
     "variants.1.runtime": ("OpenVINO", {"torchMode": None}),
     "variants.1.precision": "BF16",
@@ -69,16 +78,22 @@ OTHER: dict[str, Any] = {
     "targets.0.queueName": "other",
     "quality.0.metric": "SQNR",
     "objective.point": None,
+    "objective.constraints.0.metric": "LatencyP90",
+    "objective.constraints.0.maximum": "60ms",
+    "objective.constraints.1.metric": ("SizeBytes", {"minimum": None, "maximum": "4Mi"}),
     "quality.1.metric": ("SSIM", {"maximum": None, "minimum": 0.5}),
     "data.calibration.images.crop.0": 16,
     "data.evaluation.images.crop.0": 16,
     "data.evaluation.references.images.crop.0": 16,
     "benchmark.points.0.name": _renamed_point,
     "output.uri": "s3://optimized/other",
+    "publish.oci.repository": "registry.test/other",
+    "publish.oci.layout": "ModelPack",
     "execution.queueName": "other",
 }
 # Fields whose effect is no Job's content; each names its test.
 DECIDED = {
+    "publish.policy": "decide/test_publication.py",
     "execution.suspend": "decide/test_suspending.py",
     "execution.ttlSecondsAfterFinished": "decide/test_suspending.py",
     "execution.progressDeadlineSeconds": "decide/test_waiting.py",
@@ -147,6 +162,12 @@ def jobs(settings: Settings) -> Callable[[Json], str]:
             measure_work(request.spec, request.output, settings, target=target, prepared=PREPARED)
             for target in request.targets
         ]
+        form = PublishedForm(
+            target="l4", variant="int8", artifact=PREPARED, uri="s3://a/b", result=PREPARED
+        )
+        assert request.spec.publish is not None
+        order = Order(request.spec.publish, (form,), "")
+        works.append(publish_work(order, request, resource, settings))
         built = [build_job(work, resource, settings) for work in works]
         for job in built:
             # Names are digests of the rest: they must not be the only difference.

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from job_messages import Messages
-from operator_world import MakeWorld, World
+from operator_world import START, MakeWorld, World
 
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
 from mopt_operator.decide.decide import Plan
-from mopt_operator.decide.failures import MAX_DISRUPTIONS
+from mopt_operator.decide.failures import MAX_DISRUPTIONS, start_problem
 from mopt_operator.decide.track import LOST_SECONDS
+from mopt_operator.objects import Pod
 
 RETRYING = "Reconciling"
 ENDED = "Stalled"
@@ -67,12 +68,12 @@ def unschedulable(message: str) -> dict[str, Any]:
         (
             unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
             "AcceleratorNotFound",
-            "No node can run the Pod: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu",
+            "No node can run the Pod: Insufficient nvidia.com/gpu",
         ),
         (
             unschedulable("0/3 nodes are available: 3 Insufficient memory."),
             "Unschedulable",
-            "3 Insufficient memory",
+            "No node can run the Pod: Insufficient memory",
         ),
     ],
 )
@@ -113,8 +114,9 @@ def test_anti_affinity_of_others_is_told_in_the_scheduler_s_words(
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     world.settle()
-    words = "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."
-    world.pod(world.the_job(Stage.MEASURE, "default"), unschedulable(words))
+    words = "node(s) didn't satisfy existing pods anti-affinity rules"
+    said = f"0/1 nodes are available: 1 {words}."
+    world.pod(world.the_job(Stage.MEASURE, "default"), unschedulable(said))
     world.settle()
     assert world.said() == {
         "Ready": ("False", "Unschedulable"),
@@ -123,11 +125,27 @@ def test_anti_affinity_of_others_is_told_in_the_scheduler_s_words(
     assert words in world.condition("Ready")["message"]
 
 
+def test_number_of_nodes_that_lack_something_is_not_told() -> None:
+    def told(message: str) -> str:
+        pod = Pod("team", "p", "uid", "1", "sr", "job", START, "Pending", unschedulable=message)
+        found = start_problem(pod)
+        assert found is not None
+        return found.message
+
+    gone = "preemption: 0/9 nodes are available: 9 No preemption victims found for incoming pod."
+    first = told(
+        f"0/9 nodes are available: 2 Insufficient cpu, 7 node(s) had taint {{a: b}}. {gone}"
+    )
+    later = told("0/12 nodes are available: 12 node(s) had taint {a: b}, 5 Insufficient cpu.")
+    assert first == later
+    assert first.startswith("No node can run the Pod: Insufficient cpu, node(s) had taint {a: b}")
+
+
 def test_measurement_without_a_slot_waits_without_a_job(world: World, messages: Messages) -> None:
     world.settle()
     world.complete(world.the_job(Stage.PREPARE), messages.prepare())
     (made,) = world.decide().create
-    words = "Waiting for a slot: profile default runs 1 measurement at once; next"
+    words = "Waiting for a slot: profile default runs 1 measurement at once"
     world.waits = {made["metadata"]["name"]: words}
     assert world.settle().requeue_after is None
     assert world.stages() == ["prepare"]

@@ -19,6 +19,7 @@ def test_selection_is_recorded_with_what_a_rollback_needs(world: World) -> None:
             "target": "default",
             "selected": "openvino-bf16",
             "artifact": target["variants"][1]["artifact"]["digest"],
+            "uri": target["variants"][1]["artifact"]["uri"],
             "report": target["report"]["digest"],
             "generation": 1,
             "time": "2026-11-01T12:00:00Z",

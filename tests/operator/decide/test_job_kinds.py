@@ -154,6 +154,14 @@ def test_when_jobs_run_makes_no_other_jobs() -> None:
     )
 
 
+def test_what_serving_costs_makes_no_other_jobs() -> None:
+    terms = {"pricePerHour": "0.7", "wattsIdle": 20, "wattsBusy": 72}
+    other = make_settings(l4=PROFILES["l4"] | terms)
+    assert job_names(measuring("l4"), RESOURCE, SETTINGS) == job_names(
+        measuring("l4", settings=other), RESOURCE, other
+    )
+
+
 def test_other_compute_capabilities_build_anew() -> None:
     more = make_settings(engines=PROFILES["engines"] | {"computeCapabilities": ["8.9"]})
     target = Target(name="t", profile="engines")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubelet import environment
+from pod_environment import environment
 
 from mopt_api.enums import ModelFormat
 from mopt_api.figures import SourceInfo

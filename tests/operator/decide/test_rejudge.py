@@ -51,6 +51,15 @@ def test_higher_gate_rejects_the_winner_and_says_why(world: World) -> None:
     )
 
 
+def test_tolerance_that_status_lacks_is_judged_by_a_small_job(world: World) -> None:
+    """Status has what gates judged so far; result.json has every sample."""
+    world.run()
+    world.lose_all_jobs()
+    world.edit(quality=[{"metric": "PSNR", "minimum": 35, "aggregate": "Tolerance"}])
+    world.settle()
+    assert set(world.stages()) == {"report"}
+
+
 @pytest.mark.parametrize(
     ("objective", "selected"),
     [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from operator_world import World
+from operator_world import MakeWorld, World
 
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import Plan
@@ -42,8 +42,17 @@ def test_ready_of_any_release_is_settled_and_says_what_to_serve(
     assert world.decide() == Plan()
 
 
+def test_published_of_any_release_is_not_published_again(make_world: MakeWorld) -> None:
+    world = make_world(publish={"oci": {"repository": "registry.test/team/sr"}})
+    world.raw["status"] = copy.deepcopy(GOLDEN["0.1.0-published"]["status"])
+    assert world.settle() == Plan()
+    assert world.jobs == {}
+    assert world.status_writes == 0
+    assert world.published() == ("True", "Published")
+
+
 def condition_type(status: Status) -> None:
-    status["conditions"].append(status["conditions"][0] | {"type": "Published"})
+    status["conditions"].append(status["conditions"][0] | {"type": "RolledOut"})
 
 
 def other_controllers_condition(status: Status) -> None:
@@ -69,8 +78,12 @@ def field_type(status: Status) -> None:
 
 
 def new_fields(status: Status) -> None:
-    status["published"] = {"tag": "v1"}
-    status["targets"][0]["published"] = {"reference": "registry/sr@sha256:1"}
+    status["rolledOut"] = {"to": "v1"}
+    status["targets"][0]["rolledOut"] = {"to": "v1"}
+
+
+def published(status: Status) -> None:
+    status["targets"][0]["published"] = {"reference": "registry/sr@sha256:1", "signed": "twice"}
 
 
 NEWER = [
@@ -81,6 +94,7 @@ NEWER = [
     metric,
     field_type,
     new_fields,
+    published,
 ]
 
 
@@ -115,7 +129,7 @@ def test_new_wish_is_carried_out_and_loses_no_artifact(
     assert world.status["targets"][0]["artifact"] == before["targets"][0]["artifact"]
     types = {c["type"] for c in world.status["conditions"]} - {"Ready", "Reconciling"}
     assert types >= {c["type"] for c in before["conditions"]} - {"Ready"}
-    assert world.status.get("published") == before.get("published")
+    assert world.status.get("rolledOut") == before.get("rolledOut")
 
 
 def test_what_cannot_be_read_at_all_is_no_error(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mopt_operator.loop.queue import FAIR_TURN, LONGEST_RETRY_SECONDS, WorkQueue
+from mopt_operator.loop.queue import FAIR_TURN, LONGEST_RETRY_SECONDS, SOON_SECONDS, WorkQueue
 
 A, B = ("team", "a"), ("team", "b")
 C = ("team", "c")
@@ -57,11 +57,42 @@ async def test_of_two_times_the_earlier_holds() -> None:
     queue.close()
 
 
+async def test_what_is_not_urgent_is_looked_at_once_for_all_of_it() -> None:
+    queue = WorkQueue()
+    for _ in range(3):
+        queue.add_soon(A)
+    assert len(queue) == 0
+    queue.done(await asyncio.wait_for(queue.get(), 5))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 2 * SOON_SECONDS)
+    queue.add_soon(A)
+    assert await asyncio.wait_for(queue.get(), 5) == A
+
+
+async def test_look_meanwhile_stands_for_the_one_that_was_to_come() -> None:
+    queue = WorkQueue()
+    queue.add_soon(A)
+    queue.add(A)
+    queue.done(await queue.get())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 2 * SOON_SECONDS)
+
+
+async def test_what_happens_during_a_look_brings_another() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    await queue.get()
+    queue.add_soon(A)
+    queue.done(A)
+    assert await asyncio.wait_for(queue.get(), 5) == A
+
+
 async def test_closed_queue_forgets_its_timers() -> None:
     queue = WorkQueue()
     queue.add_after(A, 0.01)
+    queue.add_soon(B)
     queue.close()
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(2 * SOON_SECONDS)
     assert len(queue) == 0
 
 

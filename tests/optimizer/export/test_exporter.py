@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mopt_optimizer.errors import DimensionError, SpecError
+from mopt_optimizer.errors import DimensionError, ExportError, SpecError
 from mopt_optimizer.export import ONNXExportConfig, ONNXExporter, export_onnx, model_info
 from mopt_optimizer.onnx_files.verify import OnnxSession
 
@@ -109,6 +109,42 @@ def test_program_is_exported(upscaler: nn.Module, tmp_path: Path) -> None:
     assert _shape(path, 5, 3, 8, 8) == (5, 3, 16, 16)
     with pytest.raises(DimensionError, match="axis 2 of input image is to be dynamic, but the mod"):
         ONNXExporter().export(program, None, path, {"image": {2: "height"}})
+
+
+class Scaled(nn.Module):
+    """Combines a tensor with numbers that are computed from its sizes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        width = x.shape[1]
+        places = torch.arange(width) * (2.0 / (width - 1)) - 1.0
+        moved = x + width / 3 - (width - 1.0) / 2.0 + torch.add(x, width / 7, alpha=3)
+        result: torch.Tensor = moved * (width / 8) / ((width - 1.0) / 2.0) + places
+        return result
+
+
+def test_numbers_that_are_computed_from_sizes_are_exported(tmp_path: Path) -> None:
+    dynamic = torch.export.Dim.DYNAMIC
+    module = Scaled()
+    for dtype, close in ((torch.float32, 1e-5), (torch.float64, 1e-6)):
+        example = torch.rand(2, 5, dtype=dtype)
+        program = torch.export.export(module, (example,), dynamic_shapes={"x": {1: dynamic}})
+        path = tmp_path / f"{dtype}.onnx"
+        ONNXExporter().export(program, None, path, {"x": {1: "width"}})
+        for width in (4, 9):
+            x = torch.rand(2, width, dtype=dtype)
+            (found,) = OnnxSession(path).run({"x": x.numpy()})
+            assert np.allclose(found, module(x).numpy(), atol=close)
+
+
+def test_what_cannot_be_translated_is_named(tmp_path: Path) -> None:
+    class Unknown(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = torch.special.bessel_j0(x)
+            return result
+
+    program = torch.export.export(Unknown(), (torch.rand(3),))
+    with pytest.raises(ExportError, match=r"bessel_j0"):
+        ONNXExporter().export(program, None, tmp_path / "model.onnx")
 
 
 def test_torchscript_is_exported(upscaler: nn.Module, tmp_path: Path) -> None:

@@ -46,7 +46,13 @@ NAMES: list[tuple[Variant, str | None]] = [
     (variant("PyTorch", "BF16", **COMPILED), "torch-bf16.pt2"),
     (variant("ONNXRuntime", "INT8"), "int8-minmax-perchannel-gated.onnx"),
     (int8("OpenVINO"), "int8-minmax-perchannel-gated.onnx"),
-    (int8("OpenVINO", method="NNCF"), "int8-nncf.onnx"),
+    (int8("OpenVINO", floatPrecision="BF16"), "int8-minmax-perchannel-gated.onnx"),
+    (int8("OpenVINO", method="NNCF"), "int8-nncf-gated.onnx"),
+    (int8("OpenVINO", method="NNCF", floatPrecision="BF16"), "int8-nncf-gated.onnx"),
+    (
+        int8("OpenVINO", method="NNCF", searchBudgetSeconds=60),
+        "int8-nncf-gated-60s.onnx",
+    ),
     (int8("OpenVINO", method="NNCF", fallback="Off"), "int8-nncf.onnx"),
     (variant("PyTorch", "FP16"), "torch-fp16.pt2"),
     (variant("TensorRT", "FP32"), None),
@@ -96,6 +102,13 @@ def test_variants_share_a_form_exactly_where_the_file_is_the_same(
 ) -> None:
     form = form_of(chosen)
     assert (form and f"{form.name(GATES)}{form.suffix}") == file
+
+
+def test_what_runs_beside_int8_is_no_matter_of_the_file() -> None:
+    for more in ({}, {"method": "NNCF"}):
+        assert form_of(int8("OpenVINO", floatPrecision="BF16", **more)) == form_of(
+            int8("OpenVINO", **more)
+        )
 
 
 def test_exclusions_make_another_file_of_every_kind() -> None:
@@ -172,7 +185,11 @@ AIMS = [GateAim.of(GATES[0], 4)]
 
 
 def test_second_search_makes_a_form_of_its_own() -> None:
-    for chosen in (variant("ONNXRuntime", "INT8"), variant("TensorRT", "FP8")):
+    for chosen in (
+        variant("ONNXRuntime", "INT8"),
+        variant("TensorRT", "FP8"),
+        int8("OpenVINO", method="NNCF"),
+    ):
         form = form_of(chosen)
         assert form is not None
         others = [[], AIMS, [GateAim.of(GATES[0], 5)]]
@@ -180,11 +197,7 @@ def test_second_search_makes_a_form_of_its_own() -> None:
         assert names[0] == form.name(GATES)
         assert len(set(names)) == 3
         assert all(name.startswith(names[0]) for name in names)
-    for chosen in (
-        variant("ONNXRuntime", "FP16"),
-        int8("PyTorch"),
-        int8("OpenVINO", method="NNCF"),
-    ):
+    for chosen in (variant("ONNXRuntime", "FP16"), int8("PyTorch")):
         form = form_of(chosen)
         assert form is not None
         assert form.aimed(AIMS) == form

@@ -193,6 +193,27 @@ def test_nncf_writes_one_file_of_integers(material: Material, tmp_path: Path) ->
     assert report.quantized_nodes == [n.op_type for n in graph.node].count("QuantizeLinear")
 
 
+def test_nncf_keeps_layers_in_fp32_for_a_gate_and_says_which(
+    material: Material, tmp_path: Path
+) -> None:
+    plain, gated = tmp_path / "plain.onnx", tmp_path / "gated.onnx"
+    make(FORMS[FormKind.NNCF], material, plain)
+    pairs = [
+        [outputs(path, feeds, Runtime.ONNX_RUNTIME, Precision.FP32) for feeds in material.samples]
+        for path in (material.fp32, plain)
+    ]
+    reached = min(sqnr(*pair) for pair in zip(*pairs, strict=True))
+    gate = QualityGate(metric=QualityMetric.SQNR, minimum=reached + 1)
+    wanted = dataclasses.replace(material, gates=[gate])
+    report = make(FORMS[FormKind.NNCF], wanted, gated)
+    assert report.name == "int8-nncf-gated"
+    (found,) = report.fallbacks
+    assert found.exclude
+    assert found.quality_all_int8 < reached + 1 < found.quality
+    assert 0 < found.int8_mac_share <= 1
+    assert report.quantized_nodes < make(FORMS[FormKind.NNCF], material, plain).quantized_nodes
+
+
 def test_torch_int8_holds_integers_and_no_pickle(material: Material, tmp_path: Path) -> None:
     import torch
 

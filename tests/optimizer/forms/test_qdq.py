@@ -175,6 +175,8 @@ def test_names_tell_options_apart() -> None:
         "int8-percentile-pertensor",
         "int8-entropy-perchannel",
         "int8-entropy-pertensor",
+        "int8-mse-perchannel",
+        "int8-mse-pertensor",
     ]
 
 

@@ -20,7 +20,6 @@ from mopt_optimizer.machine.system import (
     quota_v1,
     quota_v2,
     steal_seconds,
-    throttled_periods,
     usable_threads,
 )
 
@@ -146,6 +145,26 @@ def test_the_tightest_limit_of_the_ancestors_holds(tmp_path: Path) -> None:
     assert system.memory_bytes() == GIB
 
 
+@pytest.mark.parametrize(
+    ("quota", "asked", "threads", "cpus"),
+    [
+        ("50000", None, 1, 0.5),
+        ("100000", None, 1, None),
+        ("150000", None, 1, 1.5),
+        ("200000", None, 2, None),
+        ("200000", 1, 1, 2.0),
+        ("200000", 4, 4, 2.0),
+        ("max", None, 3, None),
+    ],
+)
+def test_hardware_differs_where_the_quota_does(
+    tmp_path: Path, quota: str, asked: int | None, threads: int, cpus: float | None
+) -> None:
+    root = write(container_v2(tmp_path), {"sys/fs/cgroup/cpu.max": f"{quota} 100000\n"})
+    hardware = System(root).hardware({}, affinity=3, threads=asked)
+    assert (hardware.threads, hardware.cpus) == (threads, cpus)
+
+
 def test_memory_in_use_leaves_out_what_the_kernel_can_drop(tmp_path: Path) -> None:
     v2 = write(
         container_v2(tmp_path / "v2"),
@@ -223,12 +242,6 @@ def test_quota_of_v1() -> None:
 )
 def test_threads_never_exceed_the_quota(quota: float | None, affinity: int, threads: int) -> None:
     assert usable_threads(quota, affinity) == threads
-
-
-@pytest.mark.parametrize("text", [CPU_STAT_V1, CPU_STAT_V2])
-def test_throttled_periods_of_both_versions(text: str) -> None:
-    assert throttled_periods(text) == 17
-    assert throttled_periods("usage_usec 1\n") is None
 
 
 def test_steal_is_over_all_cpus() -> None:

@@ -112,6 +112,11 @@ def test_tensorrt_without_the_library_falls_back_to_onnx() -> None:
     ("broken", "changes", "reason"),
     [
         (form("f", "OpenVINO", "BF16", verdict=Verdict.PASSED), {}, "no bf16 arithmetic"),
+        (
+            form("f", "OpenVINO", "INT8", verdict=Verdict.PASSED, float_precision="BF16"),
+            {},
+            "no bf16 arithmetic",
+        ),
         (form("f", "OpenVINO"), {"runtimes": frozenset({"PyTorch"})}, "OpenVINO is not installed"),
         (form("f", needs=Needs(gpu=True)), {}, "needs a GPU"),
         (

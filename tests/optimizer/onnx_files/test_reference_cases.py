@@ -22,7 +22,7 @@ from mopt_optimizer.formats.exported_program import export_onnx, program_cases
 from mopt_optimizer.formats.onnx import onnx_cases
 from mopt_optimizer.onnx_files import reference_cases
 from mopt_optimizer.onnx_files.reference_cases import with_made_up
-from mopt_optimizer.onnx_files.verify import Case, verify_export
+from mopt_optimizer.onnx_files.verify import Case, OnnxSession, verify, verify_export
 from mopt_optimizer.passes.running import optimize
 
 if TYPE_CHECKING:
@@ -77,6 +77,40 @@ def test_pass_that_loses_an_epsilon_is_rolled_back(path: Path) -> None:
     assert lost.outcome is PassOutcome.ROLLED_BACK
     assert "output y" in (lost.message or "")
     assert exact.outcome is not PassOutcome.ROLLED_BACK
+
+
+NORMALIZED = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[n, 7] x, int64[1] last, float eps) => (float[n, 7] y) {
+  m = ReduceMean <keepdims = 1> (x, last) d = Sub (x, m) q = Mul (d, d)
+  v = ReduceMean <keepdims = 1> (q, last) e = Add (v, eps) r = Sqrt (e) y = Div (d, r)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "offset", "passes"),
+    [
+        pytest.param(1e-16, 0.0, True, id="rounding errors at full scale"),
+        pytest.param(1e-16, 8.0, False, id="further than those go"),
+        pytest.param(1e-2, 0.0, True, id="an epsilon that holds them down"),
+        pytest.param(1e-2, 0.1, False, id="another value where there are none"),
+    ],
+)
+def test_rounding_errors_that_a_model_brings_to_full_scale_are_no_difference(
+    epsilon: float, offset: float, passes: bool, tmp_path: Path
+) -> None:
+    model = onnx.parser.parse_model(NORMALIZED)
+    values = {"last": np.array([1]), "eps": np.array(epsilon, np.float32)}
+    for name, value in values.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    path = tmp_path / "normalized.onnx"
+    onnx.save(model, path)
+    rows = np.random.default_rng(0).random((2, 7)).astype(np.float32)
+    (expected,) = OnnxSession(path).run({"x": rows})
+    # No row of equal values has anything to normalize, but for the rounding of its mean.
+    equal = {"x": np.full((2, 7), 0.1, np.float32)}
+    constant = Case({}, equal, (np.full((2, 7), offset, np.float32),), name="constants")
+    _, failure = verify(path, [Case({}, {"x": rows}, (expected,), also=(constant,))])
+    assert (failure is None) is passes
 
 
 def test_inputs_that_the_source_fails_on_are_left_out() -> None:

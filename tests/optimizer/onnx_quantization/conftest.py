@@ -49,7 +49,21 @@ def save(tmp_path: Path) -> Save:
 
 @pytest.fixture
 def network(save: Save) -> Path:
-    """Four convolutions; the third works on values of which a few are 1000 times larger."""
+    """Four convolutions; the third works on values of which a few are 1000 times larger.
+
+    Where INT8 is computed exactly nothing is left of the others, and the result is constant.
+    """
+    return four_convolutions(save, 1000)
+
+
+@pytest.fixture
+def even_network(save: Save) -> Path:
+    """The same, with values that are all alike: INT8 computes it, coarsely."""
+    return four_convolutions(save, 1)
+
+
+def four_convolutions(save: Save, swell: float) -> Path:
+    """Write four convolutions; before the third a channel swells, and shrinks after it."""
     generator = np.random.default_rng(0)
 
     def weight(outputs: int, inputs: int) -> NDArray[np.float32]:
@@ -64,10 +78,10 @@ def network(save: Save) -> Path:
         "w3": weight(8, 8),
         "w4": weight(3, 8),
         # One channel swells and shrinks again: 8 bits for all of them is then too coarse.
-        "swell": np.array([1000, 1, 1, 1, 1, 1, 1, 1], np.float32).reshape(1, 8, 1, 1),
-        "shrink": np.array([0.001, 1, 1, 1, 1, 1, 1, 1], np.float32).reshape(1, 8, 1, 1),
+        "swell": np.array([swell, 1, 1, 1, 1, 1, 1, 1], np.float32).reshape(1, 8, 1, 1),
+        "shrink": np.array([1 / swell, 1, 1, 1, 1, 1, 1, 1], np.float32).reshape(1, 8, 1, 1),
     }
-    weights["w3"][:, 0] *= 0.001
+    weights["w3"][:, 0] /= swell
 
     def conv(name: str, *tensors: str) -> onnx.NodeProto:
         return helper.make_node("Conv", tensors[:2], tensors[2:], name, pads=[1, 1, 1, 1])

@@ -112,7 +112,8 @@ def test_fp8_holds_what_one_scale_for_eight_bits_of_integers_does_not(
         pairs = zip(expected, outputs(out, samples), strict=True)
         found[scheme] = min(sqnr(a, b) for a, b in pairs)
     assert found[Scheme.FP8] > 15
-    assert found[Scheme.S8S8] < 1
+    # Biases are corrected: what is left of the others is their mean.
+    assert found[Scheme.S8S8] < 5
 
 
 def test_known_ranges_give_the_same_outputs(

@@ -10,12 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import entropy as scipy_entropy  # type: ignore[import-untyped]
 
-from mopt_optimizer.onnx_quantization.calibration import Calibration
+from mopt_optimizer.onnx_quantization.calibration import METHODS, Calibration
 from mopt_optimizer.onnx_quantization.histograms import Magnitudes, RangeObserver
 from mopt_optimizer.onnx_quantization.ranges import (
     ENTROPY_BINS,
+    MSE_CANDIDATES,
     entropy_threshold,
     kl_divergences,
+    mse_threshold,
     percentile_threshold,
     tensor_range,
 )
@@ -97,6 +99,30 @@ def test_one_sided_tensor_is_quantized_into_twice_the_levels() -> None:
     assert entropy_threshold(magnitudes, levels=256) != entropy_threshold(magnitudes, levels=128)
 
 
+def squared_error(values: NDArray[np.float32], low: float, high: float) -> float:
+    """What 8 bits of a range lose, by rounding every value."""
+    step = (high - low) / 255
+    rounded = np.round(np.clip(values.astype(np.float64), low, high) / step) * step
+    return float(((values - rounded) ** 2).sum())
+
+
+def test_mse_loses_least_of_all_ranges(values: NDArray[np.float32]) -> None:
+    lowest, highest = float(values.min()), float(values.max())
+    found = squared_error(values, *tensor_range(observed(values), Calibration.MSE))
+    largest = max(-lowest, highest)
+    for share in range(1, MSE_CANDIDATES + 1):
+        threshold = largest * share / MSE_CANDIDATES
+        low, high = min(0, max(lowest, -threshold)), max(0, min(highest, threshold))
+        # Values stand for the center of their bin.
+        assert found <= squared_error(values, low, high) * 1.05
+
+
+def test_mse_cuts_a_lone_outlier_among_many() -> None:
+    generator = np.random.default_rng(0)
+    observer = observed(np.append(generator.normal(0, 1, 2_000_000), 60.0).astype(np.float32))
+    assert mse_threshold(observer.magnitudes(), observer.lowest, observer.highest) < 30
+
+
 @pytest.mark.parametrize("percentile", [50.0, 99.0, 99.99, 100.0])
 def test_percentile_is_numpys_to_within_a_bin(
     values: NDArray[np.float32], percentile: float
@@ -111,7 +137,7 @@ def test_min_max_is_exact(values: NDArray[np.float32]) -> None:
     assert found == (values.min(), values.max())
 
 
-@pytest.mark.parametrize("method", [Calibration.PERCENTILE, Calibration.ENTROPY])
+@pytest.mark.parametrize("method", METHODS[1:])
 def test_range_never_exceeds_the_values_and_keeps_their_sign(
     values: NDArray[np.float32], method: Calibration
 ) -> None:
@@ -122,7 +148,7 @@ def test_range_never_exceeds_the_values_and_keeps_their_sign(
     assert (high == 0) == (values.max() <= 0)
 
 
-@pytest.mark.parametrize("method", [Calibration.PERCENTILE, Calibration.ENTROPY])
+@pytest.mark.parametrize("method", METHODS[1:])
 def test_constant_tensors(method: Calibration) -> None:
     assert tensor_range(observed(np.zeros(10, np.float32)), method) == (0, 0)
     assert tensor_range(observed(np.full(10, 2.0, np.float32)), method) == (0, 2)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mopt_api.benchmark import Benchmark, BenchmarkPoint
 from mopt_api.enums import DType, ModelFormat
 from mopt_api.inputs import DerivedRange, DimensionRange, InputSpec
 from mopt_api.jobs.plan import PreparePlan, benchmark_points, measure_plan, prepare_plan
-from mopt_api.spec import Benchmark, BenchmarkPoint, ModelOptimizationSpec
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_optimizer.data.declared import check_arrays, declared_inputs
 from mopt_optimizer.errors import DimensionError
 from mopt_optimizer.opening.inputs import input_shape, verified_sizes

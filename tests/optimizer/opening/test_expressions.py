@@ -99,6 +99,11 @@ def test_everything_else_is_refused(text: object) -> None:
         "2 <= L['x'].size()[0] and L['x'].size()[0] <= 9",
         "L['x'].storage_offset() == 0",
         "torch.sym_max(1, L['x'].size()[2] // 8) != 1",
+        "32 + 32 * (((-1) + math.trunc(0.125*torch.sym_float(L['x'].size()[3]))) // 4) == 32",
+        "math.floor(0.5*L['x'].size()[2]) == math.ceil(0.5*L['x'].size()[2])",
+        "torch._sym_sqrt(abs(L['x'].size()[2] - 64)) <= max(8, min(1, L['x'].size()[1]))",
+        "round(0.3*L['x'].size()[2]) == round(0.3*L['x'].size()[2], 2)",
+        "(1 if L['x'].size()[2] <= 8 else (2 if L['x'].size()[2] <= 16 else 3)) == 1",
     ],
 )
 def test_guards_on_sizes_are_taken(text: str) -> None:
@@ -124,6 +129,15 @@ def test_guards_on_sizes_are_taken(text: str) -> None:
         "torch.load('x')",
         "torch.sym_max(1, open('x'))",
         "torch.os.sym_max(1, 2)",
+        "math.floor(open('x'))",
+        "math.factorial(L['x'].size()[2])",
+        "os.floor(1)",
+        "round(L['x'].size()[2], -1000000000)",
+        "round(L['x'].size()[2], L['x'].size()[3])",
+        "round(1, 2, 3)",
+        "max(L)",
+        "abs(open('x'))",
+        "(1 if open('x') else 2) == 1",
     ],
 )
 def test_other_guards_are_refused(text: str) -> None:

@@ -95,6 +95,30 @@ def picture(samples: int = 3) -> list[Outputs]:
     return [[np.where(np.arange(16)[:, None] < 4, w * 1e-4, w)] for w in wide]
 
 
+def embedding(samples: int = 5) -> list[Outputs]:
+    """Return vectors of length 1 in which three values of 384 are dead, as all-MiniLM-L6-v2's."""
+    random = np.random.default_rng(5)
+    scales = np.full(384, 0.05)
+    scales[[127, 223]], scales[319] = 1e-33, 1e-8
+    return [[(random.normal(0, 1, (1, 384)) * scales).astype(np.float32)] for _ in range(samples)]
+
+
+def test_dead_channels_of_an_embedding_are_no_part_and_may_be_constant() -> None:
+    samples = embedding()
+    assert profile_of(samples).parts == ()
+    dead = np.isin(np.arange(384), [127, 223, 319])
+    comparison = compared(samples, lambda array: np.where(dead, np.float32(0), array))
+    assert comparison.constant_channel() is None
+    assert result(comparison).worst > 0.999999
+
+
+def test_two_quantities_of_which_one_is_minute_are_two_parts() -> None:
+    random = np.random.default_rng(6)
+    samples: list[Outputs] = [[random.normal(0, 1, (8, 2)) * [1e5, 1e-3]] for _ in range(5)]
+    labels = [part.label for part in profile_of(samples).parts]
+    assert labels == ["boxes[..., 0:1]", "boxes[..., 1:2]"]
+
+
 @pytest.mark.parametrize("samples", [relu(), classes(), picture()], ids=["relu", "rare", "dark"])
 def test_channels_of_one_quantity_are_no_parts(samples: list[Outputs]) -> None:
     assert profile_of(samples).parts == ()

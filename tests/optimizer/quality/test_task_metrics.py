@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]
+from sklearn.neighbors import NearestNeighbors
 
 from mopt_api.enums import Aggregate, Fallback, QualityMetric
 from mopt_api.figures import QualityResult
@@ -329,6 +329,10 @@ def test_too_few_samples_are_refused_before_anything_runs() -> None:
         check_sample_count(gates, 19)
     check_sample_count(gates, 20)
     check_sample_count([QualityGate(metric=QualityMetric.COSINE, minimum=0.9)], 1)
+    tolerance = QualityGate(metric=QualityMetric.COSINE, minimum=0.9, aggregate=Aggregate.TOLERANCE)
+    with pytest.raises(SpecError, match=r"Tolerance .* needs 59 samples; there are 58; add some"):
+        check_sample_count([tolerance], 58)
+    check_sample_count([tolerance], 59)
     with pytest.raises(DataError, match="5 nearest among all samples; there are 5 embeddings"):
         neighbor_agreement(vectors(5), vectors(5))
 

@@ -109,7 +109,7 @@ def test_where_onnx_runtime_put_each_node_is_known(model_files: ModelFiles) -> N
 
 
 def test_the_tensorrt_provider_gets_one_profile_and_the_files_types() -> None:
-    from mopt_optimizer.runtimes.onnx_runtime.runner import tensorrt_options
+    from mopt_optimizer.runtimes.onnx_runtime.settings import tensorrt_options
 
     found = tensorrt_options(Precision.INT8, SHAPES | {"ids": ((1, 2), (1, 2), (1, 2))})
     assert found["trt_profile_min_shapes"] == "image:1x3x8x8,ids:1x2"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import DType
 from mopt_api.inputs import InputSpec
-from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.timing.interleave import (
     MIN_RUNS,
+    Rounds,
     Schedule,
     batch_size,
     benchmark_feeds,
     interleave,
     point_result,
     schedule,
+    take_rounds,
     time_calls,
 )
 
@@ -108,20 +111,56 @@ def test_garbage_is_collected_again_after_a_failing_call() -> None:
     assert gc.isenabled()
 
 
-def test_participants_alternate_in_both_directions_after_a_warm_up() -> None:
-    log: list[str] = []
-    everyone = [Recorder(name, log) for name in "AB"]
-    times = interleave(
+def take(everyone: list[Recorder], rounds: int, **options: Any) -> Rounds:
+    return take_rounds(
         everyone,
+        "p",
+        Schedule(rounds=rounds, slice_seconds=0.5, calls=3),
+        warmup_seconds=0.25,
+        drop=lambda participant, error: pytest.fail(f"{participant}: {error}"),
+        failures=RuntimeError,
+        **options,
+    )
+
+
+def test_everyone_takes_a_turn_a_round_after_a_warm_up() -> None:
+    log: list[str] = []
+    rounds = take([Recorder(name, log) for name in "AB"], 2)
+    assert log[:2] == ["A:p:0.25:1", "B:p:0.25:1"]
+    assert sorted(log[2:4]) == sorted(log[4:]) == ["A:p:0.5:3", "B:p:0.5:3"]
+    assert rounds == {"A": [[2], [3]], "B": [[2], [3]]}
+
+
+def test_the_order_of_a_round_is_drawn_and_the_same_in_every_run() -> None:
+    logs: list[list[str]] = [[], []]
+    for log in logs:
+        take([Recorder(name, log) for name in "ABC"], 60)
+    assert logs[0] == logs[1]
+    turns = [entry[0] for entry in logs[0][3:]]
+    orders = Counter("".join(turns[start : start + 3]) for start in range(0, len(turns), 3))
+    assert set(orders) == {"ABC", "ACB", "BAC", "BCA", "CAB", "CBA"}
+    assert max(orders.values()) <= 20
+
+
+def test_who_leaves_takes_no_more_turns_and_keeps_those_taken() -> None:
+    def after(rounds: Rounds) -> Collection[str]:
+        done = len(rounds["B"])
+        return {1: ["A"], 3: ["B", "C"]}.get(done, [])
+
+    rounds = take([Recorder(name, []) for name in "ABC"], 9, after=after)
+    assert {name: len(turns) for name, turns in rounds.items()} == {"A": 1, "B": 3, "C": 3}
+
+
+def test_interleaving_pools_the_turns() -> None:
+    times = interleave(
+        [Recorder("A", [])],
         "p",
         Schedule(rounds=2, slice_seconds=0.5, calls=3),
         warmup_seconds=0.25,
         drop=lambda participant, error: pytest.fail(f"{participant}: {error}"),
         failures=RuntimeError,
     )
-    warm_up = ["A:p:0.25:1", "B:p:0.25:1"]
-    assert log == [*warm_up, "A:p:0.5:3", "B:p:0.5:3", "B:p:0.5:3", "A:p:0.5:3"]
-    assert times == {"A": [2, 3], "B": [2, 3]}
+    assert times == {"A": [2, 3]}
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])

@@ -102,6 +102,8 @@ def _unbounded(node: ast.expr) -> Extent:
             return _largest(values)
         case ast.Compare(left=left, comparators=values):
             return _largest([left, *values])
+        case ast.IfExp(test=test, body=body, orelse=other):
+            return _largest([test, body, other])
     return _SYMBOL
 
 

@@ -35,7 +35,12 @@ _OPERATORS = (
     *(ast.BitAnd, ast.BitOr, ast.Invert, ast.LShift, ast.RShift),
 )
 # How guards print functions of sizes; each is a function of numbers in torch.
-_GUARD_FUNCTIONS = {"sym_max", "sym_min", "sym_not", "sym_ite", "sym_int", "sym_float"}
+_GUARD_FUNCTIONS = {
+    "torch": {"sym_max", "sym_min", "sym_not", "sym_ite", "sym_int", "sym_float", "_sym_sqrt"},
+    # As torch.utils._sympy.printers.PythonPrinter writes roundings, of sizes that are scaled.
+    "math": {"floor", "ceil", "trunc"},
+}
+_GUARD_BUILTINS = {"abs", "max", "min"}
 _TENSOR_METHODS = {"size", "stride", "dim", "numel", "storage_offset"}
 _FLOAT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,60})?(e[+-]?[0-9]{1,3})?")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,14 +103,16 @@ class _Checker:
             case ast.Call(func=ast.Name(id="Float"), args=[ast.Constant(value=str() as digits)]):
                 return None if _FLOAT.fullmatch(digits) else "a damaged number"
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
-                if name not in _FUNCTIONS:
+                if self._guard and name == "round":
+                    return self._rounding(args, depth)
+                if name not in _FUNCTIONS and not (self._guard and name in _GUARD_BUILTINS):
                     return f"a call of {name!r}"
                 if name in ("Pow", "PowByNatural", "FloatPow"):
                     return self._power(args, depth)
                 return self._first(args, depth)
             case ast.Call(
-                func=ast.Attribute(value=ast.Name(id="torch"), attr=name), args=args, keywords=[]
-            ) if self._guard and name in _GUARD_FUNCTIONS:
+                func=ast.Attribute(value=ast.Name(id=module), attr=name), args=args, keywords=[]
+            ) if self._guard and name in _GUARD_FUNCTIONS.get(module, ()):
                 return self._first(args, depth)
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
                 return self._power([left, right], depth)
@@ -120,6 +127,8 @@ class _Checker:
                 return unknown or self._first([left, *values], depth)
             case ast.Tuple(elts=values):  # Piecewise's pairs
                 return self._first(values, depth)
+            case ast.IfExp(test=test, body=body, orelse=other) if self._guard:  # and in guards
+                return self._first([test, body, other], depth)
         return f"{type(node).__name__} is not allowed"
 
     def _symbol(self, name: str, call: ast.Call) -> str | None:
@@ -142,6 +151,15 @@ class _Checker:
             case [base, exponent] if abs(_number(exponent)) <= MAX_EXPONENT:
                 return self.refusal(base, depth + 1)
         return f"a power that is not a number of at most {MAX_EXPONENT}"
+
+    def _rounding(self, args: list[ast.expr], depth: int) -> str | None:
+        """Of an integer, digits before the point are a power of ten."""
+        match args:
+            case [value]:
+                return self.refusal(value, depth + 1)
+            case [value, digits] if abs(_number(digits)) <= MAX_EXPONENT:
+                return self.refusal(value, depth + 1)
+        return f"a rounding to digits that are not a number of at most {MAX_EXPONENT}"
 
     @staticmethod
     def _is_input_size(node: ast.AST) -> bool:

@@ -14,7 +14,7 @@ from mopt_optimizer.errors import ModelError
 from ..limits import MAX_MESSAGES, MAX_NODES
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor  # type: ignore[import-untyped]
+    from google.protobuf.descriptor import Descriptor
 
 # Shorter ones are not looked into: their length says enough.
 _LOOKED_INTO = 512

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import Precision, Runtime
 from mopt_api.jobs.measure_result import PointResult
-from mopt_api.spec import BenchmarkPoint
 from mopt_optimizer.errors import BaselineError, RuntimeFailure
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.opening.loading import open_onnx

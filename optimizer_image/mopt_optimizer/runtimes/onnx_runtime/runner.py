@@ -7,7 +7,7 @@ GPU its defaults apply: FP32 in TF32, and copies to the device and back within e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ from mopt_optimizer.runtimes.base import (
     failure,
     select_feeds,
 )
-from mopt_optimizer.runtimes.shapes import ShapeRange
+from mopt_optimizer.runtimes.executed import ExecutedGraph
+
+from .executed import executed_graph
+from .settings import PROVIDERS, SessionSettings, tensorrt_options
 
 _NAME = "ONNX Runtime"
 # Its exceptions share no base class of their own.
@@ -47,13 +50,6 @@ _ERRORS = (
 )
 _ONLY_ERRORS = 3
 
-
-_PROVIDERS = {
-    ExecutionProvider.CPU: ("CPUExecutionProvider",),
-    ExecutionProvider.CUDA: ("CUDAExecutionProvider",),
-    # CUDA is the fallback for what TensorRT does not support.
-    ExecutionProvider.TENSORRT: ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
-}
 _CPU = "CPUExecutionProvider"
 # Compute nodes. ONNX Runtime places sizes and indices on the CPU on purpose, since they are needed
 # there; these operators belong on the GPU.
@@ -65,18 +61,13 @@ class OnnxRuntimeRunner(Runner):
 
     def __init__(self, opening: Opening) -> None:
         provider = _provider(opening)
+        self._opening = opening
         try:
-            # Once the session exists, weights are in memory or mapped.
-            with tempfile.TemporaryDirectory(dir=opening.workdir) as folder:
-                file = onnx_file(opening.path, Path(folder) / "unpacked")
-                self._session = _session(file, provider, opening)
-                if any(0 in value.shape for value in self._session.get_inputs()):
-                    # An axis of size 0 that means any size: only source models have it.
-                    self._session = _session(with_free_axes(file), provider, opening, file.parent)
+            self._session = _opened(provider, opening)
         except _ERRORS as error:
             raise failure(f"{_NAME} cannot open the model: {first_line(error)}") from error
         if provider is not ExecutionProvider.CPU:
-            _check_on_gpu(self._session, _PROVIDERS[provider][0])
+            _check_on_gpu(self._session, PROVIDERS[provider][0])
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
 
@@ -89,6 +80,20 @@ class OnnxRuntimeRunner(Runner):
         # Text comes as Python objects, which no other process would take.
         plain = (v.astype(str) if v.dtype.kind == "O" else v for v in values)
         return dict(zip(self._outputs, plain, strict=True))
+
+    def executed(self, feeds: Feeds) -> ExecutedGraph | None:
+        if self._opening.gpu:
+            return None
+        # A session that is timed writes no profile. This one takes its place, not memory beside it.
+        del self._session
+        with tempfile.TemporaryDirectory(dir=self._opening.workdir) as folder:
+            try:
+                self._session = _opened(_provider(self._opening), self._opening, Path(folder))
+                self.run(feeds)
+                profile = Path(self._session.end_profiling())
+                return executed_graph(profile.read_text(encoding="utf-8"))
+            except _ERRORS as error:
+                raise failure(f"{_NAME} gives no profile: {first_line(error)}") from error
 
     def bind(self, feeds: Feeds) -> BoundCall:
         # One plain run gives the output shapes; outputs then go to preallocated memory.
@@ -120,27 +125,44 @@ def _provider(opening: Opening) -> ExecutionProvider:
     return opening.provider or KINDS[kind].providers[0]
 
 
+def _opened(provider: ExecutionProvider, opening: Opening, profile: Path | None = None) -> Any:
+    """Return a session.
+
+    Args:
+        profile: Folder that it writes a profile to.
+    """
+    # Once the session exists, weights are in memory or mapped.
+    with tempfile.TemporaryDirectory(dir=opening.workdir) as folder:
+        file = onnx_file(opening.path, Path(folder) / "unpacked")
+        session = _session(file, provider, opening, profile=profile)
+        if any(0 in value.shape for value in session.get_inputs()):
+            # An axis of size 0 that means any size: only source models have it.
+            model = with_free_axes(file)
+            session = _session(model, provider, opening, file.parent, profile=profile)
+        return session
+
+
 def _session(
     model: Path | bytes,
     provider: ExecutionProvider,
     opening: Opening,
     folder: Path | None = None,
+    *,
+    profile: Path | None = None,
 ) -> Any:
     """Open a file, or the bytes of one whose external data is in folder."""
     if provider is not ExecutionProvider.CPU:
         # The CUDA libraries come with torch's wheels.
         ort.preload_dlls()
-        if missing := [p for p in _PROVIDERS[provider] if p not in _available()]:
+        if missing := [p for p in PROVIDERS[provider] if p not in _available()]:
             raise RuntimeFailure(
                 f"{_NAME} {ort.__version__} has no {missing[0]}: it needs onnxruntime-gpu"
             )
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = opening.threads
-    settings.inter_op_num_threads = 1
-    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings = _session_options(SessionSettings(opening.threads))
     settings.log_severity_level = _ONLY_ERRORS
+    if profile is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(profile / "run")
     if provider is not ExecutionProvider.CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if folder is not None:
@@ -155,36 +177,29 @@ def _session(
     )
 
 
+def _session_options(wanted: SessionSettings) -> Any:
+    options = ort.SessionOptions()
+    if wanted.intra_op_threads is not None:
+        options.intra_op_num_threads = wanted.intra_op_threads
+    options.inter_op_num_threads = wanted.inter_op_threads
+    if wanted.sequential:
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if wanted.all_optimizations:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(wanted.spinning)))
+    return options
+
+
 def _available() -> list[str]:
     found: list[str] = ort.get_available_providers()
     return found
 
 
 def _with_options(provider: ExecutionProvider, opening: Opening) -> list[Any]:
-    names = _PROVIDERS[provider]
+    names = PROVIDERS[provider]
     if provider is not ExecutionProvider.TENSORRT:
         return list(names)
     return [(names[0], tensorrt_options(opening.precision, opening.shapes)), *names[1:]]
-
-
-def tensorrt_options(precision: Precision, shapes: Mapping[str, ShapeRange]) -> dict[str, str]:
-    """Return the TensorRT provider's options: one engine for all sizes, in the file's types. Pure.
-
-    Args:
-        shapes: (smallest, most frequent, largest) shape of each input.
-    """
-    half = precision in (Precision.FP16, Precision.INT8)
-    found = {
-        "trt_fp16_enable": str(half),
-        "trt_int8_enable": str(precision is Precision.INT8),
-        "trt_engine_cache_enable": "False",
-    }
-    for index, which in enumerate(("min", "opt", "max")):
-        found[f"trt_profile_{which}_shapes"] = ",".join(
-            f"{name}:{'x'.join(map(str, three[index]))}"  # type: ignore[arg-type]
-            for name, three in shapes.items()
-        )
-    return found
 
 
 def _check_on_gpu(session: Any, wanted: str) -> None:

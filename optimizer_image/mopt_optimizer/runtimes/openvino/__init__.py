@@ -5,10 +5,12 @@ Importing the package loads neither openvino nor nncf; the functions do.
 
 from __future__ import annotations
 
-from .nncf_int8 import NncfOptions, NncfReport, quantize_openvino_nncf
+from .nncf_int8 import quantize_openvino_nncf
+from .nncf_options import NncfOptions, NncfRanges, NncfReport
 
 __all__ = [
     "NncfOptions",
+    "NncfRanges",
     "NncfReport",
     "quantize_openvino_nncf",
 ]

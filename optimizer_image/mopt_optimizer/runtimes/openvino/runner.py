@@ -1,31 +1,26 @@
-"""OpenVINO on the CPU; it reads ONNX directly.
-
-FP32 and INT8 request f32: OpenVINO's default silently computes in bf16 if the CPU supports it. In
-an INT8 file the Q/DQ nodes decide what runs in int8; the rest stays FP32.
-"""
+"""OpenVINO on the CPU; it reads ONNX directly. How it is compiled: settings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from mopt_api.enums import Precision
 from mopt_optimizer.errors import RuntimeFailure
 from mopt_optimizer.runtimes.base import BoundCall, Feeds, Opening, Outputs, Runner, select_feeds
+from mopt_optimizer.runtimes.executed import ExecutedGraph
 
+from .executed import executed_graph
 from .messages import essence
+from .settings import DEVICE, PRECISION_HINT, properties
 
 _NAME = "OpenVINO"
 # What the ONNX reader appends to an output's name.
 _RESULT_SUFFIX = "/sink_port_0"
-_HINTS = {
-    Precision.FP32: ov.Type.f32,
-    Precision.INT8: ov.Type.f32,
-    Precision.BF16: ov.Type.bf16,
-}
+_TYPES = {"f32": ov.Type.f32, "bf16": ov.Type.bf16}
 
 
 def _file_name(port: Any, operation: Any, default: str) -> str:
@@ -48,28 +43,27 @@ def _writable(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 class OpenVinoRunner(Runner):
-    """A compiled model with one stream and one infer request."""
+    """A compiled model, of one stream unless more are asked for, and one infer request."""
 
-    def __init__(self, opening: Opening) -> None:
-        precision = opening.precision
-        config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "INFERENCE_NUM_THREADS": opening.threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-        }
+    def __init__(self, opening: Opening, streams: int = 1) -> None:
+        """Compile the model.
+
+        Args:
+            streams: Calls that are computed at the same time, each with the opening's threads.
+        """
+        config = properties(opening.precision, opening.threads, streams, opening.float_precision)
         try:
             core = ov.Core()
             model = core.read_model(str(opening.path))
-            self._compiled = core.compile_model(model, "CPU", config)
-            computed_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+            self._compiled = core.compile_model(model, DEVICE, config)
+            computed_in = self._compiled.get_property(PRECISION_HINT)
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
             raise RuntimeFailure(f"{_NAME} cannot open the model: {essence(error)}") from error
-        if computed_in != _HINTS[precision]:
+        if computed_in != _TYPES[config[PRECISION_HINT]]:
+            wanted = opening.float_precision or opening.precision
             raise RuntimeFailure(
-                f"{_NAME} would compute in {computed_in}, not in {precision}, on this CPU"
+                f"{_NAME} would compute in {computed_in}, not in {wanted}, on this CPU"
             )
         self._inputs = [
             _file_name(port, parameter, f"input_{index}")
@@ -105,6 +99,31 @@ class OpenVinoRunner(Runner):
             name: np.array(self._request.get_output_tensor(index).data)
             for index, name in enumerate(self._outputs)
         }
+
+    def executed(self, feeds: Feeds) -> ExecutedGraph:  # noqa: ARG002 - it is told without a run
+        try:
+            return executed_graph(self._compiled)
+        except RuntimeError as error:
+            raise RuntimeFailure(f"{_NAME} does not tell what it runs: {essence(error)}") from error
+
+    def stream(self) -> Callable[[Feeds], None]:
+        """Return a call of one thread's own: inference on inputs, in whichever stream is free."""
+        request = self._compiled.create_infer_request()
+
+        def infer(feeds: Feeds) -> None:
+            fed = _writable(select_feeds(self._inputs, feeds, _NAME))
+            try:
+                for index, array in enumerate(fed):
+                    request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+                # infer() would compute in the calling thread, beside the streams.
+                request.start_async()
+                request.wait()
+            except RuntimeError as error:
+                raise RuntimeFailure(f"{_NAME} cannot run: {essence(error)}") from error
+            for index in range(len(self._outputs)):
+                np.array(request.get_output_tensor(index).data)
+
+        return infer
 
     def bind(self, feeds: Feeds) -> BoundCall:
         outputs = self.run(feeds)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from mopt_api.artifacts import ENGINE_MANIFEST_SUFFIX
 from mopt_api.base import Digest, ObservedModel
 from mopt_api.enums import Precision
+from mopt_optimizer.digests import file_digest
 from mopt_optimizer.errors import (
     DamagedEngine,
     DigestMismatch,
@@ -19,7 +21,6 @@ from mopt_optimizer.errors import (
     WrongGpu,
 )
 from mopt_optimizer.machine.nvidia_gpus import Gpu
-from mopt_optimizer.store.blobs import file_digest
 from mopt_optimizer.store.writing import disk_errors, replacing
 
 from .backends import Backend, BackendName
@@ -27,7 +28,6 @@ from .config import HardwareCompatibility
 from .profiles import ShapeProfile, Tensor
 
 SCHEMA_VERSION = 1
-MANIFEST_SUFFIX = ".json"
 _MAX_BYTES = 16 * 1024 * 1024
 _AMPERE = (8, 0)
 
@@ -90,7 +90,7 @@ class EngineManifest(ObservedModel):
 
 def manifest_path(engine: Path) -> Path:
     """Return the path of an engine's manifest."""
-    return engine.with_name(engine.name + MANIFEST_SUFFIX)
+    return engine.with_name(engine.name + ENGINE_MANIFEST_SUFFIX)
 
 
 def write_engine(path: Path, data: bytes, manifest: EngineManifest) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mopt_optimizer.digests import bytes_digest, file_digest
 from mopt_optimizer.errors import GpuNotFound, ModelError, SpecError
 from mopt_optimizer.machine.nvidia_clocks import nvidia_driver
 from mopt_optimizer.machine.nvidia_gpus import driver_version, visible_gpus
@@ -18,7 +19,6 @@ from mopt_optimizer.onnx_quantization import FloatReport, StaticReport
 from mopt_optimizer.onnx_quantization.observing import Sample
 from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.runtimes.shapes import ShapeRange
-from mopt_optimizer.store.blobs import bytes_digest, file_digest
 
 from .backends import Backend, find_backend
 from .building import BuiltEngine, build_engine, check_options

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from mopt_api.enums import TargetKind
 from mopt_api.figures import AIMED_BY_EVALUATION, MOST_AIM_DECIBELS
+from mopt_api.jobs.gates import gate_failure, judged_value
 from mopt_api.jobs.measure_result import VariantResult
 from mopt_api.jobs.plan import searched_gates
 from mopt_api.jobs.prepare_result import FallbackReport, PrepareResult
 from mopt_api.jobs.second_search import SHARE_OF_EACH, is_rejected_by_gate
-from mopt_api.jobs.selection import gate_failure, judged_value
 from mopt_api.noise import margin_of, signed
 from mopt_api.spec import QualityGate
 

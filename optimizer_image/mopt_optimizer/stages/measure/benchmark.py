@@ -1,22 +1,40 @@
-"""Times variants beside the baseline: a short probe of each first, then rounds side by side."""
+"""Times variants beside the baseline: a short probe of each first, then rounds side by side, until
+the best of those that may win is certain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import Precision
 from mopt_api.figures import VariantReason
-from mopt_api.spec import BenchmarkPoint
+from mopt_api.verdict import Compared
 from mopt_optimizer.errors import VariantFailure
+from mopt_optimizer.timing.deciding import Contest
 from mopt_optimizer.timing.disturbance import measure_steadily
-from mopt_optimizer.timing.interleave import batch_size, interleave, point_result, schedule
+from mopt_optimizer.timing.interleave import (
+    Rounds,
+    batch_size,
+    point_result,
+    pooled,
+    take_rounds,
+)
 from mopt_optimizer.timing.probe import PROBE_CALLS, Best, best_of, hopeless_because
 
 from .participants import Participants, alive
 from .setup import save_arrays
 from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The rounds of a group at a point, and how its forms compare by them."""
+
+    rounds: Rounds
+    compared: Mapping[str, list[Compared]]
 
 
 class Benchmark:
@@ -70,8 +88,12 @@ class Benchmark:
         with self._setup.attempts.working(*variant):
             trial.running.bind(point.name, files)
 
-    def time(self, group: Sequence[Trial]) -> None:
-        """Time the group and the baseline at every point."""
+    def time(self, group: Sequence[Trial], *, several: bool = False) -> None:
+        """Time the group and the baseline at every point.
+
+        Args:
+            several: There are other groups, which this one's best is compared with.
+        """
         setup = self._setup
         everyone = [self._all.baseline, *group]
         for point in setup.timing.points:
@@ -83,8 +105,11 @@ class Benchmark:
                     self._note_compiling(trial)
             setup.log("benchmark", f"measuring at point {point.name}", point=point.name)
             slowed = setup.slowed_by()
-            times, disturbed = measure_steadily(
-                partial(self._rounds, everyone, point), setup.timing.counters, setup.log
+            taken, disturbed = measure_steadily(
+                partial(self._rounds, everyone, point, several=several),
+                setup.timing.counters,
+                setup.log,
+                repetitions=setup.timing.repetitions,
             )
             if slowed := slowed | setup.slowed_by():
                 words = f"the GPU was slowed down: {', '.join(sorted(slowed))}"
@@ -94,18 +119,30 @@ class Benchmark:
                 if disturbed is not None:
                     trial.disturbed.setdefault(point.name, disturbed)
                 with self._all.attempt(trial):
-                    self._finish_point(trial, point, times[trial.name])
+                    self._finish_point(trial, point, taken)
 
-    def _rounds(self, everyone: Sequence[Trial], point: BenchmarkPoint) -> dict[str, list[int]]:
-        setup = self._setup
-        return interleave(
-            alive(everyone),
+    def _rounds(self, everyone: Sequence[Trial], point: BenchmarkPoint, *, several: bool) -> Taken:
+        timing, baseline = self._setup.timing, self._all.baseline
+        running = alive(everyone)
+        contest = Contest(
+            [trial.name for trial in running],
+            baseline.name,
+            [t.name for t in running if t is not baseline and t.may_win(timing.gates)],
+            timing.figure,
+            timing.budget,
+            narrow=several,
+        )
+        rounds = take_rounds(
+            running,
             point.name,
-            schedule(setup.timing.min_duration_seconds),
-            warmup_seconds=setup.timing.warmup_seconds,
+            contest.schedule,
+            warmup_seconds=timing.warmup_seconds,
             drop=self._all.fail,
             failures=VariantFailure,
+            after=contest.after,
         )
+        self._setup.log("benchmark", contest.words(rounds), point=point.name)
+        return Taken(rounds, contest.compared(rounds))
 
     def _note_compiling(self, trial: Trial) -> None:
         """Log what compiling took so far: evaluating and binding did it, before the first turn."""
@@ -120,17 +157,20 @@ class Benchmark:
             seconds=round(trial.compile_seconds, 3),
         )
 
-    def _finish_point(self, trial: Trial, point: BenchmarkPoint, times_ns: list[int]) -> None:
-        trial.times_ns.setdefault(point.name, []).extend(times_ns)
-        trial.running.release(point.name)
+    def _finish_point(self, trial: Trial, point: BenchmarkPoint, taken: Taken) -> None:
+        turns, name = taken.rounds[trial.name], point.name
+        trial.times_ns.setdefault(name, []).extend(pooled(turns))
+        trial.rounds[name] = trial.rounds.get(name, 0) + len(turns)
+        trial.compared[name] = taken.compared.get(trial.name, [])
+        trial.running.release(name)
         trial.peak_memory_bytes = trial.running.peak_memory_bytes()
         batch = batch_size(self._setup.sampling.inputs, point.dimensions)
-        measured = point_result(point, trial.times_ns[point.name], batch)
+        measured = point_result(point, trial.times_ns[name], batch)
         self._setup.log(
             "benchmark",
-            f"{trial.name}: p50 {measured.latency_ms.p50:.4g} ms at {point.name}",
+            f"{trial.name}: p50 {measured.latency_ms.p50:.4g} ms at {name}",
             variant=trial.name,
-            point=point.name,
+            point=name,
             p50=measured.latency_ms.p50,
             runs=measured.runs,
             coefficientOfVariation=measured.coefficient_of_variation,

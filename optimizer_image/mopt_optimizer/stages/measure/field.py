@@ -14,7 +14,7 @@ from mopt_api.auto.unsupported import (
     unsupported_on_gpu,
     unsupported_on_kind,
 )
-from mopt_api.enums import Precision, TargetKind
+from mopt_api.enums import TargetKind
 from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
 from mopt_api.jobs.measure_result import SearchEntry, VariantResult
 from mopt_api.jobs.plan import MeasurePlan, effective_torch_mode
@@ -50,6 +50,7 @@ def without_figures(
         name=variant.name,
         runtime=variant.runtime,
         precision=variant.precision,
+        float_precision=variant.float_precision,
         torch_mode=effective_torch_mode(variant),
         state=state,
         reason=reason,
@@ -89,8 +90,7 @@ def _unsupported_here(
         and (unsupported := unsupported_on_gpu(variant, [gpu.compute_capability])) is not None
     ):
         return unsupported
-    on_cpu = kind is TargetKind.CPU and variant.precision is Precision.BF16
-    if on_cpu and not has_native_bf16(features):
+    if kind is TargetKind.CPU and variant.uses_bf16 and not has_native_bf16(features):
         return NO_BF16
     if variant.compiled and compiler is None:
         return NO_COMPILER

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import Hardware, QualityReference
+from mopt_api.jobs.limits import Peaks
 from mopt_api.jobs.measure_result import OutputSpan, VariantResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan
 from mopt_api.jobs.prepare_result import PrepareResult
@@ -18,13 +19,32 @@ from mopt_optimizer.machine.accelerators import Accelerator, accelerator_of
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.quality import Comparison, Figure
+from mopt_optimizer.stages.time_left import TimeLeft
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
+from mopt_optimizer.timing.disturbance import REPETITIONS
+from mopt_optimizer.timing.interleave import MIN_RUNS
 
 from .attempts import JOB_UID_VARIABLE, Attempts
 from .field import Field
 from .gallery import Gallery
 from .inputs import Files
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a measurement takes upon itself, beside its plan.
+
+    Attributes:
+        least_calls: Of each form at a point.
+        repetitions: How often a disturbed point may be timed again.
+        lasting: An equal measurement may take its result from the store, and people see it: it has
+            pictures and a page.
+    """
+
+    least_calls: int = MIN_RUNS
+    repetitions: int = REPETITIONS
+    lasting: bool = True
 
 
 class Job:
@@ -33,17 +53,26 @@ class Job:
     Attributes:
         environ: Holds the stores' credentials.
         workdir: Exists, empty, ours.
+        effort: How much it takes upon itself.
+        time_left: Until the stage ends itself.
         attempts: Makes the record of what is at work, in case the container is killed.
     """
 
     def __init__(
-        self, plan: MeasurePlan, environ: Mapping[str, str], workdir: Path, log: Log
+        self,
+        plan: MeasurePlan,
+        environ: Mapping[str, str],
+        workdir: Path,
+        log: Log,
+        effort: Effort = Effort(),
     ) -> None:
         self.plan = plan
+        self.effort = effort
         self.environ = environ
         self.workdir = workdir
         self.log = log
         self.timings = Timings(log)
+        self.time_left = TimeLeft(environ)
         self.system = System()
         store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
         self.blobs = Blobs(store, prefix)
@@ -92,6 +121,7 @@ class Bench:
 
     Attributes:
         gallery: Collects pictures; None for none.
+        peaks: What the machine reaches at most; None where that is not known.
     """
 
     facts: Facts
@@ -100,6 +130,7 @@ class Bench:
     gallery: Gallery | None
     attempts: Attempts
     gated: bool
+    peaks: Peaks | None = None
 
     def comparison(self) -> Comparison:
         """Return an empty comparison in the requested metrics."""

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping
 
 from mopt_api.figures import Hardware
-from mopt_api.jobs.plan import MeasurePlan
+from mopt_api.jobs.plan import MeasurePlan, load_bounds, objective_point
 from mopt_api.runtimes import runtime_distributions
 from mopt_optimizer.machine.compilers import compiler_version
 from mopt_optimizer.machine.versions import COMPILER, installed_version
@@ -40,7 +40,8 @@ def content_key(
     """Return the index name under which an equal measurement is cached.
 
     The node's name is no part of it: an equal machine measures the same. Nor are gates and
-    objective, which judge what was measured.
+    objective, which judge what was measured, but for the point and the latencies of a load. Who
+    may win by them was measured longer, so by others it may be undecided, and is said to be.
     """
     document = plan.to_api()
     del document["quality"], document["objective"]
@@ -52,5 +53,11 @@ def content_key(
         "software": dict(software),
         "requestedAt": requested_at,
     }
+    if plan.benchmark.load is not None:
+        bounds = load_bounds(plan.objective, plan.benchmark)
+        parts["load"] = {
+            "point": objective_point(plan.objective, plan.benchmark),
+            "bounds": {bound.metric.value: bound.limit for bound in bounds},
+        }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"measure-{hashlib.sha256(text.encode()).hexdigest()}"

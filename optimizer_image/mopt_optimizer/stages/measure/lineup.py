@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
+from mopt_api.benchmark import BenchmarkPoint
+from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import VariantState
 from mopt_api.jobs.measure_result import VariantResult
 from mopt_api.jobs.plan import baseline_variant
-from mopt_api.spec import BenchmarkPoint
+from mopt_api.jobs.winner import compared_figure
 from mopt_api.variants import Variant
 from mopt_optimizer.data.samples import Inputs
 from mopt_optimizer.errors import SpecError
@@ -25,7 +27,7 @@ from .field import without_figures
 from .job import Bench, Job
 from .process import VariantProcess
 from .setup import OnGpu, Sampling, Setup, Timing
-from .trial import Process, Trial
+from .trial import Process, Start, Trial
 from .trials import Trials
 
 # What is left holds the parent, the arrays of one sample and the runtimes' scratch memory.
@@ -33,11 +35,16 @@ _MEMORY_SHARE = 0.6
 
 
 class Lineup:
-    """The trials of a run."""
+    """The trials of a run.
 
-    def __init__(self, job: Job, bench: Bench) -> None:
+    Args:
+        start: Starts what a trial computes with; None is a process on this machine.
+    """
+
+    def __init__(self, job: Job, bench: Bench, start: Start | None = None) -> None:
         self._job = job
         self._bench = bench
+        self._started = start or self.start
 
     def trials(self) -> tuple[dict[str, Trial], dict[str, VariantResult]]:
         """Return who is tried, and the results of the others by name.
@@ -115,11 +122,17 @@ class Lineup:
                 min_duration_seconds=plan.benchmark.min_duration_seconds,
                 counters=judged_counters(job.system.counters, threads, job.system.usable_cpus()),
                 prunes=bool(points) and self._bench.field.prunes,
+                least_calls=job.effort.least_calls,
+                repetitions=job.effort.repetitions,
+                longest_duration_seconds=plan.benchmark.longest_duration_seconds,
+                figure=compared_figure(plan.objective.metric, under_load=False)
+                or ObjectiveMetric.LATENCY_P50,
+                gates=plan.quality,
             ),
             gpu=self._gpu(job.accelerator) if job.accelerator else None,
             threads=threads,
             memory_budget=int(memory * _MEMORY_SHARE) if memory else None,
-            start=self._start,
+            start=self._started,
             attempts=self._bench.attempts,
             gallery=self._bench.gallery,
             log=job.log,
@@ -133,7 +146,8 @@ class Lineup:
             throttling=accelerator.serious_throttling,
         )
 
-    def _start(self, name: str, opening: Opening) -> Process:
+    def start(self, name: str, opening: Opening) -> Process:
+        """Return a process of this machine that has a model open."""
         folder = self._job.workdir / "processes"
         folder.mkdir(parents=True, exist_ok=True)
         return VariantProcess(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from mopt_api.base import Count, ObservedModel
+from mopt_api.jobs.limits import ExecutedLayers, Work
 from mopt_optimizer.runtimes.base import Opening
 
 
@@ -58,7 +59,20 @@ class Usage(ObservedModel):
     op: Literal["usage"] = "usage"
 
 
-Request = Open | Evaluate | Bind | Turn | Release | Usage
+class Explain(ObservedModel):
+    """Tell what a call has to do at least, and what is really executed; what comes last.
+
+    Attributes:
+        points: Shape of each input at each point.
+        feeds: A file for each input at the first point.
+    """
+
+    op: Literal["explain"] = "explain"
+    points: dict[str, dict[str, list[int]]]
+    feeds: dict[str, str]
+
+
+Request = Open | Evaluate | Bind | Turn | Release | Usage | Explain
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 
@@ -101,3 +115,15 @@ class Used(ObservedModel):
 
     peak_bytes: Count | None = None
     compile_seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class Explained(ObservedModel):
+    """What a call has to do, and what is executed.
+
+    Attributes:
+        work: By point; points where it cannot be told are missing.
+        executed: None where the runtime does not tell.
+    """
+
+    work: dict[str, Work] = Field(default={}, max_length=64)
+    executed: ExecutedLayers | None = None

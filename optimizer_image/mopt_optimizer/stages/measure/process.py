@@ -42,6 +42,8 @@ from .messages import (
     Done,
     Evaluate,
     Evaluated,
+    Explain,
+    Explained,
     Open,
     Opened,
     Release,
@@ -169,7 +171,7 @@ class VariantProcess:
             gpu=opening.gpu,
             environ=environ,
             variables=variables(opening, self._folder / "compiled") | KEPT_MEMORY,
-            watch=memory_share and partial(_watch_memory, memory_share),
+            watch=memory_share and partial(watch_memory, memory_share),
             argv=argv,
         )
         try:
@@ -216,6 +218,22 @@ class VariantProcess:
         """Return the time that calls have spent on compiling so far."""
         return self._ask(Usage(), Used, self._timeouts.call).compile_seconds
 
+    def explain(
+        self, points: Mapping[str, Mapping[str, Sequence[int]]], feeds: Mapping[str, Path]
+    ) -> Explained:
+        """Return what a call has to do at least, and what is executed; see Explain.
+
+        It may open the model once more.
+        """
+        request = Explain(
+            points={
+                point: {name: list(shape) for name, shape in shapes.items()}
+                for point, shapes in points.items()
+            },
+            feeds=_names(feeds),
+        )
+        return self._ask(request, Explained, self._timeouts.open)
+
     def _copied(self, engine: str | None, target: Path) -> Path | None:
         """Copy a built engine to where the process, which still runs, cannot change it."""
         if engine is None:
@@ -226,20 +244,7 @@ class VariantProcess:
             raise VariantFailure(VariantReason.CRASHED, str(error)) from error
 
     def _ask(self, request: ObservedModel, kind: type[AnswerT], timeout: float) -> AnswerT:
-        try:
-            return answered(kind, self._child.ask(request.to_api(), timeout))
-        except ChildDied as error:
-            if error.timed_out:
-                raise VariantFailure(
-                    VariantReason.TIMED_OUT, f"no answer within {timeout:g} s"
-                ) from error
-            if error.ended:
-                raise VariantFailure(VariantReason.CRASHED, error.ended) from error
-            raise exit_failure(error.returncode, self._child.stderr_tail()) from error
-        except DiskError:
-            raise
-        except OptimizerError as error:
-            raise refusal(error) from error
+        return asked(self._child, request, kind, timeout)
 
     def close(self) -> None:
         """End the process and all it started; nothing is lost with it."""
@@ -258,6 +263,24 @@ class VariantProcess:
         self.close()
 
 
+def asked(child: Child, request: ObservedModel, kind: type[AnswerT], timeout: float) -> AnswerT:
+    """Return a child's answer to a request; raises as VariantProcess's methods."""
+    try:
+        return answered(kind, child.ask(request.to_api(), timeout))
+    except ChildDied as error:
+        if error.timed_out:
+            raise VariantFailure(
+                VariantReason.TIMED_OUT, f"no answer within {timeout:g} s"
+            ) from error
+        if error.ended:
+            raise VariantFailure(VariantReason.CRASHED, error.ended) from error
+        raise exit_failure(error.returncode, child.stderr_tail()) from error
+    except DiskError:
+        raise
+    except OptimizerError as error:
+        raise refusal(error) from error
+
+
 def refusal(error: OptimizerError) -> VariantFailure:
     """Return the failure of a variant for an error that its process answered with."""
     if isinstance(error, OutOfMemory):
@@ -267,7 +290,8 @@ def refusal(error: OptimizerError) -> VariantFailure:
     return VariantFailure(VariantReason.BUILD_FAILED, str(error))
 
 
-def _watch_memory(memory_share: Callable[[], float | None]) -> None:
+def watch_memory(memory_share: Callable[[], float | None]) -> None:
+    """Raise VariantFailure once the container's memory is nearly used up."""
     if (full := memory_failure(memory_share())) is not None:
         raise full
 

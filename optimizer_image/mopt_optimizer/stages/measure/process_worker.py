@@ -19,15 +19,19 @@ from mopt_optimizer.machine.device_memory import DeviceMeter
 from mopt_optimizer.machine.memory import peak_memory_bytes
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes import BoundCall, Feeds, Runner, open_runner
+from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.sandbox import serve
 from mopt_optimizer.timing.interleave import time_calls
 
+from .explaining import explained
 from .messages import (
     REQUEST,
     Bind,
     Done,
     Evaluate,
     Evaluated,
+    Explain,
+    Explained,
     Open,
     Opened,
     Release,
@@ -44,6 +48,7 @@ class VariantSession:
 
     def __init__(self) -> None:
         self._opened: Runner | None = None
+        self._opening: Opening | None = None
         self._meter: DeviceMeter | None = None
         self._bound: dict[str, BoundCall] = {}
 
@@ -64,6 +69,7 @@ class VariantSession:
     def _answer(self, request: Request, workdir: Path) -> ObservedModel:
         match request:
             case Open():
+                self._opening = request.opening
                 self._opened = open_runner(request.opening)
                 engine = self._opened.engine
                 return Opened(engine=None if engine is None else str(engine.relative_to(workdir)))
@@ -82,6 +88,8 @@ class VariantSession:
                 return Done()
             case Usage():
                 return self._used()
+            case Explain():
+                return self._explained(request, workdir)
 
     @property
     def _runner(self) -> Runner:
@@ -96,6 +104,11 @@ class VariantSession:
             files.append(f"output-{index}.npy")
             save_array(workdir / files[-1], array)
         return Evaluated(outputs=files, names=list(outputs))
+
+    def _explained(self, request: Explain, workdir: Path) -> Explained:
+        if self._opening is None:
+            raise RuntimeFailure("no model is open")
+        return explained(self._runner, self._opening, request, _load(request.feeds), workdir)
 
     def _used(self) -> Used:
         peak = peak_memory_bytes() if self._meter is None else self._meter.peak_bytes

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
+from mopt_api.benchmark import BenchmarkPoint
+from mopt_api.enums import ObjectiveMetric
 from mopt_api.inputs import InputSpec
-from mopt_api.spec import BenchmarkPoint
+from mopt_api.spec import QualityGate
 from mopt_optimizer.data.npy import save_array
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.machine.system import Counters
 from mopt_optimizer.progress import Log
 from mopt_optimizer.runtimes.shapes import ShapeRange
-from mopt_optimizer.timing.interleave import benchmark_feeds
+from mopt_optimizer.timing.deciding import Budget
+from mopt_optimizer.timing.disturbance import REPETITIONS
+from mopt_optimizer.timing.interleave import MIN_RUNS, benchmark_feeds
 
 from .attempts import Attempts
 from .gallery import Gallery
@@ -55,6 +59,11 @@ class Timing:
         points: Every dimension given a size.
         counters: Reads what others had of the CPU.
         prunes: Leave what a short probe shows to be hopeless out of the benchmark.
+        least_calls: Of each at a point.
+        repetitions: How often a disturbed point may be timed again.
+        longest_duration_seconds: Of measuring a point, where the winner is not decided.
+        figure: Of a call, that the objective is decided by.
+        gates: What misses one cannot win, so nothing needs to be decided about it.
     """
 
     points: Sequence[BenchmarkPoint]
@@ -62,6 +71,17 @@ class Timing:
     min_duration_seconds: float
     counters: Callable[[], Counters]
     prunes: bool = False
+    least_calls: int = MIN_RUNS
+    repetitions: int = REPETITIONS
+    longest_duration_seconds: float = 0.0
+    figure: ObjectiveMetric = ObjectiveMetric.LATENCY_P50
+    gates: Sequence[QualityGate] = ()
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent on the rounds at a point."""
+        longest = max(self.longest_duration_seconds, self.min_duration_seconds)
+        return Budget.of(self.min_duration_seconds, longest, self.least_calls)
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,20 @@ measured on real inputs, one without on noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from mopt_api.enums import QualityMetric
-from mopt_api.figures import Hardware
+from mopt_api.figures import Hardware, VariantState
 from mopt_api.jobs.data_statistics import DataWarning
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, benchmark_points, objective_point
 from mopt_api.jobs.selection import Selection, select
 from mopt_api.metrics import METRICS
+from mopt_api.objective import Objective
 from mopt_optimizer.data.process import DecodingProcess
 from mopt_optimizer.data.review import Role, log_warnings, review, review_both
 from mopt_optimizer.errors import SpecError
@@ -43,8 +45,12 @@ from .gallery import Gallery
 from .inputs import Fetching
 from .job import Bench, Facts, Job, Results
 from .key import content_key, runtime_versions
+from .limits import with_limits
 from .lineup import Lineup
 from .lookup import measured_before
+from .peaks import peaks_of
+from .trial import Trial
+from .under_load import UnderLoad, check_load
 
 
 class Work(Protocol):
@@ -84,11 +90,29 @@ class SideBySide:
         points = benchmark_points(plan.benchmark, plan.dimensions)
         baseline = lineup.run(trials, points)
         known |= {name: trial.result(points, plan.inputs) for name, trial in trials.items()}
-        return Results(
+        results = Results(
             baseline.result(points, plan.inputs),
             [known[v.name] for v in bench.field.variants],
             baseline.output_spans(),
         )
+        results = with_limits(results, bench.peaks)
+        return self._under_load(bench, [baseline, *trials.values()], results)
+
+    def _under_load(self, bench: Bench, trials: Sequence[Trial], found: Results) -> Results:
+        """Return results with figures under load, of all that hold their gates, if asked for."""
+        plan = self._job.plan
+        if (load := plan.benchmark.load) is None or found.baseline is None:
+            return found
+        # Not by the constraints: they judge what is measured now.
+        gates = plan.model_copy(update={"objective": Objective()})
+        judged = _selection(gates, bench.facts, found)
+        everyone = [*filter(None, [judged.baseline]), *judged.variants]
+        passed = {result.name for result in everyone if result.state is VariantState.PASSED}
+        with self._job.timings.step("load", "measuring under load"):
+            baseline, *variants = UnderLoad(self._job, bench, load).measured(
+                trials, [found.baseline, *found.variants], passed
+            )
+        return replace(found, baseline=baseline, variants=variants)
 
     def outcome(self, result: MeasureResult) -> str:
         return f"selected {result.selected}"
@@ -116,16 +140,10 @@ class MeasureStage:
 
     def _run(self) -> tuple[MeasureResult, str]:
         job = self._job
+        check_load(job.plan)
         facts = self._facts()
-        key = content_key(
-            job.plan,
-            evaluation_digest=facts.samples.digest if facts.samples else None,
-            references_digest=facts.truth.digest if facts.truth else None,
-            hardware=facts.hardware,
-            software=facts.software,
-            requested_at=job.environ.get(REQUESTED_AT_VARIABLE),
-        )
-        if known := measured_before(job.blobs, key, job.plan, job.log):
+        key = self._key(facts) if job.effort.lasting else None
+        if key is not None and (known := measured_before(job.blobs, key, job.plan, job.log)):
             return known[0].model_copy(update={"served_from_store": True}), known[1]
         bench, before = self._bench(facts), job.system.counters()
         with job.timings.step("trials", "opening, comparing and timing"):
@@ -135,11 +153,23 @@ class MeasureStage:
             found = self._work.results(bench)
         result = self._result(bench, found, before)
         digest = job.blobs.put_bytes(result_bytes(result))
-        job.blobs.index_put(key, digest)
-        # After the index: a page that fails does not cost the measurement.
-        publish(job.blobs, digest, job.plan, job.log)
+        if key is not None:
+            job.blobs.index_put(key, digest)
+            # After the index: a page that fails does not cost the measurement.
+            publish(job.blobs, digest, job.plan, job.log)
         job.log("measure", self._work.outcome(result), digest=digest)
         return result, digest
+
+    def _key(self, facts: Facts) -> str:
+        job = self._job
+        return content_key(
+            job.plan,
+            evaluation_digest=facts.samples.digest if facts.samples else None,
+            references_digest=facts.truth.digest if facts.truth else None,
+            hardware=facts.hardware,
+            software=facts.software,
+            requested_at=job.environ.get(REQUESTED_AT_VARIABLE),
+        )
 
     def _facts(self) -> Facts:
         hardware = self._hardware()
@@ -168,10 +198,8 @@ class MeasureStage:
         job = self._job
         accelerator = job.accelerator
         gpu = accelerator and accelerator.required_gpu(job.plan.target, job.environ)
-        hardware = job.system.hardware(job.environ).model_copy(update={"gpu": gpu})
-        if job.plan.benchmark.threads is not None:
-            hardware = hardware.model_copy(update={"threads": job.plan.benchmark.threads})
-        return hardware
+        hardware = job.system.hardware(job.environ, threads=job.plan.benchmark.threads)
+        return hardware.model_copy(update={"gpu": gpu})
 
     def _bench(self, facts: Facts) -> Bench:
         job = self._job
@@ -182,9 +210,10 @@ class MeasureStage:
             facts=facts,
             field=field,
             files=files,
-            gallery=_gallery(job.plan, facts.ranges),
+            gallery=_gallery(job.plan, facts.ranges) if job.effort.lasting else None,
             attempts=job.attempts(),
             gated=bool(job.plan.quality),
+            peaks=peaks_of(job, facts.hardware),
         )
 
     def _result(self, bench: Bench, found: Results, before: Counters) -> MeasureResult:
@@ -201,6 +230,7 @@ class MeasureStage:
             baseline=selection.baseline,
             variants=with_aims(selection.variants, facts.manifest, plan.kind, plan.quality),
             selected=selection.selected,
+            verdict=selection.verdict,
             objective_point=(
                 objective_point(plan.objective, plan.benchmark) if found.baseline else None
             ),
@@ -212,6 +242,7 @@ class MeasureStage:
             search=bench.field.search,
             warnings=self._warnings(facts, found),
             outputs=found.outputs,
+            peaks=bench.peaks,
             disturbance=disturbed,
             seconds=self._job.timings.seconds,
             evaluation_names=samples.names if samples else [],

@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Protocol
 
 from mopt_api.artifacts import Artifact
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import Precision
 from mopt_api.figures import QualityResult, VariantReason, VariantState
 from mopt_api.inputs import InputSpec
+from mopt_api.jobs.gates import gate_failure
 from mopt_api.jobs.measure_result import OutputSpan, PointResult, VariantResult
 from mopt_api.jobs.plan import effective_torch_mode
-from mopt_api.spec import BenchmarkPoint
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
+from mopt_api.verdict import Compared
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import VariantFailure
 from mopt_optimizer.quality import Array, Comparison, Distance, Profile
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.timing.interleave import batch_size, point_result
+
+from .messages import Explained
 
 Inputs = Mapping[str, Array]
 Outputs = list[Array]
@@ -48,6 +53,10 @@ class Process(Protocol):
 
     def compile_seconds(self) -> float: ...
 
+    def explain(
+        self, points: Mapping[str, Mapping[str, Sequence[int]]], feeds: Mapping[str, Path]
+    ) -> Explained: ...
+
     def close(self) -> None: ...
 
 
@@ -65,12 +74,15 @@ class Trial:
         comparison: With the baseline's outputs.
         truth: With ground truth; None where there is none.
         times_ns: Call times by point.
+        rounds: Turns that these are of, by point.
+        compared: With the others of its group and the baseline, by point.
         rejection: Why it must not win, whatever the gates; it is measured all the same.
         alone: No other variant is open beside it.
         disturbed: By point, what disturbed its calls there; only where something did.
         seconds: Time spent on it, from opening to the last turn.
         compile_seconds: Of these, on compiling at first calls.
         distance: From the baseline's outputs, of a variant in FP32.
+        explained: What its calls have to do, and what is executed.
     """
 
     variant: Variant
@@ -84,10 +96,13 @@ class Trial:
     rejection: VariantFailure | None = None
     peak_memory_bytes: int | None = None
     times_ns: dict[str, list[int]] = field(default_factory=dict)
+    rounds: dict[str, int] = field(default_factory=dict)
+    compared: dict[str, list[Compared]] = field(default_factory=dict)
     disturbed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     compile_seconds: float = 0.0
     distance: Distance = field(default_factory=Distance)
+    explained: Explained = field(default_factory=Explained)
 
     @property
     def name(self) -> str:
@@ -141,6 +156,13 @@ class Trial:
             return []
         return (self.comparison if self.truth is None else self.truth).results()
 
+    def may_win(self, gates: Sequence[QualityGate]) -> bool:
+        """Return whether it can win by what is known before it is timed."""
+        if self.failure is not None or self.rejection is not None:
+            return False
+        quality = self.quality()
+        return not any(gate_failure(gate, quality) for gate in gates)
+
     def _agreement(self) -> list[QualityResult] | None:
         by_truth = self.truth is not None and self.failure is None
         return (self.comparison.results() or None) if by_truth else None
@@ -169,6 +191,7 @@ class Trial:
             name=self.name,
             runtime=self.variant.runtime,
             precision=self.variant.precision,
+            float_precision=self.variant.float_precision,
             torch_mode=effective_torch_mode(self.variant),
             state=self._state(),
             reason=objection and objection.reason,
@@ -178,6 +201,7 @@ class Trial:
             quality=self.quality(),
             agreement=self._agreement(),
             points=measured,
+            executed=self.explained.executed,
             seconds=round(self.seconds, 3),
             compile_seconds=round(self.compile_seconds, 3) or None,
         )
@@ -186,7 +210,15 @@ class Trial:
         batch = batch_size(inputs, point.dimensions)
         found = point_result(point, self.times_ns[point.name], batch)
         cause = self.disturbed.get(point.name)
-        return found.model_copy(update={"unstable": cause is not None, "message": cause})
+        return found.model_copy(
+            update={
+                "unstable": cause is not None,
+                "message": cause,
+                "rounds": self.rounds.get(point.name),
+                "compared": self.compared.get(point.name, []),
+                "work": self.explained.work.get(point.name),
+            }
+        )
 
     def _state(self) -> VariantState:
         if self.failure is None:

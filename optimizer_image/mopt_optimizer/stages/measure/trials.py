@@ -17,6 +17,7 @@ from mopt_optimizer.runtimes.base import Opening
 
 from .benchmark import Benchmark
 from .evaluation import Evaluation
+from .explanation import explain
 from .participants import Participants, alive
 from .setup import Setup, save_arrays
 from .trial import Trial
@@ -47,17 +48,21 @@ class Trials:
                 stack.callback(trial.close)
             with self._all.attempt(baseline):
                 self._open(baseline)
+            earlier = False
             while True:
                 group = self._admit(waiting)
                 with self._setup.attempts.working(*(trial.name for trial in group)):
                     self._evaluation.compare(group)
                 if self._setup.timing.prunes:
                     self._benchmark.prune(group)
-                self._benchmark.time(alive(group))
+                self._benchmark.time(alive(group), several=earlier or bool(waiting))
+                earlier = True
                 for trial in group:
+                    explain(self._setup, alive([trial]))
                     trial.close()
                 if not waiting:
                     break
+            explain(self._setup, [baseline])
 
     def _open(self, trial: Trial) -> None:
         """Start the process, and run it once so that its memory shows."""
@@ -67,6 +72,7 @@ class Trials:
             Opening(
                 runtime=trial.variant.runtime,
                 precision=trial.variant.precision,
+                float_precision=trial.variant.float_precision,
                 path=trial.path,
                 threads=setup.threads,
                 compiled=trial.variant.compiled,

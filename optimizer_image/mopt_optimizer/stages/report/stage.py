@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import ValidationError
-
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials, ReportPlan
-from mopt_optimizer.errors import DataError
 from mopt_optimizer.progress import Log
-from mopt_optimizer.stages.verdict import rejudged, result_bytes
+from mopt_optimizer.stages.verdict import read_result, rejudged, result_bytes
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
 
@@ -37,11 +34,7 @@ def report(plan: ReportPlan, environ: Mapping[str, str], log: Log) -> tuple[Meas
     """
     store, prefix = open_store(plan.output_uri, Credentials.OUTPUT, environ)
     blobs = Blobs(store, prefix)
-    try:
-        measured = MeasureResult.model_validate_json(blobs.read(plan.result))
-    except ValidationError as error:
-        raise DataError(f"{blobs.uri(plan.result)} is no result.json: {error}") from error
-    result = rejudged(measured, plan)
+    result = rejudged(read_result(blobs, plan.result), plan)
     digest = blobs.put_bytes(result_bytes(result))
     publish(blobs, digest, plan, log)
     log("report", f"selected {result.selected}", digest=digest)

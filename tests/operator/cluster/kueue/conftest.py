@@ -8,7 +8,6 @@ Service, which here is another name for localhost.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import subprocess
 import time
@@ -19,9 +18,9 @@ from typing import Any
 
 import pytest
 import yaml
+from go_sources import source_of
 from light_cluster import Api
 
-from devcluster.building import MODULES
 from devcluster.resolving import binaries
 
 Json = dict[str, Any]
@@ -37,11 +36,7 @@ PATIENCE = 120.0
 
 def _rendered(kubectl: Path) -> list[Json]:
     """Return Kueue's objects as the sources of the pinned module declare them."""
-    download = ["go", "mod", "download", "-json", "sigs.k8s.io/kueue"]
-    told = subprocess.run(
-        download, cwd=MODULES / "kueue", capture_output=True, text=True, check=True
-    )
-    source = Path(json.loads(told.stdout)["Dir"])
+    source = source_of("kueue", "sigs.k8s.io/kueue")
     render = [str(kubectl), "kustomize", str(source / "config" / "default")]
     text = subprocess.run(render, capture_output=True, text=True, check=True).stdout
     return list(yaml.safe_load_all(text))

@@ -14,13 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from runners import opened
+from super_resolution import tiles, write_network
 
 from mopt_api.enums import Precision, Runtime
 from mopt_optimizer.errors import CalibrationError, ModelError, QuantizationError
 from mopt_optimizer.machine.threads import THREADS_VARIABLE
 from mopt_optimizer.quality import sqnr
 from mopt_optimizer.runtimes.openvino import NncfOptions, quantize_openvino_nncf
-from mopt_optimizer.runtimes.openvino.nncf_int8 import _limited_sessions
+from mopt_optimizer.runtimes.openvino.nncf_call import _limited_sessions
 
 pytestmark = pytest.mark.optimizer
 
@@ -59,6 +60,29 @@ def test_excluded_node_keeps_its_precision(model: Path, samples: Samples, tmp_pa
     assert sqnr(expected, run(one, samples[0])) > sqnr(expected, run(both, samples[0]))
 
 
+def test_biases_are_corrected_where_sizes_are_dynamic(
+    model: Path, samples: Samples, tmp_path: Path
+) -> None:
+    weights = {}
+    for corrected in (True, False):
+        out = tmp_path / f"{corrected}.xml"
+        quantize_openvino_nncf(model, out, samples, NncfOptions(bias_correction=corrected))
+        weights[corrected] = out.with_suffix(".bin").read_bytes()
+    assert weights[True] != weights[False]
+
+
+def test_a_real_network_is_closer_to_fp32_for_it(tmp_path: Path) -> None:
+    network = write_network(tmp_path)
+    calibration = tiles({"astronaut.png": 2, "coffee.png": 2}, tmp_path / "calibration", 48)
+    (sample,) = tiles({"chelsea.png": 1}, tmp_path / "evaluation", 48)
+    expected, found = run(network, sample), {}
+    for corrected in (True, False):
+        out = tmp_path / f"{corrected}.xml"
+        quantize_openvino_nncf(network, out, calibration, NncfOptions(bias_correction=corrected))
+        found[corrected] = sqnr(expected, run(out, sample))
+    assert found[True] > found[False]
+
+
 def test_same_samples_give_the_same_bytes(model: Path, samples: Samples, tmp_path: Path) -> None:
     for name in ("a.xml", "b.xml"):
         quantize_openvino_nncf(model, tmp_path / name, samples)
@@ -69,7 +93,7 @@ def test_same_samples_give_the_same_bytes(model: Path, samples: Samples, tmp_pat
 def test_nothing_is_reported_to_the_vendor() -> None:
     # In a process of its own: under pytest NNCF reports nothing anyway.
     program = (
-        "from mopt_optimizer.runtimes.openvino.nncf_int8 import _nncf; _nncf();"
+        "from mopt_optimizer.runtimes.openvino.nncf_call import _nncf; _nncf();"
         "from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("NNCF")}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mopt_api.enums import Precision
+from mopt_optimizer.digests import bytes_digest
 from mopt_optimizer.runtimes.tensorrt.backends import Backend, BackendName
 from mopt_optimizer.runtimes.tensorrt.manifest import EngineManifest, TensorEntry
-from mopt_optimizer.store.blobs import bytes_digest
 
 Save = Callable[..., Path]
 DATA = b"an engine"

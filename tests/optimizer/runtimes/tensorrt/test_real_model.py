@@ -223,7 +223,16 @@ def test_ranges_do_not_depend_on_the_batch_size(
         TensorRTOptimizer(config).optimize_from_onnx(
             network, tmp_path / "model.engine", SHAPES, samples, typed_onnx=files[-1]
         )
-    assert files[0].read_bytes() == files[1].read_bytes()
+    held = [
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(file).graph.initializer}
+        for file in files
+    ]
+    assert held[0].keys() == held[1].keys()
+    for name, values in held[0].items():
+        if "_bias_" in name:  # A mean, whose last digits the order of sums changes.
+            np.testing.assert_allclose(held[1][name], values, rtol=1e-2, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(held[1][name], values, err_msg=name)
 
 
 def test_q_and_dq_stand_where_tensorrt_fuses_them(

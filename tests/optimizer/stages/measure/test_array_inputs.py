@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import DType, ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.jobs.prepare_result import PrepareResult
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import BaselineError, DimensionError, SpecError
 from mopt_optimizer.stages.measure.stage import measure

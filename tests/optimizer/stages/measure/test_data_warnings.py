@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.jobs.data_statistics import DataFault
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
 from mopt_api.jobs.termination import summarize_measure
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.stages.measure.stage import measure
 from mopt_optimizer.stages.prepare.stage import prepare

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from present import present
 
+from mopt_api.enums import Precision, Runtime
 from mopt_api.figures import VariantReason
 from mopt_api.jobs.plan import PLAN_VARIABLE, JobPlan, measure_plan, prepare_plan
 from mopt_api.jobs.termination import MeasureSummary, PrepareSummary, decode
@@ -30,7 +31,9 @@ RUNS_ON_CPUS = [
     variant
     for runtime, info in RUNTIMES.items()
     for precision in info.precisions
-    if not (
+    # PyTorch FP32 is the baseline; the spec holds twelve.
+    if (runtime, precision) != (Runtime.PYTORCH, Precision.FP32)
+    and not (
         variant := Variant(
             name=f"{runtime}-{precision}".lower(), runtime=runtime, precision=precision
         )
@@ -44,6 +47,12 @@ VARIANTS: list[dict[str, Any]] = [
         "runtime": "OpenVINO",
         "precision": "INT8",
         "quantization": {"method": "NNCF"},
+    },
+    {
+        "name": "int8-bf16",
+        "runtime": "OpenVINO",
+        "precision": "INT8",
+        "quantization": {"floatPrecision": "BF16"},
     },
     {
         "name": "compiled",
@@ -122,7 +131,7 @@ def test_every_variant_is_built_compared_and_timed(
         if name == "engine":
             assert (variant.state, variant.reason) == ("Skipped", VariantReason.NO_ACCELERATOR)
             continue
-        if variant.precision == "BF16" and not NATIVE_BF16:
+        if (variant.precision == "BF16" or name == "int8-bf16") and not NATIVE_BF16:
             assert variant.reason == "NoNativeBF16"
             continue
         if name in compiled and COMPILER is None:
@@ -136,10 +145,16 @@ def test_every_variant_is_built_compared_and_timed(
         assert variant.artifact_format == ("ExportedProgram" if program else "ONNX")
     assert found["compiled"].artifact_digest == present(measured.baseline).artifact_digest
     assert found["pytorch-int8"].artifact_digest != present(measured.baseline).artifact_digest
+    mixed = found["int8-bf16"]
+    assert mixed.float_precision == "BF16"
+    if NATIVE_BF16:
+        # The same file; of this network nothing else is left to compute in BF16.
+        assert mixed.artifact_digest == found["openvino-int8"].artifact_digest
     if COMPILER is not None:
         assert measured.software["g++"] == COMPILER
         assert {line["variant"] for line in log if line["step"] == "compile"} == compiled
     stored = tmp_path / "out" / "blobs" / measured.result.replace(":", "/")
-    modes = {v["name"]: v.get("torchMode") for v in json.loads(stored.read_text())["variants"]}
+    result = json.loads(stored.read_text())
+    modes = {v["name"]: v.get("torchMode") for v in [result["baseline"], *result["variants"]]}
     assert {name for name, mode in modes.items() if mode == "Compiled"} == compiled
-    assert modes["pytorch-bf16"] == modes["pytorch-fp32"] == "Eager"
+    assert modes["pytorch-bf16"] == modes["baseline"] == "Eager"

@@ -8,7 +8,15 @@ import pytest
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders, search
-from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind, TorchMode
+from mopt_api.benchmark import Benchmark
+from mopt_api.enums import (
+    FloatPrecision,
+    ModelFormat,
+    Precision,
+    Runtime,
+    TargetKind,
+    TorchMode,
+)
 from mopt_api.figures import Gpu, Hardware, SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
 from mopt_api.jobs.prepare_result import (
@@ -17,8 +25,8 @@ from mopt_api.jobs.prepare_result import (
     PrepareResult,
     SkippedVariant,
 )
-from mopt_api.spec import Benchmark, Objective
-from mopt_api.variants import Variant
+from mopt_api.objective import Objective
+from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.machine.versions import COMPILER
 from mopt_optimizer.stages.measure.field import Field, cannot_run, field_of
 from mopt_optimizer.stages.missing import CUDA_PROVIDER, TENSORRT_PROVIDER
@@ -217,6 +225,19 @@ def test_bf16_needs_the_cpus_own_support() -> None:
     )
     assert cannot_run(bf16, ["avx512_bf16"], None) is None
     assert cannot_run(fp32, [], None) is None
+
+
+@pytest.mark.parametrize("rest", list(FloatPrecision))
+def test_bf16_beside_int8_needs_it_too(rest: FloatPrecision) -> None:
+    quantization = Quantization(float_precision=rest)
+    variant = Variant(
+        name="v", runtime=Runtime.OPENVINO, precision=Precision.INT8, quantization=quantization
+    )
+    skipped = cannot_run(variant, ["avx2", "avx512_vnni"], None)
+    assert (skipped is not None) == (rest is FloatPrecision.BF16)
+    if skipped is not None:
+        assert (skipped.reason, skipped.float_precision) == (VariantReason.NO_NATIVE_BF16, rest)
+    assert cannot_run(variant, ["avx512_bf16"], None) is None
 
 
 @pytest.mark.parametrize(

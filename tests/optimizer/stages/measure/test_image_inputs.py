@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantState
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import SpecError
 from mopt_optimizer.stages.measure.stage import measure

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat
 from mopt_api.figures import Gpu
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
-from mopt_api.spec import Benchmark, Objective
+from mopt_api.objective import Objective
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.stages.measure.key import content_key, runtime_versions
 

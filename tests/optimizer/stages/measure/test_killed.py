@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, Runtime, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.inputs import DimensionRange, InputSpec
@@ -27,7 +28,7 @@ from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, MeasurePlan, PlannedModel
 from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import MeasureSummary, decode
-from mopt_api.spec import Benchmark, Objective
+from mopt_api.objective import Objective
 from mopt_api.variants import Variant
 from mopt_optimizer.stages.measure.attempts import JOB_UID_VARIABLE, Record
 from mopt_optimizer.store.blobs import Blobs

@@ -13,6 +13,7 @@ import pytest
 from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import (
     ModelFormat,
     ObjectiveMetric,
@@ -27,7 +28,8 @@ from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials, MeasurePlan, PlannedData, PlannedModel
 from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.errors import DigestMismatch, ObjectNotFound
 from mopt_optimizer.stages.measure.lookup import computed

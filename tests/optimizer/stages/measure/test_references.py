@@ -18,6 +18,7 @@ from PIL import Image
 from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import QualityReference, QualityResult, SourceInfo, VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -32,8 +33,9 @@ from mopt_api.jobs.plan import (
 )
 from mopt_api.jobs.prepare_result import KindArtifacts, PreparedArtifact, PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, Summary, decode
+from mopt_api.objective import Objective
 from mopt_api.reasons import Reason
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.quality import psnr
 from mopt_optimizer.stages.measure.stage import measure

@@ -18,6 +18,7 @@ from PIL import Image
 from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, page_key
+from mopt_api.benchmark import Benchmark, BenchmarkPoint
 from mopt_api.enums import (
     ModelFormat,
     ObjectiveMetric,
@@ -37,8 +38,8 @@ from mopt_api.jobs.prepare_result import (
     PrepareResult,
     SkippedVariant,
 )
-from mopt_api.jobs.selection import objective_cost
-from mopt_api.spec import Benchmark, BenchmarkPoint, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.errors import (
     BaselineError,
@@ -258,20 +259,40 @@ def test_speed_is_measured_at_every_point_and_speedup_follows(
     for variant in (present(result.baseline), *result.variants):
         if variant.state in (VariantState.PASSED, VariantState.REJECTED):
             assert [p.point for p in variant.points] == ["one", "four"]
-            assert all(p.runs >= 10 and p.latency_ms.p50 > 0 for p in variant.points)
+            assert all(
+                p.runs >= (p.rounds or 0) >= 6 and p.latency_ms.p50 > 0 for p in variant.points
+            )
             assert all(p.latency_ms.p50 <= p.latency_ms.p99 for p in variant.points)
             assert variant.points[1].dimensions == {"batch": 4, "height": 32, "width": 32}
-            costs = [
-                objective_cost(v, ObjectiveMetric.LATENCY_P50, "one")
-                for v in (present(result.baseline), variant)
-            ]
-            assert costs[0] is not None
-            assert costs[1] is not None
-            assert variant.speedup == pytest.approx(costs[0] / costs[1])
+            over = variant.compared_with("baseline", ObjectiveMetric.LATENCY_P50, "one")
+            assert variant.speedup == pytest.approx(1.0 if over is None else over.ratio)
+            assert variant.speedup_interval == (over and over.interval)
+            assert (over is None) == (variant is result.baseline)
             assert variant.peak_memory_bytes is not None
             assert 30 * 2**20 < variant.peak_memory_bytes < 4 * 2**30
     baseline, ort_fp32 = present(result.baseline), result.variants[1]
     assert (baseline.peak_memory_bytes or 0) > (ort_fp32.peak_memory_bytes or 0)
+
+
+def test_what_each_form_has_to_do_and_really_executes_is_told(
+    measured: tuple[MeasureResult, str, list[str]],
+) -> None:
+    result, _, steps = measured
+    assert "peaks" in steps
+    peaks = present(result.peaks)
+    products = {p: n * 32 * 32 * 9 * (3 * 16 + 16 * 12) for p, n in (("one", 1), ("four", 4))}
+    by_name = {v.name: v for v in (present(result.baseline), *result.variants)}
+    # A program has the products of its exported file.
+    for name in ("baseline", "torch-again", "ort", "ort-int8"):
+        for point in by_name[name].points:
+            work = present(point.work)
+            kind = "INT8" if name == "ort-int8" else "FP32"
+            assert work.products == {kind: products[point.point]}
+            assert (point.limit is not None) is (kind in peaks.products)
+    assert present(by_name["ort"].executed).by_type == {"FP32": 2}
+    assert present(by_name["ort-int8"].executed).by_type == {"INT8": 2}
+    assert by_name["baseline"].executed is None
+    assert by_name["damaged"].executed is None
 
 
 def test_the_winner_passed_and_is_stored(
@@ -280,6 +301,12 @@ def test_the_winner_passed_and_is_stored(
     result, digest, _ = measured
     passed = {v.name for v in result.variants if v.state is VariantState.PASSED}
     assert result.selected in passed | {"baseline"}
+    verdict = present(result.verdict)
+    assert verdict.winner == result.selected
+    assert verdict.rounds == present(present(result.everyone[0]).at("one")).rounds
+    others = {*verdict.ties, *verdict.undecided}
+    assert others <= passed | {"baseline"} - {result.selected}
+    assert (verdict.stopped == "Decided") == (not others)
     assert MeasureResult.model_validate_json(bench.blobs.read(digest)) == result
     for variant in (present(result.baseline), *result.variants):
         if variant.artifact is not None:

@@ -17,12 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from mopt_api.artifacts import blob_key
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import Aggregate, ModelFormat, Precision, QualityMetric, Runtime
 from mopt_api.figures import VariantState
 from mopt_api.inputs import ImageTransform, InputSpec
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
 from mopt_api.jobs.plan import MeasurePlan, PlannedData, PlannedModel, PreparePlan
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.quality import detection_f1, neighbor_agreement
 from mopt_optimizer.stages.measure.stage import measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from present import present
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
+from mopt_api.benchmark import BenchmarkPoint
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TorchMode
 from mopt_api.figures import VariantReason, VariantState
 from mopt_api.inputs import InputSpec
+from mopt_api.jobs.limits import Work
 from mopt_api.jobs.measure_result import VariantResult
 from mopt_api.jobs.plan import baseline_variant
-from mopt_api.spec import BenchmarkPoint
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.data.references import Reference
 from mopt_optimizer.errors import BaselineError, DataError, VariantFailure
@@ -26,6 +30,7 @@ from mopt_optimizer.quality import Comparison, NotAnImage
 from mopt_optimizer.runtimes.base import Opening
 from mopt_optimizer.stages.measure.attempts import Attempts
 from mopt_optimizer.stages.measure.gallery import Gallery
+from mopt_optimizer.stages.measure.messages import Explained
 from mopt_optimizer.stages.measure.setup import OnGpu, Sampling, Setup, Timing
 from mopt_optimizer.stages.measure.trial import Trial
 from mopt_optimizer.stages.measure.trials import Trials
@@ -134,6 +139,19 @@ class FakeProcess:
         self._note("compiled")
         return 7.0
 
+    def explain(
+        self, points: Mapping[str, Mapping[str, Sequence[int]]], feeds: Mapping[str, Path]
+    ) -> Explained:
+        assert all(path.is_file() for path in feeds.values())
+        self._note("explain")
+        size = {point: math.prod(shapes["image"]) for point, shapes in points.items()}
+        return Explained(
+            work={
+                point: Work(products={"FP32": values}, moved_bytes=8 * values)
+                for point, values in size.items()
+            }
+        )
+
     def close(self) -> None:
         self._world.open_now.discard(self._name)
 
@@ -194,8 +212,12 @@ def run(
     gpu: Gpu | None = None,
     names: Sequence[str] = (),
     logged: list[tuple[str, dict[str, Any]]] | None = None,
+    said: list[str] | None = None,
+    gates: Sequence[QualityGate] = (),
 ) -> dict[str, VariantResult]:
     def log(step: str, message: str, **fields: object) -> None:
+        if said is not None:
+            said.append(message)
         if logged is not None:
             logged.append((step, fields))
 
@@ -213,6 +235,7 @@ def run(
             min_duration_seconds=0.1,
             counters=lambda: Counters(world.turns * throttled_each_turn, 0.0, 0.0),
             prunes=prunes,
+            gates=gates,
         ),
         threads=2,
         memory_budget=budget,
@@ -253,6 +276,35 @@ def world(baseline: Behaviour | None = None, **others: Behaviour) -> World:
     return World({"baseline": baseline or Behaviour()} | others)
 
 
+def test_what_a_call_has_to_do_is_asked_once_all_is_timed(tmp_path: Path) -> None:
+    there = world(first=Behaviour(), second=Behaviour())
+    results = run(tmp_path, there)
+    asked = [event for event in there.events if event.startswith("explain")]
+    assert asked == ["explain first", "explain second", "explain baseline"]
+    last_turn = max(n for n, event in enumerate(there.events) if event.startswith("turn"))
+    assert last_turn < there.events.index("explain first")
+    for result in results.values():
+        values = [3 * 4 * 4, 2 * 3 * 8 * 8]
+        assert [present(p.work).products["FP32"] for p in result.points] == values
+
+
+def test_a_form_that_cannot_explain_itself_has_been_measured(tmp_path: Path) -> None:
+    logged: list[tuple[str, dict[str, Any]]] = []
+    there = world(silent=Behaviour(fails="explain"), other=Behaviour())
+    results = run(tmp_path, there, logged=logged)
+    assert results["silent"].state is VariantState.PASSED
+    assert [point.work for point in results["silent"].points] == [None, None]
+    assert results["other"].points[0].work is not None
+    assert ("limits", {"variant": "silent"}) in logged
+
+
+def test_on_a_gpu_nobody_is_asked(tmp_path: Path) -> None:
+    there = world(first=Behaviour())
+    results = run(tmp_path, there, gpu=Gpu())
+    assert not [event for event in there.events if event.startswith("explain")]
+    assert results["first"].points[0].work is None
+
+
 def test_each_is_compared_timed_and_weighed(tmp_path: Path) -> None:
     there = world(quick=Behaviour(error=0.01, call_ns=2 * MS, memory=70))
     results = run(tmp_path, there, int8=("quick",))
@@ -265,6 +317,25 @@ def test_each_is_compared_timed_and_weighed(tmp_path: Path) -> None:
     assert [p.throughput for p in quick.points] == pytest.approx([500, 1000])
     assert [p.latency_ms.p50 for p in results["baseline"].points] == [10.0, 10.0]
     assert there.open_now == set()
+
+
+def test_rounds_end_with_a_winner_among_those_within_the_gates(tmp_path: Path) -> None:
+    there = world(
+        spoilt=Behaviour(error=0.1, call_ns=MS),
+        good=Behaviour(error=1e-4, call_ns=3 * MS),
+        slow=Behaviour(error=1e-4, call_ns=8 * MS),
+    )
+    said: list[str] = []
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=40)
+    results = run(tmp_path, there, int8=("spoilt", "good", "slow"), said=said, gates=[gate])
+    assert [text for text in said if "rounds" in text] == ["decided after 6 rounds: good"] * 2
+    good, slow, spoilt = (results[name].points[0] for name in ("good", "slow", "spoilt"))
+    assert {point.rounds for point in (good, slow, spoilt)} == {6}
+    p50 = {c.than: c.ratio for c in good.compared if c.metric == "LatencyP50"}
+    assert p50["baseline"] == pytest.approx(10 / 3)
+    assert p50["slow"] == pytest.approx(8 / 3)
+    # What misses the gate now may be judged by a lower one later.
+    assert {c.than for c in spoilt.compared} == {"baseline", "good", "slow"}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +361,7 @@ def test_a_failing_variant_leaves_the_others_alone(
     assert (bad.points, bad.quality) == ([], [])
     for name in ("good", "baseline"):
         assert results[name].state is VariantState.PASSED
-        assert [p.runs for p in results[name].points] == [12, 12]
+        assert [p.runs for p in results[name].points] == [6, 6]
     assert there.open_now == set()
 
 
@@ -349,7 +420,7 @@ def test_a_variant_whose_channel_became_constant_is_rejected(tmp_path: Path) -> 
 def test_without_samples_everything_is_still_opened_run_and_timed(tmp_path: Path) -> None:
     results = run(tmp_path, world(v=Behaviour(error=0.5)), samples=0)
     assert results["v"].quality == []
-    assert results["v"].points[0].runs == 12
+    assert results["v"].points[0].runs == 6
 
 
 def test_compiling_is_told_of_what_pytorch_compiles(tmp_path: Path) -> None:
@@ -368,7 +439,7 @@ def test_compiling_is_told_of_what_pytorch_compiles(tmp_path: Path) -> None:
 
 def test_without_variants_the_baseline_is_measured(tmp_path: Path) -> None:
     results = run(tmp_path, world())
-    assert [p.runs for p in results["baseline"].points] == [12, 12]
+    assert [p.runs for p in results["baseline"].points] == [6, 6]
 
 
 def test_the_memory_budget_bounds_what_is_open_at_once(tmp_path: Path) -> None:
@@ -377,8 +448,8 @@ def test_the_memory_budget_bounds_what_is_open_at_once(tmp_path: Path) -> None:
     # One more is open for as long as it takes to see that it does not fit.
     assert there.most_open == 4
     assert [results[name].state for name in "abcd"] == [VariantState.PASSED] * 4
-    assert {p.runs for p in results["a"].points} == {12}
-    assert {p.runs for p in results["baseline"].points} == {24}
+    assert {p.runs for p in results["a"].points} == {6}
+    assert {p.runs for p in results["baseline"].points} == {12}
 
 
 def test_a_variant_above_the_budget_runs_alone_with_the_baseline(tmp_path: Path) -> None:
@@ -483,7 +554,7 @@ def test_a_probe_drops_what_is_three_times_as_slow_as_the_fastest_fp32(tmp_path:
     assert there.events.count("turn slow") == len(POINTS)
     for name in ("baseline", "fp32", "nearly"):
         assert results[name].state is VariantState.PASSED
-        assert [p.runs for p in results[name].points] == [12, 12]
+        assert [p.runs for p in results[name].points] == [6, 6]
     assert there.open_now == set()
 
 
@@ -542,7 +613,7 @@ def test_a_disturbed_point_is_measured_again_and_told(tmp_path: Path) -> None:
     results = run(tmp_path, there, throttled_each_turn=100_000, logged=logged)
     for result in results.values():
         assert [p.unstable for p in result.points] == [True, True]
-        assert [p.runs for p in result.points] == [12, 12]
+        assert [p.runs for p in result.points] == [6, 6]
         assert "throttled 100% of the time" in (result.points[0].message or "")
     repeated = [fields["repetition"] for _, fields in logged if "repetition" in fields]
     assert repeated == [0, 1, 2] * len(POINTS)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, TargetKind
 from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, PlannedModel
 from mopt_api.jobs.termination import ErrorSummary, decode
+from mopt_api.objective import Objective
 from mopt_api.reasons import REASONS, Reason
-from mopt_api.spec import Benchmark, Objective
 from mopt_optimizer.errors import GpuNotFound
 from mopt_optimizer.machine.nvidia_gpus import visible_gpus
 from mopt_optimizer.main import TERMINATION_VARIABLE, main

@@ -127,7 +127,7 @@ def test_export_follows_the_samples_that_it_is_verified_on(plan: PreparePlan) ->
     [
         (FORMS[FormKind.QDQ], {"fp32", "samples", "quality", "cpu_features"}),
         (WITHOUT_SEARCH, {"fp32", "samples"}),
-        (FORMS[FormKind.NNCF], {"fp32", "samples"}),
+        (FORMS[FormKind.NNCF], {"fp32", "samples", "quality", "cpu_features"}),
         (FORMS[FormKind.ONNX_FP16], {"fp32", "samples"}),
         (FORMS[FormKind.ONNX_BF16], {"fp32", "samples"}),
         (FORMS[FormKind.TENSORRT_INT8], {"fp32", "samples", "quality", "cpu_features"}),
@@ -159,7 +159,10 @@ def test_onnx_form_follows_the_smallest_sizes_that_it_is_tried_at(plan: PrepareP
     ("kind", "expected"),
     [
         (FormKind.QDQ, {"onnx", "onnx-ir", "onnxruntime", "pillow", "scikit-image"}),
-        (FormKind.NNCF, {"onnx", "onnx-ir", "openvino", "nncf", "pillow"}),
+        (
+            FormKind.NNCF,
+            {"onnx", "onnx-ir", "onnxruntime", "openvino", "nncf", "pillow", "scikit-image"},
+        ),
         (FormKind.ONNX_FP16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
         (FormKind.ONNX_BF16, {"onnx", "onnx-ir", "onnxruntime", "openvino", "pillow"}),
         (
@@ -217,7 +220,7 @@ def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:
     options: list[dict[str, Any]] = [
         {"exclude": ["b", "a"]},
         {"exclude": ["a", "b", "b"]},
-        {"exclude": ["a", "b"], "calibrator": "Entropy", "fallback": "Off"},
+        {"exclude": ["a", "b"], "calibrator": "Entropy", "floatPrecision": "BF16"},
     ]
     chosen = [Quantization.model_validate(o) for o in options]
     forms = [Form(kind=FormKind.NNCF, quantization=quantization) for quantization in chosen]

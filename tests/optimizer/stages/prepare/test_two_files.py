@@ -19,6 +19,7 @@ import pytest
 from present import present
 
 from mopt_api.artifacts import Artifact
+from mopt_api.benchmark import Benchmark
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import VariantState
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
@@ -33,13 +34,14 @@ from mopt_api.jobs.plan import (
 )
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.jobs.termination import ErrorSummary, MeasureSummary, PrepareSummary, decode
+from mopt_api.objective import Objective
 from mopt_api.reasons import Reason
 from mopt_api.sandbox import SCRATCH_VARIABLE
-from mopt_api.spec import Benchmark, Objective, QualityGate
+from mopt_api.spec import QualityGate
 from mopt_api.variants import Quantization, Variant
 from mopt_optimizer.onnx_files.files import MAX_INLINE_VARIABLE, data_files
 from mopt_optimizer.onnx_files.verify import OnnxSession
-from mopt_optimizer.stages.artifacts import fetch_onnx, intact
+from mopt_optimizer.stages.artifacts import fetch_model, intact
 from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.store.blobs import Blobs
 from mopt_optimizer.store.registry import open_store
@@ -141,7 +143,7 @@ def test_each_form_is_a_file_and_its_weights(
     limits = {"fp32": 1e-5, "int8-minmax-perchannel": 0.1}
     assert artifacts.keys() == limits.keys()
     for name, artifact in artifacts.items():
-        path = fetch_onnx(jobs.blobs, artifact, tmp_path / name)
+        path = fetch_model(jobs.blobs, artifact, tmp_path / name)
         assert artifact.external_data is not None
         (data,) = artifact.external_data
         assert data_files(path) == [path.parent / data.path]
@@ -229,7 +231,7 @@ def test_too_small_a_volume_is_told_before_anything_is_fetched(
 def test_onnx_file_with_weights_beside_it_comes_as_a_tar(
     jobs: Jobs, plan: PreparePlan, prepared: tuple[dict[str, Artifact], str], tmp_path: Path
 ) -> None:
-    path = fetch_onnx(jobs.blobs, prepared[0]["fp32"], tmp_path / "fp32")
+    path = fetch_model(jobs.blobs, prepared[0]["fp32"], tmp_path / "fp32")
     packed = tmp_path / "model.tar"
     with tarfile.open(packed, "w") as archive:
         for file in (path, *data_files(path)):
@@ -268,6 +270,6 @@ def test_torchscript_is_written_in_two_files_too(
     result = PrepareResult.model_validate_json(jobs.blobs.read(summary.result))
     (form,) = result.artifacts
     assert form.artifact.external_data
-    path = fetch_onnx(jobs.blobs, form.artifact, tmp_path / "fp32")
+    path = fetch_model(jobs.blobs, form.artifact, tmp_path / "fp32")
     image = np.random.default_rng(5).random((1, 3, 20, 24), dtype=np.float32)
     assert OnnxSession(path).run({"image": image})[0].shape == (1, 3, 40, 48)

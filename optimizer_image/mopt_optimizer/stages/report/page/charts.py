@@ -11,7 +11,7 @@ from mopt_api.jobs.plan import MeasurePlan, ReportPlan
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.spec import QualityGate
 
-from . import figures, rows, scatters
+from . import curves, figures, rows, scatters
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Charts:
         scatters: A wide and a narrow chart per gate; without gates, of the first metric.
     """
 
+    load: curves.Curves | None
     scatters: list[tuple[scatters.Scatter, scatters.Scatter]]
     qualities: list[rows.Strips]
     latencies: list[rows.Strips]
@@ -36,6 +37,7 @@ class Charts:
         points = result.baseline.points if result.baseline else []
         latencies = [rows.latency_strips(result, point.point) for point in points]
         return cls(
+            load=curves.load_curves(result, plan.objective),
             scatters=_scatters(result, plan),
             qualities=_qualities(result, plan),
             latencies=[strips for strips in latencies if strips is not None],

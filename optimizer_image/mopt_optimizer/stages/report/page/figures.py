@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mopt_api.quantities import significant
+
+__all__ = ["NOT_MEASURED", "milliseconds", "ratio", "seconds", "significant", "size"]
+
 NOT_MEASURED = "–"
 _UNITS = {2**10: "KiB", 2**20: "MiB", 2**30: "GiB"}
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """Return a number with that many significant digits, trailing zeros kept, no exponent
-    between 0.0001 and a million."""
-    text = f"{value:#.{digits}g}"
-    if "e" in text and 1 <= abs(value) < 1e6:
-        text = f"{value:.0f}"
-    return text.rstrip(".")
-
-
-def ratio(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{significant(value)}x"
+def ratio(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """Return a ratio, with its bounds where they are known: 4.93x [4.71, 5.16]."""
+    if value is None:
+        return NOT_MEASURED
+    bounds = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
+    return f"{significant(value)}x{bounds}"
 
 
 def milliseconds(value: float | None) -> str:

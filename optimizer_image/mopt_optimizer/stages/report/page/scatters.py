@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mopt_api.enums import QualityMetric
+from mopt_api.jobs.gates import judged_value
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
-from mopt_api.jobs.selection import judged_value
 from mopt_api.metrics import METRICS, bound_in_words, decibels, metric_in_words
-from mopt_api.spec import Objective, QualityGate
+from mopt_api.objective import Objective
+from mopt_api.spec import QualityGate
 
 from . import figures
 from .axes import Axis, Tick, from_zero, highest_told_apart, note_above, quality_axis

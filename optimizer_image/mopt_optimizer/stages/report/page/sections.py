@@ -6,8 +6,10 @@ import json
 import shlex
 from dataclasses import dataclass
 
+from mopt_api.constraints import bound_text
 from mopt_api.figures import QualityResult, VariantState
 from mopt_api.jobs.crops import Crops
+from mopt_api.jobs.gates import figure_name
 from mopt_api.jobs.measure_result import (
     BASELINE,
     MeasureResult,
@@ -18,12 +20,14 @@ from mopt_api.jobs.measure_result import (
 )
 from mopt_api.jobs.plan import PLAN_VARIABLE, MeasurePlan, ReportPlan
 from mopt_api.jobs.prepare_result import FallbackReport, LayerReport, PrepareResult
-from mopt_api.jobs.selection import figure_name
 from mopt_api.metrics import bound_in_words, metric_in_words
-from mopt_api.spec import Objective
+from mopt_api.objective import Objective
+from mopt_api.percentiles import percentile_basis
 
 from . import figures, pictures, verdicts
 from .charts import Charts, Times
+from .limits import LimitSection
+from .pareto import ParetoRow, pareto
 
 # Layers beyond this many are counted, not listed.
 _MOST_LAYERS = 64
@@ -39,6 +43,7 @@ class VerdictSection:
         objective: Figure that the winner is chosen by, as text.
         gates: As text, in the plan's order.
         compared: Each variant that was compared, and how it stands to each gate.
+        constraints, bounded: The same of constraints.
     """
 
     headline: str
@@ -48,6 +53,8 @@ class VerdictSection:
     objective: str
     gates: list[str]
     compared: list[tuple[str, list[verdicts.GateValue]]]
+    constraints: list[str]
+    bounded: list[tuple[str, list[verdicts.GateValue]]]
 
     @classmethod
     def of(cls, result: MeasureResult, plan: MeasurePlan | ReportPlan) -> VerdictSection:
@@ -64,6 +71,12 @@ class VerdictSection:
                 (v.name, [verdicts.gate_value(gate, v) for gate in plan.quality])
                 for v in result.everyone
                 if v.quality and verdicts.was_measured(v)
+            ],
+            constraints=[bound_text(each) for each in plan.objective.constraints],
+            bounded=[
+                (v.name, verdicts.bounded_values(v, result, plan))
+                for v in result.everyone
+                if v.points and verdicts.was_measured(v)
             ],
         )
 
@@ -84,6 +97,7 @@ class Row:
     throughput: str
     size: str
     reduction: str
+    load: str
     quality: list[tuple[str, str, str]]
 
     @classmethod
@@ -102,14 +116,29 @@ class Row:
             why=verdicts.why(variant, result, objective),
             measured=speed is not None,
             p50=figures.milliseconds(latency.p50 if latency else None),
-            p90=figures.milliseconds(latency.p90 if latency else None),
-            p99=figures.milliseconds(latency.p99 if latency else None),
+            p90=_tail(latency.p90 if latency else None, speed, 90),
+            p99=_tail(latency.p99 if latency else None, speed, 99),
             throughput=throughput or figures.NOT_MEASURED,
             size=figures.size(size),
+            load=_under_load(variant),
             reduction=_reduction(variant, size, result.source.size_bytes),
             quality=[_worst_and_mean(figure_name(q), q) for q in variant.quality]
             + [_worst_and_mean(f"to FP32 {figure_name(q)}", q) for q in variant.agreement or []],
         )
+
+
+def _tail(value: float | None, speed: PointResult | None, percent: int) -> str:
+    """Return an outer percentile, and what it is rather where there were too few calls."""
+    basis = percentile_basis(speed.runs, percent) if speed else None
+    return figures.milliseconds(value) + (f" ({basis})" if basis else "")
+
+
+def _under_load(variant: VariantResult) -> str:
+    load = variant.load
+    if load is None:
+        return figures.NOT_MEASURED
+    rate = figures.significant(load.throughput)
+    return f"{rate} /s, p99 {figures.milliseconds(load.latency_ms.p99)}; {load.serving.in_words}"
 
 
 def _reduction(variant: VariantResult, size: int | None, source: int) -> str:
@@ -174,6 +203,7 @@ class Page:
         model: Its uri, or its digest where the plan is not known.
         reference: What quality is compared with, as text.
         left_out: What Auto knows of and did not try.
+        loaded: Whether figures under load were measured.
         command: The shell command that does the same again.
     """
 
@@ -186,8 +216,11 @@ class Page:
     verdict: VerdictSection
     rows: list[Row]
     left_out: list[SearchEntry]
+    loaded: bool
+    pareto: list[ParetoRow]
     charts: Charts
     samples: list[pictures.Sample]
+    limits: LimitSection | None
     precisions: list[Precision]
     times: Times
     command: str
@@ -213,8 +246,11 @@ class Page:
             verdict=VerdictSection.of(result, plan),
             rows=[Row.of(variant, result, plan.objective) for variant in result.everyone],
             left_out=left_out(result),
+            loaded=any(variant.load for variant in result.everyone),
+            pareto=pareto(result, plan),
             charts=Charts.of(result, plan),
             samples=pictures.samples(result, crops),
+            limits=LimitSection.of(result),
             precisions=_precisions(manifest),
             times=Times.of(result, manifest),
             command=_command(result, plan),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mopt_api.constraints import keeps, value_text
 from mopt_api.enums import ObjectiveMetric
 from mopt_api.figures import AIMED_IN_WORDS, QualityReference, VariantReason, VariantState
+from mopt_api.jobs.gates import gate_name, judged_result, judged_value, may_miss
 from mopt_api.jobs.measure_result import (
     BASELINE,
     QUALITY_OF_ENGINE,
@@ -13,19 +15,23 @@ from mopt_api.jobs.measure_result import (
     VariantResult,
 )
 from mopt_api.jobs.plan import MeasurePlan, ReportPlan
-from mopt_api.jobs.selection import gate_name, judged_result, judged_value
+from mopt_api.jobs.selection import figures_of
 from mopt_api.metrics import bound_in_words, metric_in_words
+from mopt_api.objective import Objective
 from mopt_api.runtimes import runtime_title
-from mopt_api.spec import Objective, QualityGate
+from mopt_api.spec import QualityGate
+from mopt_api.verdict import TIE, verdict_in_words
 
 from . import figures
 
 OBJECTIVES = {
     ObjectiveMetric.LATENCY_P50: "median latency",
+    ObjectiveMetric.LATENCY_P90: "90th-percentile latency",
     ObjectiveMetric.LATENCY_P99: "99th-percentile latency",
     ObjectiveMetric.THROUGHPUT: "throughput",
     ObjectiveMetric.SIZE_BYTES: "file size",
     ObjectiveMetric.PEAK_MEMORY: "peak memory",
+    ObjectiveMetric.COST_PER_MILLION: "cost per million samples",
 }
 REASONS = {
     VariantReason.QUALITY_GATE: "misses a quality gate",
@@ -42,6 +48,7 @@ REASONS = {
     VariantReason.NON_FINITE_OUTPUT: "is not finite where FP32 is, or the reverse",
     VariantReason.CONSTANT_CHANNEL: "lost what an output holds",
     VariantReason.OTHER_FUNCTION: "computes something else",
+    VariantReason.CONSTRAINT: "misses a constraint",
 }
 
 
@@ -70,7 +77,8 @@ class GateValue:
 
 def form(variant: VariantResult) -> str:
     """Return a variant's runtime and precision."""
-    return f"{runtime_title(variant.runtime)} {variant.precision}"
+    rest = f" and {variant.float_precision}" if variant.float_precision else ""
+    return f"{runtime_title(variant.runtime)} {variant.precision}{rest}"
 
 
 def layers(variant: VariantResult) -> str:
@@ -118,6 +126,22 @@ def gate_value(gate: QualityGate, variant: VariantResult) -> GateValue:
     return GateValue(f"{shown}{where}", gate.passes(value))
 
 
+def bounded_values(
+    variant: VariantResult, result: MeasureResult, plan: MeasurePlan | ReportPlan
+) -> list[GateValue]:
+    """Return a variant's value for each constraint; passed is None where a price decides."""
+    shown = figures_of(variant, result.objective_point)
+    found = []
+    for each in plan.objective.constraints:
+        if each.metric is ObjectiveMetric.COST_PER_MILLION:
+            found.append(GateValue("judged across targets", None))
+            continue
+        value = shown.bounded(each.metric, under_load=plan.benchmark.load is not None)
+        text = figures.NOT_MEASURED if value is None else value_text(each.metric, value)
+        found.append(GateValue(text, value is not None and keeps(each, value)))
+    return found
+
+
 def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
     """Return why a variant is selected, or why it is not, and what to know of its quality."""
     text = _why(variant, result, objective)
@@ -126,7 +150,7 @@ def why(variant: VariantResult, result: MeasureResult, objective: Objective) -> 
 
 def _why(variant: VariantResult, result: MeasureResult, objective: Objective) -> str:
     if variant.name == result.selected:
-        return "selected: the best that passes every gate"
+        return f"selected: the best that passes every gate{_within(objective)}"
     if variant.name == BASELINE and variant.state is VariantState.PASSED:
         return "the source model; every variant is measured against it"
     if variant.state is not VariantState.PASSED:
@@ -135,6 +159,11 @@ def _why(variant: VariantResult, result: MeasureResult, objective: Objective) ->
     measure = OBJECTIVES[objective.metric]
     if variant.speedup is None:
         return f"its {measure} was not measured"
+    told = result.verdict
+    if told is not None and variant.name in told.ties:
+        return f"passes; as good as {told.winner} within {TIE:.0%}, which comes first in a tie"
+    if told is not None and variant.name in told.undecided:
+        return f"passes; whether it is better than {told.winner} is undecided"
     if variant.speedup <= 1:
         return f"passes, but is not better than the baseline in {measure}"
     if variant.speedup < objective.minimum_speedup:
@@ -147,6 +176,10 @@ def _why(variant: VariantResult, result: MeasureResult, objective: Objective) ->
     return f"passes; {winner.name} is better, {figures.ratio(winner.speedup)} in {measure}"
 
 
+def _within(objective: Objective) -> str:
+    return " and keeps every constraint" if objective.constraints else ""
+
+
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -156,6 +189,12 @@ def verdict(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     decided = _decided(result, plan)
     if result.baseline is None:
         return decided
+    if result.verdict is not None:
+        told = verdict_in_words(result.verdict)
+        how = "Certainty" if result.verdict.certain else "Not certain"
+        decided = replace(decided, sentences=[*decided.sentences, f"{how}: {told}."])
+        if not result.verdict.certain:
+            decided = replace(decided, headline=f"{decided.headline}, undecided")
     speed = result.baseline.at(result.objective_point)
     if speed is None or not speed.unstable:
         return decided
@@ -169,7 +208,7 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
         return _built(result, plan)
     chosen = next((v for v in result.everyone if v.name == result.selected), None)
     needed = (
-        f"no variant passes every gate and is better than the baseline in "
+        f"no variant passes every gate{_within(plan.objective)} and is better than the baseline in "
         f"{OBJECTIVES[plan.objective.metric]}"
         + (f" by {plan.objective.minimum_speedup:g}x" if plan.objective.minimum_speedup > 1 else "")
     )
@@ -191,16 +230,15 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     if chosen.name == BASELINE:
         return Verdict(chosen, "The baseline is kept", [_sentence(needed), *_faster(result)])
     sentences = [
-        f"{figures.ratio(chosen.speedup)} over the baseline ({form(baseline)}) in "
+        f"{figures.ratio(chosen.speedup, chosen.speedup_interval)} over the baseline "
+        f"({form(baseline)}) in "
         f"{OBJECTIVES[plan.objective.metric]} at point {result.objective_point}."
     ]
     if chosen.speedup_over_fastest_fp32 is not None:
         sentences.append(
             f"{figures.ratio(chosen.speedup_over_fastest_fp32)} over the fastest FP32 runtime."
         )
-    holds = [
-        f"{gate_text(gate)} holds with {gate_value(gate, chosen).text}" for gate in plan.quality
-    ]
+    holds = [_holds(gate, chosen) for gate in plan.quality]
     if holds:
         sentences.append(_sentence("; ".join(holds)))
     else:
@@ -208,6 +246,13 @@ def _decided(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:
     if chosen.aimed_by:
         sentences.append(_sentence(f"of {chosen.name}, {AIMED_IN_WORDS}"))
     return Verdict(chosen, f"{chosen.name} is selected", sentences + _faster(result, chosen))
+
+
+def _holds(gate: QualityGate, chosen: VariantResult) -> str:
+    held = f"{gate_text(gate)} holds with {gate_value(gate, chosen).text}"
+    if (share := may_miss(gate, chosen.quality)) is None:
+        return held
+    return f"{held}, and at most {100 * share:.2g} % of new samples miss it (95 % confidence)"
 
 
 def _built(result: MeasureResult, plan: MeasurePlan | ReportPlan) -> Verdict:

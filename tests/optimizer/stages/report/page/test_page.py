@@ -7,18 +7,28 @@ import report_results
 from html_page import HtmlPage
 from present import present
 
-from mopt_api.enums import Runtime, TargetKind
+from mopt_api.enums import Aggregate, QualityMetric, Runtime, TargetKind
 from mopt_api.figures import (
     AIMED_BY_EVALUATION,
     AIMED_IN_WORDS,
     Gpu,
+    Latency,
     QualityReference,
     VariantReason,
     VariantState,
 )
-from mopt_api.jobs.measure_result import BASELINE, QUALITY_OF_ENGINE, MeasureResult, SearchEntry
+from mopt_api.jobs.limit_words import slow_int8
+from mopt_api.jobs.measure_result import (
+    BASELINE,
+    QUALITY_OF_ENGINE,
+    MeasureResult,
+    SearchEntry,
+    VariantResult,
+)
 from mopt_api.jobs.plan import measure_plan
-from mopt_api.spec import ModelOptimizationSpec
+from mopt_api.spec import ModelOptimizationSpec, QualityGate
+from mopt_api.unseen import share_that_may_miss
+from mopt_api.verdict import Stopped, Verdict
 from mopt_optimizer.stages.report.page import render_page
 from mopt_optimizer.stages.report.page.verdicts import REASONS, gate_text
 
@@ -75,6 +85,48 @@ def test_every_variant_gate_and_reason_is_told(page: HtmlPage, result: MeasureRe
     assert "mopt-optimizer measure" in page.text
 
 
+def test_the_distance_from_the_limit_is_told(page: HtmlPage, result: MeasureResult) -> None:
+    assert "How far from the limit" in page.text
+    assert "6.10 G FP32, 3.90 G INT8" in page.text
+    assert ", by arithmetic" in page.text
+    assert "12 FP32, 28 INT8; 26 conversions" in page.text
+    assert "100 G products a second in FP32, 190 G products a second in INT8" in page.text
+    assert "50.0 GB/s to and from 4.00 MiB, 10.0 GB/s to and from 256 MiB" in page.text
+    assert slow_int8(result) == {}
+    assert "is not faster than" not in page.text
+
+
+def test_int8_that_is_slower_than_fp32_says_why(result: MeasureResult) -> None:
+    first, *others = result.variants
+    long = Latency(p50=500.0, p90=500.0, p99=500.0)
+    slow = first.model_copy(
+        update={"points": [p.model_copy(update={"latency_ms": long}) for p in first.points]}
+    )
+    changed = result.model_copy(update={"variants": [slow, *others]})
+    page = HtmlPage(render_page(changed, report_results.plan(), digest=report_results.DIGEST))
+    assert (
+        f"{first.name} is not faster than OpenVINO FP32 (baseline): 12 of 40 layers stayed FP32 "
+        "(61% of the products), this CPU multiplies 1.9 times as fast in INT8 as in FP32."
+    ) in page.text
+
+
+def test_where_nothing_is_known_of_limits_nothing_is_said(result: MeasureResult) -> None:
+    def unknown(variant: VariantResult) -> VariantResult:
+        points = [p.model_copy(update={"work": None, "limit": None}) for p in variant.points]
+        return variant.model_copy(update={"executed": None, "points": points})
+
+    bare = result.model_copy(
+        update={
+            "peaks": None,
+            "baseline": unknown(present(result.baseline)),
+            "variants": [unknown(variant) for variant in result.variants],
+        }
+    )
+    page = HtmlPage(render_page(bare, report_results.plan(), digest=report_results.DIGEST))
+    assert page.faults == []
+    assert "How far from the limit" not in page.text
+
+
 def test_a_search_that_its_budget_ended_is_told(page: HtmlPage, result: MeasureResult) -> None:
     manifest = report_results.manifest()
     (form,) = manifest.quantizations
@@ -116,7 +168,10 @@ def test_second_search_is_told_and_what_its_quality_is(result: MeasureResult) ->
         )
     )
     assert f"Of {chosen.name}, {AIMED_IN_WORDS}." in page.text
-    assert f"selected: the best that passes every gate; {AIMED_IN_WORDS}" in page.text
+    assert (
+        f"selected: the best that passes every gate and keeps every constraint; {AIMED_IN_WORDS}"
+        in page.text
+    )
     assert "For worst PSNR ≥ 40 dB, aimed 4 dB above it since the form of a first" in page.text
 
 
@@ -193,13 +248,24 @@ def test_text_stays_text(result: MeasureResult) -> None:
     assert any(HOSTILE in found.get("alt", "") for _, found in page.attributes)
 
 
+def test_it_says_what_the_samples_show_of_new_ones() -> None:
+    gate = QualityGate(metric=QualityMetric.PSNR, minimum=1)
+    result, plan = report_results.result(), report_results.plan([gate])
+    page = HtmlPage(render_page(result, plan, digest=report_results.DIGEST))
+    most = 100 * share_that_may_miss(0, report_results.SAMPLES)
+    assert f"at most {most:.2g} % of new samples miss it (95 % confidence)" in page.text
+    mean = gate.model_copy(update={"aggregate": Aggregate.MEAN})
+    page = HtmlPage(render_page(result, report_results.plan([mean]), digest=report_results.DIGEST))
+    assert "new samples" not in page.text
+
+
 def test_without_manifest_crops_and_gates_the_rest_is_there() -> None:
     result = report_results.result()
     page = HtmlPage(render_page(result, report_results.plan([]), digest=report_results.DIGEST))
     assert page.faults == []
     assert "No quality gate was set." in page.text
     assert "What it looks like" not in page.text
-    assert page.elements.count("h2") < 12
+    assert page.elements.count("h2") < 13
 
 
 @pytest.mark.parametrize(
@@ -298,3 +364,30 @@ def test_the_gpu_is_told(result: MeasureResult) -> None:
     page = HtmlPage(render_page(told, report_results.plan(), digest=report_results.DIGEST))
     assert "NVIDIA L4, compute capability 8.9, 24" in page.text
     assert "driver 580.65" in page.text
+
+
+def test_how_certain_it_is_is_told(result: MeasureResult) -> None:
+    winner = present(next(v for v in result.variants if v.name == result.selected))
+    other = next(v for v in result.variants if v.name != result.selected and v.speedup)
+    sure = winner.model_copy(update={"speedup": 4.9, "speedup_interval": [4.71, 5.1]})
+    judged = result.model_copy(
+        update={
+            "variants": [sure if v.name == winner.name else v for v in result.variants],
+            "verdict": Verdict(
+                winner=winner.name,
+                stopped=Stopped.BUDGET,
+                metric="LatencyP50",
+                undecided=[other.name],
+                rounds=96,
+            ),
+        }
+    )
+    text = HtmlPage(render_page(judged, report_results.plan(), digest=report_results.DIGEST)).text
+    assert f"{winner.name} is selected, undecided" in text
+    assert f"Not certain: undecided: {other.name} may be better, after 96 rounds" in text
+    assert "4.90x [4.71, 5.10] over the baseline" in text
+    assert "Brackets are bounds at 99 %" in text
+
+
+def test_a_percentile_of_few_calls_is_called_the_largest(page: HtmlPage) -> None:
+    assert "(largest of 200)" in page.text

@@ -1,0 +1,134 @@
+"""Publishing what to serve to an OCI registry: what is asked for, and what was published."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import ApiModel, Digest, ObservedModel, Rule, SecretName
+
+# As the distribution project's reference grammar has it: a host with a dot, a port, or localhost.
+_HOST = r"([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+(:[0-9]{1,5})?|[a-zA-Z0-9-]+:[0-9]{1,5}|localhost)"
+_PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+REPOSITORY_PATTERN = rf"^{_HOST}(/{_PATH})+$"
+TAG_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+
+MODEL_PATH = "org.cncf.model.filepath"
+"""Annotation of a ModelPack's layer: the path of the file that it is."""
+APPROVE_SEPARATOR = ","
+"""Between the digests in the annotation mopt.dev/approve."""
+
+Tag = Annotated[str, Field(min_length=1, max_length=128, pattern=TAG_PATTERN)]
+
+
+class PublishLayout(StrEnum):
+    """What a published image holds."""
+
+    MODEL_REPOSITORY = "ModelRepository"
+    FILES = "Files"
+    MODEL_PACK = "ModelPack"
+
+
+class PublishPolicy(StrEnum):
+    """Who decides that a new selection is published."""
+
+    AUTO = "Auto"
+    MANUAL = "Manual"
+
+
+class RegistrySecretRef(ApiModel):
+    """A Secret of type kubernetes.io/dockerconfigjson in the resource's namespace. The operator
+    never reads it: the kubelet mounts it into the Job."""
+
+    name: SecretName = Field(description="Name of the Secret.")
+
+
+class OciRepository(ApiModel):
+    """A repository of an OCI registry."""
+
+    repository: str = Field(
+        min_length=3,
+        max_length=255,
+        pattern=REPOSITORY_PATTERN,
+        description="Where to push, HOST[:PORT]/PATH, without tag or digest.",
+    )
+    layout: PublishLayout = Field(
+        default=PublishLayout.MODEL_REPOSITORY,
+        description="ModelRepository: the folder that Triton, OpenVINO Model Server and KServe "
+        "load, under /models; Files: the files alone, under /models; ModelPack: an artifact of the "
+        "CNCF model specification.",
+    )
+    tags: list[Tag] = Field(
+        default=["latest"],
+        min_length=1,
+        max_length=8,
+        description="Tags that are moved to what was published last.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    credentials_secret_ref: RegistrySecretRef | None = Field(
+        default=None, description="Credentials of the registry. Omitted, none are sent."
+    )
+    insecure: bool = Field(
+        default=False, description="Allow a registry that speaks HTTP without TLS."
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.tags) || self.tags.all(t, self.tags.filter(u, u == t).size() == 1)",
+            "each tag may be named once",
+            lambda oci: len(set(oci.tags)) == len(oci.tags),
+        ),
+    )
+
+
+class Publish(ApiModel):
+    """Where what to serve is published, once it is selected. Ready does not depend on it."""
+
+    oci: OciRepository = Field(description="An OCI registry's repository.")
+    policy: PublishPolicy = Field(
+        default=PublishPolicy.AUTO,
+        description="Auto: each new selection. Manual: a selection whose digest the annotation "
+        "mopt.dev/approve names; of several targets, all of them, with commas between.",
+    )
+
+
+class Published(ObservedModel):
+    """What was published of a target; immutable, since it is named by digest."""
+
+    reference: str = Field(
+        max_length=330,
+        description="This target's image, REPOSITORY@DIGEST.",
+    )
+    index: str = Field(
+        max_length=330,
+        description="The index of all targets' images, REPOSITORY@DIGEST: what the tags named.",
+    )
+    tags: list[Tag] = Field(
+        default=[],
+        max_length=8,
+        description="Tags that were set to the index.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    signed: bool = Field(description="Whether a signature and statements were attached.")
+    artifact: Digest = Field(description="Digest of the form that it holds.")
+    key: str = Field(
+        max_length=16,
+        description="Key of all that decides on the images' content; while it is unchanged "
+        "nothing is pushed.",
+    )
+    time: str = Field(
+        description="When it was published.", json_schema_extra={"format": "date-time"}
+    )
+
+
+def reference(repository: str, digest: str) -> str:
+    """Return a reference by digest, REPOSITORY@DIGEST."""
+    return f"{repository}@{digest}"
+
+
+def approved(annotation: str | None) -> frozenset[str]:
+    """Return the digests that the annotation mopt.dev/approve names."""
+    parts = (annotation or "").split(APPROVE_SEPARATOR)
+    return frozenset(part.strip() for part in parts if part.strip())

@@ -1,0 +1,170 @@
+"""What is to be published of a resource, and the Job that does it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mopt_api.enums import TargetKind
+from mopt_api.jobs.plan import Credentials, PublishPlan
+from mopt_api.jobs.publishing import (
+    REGISTRY_AUTH_FILE,
+    SIGNING_KEY_FILE,
+    PublishedForm,
+    PublishedResource,
+)
+from mopt_api.publishing import OciRepository, Publish
+from mopt_api.status import TargetStatus
+from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
+from mopt_operator.objects import Resource
+
+from .request import Request
+from .status import blob_uri
+from .work import SecretFile, WorkItem, profile_of
+
+# The key of a Secret of type kubernetes.io/dockerconfigjson.
+REGISTRY_KEY = ".dockerconfigjson"
+# A further key of it: certificates of the registry's own authority, as store Secrets have them.
+REGISTRY_CA = "ca.crt"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be published of a resource.
+
+    Attributes:
+        forms: One for each target that measures.
+        key: Of all that decides on the images' content and where they go, in 16 hex digits.
+    """
+
+    publish: Publish
+    forms: tuple[PublishedForm, ...]
+    key: str
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The files' digests, each once."""
+        return tuple(dict.fromkeys(form.artifact for form in self.forms))
+
+    def is_done(self, targets: Sequence[TargetStatus]) -> bool:
+        """Tell whether status says that all of it is published."""
+        known = {target.name: target.published for target in targets}
+        published = [known.get(form.target) for form in self.forms]
+        return all(each is not None and each.key == self.key for each in published)
+
+
+def order_of(
+    publish: Publish, request: Request, targets: Sequence[TargetStatus], settings: Settings
+) -> Order | None:
+    """Return what is to be published: what is to be served on every target that measures.
+
+    Args:
+        targets: As status has them.
+
+    Returns:
+        None where a target that measures has nothing, or none measures.
+    """
+    known = {target.name: target.artifact for target in targets}
+    forms = []
+    for target in request.targets:
+        kind = profile_of(target, settings).kind
+        if kind is TargetKind.BUILD_ONLY:
+            continue  # It runs nothing, so it selects nothing.
+        artifact = known.get(target.name)
+        if artifact is None or artifact.uri is None:
+            return None
+        forms.append(
+            PublishedForm(
+                target=target.name,
+                kind=kind,
+                variant=artifact.variant,
+                artifact=artifact.digest,
+                uri=artifact.uri,
+                result=artifact.report,
+            )
+        )
+    if not forms:
+        return None
+    return Order(publish, tuple(forms), _key(publish.oci, forms, settings))
+
+
+def _key(oci: OciRepository, forms: Sequence[PublishedForm], settings: Settings) -> str:
+    """Return the key of an order.
+
+    The result that proves a form is not among it: the same form, measured again, is not pushed
+    again, since what serves it would have to be rolled out for nothing.
+    """
+    identity = {
+        "repository": oci.repository,
+        "layout": oci.layout,
+        "tags": oci.tags,
+        "baseImage": settings.publish.base_image,
+        "signed": settings.publish.signing is not None,
+        "forms": [[f.target, f.kind, f.variant, f.artifact] for f in forms],
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def publish_work(
+    order: Order, request: Request, resource: Resource, settings: Settings
+) -> WorkItem:
+    """Return the work of publishing what was ordered, for all targets at once.
+
+    Its generation is part of it, hence of its Job's name: after a change of spec it is begun anew,
+    however long the present attempt would wait.
+    """
+    profile = settings.profiles[DEFAULT_PROFILE]
+    execution = request.spec.execution
+    return WorkItem(
+        plan=PublishPlan(
+            oci=order.publish.oci,
+            forms=list(order.forms),
+            resource=PublishedResource(
+                namespace=resource.namespace,
+                name=resource.name,
+                uid=resource.uid,
+                generation=resource.generation,
+            ),
+            base_image=settings.publish.base_image,
+            output_uri=request.output.uri,
+            signed=settings.publish.signing is not None,
+        ),
+        target="",
+        profile_name=DEFAULT_PROFILE,
+        profile=profile,
+        node_selector=profile.node_selector,
+        resources=settings.publish.resources,
+        secrets=_store_secrets(order, request),
+        deadline_seconds=execution.active_deadline_seconds,
+        # The operator tries again, for as long as it takes.
+        retries=0,
+        queue=execution.queue_name,
+        files=_files(order.publish.oci, settings),
+    )
+
+
+def _store_secrets(order: Order, request: Request) -> dict[Credentials, str]:
+    """Return the Secret of each store that forms are read from; the output's is the default.
+
+    The source model is served from where it lies: as the baseline, and as a form that is the same
+    file.
+    """
+    output = request.output.credentials_secret_ref
+    named = {Credentials.OUTPUT: output}
+    root = request.output.uri
+    if any(form.uri != blob_uri(root, form.artifact) for form in order.forms):
+        named[Credentials.MODEL] = request.spec.model.credentials_secret_ref or output
+    return {role: ref.name for role, ref in named.items() if ref is not None}
+
+
+def _files(oci: OciRepository, settings: Settings) -> tuple[SecretFile, ...]:
+    files = []
+    if ref := oci.credentials_secret_ref:
+        login = SecretFile("registry", ref.name, REGISTRY_KEY, REGISTRY_AUTH_FILE, REGISTRY_CA)
+        files.append(login)
+    if key := settings.publish.signing:
+        files.append(SecretFile("signing", key.secret_name, key.key, SIGNING_KEY_FILE))
+    return tuple(files)

@@ -1,0 +1,1 @@
+"""The publish stage: what to serve, to an OCI registry."""

@@ -1,0 +1,66 @@
+"""A MinIO for a session of tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from minio_process import MinioProcess
+
+from mopt_api.jobs.plan import Credentials
+
+
+@dataclass
+class MinioServer:
+    """A running MinIO; `environ` and `bucket` are all that most tests need."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def environ(self, *roles: Credentials) -> dict[str, str]:
+        """Return the environment that gives roles (all by default) access to it."""
+        values = {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+        return {
+            role.variable(key): value
+            for role in roles or tuple(Credentials)
+            for key, value in values.items()
+        }
+
+    def bucket(self) -> str:
+        """Make an empty bucket and return its name."""
+        from minio import Minio
+
+        name = f"bucket-{os.getpid()}-{next(self._numbers)}"
+        host = self.endpoint.removeprefix("http://")
+        client = Minio(host, self.access_key, self.secret_key, secure=False, region="us-east-1")
+        client.make_bucket(name)
+        return name
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def minio_running(folder: Path) -> Iterator[MinioServer]:
+    """Let a MinIO run on a folder."""
+    server = MinioServer(f"http://127.0.0.1:{_free_port()}", "test-access", "test-secret-key")
+    address = server.endpoint.removeprefix("http://")
+    keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+    process = MinioProcess(folder, address, **keys)
+    process.start()
+    yield server
+    process.stop()

@@ -1,0 +1,102 @@
+"""A token service as registries have it: short tokens for exactly what was asked for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+
+from devcluster.certificates import Pki
+
+ISSUER, SERVICE = "issuer-of-tests", "registry-of-tests"
+
+
+class TokenServer(ThreadingHTTPServer):
+    """Serves TLS with the certificate `server` of a folder, and signs tokens with the same.
+
+    Attributes:
+        login: Base64 of USER:PASSWORD.
+        scopes: That were asked for, in order.
+    """
+
+    def __init__(self, pki: Pki, login: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki.certificate("server"), pki.key("server"))
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.login = login
+        self.scopes: list[str] = []
+        self._key = pki.key("server").read_text()
+        self._certificate = pki.certificate("server")
+
+    @property
+    def realm(self) -> str:
+        return f"https://127.0.0.1:{self.server_address[1]}/token"
+
+    def token(self, scopes: list[str]) -> str:
+        """Return a token that allows what the scopes name."""
+        self.scopes += scopes
+        access = []
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            access.append({"type": kind, "name": name, "actions": actions.split(",")})
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "sub": "test",
+            "aud": SERVICE,
+            "exp": now + 60,
+            "nbf": now - 10,
+            "iat": now,
+            "jti": str(time.time_ns()),
+            "access": access,
+        }
+        chain = [_der(self._certificate)]
+        return jwt.encode(claims, self._key, algorithm="ES256", headers={"x5c": chain})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: TokenServer
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization") != f"Basic {self.server.login}":
+            self.send_error(401)
+            return
+        query = parse_qs(urlsplit(self.path).query)
+        body = json.dumps({"token": self.server.token(query.get("scope", []))}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _der(certificate: Path) -> str:
+    return base64.b64encode(ssl.PEM_cert_to_DER_cert(certificate.read_text())).decode()
+
+
+@contextmanager
+def token_server(pki: Pki, login: str) -> Iterator[TokenServer]:
+    """Give a token service that runs."""
+    server = TokenServer(pki, login)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
