@@ -11,30 +11,22 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from operator_simulation import Simulation
+from small_lives import PUBLISH, SHORTEST
 
 from mopt_operator.config.settings import Settings
 
 pytestmark = pytest.mark.faults
 
-SPEC: dict[str, Any] = {
-    "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},
-    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-    "output": {"uri": "s3://out/m"},
-}
 # Longer than anything that the operator waits for before it asks the API server itself.
 PAUSE = timedelta(minutes=1)
 _TIME = re.compile(r"20\d\d-\d\d-\d\dT[^\"',)]*")
 
 
-PUBLISH = {"oci": {"repository": "registry.test/m"}}
-
-
 def begun(**fields: object) -> Simulation:
-    sim = Simulation(SPEC | fields, Settings(optimizer_image="mopt/optimizer:test"))
+    sim = Simulation(SHORTEST | fields, Settings(optimizer_image="mopt/optimizer:test"))
     sim.reconcile()
     return sim
 

@@ -7,25 +7,16 @@ so many steps that each can be the last one of a process.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from api_in_memory import KINDS
 from operator_simulation import Simulation
+from small_lives import PUBLISH, TWO_TARGETS
 
 from mopt_operator.config.settings import Settings
 
 SETTINGS = Settings(optimizer_image="mopt/optimizer:test")
-SPEC: dict[str, Any] = {
-    "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},
-    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-    "data": {"evaluation": {"uri": "s3://data/e/"}},
-    "quality": [{"metric": "PSNR", "minimum": 40}],
-    "benchmark": {"points": [{"name": "one"}, {"name": "four"}]},
-    "targets": [{"name": "a"}, {"name": "b"}],
-    "output": {"uri": "s3://out/m"},
-    "publish": {"oci": {"repository": "registry.test/m"}},
-}
+SPEC = {**TWO_TARGETS, "publish": PUBLISH}
 # Turns of a life in which nothing is lost; it is at rest well before.
 TURNS = 8
 

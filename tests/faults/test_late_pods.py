@@ -6,20 +6,15 @@ from datetime import timedelta
 
 import pytest
 from operator_simulation import Simulation
+from small_lives import SHORTEST
 
 from mopt_operator.config.settings import Settings
-
-SPEC = {
-    "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},
-    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-    "output": {"uri": "s3://out/m"},
-}
 
 
 @pytest.fixture
 def prepared() -> Simulation:
     """Return a cluster whose prepare Job is complete; only the watch of Jobs has said so."""
-    simulation = Simulation(SPEC, Settings(optimizer_image="mopt/optimizer:test"))
+    simulation = Simulation(SHORTEST, Settings(optimizer_image="mopt/optimizer:test"))
     simulation.reconcile()
     (job,) = simulation.unfinished()
     simulation.finish(job)

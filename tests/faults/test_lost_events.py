@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from api_in_memory import KINDS
 from operator_simulation import Simulation
+from small_lives import SHORTEST
 
 from mopt_operator.config.settings import Settings
 
-MODEL = {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64}
-SPEC: dict[str, Any] = {
-    "model": MODEL,
-    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-    "output": {"uri": "s3://out/m"},
-}
 TURNS = 8
 CHANGED_IN_TURN = 1
 
@@ -30,7 +24,7 @@ class Life:
     """A life in memory; `events` are those that the watches brought, by kind."""
 
     def __init__(self, lost: tuple[str, int] | None = None) -> None:
-        self.sim = Simulation(SPEC, Settings(optimizer_image="mopt/optimizer:test"))
+        self.sim = Simulation(SHORTEST, Settings(optimizer_image="mopt/optimizer:test"))
         self.events: Counter[str] = Counter()
         self.types: set[str] = set()
         self._lost = lost
@@ -48,7 +42,7 @@ class Life:
                 self.events[kind] += 1
         self.sim.reconcile()
         if changes:
-            self.sim.edit(model=MODEL | {"sha256": "1" * 64})
+            self.sim.edit(model=SHORTEST["model"] | {"sha256": "1" * 64})
         for job in [] if changes else self.sim.unfinished():
             self.sim.finish(job)
         self.sim.now += timedelta(seconds=20)

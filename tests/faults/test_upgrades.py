@@ -7,32 +7,23 @@ to be served at no time.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from api_in_memory import KINDS
 from operator_simulation import Drift, Simulation
+from small_lives import TWO_TARGETS
 
 from mopt_operator.config.settings import OnUpgrade, Settings, UpgradePolicy
 
 OLD, NEW = "mopt/optimizer:1", "mopt/optimizer:2"
 SETTINGS = Settings(optimizer_image=OLD, on_upgrade=OnUpgrade(policy=UpgradePolicy.VERIFY))
-SPEC: dict[str, Any] = {
-    "model": {"uri": "s3://models/m.onnx", "format": "ONNX", "sha256": "0" * 64},
-    "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-    "data": {"evaluation": {"uri": "s3://data/e/"}},
-    "quality": [{"metric": "PSNR", "minimum": 40}],
-    "benchmark": {"points": [{"name": "one"}, {"name": "four"}]},
-    "targets": [{"name": "a"}, {"name": "b"}],
-    "output": {"uri": "s3://out/m"},
-}
 SAME, SLOWER, WRONG = Drift(), Drift(milliseconds=20.0), Drift(psnr=31.0)
 TURNS = 8
 
 
 def upgraded(drift: Drift) -> Simulation:
     """Return a measured resource whose operator starts anew with another image."""
-    sim = Simulation(SPEC, SETTINGS)
+    sim = Simulation(TWO_TARGETS, SETTINGS)
     sim.run_to_the_end()
     assert {t["artifact"]["variant"] for t in sim.resource["status"]["targets"]} == {"exact"}
     sim.drifts = {NEW: drift}

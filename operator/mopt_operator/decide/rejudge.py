@@ -27,7 +27,13 @@ def measures_all(measurement: Measurement, spec: ModelOptimizationSpec) -> bool:
     return all(known.get(gate.figure) == gate.data_range for gate in spec.quality)
 
 
-def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+def shows_all(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+    """Tell whether status holds every figure that the spec's gates and objective judge."""
+    parts = (_shows_point, _shows_load, _shows_tolerances, _shows_intervals)
+    return all(shows(target, spec) for shows in parts)
+
+
+def _shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     """Tell whether status holds the figures of the objective's benchmark point.
 
     A target that only builds has no such figures, and lacks none.
@@ -37,7 +43,7 @@ def shows_point(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     )
 
 
-def shows_load(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+def _shows_load(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     """Tell whether status holds all figures under load that gates and objective are judged by.
 
     A termination message without room for them has those of the selected form alone.
@@ -47,7 +53,7 @@ def shows_load(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     return all(form.load is not None for form in target.everyone if form.latency_ms is not None)
 
 
-def shows_tolerances(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+def _shows_tolerances(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     """Tell whether status holds what gates of aggregate Tolerance judge.
 
     It does where the measurement was asked for it; result.json always does.
@@ -57,7 +63,7 @@ def shows_tolerances(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     return all(judged_value(gate, quality) is not None for gate in gates for quality in compared)
 
 
-def shows_intervals(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
+def _shows_intervals(target: TargetStatus, spec: ModelOptimizationSpec) -> bool:
     """Tell whether status holds the intervals that the objective's metric is judged by.
 
     It lacks none where there are none: of an exact figure, of figures under load, and of an older

@@ -11,15 +11,7 @@ from mopt_operator.objects import Job
 from .basis import limits_of, measured_limits, of_present, parts_of
 from .catalog import Catalog
 from .outdated import Optimizers
-from .rejudge import (
-    measured_ranges,
-    measures_all,
-    rejudged,
-    shows_intervals,
-    shows_load,
-    shows_point,
-    shows_tolerances,
-)
+from .rejudge import measured_ranges, measures_all, rejudged, shows_all
 from .request import Request, is_refusal, speaks_of_this_run
 from .status import target_status
 from .upgrade import Action, Due, due, is_being_verified, is_broken
@@ -92,9 +84,7 @@ class Results:
         for target in self._request.targets:
             judged = self._before.get(target.name)
             if judged is not None and not self.is_this_run:
-                parts = (shows_point, shows_load, shows_tolerances, shows_intervals)
-                shown = all(shows(judged, spec) for shows in parts)
-                usable = shown and self._has_figures(target, judged)
+                usable = shows_all(judged, spec) and self._has_figures(target, judged)
                 before = judged
                 judged = rejudged(before, spec, judging_key(spec)) if usable else None
                 judged = judged and judged.model_copy(
