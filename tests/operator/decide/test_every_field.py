@@ -93,7 +93,7 @@ OTHER: dict[str, Any] = {
 }
 # Fields whose effect is no Job's content; each names its test.
 DECIDED = {
-    "publish.policy": "decide/test_publication.py",
+    "publish.policy": "decide/publication/test_approval.py",
     "execution.suspend": "decide/test_suspending.py",
     "execution.ttlSecondsAfterFinished": "decide/test_suspending.py",
     "execution.progressDeadlineSeconds": "decide/test_waiting.py",
