@@ -20,8 +20,6 @@ DATA = DataDigests(calibration=digest("calibration"), evaluation=digest("evaluat
 CPU = HARDWARE.model_copy(update={"cpu_features": ["avx2", "avx512f"]})
 READY = {"Ready": ("True", "Optimized")}
 AT = "2026-11-03T00:00:00Z"
-
-
 BEST, SECOND = "openvino-bf16", "onnxruntime-fp32"
 
 
