@@ -83,7 +83,7 @@ def test_started_process_is_found_and_ended(tmp_path: Path) -> None:
     assert processes.running("sleep")
     # Found by its marker alone, too: `up` may be killed before it wrote the pid file.
     (processes.records_dir / "sleep.json").unlink()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not (mine := processes.everyone()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [found.pid for found in mine] == [record.pid]
@@ -95,7 +95,7 @@ def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
     record = processes.start("stubborn", ["sh", "-c", script])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while processes.tail("stubborn") != "ready" and time.monotonic() < deadline:
         time.sleep(0.01)
     processes.stop("stubborn", patience=0.2)

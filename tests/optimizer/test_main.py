@@ -212,7 +212,7 @@ def test_sigterm_ends_it_and_its_child_soon(at_work: AtWork, tmp_path: Path) -> 
     process, child = at_work()
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert time.monotonic() - started < 5
     assert process.returncode == 128 + signal.SIGTERM
     assert not Path(f"/proc/{child}").exists()
@@ -251,7 +251,7 @@ def test_deadline_ends_children_and_names_the_step(
 ) -> None:
     process, child = at_work(MOPT_DEADLINE_SECONDS="3600")
     process.send_signal(signal.SIGALRM)  # As the timer does in an hour.
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     summary = decode(message.read_text())
     assert isinstance(summary, ErrorSummary)
     assert (summary.error.reason, process.returncode) == (Reason.DEADLINE_EXCEEDED, 75)
@@ -266,7 +266,7 @@ def test_child_that_the_kernel_killed_is_out_of_memory_and_not_tried_again(
 ) -> None:
     process, child = at_work()
     os.kill(child, signal.SIGKILL)  # As the kernel does where only the largest process goes.
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     summary = decode(message.read_text())
     assert isinstance(summary, ErrorSummary)
     assert (summary.error.reason, process.returncode) == (Reason.OUT_OF_MEMORY, 74)

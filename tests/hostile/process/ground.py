@@ -181,7 +181,7 @@ class Ground:
             hung = True
             os.kill(process.pid, signal.SIGKILL)
             self.end_what_is_left()
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
         return Done(process.returncode, out, err, hung, time.monotonic() - begun)
 
 

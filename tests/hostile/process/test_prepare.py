@@ -181,7 +181,7 @@ def test_a_job_that_is_ended_leaves_nobody(work: Work) -> None:
     try:
         work.wait_for("pid")
         os.kill(job.pid, signal.SIGTERM)
-        out, err = job.communicate(timeout=30)
+        out, err = job.communicate(timeout=120)
     finally:
         job.kill()
     assert job.returncode == 128 + signal.SIGTERM

@@ -381,7 +381,7 @@ class Operator:
         Raises:
             OSError: It does not answer, or not with 200.
         """
-        with urllib.request.urlopen(f"{self._url}/{name}", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self._url}/{name}", timeout=30) as answer:  # noqa: S310
             text: str = answer.read().decode()
             return text
 
@@ -397,13 +397,13 @@ class Operator:
         """End it as Kubernetes does; return its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(timeout=15)
+        return self._process.wait(timeout=30)
 
     def kill(self) -> None:
         """End it as a crash does."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(timeout=15)
+        self._process.wait(timeout=60)
 
     @property
     def running(self) -> bool:

@@ -141,4 +141,4 @@ def kyverno(
         assert process.poll() is None, log.read_text()[-4000:]
     finally:
         process.kill()
-        process.wait(timeout=15)
+        process.wait(timeout=60)

@@ -146,4 +146,4 @@ def kueue(
         assert process.poll() is None, log.read_text()[-4000:]
     finally:
         process.kill()
-        process.wait(timeout=15)
+        process.wait(timeout=60)
