@@ -53,17 +53,15 @@ def _metrics(result: MeasureResult) -> list[QualityMetric]:
 def _scatters(
     result: MeasureResult, plan: MeasurePlan | ReportPlan
 ) -> list[tuple[scatters.Scatter, scatters.Scatter]]:
-    judged = [(gate, True) for gate in plan.quality]
-    if not judged:
-        # A gate in form only: it is not drawn.
-        judged = [
-            (QualityGate.model_construct(metric=metric, aggregate=Aggregate.WORST), False)
-            for metric in _metrics(result)[:1]
-        ]
+    # Without gates, one in form only: it is not drawn.
+    judged = plan.quality or [
+        QualityGate.model_construct(metric=metric, aggregate=Aggregate.WORST)
+        for metric in _metrics(result)[:1]
+    ]
     found = []
-    for gate, bounded in judged:
+    for gate in judged:
         wide, narrow = (
-            scatters.scatter(result, gate, bounded=bounded, objective=plan.objective, wide=wide)
+            scatters.scatter(result, gate, plan.quality, objective=plan.objective, wide=wide)
             for wide in (True, False)
         )
         if wide is not None and narrow is not None:

@@ -14,6 +14,7 @@ from mopt_api.spec import QualityGate
 
 from . import figures
 from .axes import Axis, Tick, from_zero, highest_told_apart, note_above, quality_axis
+from .frontier import Form, forms, frontier, prices
 from .labels import Box, Label, place, text_width
 from .verdicts import OBJECTIVES, gate_bound, shown_state, was_measured
 
@@ -52,6 +53,8 @@ class Scatter:
     Attributes:
         gate: Horizontal; what lies below it is rejected. None without a gate.
         marks: Vertical: the baseline and the smallest speedup that wins.
+        frontier: Corners of the line along the fastest form at each quality; empty without a gate.
+        prices: What another gate would cost, and bring.
         numbered: Labels are the numbers of the list below instead of names.
     """
 
@@ -64,6 +67,8 @@ class Scatter:
     y_title: str
     gate: Gate | None
     marks: list[float]
+    frontier: str
+    prices: list[str]
     markers: list[Marker]
     numbered: bool
     note: str
@@ -117,13 +122,18 @@ class _Plane:
 
 
 def scatter(
-    result: MeasureResult, gate: QualityGate, *, bounded: bool, objective: Objective, wide: bool
+    result: MeasureResult,
+    gate: QualityGate,
+    gates: Sequence[QualityGate],
+    *,
+    objective: Objective,
+    wide: bool,
 ) -> Scatter | None:
     """Return one metric's chart, or None where no variant has both figures.
 
     Args:
-        gate: What to judge by.
-        bounded: Whether it is a gate; else only a metric and an aggregate to show.
+        gate: What to judge by; where it is none of the gates, only a metric and an aggregate.
+        gates: All of them.
         wide: With names, for screens that have room; else with numbers.
     """
     shown = _shown(result, gate)
@@ -131,7 +141,9 @@ def scatter(
         return None
     width, height = (760.0, 400.0) if wide else (328.0, 360.0)
     least, metric = objective.minimum_speedup, gate.metric
+    bounded = gate in gates
     bound = gate_bound(gate) if bounded else None
+    eligible = forms(result, gate, gates) if bounded else []
     plane = _plane(shown, Box(64.0, 12.0, width - 10.0, height - 42.0), metric, least, bound)
     points = [(plane.x(s.speedup), plane.y(s.quality)) for s in shown]
     marks = [plane.x(1.0), *([plane.x(least)] if least > 1 else [])]
@@ -149,6 +161,8 @@ def scatter(
         y_title=", ".join(filter(None, (f"{gate.aggregate.lower()} {metric}", decibels(metric)))),
         gate=gate_line,
         marks=marks,
+        frontier=_stairs(frontier(eligible), plane),
+        prices=prices(eligible, result.selected),
         markers=[
             _marker(one, point, label, metric, result.selected)
             for one, point, label in zip(shown, points, labels, strict=True)
@@ -156,6 +170,16 @@ def scatter(
         numbered=numbered,
         note=note_above(plane.highest, [s.quality for s in shown]),
     )
+
+
+def _stairs(steps: Sequence[Form], plane: _Plane) -> str:
+    """Return the corners from the fastest form upwards: each step leads to a slower, closer one."""
+    corners, at = [], plane.plot.bottom
+    for step in steps:
+        x, y = plane.x(step.speedup), plane.y(-step.closeness if plane.falling else step.closeness)
+        corners += [(x, at), (x, y)]
+        at = y
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
 
 
 def _shown(result: MeasureResult, gate: QualityGate) -> list[_Shown]:
