@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mopt_api.figures import VariantReason, VariantState
@@ -77,9 +77,8 @@ def frontier(found: Iterable[Form]) -> list[Form]:
     return steps
 
 
-def prices(found: Iterable[Form], selected: str | None) -> list[str]:
+def prices(found: Sequence[Form], selected: str | None) -> list[str]:
     """Return what a stricter gate would cost, and what a looser one would bring, in words."""
-    found = list(found)
     passing = [form for form in found if form.passes]
     chosen = next((form for form in passing if form.name == selected), None)
     now = chosen.speedup if chosen else 1.0
