@@ -22,7 +22,7 @@ from . import scenarios
 from .cluster import NODES, cluster
 from .fleet import PER_SECOND, job_templates
 from .messages import kwok_stages
-from .process import Operator
+from .process import JOBS_STAY_SECONDS, Operator
 from .publish import fleet_table
 
 Json = dict[str, Any]
@@ -45,6 +45,7 @@ class Run:
         per_second: How many are applied in a second.
         wait: Seconds of a full quota; None leaves out all but the way from apply to Ready.
         at_once: Jobs that run at once, of the operator and of the script; None bounds nothing.
+        ttl: Seconds that finished Jobs and their Pods stay.
     """
 
     count: int
@@ -52,17 +53,18 @@ class Run:
     per_second: float
     wait: float | None
     at_once: int | None
+    ttl: int
 
 
 def with_operator(folder: Path, run: Run) -> tuple[Json, Any]:
     """Measure the operator's scenarios; return them and the Jobs of one resource."""
     stages = kwok_stages(run.targets, VARIANTS)
     with cluster(folder, stages) as kubeconfig:
-        bench = scenarios.Bench(kubeconfig, folder, run.targets, run.at_once)
+        bench = scenarios.Bench(kubeconfig, folder, run.targets, run.at_once, run.ttl)
         with bench.operator("operator") as process:
             found: Json = {"one_by_one": scenarios.one_by_one(bench, SINGLES)}
             scenarios.until_settled(SINGLES)
-            templates = job_templates(f"single-{0:05}")
+            templates = job_templates(f"single-{SINGLES - 1:05}", run.ttl)
             say(f"{run.count} resources: from apply to Ready")
             found["fleet"] = scenarios.fleet(bench, process, run.count, run.per_second)
             say(json.dumps(found["fleet"]))  # What follows may take long, or fail.
@@ -101,6 +103,7 @@ def measure(run: Run) -> Json:
         "resources": run.count,
         "per_second": run.per_second,
         "at_once": run.at_once,
+        "ttl_seconds": run.ttl,
         "targets": len(run.targets),
         "variants": VARIANTS,
         **found,
@@ -117,6 +120,9 @@ def main() -> int:
     parser.add_argument(
         "--at-once", type=int, help="Jobs that run at once: maxRunning of the profile"
     )
+    parser.add_argument(
+        "--ttl", type=int, default=JOBS_STAY_SECONDS, help="seconds that finished Jobs stay"
+    )
     parser.add_argument("--fleet-only", action="store_true", help="from apply to Ready, no more")
     parser.add_argument("--record", type=Path, help="JSON; runs are added to those it holds")
     arguments = parser.parse_args()
@@ -126,7 +132,8 @@ def main() -> int:
     for count in arguments.resources:
         wait = None if arguments.fleet_only else arguments.wait
         targets = list(TARGETS[: arguments.targets])
-        runs.append(measure(Run(count, targets, arguments.per_second, wait, arguments.at_once)))
+        run = Run(count, targets, arguments.per_second, wait, arguments.at_once, arguments.ttl)
+        runs.append(measure(run))
         if arguments.record:
             machine = {
                 "cpus": os.cpu_count(),

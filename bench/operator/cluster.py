@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes
 import yaml
 
-from .process import Operator, operator_process, running, until
+from .process import JOBS_STAY_SECONDS, Operator, operator_process, running, until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVCLUSTER = [sys.executable, str(ROOT / "hack" / "devcluster")]
@@ -144,12 +144,18 @@ def make_namespace(name: str, **quota: str) -> None:
 
 @contextmanager
 def operator(
-    kubeconfig: Path, folder: Path, *, name: str = "operator", at_once: int | None = None
+    kubeconfig: Path,
+    folder: Path,
+    *,
+    name: str = "operator",
+    at_once: int | None = None,
+    ttl: int = JOBS_STAY_SECONDS,
 ) -> Iterator[Operator]:
     """Run an operator under its own account, a candidate for the Lease; wait until it is ready.
 
     Args:
         at_once: Jobs that it lets run at once; None bounds nothing.
+        ttl: Seconds that finished Jobs and their Pods stay: the operator has them to hold too.
     """
     token = client.CoreV1Api().create_namespaced_service_account_token(
         ACCOUNT, NAMESPACE, {"spec": {"expirationSeconds": 36000}}
@@ -167,8 +173,7 @@ def operator(
                 "resources": {"requests": {"cpu": JOB_CPUS}, "limits": {"cpu": JOB_CPUS}},
             }
         },
-        # Finished Jobs and their Pods stay: the operator has them to hold too.
-        "ttlSecondsAfterFinished": 86400,
+        "ttlSecondsAfterFinished": ttl,
     }
     with operator_process(own, settings, folder, name=name) as found:
         ended = found.process.poll

@@ -57,8 +57,12 @@ def run_fleet(names: list[str], targets: list[str], per_second: float) -> float:
         return max(arrivals.times.values()) - began
 
 
-def job_templates(resource: str) -> list[Json]:
-    """Return a resource's Jobs, without what belongs to it or to the server."""
+def job_templates(resource: str, ttl: int) -> list[Json]:
+    """Return a resource's Jobs, without what belongs to it or to the server.
+
+    Args:
+        ttl: Seconds that they stay when they have finished.
+    """
     api = client.ApiClient()
     selector = f"{LABEL_NAME}={resource}"
     jobs = client.BatchV1Api().list_namespaced_job(NAMESPACE, label_selector=selector).items
@@ -67,6 +71,7 @@ def job_templates(resource: str) -> list[Json]:
         raw = api.sanitize_for_serialization(job)
         raw["metadata"] = {"name": "", "labels": raw["metadata"]["labels"]}
         raw["spec"].pop("selector")
+        raw["spec"]["ttlSecondsAfterFinished"] = ttl
         labels = raw["spec"]["template"]["metadata"]["labels"]
         for label in [key for key in labels if "controller-uid" in key or "job-name" in key]:
             del labels[label]

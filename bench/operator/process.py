@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+JOBS_STAY_SECONDS = 86_400
+"""Of finished Jobs and their Pods, unless a run says otherwise."""
 PATIENCE_SECONDS = 120.0
 
 Json = dict[str, Any]

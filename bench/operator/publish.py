@@ -15,6 +15,8 @@ from typing import Any
 
 from mopt_optimizer.stages.report.page.axes import Axis, from_zero
 
+from .process import JOBS_STAY_SECONDS
+
 Json = dict[str, Any]
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 56
@@ -48,12 +50,19 @@ def _rate(run: Json) -> str:
     return f"{run['per_second']:g}"
 
 
+def _stay(run: Json) -> int:
+    seconds: int = run.get("ttl_seconds", JOBS_STAY_SECONDS)
+    return seconds
+
+
 def _alike(runs: Sequence[Json]) -> list[Json]:
     """Return the runs that differ from the first in the number of resources alone."""
+    first, keys = runs[0], ("targets", "per_second", "at_once")
     return [
         run
         for run in runs
-        if all(run.get(key) == runs[0].get(key) for key in ("targets", "per_second", "at_once"))
+        if all(run.get(key) == first.get(key) for key in keys)
+        and _stay(run) == _stay(first)
         and "cold_start" in run
     ]
 
@@ -64,6 +73,7 @@ def fleet_table(runs: list[Json]) -> str:
         "Resources",
         "applied a second",
         "Jobs at once",
+        "finished Jobs stay, s",
         "to Ready, s",
         "floor, s",
         "ratio",
@@ -80,6 +90,7 @@ def fleet_table(runs: list[Json]) -> str:
                 _name(run),
                 _rate(run),
                 str(run.get("at_once") or "any"),
+                f"{_stay(run):,}",
                 f"{fleet['seconds']:.1f}",
                 f"{floor:.1f}",
                 f"{fleet['seconds'] / floor:.2f}",

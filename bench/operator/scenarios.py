@@ -16,7 +16,7 @@ from .audit import Moment
 from .cluster import NAMESPACE, client, make_namespace, operator
 from .fleet import at_rate, create_resource, numbered, run_fleet, run_floor
 from .messages import manifests
-from .process import Operator, cpu_of_all, cpu_per_resource, until
+from .process import JOBS_STAY_SECONDS, Operator, cpu_of_all, cpu_per_resource, until
 from .watching import condition
 
 Json = dict[str, Any]
@@ -36,16 +36,18 @@ class Bench:
         folder: For logs and configurations of operators.
         targets: Of each resource.
         at_once: Jobs that operators let run at once; None bounds nothing.
+        ttl: Seconds that finished Jobs stay.
     """
 
     kubeconfig: Path
     folder: Path
     targets: list[str]
     at_once: int | None = None
+    ttl: int = JOBS_STAY_SECONDS
 
     def operator(self, name: str) -> AbstractContextManager[Operator]:
         """Return an operator to be run."""
-        return operator(self.kubeconfig, self.folder, name=name, at_once=self.at_once)
+        return operator(self.kubeconfig, self.folder, name=name, at_once=self.at_once, ttl=self.ttl)
 
     @property
     def audit_log(self) -> Path:
