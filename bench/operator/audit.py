@@ -32,6 +32,8 @@ def entries(log: Path, since: Moment) -> Iterator[Json]:
         # What was there before is not read again by each look.
         lines.seek(since.offset)
         for line in lines:
+            if not line.endswith(b"\n"):
+                return  # Still being written.
             entry = json.loads(line)
             complete = entry["stage"] == "ResponseComplete"
             if complete and _time(entry, "requestReceivedTimestamp") >= since.time:
