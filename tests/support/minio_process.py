@@ -9,7 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30
@@ -29,14 +31,24 @@ class MinioProcess:
     Args:
         folder: Of its objects; its log lies beside it.
         address: HOST:PORT.
+        settings: Variables of its environment.
     """
 
-    def __init__(self, folder: Path, address: str, *, access_key: str, secret_key: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        *,
+        access_key: str,
+        secret_key: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._command = [minio_binary(), "server", str(folder), "--address", address, "--quiet"]
         self._environ = os.environ | {
             "MINIO_ROOT_USER": access_key,
             "MINIO_ROOT_PASSWORD": secret_key,
             "MINIO_BROWSER": "off",
+            **settings,
         }
         self._ready = f"http://{address}/minio/health/ready"
         self._log = folder.parent / "minio.log"

@@ -55,12 +55,12 @@ def _free_port() -> int:
 
 
 @contextmanager
-def minio_running(folder: Path) -> Iterator[MinioServer]:
-    """Let a MinIO run on a folder."""
+def minio_running(folder: Path, **settings: str) -> Iterator[MinioServer]:
+    """Let a MinIO run on a folder, with settings of its environment."""
     server = MinioServer(f"http://127.0.0.1:{_free_port()}", "test-access", "test-secret-key")
     address = server.endpoint.removeprefix("http://")
     keys = {"access_key": server.access_key, "secret_key": server.secret_key}
-    process = MinioProcess(folder, address, **keys)
+    process = MinioProcess(folder, address, **keys, settings=settings)
     process.start()
     yield server
     process.stop()

@@ -12,6 +12,8 @@ from mopt_api.stores import S3, SCHEMES
 from mopt_api.text import one_line
 from mopt_optimizer.errors import StoreAccessDenied, StoreUnreachable
 
+from .identity import TOKEN_FILE, Keys, WebIdentity, web_identity
+
 _AWS_ENDPOINT = "https://s3.amazonaws.com"
 _DEFAULT_REGION = "us-east-1"
 _HOST_AND_PORT = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -24,13 +26,12 @@ class Access:
 
     Attributes:
         endpoint: http(s)://HOST[:PORT].
+        keys: Or whose they are to be.
         ca: Certificates in PEM form that are trusted besides the system's.
     """
 
     endpoint: str
-    access_key: str
-    secret_key: str
-    session_token: str | None
+    keys: Keys | WebIdentity
     region: str | None
     ca: str | None
 
@@ -41,6 +42,8 @@ class Access:
 def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
     """Return the access that credentials have in an environment.
 
+    Where there are no keys, the identity of the process takes their place, as it does for the SDKs.
+
     Raises:
         StoreAccessDenied: A key is missing.
         StoreUnreachable: The endpoint is not an http(s) url of a host.
@@ -49,18 +52,28 @@ def access(credentials: Credentials, environ: Mapping[str, str]) -> Access:
     own = {key: environ.get(credentials.variable(key), "").strip() for key in keys}
     # All or nothing: one role's keys with another's token or endpoint would be nobody's.
     used = own if any(own.values()) else {k: environ.get(k, "").strip() for k in keys}
-    for key, required in keys.items():
-        if required and not used[key]:
-            raise StoreAccessDenied(f"no {key} for the {credentials.value.lower()} store")
     endpoint = _endpoint(used["AWS_ENDPOINT_URL"] or _AWS_ENDPOINT)
     # Keys made for one bucket may not ask for its region, so none is looked up elsewhere.
     default_region = None if endpoint == _AWS_ENDPOINT else _DEFAULT_REGION
+    region = used["AWS_REGION"] or default_region
+    needed = [key for key, required in keys.items() if required]
+    identity = None
+    if not any(used[key] for key in needed):
+        own_service = None if endpoint == _AWS_ENDPOINT else endpoint
+        identity = web_identity(environ, used["AWS_REGION"] or None, own_service)
+    if identity is None and (missing := next((key for key in needed if not used[key]), None)):
+        raise StoreAccessDenied(
+            f"no {missing} for the {credentials.value.lower()} store, and no {TOKEN_FILE}"
+        )
     return Access(
         endpoint=endpoint,
-        access_key=used["AWS_ACCESS_KEY_ID"],
-        secret_key=used["AWS_SECRET_ACCESS_KEY"],
-        session_token=used["AWS_SESSION_TOKEN"] or None,
-        region=used["AWS_REGION"] or default_region,
+        keys=identity
+        or Keys(
+            used["AWS_ACCESS_KEY_ID"],
+            used["AWS_SECRET_ACCESS_KEY"],
+            used["AWS_SESSION_TOKEN"] or None,
+        ),
+        region=region,
         ca=used["ca.crt"] or None,
     )
 

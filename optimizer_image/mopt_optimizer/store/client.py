@@ -6,6 +6,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from minio import Minio
+from minio.credentials.providers import Provider
 
 from mopt_api.text import one_line
 from mopt_optimizer.errors import StoreUnreachable
@@ -30,11 +31,16 @@ def tls_context(granted: Access) -> ssl.SSLContext:
 
 
 def client_of(
-    granted: Access, context: ssl.SSLContext, pause_seconds: float, budget: Budget | None = None
+    granted: Access,
+    keys: Provider,
+    context: ssl.SSLContext,
+    pause_seconds: float,
+    budget: Budget | None = None,
 ) -> Minio:
     """Return a client.
 
     Args:
+        keys: See provider_of; one for all clients of a store.
         pause_seconds, budget: See Transport.
 
     Raises:
@@ -44,9 +50,7 @@ def client_of(
     try:
         return Minio(
             parts.netloc,
-            access_key=granted.access_key,
-            secret_key=granted.secret_key,
-            session_token=granted.session_token,
+            credentials=keys,
             secure=parts.scheme == "https",
             region=granted.region,
             http_client=Transport(context, pause_seconds=pause_seconds, budget=budget),

@@ -32,6 +32,7 @@ from .access import Access, access
 from .answers import reading_answers, store_errors
 from .base import MAX_READ_BYTES, Store
 from .client import client_of, tls_context
+from .identity import provider_of
 from .transport import QUOTED, Budget, NotS3
 from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
 
@@ -109,8 +110,9 @@ class S3Store:
         self._bucket = bucket
         self._granted = granted
         self._context = tls_context(granted)
-        self._quick = client_of(granted, self._context, ANSWER_SECONDS)
-        self._transfer = client_of(granted, self._context, TRANSFER_SECONDS)
+        self._keys = provider_of(granted.keys, self._context)
+        self._quick = client_of(granted, self._keys, self._context, ANSWER_SECONDS)
+        self._transfer = client_of(granted, self._keys, self._context, TRANSFER_SECONDS)
 
     @classmethod
     def open(cls, bucket: str, credentials: Credentials, environ: Mapping[str, str]) -> S3Store:
@@ -283,7 +285,7 @@ class S3Store:
         """
         self._check_name(prefix or "-")
         budget = Budget(LIST_REQUESTS, time.monotonic() + LIST_SECONDS)
-        client = client_of(self._granted, self._context, ANSWER_SECONDS, budget)
+        client = client_of(self._granted, self._keys, self._context, ANSWER_SECONDS, budget)
         with self._errors(prefix), reading_answers():
             keys = _listed(client, self._bucket, prefix)
         if keys is None:

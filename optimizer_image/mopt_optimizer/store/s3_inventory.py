@@ -17,6 +17,7 @@ from mopt_optimizer.errors import StoreAccessDenied, StoreUnreachable
 from .access import Access, access
 from .answers import reading_answers, store_errors
 from .client import client_of, tls_context
+from .identity import provider_of
 from .inventory import Found, Inventory, digests_in
 from .transport import QUOTED, NotS3
 from .writing import CHUNK_BYTES
@@ -44,7 +45,9 @@ class S3Inventory:
     def __init__(self, bucket: str, granted: Access) -> None:
         self._bucket = bucket
         self._endpoint = granted.endpoint
-        self._client = client_of(granted, tls_context(granted), _ANSWER_SECONDS)
+        context = tls_context(granted)
+        keys = provider_of(granted.keys, context)
+        self._client = client_of(granted, keys, context, _ANSWER_SECONDS)
 
     def _errors(self, key: str) -> AbstractContextManager[None]:
         return store_errors(f"s3://{self._bucket}/{one_line(key)} at {self._endpoint}")
