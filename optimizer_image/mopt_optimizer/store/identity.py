@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from minio.credentials import Credentials, StaticProvider, WebIdentityProvider
-from minio.credentials.providers import Provider
+from minio.credentials.credentials import Credentials
+from minio.credentials.providers import Provider, StaticProvider, WebIdentityProvider
 from minio.error import MinioException
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError

@@ -42,7 +42,7 @@ def test_each_form_has_a_step_that_is_as_fast_and_as_close(found: list[Form]) ->
 def test_words_are_of_better_forms_only(found: list[Form]) -> None:
     passing = [each for each in found if each.passes]
     winner = max(passing, key=lambda each: each.speedup, default=None)
-    for said in prices(found, winner and winner.name):
+    for said in prices(found, None if winner is None else winner.name):
         assert ("is let in" in said) or winner is not None
 
 
@@ -55,15 +55,15 @@ def test_both_neighbours_of_the_winner_are_told() -> None:
         form("fp32", 1.5, 120.0),
     ]
     assert prices(found, "mixed") == [
-        "A gate that 43.2 dB misses: fp16 is the fastest, 2x instead of 2.5x, with 60.5 dB.",
-        "A gate that 38.2 dB passes: int8 is let in, 3x instead of 2.5x, with 38.2 dB.",
+        "A gate that 43.2 dB misses: fp16 is the fastest, 2.00x instead of 2.50x, with 60.5 dB.",
+        "A gate that 38.2 dB passes: int8 is let in, 3.00x instead of 2.50x, with 38.2 dB.",
     ]
     assert prices(found[2:3], "mixed") == [
         "A gate that 43.2 dB misses: no form but the baseline is left."
     ]
     # Where nothing wins, the baseline is what a looser gate would be better than.
     assert prices(found[:2], None) == [
-        "A gate that 38.2 dB passes: int8 is let in, 3x instead of 1x, with 38.2 dB."
+        "A gate that 38.2 dB passes: int8 is let in, 3.00x instead of 1.00x, with 38.2 dB."
     ]
     assert prices([], None) == []
 
