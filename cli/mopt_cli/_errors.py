@@ -19,11 +19,48 @@ class ExitCode(IntEnum):
 
 
 class CliError(Exception):
-    """Ends a command. The message is one line: what was wrong, where, and what to do."""
+    """Ends a command. The message is one line: what was wrong, where, and what to do.
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
-        self.code = code
+    CliError
+        NoCluster: no kubeconfig names an API server, or it does not answer
+        NotFound: the cluster has no such resource, or knows none of its kind
+        Forbidden: the user may not do this
+        Conflict: somebody else owns a field that was to be changed
+        TimedOut: what was waited for did not come
+        selections.NothingSelected: there is no result yet, or it selects nothing
+    """
+
+    usual_code = ExitCode.USAGE
+
+    def __init__(self, message: str, code: ExitCode | None = None) -> None:
+        self.code = type(self).usual_code if code is None else code
         super().__init__(message)
+
+
+class NoCluster(CliError):
+    """No API server can be asked."""
+
+
+class NotFound(CliError):
+    """The cluster has no such resource, or knows none of its kind."""
+
+
+class Forbidden(CliError):
+    """The user may not do this; another context, or more rights, help."""
+
+    usual_code = ExitCode.FAILED
+
+
+class Conflict(CliError):
+    """Somebody else owns a field that was to be changed."""
+
+    usual_code = ExitCode.FAILED
+
+
+class TimedOut(CliError):
+    """What was waited for did not come; the work goes on, and it may be waited for again."""
+
+    usual_code = ExitCode.FAILED
 
 
 # Where the remedy in mopt_api.reasons is about the cluster.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,11 +25,7 @@ _COMPLETION_SECONDS = 3.0
 def complete_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of ModelOptimizations that begin so."""
 
-    async def names(cluster: Cluster) -> list[str]:
-        async with aclosing(cluster.resources()) as watch:
-            return [raw["metadata"]["name"] for raw in await anext(watch)]
-
-    return _completed(context, incomplete, names)
+    return _completed(context, incomplete, lambda cluster: cluster.names())
 
 
 def _namespaces(context: typer.Context, incomplete: str) -> list[str]:
@@ -92,6 +87,9 @@ KubeconfigOption = Annotated[
 NameArgument = Annotated[
     str | None,
     typer.Argument(help="Name of the ModelOptimization.", autocompletion=complete_names),
+]
+ResourceArgument = Annotated[
+    str, typer.Argument(help="Name of the ModelOptimization.", autocompletion=complete_names)
 ]
 FromOption = Annotated[
     Path | None,

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from mopt_api.artifacts import Artifact, blob_key
 from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.jobs.plan import Credentials
+from mopt_api.status import TargetStatus
 
-from ._errors import CliError, work_failed
+from ._errors import CliError, store_failed
 from .results import parsed_result, read_result
 from .selections import name_of as resource_name
 from .selections import target_of
@@ -71,7 +72,7 @@ def opened_blobs(root: str) -> Blobs:
     try:
         return Blobs(*open_store(root, Credentials.OUTPUT, os.environ))
     except OptimizerError as error:
-        raise work_failed(report_of(error)) from error
+        raise store_failed(report_of(error)) from error
 
 
 def _root(uri: str | None, digest: str) -> str | None:
@@ -168,7 +169,7 @@ def _read(root: str, digest: str) -> Source:
     try:
         content = opened_blobs(root).read(digest)
     except OptimizerError as error:
-        raise work_failed(report_of(error)) from error
+        raise store_failed(report_of(error)) from error
     result = parsed_result(content, f"{root}/{blob_key(digest)}")
     return Source(name=name_of(result), result=result, root=root)
 
@@ -191,11 +192,36 @@ def resource_source(raw: Mapping[str, object], wanted: str | None, variant: str 
     Raises:
         CliError: As target_of; or the result cannot be read from its store.
     """
-    target, name = target_of(raw, wanted), resource_name(raw)
-    root = _root(target.report.uri, target.report.digest)
-    if root is None:
-        raise CliError(f"status of {name}: {target.report.uri} is not where results lie")
+    target = target_of(raw, wanted)
     digest, served = target.report.digest, target.artifact
     if variant is None and served is not None:
         digest, variant = served.report, served.variant
-    return replace(_read(root, digest), name=name, variant=variant)
+    found = _read(report_root(raw, target), digest)
+    return replace(found, name=resource_name(raw), variant=variant)
+
+
+def latest_source(raw: Mapping[str, object], wanted: str | None) -> Source:
+    """Return the latest result of a resource, whether or not it is what the resource serves.
+
+    Args:
+        wanted: Name of the target.
+
+    Raises:
+        CliError: As resource_source.
+    """
+    target = target_of(raw, wanted)
+    found = _read(report_root(raw, target), target.report.digest)
+    return replace(found, name=resource_name(raw))
+
+
+def report_root(raw: Mapping[str, object], target: TargetStatus) -> str:
+    """Return the URI that a target's results and pages lie under.
+
+    Raises:
+        CliError: Status names another place.
+    """
+    root = _root(target.report.uri, target.report.digest)
+    if root is None:
+        where = f"status of {resource_name(raw)}"
+        raise CliError(f"{where}: {target.report.uri} is not where results lie")
+    return root

@@ -120,6 +120,11 @@ class Following:
         self.ended: ExitCode | None = None
         """How it came out; None while there is something to wait for."""
 
+    @property
+    def headline(self) -> str:
+        """Its state, for people; empty before it was seen."""
+        return self._headline
+
     def update(self, event: Event) -> list[Line]:
         """Take in an event; return the lines that are new."""
         match event:

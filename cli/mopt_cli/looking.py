@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._errors import CliError, ExitCode
+from mopt_api.text import one_line
+
+from ._errors import CliError, Conflict, ExitCode, Forbidden, NoCluster, NotFound
 from .access import Access
 from .extras import require_cluster
 from .resources import load_all
@@ -57,32 +60,58 @@ async def first(cluster: Cluster, name: str) -> Raw:
     """Return a resource as it is now.
 
     Raises:
-        CliError: There is none, or it cannot be read.
+        NotFound: There is none; the message has names that are nearly the same.
+        CliError: As answered.
     """
     with answered():
         async with aclosing(cluster.resources(name)) as watch:
             listed = await anext(watch)
     if not listed:
-        where = f"namespace {cluster.namespace}"
-        raise CliError(f"there is no ModelOptimization {name} in {where}")
+        raise NotFound(await _missing(cluster, name))
     return listed[0]
+
+
+async def _missing(cluster: Cluster, name: str) -> str:
+    from .cluster import NoAnswer, Refused
+
+    text = f"there is no ModelOptimization {name} in namespace {cluster.namespace}"
+    near: list[str] = []
+    # What may be asked for by name need not be listed.
+    with suppress(Refused, NoAnswer):
+        near = difflib.get_close_matches(name, await cluster.names())
+    return f"{text}: did you mean {' or '.join(near)}?" if near else text
 
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Turn what an API server refuses, and its silence, into one line."""
+    """Turn what an API server refuses, and its silence, into one line.
+
+    Raises:
+        NotFound, Forbidden, Conflict, NoCluster, CliError: Each says what to do.
+    """
     from .cluster import NoAnswer, Refused
 
     try:
         yield
     except Refused as error:
-        if error.status == 404:
-            message = "the cluster has no ModelOptimizations: mopt is not installed there"
-        else:
-            message = f"the API server refuses the request: {error}"
-        raise CliError(message, ExitCode.FAILED) from error
+        said = one_line(f"the API server refuses the request: {error}")
+        raise _refusal(error.status, said) from error
     except NoAnswer as error:
-        raise CliError(f"the API server does not answer: {error}", ExitCode.FAILED) from error
+        raise NoCluster(f"the API server does not answer: {error}", ExitCode.FAILED) from error
+
+
+def _refusal(status: int, message: str) -> CliError:
+    if status == 404:
+        return NotFound(
+            "the cluster has no ModelOptimizations: mopt is not installed there", ExitCode.FAILED
+        )
+    if status in (401, 403):
+        return Forbidden(
+            f"{message}; ask for this right, or choose another --context or --namespace"
+        )
+    if status == 409:
+        return Conflict(f"{message}; change it where its owner keeps it, such as in Git")
+    return CliError(message, ExitCode.FAILED)
 
 
 async def add_everywhere(access: Access, add: Callable[[Raw], None]) -> None:
@@ -95,6 +124,6 @@ async def add_everywhere(access: Access, add: Callable[[Raw], None]) -> None:
 
     async with connected(access) as cluster:
         with answered():
-            async for page in cluster.everywhere():
+            async for page in cluster.pages(everywhere=True):
                 for raw in page:
                     add(raw)

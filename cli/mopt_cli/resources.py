@@ -47,7 +47,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         CliError: It cannot be read, or is something else.
     """
-    return _checked(_parsed(_text(path, _MAX_CHARACTERS), path), path)
+    return checked_kind(_parsed(_text(path, _MAX_CHARACTERS), path), path)
 
 
 def load_all(path: Path) -> list[dict[str, Any]]:
@@ -68,15 +68,20 @@ def load_all(path: Path) -> list[dict[str, Any]]:
         document = _parsed(text, path)
     items = document.get("items") if isinstance(document, dict) else None
     if isinstance(items, list) and str(document.get("kind")).endswith("List"):
-        return [_checked(item, path) for item in items]
-    return [_checked(document, path)]
+        return [checked_kind(item, path) for item in items]
+    return [checked_kind(document, path)]
 
 
-def _checked(document: Any, path: Path) -> dict[str, Any]:
+def checked_kind(document: Any, where: Path | str) -> dict[str, Any]:
+    """Return a document that is a ModelOptimization of this version; nothing else is checked.
+
+    Raises:
+        CliError: It is something else.
+    """
     if not isinstance(document, dict) or document.get("kind") != KIND:
-        raise CliError(f"{path} is not a {KIND} ({API_VERSION})")
+        raise CliError(f"{where} is not a {KIND} ({API_VERSION})")
     if document.get("apiVersion") != API_VERSION:
-        raise CliError(f"{path}: apiVersion {document.get('apiVersion')!r} is not {API_VERSION}")
+        raise CliError(f"{where}: apiVersion {document.get('apiVersion')!r} is not {API_VERSION}")
     return document
 
 

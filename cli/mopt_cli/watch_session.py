@@ -25,9 +25,21 @@ _SERVER = "the API server"
 
 
 class WatchSession:
-    """One run of `mopt watch`."""
+    """One run of `mopt watch`, and of others that wait for a resource.
 
-    def __init__(self, cluster: Cluster, name: str, following: Following, on_line: OnLine) -> None:
+    Args:
+        pods: Whether Pods and their logs are watched too.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        following: Following,
+        on_line: OnLine,
+        *,
+        pods: bool = True,
+    ) -> None:
         self._cluster = cluster
         self._name = name
         self._following = following
@@ -35,6 +47,7 @@ class WatchSession:
         self._queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._logs: dict[str, asyncio.Task[None]] = {}
+        self._sees_pods = pods
         self._may_read_logs = True
         self._raw: Raw | None = None
 
@@ -48,7 +61,8 @@ class WatchSession:
         try:
             if self._following.ended is None:
                 self._start(self._watch_resource())
-                self._start(self._watch_pods())
+                if self._sees_pods:
+                    self._start(self._watch_pods())
             while self._following.ended is None:
                 item = await self._queue.get()
                 if isinstance(item, BaseException):

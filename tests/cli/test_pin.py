@@ -151,7 +151,8 @@ def test_a_cluster_is_asked_by_name(mopt_here: Mopt, service: Path, tmp_path: Pa
         refused = mopt_here("pin", "sr", *given, *access)
         assert (refused.returncode, refused.stderr) == (
             1,
-            "mopt: the API server refuses the request: not for you\n",
+            "mopt: the API server refuses the request: not for you; ask for this right, or choose "
+            "another --context or --namespace\n",
         )
     assert mopt_here("pin", *given).stderr.startswith("mopt: give the NAME")
 

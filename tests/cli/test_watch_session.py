@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from aiohttp import web
+from watch_server import Server, kubeconfig, newlines, serving
 from watched import NAME, finished, pod, recorded, resource
 
 from mopt_cli import cluster, watch_session
@@ -22,96 +20,6 @@ from mopt_cli.following import Following
 from mopt_cli.watch_session import WatchSession
 
 READY = resource("True", "Optimized", "fast", progress=None)
-OLD = "too old resource version"
-
-
-class Server:
-    """A list, a watch and a log as the API server gives them.
-
-    Attributes:
-        logs: What each request for a log gets: lines, or an HTTP status.
-        since: The sinceTime of each such request.
-    """
-
-    def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {"modeloptimizations": {}, "pods": {}}
-        self.refuses: dict[str, int] = {}
-        self.logs: list[list[bytes] | int] = []
-        self.since: list[str | None] = []
-        self.lists = 0
-        self._version = 1
-        self._events: list[tuple[int, str, dict[str, Any]]] = []
-        self._changed = asyncio.Condition()
-        self._open: set[web.StreamResponse] = set()
-        self._broken = ""
-
-    async def set(self, plural: str, *raws: dict[str, Any]) -> None:
-        """Let there be these objects and no others."""
-        async with self._changed:
-            before = self.objects[plural]
-            after = {raw["metadata"]["uid"]: raw for raw in raws}
-            gone = [("DELETED", raw) for uid, raw in before.items() if uid not in after]
-            for kind, raw in gone + [("MODIFIED", raw) for raw in raws]:
-                self._version += 1
-                raw["metadata"]["resourceVersion"] = str(self._version)
-                self._events.append((self._version, plural, {"type": kind, "object": raw}))
-            self.objects[plural] = after
-            self._changed.notify_all()
-
-    async def break_watches(self, how: str) -> None:
-        """End open watches: "cut" the connection, "end" in order, or "expire" (410)."""
-        async with self._changed:
-            self._broken = how
-            self._changed.notify_all()
-        await asyncio.sleep(0.05)
-        self._broken = ""
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        plural = request.path.rpartition("/")[2]
-        if plural == "log":
-            return await self._log(request)
-        if status := self.refuses.get(plural):
-            return web.json_response({"message": f"{plural} are not for you"}, status=status)
-        if "watch" in request.query:
-            return await self._watch(request, plural)
-        self.lists += 1
-        items = list(self.objects[plural].values())
-        metadata = {"resourceVersion": str(self._version)}
-        return web.json_response({"items": items, "metadata": metadata})
-
-    async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        version = int(request.query["resourceVersion"])
-        while True:
-            async with self._changed:
-                for at, kind, event in self._events:
-                    if at > version and kind == plural:
-                        await response.write(json.dumps(event).encode() + b"\n")
-                version = self._version
-                await self._changed.wait()
-            match self._broken:
-                case "cut":
-                    assert request.transport is not None
-                    request.transport.abort()
-                    return response
-                case "end":
-                    return response
-                case "expire":
-                    gone = {"kind": "Status", "code": 410, "message": OLD}
-                    await response.write(json.dumps({"type": "ERROR", "object": gone}).encode())
-                    await response.write(b"\n")
-                    return response
-
-    async def _log(self, request: web.Request) -> web.StreamResponse:
-        self.since.append(request.query.get("sinceTime"))
-        told = self.logs.pop(0) if self.logs else []
-        if isinstance(told, int):
-            return web.json_response({"message": "no log for you"}, status=told)
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"".join(told))
-        return response
 
 
 class Watching:
@@ -154,47 +62,17 @@ def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
     @asynccontextmanager
     async def start() -> AsyncIterator[Watching]:
-        application = web.Application()
-        application.router.add_get("/{path:.*}", server.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         lines: list[str] = []
-        access = Access(kubeconfig(tmp_path, f"http://127.0.0.1:{port}"))
-        try:
-            async with connected(access) as there:
-                run = WatchSession(
-                    there, NAME, Following(NAME), lambda line: lines.append(line.text)
-                )
-                task = asyncio.create_task(run.run())
-                try:
-                    yield Watching(server, task, lines)
-                finally:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
-        finally:
-            await runner.cleanup()
+        async with serving(server) as url, connected(Access(kubeconfig(tmp_path, url))) as there:
+            run = WatchSession(there, NAME, Following(NAME), lambda line: lines.append(line.text))
+            task = asyncio.create_task(run.run())
+            try:
+                yield Watching(server, task, lines)
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     return start
-
-
-def kubeconfig(folder: Path, url: str) -> Path:
-    path = folder / "kubeconfig"
-    config = {
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "team"}}],
-        "current-context": "x",
-    }
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
-def newlines(lines: list[bytes]) -> list[bytes]:
-    return [line + b"\n" for line in lines]
 
 
 async def test_a_pod_comes_late_its_log_is_told_and_it_ends(start: Start, server: Server) -> None:
