@@ -40,6 +40,11 @@ def require_publish(command: str) -> None:
     _require(_PUBLISH, command, "what verifies signatures", "pip install 'mopt[cli,publish]'")
 
 
+def require_page(command: str) -> None:
+    """Raise CliError, with what to install, where what draws a report's page is missing."""
+    _require(("jinja2",), command, "what draws the page", "pip install jinja2")
+
+
 def require_serve(command: str) -> None:
     """Raise CliError, with what to install, where KServe's server and protocol are missing."""
     _require(_SERVE, command, "KServe's server", "pip install 'mopt[cli,optimizer-cpu,serve]'")

@@ -13,17 +13,23 @@ from ._errors import CliError
 from .commands import (
     check,
     compare,
+    describe,
+    diff,
     export,
     fetch,
     gc,
+    get,
     init,
     inspect,
+    logs,
     pin,
     recommend,
+    report,
     rollback,
     run_local,
     schema,
     serve,
+    steering,
     table,
     verify,
     verify_endpoint,
@@ -48,7 +54,15 @@ app.command("table")(table.table)
 app.command("verify")(verify.verify)
 app.command("serve")(serve.serve)
 app.command("verify-endpoint")(verify_endpoint.verify_endpoint)
+app.command("get")(get.get)
+app.command("describe")(describe.describe)
+app.command("logs")(logs.logs)
 app.command("watch")(watch.watch)
+app.command("rerun")(steering.rerun)
+app.command("suspend")(steering.suspend)
+app.command("resume")(steering.resume)
+app.command("report")(report.report)
+app.command("diff")(diff.diff)
 app.command("recommend")(recommend.recommend)
 app.command("fetch")(fetch.fetch)
 app.command("pin")(pin.pin)

@@ -14,8 +14,11 @@ from rich.segment import Segment
 
 from mopt_api.text import one_line, plain
 
+from .plain_table import Ragged
+
 # Wide enough for the tables where no terminal says its width.
 _PIPED_WIDTH = 160
+_UNBOUNDED_WIDTH = 8192
 
 
 class Format(StrEnum):
@@ -49,12 +52,13 @@ class Plain:
                 yield Segment(text, segment.style)
 
 
-def emit(data: object, table: RenderableType, form: Format) -> None:
+def emit(data: object, table: RenderableType, form: Format, *, whole: bool = False) -> None:
     """Print data on standard output.
 
     Args:
         data: What JSON and YAML show: plain dicts, lists and scalars.
         table: What people see.
+        whole: Rows are as long as what is in them, whatever the terminal's width, as kubectl's.
     """
     if form is Format.JSON:
         print(json.dumps(data, indent=2))
@@ -62,9 +66,10 @@ def emit(data: object, table: RenderableType, form: Format) -> None:
         # ASCII, as JSON is: characters that drive a terminal arrive as escapes.
         print(yaml.safe_dump(data, sort_keys=False), end="")
     else:
-        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        Console(width=_UNBOUNDED_WIDTH if whole else width).print(
             # A path that is longer than a line stays whole, to be copied.
-            Plain(table),
+            Plain(Ragged(table) if whole else table),
             crop=False,
         )
 

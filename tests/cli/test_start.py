@@ -44,7 +44,16 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "check", "run --help", "watch --help", "gc --help", "schema", "rollback -o json -f"],
+    [
+        "--help",
+        "check",
+        "run --help",
+        "watch --help",
+        "get --help",
+        "gc --help",
+        "schema",
+        "rollback -o json -f",
+    ],
 )
 def test_no_heavy_library_is_imported(
     command: str, write: Callable[..., Path], tmp_path: Path
@@ -92,15 +101,18 @@ def test_missing_optimizer_says_what_to_install(
     assert "Traceback" not in done.stderr
 
 
-def test_missing_kubernetes_client_says_what_to_install() -> None:
-    code = WITHOUT.format(missing=["kubernetes"], arguments=["watch", "sr"])
+@pytest.mark.parametrize(
+    "arguments", [["watch", "sr"], ["get"], ["logs", "sr"], ["rerun", "sr"], ["diff", "a", "b"]]
+)
+def test_missing_kubernetes_client_says_what_to_install(arguments: list[str]) -> None:
+    code = WITHOUT.format(missing=["kubernetes"], arguments=arguments)
     # As above: what is None in sys.modules has no spec.
     code = "import importlib.util\nimportlib.util.find_spec = lambda *_: None\n" + code
     done = python(code)
     assert done.returncode == 1
     assert done.stderr == (
-        "mopt: mopt watch needs the Kubernetes client (kubernetes, aiohttp missing here): "
-        "pip install 'mopt[cli]'\n"
+        f"mopt: mopt {arguments[0]} needs the Kubernetes client (kubernetes, aiohttp missing "
+        "here): pip install 'mopt[cli]'\n"
     )
 
 
