@@ -230,7 +230,7 @@ def main() -> None:
         settings = read_settings()
     except SettingsError as error:
         sys.exit(_complain(f"mopt-operator: {error}", 2))
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, settings.log_level)
     logger.info("Starting with the optimizer image %s", settings.optimizer_image)
     try:
         asyncio.run(operate(settings))

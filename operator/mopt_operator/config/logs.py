@@ -11,7 +11,7 @@ from typing import Any
 from mopt_api.text import one_line, plain
 from mopt_operator.objects import Resource
 
-from .settings import LogFormat
+from .settings import LogFormat, LogLevel
 
 _ATTRIBUTE = "mopt_about"
 
@@ -68,14 +68,14 @@ class TextFormatter(logging.Formatter):
         return f"{line} ({fields['namespace']}/{fields['name']}{generation})"
 
 
-def configure_logs(log_format: LogFormat) -> None:
-    """Send all log lines to standard error in one format."""
+def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
+    """Send the log lines of a level and above to standard error in one format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    # kopf logs each handler call.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
-    # The probes, several times a minute.
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    root.setLevel(level.upper())
+    if level is LogLevel.INFO:
+        # kopf logs each handler call, aiohttp each probe, several times a minute.
+        for name in ("kopf.objects", "aiohttp.access"):
+            logging.getLogger(name).setLevel(logging.WARNING)

@@ -16,7 +16,9 @@ from mopt_api.sandbox import SandboxMode
 from mopt_api.spec import Output, Resources
 from mopt_operator.errors import SettingsError
 
+from .job_pods import JobPods
 from .known_bad import KnownBad
+from .labels import LabelKey, LabelValue, PodAnnotations, PodLabels
 from .quantities import gpus_of, resources_fault
 
 DEFAULT_PROFILE = "default"
@@ -31,6 +33,8 @@ _NO_IDENTITY = frozenset(
         "wattsBusy",
     }
 )
+# Fields that came later: where they are empty, Jobs keep the names that they had.
+_LATER = frozenset({"podLabels", "podAnnotations"})
 _NAMESPACE = "{namespace}"
 _PLACEHOLDER = re.compile(r"\{[^}]*\}?")
 
@@ -44,6 +48,15 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """Which log lines are written: those of a level, and of what is worse."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class PullPolicy(StrEnum):
@@ -81,14 +94,6 @@ class OnUpgrade(ApiModel):
         return {"policy": value} if isinstance(value, str) else value
 
 
-LabelKey = Annotated[
-    str,
-    Field(
-        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?"
-        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-    ),
-]
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 ComputeCapability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
@@ -192,6 +197,8 @@ class Profile(ApiModel):
         description="Price of one replica that serves on it, a Pod with its resources, for an "
         "hour; in the one currency of all profiles.",
     )
+    pod_labels: PodLabels = Field(default={}, description="Further labels of its Jobs' Pods.")
+    pod_annotations: PodAnnotations = Field(default={}, description="Annotations of those Pods.")
     watts_idle: Watt | None = Field(default=None, description="Power of a replica without work.")
     watts_busy: Watt | None = Field(default=None, description="Power of a replica always at work.")
 
@@ -240,7 +247,11 @@ class Profile(ApiModel):
     def identity(self) -> dict[str, Any]:
         """Return what makes its Jobs other Jobs: not when they run or what serving would cost, but
         what they are."""
-        return {key: value for key, value in self.to_api().items() if key not in _NO_IDENTITY}
+        return {
+            key: value
+            for key, value in self.to_api().items()
+            if key not in _NO_IDENTITY and (value or key not in _LATER)
+        }
 
 
 class SigningKey(ApiModel):
@@ -299,7 +310,9 @@ class Settings(ApiModel):
     )
     profiles: dict[Name, Profile] = {DEFAULT_PROFILE: Profile()}
     watch_namespaces: list[str] = Field(default=[], description="Empty: the whole cluster.")
+    jobs: JobPods = JobPods()
     log_format: LogFormat = LogFormat.JSON
+    log_level: LogLevel = LogLevel.INFO
     ttl_seconds_after_finished: int = Field(
         default=3600, ge=0, description="Life of a finished Job once its result is in status."
     )

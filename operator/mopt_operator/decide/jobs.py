@@ -46,8 +46,6 @@ from .work import SecretFile, WorkItem, job_namer
 
 Manifest = Json
 
-# The image's user. The volumes belong to its group.
-USER_ID = 65532
 MAX_AVOIDED_NODES = 100
 SHARED_MEMORY = "256Mi"
 # Exit status of a container that SIGKILL ended: the kernel's way where memory runs out.
@@ -67,8 +65,13 @@ def _from_field_ref(name: str, path: str) -> Manifest:
 
 
 def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list[Manifest]:
-    """Return the container's variables: the plan, writable folders, the stores' credentials."""
+    """Return the container's variables: the administrator's, the plan, writable folders, the
+    stores' credentials.
+
+    The administrator's come first: they can refer to none of the others, and replace none.
+    """
     variables = [
+        *(variable.to_api() for variable in settings.jobs.extra_env),
         _variable(PLAN_VARIABLE, work.plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
         # The kubelet ends the Pod then without a word, and the Job controller makes another.
@@ -121,6 +124,7 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
                 {"name": file.name, "mountPath": file.folder} | {"readOnly": True}
                 for file in work.files
             ),
+            *(mount.to_api() for mount in settings.jobs.extra_volume_mounts),
         ],
     }
 
@@ -135,18 +139,14 @@ def _pod_spec(
         "enableServiceLinks": False,
         # On the Pod: a deadline of the Job would count the time that it waits for a node.
         "activeDeadlineSeconds": work.deadline_seconds,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": settings.jobs.pod_security_context.to_api()
+        | {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [_container(work, resource, settings)],
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": str(profile.scratch_size)}},
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
-            *map(_secret_volume, work.files),
+            *(_secret_volume(file, settings) for file in work.files),
+            *(volume.to_api() for volume in settings.jobs.extra_volumes),
         ],
     }
     optional: Manifest = {
@@ -166,13 +166,16 @@ def _pod_spec(
     return spec
 
 
-def _secret_volume(file: SecretFile) -> Manifest:
+def _secret_volume(file: SecretFile, settings: Settings) -> Manifest:
     """Return the volume of a Secret's keys; the Pod waits until the Secret has the first."""
     sources = [_secret_key(file.secret, file.key, file.file, optional=False)]
     if file.beside:
         sources.append(_secret_key(file.secret, file.beside, file.beside, optional=True))
-    # For the image's group, which the kubelet gives it (fsGroup).
-    return {"name": file.name, "projected": {"sources": sources, "defaultMode": 0o440}}
+    # For the group that the kubelet gives it. Without one the files are root's, so everybody may
+    # read them; whatever opens a model is enclosed, and does not see them.
+    grouped = settings.jobs.pod_security_context.fs_group is not None
+    mode = 0o440 if grouped else 0o444
+    return {"name": file.name, "projected": {"sources": sources, "defaultMode": mode}}
 
 
 def _secret_key(secret: str, key: str, path: str, *, optional: bool) -> Manifest:
@@ -234,11 +237,18 @@ def build_job(
             "backoffLimit": work.retries,
             "podFailurePolicy": {"rules": _failure_rules(work.stage)},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": _pod_metadata(work, labels),
                 "spec": _pod_spec(work, resource, settings, busy),
             },
         },
     }
+
+
+def _pod_metadata(work: WorkItem, labels: dict[str, str]) -> Manifest:
+    metadata: Manifest = {"labels": work.profile.pod_labels | labels}
+    if annotations := work.profile.pod_annotations:
+        metadata["annotations"] = annotations
+    return metadata
 
 
 def _queue_labels(work: WorkItem) -> dict[str, str]:

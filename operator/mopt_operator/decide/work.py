@@ -23,6 +23,7 @@ from mopt_api.jobs.plan import (
 from mopt_api.jobs.second_search import Aims
 from mopt_api.jobs.stored_plans import report_plan, verify_plan
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
+from mopt_operator.config.job_pods import JobPods
 from mopt_operator.config.quantities import target_resources
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
 from mopt_operator.objects import Json, Resource
@@ -36,6 +37,7 @@ _REPORT_RESOURCES = Resources(
 )
 # Jobs for one piece of work whose results got lost before they were recorded.
 MAX_ATTEMPTS = 4
+_DEFAULT_PODS = JobPods()
 _AGAIN = "second search"
 _ANY_DIGEST = f"sha256:{'0' * 64}"
 
@@ -345,8 +347,11 @@ def judging_key(spec: ModelOptimizationSpec) -> str:
 
 def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
     """Return all that makes a Job another Job, but the attempt."""
-    files = {"files": [astuple(file) for file in work.files]} if work.files else {}
-    return files | {
+    # What is empty, or as it always was, is left out: Jobs keep the names that they had.
+    extra: Json = {"files": [astuple(file) for file in work.files]} if work.files else {}
+    if settings.jobs != _DEFAULT_PODS:
+        extra["pods"] = settings.jobs.to_api()
+    return extra | {
         "uid": resource.uid,
         "stage": work.stage,
         "target": work.target,

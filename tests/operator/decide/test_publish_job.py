@@ -111,6 +111,16 @@ def test_secrets_are_files_that_the_kubelet_mounts_read_only() -> None:
     assert spec["automountServiceAccountToken"] is False
 
 
+@pytest.mark.parametrize(("group", "mode"), [(65532, 0o440), (0, 0o440), (None, 0o444)])
+def test_secret_files_can_be_read_whoever_they_belong_to(group: int | None, mode: int) -> None:
+    asked = request(credentialsSecretRef={"name": "push"})
+    pods = {"podSecurityContext": {"fsGroup": group}}
+    offered = parse_settings(json.dumps(SETTINGS | {"jobs": pods}))
+    spec = pod(work(asked, offered), offered)
+    assert spec["securityContext"].get("fsGroup") == group
+    assert [each["projected"]["defaultMode"] for each in spec["volumes"][2:]] == [mode]
+
+
 def test_without_secrets_nothing_is_mounted() -> None:
     spec = pod(work())
     assert [each["name"] for each in spec["volumes"]] == ["tmp", "shm"]

@@ -322,8 +322,13 @@ def certificate(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_private_authority_is_trusted_through_ca_crt(
-    faulty: FaultyServer, certificate: Path, tmp_path: Path
+@pytest.mark.parametrize("through", ["ca.crt", "SSL_CERT_FILE"])
+def test_private_authority_is_trusted(
+    faulty: FaultyServer,
+    certificate: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    through: str,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "ca.pem", certificate / "key.pem")
@@ -336,7 +341,11 @@ def test_private_authority_is_trusted_through_ca_crt(
     store, _ = open_store("s3://bucket", Credentials.MODEL, environ)
     with pytest.raises(StoreUnreachable, match="certificate verify failed"):
         store.fetch("key", tmp_path / "out")
-    environ["MOPT_MODEL_CA_CRT"] = (certificate / "ca.pem").read_text()
+    if through == "ca.crt":
+        environ["MOPT_MODEL_CA_CRT"] = (certificate / "ca.pem").read_text()
+    else:
+        # As the administrator gives it to all Jobs: OpenSSL reads it.
+        monkeypatch.setenv(through, str(certificate / "ca.pem"))
     store, _ = open_store("s3://bucket", Credentials.MODEL, environ)
     digest = store.fetch("key", tmp_path / "out")
     assert digest == hashlib.sha256(faulty.content).hexdigest()
