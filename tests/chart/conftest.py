@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+AccountEnvironment = Callable[[Path, str, str], dict[str, str]]
+RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 NAMESPACE = "mopt-system"
 RESTRICTED = [
@@ -68,18 +72,25 @@ def helm(devcluster: Callable[..., str]) -> str:
 
 @pytest.fixture(scope="session")
 def render(helm: str, chart: Path) -> Callable[..., list[Manifest]]:
-    """Return a function that renders the chart as release `mopt` in namespace `mopt-system`."""
+    """Return a function that renders the chart as release `mopt` in namespace `mopt-system`.
+
+    Its arguments are the values, whether what `helm test` runs is rendered too, and APIs that the
+    cluster has besides Kubernetes' own.
+    """
 
     @functools.cache
-    def rendered(values: str) -> str:
-        command = [helm, "template", "mopt", str(chart), "--namespace", NAMESPACE]
+    def rendered(values: str, more: tuple[str, ...]) -> str:
+        command = [helm, "template", "mopt", str(chart), "--namespace", NAMESPACE, *more]
         done = _run([*command, "--values", "-"], stdin=values)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def run(values: Values | None = None) -> list[Manifest]:
+    def run(
+        values: Values | None = None, *, tests: bool = False, apis: tuple[str, ...] = ()
+    ) -> list[Manifest]:
+        more = (*(f"--api-versions={api}" for api in apis), *(() if tests else ("--skip-tests",)))
         # The CRD is long: the loader in Python takes longer over it than helm.
-        documents = yaml.load_all(rendered(json.dumps(values or {})), yaml.CSafeLoader)
+        documents = yaml.load_all(rendered(json.dumps(values or {}), more), yaml.CSafeLoader)
         return [document for document in documents if document]
 
     return run
@@ -89,8 +100,8 @@ def render(helm: str, chart: Path) -> Callable[..., list[Manifest]]:
 def only(render: Callable[..., list[Manifest]]) -> Callable[..., Manifest]:
     """Return a function that renders the chart and returns its only object of a kind."""
 
-    def run(kind: str, values: Values | None = None) -> Manifest:
-        (found,) = [manifest for manifest in render(values) if manifest["kind"] == kind]
+    def run(kind: str, values: Values | None = None, **more: Any) -> Manifest:
+        (found,) = [manifest for manifest in render(values, **more) if manifest["kind"] == kind]
         return found
 
     return run
@@ -207,6 +218,69 @@ def get(kubectl: Command) -> Callable[..., Manifest]:
         found = json.loads(kubectl("get", *arguments, "--output", "json").stdout)
         assert isinstance(found, dict)
         return found
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def account_environment(kubectl: Command) -> AccountEnvironment:
+    """Return a function that returns the environment of a process that has an account's rights.
+
+    Its arguments are a folder, which becomes its home, and the account's namespace and name.
+    """
+
+    def write(folder: Path, namespace: str, account: str) -> dict[str, str]:
+        token = kubectl("create", "token", account, "--namespace", namespace).stdout.strip()
+        config = json.loads(kubectl("config", "view", "--raw", "--output", "json").stdout)
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        file = folder / f"{account}.kubeconfig"
+        file.write_text(json.dumps(config))
+        kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+        return kept | {"HOME": str(folder), "KUBECONFIG": str(file)}
+
+    return write
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def run_operator(
+    get: Callable[..., Manifest], account_environment: AccountEnvironment
+) -> RunOperator:
+    """Return a context that runs the operator's process as a release sets it up.
+
+    Its arguments are a folder, and the release's namespace and full name; it yields its health port
+    and its log. The light cluster has no kubelet: only the Pod around it is missing.
+    """
+
+    @contextmanager
+    def run(folder: Path, namespace: str, release: str) -> Iterator[tuple[int, Path]]:
+        port, log = _free_port(), folder / "log"
+        settings = json.loads(get("configmap", release, "-n", namespace)["data"]["config.json"])
+        # 8080 may be taken here; in a Pod it is not.
+        settings["healthAddress"] = f"127.0.0.1:{port}"
+        (folder / "config.json").write_text(json.dumps(settings))
+        environment = account_environment(folder, namespace, release)
+        environment["MOPT_OPERATOR_CONFIG"] = str(folder / "config.json")
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mopt_operator.main"],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield port, log
+                assert process.poll() is None, log.read_text()
+            finally:
+                process.terminate()
+                process.wait(20)
 
     return run
 

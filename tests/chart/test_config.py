@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mopt_api.enums import TargetKind
+from mopt_operator.config.job_pods import JobPods
 from mopt_operator.config.settings import Profile, Publishing, Settings, parse_settings
 
 Manifest = dict[str, Any]
@@ -38,6 +39,19 @@ PROFILE: dict[str, Any] = {
     "pricePerHour": None,
     "wattsIdle": None,
     "wattsBusy": None,
+    "podLabels": {},
+    "podAnnotations": {},
+}
+JOBS: dict[str, Any] = {
+    "podSecurityContext": {
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "supplementalGroups": None,
+    },
+    "extraEnv": [],
+    "extraVolumes": [],
+    "extraVolumeMounts": [],
 }
 DIGEST = "sha256:" + "7" * 64
 PUBLISH: dict[str, Any] = {
@@ -48,6 +62,17 @@ PUBLISH: dict[str, Any] = {
     },
     "signing": None,
 }
+EXTRAS: dict[str, Any] = {
+    "extraEnv": [
+        {"name": "SSL_CERT_FILE", "value": "/etc/corporate/ca.crt"},
+        {"name": "FROM_A_SECRET", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}},
+    ],
+    "extraVolumes": [
+        {"name": "ca", "configMap": {"name": "corporate-ca", "optional": True}},
+        {"name": "own", "secret": {"secretName": "s", "items": [{"key": "k", "path": "k.pem"}]}},
+    ],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/corporate"}],
+}
 KNOWN_BAD = {"package": "openvino", "versions": "<2026.1.2", "because": "wrong results"}
 SIGNED = {"signing": {"secretName": "signing", "key": "cosign.key"}}
 
@@ -56,8 +81,8 @@ SIGNED = {"signing": {"secretName": "signing", "key": "cosign.key"}}
 def config(only: Only) -> Callable[..., dict[str, Any]]:
     """Return a function that renders values to config.json, which the operator must accept."""
 
-    def run(values: dict[str, Any] | None = None) -> dict[str, Any]:
-        text = only("ConfigMap", values)["data"]["config.json"]
+    def run(values: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        text = only("ConfigMap", values, **more)["data"]["config.json"]
         assert isinstance(parse_settings(text), Settings)
         rendered = json.loads(text)
         assert isinstance(rendered, dict)
@@ -77,7 +102,9 @@ def test_defaults(config: Config) -> None:
         "defaultOutput": None,
         "profiles": {"default": PROFILE},
         "watchNamespaces": [],
+        "jobs": JOBS,
         "logFormat": "json",
+        "logLevel": "info",
         "ttlSecondsAfterFinished": 3600,
         "maxRunningPerNamespace": None,
         "onUpgrade": "Keep",
@@ -102,7 +129,9 @@ def test_every_setting(config: Config) -> None:
                 "credentialsSecretRef": {"name": "store"},
             },
             "watchNamespaces": ["team-a"],
+            "jobs": EXTRAS,
             "logFormat": "text",
+            "logLevel": "debug",
             "ttlSecondsAfterFinished": 0,
             "maxRunningPerNamespace": 20,
             "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
@@ -122,7 +151,9 @@ def test_every_setting(config: Config) -> None:
         "publish": PUBLISH | {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
         "profiles": {"default": PROFILE},
         "watchNamespaces": ["team-a"],
+        "jobs": JOBS | EXTRAS,
         "logFormat": "text",
+        "logLevel": "debug",
         "ttlSecondsAfterFinished": 0,
         "maxRunningPerNamespace": 20,
         "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
@@ -160,6 +191,36 @@ def test_profile_has_a_price(config: Config, given: object, price: str | None) -
     terms = {"wattsIdle": 12.5, "wattsBusy": 60}
     rendered = config({"profiles": {"l4": {"pricePerHour": given} | terms}})
     assert rendered["profiles"]["l4"] == PROFILE | {"pricePerHour": price} | terms
+
+
+def test_defaults_of_jobs_are_the_operator_s(config: Config) -> None:
+    assert JobPods.model_validate(config()["jobs"]) == JobPods()
+
+
+def test_openshift_chooses_the_user_where_its_api_is(config: Config) -> None:
+    def user(adapt: str, *apis: str, **more: object) -> dict[str, Any]:
+        values = {
+            "global": {"compatibility": {"openshift": {"adaptSecurityContext": adapt}}},
+            "jobs": {"podSecurityContext": {"supplementalGroups": [7], **more}},
+        }
+        jobs = config(values, apis=apis)["jobs"]
+        assert jobs["podSecurityContext"].pop("supplementalGroups") == [7]
+        found: dict[str, Any] = jobs["podSecurityContext"]
+        return found
+
+    fixed = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 65532)
+    left = dict.fromkeys(fixed)
+    openshift = "security.openshift.io/v1"
+    assert user("auto") == user("disabled", openshift) == fixed
+    assert user("auto", openshift) == user("force") == left
+    assert user("auto", runAsUser=None) == fixed | {"runAsUser": None}
+    # No exponent, as templates give large numbers.
+    assert user("auto", runAsUser=1000650000) == fixed | {"runAsUser": 1000650000}
+
+
+def test_profile_labels_its_pods(config: Config) -> None:
+    more = {"podLabels": {"team": "ml"}, "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"}}
+    assert config({"profiles": {"l4": more}})["profiles"]["l4"] == PROFILE | more
 
 
 def test_short_form_of_the_upgrade_policy(config: Config) -> None:
@@ -233,6 +294,18 @@ def test_profiles_of_the_readme_are_what_they_say(config: Config, chart: Path) -
         "a100-mig": TargetKind.GPU,
         "rtx-engines": TargetKind.BUILD_ONLY,
     }
+
+
+def test_examples_of_the_readme_are_accepted(config: Config, chart: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (chart / "README.md").read_text(), re.DOTALL)
+    examples = [found for found in map(yaml.safe_load, blocks) if "rules" not in found]
+    assert [sorted(example) for example in examples] == [
+        ["jobs", "profiles"],
+        ["profiles"],
+        ["networkPolicy"],
+    ]
+    for example in examples:
+        config(example)
 
 
 def test_own_resources_replace_those_of_default(config: Config) -> None:

@@ -6,14 +6,11 @@ Only the Pod around it is missing: the light cluster has no kubelet.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +22,9 @@ Manifest = dict[str, Any]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Get = Callable[..., Manifest]
 Eventually = Callable[[Callable[[], bool], str], None]
+RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 CRD = "customresourcedefinition/modeloptimizations.mopt.dev"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _healthy(port: int) -> bool:
@@ -42,44 +33,6 @@ def _healthy(port: int) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-@contextmanager
-def _operator(
-    kubectl: Command, get: Get, folder: Path, namespace: str, release: str
-) -> Iterator[tuple[int, Path]]:
-    """Run the operator with a release's settings and account; yield its health port and log."""
-    token = kubectl("create", "token", release, "--namespace", namespace).stdout.strip()
-    config = json.loads(kubectl("config", "view", "--raw", "--output", "json").stdout)
-    for user in config["users"]:
-        user["user"] = {"token": token}
-    (folder / "kubeconfig").write_text(json.dumps(config))
-
-    port, log = _free_port(), folder / "log"
-    settings = json.loads(get("configmap", release, "-n", namespace)["data"]["config.json"])
-    # 8080 may be taken here; in a Pod it is not.
-    settings["healthAddress"] = f"127.0.0.1:{port}"
-    (folder / "config.json").write_text(json.dumps(settings))
-
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "KUBECONFIG": str(folder / "kubeconfig"),
-        "MOPT_OPERATOR_CONFIG": str(folder / "config.json"),
-    }
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mopt_operator.main"],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield port, log
-            assert process.poll() is None, log.read_text()
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +44,7 @@ def test_roles_suffice(
     get: Get,
     eventually: Eventually,
     resource: Callable[[str, str], Manifest],
+    run_operator: RunOperator,
     tmp_path: Path,
     name: str,
     namespaces: list[str],
@@ -114,7 +68,7 @@ def test_roles_suffice(
         assert isinstance(found, list)
         return found
 
-    with _operator(kubectl, get, tmp_path, namespace, installed) as (port, log):
+    with run_operator(tmp_path, namespace, installed) as (port, log):
         eventually(lambda: _healthy(port), "/healthz")
         # The namespace enforces Pod Security restricted: the Job's Pod was admitted.
         eventually(lambda: len(pods("team-a")) == 1, "the Job's Pod in team-a")

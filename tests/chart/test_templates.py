@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_operator.cluster import api, election
 
 Manifest = dict[str, Any]
@@ -34,6 +36,13 @@ RULES = [
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
 ]
 DIGEST = "sha256:" + "5" * 64
+EXTRA = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-{{ .Release.Name }}"}}
+# All objects that the chart can make but one: a PodMonitor excludes a ServiceMonitor.
+EVERYTHING: dict[str, Any] = {
+    "networkPolicy": {"enabled": True},
+    "metrics": {"serviceMonitor": {"enabled": True}},
+    "extraObjects": [EXTRA, "apiVersion: v1\nkind: Secret\nmetadata:\n  name: extra-text\n"],
+}
 
 
 def _named(manifests: list[Manifest], kind: str) -> list[tuple[str | None, str]]:
@@ -92,8 +101,23 @@ def test_default_objects(render: Render) -> None:
 
 
 def test_every_object_carries_the_labels(render: Render) -> None:
-    for manifest in render():
+    common = {
+        "commonLabels": {"owner": "platform", "app.kubernetes.io/name": "x"},
+        "commonAnnotations": {"contact": "platform@example.com"},
+        "podLabels": {"owner": "ml"},
+    }
+    everything = render(EVERYTHING | common, tests=True)
+    assert len(everything) == 20
+    for manifest in everything:
+        if manifest["metadata"]["name"].startswith("extra"):
+            continue
         labels = manifest["metadata"]["labels"]
+        assert labels["owner"] == "platform", manifest["kind"]
+        assert manifest["metadata"]["annotations"]["contact"] == "platform@example.com"
+        if manifest["kind"] == "Deployment":
+            pod = manifest["spec"]["template"]["metadata"]["labels"]
+            assert pod["owner"] == "ml"
+            assert "owner" not in manifest["spec"]["selector"]["matchLabels"]
         assert labels["app.kubernetes.io/name"] == "mopt", manifest["kind"]
         assert labels["app.kubernetes.io/instance"] == "mopt", manifest["kind"]
         assert labels["app.kubernetes.io/managed-by"] == "Helm", manifest["kind"]
@@ -198,8 +222,33 @@ def test_two_operators_on_two_nodes_and_one_more_during_an_upgrade(only: Only) -
     rolling = {"maxUnavailable": 0, "maxSurge": 1}
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
     (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
-    assert spread["topologyKey"] == "kubernetes.io/hostname"
-    assert spread["labelSelector"] == spec["selector"]
+    assert spread == {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": spec["selector"],
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def test_spread_and_strategy_are_the_administrator_s(only: Only) -> None:
+    zone = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    chosen = zone | {"labelSelector": {"matchLabels": {"a": "b"}}}
+    spec = only(
+        "Deployment",
+        {
+            "topologySpreadConstraints": [zone, chosen],
+            "strategy": {"type": "Recreate"},
+            "deploymentAnnotations": {"reloader.stakater.com/auto": "true"},
+        },
+    )
+    ours, theirs = spec["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert ours["labelSelector"] == spec["spec"]["selector"]
+    assert theirs == chosen
+    assert spec["spec"]["strategy"] == {"type": "Recreate"}
+    assert spec["metadata"]["annotations"] == {"reloader.stakater.com/auto": "true"}
+    none = only("Deployment", {"topologySpreadConstraints": []})["spec"]["template"]["spec"]
+    assert "topologySpreadConstraints" not in none
 
 
 def test_lease_is_the_only_thing_touched_in_the_operator_s_namespace(
@@ -242,13 +291,135 @@ def test_metrics_are_served_and_scraped(only: Only, render: Render) -> None:
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     assert wanted <= service["metadata"]["labels"].items()
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert endpoint == {
-        "port": port["name"],
-        "path": "/metrics",
-        "interval": "30s",
-        "honorLabels": True,
-    }
+    assert endpoint == ENDPOINT | {"port": port["name"]}
     assert _named(render({"metrics": {"service": {"enabled": False}}}), "Service") == []
+
+
+ENDPOINT = {"path": "/metrics", "interval": "30s", "honorLabels": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoints", "port"),
+    [
+        ("ServiceMonitor", "endpoints", "metrics"),
+        ("PodMonitor", "podMetricsEndpoints", "health"),
+    ],
+)
+def test_monitor_lives_where_prometheus_looks(
+    only: Only, kind: str, endpoints: str, port: str
+) -> None:
+    keep = [{"action": "keep", "sourceLabels": ["a"]}]
+    drop = [{"action": "drop", "sourceLabels": ["b"]}]
+    values = {
+        "enabled": True,
+        "namespace": "monitoring",
+        "scrapeTimeout": "10s",
+        "annotations": {"a": "b"},
+        "relabelings": keep,
+        "metricRelabelings": drop,
+    }
+    deployment = only("Deployment")
+    monitor = only(kind, {"metrics": {kind[0].lower() + kind[1:]: values}})
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["metadata"]["annotations"] == {"a": "b"}
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["mopt-system"]}
+    assert monitor["spec"]["selector"] == deployment["spec"]["selector"]
+    more = {"scrapeTimeout": "10s", "relabelings": keep, "metricRelabelings": drop}
+    assert monitor["spec"][endpoints] == [ENDPOINT | more | {"port": port}]
+    if kind == "PodMonitor":
+        assert port in [p["name"] for p in _container(deployment)["ports"]]
+
+
+def test_network_policy_is_of_the_operator_s_pods_alone(only: Only, render: Render) -> None:
+    assert _named(render(), "NetworkPolicy") == []
+    policy = only("NetworkPolicy", {"networkPolicy": {"enabled": True}})
+    assert policy["spec"]["podSelector"] == only("Deployment")["spec"]["selector"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = policy["spec"]["ingress"]
+    # The kubelet's probes and Prometheus' scrapes.
+    assert ingress == {"ports": [{"port": "health", "protocol": "TCP"}]}
+    assert policy["spec"]["egress"] == [
+        {"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]}
+    ]
+    monitoring = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prom"}}}]
+    api = [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"port": 6443}]}]
+    given = {"enabled": True, "ingressFrom": monitoring, "egress": api}
+    policy = only("NetworkPolicy", {"networkPolicy": given})
+    assert policy["spec"]["ingress"][0]["from"] == monitoring
+    assert policy["spec"]["egress"] == api
+
+
+def test_extra_objects_are_templates(render: Render) -> None:
+    extra = [m for m in render(EVERYTHING) if m["metadata"]["name"].startswith("extra")]
+    assert [(m["kind"], m["metadata"]["name"]) for m in extra] == [
+        ("Secret", "extra-text"),
+        ("ConfigMap", "extra-mopt"),
+    ]
+
+
+def test_other_namespace_holds_all_that_is_the_operator_s(render: Render) -> None:
+    manifests = render(EVERYTHING | {"namespaceOverride": "ops"}, tests=True)
+    home = {m["metadata"].get("namespace") for m in manifests if not _is_extra(m)}
+    assert home == {"ops", None}
+    subjects = [subject for m in manifests for subject in m.get("subjects", ())]
+    assert {subject["namespace"] for subject in subjects} == {"ops"}
+    assert (None, "ops:mopt") in _named(manifests, "ClusterRole")
+    (config,) = [m for m in manifests if m["kind"] == "ConfigMap" and not _is_extra(m)]
+    assert '"namespace": "ops"' in config["data"]["config.json"]
+
+
+def _is_extra(manifest: Manifest) -> bool:
+    return bool(manifest["metadata"]["name"].startswith("extra"))
+
+
+def test_variables_and_volumes_are_added_to_the_operator_s(only: Only) -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    volume = {"name": "ca", "configMap": {"name": "corporate-ca"}}
+    mount = {"name": "ca", "mountPath": "/etc/corporate", "readOnly": True}
+    given = {"extraEnv": [proxy], "extraVolumes": [volume], "extraVolumeMounts": [mount]}
+    deployment = only("Deployment", given)
+    container, bare = _container(deployment), _container(only("Deployment"))
+    # Of two of one name the last one counts.
+    assert container["env"] == [proxy, *bare["env"]]
+    assert container["volumeMounts"] == [*bare["volumeMounts"], mount]
+    assert volume in deployment["spec"]["template"]["spec"]["volumes"]
+
+
+@pytest.mark.parametrize("user", [{"runAsUser": None}, {"runAsUser": 1000650000, "fsGroup": None}])
+def test_pod_is_restricted_as_whoever_it_runs(only: Only, user: dict[str, int | None]) -> None:
+    pod = only("Deployment", {"podSecurityContext": user})["spec"]["template"]["spec"]
+    fixed = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 65532)
+    chosen = {key: value for key, value in (fixed | user).items() if value is not None}
+    assert pod["securityContext"] == chosen | {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_openshift_chooses_the_operator_s_user(only: Only) -> None:
+    deployment = only("Deployment", apis=("security.openshift.io/v1",))
+    assert deployment["spec"]["template"]["spec"]["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_what_artifact_hub_shows_is_true(chart: Path, only: Only) -> None:
+    facts = yaml.safe_load((chart / "Chart.yaml").read_text())
+    hub = {key.partition("/")[2]: text for key, text in facts["annotations"].items()}
+    images = {row["name"]: row["image"] for row in yaml.safe_load(hub["images"])}
+    settings = json.loads(only("ConfigMap")["data"]["config.json"])
+    assert images == {
+        "operator": _container(only("Deployment"))["image"],
+        "optimizer": settings["optimizerImage"],
+    }
+    (shown,) = yaml.safe_load(hub["crds"])
+    definition = only("CustomResourceDefinition")
+    assert shown["name"] == definition["metadata"]["name"]
+    assert shown["kind"] == definition["spec"]["names"]["kind"]
+    assert shown["version"] in [version["name"] for version in definition["spec"]["versions"]]
+    (example,) = yaml.safe_load(hub["crdsExamples"])
+    ModelOptimizationSpec.model_validate(example["spec"])
 
 
 def test_selector_survives_chart_and_app_versions(only: Only) -> None:
@@ -332,7 +503,7 @@ def test_definition_is_the_generated_one(only: Only, chart: Path) -> None:
 
 def test_definition_need_not_be_kept(only: Only) -> None:
     rendered = only("CustomResourceDefinition", {"crds": {"keep": False}})
-    assert "helm.sh/resource-policy" not in rendered["metadata"]["annotations"]
+    assert "helm.sh/resource-policy" not in rendered["metadata"].get("annotations", {})
 
 
 def test_definition_need_not_be_installed(render: Render) -> None:

@@ -55,6 +55,52 @@ Values = dict[str, Any]
         ({"profiles": {"l4": {"pricePerHour": -1}}}, "at '/profiles/l4/pricePerHour'"),
         ({"profiles": {"l4": {"wattsBusy": "60"}}}, "at '/profiles/l4/wattsBusy'"),
         ({"sandbox": "None"}, "at '/sandbox'"),
+        ({"logLevel": "loud"}, "at '/logLevel'"),
+        ({"namespaceOverride": "Other"}, "at '/namespaceOverride'"),
+        ({"podSecurityContext": {"runAsUser": 0}}, "at '/podSecurityContext/runAsUser'"),
+        ({"podSecurityContext": {"runAsNonRoot": False}}, "'runAsNonRoot' not allowed"),
+        ({"jobs": {"podSecurityContext": {"runAsUser": 0}}}, "/jobs/podSecurityContext/runAsUser"),
+        (
+            {"global": {"compatibility": {"openshift": {"adaptSecurityContext": "yes"}}}},
+            "at '/global/compatibility/openshift/adaptSecurityContext'",
+        ),
+        ({"jobs": {"extraEnv": [{"name": "A"}]}}, "at '/jobs/extraEnv/0'"),
+        (
+            {"jobs": {"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {}}}]}},
+            "additional properties 'fieldRef' not allowed",
+        ),
+        (
+            {"jobs": {"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]}},
+            "additional properties 'hostPath' not allowed",
+        ),
+        (
+            {
+                "jobs": {
+                    "extraVolumes": [
+                        {
+                            "name": "a",
+                            "secret": {
+                                "secretName": "s",
+                                "items": [{"key": "token", "path": "t"}],
+                            },
+                        }
+                    ]
+                }
+            },
+            "at '/jobs/extraVolumes/0/secret/items/0/key'",
+        ),
+        (
+            {"jobs": {"extraVolumeMounts": [{"name": "a", "mountPath": "/a/../b"}]}},
+            "at '/jobs/extraVolumeMounts/0/mountPath'",
+        ),
+        ({"strategy": {"type": "BlueGreen"}}, "at '/strategy/type'"),
+        ({"extraVolumes": [{"configMap": {"name": "a"}}]}, "at '/extraVolumes/0'"),
+        ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "at '/topologySpreadConstraints/0'"),
+        ({"metrics": {"podMonitor": {"scrapeTimeout": "1"}}}, "/metrics/podMonitor/scrapeTimeout"),
+        (
+            {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+            "enable one of them",
+        ),
         ({"publish": {"baseImage": "registry.test/base:1"}}, "at '/publish/baseImage'"),
         ({"publish": {"signing": {"key": "a/b"}}}, "at '/publish/signing/key'"),
         ({"publish": {"signing": {"secretName": "A"}}}, "at '/publish/signing/secretName'"),
@@ -114,6 +160,9 @@ def test_wrong_value_is_refused(
         {"image": {"repository": "registry.example:5000/team/operator"}},
         {"onUpgrade": {"policy": "Keep"}},
         {"onUpgrade": "Verify"},
+        {"podSecurityContext": {"runAsUser": None, "runAsGroup": 0}},
+        {"strategy": {"type": "Recreate"}},
+        {"metrics": {"podMonitor": {"enabled": True, "scrapeTimeout": "10s"}}},
         {"defaultOutput": {"uri": "s3://a-bucket"}},
         {"defaultOutput": {"uri": "s3://a-bucket/{namespace}/models"}},
     ],

@@ -56,7 +56,9 @@
   "queuePriorityClassName": {{ include "mopt.orNull" $profile.queuePriorityClassName }},
   "pricePerHour": {{ include "mopt.quantityOrNull" $profile.pricePerHour }},
   "wattsIdle": {{ toJson $profile.wattsIdle }},
-  "wattsBusy": {{ toJson $profile.wattsBusy }}
+  "wattsBusy": {{ toJson $profile.wattsBusy }},
+  "podLabels": {{ $profile.podLabels | default dict | toJson }},
+  "podAnnotations": {{ $profile.podAnnotations | default dict | toJson }}
 }
 {{- end -}}
 
@@ -87,6 +89,22 @@ null
 }
 {{- end -}}
 
+{{- /* What all Jobs' Pods have. Takes the root; returns JSON. */ -}}
+{{- define "mopt.jobs" -}}
+{{- $user := include "mopt.podUser" (dict "user" .Values.jobs.podSecurityContext "root" .) | mustFromJson -}}
+{
+  "podSecurityContext": {
+    "runAsUser": {{ toJson $user.runAsUser }},
+    "runAsGroup": {{ toJson $user.runAsGroup }},
+    "fsGroup": {{ toJson $user.fsGroup }},
+    "supplementalGroups": {{ toJson $user.supplementalGroups }}
+  },
+  "extraEnv": {{ toJson .Values.jobs.extraEnv }},
+  "extraVolumes": {{ toJson .Values.jobs.extraVolumes }},
+  "extraVolumeMounts": {{ toJson .Values.jobs.extraVolumeMounts }}
+}
+{{- end -}}
+
 {{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
 {{- define "mopt.config" -}}
 {{- $profiles := dict -}}
@@ -101,13 +119,15 @@ null
   "defaultOutput" (include "mopt.defaultOutput" . | mustFromJson)
   "profiles" $profiles
   "watchNamespaces" .Values.watchNamespaces
+  "jobs" (include "mopt.jobs" . | mustFromJson)
   "logFormat" .Values.logFormat
+  "logLevel" .Values.logLevel
   "onUpgrade" .Values.onUpgrade
   "knownBad" .Values.knownBad
   "publish" (include "mopt.publish" . | mustFromJson)
   "maxRunningPerNamespace" (include "mopt.countOrNull" .Values.maxRunningPerNamespace | mustFromJson)
   "sandbox" .Values.sandbox
-  "leaderElection" (dict "namespace" .Release.Namespace "name" (include "mopt.leaseName" .))
+  "leaderElection" (dict "namespace" (include "mopt.namespace" .) "name" (include "mopt.leaseName" .))
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
   | toPrettyJson -}}
 {{- end -}}

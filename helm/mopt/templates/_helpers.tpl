@@ -12,9 +12,13 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "mopt.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{- /* ClusterRoles have no namespace: two releases of one name must not meet in one object. */ -}}
 {{- define "mopt.clusterName" -}}
-{{- printf "%s:%s" .Release.Namespace (include "mopt.fullname" .) -}}
+{{- printf "%s:%s" (include "mopt.namespace" .) (include "mopt.fullname" .) -}}
 {{- end -}}
 
 {{- /* Not the full name: with watchNamespaces a Role of that name may be there already. */ -}}
@@ -27,8 +31,8 @@
 {{- end -}}
 
 {{- define "mopt.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "mopt.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "mopt.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
@@ -38,6 +42,67 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: mopt
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /*
+The metadata of an object. Takes a dict: root (.), name, and where it has them namespace, labels and
+annotations of its own, which the common ones never replace.
+*/ -}}
+{{- define "mopt.metadata" -}}
+name: {{ .name | quote }}
+{{- with .namespace }}
+namespace: {{ . | quote }}
+{{- end }}
+labels:
+  {{- $own := include "mopt.labels" .root | fromYaml }}
+  {{- merge (dict) (.labels | default dict) $own (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The operator's ServiceAccount, as the subjects of a binding. */ -}}
+{{- define "mopt.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "mopt.serviceAccountName" . }}
+  namespace: {{ include "mopt.namespace" . }}
+{{- end -}}
+
+{{- /*
+Whom a Pod runs as: what podSecurityContext says, less what OpenShift chooses. Takes a dict: user and
+root (.); returns JSON.
+*/ -}}
+{{- define "mopt.podUser" -}}
+{{- $adapt := dig "compatibility" "openshift" "adaptSecurityContext" "auto" (.root.Values.global | toJson | fromJson) -}}
+{{- $openshift := .root.Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- $leave := or (eq $adapt "force") (and (eq $adapt "auto") $openshift) -}}
+{{- $result := dict -}}
+{{- if not $leave -}}
+{{- range $name := list "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- $id := index $.user $name -}}
+{{- if not (kindIs "invalid" $id) }}{{ $_ := set $result $name (int64 $id) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- with .user.supplementalGroups }}{{ $_ := set $result "supplementalGroups" . }}{{ end -}}
+{{- toJson $result -}}
+{{- end -}}
+
+{{- /* The security context of a Pod of the chart's: restricted, whatever the values are. */ -}}
+{{- define "mopt.podSecurityContext" -}}
+runAsNonRoot: true
+{{- with include "mopt.podUser" (dict "user" .Values.podSecurityContext "root" .) | fromJson }}
+{{ toYaml . }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "mopt.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
 {{- end -}}
 
 {{- define "mopt.serviceAccountName" -}}
