@@ -73,6 +73,53 @@ def test_notes_name_the_next_commands(release: Command) -> None:
     assert "each ModelOptimization must name its spec.output" in notes
 
 
+OPTIONS: Manifest = {
+    "commonLabels": {"owner": "platform"},
+    "commonAnnotations": {"contact": "platform@example.com"},
+    "networkPolicy": {
+        "enabled": True,
+        "ingressFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+    },
+    "strategy": {"type": "Recreate"},
+    "podSecurityContext": {"runAsUser": None, "supplementalGroups": [7]},
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/corporate/ca.crt"}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "corporate-ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/corporate"}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}],
+}
+
+
+def test_upgrade_takes_the_options_and_gives_them_back(
+    release: Command, get: Get, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps(OPTIONS))
+    names = ("deployment,networkpolicy,configmap", "-n", NAMESPACE, "-l", "owner=platform")
+
+    def strategy() -> Manifest:
+        found: Manifest = get("deployment/mopt", "-n", NAMESPACE)["spec"]["strategy"]
+        return found
+
+    rolling = strategy()
+    upgrade = ("upgrade", "mopt", "CHART", "--namespace", NAMESPACE)
+    done = release(*upgrade, "--values", str(values))
+    assert "warning" not in done.stderr.lower(), done.stderr
+    kinds = {item["kind"] for item in get(*names)["items"]}
+    assert kinds == {"Deployment", "NetworkPolicy", "ConfigMap"}
+    assert strategy() == {"type": "Recreate"}
+    pod = get("deployment/mopt", "-n", NAMESPACE)["spec"]["template"]["spec"]
+    assert pod["securityContext"]["supplementalGroups"] == [7]
+    assert "runAsUser" not in pod["securityContext"]
+    assert get("configmap/extra", "-n", NAMESPACE)["metadata"]["name"] == "extra"
+
+    release(*upgrade, "--reset-values")
+    assert get(*names)["items"] == []
+    assert strategy() == rolling
+
+
 @pytest.mark.usefixtures("release")
 def test_namespace_refuses_a_pod_that_is_less_than_restricted(kubectl: Command, get: Get) -> None:
     deployment = get("deployment/mopt", "-n", NAMESPACE)
