@@ -20,6 +20,7 @@ from mopt_api.jobs.plan import (
 from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.stores import FILE, SCHEMES, shapes
+from mopt_optimizer.machine.system import own_cpu_class
 
 from ._errors import CliError
 from .resources import checked_spec
@@ -78,7 +79,9 @@ class LocalWork:
         Args:
             aims: Of a second search.
         """
-        plan = prepare_plan(self.spec, self.output_uri, aims=aims)
+        # What prepares here measures here.
+        here = own_cpu_class()
+        plan = prepare_plan(self.spec, self.output_uri, aims=aims, cpu_classes=[here])
         return plan.model_copy(
             update={
                 "model": plan.model.model_copy(update={"uri": self.uris["model"]}),

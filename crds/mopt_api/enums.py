@@ -94,10 +94,11 @@ class ExecutionProvider(StrEnum):
 
 class QuantizationMode(StrEnum):
     """When activation ranges are determined: Static, before serving, from calibration data;
-    Dynamic, in each run."""
+    Dynamic, in each run; WeightOnly, never, since only weights are integers."""
 
     STATIC = "Static"
     DYNAMIC = "Dynamic"
+    WEIGHT_ONLY = "WeightOnly"
 
 
 class QuantizationMethod(StrEnum):

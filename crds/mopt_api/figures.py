@@ -39,6 +39,7 @@ class VariantReason(StrEnum):
     NO_COMPILER = "NoCompiler"
     NO_ACCELERATOR = "NoAccelerator"
     NO_NATIVE_FP8 = "NoNativeFP8"
+    SATURATES = "Saturates"
     TOO_SLOW = "TooSlow"
     BUILD_FAILED = "BuildFailed"
     CRASHED = "Crashed"

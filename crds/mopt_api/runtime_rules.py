@@ -66,6 +66,19 @@ def mode_rule() -> Rule:
     )
 
 
+def weight_only_rule() -> Rule:
+    """Return the rule on which runtimes have mode WeightOnly."""
+    runtimes = _having(lambda info: info.weight_only)
+    return Rule(
+        "!has(self.quantization) || !has(self.quantization.mode) || "
+        f"self.quantization.mode != 'WeightOnly' || {_is(runtimes)}",
+        f"quantization mode WeightOnly needs runtime {_listed(runtimes, 'or')}",
+        _of_quantization(
+            lambda q, info: q.mode is not QuantizationMode.WEIGHT_ONLY or info.weight_only
+        ),
+    )
+
+
 def method_rule() -> Rule:
     """Return the rule on which runtimes have method NNCF."""
     runtimes = _having(lambda info: QuantizationMethod.NNCF in info.methods)

@@ -37,6 +37,7 @@ class RuntimeInfo:
         lacking: Precisions that it does not compute in on a kind of target.
         quantized: Precisions that take spec.quantization.
         dynamic: Whether it has quantization mode Dynamic.
+        weight_only: Whether it has quantization mode WeightOnly.
         methods: Methods of static quantization.
         float_precisions: Precisions of what is not INT8 in an INT8 variant.
         calibrators: Ways to choose a range; none where it chooses ranges itself.
@@ -57,6 +58,7 @@ class RuntimeInfo:
     lacking: Mapping[TargetKind, tuple[Precision, ...]] = field(default_factory=dict)
     quantized: tuple[Precision, ...] = (Precision.INT8,)
     dynamic: bool = False
+    weight_only: bool = False
     methods: tuple[QuantizationMethod, ...] = (QuantizationMethod.QDQ,)
     float_precisions: tuple[FloatPrecision, ...] = (FloatPrecision.FP32,)
     calibrators: tuple[Calibrator, ...] = tuple(Calibrator)
@@ -103,6 +105,7 @@ RUNTIMES: dict[Runtime, RuntimeInfo] = {
         precisions=(Precision.FP32, Precision.FP16, Precision.INT8),
         kinds=(TargetKind.CPU, TargetKind.GPU),
         dynamic=True,
+        weight_only=True,
         providers=tuple(ExecutionProvider),
     ),
     Runtime.OPENVINO: RuntimeInfo(
@@ -113,6 +116,7 @@ RUNTIMES: dict[Runtime, RuntimeInfo] = {
         # arithmetic, which is on nearly all.
         precisions=(Precision.FP32, Precision.BF16, Precision.INT8),
         kinds=(TargetKind.CPU,),
+        weight_only=True,
         methods=(QuantizationMethod.QDQ, QuantizationMethod.NNCF),
         float_precisions=tuple(FloatPrecision),
     ),

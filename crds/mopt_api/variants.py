@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ from .runtime_rules import (
     provider_rule,
     quantization_rule,
     torch_mode_rule,
+    weight_only_rule,
 )
 from .runtimes import RUNTIMES
 from .targets import KINDS
@@ -41,7 +42,13 @@ class Quantization(ApiModel):
         default=QuantizationMode.STATIC,
         description="When activation ranges are determined. Dynamic needs no calibration data; it "
         "quantizes MatMul and Gemm, and Conv only where the model has neither. In PyTorch it "
-        "quantizes Linear; of Conv2d only the weights, which still computes in FP32.",
+        "quantizes Linear; of Conv2d only the weights, which still computes in FP32. WeightOnly "
+        "stores weights as integers and computes in FP32: fewer bytes, no data needed.",
+    )
+    weight_bits: Literal[4, 8] | None = Field(
+        default=None,
+        description="Bits of weights, for mode WeightOnly: 8, the default, or 4, with a scale for "
+        "each 32 to 128 values, of MatMul and Gemm; what loses most by that keeps 8.",
     )
     method: QuantizationMethod = Field(
         default=QuantizationMethod.QDQ,
@@ -91,10 +98,15 @@ class Quantization(ApiModel):
 
     RULES = (
         Rule(
-            "!has(self.mode) || self.mode != 'Dynamic' || !has(self.calibrator) || "
+            "!has(self.mode) || self.mode == 'Static' || !has(self.calibrator) || "
             "self.calibrator == 'MinMax'",
-            "calibrator belongs to mode Static; leave it out with Dynamic",
-            lambda q: q.mode is not QuantizationMode.DYNAMIC or q.calibrator is Calibrator.MIN_MAX,
+            "calibrator belongs to mode Static; leave it out with Dynamic and WeightOnly",
+            lambda q: q.mode is QuantizationMode.STATIC or q.calibrator is Calibrator.MIN_MAX,
+        ),
+        Rule(
+            "!has(self.weightBits) || (has(self.mode) && self.mode == 'WeightOnly')",
+            "weightBits belongs to mode WeightOnly; leave it out with Static and Dynamic",
+            lambda q: q.weight_bits is None or q.mode is QuantizationMode.WEIGHT_ONLY,
         ),
         Rule(
             "!has(self.method) || self.method != 'NNCF' || ("
@@ -167,6 +179,7 @@ class Variant(ApiModel):
             lambda v: v.name != "baseline",
         ),
         mode_rule(),
+        weight_only_rule(),
         method_rule(),
         float_precision_rule(),
         calibrator_rule(),

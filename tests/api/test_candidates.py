@@ -36,6 +36,8 @@ def taken(**changes: Any) -> set[str]:
 STATIC = {"onnxruntime-int8", "onnxruntime-int8-percentile", "openvino-int8", "openvino-int8-nncf"}
 FLOAT = {"onnxruntime-fp32", "openvino-fp32"}
 MIXED = {"openvino-bf16", "openvino-int8-bf16"}
+EIGHT_BITS = {"onnxruntime-int8-weights", "openvino-int8-weights"}
+FOUR_BITS = {"onnxruntime-int4-weights", "openvino-int4-weights"}
 
 
 @pytest.mark.parametrize(
@@ -76,10 +78,31 @@ MIXED = {"openvino-bf16", "openvino-int8-bf16"}
             FLOAT,
         ),
         ({"operators": {"Relu": 3}, "cpu_features": BF16}, FLOAT | {"openvino-bf16"}),
-        # Bytes count: FP16, and dynamic INT8 of Conv too.
+        # Bytes count: FP16, dynamic INT8 of Conv too, weights alone; BF16 is no file of its own.
         (
             {"operators": {"Conv": 20}, "cpu_features": BF16, "aim": SearchAim.SIZE},
-            FLOAT | STATIC | MIXED | {"onnxruntime-fp16", "onnxruntime-int8-dynamic"},
+            FLOAT | STATIC | EIGHT_BITS | {"onnxruntime-fp16", "onnxruntime-int8-dynamic"},
+        ),
+        (
+            {"operators": {"Gather": 1, "LSTM": 2}, "calibrated": False, "aim": SearchAim.SIZE},
+            FLOAT | EIGHT_BITS | {"onnxruntime-fp16"},
+        ),
+        (
+            {"operators": TRANSFORMER, "calibrated": False, "aim": SearchAim.SIZE},
+            FLOAT | EIGHT_BITS | FOUR_BITS | {"onnxruntime-fp16", "onnxruntime-int8-dynamic"},
+        ),
+        # Memory counts: only what a runtime computes from.
+        (
+            {"operators": TRANSFORMER, "cpu_features": BF16, "aim": SearchAim.MEMORY},
+            FLOAT
+            | STATIC
+            | MIXED
+            | FOUR_BITS
+            | {"openvino-int8-weights", "onnxruntime-int8-dynamic"},
+        ),
+        (
+            {"operators": CONVOLUTIONAL, "cpu_features": BF16, "aim": SearchAim.MEMORY},
+            FLOAT | STATIC | MIXED,
         ),
     ],
 )
@@ -120,6 +143,24 @@ def test_a_contender_that_lacks_something_is_shown_as_skipped(
         ("onnxruntime-int8-dynamic", {"operators": {"Conv": 3}}, "no MatMul or Gemm"),
         ("onnxruntime-int8-dynamic", {"operators": CONVOLUTIONAL}, "1 MatMul and Gemm beside 20"),
         ("onnxruntime-fp16", {}, "SizeBytes"),
+        ("openvino-bf16", {"aim": "Size"}, "no byte is saved"),
+        ("openvino-int8-bf16", {"aim": "Size"}, "no byte is saved"),
+        ("onnxruntime-int8-weights", {}, "SizeBytes or PeakMemory"),
+        ("onnxruntime-int8-weights", {"aim": "Memory"}, "restores 8-bit weights in FP32"),
+        ("openvino-int8-weights", {}, "SizeBytes or PeakMemory"),
+        ("openvino-int8-weights", {"aim": "Size", "operators": {"Relu": 1}}, "no Conv, MatMul"),
+        (
+            "openvino-int8-weights",
+            {"aim": "Memory", "operators": CONVOLUTIONAL},
+            "1 MatMul and Gemm beside 20 convolutions",
+        ),
+        ("onnxruntime-int4-weights", {}, "SizeBytes or PeakMemory"),
+        (
+            "openvino-int4-weights",
+            {"aim": "Size", "operators": CONVOLUTIONAL},
+            "1 MatMul and Gemm beside 20 convolutions",
+        ),
+        ("openvino-int4-weights", {"aim": "Size", "operators": {"Relu": 1}}, "0 MatMul and Gemm"),
         ("pytorch-compiled", {"calibrated": True}, "OpenVINO's INT8 is faster"),
         ("pytorch-compiled", {"calibrated": False, "cpu_features": BF16}, "OpenVINO's BF16"),
         ("pytorch-int8", {"model_format": ModelFormat.ONNX}, "the model is ONNX"),
@@ -133,6 +174,23 @@ def test_what_is_no_contender_is_told_and_not_shown(
     assert (candidate.taken, candidate.shown) == (False, False)
     assert words in candidate.reason
     assert candidate.variant not in contenders(facts(**changes))
+
+
+@pytest.mark.parametrize(
+    ("features", "narrow"),
+    [(None, False), (["avx2"], True), (["avx2", "avx512_vnni"], False), (["asimd"], False)],
+)
+def test_what_saturates_is_said_to_have_weights_in_seven_bits(
+    features: list[str] | None, narrow: bool
+) -> None:
+    found = verdicts(operators=TRANSFORMER, aim=SearchAim.SIZE, cpu_features=features)
+    told = {name for name, candidate in found.items() if "7 bits" in candidate.reason}
+    assert told == (STATIC | {"onnxruntime-int8-dynamic"} if narrow else set())
+
+
+def test_a_gpu_adds_up_in_32_bits_whatever_its_cpu_does() -> None:
+    found = verdicts(**GPU, operators=TRANSFORMER, cpu_features=["avx2"])
+    assert not any("7 bits" in candidate.reason for candidate in found.values())
 
 
 ORT = {"onnxruntime-fp32", "onnxruntime-fp16", "onnxruntime-tensorrt-fp16"}
@@ -240,7 +298,9 @@ LATER = st.fixed_dictionaries(
     {},
     optional={
         "operators": OPERATORS,
-        "cpu_features": st.lists(st.sampled_from(["avx2", "avx512_bf16", "amx_bf16"])),
+        "cpu_features": st.lists(
+            st.sampled_from(["avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd"])
+        ),
         "compute_capabilities": st.lists(
             st.sampled_from(["7.0", "7.5", "8.6", "8.9", "12.0"]), min_size=1, max_size=2
         ),

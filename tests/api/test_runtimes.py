@@ -35,6 +35,7 @@ from mopt_api.runtime_rules import (
     provider_rule,
     quantization_rule,
     torch_mode_rule,
+    weight_only_rule,
 )
 from mopt_api.runtimes import (
     RUNTIMES,
@@ -51,6 +52,7 @@ BUILDERS: tuple[Callable[[], Rule], ...] = (
     precision_rule,
     quantization_rule,
     mode_rule,
+    weight_only_rule,
     method_rule,
     float_precision_rule,
     calibrator_rule,

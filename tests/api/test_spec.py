@@ -60,6 +60,8 @@ INT8 = {"name": "a", "runtime": "ONNXRuntime", "precision": "INT8"}
         {"mode": "Dynamic", "calibrator": "MinMax", "fallback": "Auto"},
         {"calibrator": "Entropy", "fallback": "Off"},
         {"fallback": "Auto", "searchBudgetSeconds": 14400},
+        {"mode": "WeightOnly"},
+        {"mode": "WeightOnly", "weightBits": 4, "calibrator": "MinMax", "perChannel": True},
     ],
 )
 def test_quantization_is_accepted(spec: dict[str, Any], quantization: dict[str, Any]) -> None:
@@ -201,6 +203,28 @@ REFUSED: dict[str, tuple[Change, str]] = {
             variants=[INT8 | {"runtime": "OpenVINO", "quantization": {"mode": "Dynamic"}}]
         ),
         "quantization mode Dynamic needs runtime ONNXRuntime",
+    ),
+    "weights alone in PyTorch": (
+        lambda s: s.update(
+            variants=[INT8 | {"runtime": "PyTorch", "quantization": {"mode": "WeightOnly"}}]
+        ),
+        "quantization mode WeightOnly needs runtime ONNXRuntime or OpenVINO",
+    ),
+    "weights alone with a calibrator": (
+        lambda s: s.update(
+            variants=[INT8 | {"quantization": {"mode": "WeightOnly", "calibrator": "MSE"}}]
+        ),
+        "calibrator belongs to mode Static",
+    ),
+    "bits of weights beside activations": (
+        lambda s: s.update(variants=[INT8 | {"quantization": {"weightBits": 4}}]),
+        "weightBits belongs to mode WeightOnly",
+    ),
+    "weights in 5 bits": (
+        lambda s: s.update(
+            variants=[INT8 | {"quantization": {"mode": "WeightOnly", "weightBits": 5}}]
+        ),
+        "4 or 8",
     ),
     "exclusion without a name": (
         lambda s: s.update(variants=[INT8 | {"quantization": {"exclude": [""]}}]),

@@ -50,10 +50,35 @@ def test_auto_gives_a_reason_for_each() -> None:
 def test_static_int8_needs_calibration_data() -> None:
     found = outlooks(["avx512_bf16"])
     skipped = {n for n, (o, r) in found.items() if r is VariantReason.NO_CALIBRATION_DATA}
-    others = {"onnxruntime-int8-dynamic", "pytorch-int8"}
+    alone = {"onnxruntime-int8-weights", "openvino-int8-weights"}
+    others = {"onnxruntime-int8-dynamic", "pytorch-int8", *alone}
     assert skipped == {n for n in found if "int8" in n} - others
     assert {"onnxruntime-int8", "openvino-int8-nncf"} <= skipped
     assert found["openvino-fp32"] == (Outlook.TRIED, None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "tried"),
+    [
+        ("LatencyP50", set()),
+        ("SizeBytes", {"onnxruntime-int8-weights", "onnxruntime-int4-weights"}),
+        ("PeakMemory", {"onnxruntime-int4-weights"}),
+    ],
+)
+def test_weights_alone_are_for_bytes_and_memory(metric: str, tried: set[str]) -> None:
+    found = outlooks(["avx2"], objective={"metric": metric})
+    of_openvino = {"openvino-int8-weights", "openvino-int4-weights"} if tried else set()
+    weights = {name for name in found if name.endswith("-weights")}
+    assert {n for n in weights if found[n] == (Outlook.TRIED, None)} == tried | of_openvino
+    assert {found[n] for n in weights - tried - of_openvino} <= {(Outlook.LEFT_OUT, None)}
+
+
+def test_without_vnni_the_reason_names_seven_bits() -> None:
+    spec = ModelOptimizationSpec.model_validate(BASE | {"data": DATA})
+    for features, said in ((["avx2"], True), (["avx2", "avx_vnni"], False)):
+        found = {f.variant.name: f.message for f in forecasts(spec, features, tuple(Runtime), None)}
+        assert ("weights in 7 bits" in found["onnxruntime-int8"]) is said
+        assert "7 bits" not in found["onnxruntime-fp32"]
 
 
 def test_dynamic_int8_needs_none() -> None:
@@ -244,7 +269,7 @@ def test_reasons_are_those_of_the_stages() -> None:
         for v in variants
         if (form := form_of(v)) and not form.needs_samples
     ]
-    found = assign(variants, ModelFormat.ONNX, made, calibrated=False)[TargetKind.CPU]
+    found = assign(variants, ModelFormat.ONNX, made, calibrated=False).by_kind[TargetKind.CPU]
     expected = {s.name: s.reason for s in found.skipped}
     for variant in variants:
         result = cannot_run(variant, ["avx2"], "12.2.0")

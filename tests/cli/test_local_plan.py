@@ -12,6 +12,7 @@ from mopt_api.jobs.plan import measure_plan, prepare_plan
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli._errors import CliError
 from mopt_cli.local_plan import LocalWork, Overrides, local_work
+from mopt_optimizer.machine.system import own_cpu_class
 
 PREPARED = f"sha256:{'1' * 64}"
 SHA = "0" * 64
@@ -40,7 +41,8 @@ def test_plans_of_a_resource_in_a_store_are_the_operators(tmp_path: Path) -> Non
     )
     local = work(found, tmp_path)
     spec = ModelOptimizationSpec.model_validate(found["spec"])
-    assert local.prepare() == prepare_plan(spec, "s3://optimized/m")
+    here = [own_cpu_class()]
+    assert local.prepare() == prepare_plan(spec, "s3://optimized/m", cpu_classes=here)
     assert local.measure(PREPARED) == measure_plan(
         spec, target="default", prepared=PREPARED, output_uri="s3://optimized/m"
     )

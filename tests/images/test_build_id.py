@@ -59,9 +59,7 @@ keys = {
     "version": versions.product_version(),
     "manifest": manifest_key(plan, None, software),
     "export": export_key(plan, software),
-    "form": form_key(
-        form, plan, fp32="f", samples=None, software=software, cpu_features=[]
-    ),
+    "form": form_key(form, plan, fp32="f", samples=None, software=software),
     "engine": engine_key(
         "o", precision=Precision.FP16, shapes={}, compute_capabilities=["8.9"],
         tensorrt="1", software=software,

@@ -18,6 +18,7 @@ NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
 # What ONNX Runtime computes in 8 bits with ranges found at run time, and what with fixed ones.
 _MATRIX = ("MatMul", "Gemm")
 _CONVOLUTION = ("Conv", "ConvTranspose")
+_TABLE = "Gather"
 
 Rule = Callable[[SearchFacts], str | None]
 """Why a variant is ruled out; None where no known fact rules it out."""
@@ -79,6 +80,58 @@ def is_for_size(facts: SearchFacts) -> str | None:
     if facts.aim is SearchAim.SIZE:
         return None
     return "CPUs compute FP16 in FP32, with casts; it is tried where the objective is SizeBytes"
+
+
+def has_own_bytes(facts: SearchFacts) -> str | None:
+    """Rule out what only computes another variant's file otherwise, where its size counts."""
+    if facts.aim is not SearchAim.SIZE:
+        return None
+    return "the file is that of the same runtime without BF16: no byte is saved"
+
+
+def is_for_bytes(facts: SearchFacts) -> str | None:
+    """Rule out what saves bytes and no time, unless size or memory is the objective."""
+    if facts.aim is not SearchAim.SPEED:
+        return None
+    return (
+        "integer weights alone save bytes, and arithmetic stays FP32; it is tried where the "
+        "objective is SizeBytes or PeakMemory"
+    )
+
+
+def restores_weights(facts: SearchFacts) -> str | None:
+    """Rule out 8-bit weights that a runtime turns into FP32 ones, where memory counts."""
+    if facts.aim is not SearchAim.MEMORY:
+        return None
+    return (
+        "ONNX Runtime restores 8-bit weights in FP32 on each call; it is tried where the objective "
+        "is SizeBytes"
+    )
+
+
+def has_large_weights(facts: SearchFacts) -> str | None:
+    """Rule out integer weights where no layer has any."""
+    if facts.operators is None or _nodes(facts, (*_MATRIX, "Conv", _TABLE)):
+        return None
+    return "the model has no Conv, MatMul, Gemm or Gather whose weights would shrink"
+
+
+def has_large_matrices(facts: SearchFacts) -> str | None:
+    """Rule out weights of matrices in few bits where convolutions prevail."""
+    if facts.operators is None:
+        return None
+    matrices, convolutions = _nodes(facts, _MATRIX), _nodes(facts, _CONVOLUTION)
+    if matrices and matrices >= convolutions:
+        return None
+    return (
+        f"{matrices} MatMul and Gemm beside {convolutions} convolutions, whose weights runtimes "
+        "restore in FP32"
+    )
+
+
+def has_large_matrices_for_memory(facts: SearchFacts) -> str | None:
+    """As has_large_matrices, where memory counts: of a file's bytes any weight is some."""
+    return has_large_matrices(facts) if facts.aim is SearchAim.MEMORY else None
 
 
 def is_exported_program(facts: SearchFacts) -> str | None:

@@ -11,13 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
-from mopt_api.enums import TargetKind
+from mopt_api.enums import Precision, QuantizationMode, TargetKind
 from mopt_api.figures import VariantReason
 from mopt_api.targets import KINDS
-from mopt_api.variants import Variant
+from mopt_api.variants import Quantization, Variant
 
 from .facts import SearchAim, SearchFacts
+from .int8 import CpuClass, cpu_class
 from .rules import NATIVE_BF16, Entry, room
+
+# What its features tell apart from ARM.
+_X86 = "x86_64"
 
 __all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders", "pool", "search"]
 
@@ -53,7 +57,22 @@ def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
     for need in (*entry.needs, room(entry.variant.name)):
         if (unmet := need(facts)) is not None:
             return Candidate(entry.variant, taken=False, reason=unmet.message, lacks=unmet.reason)
-    return Candidate(entry.variant, taken=True, reason=entry.why)
+    return Candidate(entry.variant, taken=True, reason=f"{entry.why}{_in_seven_bits(entry, facts)}")
+
+
+def _in_seven_bits(entry: Entry, facts: SearchFacts) -> str:
+    """Return what a CPU that adds products in 16 bits changes of a variant; "" where nothing."""
+    variant = entry.variant
+    mode = (variant.quantization or Quantization()).mode
+    if (
+        facts.kind is not TargetKind.CPU
+        or variant.precision is not Precision.INT8
+        or mode is QuantizationMode.WEIGHT_ONLY
+        or not facts.cpu_features  # Not known, as on macOS.
+        or cpu_class(_X86, facts.cpu_features) is not CpuClass.NARROW_X86
+    ):
+        return ""
+    return "; weights in 7 bits, since this CPU adds their products in 16"
 
 
 def pool(kind: TargetKind) -> tuple[Entry, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders
 from mopt_api.base import ApiModel, Digest, Name
 from mopt_api.benchmark import Benchmark, BenchmarkPoint
@@ -129,6 +130,11 @@ class PreparePlan(ApiModel):
         default=None,
         description="Of a second search: variants that missed gates on evaluation data, and how "
         "far above these to aim. They get forms of their own.",
+    )
+    cpu_classes: list[CpuClass] | None = Field(
+        default=None,
+        description="Of the CPUs that measure. Absent, that is not known yet: then INT8 is made "
+        "for each class of the architecture that prepares.",
     )
 
     @property
@@ -320,12 +326,14 @@ def prepare_plan(
     *,
     kinds: Collection[TargetKind] = (TargetKind.CPU,),
     aims: Mapping[str, Sequence[GateAim]] | None = None,
+    cpu_classes: Collection[CpuClass] | None = None,
 ) -> PreparePlan:
     """Return the plan of a spec's prepare Job; only what affects its result.
 
     Args:
         kinds: Of the targets.
         aims: Of a second search, by variant; see second_search.
+        cpu_classes: Of the CPUs that measure; None where they are not known.
     """
     facts = search_facts(spec)
     variants = spec.variants or contenders_on(facts, kinds)
@@ -341,6 +349,7 @@ def prepare_plan(
         search=None if spec.variants else facts,
         kinds=[kind for kind in KINDS if kind in kinds],
         aims={name: list(each) for name, each in aims.items()} if aims else None,
+        cpu_classes=None if cpu_classes is None else sorted({*cpu_classes}),
     )
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from mopt_api.artifacts import Artifact
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.base import ObservedModel
 from mopt_api.enums import Aggregate, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
@@ -163,6 +164,11 @@ class PrepareResult(ObservedModel):
     artifacts_by_kind: dict[TargetKind, KindArtifacts] = Field(
         description="For each kind that the plan's targets are of."
     )
+    narrow_sums: KindArtifacts | None = Field(
+        default=None,
+        description="For targets of kind CPU whose CPUs add products in 16 bits: INT8 of full "
+        "range would saturate there.",
+    )
     verifications: list[Verification] = []
     passes: list[PassReport] = []
     operators: dict[str, int] | None = Field(
@@ -186,14 +192,29 @@ class PrepareResult(ObservedModel):
     )
     seconds: dict[str, float] = Field(default={}, description="Time of each step.")
 
+    def on_cpu(self, cpu: CpuClass) -> PrepareResult:
+        """Return what CPUs of a class run: for kind CPU, what is made for these."""
+        if cpu is not CpuClass.NARROW_X86 or self.narrow_sums is None:
+            return self
+        by_kind = {**self.artifacts_by_kind, TargetKind.CPU: self.narrow_sums}
+        return self.model_copy(update={"artifacts_by_kind": by_kind})
+
     def artifacts_on(self, kind: TargetKind) -> dict[str, str]:
         """Return the name of the artifact that each variant runs on a kind of target."""
         return self._on(kind).artifacts
 
     def aimed_on(self, kind: TargetKind) -> list[str]:
         """Return the variants that run a form of a second search on a kind of target."""
+        return self._aimed(self._on(kind))
+
+    def aimed(self) -> set[str]:
+        """Return the variants that run a form of a second search on any target."""
+        everywhere = [*self.artifacts_by_kind.values(), *filter(None, [self.narrow_sums])]
+        return {name for artifacts in everywhere for name in self._aimed(artifacts)}
+
+    def _aimed(self, found: KindArtifacts) -> list[str]:
         aimed = {report.name for report in self.quantizations if report.aimed}
-        return [name for name, artifact in self.artifacts_on(kind).items() if artifact in aimed]
+        return [name for name, artifact in found.artifacts.items() if artifact in aimed]
 
     def skipped_on(self, kind: TargetKind) -> list[SkippedVariant]:
         """Return what could not be built for a kind of target."""

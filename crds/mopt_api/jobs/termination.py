@@ -179,8 +179,7 @@ def _summarized(quality: QualityResult, by_tolerance: bool) -> QualityResult:
 
 def summarize_prepare(result: PrepareResult, digest: str) -> PrepareSummary:
     """Return the summary of a prepare manifest that is stored under `digest`."""
-    aimed = {name for kind in result.artifacts_by_kind for name in result.aimed_on(kind)}
-    return PrepareSummary(result=digest, source=result.source, aimed=sorted(aimed))
+    return PrepareSummary(result=digest, source=result.source, aimed=sorted(result.aimed()))
 
 
 def summarize_measure(result: MeasureResult, digest: str) -> MeasureSummary:

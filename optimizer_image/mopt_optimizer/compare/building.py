@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.enums import ModelFormat, Runtime
 from mopt_api.jobs.plan import baseline_variant
 from mopt_api.variants import Variant
@@ -18,6 +19,7 @@ from mopt_optimizer.forms.checking import Beside
 from mopt_optimizer.forms.form import FP32, Form, form_of
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
+from mopt_optimizer.machine.system import own_cpu_class
 from mopt_optimizer.onnx_files.files import model_bytes
 from mopt_optimizer.onnx_files.verify import Case
 from mopt_optimizer.quality import Array, check_some_finite
@@ -129,7 +131,7 @@ class Builder:
         return self.folder / "model.pt2"
 
     def _file(self, variant: Variant) -> Path:
-        form = form_of(variant)
+        form = form_of(variant, narrow_sums=own_cpu_class() is CpuClass.NARROW_X86)
         if form is not None:
             return self._made(form)
         return self._program if variant.runtime is Runtime.PYTORCH else self._fp32()

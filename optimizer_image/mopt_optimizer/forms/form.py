@@ -10,6 +10,7 @@ from mopt_api.enums import (
     FloatPrecision,
     Precision,
     QuantizationMethod,
+    QuantizationMode,
     Runtime,
     TargetKind,
 )
@@ -33,12 +34,15 @@ class Form(ObservedModel):
         best: TensorRT only: ignore quantization's calibrator and use the one whose outputs are
             closest to FP32's. Engines are equally fast with either, so quality alone decides.
         aims: Of a second search, by what an earlier form missed; empty for any other.
+        narrow_sums: For CPUs that add products in 16 bits, which it does not exceed; sound on all
+            others too, with one bit less.
     """
 
     kind: FormKind
     quantization: Quantization = Quantization()
     best: bool = False
     aims: list[GateAim] = []
+    narrow_sums: bool = False
 
     @property
     def maker(self) -> Maker:
@@ -72,22 +76,34 @@ class Form(ObservedModel):
             gates: The plan's, the same for all forms.
         """
         name = self.maker.name(self.quantization, gates, self.best)
+        name = f"{name}-narrow" if self.narrow_sums else name
         return names.aimed(name, self.aims) if self.aims else name
+
+    def for_narrow_sums(self) -> Form:
+        """Return the form for CPUs that add products in 16 bits; itself where they compute it
+        soundly."""
+        return self.model_copy(update={"narrow_sums": True}) if self.maker.saturates else self
 
     def aimed(self, aims: Sequence[GateAim]) -> Form:
         """Return the form of a second search; itself where gates do not affect it."""
         return self.model_copy(update={"aims": list(aims)}) if self.gated and aims else self
 
 
-def form_of(variant: Variant, kind: TargetKind = TargetKind.CPU) -> Form | None:
+def form_of(
+    variant: Variant, kind: TargetKind = TargetKind.CPU, *, narrow_sums: bool = False
+) -> Form | None:
     """Return the form that a variant runs; None for the FP32 model or the source model.
 
     Args:
         kind: Of the target: on a GPU, PyTorch has another INT8 form.
+        narrow_sums: Its CPU adds products in 16 bits; no matter on a GPU.
     """
     if variant.precision is Precision.FP32:
         return None
-    return FORM_RULES.get(variant.runtime, _onnx)(variant, kind)
+    form = FORM_RULES.get(variant.runtime, _onnx)(variant, kind)
+    if form is None or not narrow_sums or kind is not TargetKind.CPU:
+        return form
+    return form.for_narrow_sums()
 
 
 FormRule = Callable[[Variant, TargetKind], Form | None]
@@ -128,11 +144,14 @@ def _onnx(variant: Variant, kind: TargetKind) -> Form | None:
         return Form(kind=FormKind.ONNX_FP16)
     if variant.precision is Precision.BF16:
         return None  # OpenVINO computes in BF16 from the FP32 file.
-    if variant.execution_provider is ExecutionProvider.TENSORRT:
-        return _tensorrt(variant, kind)
     quantization = variant.quantization or Quantization()
+    weights_alone = quantization.mode is QuantizationMode.WEIGHT_ONLY
+    if variant.execution_provider is ExecutionProvider.TENSORRT and not weights_alone:
+        return _tensorrt(variant, kind)
     # What runs beside INT8 is an option of the runtime: the file is the same.
     quantization = quantization.model_copy(update={"float_precision": FloatPrecision.FP32})
+    if weights_alone:
+        return Form(kind=FormKind.WEIGHT_ONLY, quantization=quantization)
     nncf = quantization.method is QuantizationMethod.NNCF
     return Form(kind=FormKind.NNCF if nncf else FormKind.QDQ, quantization=quantization)
 

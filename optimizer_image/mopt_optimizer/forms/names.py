@@ -61,6 +61,11 @@ def qdq(quantization: Quantization, gates: Sequence[QualityGate], best: bool) ->
     return artifact_name(quantization, gates)
 
 
+def weight_only(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
+    """Return the name of a form whose weights alone are integers."""
+    return _joined(quantization, "weights", f"int{quantization.weight_bits or 8}")
+
+
 def torch_int8(quantization: Quantization, gates: Sequence[QualityGate], best: bool) -> str:  # noqa: ARG001
     """Return the name of PyTorch's INT8, whose ranges are static or dynamic."""
     return _joined(quantization, "torch", "int8", quantization.mode.lower(), _scales(quantization))

@@ -30,6 +30,7 @@ def make_nncf(name: str, form: Form, material: Material, target: Path) -> Quanti
     options = NncfOptions(
         exclude=matching_nodes(material.fp32, quantization.exclude),
         best=True,
+        narrow_sums=form.narrow_sums,
         gating=Gating(
             gates=tuple(raised(gates, form.aims)),
             search_samples=SEARCH_SAMPLES,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mopt_api.auto.int8 import is_x86
 from mopt_api.jobs.aim import GateAim, raised
 from mopt_api.jobs.plan import fallback_gates
 from mopt_api.jobs.prepare_result import FallbackReport, QuantizationReport
@@ -31,7 +32,6 @@ from mopt_optimizer.onnx_quantization import (
     quantize_onnx_static,
 )
 from mopt_optimizer.onnx_quantization.excluding import matching_nodes
-from mopt_optimizer.onnx_quantization.qdq import X86
 from mopt_optimizer.quality import fitting_gates
 
 from .form import Form
@@ -47,7 +47,13 @@ def make_qdq(name: str, form: Form, material: Material, target: Path) -> Quantiz
         As quantize.
     """
     report = quantize(
-        material.fp32, target, form.quantization, material.samples, material.gates, form.aims
+        material.fp32,
+        target,
+        form.quantization,
+        material.samples,
+        material.gates,
+        form.aims,
+        narrow_sums=form.narrow_sums,
     )
     return report.model_copy(update={"name": name})
 
@@ -59,18 +65,21 @@ def quantize(
     samples: Sequence[Inputs] = (),
     gates: Sequence[QualityGate] = (),
     aims: Sequence[GateAim] = (),
+    *,
+    narrow_sums: bool = False,
 ) -> QuantizationReport:
     """Write a model with 8-bit activations and weights.
 
     The same model, samples and gates give the same bytes, unless its budget ended the search.
     Samples are run one at a time.
     Activations are unsigned on x86, where those kernels are the fast ones, and signed elsewhere.
-    They do not depend on which x86 CPU prepares the file, since it serves all of them.
+    Which x86 CPU prepares the file does not matter.
 
     Args:
         samples: At least one for mode Static; each runs through the FP32 model once.
         gates: Layers stay FP32 until all gates hold on samples, unless the options say Off.
         aims: Of a second search; see quantize_gated.
+        narrow_sums: Weights have 7 bits, for x86 CPUs that add products in 16 bits.
 
     Raises:
         QuantizationError: The quantizer fails on this model, the samples do not fit it, the
@@ -83,10 +92,14 @@ def quantize(
         with fitting_gates():
             exclude = matching_nodes(model, quantization.exclude)
             if not needs_samples(quantization):
-                return _dynamic(name, model, quantized, quantization, exclude)
-            options = _static_options(quantization, exclude)
+                options = DynamicOptions(
+                    per_channel=quantization.per_channel, exclude=exclude, reduce_range=narrow_sums
+                )
+                return _dynamic(name, model, quantized, options)
+            scheme = _scheme(narrow_sums=narrow_sums)
+            static = _static_options(quantization, exclude, scheme)
             wanted = fallback_gates(quantization, list(gates))
-            report, fallbacks = quantize_gated(model, quantized, samples, options, wanted, aims)
+            report, fallbacks = quantize_gated(model, quantized, samples, static, wanted, aims)
     except (CalibrationError, ComparisonError, ModelError, ExportError) as error:
         raise QuantizationError(f"cannot be quantized: {error}") from error
     return QuantizationReport(
@@ -98,10 +111,9 @@ def quantize(
 
 
 def _dynamic(
-    name: str, model: Path, quantized: Path, quantization: Quantization, exclude: tuple[str, ...]
+    name: str, model: Path, quantized: Path, options: DynamicOptions
 ) -> QuantizationReport:
-    options = DynamicOptions(per_channel=quantization.per_channel, exclude=exclude)
-    if not _has_products(model, exclude):
+    if not _has_products(model, options.exclude):
         options = replace(options, convolutions=True)
     report = quantize_onnx_dynamic(model, quantized, options)
     return QuantizationReport(name=name, quantized_nodes=report.quantized_nodes)
@@ -113,10 +125,18 @@ def _has_products(model: Path, exclude: Sequence[str]) -> bool:
     return any(n.op_type in ("MatMul", "Gemm") and n.name not in set(exclude) for n in nodes)
 
 
-def _static_options(quantization: Quantization, exclude: tuple[str, ...]) -> StaticOptions:
+def _scheme(*, narrow_sums: bool) -> Scheme:
+    if narrow_sums:
+        return Scheme.U8S8_REDUCED
+    return Scheme.U8S8 if is_x86(platform.machine()) else Scheme.S8S8
+
+
+def _static_options(
+    quantization: Quantization, exclude: tuple[str, ...], scheme: Scheme
+) -> StaticOptions:
     return StaticOptions(
         calibration=Calibration(quantization.calibrator.value),
-        scheme=Scheme.U8S8 if platform.machine() in X86 else Scheme.S8S8,
+        scheme=scheme,
         per_channel=quantization.per_channel,
         exclude=exclude,
         search_seconds=quantization.search_budget_seconds,

@@ -21,6 +21,7 @@ class FormKind(ExtensibleEnum):
     ONNX_BF16 = "OnnxBF16"
     QDQ = "QDQ"
     NNCF = "NNCF"
+    WEIGHT_ONLY = "WeightOnly"
     TENSORRT_INT8 = "TensorRTINT8"
     TENSORRT_FP8 = "TensorRTFP8"
     TORCH_FP16 = "TorchFP16"
@@ -50,7 +51,8 @@ class Maker:
         tools: Distributions whose versions affect the file: part of its cache key.
         calibrated: Whether it requires calibration data in mode Static. All are tried on samples.
         gated: Gates may exclude layers from it.
-        wide_sums: The file depends on the CPU's accumulator width; see system.WIDE_SUMS.
+        saturates: Of full range its products may exceed 16 bits, so that CPUs of narrow sums get a
+            file of their own; see mopt_api.auto.int8.
         modules: Required modules that a machine may lack.
     """
 
@@ -61,7 +63,7 @@ class Maker:
     tools: tuple[str, ...]
     calibrated: bool = False
     gated: bool = False
-    wide_sums: bool = False
+    saturates: bool = False
     modules: tuple[str, ...] = ()
 
 
@@ -115,6 +117,14 @@ MAKERS: dict[FormKind, Maker] = {
         tools=_ONNX,
         calibrated=True,
         gated=True,
+        saturates=True,
+    ),
+    FormKind.WEIGHT_ONLY: Maker(
+        make="mopt_optimizer.forms.weights:make_weight_only",
+        made_from=MadeFrom.FP32,
+        suffix=".onnx",
+        name=names.weight_only,
+        tools=_ONNX,
     ),
     FormKind.NNCF: Maker(
         make="mopt_optimizer.forms.nncf:make_nncf",
@@ -124,6 +134,7 @@ MAKERS: dict[FormKind, Maker] = {
         tools=(*_ONNX, "openvino", "nncf"),
         calibrated=True,
         gated=True,
+        saturates=True,
         modules=("openvino", "nncf"),
     ),
     FormKind.TENSORRT_INT8: _tensorrt(names.tensorrt_int8),
@@ -137,7 +148,7 @@ MAKERS: dict[FormKind, Maker] = {
         name=names.torch_int8,
         tools=_TORCHAO,
         calibrated=True,
-        wide_sums=True,
+        saturates=True,
         modules=("torchao",),
     ),
     FormKind.TORCH_LINEAR_INT8: _torch(

@@ -68,6 +68,7 @@ def make_int8(name: str, form: Form, material: Material, target: Path) -> Quanti
         _config(QuantizationType(options.mode.lower())),
         per_channel=options.per_channel,
         exclude=tuple(options.exclude),
+        narrow_sums=form.narrow_sums,
     )
     samples: Any = material.samples if form.needs_samples else [_example(material).inputs]
     return _make(lambda program: _quantized(name, config, program, samples), material, target)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mopt_api.auto.int8 import CpuClass, cpu_class
 from mopt_api.auto.search import NATIVE_BF16
 from mopt_api.figures import Hardware
 from mopt_api.jobs.measure_result import Disturbance
@@ -40,10 +41,6 @@ _FEATURES = (
     "bf16",
     "sve",
 )
-WIDE_SUMS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-"""x86 instructions that multiply 8-bit numbers and add up in 32 bits: without them pairs are added
-in 16 bits and saturate."""
-
 _CPU_FOLDERS = ("cpu", "cpu,cpuacct")
 _KIB = 1024
 # What cgroup v1 shows without a limit is near 2**63; no machine has this much.
@@ -284,6 +281,11 @@ class System:
             memory_bytes=self.memory_bytes(),
             node=environ.get(NODE_VARIABLE) or None,
         )
+
+
+def own_cpu_class() -> CpuClass:
+    """Return the class of this machine's CPU."""
+    return cpu_class(platform.machine(), System().hardware({}).cpu_features)
 
 
 def disturbance(before: Counters, after: Counters) -> Disturbance:

@@ -15,7 +15,7 @@ from .ranges import tensor_range
 from .reports import GateReport, LayerSensitivity, SensitivityReport
 from .static import analyze_sensitivity, quantize_onnx_static
 from .static_options import StaticOptions, StaticReport
-from .weight_only import WeightReport, quantize_weights
+from .weight_only import WeightOptions, WeightReport, quantize_weights
 from .with_ranges import quantize_onnx_with_ranges
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "SensitivityReport",
     "StaticOptions",
     "StaticReport",
+    "WeightOptions",
     "WeightReport",
     "analyze_sensitivity",
     "convert_float",

@@ -21,7 +21,7 @@ from .judging import Judge
 from .observing import KeptSamples, Observations, Sample, float_activations, observe
 from .outside import OutsideWeights, outside_weights
 from .placement import ADD
-from .qdq import QdqWriter, Scheme, quantizable_operators, resolved
+from .qdq import QdqWriter, Scheme, quantizable_operators, resolved, saturates_here
 from .ranges import Ranges, tensor_range
 from .splitting import Split, split_by_cost
 from .static_options import StaticOptions
@@ -78,7 +78,9 @@ class Calibrated:
 
     def judge(self, samples: list[Sample], gates: Sequence[QualityGate]) -> Judge:
         """Return who judges forms by some samples."""
-        return Judge(self.writer.model, samples, gates, self.writer.folder)
+        writer = self.writer
+        exact = saturates_here(writer.scheme)
+        return Judge(writer.model, samples, gates, writer.folder, exact=exact)
 
     def forms(
         self,

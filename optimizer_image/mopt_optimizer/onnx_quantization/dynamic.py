@@ -29,11 +29,14 @@ class DynamicOptions:
         convolutions: Also quantize Conv. ONNX Runtime runs these several times slower than FP32
             ones, so this helps only size.
         exclude: Names of nodes that stay FP32.
+        reduce_range: Signed weights have 7 bits, for x86 CPUs that add products in 16 bits.
+            Unsigned ones, which Conv needs, saturate nowhere.
     """
 
     per_channel: bool = True
     convolutions: bool = False
     exclude: tuple[str, ...] = ()
+    reduce_range: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def _quantized(
                 per_channel=options.per_channel,
                 weight_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
                 nodes_to_exclude=list(options.exclude),
+                reduce_range=options.reduce_range and not unsigned,
                 extra_options={"MatMulConstBOnly": True},
             )
             OnnxSession(written)

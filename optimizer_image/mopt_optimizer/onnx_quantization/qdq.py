@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mopt_api.auto.int8 import S8S8, U8S7, U8S8, Int8Scheme, cpu_class, is_sound, static_scheme
 from mopt_optimizer.errors import QuantizationError, first_line
-from mopt_optimizer.machine.system import WIDE_SUMS, System
+from mopt_optimizer.machine.system import own_cpu_class
 from mopt_optimizer.onnx_files.layers import WEIGHTED
 
 from .bias_correction import Corrections, correct_biases
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     import onnx
 
 _QDQ = ("DequantizeLinear", "QuantizeLinear")
-X86 = ("x86_64", "AMD64", "i386", "i686")
 
 
 class Scheme(StrEnum):
     """Types of activations and weights.
 
-    x86 has fast kernels for U8S8. Without VNNI they add pairs of products in 16 bits and saturate,
-    hence U8S8_REDUCED with 7-bit weights. S8S8 is symmetric, as ARM, TensorRT and NPUs expect. FP8
+    x86 has fast kernels for U8S8. Without VNNI they saturate, hence U8S8_REDUCED with 7-bit
+    weights: see mopt_api.auto.int8. S8S8 is symmetric, as ARM, TensorRT and NPUs expect. FP8
     is symmetric too, with E4M3FN floats instead of integers, for TensorRT. AUTO picks the scheme
     for the CPU it runs on.
     """
@@ -49,6 +48,9 @@ class Scheme(StrEnum):
         return self in (Scheme.S8S8, Scheme.FP8)
 
 
+_INTEGERS = {Scheme.U8S8: U8S8, Scheme.U8S8_REDUCED: U8S7, Scheme.S8S8: S8S8}
+
+
 def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
     """Return the scheme that suits a CPU.
 
@@ -56,16 +58,22 @@ def scheme_for(architecture: str, features: Collection[str]) -> Scheme:
         architecture: As platform.machine() returns it.
         features: As system.cpu_features returns them.
     """
-    if architecture not in X86:
-        return Scheme.S8S8
-    return Scheme.U8S8_REDUCED if WIDE_SUMS.isdisjoint(features) else Scheme.U8S8
+    return _scheme_of(static_scheme(cpu_class(architecture, features)))
 
 
 def resolved(scheme: Scheme) -> Scheme:
     """Return the scheme, with AUTO resolved for this machine."""
-    if scheme is not Scheme.AUTO:
-        return scheme
-    return scheme_for(platform.machine(), System().hardware({}).cpu_features)
+    return _scheme_of(static_scheme(own_cpu_class())) if scheme is Scheme.AUTO else scheme
+
+
+def saturates_here(scheme: Scheme) -> bool:
+    """Return whether this machine's kernels may compute something else than a file says."""
+    integers = _INTEGERS.get(scheme)  # FP8 has none.
+    return integers is not None and not is_sound(integers, own_cpu_class())
+
+
+def _scheme_of(integers: Int8Scheme) -> Scheme:
+    return next(scheme for scheme, known in _INTEGERS.items() if known == integers)
 
 
 def quantizable_operators() -> list[str]:

@@ -13,7 +13,6 @@ from mopt_api.jobs.plan import PreparePlan, fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_optimizer.forms.form import FP32, Form
 from mopt_optimizer.forms.registry import MAKERS
-from mopt_optimizer.machine.system import WIDE_SUMS
 from mopt_optimizer.machine.versions import PRODUCT, installed_version, product_version
 from mopt_optimizer.passes import available_passes
 
@@ -88,7 +87,6 @@ def form_key(
     fp32: str | None,
     samples: str | None,
     software: Mapping[str, str],
-    cpu_features: Collection[str],
     requested_at: str | None = None,
 ) -> str:
     """Return the index name of a form.
@@ -96,7 +94,6 @@ def form_key(
     Args:
         fp32: What identifies the FP32 file, which forms of ONNX are made from.
         samples: The digest of those that it is made from and tried on; None where there are none.
-        cpu_features: This machine's, as hardware has them.
     """
     gates = form_gates(form, plan.quality)
     tools = list(form.maker.tools)
@@ -118,9 +115,6 @@ def form_key(
     else:
         # A form is tried at the smallest sizes before it is stored.
         document |= {"fp32": fp32, "tried": {n: size.min for n, size in plan.dimensions.items()}}
-    if form.maker.wide_sums or gates:
-        # The search for layers that stay FP32 runs on the CPU's sums.
-        document["wideSums"] = not WIDE_SUMS.isdisjoint(cpu_features)
     part = Part.PROGRAM_FORMS if form.from_program else Part.ONNX_FORMS
     return _name("step-form", document | _tools(part, tools, software), requested_at)
 

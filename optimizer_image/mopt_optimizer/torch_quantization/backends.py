@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from mopt_api.auto.int8 import U7S8, U8S8, CpuClass, Int8Scheme, is_sound, is_x86
 from mopt_optimizer.errors import BackendError
-from mopt_optimizer.machine.system import WIDE_SUMS
 
 from .config import Backend
 
-_X86 = ("x86_64", "amd64", "i386", "i686")
 _PREFERRED_X86 = (Backend.X86, Backend.ONEDNN, Backend.FBGEMM)
 _PREFERRED_OTHER = (Backend.QNNPACK, Backend.ONEDNN)
 
@@ -41,7 +40,7 @@ def choose_backend(
                 "Choose one of these, or auto"
             )
         return requested
-    preferred = _PREFERRED_X86 if architecture.lower() in _X86 else _PREFERRED_OTHER
+    preferred = _PREFERRED_X86 if is_x86(architecture) else _PREFERRED_OTHER
     for backend in preferred:
         if backend in available:
             return backend
@@ -51,13 +50,10 @@ def choose_backend(
     )
 
 
-def needs_reduced_range(backend: Backend, cpu_features: Collection[str]) -> bool:
-    """Return whether activations must stay within 7 bits.
+def scheme_of(backend: Backend, cpu: CpuClass) -> Int8Scheme:
+    """Return the integers that a backend's kernels compute soundly on a CPU, with most bits.
 
-    FBGEMM's kernels add pairs of products in 16 bits; so do the others where the CPU has no VNNI.
+    FBGEMM's add pairs of products in 16 bits on any; QNNPACK's on none.
     """
-    if backend is Backend.FBGEMM:
-        return True
-    if backend is Backend.QNNPACK:
-        return False
-    return WIDE_SUMS.isdisjoint(cpu_features)
+    kernels = {Backend.FBGEMM: CpuClass.NARROW_X86, Backend.QNNPACK: CpuClass.OTHER}
+    return U8S8 if is_sound(U8S8, kernels.get(backend, cpu)) else U7S8

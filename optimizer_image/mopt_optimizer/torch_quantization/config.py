@@ -63,6 +63,8 @@ class QuantizationConfig:
         dynamic_shapes: Sizes of the inputs stay free where the model allows it; False fixes them
             to those of the first sample.
         execution: See Execution.
+        narrow_sums: INT8 is for CPUs that add products in 16 bits: activations have 7 bits. False
+            is for those that add in 32; None for CPUs such as this one.
         calibration_samples: Of the data, use at most this many; None is all of it.
         images: How image files of a calibration folder become inputs.
     """
@@ -74,6 +76,7 @@ class QuantizationConfig:
     fuse: bool = True
     dynamic_shapes: bool = True
     execution: Execution = Execution.AUTO
+    narrow_sums: bool | None = None
     calibration_samples: int | None = None
     images: ImageTransform = field(default_factory=ImageTransform)
 

@@ -12,12 +12,13 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
+from mopt_api.auto.int8 import U7S8, CpuClass
 from mopt_optimizer.errors import CalibrationError, NonFiniteOutput, QuantizationError
-from mopt_optimizer.machine.system import System, has_native_bf16
+from mopt_optimizer.machine.system import System, has_native_bf16, own_cpu_class
 from mopt_optimizer.quality import check_comparable, sqnr
 
 from . import halves, int8
-from .backends import available_backends, choose_backend, needs_reduced_range
+from .backends import available_backends, choose_backend, scheme_of
 from .benchmark import ModelComparison, compare_models
 from .capturing import capture, float_copy, input_names, quiet, run_sample, signature
 from .config import QuantizationConfig, QuantizationType
@@ -101,13 +102,12 @@ class ModelQuantizer:
         config = self.config
         dynamic = config.quantization_type is QuantizationType.DYNAMIC
         backend = backend_of(config)
-        features = System().hardware({}).cpu_features
         graph_module = _module(capture(work, example, dynamic=config.dynamic_shapes))
         recipe = int8.Recipe(
             backend=backend,
             dynamic=dynamic,
             per_channel=config.per_channel,
-            reduced_range=needs_reduced_range(backend, features),
+            reduced_range=scheme_of(backend, cpu_of(config)) == U7S8,
             excluded=int8.excluded_modules(graph_module, config.exclude),
         )
         prepared = int8.observed(_copy(graph_module), recipe)
@@ -205,6 +205,13 @@ def backend_of(config: QuantizationConfig) -> Any:
     return choose_backend(
         config.backend, available=available_backends(), architecture=platform.machine()
     )
+
+
+def cpu_of(config: QuantizationConfig) -> CpuClass:
+    """Return the class of the CPUs that a config's INT8 is for."""
+    if config.narrow_sums is None:
+        return own_cpu_class()
+    return CpuClass.NARROW_X86 if config.narrow_sums else CpuClass.WIDE_X86
 
 
 def _module(program: ExportedProgram) -> fx.GraphModule:

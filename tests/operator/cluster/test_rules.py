@@ -86,6 +86,7 @@ A_TIME = "a latency is bounded by a time with its unit, such as 50ms"
 NO_TIME = "only latencies are bounded by a time"
 VALUES_AT_OPT = "an input has more than 1073741824 values with its dimensions at opt"
 DYNAMIC = "quantization mode Dynamic needs runtime ONNXRuntime or PyTorch"
+ALONE = "quantization mode WeightOnly needs runtime ONNXRuntime or OpenVINO"
 NNCF = "quantization method NNCF needs runtime OpenVINO"
 BUDGET = "searchBudgetSeconds is for the search of mode Static and fallback Auto"
 BUDGET_FIELD = "spec.variants[0].quantization.searchBudgetSeconds"
@@ -265,6 +266,11 @@ RULES: list[tuple[Json, Json, str]] = [
         int8(mode="Dynamic", calibrator="Percentile"),
         "calibrator belongs to mode Static; leave it out with Dynamic",
     ),
+    (
+        int8(mode="WeightOnly", calibrator="MinMax"),
+        int8(mode="WeightOnly", calibrator="MSE"),
+        "calibrator belongs to mode Static; leave it out with Dynamic and WeightOnly",
+    ),
     *(
         (good, int8(mode="Dynamic", runtime="OpenVINO"), DYNAMIC)
         for good in (
@@ -272,6 +278,22 @@ RULES: list[tuple[Json, Json, str]] = [
             int8(mode="Dynamic", runtime="PyTorch"),
             int8(runtime="OpenVINO"),
         )
+    ),
+    *(
+        (
+            int8(mode="WeightOnly", runtime=runtime),
+            int8(mode="WeightOnly", runtime="PyTorch"),
+            ALONE,
+        )
+        for runtime in ("ONNXRuntime", "OpenVINO")
+    ),
+    *(
+        (
+            int8(mode="WeightOnly", weightBits=4),
+            int8(mode=mode, weightBits=4),
+            "weightBits belongs to mode WeightOnly; leave it out with Static and Dynamic",
+        )
+        for mode in ("Static", "Dynamic")
     ),
     *(
         (int8(runtime="OpenVINO", method="NNCF"), int8(runtime=runtime, method="NNCF"), NNCF)
@@ -447,6 +469,11 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         int8(exclude=["x" * 256] * 12),
         int8(exclude=["x"] * 13),
         "spec.variants[0].quantization.exclude",
+    ),
+    (
+        int8(mode="WeightOnly", weightBits=8),
+        int8(mode="WeightOnly", weightBits=7),
+        "spec.variants[0].quantization.weightBits",
     ),
     (int8(exclude=["x"]), int8(exclude=[""]), "spec.variants[0].quantization.exclude[0]"),
     (

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import platform
 from itertools import product
 from typing import Any
 
 import pytest
 
-from mopt_api.auto.search import SearchAim, SearchFacts, contenders
+from mopt_api.auto.int8 import CpuClass, classes_of
+from mopt_api.auto.search import SearchAim, SearchFacts, contenders, search
 from mopt_api.auto.unsupported import unsupported_on_kind
-from mopt_api.enums import ModelFormat, QualityMetric, TargetKind
+from mopt_api.enums import Aggregate, ModelFormat, QualityMetric, TargetKind
 from mopt_api.figures import SourceInfo, VariantReason, VariantState
 from mopt_api.jobs.aim import GateAim
 from mopt_api.jobs.plan import PlannedModel, PreparePlan
-from mopt_api.jobs.prepare_result import KindArtifacts, PrepareResult
+from mopt_api.jobs.prepare_result import (
+    FallbackReport,
+    KindArtifacts,
+    PrepareResult,
+    QuantizationReport,
+)
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
-from mopt_optimizer.forms.form import form_of
+from mopt_optimizer.forms.form import Form, form_of
 from mopt_optimizer.stages.prepare.assignment import assign, unfit
 from mopt_optimizer.stages.prepare.messages import Quantized
 from mopt_optimizer.stages.prepare.stage import wanted_forms
@@ -76,6 +83,17 @@ NAMES: list[tuple[Variant, str | None]] = [
 ]
 
 
+WEIGHTS = {"mode": "WeightOnly"}
+NAMES += [
+    (int8("ONNXRuntime", **WEIGHTS), "weights-int8.onnx"),
+    (int8("OpenVINO", floatPrecision="BF16", **WEIGHTS), "weights-int8.onnx"),
+    (int8("OpenVINO", weightBits=4, **WEIGHTS), "weights-int4.onnx"),
+    (
+        variant("ONNXRuntime", "INT8", executionProvider="TensorRT", quantization=WEIGHTS),
+        "weights-int8.onnx",
+    ),
+]
+
 ON_A_GPU: list[tuple[Variant, str | None]] = [
     (variant("PyTorch", "INT8"), "torch-linear-int8-perchannel.pt2"),
     (int8("PyTorch", perChannel=False), "torch-linear-int8-pertensor.pt2"),
@@ -131,6 +149,7 @@ def test_exclusions_make_another_file_of_every_kind() -> None:
         (int8("PyTorch"), True),
         (int8("PyTorch", mode="Dynamic"), False),
         (int8("OpenVINO", method="NNCF"), True),
+        (int8("OpenVINO", mode="WeightOnly"), False),
     ],
 )
 def test_calibration_data_is_asked_for_where_it_matters(chosen: Variant, needs: bool) -> None:
@@ -171,7 +190,7 @@ def test_each_variant_gets_its_file_or_a_reason() -> None:
         Quantized(name="fp16", file="fp16.onnx"),
     ]
     found = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False)
-    on_cpu = found[TargetKind.CPU]
+    on_cpu = found.by_kind[TargetKind.CPU]
     assert on_cpu.artifacts == {"eager": "source", "half": "torch-bf16", "fp16": "fp16"}
     missing = (VariantState.SKIPPED, VariantReason.NO_CALIBRATION_DATA)
     assert {s.name: (s.state, s.reason) for s in on_cpu.skipped} == {
@@ -219,7 +238,7 @@ def test_variant_runs_its_second_form_where_one_was_found(*, found: bool) -> Non
     ]
     assigned = assign(
         variants, ModelFormat.ONNX, made, calibrated=True, gates=GATES, aims={"aimed": AIMS}
-    )[TargetKind.CPU]
+    ).by_kind[TargetKind.CPU]
     runs = second if found else first
     assert assigned.artifacts == {"aimed": runs.name(GATES), "other": first.name(GATES)}
     assert assigned.skipped == []
@@ -234,6 +253,7 @@ def test_second_search_wants_the_first_form_too() -> None:
         output_uri="s3://out",
         quality=GATES,
         aims={"v": AIMS},
+        cpu_classes=[CpuClass.WIDE_X86],
     )
     first = [form.name(GATES) for form in wanted_forms(plan.model_copy(update={"aims": None}))]
     both = [form.name(GATES) for form in wanted_forms(plan)]
@@ -248,7 +268,8 @@ def assigned(kinds: list[TargetKind], *made: Quantized) -> dict[TargetKind, Kind
         "torch8": int8("PyTorch", mode="Dynamic"),
     }
     variants = [v.model_copy(update={"name": name}) for name, v in chosen.items()]
-    return assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False, kinds=kinds)
+    found = assign(variants, ModelFormat.EXPORTED_PROGRAM, made, calibrated=False, kinds=kinds)
+    return found.by_kind
 
 
 ON_CPU = Quantized(name="torch-int8-dynamic-perchannel", file="a.pt2")
@@ -309,3 +330,165 @@ def test_every_variant_of_auto_can_be_made_of_the_format_it_is_for() -> None:
                 )
                 assert [v.name for v in contenders(facts) if unsupported_on_kind(v, kind)] == []
                 assert [v.name for v in contenders(facts) if unfit(v, model_format)] == []
+
+
+SATURATING = [
+    variant("ONNXRuntime", "INT8"),
+    int8("ONNXRuntime", mode="Dynamic"),
+    int8("OpenVINO", method="NNCF"),
+    int8("PyTorch"),
+]
+SOUND = [
+    variant("ONNXRuntime", "FP32"),
+    variant("ONNXRuntime", "FP16"),
+    int8("OpenVINO", mode="WeightOnly"),
+    variant("TensorRT", "INT8"),
+]
+
+
+def test_cpus_of_narrow_sums_have_a_file_of_their_own_where_products_saturate() -> None:
+    for chosen in SATURATING:
+        form, narrow = form_of(chosen), form_of(chosen, narrow_sums=True)
+        assert form is not None
+        assert narrow is not None
+        assert narrow.narrow_sums
+        assert narrow.name(GATES) == f"{form.name(GATES)}-narrow"
+        assert narrow.aimed(AIMS).name(GATES).startswith(narrow.name(GATES))
+        assert Form.model_validate_json(narrow.model_dump_json()) == narrow
+    for chosen in SOUND:
+        assert form_of(chosen, narrow_sums=True) == form_of(chosen)
+    for chosen in (*SATURATING, *SOUND):
+        on_gpu = form_of(chosen, TargetKind.GPU)
+        assert form_of(chosen, TargetKind.GPU, narrow_sums=True) == on_gpu
+
+
+def plan_for(*cpus: CpuClass, kinds: tuple[TargetKind, ...] = (TargetKind.CPU,)) -> PreparePlan:
+    return PreparePlan(
+        model=PlannedModel(uri="s3://models/a.onnx", sha256="0" * 64, format=ModelFormat.ONNX),
+        inputs=[],
+        dimensions={},
+        variants=[variant("ONNXRuntime", "INT8"), variant("ONNXRuntime", "FP16")],
+        output_uri="s3://out",
+        quality=GATES,
+        kinds=list(kinds),
+        cpu_classes=list(cpus),
+    )
+
+
+EIGHT, SEVEN = "int8-minmax-perchannel-gated", "int8-minmax-perchannel-gated-narrow"
+
+
+@pytest.mark.parametrize(
+    ("plan", "names"),
+    [
+        (plan_for(CpuClass.WIDE_X86), {EIGHT}),
+        (plan_for(CpuClass.OTHER), {EIGHT}),
+        (plan_for(CpuClass.NARROW_X86), {SEVEN}),
+        (plan_for(CpuClass.NARROW_X86, CpuClass.WIDE_X86), {EIGHT, SEVEN}),
+        (plan_for(CpuClass.NARROW_X86, kinds=(TargetKind.GPU,)), {EIGHT}),
+    ],
+)
+def test_prepare_makes_what_the_targets_cpus_compute_not_its_own(
+    plan: PreparePlan, names: set[str]
+) -> None:
+    assert {form.name(GATES) for form in wanted_forms(plan)} == names | {"fp16"}
+
+
+def test_of_unknown_cpus_prepare_makes_a_form_for_each_class() -> None:
+    unknown = plan_for().model_copy(update={"cpu_classes": None})
+    known = plan_for(*classes_of(platform.machine()))
+    assert wanted_forms(unknown) == wanted_forms(known)
+    assert "cpuClasses" not in unknown.to_api()
+
+
+def prepared(*made: Quantized) -> PrepareResult:
+    """Return the manifest of these forms for one variant in INT8 and one in FP32."""
+    variants = [
+        variant("ONNXRuntime", precision).model_copy(update={"name": precision.lower()})
+        for precision in ("INT8", "FP32")
+    ]
+    found = assign(variants, ModelFormat.ONNX, made, calibrated=True, gates=GATES)
+    return PrepareResult(
+        source=SourceInfo(sha256="0" * 64, format=ModelFormat.ONNX, size_bytes=1),
+        artifacts=[],
+        artifacts_by_kind=found.by_kind,
+        narrow_sums=found.narrow_sums,
+    )
+
+
+FULL, HALF = Quantized(name=EIGHT, file="a.onnx"), Quantized(name=SEVEN, file="b.onnx")
+REFUSED = Quantized(name=SEVEN, error="the gate holds only with every layer in FP32")
+
+
+@pytest.mark.parametrize(
+    ("made", "cpu", "runs"),
+    [
+        ((FULL, HALF), CpuClass.WIDE_X86, EIGHT),
+        ((FULL, HALF), CpuClass.OTHER, EIGHT),
+        ((FULL, HALF), CpuClass.NARROW_X86, SEVEN),
+        # Only such CPUs were known of: 7 bits are sound on all others.
+        ((HALF,), CpuClass.WIDE_X86, SEVEN),
+        ((HALF,), CpuClass.NARROW_X86, SEVEN),
+        # ARM prepared.
+        ((FULL,), CpuClass.OTHER, EIGHT),
+        ((FULL,), CpuClass.NARROW_X86, None),
+        ((FULL, REFUSED), CpuClass.WIDE_X86, EIGHT),
+        ((FULL, REFUSED), CpuClass.NARROW_X86, None),
+    ],
+)
+def test_each_cpu_measures_what_it_computes_soundly(
+    made: tuple[Quantized, ...], cpu: CpuClass, runs: str | None
+) -> None:
+    manifest = PrepareResult.model_validate_json(prepared(*made).model_dump_json(by_alias=True))
+    found = manifest.on_cpu(cpu)
+    assert found.artifacts_on(TargetKind.CPU) == {"fp32": "fp32"} | ({"int8": runs} if runs else {})
+    reasons = {s.name: (s.state, s.reason) for s in found.skipped_on(TargetKind.CPU)}
+    if runs:
+        assert reasons == {}
+    elif REFUSED in made:
+        assert reasons == {"int8": (VariantState.FAILED, VariantReason.BUILD_FAILED)}
+    else:
+        assert reasons == {"int8": (VariantState.SKIPPED, VariantReason.SATURATES)}
+
+
+def test_a_manifest_of_before_runs_what_it_has() -> None:
+    old = prepared(FULL).model_copy(update={"narrow_sums": None})
+    assert old.on_cpu(CpuClass.NARROW_X86) == old
+
+
+def test_a_second_search_counts_on_whichever_cpu_runs_it() -> None:
+    aimed = QuantizationReport(
+        name=SEVEN,
+        quantized_nodes=1,
+        fallbacks=[
+            FallbackReport(
+                metric=QualityMetric.PSNR,
+                aggregate=Aggregate.WORST,
+                quality_all_int8=1,
+                quality=2,
+                int8_mac_share=0.5,
+                trials=1,
+                exclude=[],
+                aim_decibels=4,
+            )
+        ],
+    )
+    manifest = prepared(FULL, HALF).model_copy(update={"quantizations": [aimed]})
+    assert manifest.aimed() == {"int8"}
+    assert manifest.aimed_on(TargetKind.CPU) == []
+    assert manifest.on_cpu(CpuClass.NARROW_X86).aimed_on(TargetKind.CPU) == ["int8"]
+
+
+@pytest.mark.parametrize("aim", SearchAim)
+def test_auto_says_of_the_same_variants_that_they_have_seven_bits(aim: SearchAim) -> None:
+    facts = SearchFacts(
+        model_format=ModelFormat.EXPORTED_PROGRAM,
+        calibrated=True,
+        aim=aim,
+        operators={"MatMul": 9},
+        cpu_features=["avx2"],
+    )
+    for candidate in search(facts):
+        if candidate.taken:
+            form = form_of(candidate.variant)
+            assert ("7 bits" in candidate.reason) is (form is not None and form.maker.saturates)

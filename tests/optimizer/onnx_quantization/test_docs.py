@@ -30,6 +30,7 @@ def test_examples(
         "int8.onnx",
         "gated.onnx",
         "dynamic.onnx",
+        "weights.onnx",
         "fp16.onnx",
         "nncf.xml",
         "nncf.bin",

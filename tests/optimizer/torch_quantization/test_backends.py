@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_optimizer.errors import BackendError
-from mopt_optimizer.torch_quantization.backends import choose_backend, needs_reduced_range
+from mopt_optimizer.machine.system import own_cpu_class
+from mopt_optimizer.torch_quantization import QuantizationConfig
+from mopt_optimizer.torch_quantization.backends import choose_backend, scheme_of
 from mopt_optimizer.torch_quantization.config import Backend
+from mopt_optimizer.torch_quantization.model_quantizer import cpu_of
 
 ALL = [Backend.X86, Backend.FBGEMM, Backend.ONEDNN, Backend.QNNPACK]
 
@@ -40,14 +44,24 @@ def test_none_that_fits_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "features", "reduced"),
+    ("backend", "cpu", "bits"),
     [
-        (Backend.FBGEMM, ["avx512_vnni"], True),
-        (Backend.X86, ["avx2"], True),
-        (Backend.X86, ["avx2", "avx_vnni"], False),
-        (Backend.ONEDNN, ["amx_int8"], False),
-        (Backend.QNNPACK, [], False),
+        (Backend.FBGEMM, CpuClass.WIDE_X86, 7),
+        (Backend.X86, CpuClass.NARROW_X86, 7),
+        (Backend.X86, CpuClass.WIDE_X86, 8),
+        (Backend.ONEDNN, CpuClass.WIDE_X86, 8),
+        (Backend.ONEDNN, CpuClass.OTHER, 8),
+        (Backend.QNNPACK, CpuClass.NARROW_X86, 8),
     ],
 )
-def test_reduced_range(backend: Backend, features: list[str], reduced: bool) -> None:
-    assert needs_reduced_range(backend, features) is reduced
+def test_bits_of_activations(backend: Backend, cpu: CpuClass, bits: int) -> None:
+    found = scheme_of(backend, cpu)
+    assert (found.activation_bits, found.weight_bits) == (bits, 8)
+
+
+@pytest.mark.parametrize(
+    ("narrow_sums", "cpu"), [(True, CpuClass.NARROW_X86), (False, CpuClass.WIDE_X86)]
+)
+def test_who_asks_for_other_cpus_gets_what_is_for_them(narrow_sums: bool, cpu: CpuClass) -> None:
+    assert cpu_of(QuantizationConfig(narrow_sums=narrow_sums)) is cpu
+    assert cpu_of(QuantizationConfig()) is own_cpu_class()

@@ -28,6 +28,8 @@ from mopt_optimizer.torch_quantization import (
     available_backends,
     quantize_model,
 )
+from mopt_optimizer.torch_quantization.backends import scheme_of
+from mopt_optimizer.torch_quantization.model_quantizer import backend_of, cpu_of
 
 pytestmark = pytest.mark.optimizer
 
@@ -192,6 +194,19 @@ def test_every_backend_there_is_gives_a_working_model(
     assert model.report.backend is backend
     assert model.report.sqnr_db > 25
     assert ("0, 127, torch.uint8" in str(model.program.graph)) == model.report.reduced_range
+
+
+@pytest.mark.parametrize("narrow_sums", [True, False])
+def test_activations_have_the_bits_of_the_cpus_that_it_is_for(
+    classifier: nn.Module, images: Images, narrow_sums: bool
+) -> None:
+    config = QuantizationConfig(narrow_sums=narrow_sums)
+    reduced = scheme_of(backend_of(config), cpu_of(config)).activation_bits == 7
+    model = quantize_model(
+        classifier, "static", images(2), narrow_sums=narrow_sums, execution=EAGER
+    )
+    assert model.report.reduced_range is reduced
+    assert ("0, 127, torch.uint8" in str(model.program.graph)) is reduced
 
 
 def test_an_exported_program_is_quantized_too(classifier: nn.Module, images: Images) -> None:

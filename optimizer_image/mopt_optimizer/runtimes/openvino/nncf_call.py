@@ -68,6 +68,8 @@ def _advanced(nncf: ModuleType, options: NncfOptions) -> Any:
     found = nncf.AdvancedQuantizationParameters(
         disable_bias_correction=not options.bias_correction,
     )
+    if options.narrow_sums:
+        found.overflow_fix = nncf.quantization.advanced_parameters.OverflowFix.ENABLE
     if options.ranges is NncfRanges.HISTOGRAM:
         ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet
         found.activations_range_estimator_params = ranges.HISTOGRAM

@@ -14,6 +14,7 @@ from mopt_optimizer.onnx_quantization.calibrated import quantized_layers
 from mopt_optimizer.onnx_quantization.gated import out_of_reach, search_with_margin
 from mopt_optimizer.onnx_quantization.judging import Judge
 from mopt_optimizer.onnx_quantization.observing import Sample
+from mopt_optimizer.onnx_quantization.qdq import Scheme, saturates_here
 from mopt_optimizer.onnx_quantization.reports import SensitivityReport
 from mopt_optimizer.onnx_quantization.splitting import split_by_cost
 from mopt_optimizer.onnx_quantization.stripping import StrippedForms
@@ -116,7 +117,7 @@ def _best(model: onnx.ModelProto, samples: Sequence[Sample], options: NncfOption
         return tried[0]
     count = min(len(samples), _MOST)
     spread = [samples[index * len(samples) // count] for index in range(count)]
-    judge = Judge(model, spread[1::2], options.gating.gates)
+    judge = _judge(model, spread[1::2], options)
 
     def margin(one: NncfOptions) -> float:
         try:
@@ -139,7 +140,7 @@ def _searched(
     fixed = {node.name for node in model.graph.node} - operators.keys()
     layers = quantized_layers(find_layers(model, {*operators.values()}, shapes), fixed)
     split = split_by_cost(samples, layers, gating.search_samples, gating.search_macs)
-    judge = Judge(model, split.searched, gating.gates)
+    judge = _judge(model, split.searched, options)
     return search_with_margin(
         forms,
         layers,
@@ -149,5 +150,10 @@ def _searched(
         margin_db=gating.margin_db,
         seconds=gating.search_seconds,
         again=gating.again,
-        held_back=Judge(model, split.held_back, gating.gates) if split.held_back else None,
+        held_back=_judge(model, split.held_back, options) if split.held_back else None,
     )
+
+
+def _judge(model: onnx.ModelProto, samples: Sequence[Sample], options: NncfOptions) -> Judge:
+    exact = saturates_here(Scheme.U8S8_REDUCED if options.narrow_sums else Scheme.U8S8)
+    return Judge(model, samples, options.gating.gates, exact=exact)

@@ -32,6 +32,8 @@ class NncfOptions:
         ranges: Of activations.
         transformer: Use NNCF's rules for transformers. They include SmoothQuant, which helps some
             encoders and ruins others: compare the quality.
+        narrow_sums: All weights have 7 bits, for x86 CPUs that add products in 16 bits; otherwise
+            only those of the first convolutions, which is NNCF's default.
         exclude: Names of ONNX nodes that stay FP32.
         best: Try each way to choose ranges, and full_correction where convolutions are depthwise:
             made from one half of some samples, compared on the other; the best is then made from
@@ -44,6 +46,7 @@ class NncfOptions:
     full_correction: bool = False
     ranges: NncfRanges = NncfRanges.DEFAULT
     transformer: bool = False
+    narrow_sums: bool = False
     exclude: tuple[str, ...] = ()
     best: bool = False
     gating: Gating = field(default_factory=Gating)

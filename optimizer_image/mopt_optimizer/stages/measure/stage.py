@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from mopt_api.auto.int8 import CpuClass, cpu_class
 from mopt_api.enums import QualityMetric
 from mopt_api.figures import Hardware, VariantState
 from mopt_api.jobs.data_statistics import DataWarning
@@ -180,7 +181,7 @@ class MeasureStage:
         if samples is not None:
             check_sample_count(self._job.plan.quality, len(samples.inputs))
         return Facts(
-            manifest=manifest,
+            manifest=manifest.on_cpu(_class_of(hardware)),
             hardware=hardware,
             software={**runtime_versions(), **self._work.software},
             ranges=ranges,
@@ -268,6 +269,10 @@ class MeasureStage:
         if crops is None:
             return None
         return self._job.blobs.put_bytes(crops.model_dump_json(by_alias=True).encode())
+
+
+def _class_of(hardware: Hardware) -> CpuClass:
+    return cpu_class(hardware.architecture or "", hardware.cpu_features)
 
 
 def _ranges(plan: MeasurePlan) -> Mapping[QualityMetric, float]:

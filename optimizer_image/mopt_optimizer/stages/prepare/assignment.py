@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mopt_api.auto.unsupported import Unsupported, unsupported_on_kind
 from mopt_api.enums import ModelFormat, Runtime, TargetKind
@@ -17,10 +16,33 @@ from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import FP32, SOURCE, Form, form_of
 
 _FAILED = (VariantState.FAILED, VariantReason.BUILD_FAILED)
+_SATURATES = (VariantState.SKIPPED, VariantReason.SATURATES)
+_NOT_FOR_NARROW_SUMS = (
+    "this CPU adds products of 8-bit integers in 16 bits and would saturate; no form in 7 bits was "
+    "made, since the prepare Job knew of no such CPU"
+)
 
 
 def _nothing_missing(_form: Form) -> Unsupported | None:
     return None
+
+
+class Assigned(NamedTuple):
+    """What the variants run.
+
+    Attributes:
+        narrow_sums: On CPUs that add products in 16 bits; None without targets of kind CPU.
+    """
+
+    by_kind: dict[TargetKind, KindArtifacts]
+    narrow_sums: KindArtifacts | None
+
+
+class _Computing(NamedTuple):
+    """What a target computes with."""
+
+    kind: TargetKind
+    narrow_sums: bool
 
 
 class MadeForm(Protocol):
@@ -43,7 +65,7 @@ def assign(
     aims: Mapping[str, Sequence[GateAim]] = MappingProxyType({}),
     kinds: Sequence[TargetKind] = (TargetKind.CPU,),
     missing: Callable[[Form], Unsupported | None] = _nothing_missing,
-) -> dict[TargetKind, KindArtifacts]:
+) -> Assigned:
     """Return for each kind of target the artifact that each variant runs, and the variants that
     cannot be built for it.
 
@@ -54,23 +76,28 @@ def assign(
         missing: Returns which library a form could not be made without.
     """
     results = {form.name: form for form in made}
-    found = {kind: KindArtifacts() for kind in kinds}
-    for kind, variant in product(kinds, variants):
-        artifact = _artifact_of(
-            variant,
-            model_format,
-            results,
-            kind,
-            calibrated=calibrated,
-            gates=gates,
-            aims=aims.get(variant.name, ()),
-            missing=missing,
-        )
-        if isinstance(artifact, SkippedVariant):
-            found[kind].skipped.append(artifact)
-        else:
-            found[kind].artifacts[variant.name] = artifact
-    return found
+
+    def found(kind: TargetKind, *, narrow_sums: bool = False) -> KindArtifacts:
+        assigned = KindArtifacts()
+        for variant in variants:
+            artifact = _artifact_of(
+                variant,
+                model_format,
+                results,
+                _Computing(kind, narrow_sums),
+                calibrated=calibrated,
+                gates=gates,
+                aims=aims.get(variant.name, ()),
+                missing=missing,
+            )
+            if isinstance(artifact, SkippedVariant):
+                assigned.skipped.append(artifact)
+            else:
+                assigned.artifacts[variant.name] = artifact
+        return assigned
+
+    narrow = found(TargetKind.CPU, narrow_sums=True) if TargetKind.CPU in kinds else None
+    return Assigned({kind: found(kind) for kind in kinds}, narrow)
 
 
 def unfit(variant: Variant, model_format: ModelFormat) -> str | None:
@@ -92,18 +119,18 @@ def _artifact_of(
     variant: Variant,
     model_format: ModelFormat,
     results: Mapping[str, MadeForm],
-    kind: TargetKind,
+    on: _Computing,
     *,
     calibrated: bool,
     gates: Sequence[QualityGate],
     aims: Sequence[GateAim],
     missing: Callable[[Form], Unsupported | None],
 ) -> str | SkippedVariant:
-    if (lack := unsupported_on_kind(variant, kind)) is not None:
+    if (lack := unsupported_on_kind(variant, on.kind)) is not None:
         return _not_built(variant, (VariantState.SKIPPED, lack.reason), lack.message)
     if (message := unfit(variant, model_format)) is not None:
         return _not_built(variant, _FAILED, message)
-    form = form_of(variant, kind)
+    form = form_of(variant, on.kind, narrow_sums=on.narrow_sums)
     if form is None:
         return SOURCE if variant.runtime is Runtime.PYTORCH else FP32
     if form.needs_samples and not calibrated:
@@ -111,6 +138,11 @@ def _artifact_of(
         return _not_built(variant, unfed, f"static {variant.precision} needs data.calibration")
     if (unsupported := missing(form)) is not None:
         return _not_built(variant, (VariantState.SKIPPED, unsupported.reason), unsupported.message)
+    if form.name(gates) not in results:
+        if form.narrow_sums:
+            return _not_built(variant, _SATURATES, _NOT_FOR_NARROW_SUMS)
+        # Only CPUs that add in 16 bits were known of: what is for these is sound on all others.
+        form = form.for_narrow_sums()
     if (second := results[form.aimed(aims).name(gates)]).error is None:
         return second.name
     result = results[form.name(gates)]

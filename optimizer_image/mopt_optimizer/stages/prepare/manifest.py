@@ -15,6 +15,7 @@ _SAYS = (
     "operators",
     "artifacts",
     "artifacts_by_kind",
+    "narrow_sums",
     "calibration_digest",
     "calibration_samples",
     "software",

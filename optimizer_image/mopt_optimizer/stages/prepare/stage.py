@@ -6,12 +6,15 @@ depends on is the same: step_keys says what that is.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
+from mopt_api.auto.int8 import CpuClass, classes_of
 from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.jobs.data_statistics import DataWarning
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
@@ -87,7 +90,6 @@ class PrepareStage:
         self._software = software_versions()
         self._requested_at = environ.get(REQUESTED_AT_VARIABLE)
         self._system = System()
-        self._hardware = self._system.hardware(environ)
         self._installed = installed_libraries()
         self._samples: Samples | None = None
 
@@ -134,7 +136,6 @@ class PrepareStage:
             fp32=identity(fp32) if fp32 else None,
             samples=self._samples.digest if self._samples else None,
             software=self._software,
-            cpu_features=self._hardware.cpu_features,
             requested_at=self._requested_at,
         )
 
@@ -219,7 +220,7 @@ class PrepareStage:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
         plan, samples = self._plan, self._calibration
-        by_kind = assign(
+        assigned = assign(
             variants,
             plan.model.format,
             forms,
@@ -232,7 +233,8 @@ class PrepareStage:
         result = PrepareResult(
             source=export.source,
             artifacts=prepared_artifacts([export, *forms]),
-            artifacts_by_kind=by_kind,
+            artifacts_by_kind=assigned.by_kind,
+            narrow_sums=assigned.narrow_sums,
             verifications=export.verifications,
             passes=export.passes,
             operators=export.operators,
@@ -276,14 +278,21 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
     """Return the forms that a plan's variants run on its targets, each once.
 
     A variant of a second search comes with its first form, which it runs where there is no other.
+    For CPUs there is one for each class that they may be of, not for that of the CPU that prepares.
     """
     aims = plan.aims or {}
     wanted = (
         wanted
         for variant in plan.variants
-        for kind in plan.kinds
+        for kind, narrow_sums in product(plan.kinds, _sums(plan))
         if unsupported_on_kind(variant, kind) is None and unfit(variant, plan.model.format) is None
-        if (form := form_of(variant, kind)) is not None
+        if (form := form_of(variant, kind, narrow_sums=narrow_sums)) is not None
         for wanted in (form, form.aimed(aims.get(variant.name, ())))
     )
     return list({form.name(plan.quality): form for form in wanted}.values())
+
+
+def _sums(plan: PreparePlan) -> list[bool]:
+    """Return of each kind of CPU that forms are for whether it adds products in 16 bits."""
+    classes = plan.cpu_classes or classes_of(platform.machine())
+    return sorted({cpu is CpuClass.NARROW_X86 for cpu in classes})

@@ -10,6 +10,7 @@ import onnx
 import onnx.parser
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from mopt_api.enums import QualityMetric
 from mopt_api.spec import QualityGate
@@ -133,3 +134,19 @@ def test_an_xml_is_neither_chosen_nor_gated(
 ) -> None:
     with pytest.raises(QuantizationError, match=r"only an \.onnx is chosen or gated"):
         quantize_openvino_nncf(model, tmp_path / "a.xml", samples, options)
+
+
+@pytest.mark.parametrize(("narrow_sums", "peak"), [(True, 64), (False, 128)])
+def test_for_narrow_sums_no_weight_has_more_than_seven_bits(
+    model: Path, samples: Samples, tmp_path: Path, narrow_sums: bool, peak: int
+) -> None:
+    out = tmp_path / "q.onnx"
+    quantize_openvino_nncf(model, out, samples, NncfOptions(narrow_sums=narrow_sums))
+    kernels = [
+        numpy_helper.to_array(tensor).astype(int)
+        for tensor in onnx.load(out).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
+    ]
+    assert len(kernels) == 2
+    largest = max(int(np.abs(kernel).max()) for kernel in kernels)
+    assert peak // 2 < largest <= peak

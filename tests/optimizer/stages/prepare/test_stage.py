@@ -487,7 +487,7 @@ def test_failed_quantization_fails_its_variants_only() -> None:
         Quantized(name="int8-minmax-perchannel", error="no kernel"),
         Quantized(name="int8-percentile-perchannel", file="x.onnx"),
     ]
-    found = assign(variants, ModelFormat.ONNX, results, calibrated=True)[TargetKind.CPU]
+    found = assign(variants, ModelFormat.ONNX, results, calibrated=True).by_kind[TargetKind.CPU]
     assert found.artifacts == {"a": "fp32", "c": "int8-percentile-perchannel"}
     (failed,) = found.skipped
     assert (failed.name, failed.state) == ("b", VariantState.FAILED)

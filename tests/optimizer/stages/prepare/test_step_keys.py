@@ -32,7 +32,6 @@ OTHERS = {"torch", "torchao", "openvino", "nncf", "pillow", "scikit-image"}
 SOFTWARE = dict.fromkeys({"mopt"} | COMMON | PARTS | ONNX | OTHERS, "1")
 GATE = QualityGate(metric=QualityMetric.PSNR, minimum=40)
 SAMPLES = f"sha256:{'a' * 64}"
-VNNI = ["avx2", "avx512_vnni"]
 FORMS = {kind: Form(kind=kind) for kind in FormKind}
 WITHOUT_SEARCH = Form(
     kind=FormKind.QDQ, quantization=Quantization.model_validate({"fallback": "Off"})
@@ -82,7 +81,6 @@ def key_of(form: Form, plan: PreparePlan, **changes: Any) -> str:
         "fp32": "sha256:f",
         "samples": SAMPLES,
         "software": SOFTWARE,
-        "cpu_features": VNNI,
     }
     return form_key(form, plan, **(arguments | changes))
 
@@ -94,7 +92,6 @@ def changing(form: Form, plan: PreparePlan) -> set[str]:
     told: dict[str, Any] = {
         "fp32": "sha256:g",
         "samples": None,
-        "cpu_features": ["avx2"],
     }
     return found | {
         name for name, value in told.items() if key_of(form, plan, **{name: value}) != key
@@ -125,21 +122,19 @@ def test_export_follows_the_samples_that_it_is_verified_on(plan: PreparePlan) ->
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        (FORMS[FormKind.QDQ], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.QDQ], {"fp32", "samples", "quality"}),
         (WITHOUT_SEARCH, {"fp32", "samples"}),
-        (FORMS[FormKind.NNCF], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.NNCF], {"fp32", "samples", "quality"}),
         (FORMS[FormKind.ONNX_FP16], {"fp32", "samples"}),
         (FORMS[FormKind.ONNX_BF16], {"fp32", "samples"}),
-        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.TENSORRT_INT8], {"fp32", "samples", "quality"}),
         (FORMS[FormKind.TORCH_FP16], {"model", "inputs", "dimensions", "samples"}),
-        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "samples", "quality", "cpu_features"}),
+        (FORMS[FormKind.TENSORRT_FP8], {"fp32", "samples", "quality"}),
         (FORMS[FormKind.TORCH_LINEAR_INT8], {"model", "inputs", "dimensions", "samples"}),
         (FORMS[FormKind.TORCH_LINEAR_FP8], {"model", "inputs", "dimensions", "samples"}),
         (FORMS[FormKind.TORCH_BF16], {"model", "inputs", "dimensions", "samples"}),
-        (
-            FORMS[FormKind.TORCH_INT8],
-            {"model", "inputs", "dimensions", "samples", "cpu_features"},
-        ),
+        (FORMS[FormKind.TORCH_INT8], {"model", "inputs", "dimensions", "samples"}),
+        (FORMS[FormKind.WEIGHT_ONLY], {"fp32", "samples"}),
     ],
 )
 def test_form_follows_what_it_is_made_from(
@@ -174,6 +169,7 @@ def test_onnx_form_follows_the_smallest_sizes_that_it_is_tried_at(plan: PrepareP
         (FormKind.TORCH_LINEAR_FP8, {"torch", "pillow"}),
         (FormKind.TORCH_BF16, {"torch", "torchao", "pillow"}),
         (FormKind.TORCH_INT8, {"torch", "torchao", "pillow"}),
+        (FormKind.WEIGHT_ONLY, {"onnx", "onnx-ir", "onnxruntime", "pillow"}),
     ],
 )
 def test_form_follows_the_tools_that_make_it(
@@ -182,6 +178,12 @@ def test_form_follows_the_tools_that_make_it(
     part = Part.PROGRAM_FORMS if FORMS[kind].from_program else Part.ONNX_FORMS
     found = tools(lambda s: key_of(FORMS[kind], plan, software=s))
     assert found == COMMON | {part.value} | expected
+
+
+def test_narrow_sums_make_another_key_where_products_saturate(plan: PreparePlan) -> None:
+    for form in FORMS.values():
+        narrow = form.for_narrow_sums()
+        assert (key_of(narrow, plan) != key_of(form, plan)) is form.maker.saturates
 
 
 def test_options_that_make_another_file_make_another_key(plan: PreparePlan) -> None:

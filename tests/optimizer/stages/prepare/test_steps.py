@@ -19,6 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import mopt_optimizer.stages.prepare.making
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.enums import ModelFormat, Precision, QualityMetric, Runtime, TargetKind
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, PlannedData, PlannedModel, PreparePlan
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.optimizer
 
 FP32, FP16, INT8 = "fp32", "fp16", "int8-minmax-perchannel"
+NARROW = f"{INT8}-narrow"
 ORT = Runtime.ONNX_RUNTIME
 Change = Callable[[Path], None]
 
@@ -149,6 +151,7 @@ def planned(root: Path, model: Path, model_format: ModelFormat) -> PreparePlan:
         calibration=PlannedData(uri=f"file://{root}/data", samples=4, images=ImageTransform()),
         variants=VARIANTS,
         output_uri=f"file://{root}/out",
+        cpu_classes=[CpuClass.WIDE_X86],
     )
 
 
@@ -460,3 +463,15 @@ def test_two_runs_at_once_leave_one_whole_cache(
     assert all(intact(blobs, a.artifact) for a in first.artifacts)
     assert start(plan, environ, tmp_path / "third").wait(300) == 0
     assert outcomes(tmp_path / "third") == ["Served"] * 3
+
+
+def test_cpus_of_every_class_have_a_form_and_those_that_are_known_are_served(bench: Bench) -> None:
+    everywhere = [CpuClass.WIDE_X86, CpuClass.NARROW_X86]
+    result, _ = bench.run(cpu_classes=everywhere)
+    assert (bench.built, bench.served) == ({NARROW}, {FP32, FP16, INT8})
+    for cpu, form in ((CpuClass.WIDE_X86, INT8), (CpuClass.NARROW_X86, NARROW)):
+        runs = result.on_cpu(cpu).artifacts_on(TargetKind.CPU)
+        assert runs == {"plain": FP32, "half": FP16, "ort8": form, "ov8": form}
+    result, _ = bench.run(cpu_classes=[CpuClass.NARROW_X86])
+    assert (bench.built, bench.served) == (set(), {FP32, FP16, NARROW})
+    assert result.artifacts_on(TargetKind.CPU)["ort8"] == NARROW

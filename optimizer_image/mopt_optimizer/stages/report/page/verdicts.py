@@ -40,6 +40,7 @@ REASONS = {
     VariantReason.NO_COMPILER: "needs a C++ compiler, but there is none",
     VariantReason.NO_ACCELERATOR: "this target does not have the hardware that it needs",
     VariantReason.NO_NATIVE_FP8: "this GPU does not compute in FP8",
+    VariantReason.SATURATES: "would saturate on this CPU, and no form for it was made",
     VariantReason.TOO_SLOW: "too slow to win, as a few calls showed",
     VariantReason.BUILD_FAILED: "could not be built or opened",
     VariantReason.CRASHED: "its process ended unexpectedly",
