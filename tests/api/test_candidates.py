@@ -146,7 +146,7 @@ def test_a_contender_that_lacks_something_is_shown_as_skipped(
         ("openvino-bf16", {"aim": "Size"}, "no byte is saved"),
         ("openvino-int8-bf16", {"aim": "Size"}, "no byte is saved"),
         ("onnxruntime-int8-weights", {}, "SizeBytes or PeakMemory"),
-        ("onnxruntime-int8-weights", {"aim": "Memory"}, "restores 8-bit weights in FP32"),
+        ("onnxruntime-int8-weights", {"aim": "Memory"}, "restores 8-bit weights of Gemm"),
         ("openvino-int8-weights", {}, "SizeBytes or PeakMemory"),
         ("openvino-int8-weights", {"aim": "Size", "operators": {"Relu": 1}}, "no Conv, MatMul"),
         (

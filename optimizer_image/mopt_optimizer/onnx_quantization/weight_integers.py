@@ -53,7 +53,10 @@ def in_eight_bits(weight: Floats, axis: int, scales: Floats) -> NDArray[np.int8]
     """
     shape = [1] * weight.ndim
     shape[axis] = -1
-    return np.clip(np.rint(weight / scales.reshape(shape)), -_PEAK, _PEAK).astype(np.int8)
+    steps: NDArray[np.int8] = np.clip(
+        np.rint(weight / scales.reshape(shape)), -_PEAK, _PEAK
+    ).astype(np.int8)
+    return steps
 
 
 def block_of(values: int) -> int | None:
@@ -97,4 +100,5 @@ def _blocks(weight: Floats, axis: int, block: int) -> Floats:
 
 
 def _steps(blocks: Floats, scales: Floats) -> Floats:
-    return np.clip(np.rint(blocks / scales), _LOW, _HIGH)
+    steps: Floats = np.clip(np.rint(blocks / scales), _LOW, _HIGH)
+    return steps

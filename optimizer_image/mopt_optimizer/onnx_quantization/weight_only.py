@@ -183,7 +183,7 @@ def _placed(value: ir.Value, node: ir.Node) -> _Weight | None:
     if node.op_type == _TABLE:
         inner = not node.outputs[0].is_graph_output()
         return _Weight(value, node, axis=0) if inner and _rows(node) else None
-    turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
+    turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
     return _Weight(value, node, axis=0, summed=1) if turned else _Weight(value, node, 1, summed=0)
 
 
@@ -201,7 +201,7 @@ def _in_blocks(weights: Sequence[_Weight], name: str) -> tuple[list[_Weight], di
     blocks = {
         each: block
         for each, w in layers.items()
-        if (block := block_of(int(w.tensor.shape[w.summed or 0]))) is not None
+        if (block := block_of(w.tensor.numpy().shape[w.summed or 0])) is not None
     }
     kept = dict.fromkeys(layers.keys() - blocks.keys(), "8 bits: no block divides its sums")
     if layers and (last := [*layers][-1]) in blocks:
