@@ -16,6 +16,7 @@ from .free_axes import free_axes
 from .limits import MAX_ONNX_BYTES
 from .onnx_counts import check_counts
 from .onnx_graphs import check_external_data, check_graphs
+from .onnx_text import check_text
 from .resolved import check_program, check_script
 from .safety import (
     check_messages,
@@ -208,6 +209,7 @@ def _opened(path: Path, *, external: bool) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise ModelError("not an ONNX model: no graph or no opset in it")
+    check_text(model)
     _check_opsets(model)
     _check_outputs(model)
     check_graphs(model, path.parent if external else None)
