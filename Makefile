@@ -204,8 +204,12 @@ $(BENCH_VENV)/.installed: requirements/bench.txt | install
 	@touch $@
 
 .PHONY: bench-optimizer
-bench-optimizer: bench-install ## mopt beside its peers on real models (12 min); writes docs/optimizer/peers.md.
-	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/run.py --record docs/optimizer/peers.md
+bench-optimizer: bench-install ## mopt beside its peers on eight models (hours; goes on where it ended), see docs/optimizer/peers.md (BENCH).
+	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/run.py --page docs/optimizer/peers.md $(BENCH)
+
+.PHONY: bench-models
+bench-models: install ## Train the networks of the comparison that are made here, into build/bench-models.
+	$(BIN)/python bench/optimizer/train.py
 
 .PHONY: bench-repeat
 bench-repeat: install ## The example measured ten times: the winner of each, the spread of the ratios.

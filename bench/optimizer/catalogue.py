@@ -8,8 +8,6 @@ from typing import Any
 
 MOPT = "mopt"
 ORT, OPENVINO, PYTORCH = "ONNXRuntime", "OpenVINO", "PyTorch"
-# What the gate asks for where one is asked: decibels on the worst photograph, as the example does.
-GATE_DB = 40.0
 
 # Tools that the product itself depends on run in its environment, in the same versions.
 _OWN_ENVIRONMENT = (MOPT, "ONNX Runtime", "NNCF", "OpenVINO", "torchao", "torch.ao")
@@ -57,6 +55,9 @@ class Recipe:
         """Whether its tool is none of the product's dependencies."""
         return self.tool not in _OWN_ENVIRONMENT
 
+
+EAGER = Recipe("PyTorch eager", "PyTorch", "", runtime=PYTORCH, precision="FP32", from_program=True)
+"""The program as its author runs it: measured beside others, made by nobody."""
 
 _Common = dict[str, Any]
 
@@ -137,17 +138,17 @@ def _openvino() -> list[Recipe]:
 
 
 def _gated() -> list[Recipe]:
-    strategy, options = "INT8 behind a gate", {"method": "Percentile", "gate_db": GATE_DB}
+    strategy, options = "INT8 behind a gate", {"method": "Percentile", "gated": True}
     plain = {**options, "layer_outputs": False}
     return [
         Recipe(strategy, MOPT, "static", options),
         Recipe(strategy, MOPT, "static", plain, "rest in BF16", OPENVINO, float_precision="BF16"),
-        Recipe(strategy, MOPT, "nncf", {"gate_db": GATE_DB}, "through NNCF", OPENVINO),
+        Recipe(strategy, MOPT, "nncf", {"gated": True}, "through NNCF", OPENVINO),
         Recipe(
             strategy,
             MOPT,
             "nncf",
-            {"gate_db": GATE_DB},
+            {"gated": True},
             "through NNCF, rest in BF16",
             OPENVINO,
             float_precision="BF16",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from work import Work
 
-from mopt_api.enums import Aggregate, QualityMetric
 from mopt_api.inputs import DimensionRange, InputSpec
 from mopt_api.spec import QualityGate
 from mopt_optimizer import (
@@ -58,23 +57,18 @@ def dynamic(work: Work) -> Path:
     return work.target
 
 
-def static(
-    work: Work, *, method: str, layer_outputs: bool = True, gate_db: float | None = None
-) -> Path:
+def static(work: Work, *, method: str, layer_outputs: bool = True, gated: bool = False) -> Path:
     """Quantize with a calibrator; behind a gate some layers stay FP32."""
     options = StaticOptions(
-        calibration=_METHODS[method], layer_outputs=layer_outputs, gates=_gates(gate_db)
+        calibration=_METHODS[method], layer_outputs=layer_outputs, gates=_gates(work, gated=gated)
     )
     quantize_onnx_static(_optimized(work), work.target, work.samples, options)
     return work.target
 
 
-def _gates(decibels: float | None) -> tuple[QualityGate, ...]:
-    if decibels is None:
-        return ()
-    worst = Aggregate.WORST
-    gate = QualityGate(metric=QualityMetric.PSNR, minimum=decibels, aggregate=worst, data_range=1.0)
-    return (gate,)
+def _gates(work: Work, *, gated: bool) -> tuple[QualityGate, ...]:
+    """Return the middle one of the subject's gates, or none."""
+    return (QualityGate.model_validate(work.facts["gate"]),) if gated else ()
 
 
 def fp16(work: Work) -> Path:
@@ -83,10 +77,10 @@ def fp16(work: Work) -> Path:
     return work.target
 
 
-def nncf(work: Work, *, gate_db: float | None = None) -> Path:
+def nncf(work: Work, *, gated: bool = False) -> Path:
     """Quantize for OpenVINO through NNCF, the best of its ways, as prepare does; behind a gate some
     layers stay FP32."""
-    options = NncfOptions(best=True, gating=Gating(gates=_gates(gate_db)))
+    options = NncfOptions(best=True, gating=Gating(gates=_gates(work, gated=gated)))
     quantize_openvino_nncf(_optimized(work), work.target, work.samples, options)
     return work.target
 

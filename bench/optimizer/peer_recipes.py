@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from networks import network_of
 from work import RefusedByTool, Work, library
 
 os.environ.setdefault("NNCF_CI", "1")  # NNCF reports its use to a web service otherwise
@@ -309,13 +310,6 @@ def torchao_static(work: Work) -> Path:
     return path
 
 
-def _network() -> Any:
-    """Return the network as written, which the eager tools trace: see examples."""
-    build = library("build")
-    folder = build.weights_directory()
-    return library("srvgg").load(folder / f"{build.WEIGHTS}.param", folder / f"{build.WEIGHTS}.bin")
-
-
 def torch_ao_static(work: Work) -> Path:
     """Run torch.ao's FX quantization (deprecated) and trace what it makes."""
     torch = library("torch")
@@ -323,7 +317,7 @@ def torch_ao_static(work: Work) -> Path:
     _, samples = _module(work)
     mapping = library("torch.ao.quantization").get_default_qconfig_mapping("x86")
     with torch.no_grad():
-        prepared = tool.prepare_fx(_network(), mapping, samples[0])
+        prepared = tool.prepare_fx(network_of(work), mapping, samples[0])
         for sample in samples:
             prepared(*sample)
         traced = torch.jit.trace(tool.convert_fx(prepared), samples[0])
@@ -335,8 +329,7 @@ def torch_ao_static(work: Work) -> Path:
 def torch_ao_dynamic(work: Work) -> Path:
     """Run torch.ao's quantize_dynamic (deprecated)."""
     torch = library("torch")
-    _module(work)
-    network = _network()
+    network = network_of(work)
     made = library("torch.ao.quantization").quantize_dynamic(network)
     if [type(m) for m in made.modules()] == [type(m) for m in network.modules()]:
         raise RefusedByTool("it changed nothing: it takes Linear and recurrent layers only")

@@ -8,17 +8,19 @@ therefore slows both sides of a ratio.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from catalogue import PYTORCH, Recipe
-from subjects import Sample
+from gates import Figure
+from samples import Sample
 
 from mopt_api.enums import FloatPrecision, Precision, Runtime
-from mopt_optimizer import Metric, OptimizerError
+from mopt_api.metrics import METRICS
+from mopt_optimizer import OptimizerError
 from mopt_optimizer.quality import Array, Comparison
 from mopt_optimizer.runtimes import Opening, RuntimeFailure, open_runner
 from mopt_optimizer.timing.interleave import time_calls
@@ -27,7 +29,6 @@ REFERENCE_NAME = "FP32 in ONNX Runtime"
 _NS_PER_MS = 1e6
 _TURN_SECONDS = 0.2
 _TURN_CALLS = 2
-_METRICS = {Metric.PSNR: 1.0, Metric.SSIM: 1.0}
 # What torch and Inductor raise for a form that does not work.
 _FAILURES = (OptimizerError, RuntimeFailure, RuntimeError, ValueError, TypeError, AssertionError)
 
@@ -49,13 +50,75 @@ class Spread:
         return cls(low, median, high)
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Of the outputs against the reference's, over the evaluation samples; SSIM and dB."""
+Quality = Mapping[str, float]
+"""Of the outputs over the evaluation samples: figures by their keys, see gates."""
 
-    worst_psnr: float
-    mean_psnr: float
-    worst_ssim: float
+
+@dataclass(frozen=True)
+class Contender:
+    """A file that takes part.
+
+    Attributes:
+        opening: How mopt's runtimes open it; None is a PyTorch file of a tool's own.
+    """
+
+    path: Path
+    opening: Opening | None
+
+
+def contender(recipe: Recipe, path: Path, threads: int) -> Contender:
+    """Return the file of a recipe, opened as the recipe says."""
+    if recipe.runtime == PYTORCH and recipe.precision == Precision.INT8:
+        return Contender(path, None)
+    opening = Opening(
+        runtime=Runtime(recipe.runtime),
+        precision=Precision(recipe.precision),
+        float_precision=FloatPrecision(recipe.float_precision),
+        path=path,
+        threads=threads,
+    )
+    return Contender(path, opening)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What forms are judged on.
+
+    Attributes:
+        samples: Evaluation; the first is the one that is timed.
+        truth: The right answers of each sample; empty where they are not known.
+        figures: Of quality.
+    """
+
+    samples: Sequence[Sample]
+    truth: Sequence[Sequence[Array]]
+    figures: Sequence[Figure]
+
+    def quality(
+        self, outputs: Sequence[list[Array]], expected: Sequence[list[Array]]
+    ) -> dict[str, float]:
+        """Return the figures of a form, by their keys.
+
+        Args:
+            outputs, expected: Of each sample; expected are the reference's.
+        """
+        found: dict[str, float] = {}
+        for against_truth, wanted in ((False, expected), (True, self.truth)):
+            mine = [figure for figure in self.figures if figure.truth is against_truth]
+            if not mine:
+                continue
+            # Of pictures from 0 to 1; other metrics need no range.
+            spans = {f.metric: 1.0 if METRICS[f.metric].needs_range else None for f in mine}
+            comparison = Comparison(spans)
+            add = comparison.add_truth if against_truth else comparison.add
+            for one, other in zip(wanted, outputs, strict=True):
+                add(one, other)
+            results = {result.metric: result for result in comparison.results()}
+            for figure in mine:
+                value = results[figure.metric].value(figure.aggregate)
+                if value is not None:
+                    found[figure.key] = value
+        return found
 
 
 @dataclass
@@ -65,7 +128,7 @@ class Form:
     Attributes:
         turns: Median milliseconds of each turn.
         relative: Of each round, its milliseconds over the reference's around it.
-        quality: None for the reference.
+        quality: None where it did not open.
         error: Why it left; its turns do not count then.
     """
 
@@ -85,19 +148,10 @@ class _Opened:
     bind: Callable[[Sample], Callable[[], Any]]
 
 
-def _opened(recipe: Recipe | None, path: Path, threads: int, stack: ExitStack) -> _Opened:
-    if recipe is not None and recipe.runtime == PYTORCH:
-        return _torch(path, threads)
-    runtime = Runtime(recipe.runtime) if recipe else Runtime.ONNX_RUNTIME
-    precision = Precision(recipe.precision) if recipe else Precision.FP32
-    opening = Opening(
-        runtime=runtime,
-        precision=precision,
-        float_precision=FloatPrecision(recipe.float_precision) if recipe else None,
-        path=path,
-        threads=threads,
-    )
-    runner = stack.enter_context(open_runner(opening))
+def _opened(one: Contender, threads: int, stack: ExitStack) -> _Opened:
+    if one.opening is None:
+        return _torch(one.path, threads)
+    runner = stack.enter_context(open_runner(one.opening))
     return _Opened(lambda sample: list(runner.run(sample).values()), runner.bind)
 
 
@@ -139,9 +193,9 @@ def _torch(path: Path, threads: int) -> _Opened:
 
 
 def race(
-    recipes: dict[str, tuple[Recipe, Path]],
+    contenders: Mapping[str, Contender],
     reference: Path,
-    samples: Sequence[Sample],
+    judging: Judging,
     *,
     threads: int,
     rounds: int,
@@ -150,22 +204,27 @@ def race(
     """Return every form and the reference, compared and timed.
 
     Args:
-        recipes: By name, with their files.
+        contenders: By name.
         reference: The FP32 ONNX file.
-        samples: Evaluation; the first is the one that is timed.
         rounds: At least one.
     """
     forms: dict[str, Form] = {}
+    source = Opening(
+        runtime=Runtime.ONNX_RUNTIME, precision=Precision.FP32, path=reference, threads=threads
+    )
+    first = judging.samples[0]
     with ExitStack() as stack:
-        base = _opened(None, reference, threads, stack)
-        expected = [base.evaluate(sample) for sample in samples]
-        forms[REFERENCE_NAME] = Form(REFERENCE_NAME, base.bind(samples[0]))
-        for name, (recipe, path) in recipes.items():
+        base = _opened(Contender(reference, source), threads, stack)
+        expected = [base.evaluate(sample) for sample in judging.samples]
+        quality = judging.quality(expected, expected)
+        forms[REFERENCE_NAME] = Form(REFERENCE_NAME, base.bind(first), quality)
+        for name, one in contenders.items():
             forms[name] = form = Form(name, lambda: None)
             try:
-                opened = _opened(recipe, path, threads, stack)
-                form.quality = _quality(opened, samples, expected)
-                form.call = opened.bind(samples[0])
+                opened = _opened(one, threads, stack)
+                outputs = [opened.evaluate(sample) for sample in judging.samples]
+                form.quality = judging.quality(outputs, expected)
+                form.call = opened.bind(first)
                 form.call()
             except _FAILURES as error:
                 form.error = _words(error)
@@ -201,15 +260,6 @@ def _turn(form: Form) -> float:
     """Return the median milliseconds of a turn's calls."""
     times = time_calls(form.call, seconds=_TURN_SECONDS, calls=_TURN_CALLS)
     return statistics.median(times) / _NS_PER_MS
-
-
-def _quality(opened: _Opened, samples: Sequence[Sample], expected: list[list[Array]]) -> Quality:
-    agreement = Comparison(_METRICS)
-    for sample, wanted in zip(samples, expected, strict=True):
-        agreement.add(wanted, opened.evaluate(sample))
-    found = {summary.metric: summary for summary in agreement.results()}
-    psnr = found[Metric.PSNR]
-    return Quality(psnr.worst, psnr.mean, found[Metric.SSIM].worst)
 
 
 def _words(error: Exception) -> str:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from catalogue import GATE_DB, MOPT, Recipe
+from catalogue import MOPT, Recipe
+from gates import shown
 from producing import Produced
 from racing import Form, Quality, Spread
 
-_HEADINGS = (
-    "Strategy",
-    "Tool",
-    "Make s",
-    "MiB",
-    "ms",
-    "Speed-up over FP32",
-    "Worst dB",
-    "Mean dB",
-    "Worst SSIM",
-    "Nodes",
-    "Make",
-    "Size",
-    "Latency",
-    "Worst dB",
-)
+_BEFORE = ("Strategy", "Tool", "Make s", "MiB", "ms", "Speed-up over FP32")
+_AFTER = ("Nodes", "Make over mopt's", "Size over mopt's", "Latency over mopt's")
 _MIB = 2**20
 
 
@@ -36,13 +23,13 @@ class Against:
 
     Attributes:
         latency: Over the rounds, each row's own ratio to the reference taken first.
-        worst_psnr_db: Minus mopt's, since decibels are a ratio already; below 0, mopt is closer.
+        quality: Of the figure that gates judge, minus mopt's; below 0, mopt is closer.
     """
 
     seconds: float
     size: float
     latency: Spread
-    worst_psnr_db: float
+    quality: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +41,7 @@ class Row:
         size_bytes: Of all its files.
         latency_ms: Median over the rounds of each turn's median.
         speedup: Over the reference, over the rounds.
+        quality: Figures by their keys; first what gates judge.
         nodes: In the ONNX file, those of subgraphs included; None of other files.
         against: None for mopt's own first row, and where either has no figures.
         error: Why there are no figures.
@@ -78,9 +66,22 @@ class Row:
         """Tool and detail."""
         return f"{self.tool} ({self.detail})" if self.detail else self.tool
 
+    @property
+    def recipe(self) -> str:
+        """Return the name of the recipe that it is of."""
+        return "/".join(filter(None, (self.strategy, self.tool, self.detail)))
+
     def as_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Row:
+        """Return what as_json was made of."""
+        speedup, against = fields["speedup"], fields["against"]
+        if against is not None:
+            against = Against(**{**against, "latency": Spread(**against["latency"])})
+        return cls(**{**fields, "speedup": speedup and Spread(**speedup), "against": against})
 
 
 @dataclass(frozen=True)
@@ -150,90 +151,64 @@ def _against(
         return None
     own, other = forms[recipe.name], forms[leader.name]
     mine, theirs = produced[recipe.name].seconds, produced[leader.name].seconds
-    if other.error or own.quality is None or other.quality is None or not mine or not theirs:
+    if other.error or not own.quality or not other.quality or not mine or not theirs:
         return None
+    judged = next(iter(own.quality))
     return Against(
         seconds=mine / theirs,
         size=sizes[recipe.name].size_bytes / sizes[leader.name].size_bytes,
         latency=Spread.of([a / b for a, b in zip(own.relative, other.relative, strict=True)]),
-        worst_psnr_db=own.quality.worst_psnr - other.quality.worst_psnr,
+        quality=own.quality[judged] - other.quality[judged],
     )
 
 
-def fastest_faithful(rows: Sequence[Row], minimum_db: float = GATE_DB) -> dict[str, Row]:
-    """Return each tool's fastest row whose worst photograph keeps the decibels, fastest first."""
-    best: dict[str, Row] = {}
-    for row in rows:
-        if row.speedup is None or row.quality is None or row.quality.worst_psnr < minimum_db:
-            continue
-        if row.tool not in best or _speed(row) > _speed(best[row.tool]):
-            best[row.tool] = row
-    return dict(sorted(best.items(), key=lambda item: _speed(item[1]), reverse=True))
+def cells(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return heading and rows as text; the last four columns are over mopt's.
+
+    Args:
+        keys: Of the figures; first what gates judge.
+    """
+    heading = (*_BEFORE, *keys, *_AFTER, f"{keys[0]} minus mopt's")
+    return [heading, *(_cells(row, keys) for row in rows)]
 
 
-def _speed(row: Row) -> float:
-    return row.speedup.median if row.speedup else 0.0
-
-
-def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Return heading and rows as text; the last four columns are over mopt's."""
-    table: list[tuple[str, ...]] = [_HEADINGS]
-    for row in rows:
-        quality, speedup, against = row.quality, row.speedup, row.against
-        if row.error is not None or speedup is None or quality is None:
-            blanks = [""] * (len(_HEADINGS) - 3)
-            table.append((row.strategy, row.label, f"none: {row.error}", *blanks))
-            continue
-        table.append(
-            (
-                row.strategy,
-                row.label,
-                f"{row.seconds:.2f}",
-                f"{(row.size_bytes or 0) / _MIB:.2f}",
-                f"{row.latency_ms:.1f}",
-                f"{speedup.median:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})",
-                f"{quality.worst_psnr:.1f}",
-                f"{quality.mean_psnr:.1f}",
-                f"{quality.worst_ssim:.4f}",
-                "" if row.nodes is None else str(row.nodes),
-                *(
-                    ("", "", "", "")
-                    if against is None
-                    else (
-                        f"{against.seconds:.2f}x",
-                        f"{against.size:.2f}x",
-                        f"{against.latency.median:.2f}x",
-                        f"{against.worst_psnr_db:+.1f}",
-                    )
-                ),
-            )
+def _cells(row: Row, keys: Sequence[str]) -> tuple[str, ...]:
+    quality, speedup, against = row.quality, row.speedup, row.against
+    if row.error is not None or speedup is None or quality is None:
+        blanks = [""] * (len(_BEFORE) + len(keys) + len(_AFTER) + 1 - 3)
+        return (row.strategy, row.label, f"none: {row.error}", *blanks)
+    over = ("", "", "", "")
+    if against is not None:
+        digits = 1 if "dB" in keys[0] else 4
+        over = (
+            f"{against.seconds:.2f}x",
+            f"{against.size:.2f}x",
+            f"{against.latency.median:.2f}x",
+            f"{against.quality:+.{digits}f}",
         )
-    return table
+    return (
+        row.strategy,
+        row.label,
+        f"{row.seconds:.2f}",
+        f"{(row.size_bytes or 0) / _MIB:.2f}",
+        f"{row.latency_ms:.2f}",
+        f"{speedup.median:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})",
+        *(shown(key, quality[key]) if key in quality else "" for key in keys),
+        "" if row.nodes is None else str(row.nodes),
+        *over,
+    )
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table in Markdown."""
-    head, *body = cells(rows)
-    # Twice the same heading would not tell which is the difference.
-    heading = (*head[:10], *(f"{title} over mopt's" for title in head[10:13]), "dB minus mopt's")
-    lines = [_line(heading), _line(["---"] * len(heading)), *map(_line, body)]
-    return "\n".join(lines)
+def forms_table(rows: Sequence[Row], keys: Sequence[str]) -> str:
+    """Return every form's figures, in Markdown."""
+    heading, *body = cells(rows, keys)
+    return markdown(heading, body)
+
+
+def markdown(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join([_line(heading), _line(["---"] * len(heading)), *map(_line, body)])
 
 
 def _line(row: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
-
-
-def winners(rows: Sequence[Row]) -> str:
-    """Return each tool's fastest row that keeps the gate, in Markdown."""
-    lines = [
-        "| Tool | Its fastest form | Speed-up over FP32 | Worst dB |",
-        "| --- | --- | --- | --- |",
-    ]
-    for tool, row in fastest_faithful(rows).items():
-        if row.speedup and row.quality:
-            form = f"{row.strategy} ({row.detail})" if row.detail else row.strategy
-            lines.append(
-                _line((tool, form, f"{row.speedup.median:.2f}x", f"{row.quality.worst_psnr:.1f}"))
-            )
-    return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Engines of real models, built for GPUs that are not here, and their quality.
 
-    .venv/bin/python bench/optimizer/tensorrt_table.py [--environment .venv-bench] [SUBJECT ...]
+    .venv/bin/python bench/optimizer/tensorrt_table.py [--cache build/bench-models] [SUBJECT ...]
 
 prints a Markdown table for each model: of each precision and calibration the PSNR of the evaluation
 photographs against FP32, which ONNX Runtime computes with the file that the engine is built from,
@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from subjects import SUBJECTS, Sample, SubjectMissing, make_subject, read_samples
+from samples import Sample, read_samples
+from subjects import SUBJECTS, SubjectMissing, make_subject
 
 from mopt_optimizer.errors import OptimizerError, RuntimeFailure
 from mopt_optimizer.onnx_files.layers import WEIGHTED
@@ -84,13 +85,13 @@ def row(
     )
 
 
-def print_table(subject: str, environment: Path, folder: Path) -> None:
+def print_table(subject: str, cache: Path, folder: Path) -> None:
     """Build every row's engine of a model and print its line."""
-    make_subject(subject, folder, environment, calibration=16, evaluation=8)
+    make_subject(subject, folder, cache, calibration=16, evaluation=8)
     network = folder / "source.onnx"
     calibration = read_samples(folder / "calibration.npz")
     evaluation = read_samples(folder / "evaluation.npz")
-    print(f"\n{SUBJECTS[subject][0]}\n")
+    print(f"\n{SUBJECTS[subject].title}\n")
     print("| Engine | Worst dB | Mean dB | In the type | Layers by the type they read | MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
     for label, config in ROWS.items():
@@ -108,14 +109,14 @@ def print_table(subject: str, environment: Path, folder: Path) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--environment", type=Path, default=Path(".venv-bench"))
-    parser.add_argument("subjects", nargs="*", choices=list(SUBJECTS), default=list(SUBJECTS))
+    parser.add_argument("--cache", type=Path, default=Path("build/bench-models"))
+    parser.add_argument("subjects", nargs="*", choices=list(SHAPES), default=list(SHAPES))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of torch's exporter
     for subject in arguments.subjects:
         with TemporaryDirectory() as name:
             try:
-                print_table(subject, arguments.environment, Path(name) / subject)
+                print_table(subject, arguments.cache, Path(name) / subject)
             except SubjectMissing as missing:
                 print(f"{subject} is left out: {missing}")
 

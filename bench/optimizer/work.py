@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from subjects import Sample, read_samples
+from samples import Sample, read_samples
 
 
 class RefusedByTool(Exception):
@@ -61,7 +61,18 @@ class Work:
         return read_samples(self.subject / "calibration.npz")
 
     @cached_property
+    def evaluation(self) -> list[Sample]:
+        """The evaluation samples; no tool gets them."""
+        return read_samples(self.subject / "evaluation.npz")
+
+    @cached_property
+    def truth(self) -> list[Sample]:
+        """The right answers of each evaluation sample; empty where they are not known."""
+        path = self.subject / "truth.npz"
+        return read_samples(path) if path.is_file() else []
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        """Inputs and dimensions, as the resource declares them."""
+        """Inputs and dimensions as the resource declares them, and the middle gate."""
         facts: dict[str, Any] = json.loads((self.subject / "subject.json").read_text())
         return facts

@@ -20,8 +20,6 @@ from pathlib import Path
 import catalogue
 from work import Work
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "super_resolution"))
-
 # What each tool is imported as, and the distribution that tells its version.
 _MODULES = {
     "mopt": ("mopt_optimizer.passes", "mopt"),
