@@ -20,7 +20,7 @@ class Adder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.digit = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, CLASSES))
-        self.cells = nn.GRU(2 * CLASSES, _WIDTH, num_layers=2, batch_first=True)
+        self.cells = nn.GRU(CLASSES * CLASSES, _WIDTH, num_layers=2, batch_first=True)
         self.head = nn.Linear(_WIDTH, CLASSES)
 
     def read(self, columns: Tensor) -> Tensor:
@@ -30,7 +30,10 @@ class Adder(nn.Module):
 
     def added(self, read: Tensor) -> Tensor:
         """Return scores of the sum's digits, of the scores that read returned."""
-        states, _ = self.cells(torch.softmax(read, 3).flatten(2))
+        first, second = torch.softmax(read, 3).unbind(2)
+        # How likely each pair is: what a column adds up to is then linear in it.
+        pairs = (first[..., :, None] * second[..., None, :]).flatten(2)
+        states, _ = self.cells(pairs)
         scores: Tensor = self.head(states)
         return scores
 

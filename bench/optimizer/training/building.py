@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ def exported(task: Task, network: nn.Module) -> ExportedProgram:
     name, shape = task.input
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     example = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    return torch.export.export(network, (example,), dynamic_shapes={name: {0: batch}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of how its recurrent layers keep weights
+        return torch.export.export(network, (example,), dynamic_shapes={name: {0: batch}})
 
 
 def _write(name: str, folder: Path, steps: int | None) -> None:

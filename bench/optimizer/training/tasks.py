@@ -147,7 +147,7 @@ TASKS: dict[str, Task] = {
         _IMAGE,
         ("scores",),
         QualityMetric.TOP1_AGREEMENT,
-        Budget(steps=1200, batch=64, rate=1e-3),
+        Budget(steps=800, batch=64, rate=1e-3),
     ),
 }
 """By name."""
