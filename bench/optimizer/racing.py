@@ -17,6 +17,7 @@ from typing import Any
 from catalogue import PYTORCH, Recipe
 from gates import Figure
 from samples import Sample
+from surviving import DIED, deaths
 
 from mopt_api.enums import FloatPrecision, Precision, Runtime
 from mopt_api.metrics import METRICS
@@ -192,6 +193,12 @@ def _torch(path: Path, threads: int) -> _Opened:
     return _Opened(evaluate, bind)
 
 
+def _tried(one: Contender, sample: Sample, threads: int) -> None:
+    """Open and run a form once. What it raises is told where it is opened again."""
+    with ExitStack() as stack:
+        _opened(one, threads, stack).evaluate(sample)
+
+
 def race(
     contenders: Mapping[str, Contender],
     reference: Path,
@@ -218,8 +225,13 @@ def race(
         expected = [base.evaluate(sample) for sample in judging.samples]
         quality = judging.quality(expected, expected)
         forms[REFERENCE_NAME] = Form(REFERENCE_NAME, base.bind(first), quality)
+        tries = {n: (_tried, (one, first, threads)) for n, one in contenders.items() if one.opening}
+        died = deaths(tries)
         for name, one in contenders.items():
             forms[name] = form = Form(name, lambda: None)
+            if name in died:
+                form.error = DIED
+                continue
             try:
                 opened = _opened(one, threads, stack)
                 outputs = [opened.evaluate(sample) for sample in judging.samples]

@@ -21,7 +21,7 @@ class Adder(nn.Module):
         super().__init__()
         self.digit = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, CLASSES))
         self.cells = nn.GRU(CLASSES * CLASSES, _WIDTH, num_layers=2, batch_first=True)
-        self.head = nn.Linear(_WIDTH, CLASSES)
+        self.head = nn.Linear(_WIDTH + CLASSES * CLASSES, CLASSES)
 
     def read(self, columns: Tensor) -> Tensor:
         """Return scores of what each picture shows, (n, columns, 2, 10)."""
@@ -34,7 +34,7 @@ class Adder(nn.Module):
         # How likely each pair is: what a column adds up to is then linear in it.
         pairs = (first[..., :, None] * second[..., None, :]).flatten(2)
         states, _ = self.cells(pairs)
-        scores: Tensor = self.head(states)
+        scores: Tensor = self.head(torch.cat([states, pairs], 2))
         return scores
 
     def forward(self, columns: Tensor) -> Tensor:
