@@ -110,7 +110,7 @@ def standing(line: Line) -> Standing:
         line["gate"],
         chosen["label"],
         chosen["holds"],
-        best and best["label"],
+        None if best is None else best["label"],
         _interval(best),
         _interval(eager),
         line["run"]["seconds"],

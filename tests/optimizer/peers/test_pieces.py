@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import run
-from pieces import FORMS, GATES, TASK, Piece, append, open_pieces, read, wanted, without
+from pieces import FORMS, GATES, TASK, Line, Piece, append, open_pieces, read, wanted, without
 from subjects import SUBJECTS
 
 STYLE, NET = "style_transfer", "classifier"
@@ -35,7 +35,7 @@ def test_single_gates_can_be_asked_for_in_any_order() -> None:
 )
 def test_what_is_done_is_skipped_and_forms_come_first(done: list[str], found: list[str]) -> None:
     pieces = [Piece(NET, "30"), Piece(NET, "40")]
-    record = {f"{NET}/{gate}": {} for gate in done}
+    record: dict[str, Line] = {f"{NET}/{gate}": {} for gate in done}
     assert [piece.gate for piece in open_pieces(pieces, record)] == found
 
 

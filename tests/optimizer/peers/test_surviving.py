@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from surviving import deaths
+from surviving import Call, deaths
 
 
 def test_who_ends_the_process_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     after = tmp_path / "after"
-    calls = {
+    calls: dict[str, Call] = {
         "returns": (len, ("abc",)),
         "dies": (os._exit, (3,)),
         "raises": (int, ("no number",)),

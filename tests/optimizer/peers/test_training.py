@@ -43,7 +43,7 @@ def test_each_part_has_every_digit_and_is_always_the_same(part: Part) -> None:
     digits = digits_of(part)
     assert set(digits.labels.tolist()) == set(range(10))
     assert torch.equal(digits.images, digits_of(part).images)
-    assert (digits.images.min(), digits.images.max()) == (0, 1)
+    assert (digits.images.min().item(), digits.images.max().item()) == (0, 1)
 
 
 def test_pictures_are_in_range_and_drawn_by_the_generator_alone() -> None:
