@@ -54,7 +54,8 @@ def model() -> bytes:
     graph.node[1].attribute.append(helper.make_attribute("attribute", 1))
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     helper.set_model_props(made, {"key_of_it": "any"})
-    return made.SerializeToString()
+    data: bytes = made.SerializeToString()
+    return data
 
 
 @pytest.mark.parametrize(("word", "field"), WORDS.items(), ids=WORDS)
