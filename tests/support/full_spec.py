@@ -58,6 +58,12 @@ FULL: Json = {
             },
         },
         {"name": "fp32", "runtime": "PyTorch", "precision": "FP32", "torchMode": "Compiled"},
+        {
+            "name": "weights",
+            "runtime": "ONNXRuntime",
+            "precision": "INT8",
+            "quantization": {"mode": "WeightOnly", "weightBits": 8},
+        },
     ],
     "targets": [
         {
@@ -143,8 +149,15 @@ def nodes(schema: Json, value: Any, path: Path = ()) -> Iterator[tuple[Path, Jso
             yield from nodes(schema["additionalProperties"], value[name], (*path, name))
     if "items" in schema:
         for number, item in enumerate(value):
-            if number == 0 or (isinstance(item, dict) and set(item) - set(value[0])):
+            if number == 0 or names(item) - names(value[0]):
                 yield from nodes(schema["items"], item, (*path, number))
+
+
+def names(value: Any) -> set[Path]:
+    """Return every field that a value has; items of lists are values of their own."""
+    if not isinstance(value, dict):
+        return set()
+    return {(name, *rest) for name, inner in value.items() for rest in [(), *names(inner)]}
 
 
 def fields(schema: Json, path: Path = ()) -> Iterator[Path]:

@@ -68,6 +68,10 @@ OTHER: dict[str, Any] = {
     "variants.1.name": "other",
     "variants.1.runtime": ("OpenVINO", {"torchMode": None}),
     "variants.1.precision": "BF16",
+    "variants.2.name": "other",
+    "variants.2.runtime": "OpenVINO",
+    "variants.2.precision": ("FP32", {"quantization": None}),
+    "variants.2.quantization.mode": ("Dynamic", {"weightBits": None}),
     "variants.0.quantization.mode": (
         "Dynamic",
         {"calibrator": "MinMax", "searchBudgetSeconds": None},
