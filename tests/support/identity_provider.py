@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from json_server import JsonHandler, running
 from jwt.algorithms import RSAAlgorithm
 
 AUDIENCE = "sts.of.tests"
@@ -58,34 +58,13 @@ class IdentityProvider(ThreadingHTTPServer):
         return None
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: IdentityProvider
 
-    def do_GET(self) -> None:
-        page = self.server.page(self.path)
-        if page is None:
-            self.send_error(404)
-            return
-        body = json.dumps(page).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    def reply(self) -> object:
+        return self.server.page(self.path) or HTTPStatus.NOT_FOUND
 
 
-@contextmanager
-def identity_provider() -> Iterator[IdentityProvider]:
+def identity_provider() -> AbstractContextManager[IdentityProvider]:
     """Give an OpenID provider that runs."""
-    server = IdentityProvider()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return running(IdentityProvider())

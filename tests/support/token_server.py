@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
+from json_server import JsonHandler, running
 
 from devcluster.certificates import Pki
 
@@ -65,38 +64,20 @@ class TokenServer(ThreadingHTTPServer):
         return jwt.encode(claims, self._key, algorithm="ES256", headers={"x5c": chain})
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: TokenServer
 
-    def do_GET(self) -> None:
+    def reply(self) -> object:
         if self.headers.get("Authorization") != f"Basic {self.server.login}":
-            self.send_error(401)
-            return
+            return HTTPStatus.UNAUTHORIZED
         query = parse_qs(urlsplit(self.path).query)
-        body = json.dumps({"token": self.server.token(query.get("scope", []))}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        return {"token": self.server.token(query.get("scope", []))}
 
 
 def _der(certificate: Path) -> str:
     return base64.b64encode(ssl.PEM_cert_to_DER_cert(certificate.read_text())).decode()
 
 
-@contextmanager
-def token_server(pki: Pki, login: str) -> Iterator[TokenServer]:
+def token_server(pki: Pki, login: str) -> AbstractContextManager[TokenServer]:
     """Give a token service that runs."""
-    server = TokenServer(pki, login)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return running(TokenServer(pki, login))
