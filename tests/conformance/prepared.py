@@ -19,6 +19,7 @@ import openvino
 import torch
 import yaml
 from architectures import Architecture, write, write_data
+from own_forms import IS_NARROW
 
 from mopt_api.enums import Precision, QuantizationMethod
 from mopt_api.inputs import with_derived
@@ -39,7 +40,7 @@ Model = Callable[[Feeds], Values]
 
 FORMS = {
     "fp16": Form(kind=FormKind.ONNX_FP16),
-    "int8": Form(kind=FormKind.QDQ),
+    "int8": Form(kind=FormKind.QDQ, narrow_sums=IS_NARROW),
     "nncf": Form(kind=FormKind.NNCF, quantization=Quantization(method=QuantizationMethod.NNCF)),
 }
 

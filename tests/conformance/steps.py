@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx
 import yaml
+from own_forms import IS_NARROW
 
 from mopt_api.enums import ModelFormat, Precision, Runtime
 from mopt_api.jobs.prepare_result import PassOutcome
@@ -200,7 +201,8 @@ class _Steps:
         material = Material(self._fp32, self._path, self._feeds, self._spec.quality, self._cases)
         path = self._workdir / step / "model.onnx"
         path.parent.mkdir()
-        return path if self._caught(step, lambda: make(Form(kind=kind), material, path)) else None
+        form = Form(kind=kind, narrow_sums=IS_NARROW and kind is FormKind.QDQ)
+        return path if self._caught(step, lambda: make(form, material, path)) else None
 
     def _form(self, step: str, runtime: Runtime, precision: Precision, path: Path) -> None:
         self._caught(step, lambda: self._judged(step, runtime, precision, path))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from own_forms import OWN_CLASS, own
 
 from mopt_api.auto.search import SearchFacts, contenders
 from mopt_api.enums import Calibrator, ModelFormat, Precision, QualityMetric, Runtime, TargetKind
@@ -116,6 +117,7 @@ def plan(
             Variant(name="ov8", runtime=Runtime.OPENVINO, precision=Precision.INT8),
         ],
         output_uri=f"s3://{bench.bucket}/out",
+        cpu_classes=[OWN_CLASS],
     )
 
 
@@ -129,8 +131,8 @@ def test_every_form_is_stored_and_correct(
     assert result.artifacts_on(TargetKind.CPU) == {
         "eager": "source",
         "ort": "fp32",
-        "ort8": "int8-minmax-perchannel",
-        "ov8": "int8-minmax-perchannel",
+        "ort8": own("int8-minmax-perchannel"),
+        "ov8": own("int8-minmax-perchannel"),
     }
     assert result.skipped_on(TargetKind.CPU) == []
     assert (result.source.sha256, result.source.opset) == (bench.sha256, 18)
@@ -145,7 +147,7 @@ def test_every_form_is_stored_and_correct(
         bench.blobs.fetch(form.artifact.digest, files[form.name])
         assert files[form.name].stat().st_size == form.artifact.size_bytes
         assert form.artifact.uri == bench.blobs.uri(form.artifact.digest)
-    assert set(files) == {"fp32", "int8-minmax-perchannel"}
+    assert set(files) == {"fp32", own("int8-minmax-perchannel")}
 
     bench.store.fetch("models/model.pt2", tmp_path / "model.pt2")
     image = np.random.default_rng(5).random((3, 3, 21, 33), dtype=np.float32)
@@ -153,7 +155,7 @@ def test_every_form_is_stored_and_correct(
         module = torch.export.load(tmp_path / "model.pt2").module()
         expected = module(torch.from_numpy(image)).numpy()
     assert np.abs(OnnxSession(files["fp32"]).run({"image": image})[0] - expected).max() < 1e-5
-    int8 = OnnxSession(files["int8-minmax-perchannel"]).run({"image": image})[0]
+    int8 = OnnxSession(files[own("int8-minmax-perchannel")]).run({"image": image})[0]
     assert 10 * np.log10(1 / np.mean((int8 - expected) ** 2)) > 30
     assert "BatchNormalization" not in {n.op_type for n in onnx.load(files["fp32"]).graph.node}
 
@@ -183,7 +185,7 @@ def test_lost_export_is_made_again_to_the_byte(
     bench.store.put_bytes(f"out/blobs/{lost.replace(':', '/')}", b"damaged")
     # The manifest too: what was measured from it stands.
     assert bench.run(plan) == prepared
-    assert bench.outcomes == {"fp32": "Built", "int8-minmax-perchannel": "Served"}
+    assert bench.outcomes == {"fp32": "Built", own("int8-minmax-perchannel"): "Served"}
     assert bench.run(plan) == prepared
     assert bench.served
 
@@ -271,7 +273,7 @@ def test_onnx_source_goes_the_same_way(
     )
     again, _ = bench.run(plan.model_copy(update={"model": model}))
     assert again.source.format is ModelFormat.ONNX
-    assert again.artifacts_on(TargetKind.CPU)["ort8"] == "int8-minmax-perchannel"
+    assert again.artifacts_on(TargetKind.CPU)["ort8"] == own("int8-minmax-perchannel")
     assert [(s.name, s.reason) for s in again.skipped_on(TargetKind.CPU)] == [
         ("eager", VariantReason.BUILD_FAILED)
     ]
@@ -309,7 +311,7 @@ def test_torchscript_source_goes_the_same_way(
         script = torch.jit.load(upscaler_ts)  # type: ignore[no-untyped-call]
         expected = script(torch.from_numpy(image)).numpy()
     assert np.abs(OnnxSession(files["fp32"]).run({"image": image})[0] - expected).max() < 1e-5
-    int8 = OnnxSession(files["int8-minmax-perchannel"]).run({"image": image})[0]
+    int8 = OnnxSession(files[own("int8-minmax-perchannel")]).run({"image": image})[0]
     assert psnr(int8, expected) > 30
     inputs = onnx.load(files["fp32"]).graph.input
     assert [d.dim_param for d in inputs[0].type.tensor_type.shape.dim] == [
@@ -391,7 +393,7 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
         int8("mistaken", exclude=["Convolution"]),
     ]
     before, _ = prepared
-    (plain,) = [a.artifact for a in before.artifacts if a.name == "int8-minmax-perchannel"]
+    (plain,) = [a.artifact for a in before.artifacts if a.name == own("int8-minmax-perchannel")]
     path = tmp_path / "model.onnx"
     expected = {}
     bench.blobs.fetch(before.artifacts[0].artifact.digest, path)
@@ -413,8 +415,8 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
     result, _ = bench.run(gated)
     names = result.artifacts_on(TargetKind.CPU)
     assert len(set(names.values())) == len(names) == 5
-    assert names["gated"] == "int8-minmax-perchannel-gated"
-    assert names["plain"] == "int8-minmax-perchannel"
+    assert names["gated"] == own("int8-minmax-perchannel-gated")
+    assert names["plain"] == own("int8-minmax-perchannel")
     digests = {a.name: a.artifact.digest for a in result.artifacts}
     assert len(set(digests.values())) == 6
     assert digests[names["plain"]] == plain.digest
@@ -437,7 +439,7 @@ def test_every_way_to_int8_is_an_artifact_of_its_own(
 def test_dynamic_int8_needs_no_calibration_data(bench: Bench, plan: PreparePlan) -> None:
     variants = [int8("dynamic", mode="Dynamic"), int8("static")]
     result, _ = bench.run(plan.model_copy(update={"calibration": None, "variants": variants}))
-    assert result.artifacts_on(TargetKind.CPU) == {"dynamic": "int8-dynamic-perchannel"}
+    assert result.artifacts_on(TargetKind.CPU) == {"dynamic": own("int8-dynamic-perchannel")}
     assert [(s.name, s.reason) for s in result.skipped_on(TargetKind.CPU)] == [
         ("static", VariantReason.NO_CALIBRATION_DATA)
     ]
