@@ -15,7 +15,6 @@ from mopt_api.auto.int8 import (
     U8S8,
     CpuClass,
     Int8Scheme,
-    classes_of,
     cpu_class,
     is_sound,
     static_scheme,
@@ -45,15 +44,6 @@ def test_class_follows_the_instructions(
     architecture: str, features: list[str], expected: CpuClass
 ) -> None:
     assert cpu_class(architecture, features) is expected
-
-
-@pytest.mark.parametrize(
-    ("architecture", "expected"), [("x86_64", {WIDE, NARROW}), ("aarch64", {OTHER})]
-)
-def test_an_architecture_may_be_of_several_classes(
-    architecture: str, expected: set[CpuClass]
-) -> None:
-    assert set(classes_of(architecture)) == expected
 
 
 @pytest.mark.parametrize(

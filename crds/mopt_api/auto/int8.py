@@ -71,13 +71,6 @@ def cpu_class(architecture: str, features: Collection[str]) -> CpuClass:
     return CpuClass.NARROW_X86 if WIDE_SUMS.isdisjoint(features) else CpuClass.WIDE_X86
 
 
-def classes_of(architecture: str) -> tuple[CpuClass, ...]:
-    """Return the classes that CPUs of an architecture may be of."""
-    if not is_x86(architecture):
-        return (CpuClass.OTHER,)
-    return (CpuClass.WIDE_X86, CpuClass.NARROW_X86)
-
-
 def is_sound(scheme: Int8Scheme, cpu: CpuClass) -> bool:
     """Return whether a CPU computes what a scheme says, whatever the values are."""
     return cpu is not CpuClass.NARROW_X86 or scheme.largest_pair <= _LARGEST_SUM

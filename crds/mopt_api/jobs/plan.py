@@ -133,8 +133,7 @@ class PreparePlan(ApiModel):
     )
     cpu_classes: list[CpuClass] | None = Field(
         default=None,
-        description="Of the CPUs that measure. Absent, that is not known yet: then INT8 is made "
-        "for each class of the architecture that prepares.",
+        description="Of the CPUs that measure. Absent, they are of the class that prepares.",
     )
 
     @property
@@ -333,7 +332,7 @@ def prepare_plan(
     Args:
         kinds: Of the targets.
         aims: Of a second search, by variant; see second_search.
-        cpu_classes: Of the CPUs that measure; None where they are not known.
+        cpu_classes: Of the CPUs that measure; None where they are like the one that prepares.
     """
     facts = search_facts(spec)
     variants = spec.variants or contenders_on(facts, kinds)

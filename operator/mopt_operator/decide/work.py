@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.enums import TargetKind
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import (
@@ -181,9 +182,12 @@ def prepare_work(
         aims: Of a second search.
     """
     profile = settings.profiles[DEFAULT_PROFILE]
-    kinds = {profile_of(t, settings).kind for t in ([target] if target else targets_of(spec))}
+    targets = [target] if target else targets_of(spec)
+    kinds = {profile_of(t, settings).kind for t in targets}
+    unknown = any(_has_other_cpus(t, settings) for t in targets)
+    classes = list(CpuClass) if unknown else None
     return WorkItem(
-        plan=prepare_plan(spec, output.uri, kinds=kinds, aims=aims),
+        plan=prepare_plan(spec, output.uri, kinds=kinds, aims=aims, cpu_classes=classes),
         target=target.name if target else "",
         profile_name=DEFAULT_PROFILE,
         profile=profile,
@@ -194,6 +198,13 @@ def prepare_work(
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
     )
+
+
+def _has_other_cpus(target: Target, settings: Settings) -> bool:
+    """Return whether a target computes on CPUs that may be of another class than those that
+    prepare: nobody knows the nodes of another profile, or of a selector, before."""
+    here = target.profile in (None, DEFAULT_PROFILE) and not target.node_selector
+    return not here and profile_of(target, settings).kind is TargetKind.CPU
 
 
 def measure_work(

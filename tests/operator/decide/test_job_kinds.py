@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.enums import TargetKind
 from mopt_api.jobs.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
@@ -177,3 +178,21 @@ def test_objective_and_benchmark_do_not_matter_to_a_build() -> None:
     timed = spec(objective={"metric": "Throughput", "point": "p"}, benchmark=points)
     assert measuring("engines", timed).plan == measuring("engines").plan
     assert measuring("l4", timed).plan != measuring("l4").plan
+
+
+@pytest.mark.parametrize(
+    ("targets", "known"),
+    [
+        ([{"name": "a"}, {"name": "b", "profile": "default"}], True),
+        # What PyTorch and TensorRT compute there is no matter of the CPU.
+        ([{"name": "a"}, {"name": "b", "profile": "l4"}], True),
+        ([{"name": "a"}, {"name": "b", "profile": "small"}], False),
+        ([{"name": "a", "nodeSelector": {"zone": "a"}}], False),
+    ],
+)
+def test_other_nodes_may_have_cpus_of_any_class(targets: list[dict[str, Any]], known: bool) -> None:
+    settings = make_settings(small={})
+    given = spec(targets=targets)
+    plan = prepare_work(given, OUTPUT, settings).plan
+    assert isinstance(plan, PreparePlan)
+    assert plan.cpu_classes == (None if known else sorted(CpuClass))

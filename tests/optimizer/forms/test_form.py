@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from itertools import product
 from typing import Any
 
 import pytest
 
-from mopt_api.auto.int8 import CpuClass, classes_of
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.auto.search import SearchAim, SearchFacts, contenders, search
 from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.enums import Aggregate, ModelFormat, QualityMetric, TargetKind
@@ -24,6 +23,7 @@ from mopt_api.jobs.prepare_result import (
 from mopt_api.spec import QualityGate
 from mopt_api.variants import Variant
 from mopt_optimizer.forms.form import Form, form_of
+from mopt_optimizer.machine.system import own_cpu_class
 from mopt_optimizer.stages.prepare.assignment import assign, unfit
 from mopt_optimizer.stages.prepare.messages import Quantized
 from mopt_optimizer.stages.prepare.stage import wanted_forms
@@ -394,11 +394,10 @@ def test_prepare_makes_what_the_targets_cpus_compute_not_its_own(
     assert {form.name(GATES) for form in wanted_forms(plan)} == names | {"fp16"}
 
 
-def test_of_unknown_cpus_prepare_makes_a_form_for_each_class() -> None:
-    unknown = plan_for().model_copy(update={"cpu_classes": None})
-    known = plan_for(*classes_of(platform.machine()))
-    assert wanted_forms(unknown) == wanted_forms(known)
-    assert "cpuClasses" not in unknown.to_api()
+def test_where_nothing_is_said_prepare_makes_the_form_of_its_own_class() -> None:
+    alike = plan_for().model_copy(update={"cpu_classes": None})
+    assert wanted_forms(alike) == wanted_forms(plan_for(own_cpu_class()))
+    assert "cpuClasses" not in alike.to_api()
 
 
 def prepared(*made: Quantized) -> PrepareResult:

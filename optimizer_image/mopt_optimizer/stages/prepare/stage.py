@@ -6,7 +6,6 @@ depends on is the same: step_keys says what that is.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -14,7 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
-from mopt_api.auto.int8 import CpuClass, classes_of
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.jobs.data_statistics import DataWarning
 from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
@@ -26,7 +25,7 @@ from mopt_optimizer.data.review import Role, log_warnings, review
 from mopt_optimizer.data.samples import Samples
 from mopt_optimizer.errors import ModelError
 from mopt_optimizer.forms.form import Form, form_of
-from mopt_optimizer.machine.system import System
+from mopt_optimizer.machine.system import System, own_cpu_class
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import temporary_folder
 from mopt_optimizer.stages.artifacts import identity
@@ -294,5 +293,5 @@ def wanted_forms(plan: PreparePlan) -> list[Form]:
 
 def _sums(plan: PreparePlan) -> list[bool]:
     """Return of each kind of CPU that forms are for whether it adds products in 16 bits."""
-    classes = plan.cpu_classes or classes_of(platform.machine())
+    classes = plan.cpu_classes or [own_cpu_class()]
     return sorted({cpu is CpuClass.NARROW_X86 for cpu in classes})
