@@ -184,7 +184,9 @@ def prepare_work(
     profile = settings.profiles[DEFAULT_PROFILE]
     targets = [target] if target else targets_of(spec)
     kinds = {profile_of(t, settings).kind for t in targets}
-    unknown = any(_has_other_cpus(t, settings) for t in targets)
+    elsewhere = [t for t in targets if t.profile not in (None, DEFAULT_PROFILE) or t.node_selector]
+    # Nobody knows the CPUs of other nodes before they measure.
+    unknown = any(profile_of(t, settings).kind is TargetKind.CPU for t in elsewhere)
     classes = list(CpuClass) if unknown else None
     return WorkItem(
         plan=prepare_plan(spec, output.uri, kinds=kinds, aims=aims, cpu_classes=classes),
@@ -198,13 +200,6 @@ def prepare_work(
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
     )
-
-
-def _has_other_cpus(target: Target, settings: Settings) -> bool:
-    """Return whether a target computes on CPUs that may be of another class than those that
-    prepare: nobody knows the nodes of another profile, or of a selector, before."""
-    here = target.profile in (None, DEFAULT_PROFILE) and not target.node_selector
-    return not here and profile_of(target, settings).kind is TargetKind.CPU
 
 
 def measure_work(
