@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -247,6 +247,14 @@ def beside_a_grid(runs: Runs, runtime: Runtime) -> dict[str, object]:
     }
 
 
+def tell(record: Mapping[str, object], path: Path | None) -> None:
+    """Print a record, and write it where a path is given."""
+    text = json.dumps(record, indent=1)
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -271,10 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 entry["grid"] = beside_a_grid(runs, Runtime.ONNX_RUNTIME)
             record[subject.name] = entry
     record["seconds"] = round(time.monotonic() - started)
-    text = json.dumps(record, indent=1)
-    print(text)
-    if options.record is not None:
-        options.record.write_text(text + "\n")
+    tell(record, options.record)
     return 0
 
 

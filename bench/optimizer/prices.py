@@ -12,7 +12,6 @@ minutes, on a quiet machine.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cpu_limits import CpuLimit, NoLimits
-from load import Runs, encoder
+from load import Runs, encoder, tell
 
 from mopt_api.constraints import Figures
 from mopt_api.enums import ObjectiveMetric, Runtime
@@ -172,10 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "equal": sum(each["recommended"] == each["bruteForce"] for each in draws),
         "seconds": round(time.monotonic() - started),
     }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if options.record is not None:
-        options.record.write_text(text + "\n")
+    tell(record, options.record)
     return 0
 
 

@@ -10,6 +10,7 @@ from mopt_api.jobs.measure_result import MeasureResult
 
 from ._errors import CliError
 
+RESULT_SUFFIX = ".json"
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 

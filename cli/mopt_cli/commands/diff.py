@@ -20,12 +20,11 @@ from mopt_cli.extras import require_cluster, require_store
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.result_diff import diff as differences
 from mopt_cli.result_diff_table import render_diff
+from mopt_cli.results import RESULT_SUFFIX
 
 if TYPE_CHECKING:
     from mopt_api.jobs.measure_result import MeasureResult
     from mopt_cli.client import Client
-
-_RESULT_SUFFIX = ".json"
 
 
 def diff(
@@ -79,7 +78,7 @@ def _result(text: str, client: Callable[[], Client]) -> MeasureResult:
         return result_of(text)
     if Path(text).is_file():
         return result_of(text)
-    if text.endswith(_RESULT_SUFFIX):
+    if text.endswith(RESULT_SUFFIX):
         raise CliError(f"{text} is not a file: give a result.json, or NAME of a ModelOptimization")
     name, _, target = text.partition("/")
     return client().result(name, target or None)

@@ -22,10 +22,8 @@ from mopt_cli.cluster_options import (
 from mopt_cli.extras import require_store
 from mopt_cli.interrupting import interruptible
 from mopt_cli.looking import resource_of
-from mopt_cli.results import read_result
+from mopt_cli.results import RESULT_SUFFIX, read_result
 from mopt_cli.selections import artifact_of, artifact_of_result, name_of
-
-_RESULT_SUFFIX = ".json"
 
 
 def fetch(
@@ -71,7 +69,7 @@ def _selected(
     name: str | None, source: Path | None, target: str | None, access: Access
 ) -> tuple[Artifact, str]:
     """Return what to fetch, and whose it is."""
-    if source is None and name is not None and name.endswith(_RESULT_SUFFIX):
+    if source is None and name is not None and name.endswith(RESULT_SUFFIX):
         file = Path(name)
         if not file.is_file():
             raise CliError(f"{file} is not a file; for a ModelOptimization in a file use -f")

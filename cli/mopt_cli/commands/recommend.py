@@ -18,11 +18,9 @@ from mopt_cli.cluster_options import (
 )
 from mopt_cli.looking import resource_of
 from mopt_cli.output import Format, FormatOption, emit
-from mopt_cli.results import read_result
+from mopt_cli.results import RESULT_SUFFIX, read_result
 from mopt_cli.sizing import Choice, Prices, sized
 from mopt_cli.sizing_table import render_sizing
-
-_RESULT_SUFFIX = ".json"
 
 
 def recommend(
@@ -74,7 +72,7 @@ def recommend(
 
 def _choice(names: list[str], source: Path | None, prices: Prices, access: Access) -> Choice:
     """Return what there is to choose from."""
-    files = [Path(name) for name in names if name.endswith(_RESULT_SUFFIX)]
+    files = [Path(name) for name in names if name.endswith(RESULT_SUFFIX)]
     if files and (source is not None or len(files) < len(names)):
         raise CliError("give result.json files alone, or one ModelOptimization")
     if files:
