@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import grpc
 import numpy as np
 from load import BATCH, Subject
 from serving_steps import Step
@@ -28,6 +29,7 @@ from mopt_api.jobs.measure_result import MeasureResult
 from mopt_api.load import LoadScenario
 from mopt_api.runtimes import THREAD_VARIABLES
 from mopt_optimizer.digests import file_digest
+from mopt_optimizer.endpoint.grpc import without_arguments
 from mopt_optimizer.load import loadgen
 from mopt_optimizer.load.batching import Request
 from mopt_optimizer.load.rules import SHORT_REQUESTS, Bound, Rules
@@ -160,26 +162,31 @@ class Counted(Protocol):
 
 
 class Asker:
-    """Triton's client, which has no part in mopt, asked by LoadGen to ask."""
+    """KServe's stubs, which have no part in mopt's server, asked by LoadGen to ask."""
 
     def __init__(self, address: str, subject: Subject, folder: Path) -> None:
-        from tritonclient import grpc
+        with without_arguments():
+            from kserve.protocol.grpc import grpc_predict_v2_pb2, grpc_predict_v2_pb2_grpc
 
-        self._client: Any = grpc.InferenceServerClient(address)
-        self._model = subject.name
+        self._channel = grpc.insecure_channel(address)
+        self._stub: Any = grpc_predict_v2_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._folder = folder
         self._failures = 0
         (spec,) = subject.inputs
         shape = [1 if size == "batch" else int(size) for size in spec.shape]
         array = np.random.default_rng(0).random(shape, np.float32)
-        self._input: Any = grpc.InferInput(spec.name, shape, "FP32")
-        self._input.set_data_from_numpy(array)
+        kind = grpc_predict_v2_pb2.ModelInferRequest
+        self._request: Any = kind(
+            model_name=subject.name,
+            inputs=[kind.InferInputTensor(name=spec.name, datatype="FP32", shape=shape)],
+            raw_input_contents=[array.tobytes()],
+        )
 
     def __enter__(self) -> Asker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._channel.close()
 
     def step(self, limit: Counted, bound: Bound, seconds: float, rate: float) -> Step:
         """Ask at a rate."""
@@ -208,8 +215,9 @@ class Asker:
 
     def _put(self, requests: Sequence[Request]) -> None:
         for number, _ in requests:
-            self._client.async_infer(self._model, [self._input], partial(self._answered, number))
+            call = self._stub.ModelInfer.future(self._request)
+            call.add_done_callback(partial(self._answered, number))
 
-    def _answered(self, number: int, result: object, error: object) -> None:  # noqa: ARG002
-        self._failures += error is not None
+    def _answered(self, number: int, call: grpc.Future) -> None:
+        self._failures += call.exception() is not None
         loadgen.answer([number])

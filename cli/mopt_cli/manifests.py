@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mopt_api.enums import Runtime
+from mopt_api.figures import converted
 from mopt_api.publishing import Published, PublishLayout
 from mopt_api.runtimes import THREAD_VARIABLES
-from mopt_api.status import SelectedArtifact, TargetStatus
+from mopt_api.status import SelectedArtifact, TargetStatus, VariantStatus
 
 from ._errors import CliError
 from .pod_resources import cpu_quantity, memory_quantity, served_cpus
@@ -109,7 +110,7 @@ def served(raw: Mapping[str, Any], target: TargetStatus) -> Served:
             f"{name} has published nothing for target {target.name}, and no server loads the file "
             f"from {artifact.uri or 'its store'} alone: {do}"
         )
-    if published.artifact != artifact.digest:
+    if published.selected != artifact.digest:
         raise CliError(
             f"{name} serves {artifact.digest} on target {target.name}, and has published "
             f"{published.artifact}: wait for condition Published, or approve it"
@@ -123,7 +124,10 @@ def served(raw: Mapping[str, Any], target: TargetStatus) -> Served:
         (t.get("nodeSelector") for t in spec.get("targets") or () if t.get("name") == target.name),
         None,
     )
-    form = next((each for each in target.everyone if each.name == artifact.variant), None)
+    variant = published.variant if published.instead_of else artifact.variant
+    form = next((each for each in target.everyone if each.name == variant), None)
+    if published.instead_of:
+        artifact = _in_place(artifact, form, published)
     serving = form.load.serving if form is not None and form.load is not None else None
     threads = serving.threads if serving else target.hardware.threads or None
     copies = serving.instances if serving else 1
@@ -139,6 +143,32 @@ def served(raw: Mapping[str, Any], target: TargetStatus) -> Served:
         memory=memory_quantity(peak, copies),
         gpu=target.hardware.gpu is not None and not target.hardware.gpu.mig,
         node_selector=selector or {},
+    )
+
+
+def _in_place(
+    selected: SelectedArtifact, form: VariantStatus | None, published: Published
+) -> SelectedArtifact:
+    """Return what was published in place of what was selected.
+
+    Raises:
+        CliError: The target's figures are of a later run, which has no such form.
+    """
+    if form is None or form.artifact is None or form.artifact.digest != published.artifact:
+        raise CliError(
+            f"what was published, {published.artifact}, is no form of the last run: wait for "
+            "condition Published"
+        )
+    return converted(
+        form.artifact,
+        SelectedArtifact,
+        variant=form.name,
+        runtime=form.runtime,
+        precision=form.precision,
+        float_precision=form.float_precision,
+        report=selected.report,
+        generation=selected.generation,
+        time=selected.time,
     )
 
 

@@ -151,7 +151,7 @@ def behind(raw: Mapping[str, object], target: str | None) -> str | None:
     found = target_of(raw, target)
     if found.published is None or found.artifact is None:
         return None
-    if found.published.artifact == found.artifact.digest:
+    if found.published.selected == found.artifact.digest:
         return None
     return (
         f"{name_of(raw)}, target {found.name}: {found.artifact.variant} "

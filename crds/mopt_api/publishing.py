@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .artifacts import ArtifactFormat
 from .base import ApiModel, Digest, ObservedModel, Rule, SecretName
 
 # As the distribution project's reference grammar has it: a host with a dot, a port, or localhost.
@@ -29,6 +30,14 @@ class PublishLayout(StrEnum):
     MODEL_REPOSITORY = "ModelRepository"
     FILES = "Files"
     MODEL_PACK = "ModelPack"
+
+
+def is_loaded(kind: ArtifactFormat, layout: PublishLayout) -> bool:
+    """Tell whether the servers that a layout is for load files of a format.
+
+    Of programs of torch.export none of them does: Triton's PyTorch backend loads TorchScript.
+    """
+    return (kind, layout) != (ArtifactFormat.EXPORTED_PROGRAM, PublishLayout.MODEL_REPOSITORY)
 
 
 class PublishPolicy(StrEnum):
@@ -113,6 +122,16 @@ class Published(ObservedModel):
     )
     signed: bool = Field(description="Whether a signature and statements were attached.")
     artifact: Digest = Field(description="Digest of the form that it holds.")
+    variant: str | None = Field(
+        default=None,
+        max_length=40,
+        description="Name of that form; absent in the status of an older version.",
+    )
+    instead_of: Digest | None = Field(
+        default=None,
+        description="Digest of what was selected, where no server loads that from the layout: the "
+        "form of the same precision that is published in its place is then in variant.",
+    )
     key: str = Field(
         max_length=16,
         description="Key of all that decides on the images' content; while it is unchanged "
@@ -121,6 +140,11 @@ class Published(ObservedModel):
     time: str = Field(
         description="When it was published.", json_schema_extra={"format": "date-time"}
     )
+
+    @property
+    def selected(self) -> str:
+        """Digest of the selected form that it was published for."""
+        return self.instead_of or self.artifact
 
 
 def reference(repository: str, digest: str) -> str:

@@ -61,7 +61,9 @@ def _newest(status: Raw, keep: int) -> Iterator[object]:
     """Yield the newest records of each target, in their order, newest first; and those of what is
     published, whose files its result names."""
     published = {
-        _mapping(_mapping(t).get("published")).get("artifact") for t in _items(status, "targets")
+        _mapping(_mapping(t).get("published")).get(field)
+        for t in _items(status, "targets")
+        for field in ("artifact", "insteadOf")
     }
     counts: dict[object, int] = {}
     for record in _items(status, "history"):

@@ -64,7 +64,7 @@ def with_published(
     records = []
     for record in history:
         done = published.pop(record.target, None)
-        if done is not None and done.artifact == record.artifact:
+        if done is not None and done.selected == record.artifact:
             record = record.model_copy(update={"published": done.reference})
         records.append(record)
     return records

@@ -195,7 +195,20 @@ def _to_approve(order: Order, resource: Resource) -> str:
 def _published(targets: Sequence[TargetStatus], order: Order) -> str:
     known = {target.name: target.published for target in targets}
     first = next(filter(None, (known.get(form.target) for form in order.forms)), None)
-    return f"{first.index} as {', '.join(first.tags)}" if first else ""
+    said = f"{first.index} as {', '.join(first.tags)}" if first else ""
+    return ". ".join([said, *_replaced(targets, order)])
+
+
+def _replaced(targets: Sequence[TargetStatus], order: Order) -> list[str]:
+    """Return what is published in place of what was selected, and why."""
+    selected = {t.name: t.artifact.variant for t in targets if t.artifact}
+    layout = order.publish.oci.layout
+    return [
+        f"{form.target}: {form.variant} in place of {selected.get(form.target)}, which no server "
+        f"loads from a {layout}"
+        for form in order.forms
+        if form.target in order.replaced
+    ]
 
 
 def _publishing(publish: Publish) -> str:
@@ -315,6 +328,8 @@ class _Attempts:
                 tags=oci.tags,
                 signed=summary.signed,
                 artifact=form.artifact,
+                variant=form.variant,
+                instead_of=self._order.replaced.get(form.target),
                 key=self._order.key,
                 time=timestamp(self._now),
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mopt_api.enums import TargetKind
+from mopt_api.figures import VariantState
 from mopt_api.jobs.plan import Credentials, PublishPlan
 from mopt_api.jobs.publishing import (
     REGISTRY_AUTH_FILE,
@@ -15,8 +16,8 @@ from mopt_api.jobs.publishing import (
     PublishedForm,
     PublishedResource,
 )
-from mopt_api.publishing import OciRepository, Publish
-from mopt_api.status import TargetStatus
+from mopt_api.publishing import OciRepository, Publish, PublishLayout, is_loaded
+from mopt_api.status import TargetStatus, VariantStatus
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 
@@ -37,11 +38,14 @@ class Order:
     Attributes:
         forms: One for each target that measures.
         key: Of all that decides on the images' content and where they go, in 16 hex digits.
+        replaced: By target, the digest of what was selected there, where another form takes its
+            place.
     """
 
     publish: Publish
     forms: tuple[PublishedForm, ...]
     key: str
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -66,28 +70,68 @@ def order_of(
     Returns:
         None where a target that measures has nothing, or none measures.
     """
-    known = {target.name: target.artifact for target in targets}
-    forms = []
+    known = {target.name: target for target in targets}
+    forms, replaced = [], {}
     for target in request.targets:
         kind = profile_of(target, settings).kind
         if kind is TargetKind.BUILD_ONLY:
             continue  # It runs nothing, so it selects nothing.
-        artifact = known.get(target.name)
-        if artifact is None or artifact.uri is None:
+        status = known.get(target.name)
+        if status is None or (form := _form(status, kind, publish.oci.layout)) is None:
             return None
-        forms.append(
-            PublishedForm(
-                target=target.name,
-                kind=kind,
-                variant=artifact.variant,
-                artifact=artifact.digest,
-                uri=artifact.uri,
-                result=artifact.report,
-            )
-        )
+        forms.append(form)
+        if status.artifact is not None and status.artifact.digest != form.artifact:
+            replaced[target.name] = status.artifact.digest
     if not forms:
         return None
-    return Order(publish, tuple(forms), _key(publish.oci, forms, settings))
+    return Order(publish, tuple(forms), _key(publish.oci, forms, settings), replaced)
+
+
+def _form(target: TargetStatus, kind: TargetKind, layout: PublishLayout) -> PublishedForm | None:
+    """Return what is to be published of a target; None where it has nothing to serve."""
+    selected = target.artifact
+    if selected is None or selected.uri is None:
+        return None
+    form = PublishedForm(
+        target=target.name,
+        kind=kind,
+        variant=selected.variant,
+        artifact=selected.digest,
+        uri=selected.uri,
+        result=selected.report,
+    )
+    other = in_place(target, layout)
+    if other is None or other.artifact is None:
+        return form
+    changed = {"variant": other.name, "artifact": other.artifact.digest, "uri": other.artifact.uri}
+    return form.model_copy(update={**changed, "result": target.report.digest})
+
+
+def in_place(target: TargetStatus, layout: PublishLayout) -> VariantStatus | None:
+    """Return the form that is published in place of the selected one, where no server loads that
+    from a layout: of those within the gates that have its precision the one that was published
+    last, else the fastest.
+
+    A baseline that is kept is often a program of torch.export; what was exported of it computes
+    the same. None where what is selected is loaded, or no other form can take its place.
+    """
+    selected = target.artifact
+    if selected is None or is_loaded(selected.format, layout):
+        return None
+    form = next((form for form in target.everyone if form.name == selected.variant), None)
+    if form is None or form.artifact is None or form.artifact.digest != selected.digest:
+        return None  # The figures are not of what is selected.
+    able = [
+        other
+        for other in target.variants
+        if other.state == VariantState.PASSED
+        and (other.precision, other.float_precision) == (form.precision, form.float_precision)
+        and other.artifact is not None
+        and other.artifact.uri is not None
+        and is_loaded(other.artifact.format, layout)
+    ]
+    before = target.published.variant if target.published else None
+    return max(able, key=lambda o: (o.name == before, o.speedup or 0, o.name), default=None)
 
 
 def _key(oci: OciRepository, forms: Sequence[PublishedForm], settings: Settings) -> str:

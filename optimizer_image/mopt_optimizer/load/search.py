@@ -228,7 +228,8 @@ class Search:
                 lost = rate
             if lost <= kept * NARROW or lost < capacity * _LOWEST_RATE:
                 return
-            rate = (kept + lost) / 2 if kept else lost / 2
+            # As many times more than the one as less than the other: they may be far apart.
+            rate = math.sqrt(kept * lost) if kept else lost / 2
 
     def _keeps(self, serving: Serving, rate: float) -> Generator[Proposal, LoadTrial | None, bool]:
         trial = yield from self._run(Proposal(serving, offered=rate))

@@ -54,6 +54,7 @@ def test_what_is_selected_is_published_and_recorded(world: World) -> None:
         "tags": ["latest", "v1"],
         "signed": False,
         "artifact": BF16,
+        "variant": "openvino-bf16",
         "time": "2026-11-01T12:00:05Z",
     }
     assert world.condition("Published")["message"] == f"{index} as latest, v1"
@@ -278,7 +279,8 @@ def test_resource_that_publishes_nothing_is_written_as_often_as_ever(
     assert world.status_writes == with_it.status_writes - 1
 
 
-def test_kept_baseline_is_published_from_where_the_model_is(world: World) -> None:
+def test_kept_baseline_is_published_from_where_the_model_is(make_world: MakeWorld) -> None:
+    world = make_world(publish=publish(layout="Files"))
     world.run(selected="baseline")
     assert '"uri":"s3://models/sr.pt2"' in str(publishing(world)[0])
     finish(world)
