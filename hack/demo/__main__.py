@@ -20,6 +20,7 @@ if __package__ in (None, ""):  # run as a folder
 
 from demo import clusters, images, publishing, serving, store
 from demo.console import ROOT, STATE, DemoError, Kubectl, Timings, run, say, tool
+from mopt_api.reasons import Reason
 from mopt_cli.table import render
 
 RELEASE = "mopt"
@@ -111,12 +112,13 @@ def _headline(resource: dict[str, Any]) -> tuple[str, bool]:
     line = f"{ready['reason']}{done}: {ready['message']}"
     published = conditions.get("Published")
     if ready["status"] == "True" and published and published["status"] != "True":
-        return f"{published['reason']}: {published['message']}", False
+        said = f"{published['reason']}: {published['message']}"
+        return said, published["reason"] == Reason.INVALID_SPEC  # Tried again for any other.
     return line, ready["status"] == "True" or "Stalled" in conditions
 
 
 def wait(kubectl: Kubectl, name: str) -> dict[str, Any]:
-    """Follow the resource until it is Ready and published, or Stalled; print each change."""
+    """Follow the resource until it is Ready and published, or refused; print each change."""
     shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         resource = kubectl.get(KIND, name, "-n", NAMESPACE)
@@ -162,10 +164,12 @@ def up() -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print()
     console.print(render(resource))
-    if (reference := publishing.published(resource)) is not None:
+    reference = publishing.published(resource)
+    if reference is not None:
         print(f"\nPublished:   {reference}")
         print(publishing.manifest_of(kubectl, NAMESPACE, reference))
-    if ready:
+    done = ready and reference is not None
+    if done:
         with timings.step("serving"):
             verified = serving.serve(kubectl, NAMESPACE, resource, server)
         print(f"\nServed by mopt serve, and verified from another Pod:\n\n{verified}")
@@ -173,7 +177,7 @@ def up() -> int:
     print(f"Look around: export KUBECONFIG={kubectl.kubeconfig}")
     print(f"             {kubectl.path} get mopt -n {NAMESPACE}")
     print("Remove it:   make demo-down")
-    return 0 if ready else 1
+    return 0 if done else 1
 
 
 def down(*, keep_cluster: bool) -> int:

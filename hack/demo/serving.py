@@ -1,4 +1,4 @@
-"""The demo's last step: what was selected is served, and verified from another Pod."""
+"""The demo's last step: what was published is served, and verified from another Pod."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ _MANIFEST = ROOT / "hack" / "demo" / "serving" / "serving.yaml"
 
 
 def manifests_for(resource: dict[str, Any], image: str) -> tuple[str, str, str]:
-    """Return the manifests that serve what a resource selected, that of the Job which verifies it,
+    """Return the manifests that serve what a resource published, that of the Job which verifies it,
     and the Job's name, which is another one for each result."""
     name, target = resource["metadata"]["name"], resource["status"]["targets"][0]
     report = target["report"]
     verify = f"verify-{report['digest'].removeprefix('sha256:')[:10]}"
-    filled = {"IMAGE": image, "RESULT": report["uri"], "VERIFY": verify, "NAME": name}
+    filled = {
+        "IMAGE": image,
+        "RESULT": report["uri"],
+        "VARIANT": target["published"]["variant"],
+        "VERIFY": verify,
+        "NAME": name,
+    }
     text = _MANIFEST.read_text()
     for placeholder, value in filled.items():
         text = text.replace(placeholder, value)
@@ -27,7 +33,7 @@ def manifests_for(resource: dict[str, Any], image: str) -> tuple[str, str, str]:
 
 
 def serve(kubectl: Kubectl, namespace: str, resource: dict[str, Any], image: str) -> str:
-    """Serve what a resource selected and verify it; return what the verification printed.
+    """Serve what a resource published and verify it; return what the verification printed.
 
     Raises:
         DemoError: The server does not answer as the form was measured.

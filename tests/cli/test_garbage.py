@@ -255,6 +255,13 @@ def test_the_selection_that_is_published_counts_however_old() -> None:
     assert named_by(raw, 1) == {digest(n) for n in (1, 2, 11, 12)}
 
 
+def test_the_selection_in_whose_place_another_form_is_published_counts() -> None:
+    records = [{"target": "cpu", "artifact": f"sha256:{digest(n)}"} for n in (1, 2)]
+    instead = {"artifact": f"sha256:{digest(7)}", "insteadOf": f"sha256:{digest(2)}"}
+    raw = resource(status={"history": records, "targets": [{"published": instead}]})
+    assert named_by(raw, 1) == {digest(n) for n in (1, 2, 7)}
+
+
 WORKING = {"type": "Reconciling", "status": "True"}
 
 

@@ -92,6 +92,31 @@ def test_kserve_takes_the_image_by_digest() -> None:
     )
 
 
+EXPORTED = {
+    "name": "openvino-fp32",
+    "runtime": "OpenVINO",
+    "precision": "FP32",
+    "state": "Passed",
+    "peakMemoryBytes": 2**30,
+    "artifact": {"digest": OTHER, "sizeBytes": 7, "format": "ONNX", "uri": "s3://out/x"},
+}
+IN_PLACE = TARGET | {
+    "artifact": ARTIFACT | {"variant": "baseline", "runtime": "PyTorch"},
+    "published": PUBLISHED
+    | {"artifact": OTHER, "variant": EXPORTED["name"], "insteadOf": ARTIFACT["digest"]},
+    "variants": [EXPORTED],
+}
+
+
+def test_what_takes_the_place_of_the_selected_is_served() -> None:
+    found = form(**IN_PLACE)
+    assert found.metadata["annotations"] == {"mopt.dev/artifact": OTHER}
+    assert found.by_openvino
+    assert found.memory is not None
+    with pytest.raises(CliError, match=f"what was published, {OTHER}, is no form of the last run"):
+        form(**IN_PLACE | {"variants": []})
+
+
 @pytest.mark.parametrize(
     ("made", "arguments"),
     [

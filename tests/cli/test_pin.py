@@ -87,6 +87,19 @@ def test_a_link_stays_one(mopt_here: Mopt, service: Path, tmp_path: Path) -> Non
     assert REFERENCE in service.read_text()
 
 
+def test_what_is_published_in_place_of_the_selected_is_pinned(
+    mopt_here: Mopt, service: Path
+) -> None:
+    instead = {"variant": "onnxruntime-fp32", "insteadOf": selected.digest(4)}
+    target = selected.target(
+        artifact=selected.artifact(4), published=selected.published(3) | instead
+    )
+    raw = text(selected.resource(target))
+    done = mopt_here("pin", "-f", "-", "--file", service, "--path", PATH, stdin=raw)
+    assert done.returncode == 0
+    assert "not published yet" not in done.stderr
+
+
 def test_what_is_selected_and_not_published_yet_is_said(mopt_here: Mopt, service: Path) -> None:
     target = selected.target(artifact=selected.artifact(4), published=selected.published(3))
     raw = text(selected.resource(target))

@@ -71,7 +71,10 @@ def test_ends_with_what_was_published_and_its_manifest(demo: Demo, tmp_path: Pat
     with tarfile.open(tmp_path / "image.tar") as image:
         files = [image.extractfile(member) for member in image if member.isfile()]
         digests = {f"sha256:{hashlib.sha256(file.read()).hexdigest()}" for file in files if file}
-    assert demo.target["artifact"]["digest"] in digests
+    assert published["artifact"] in digests
+    assert published["artifact"] == demo.published["artifact"]["digest"]
+    replaced = demo.target["selected"] == "baseline"
+    assert published.get("insteadOf") == (demo.target["artifact"]["digest"] if replaced else None)
 
 
 def local_image_id(reference: str) -> str:
@@ -162,7 +165,9 @@ def test_every_digest_in_status_is_that_of_its_object(demo: Demo, read_object: R
 def test_page_tells_what_was_selected(demo: Demo, read_object: ReadObject) -> None:
     page = read_object(demo.target["report"]["page"]).decode()
     assert page.startswith("<!DOCTYPE html>")
-    assert f"{demo.target['selected']} is selected" in page
+    selected = demo.target["selected"]
+    kept = "The baseline is kept" if selected == "baseline" else f"{selected} is selected"
+    assert kept in page
     assert demo.target["report"]["digest"] in page
 
 
@@ -208,7 +213,7 @@ def psnr(reference: NDArray[Any], output: NDArray[Any]) -> float:
     return float(-10 * np.log10(np.mean(difference**2)))
 
 
-def test_selected_artifact_gives_the_reported_psnr(
+def test_published_artifact_gives_the_reported_psnr(
     demo: Demo, read_object: ReadObject, minio: Minio
 ) -> None:
     import srvgg
@@ -216,9 +221,9 @@ def test_selected_artifact_gives_the_reported_psnr(
 
     directory = weights_directory()
     network = srvgg.load(directory / f"{WEIGHTS}.param", directory / f"{WEIGHTS}.bin")
-    selected = demo.variant(demo.target["selected"])
-    precisions = {selected["precision"], selected.get("floatPrecision", "FP32")}
-    model = read_object(selected["artifact"]["uri"])
+    served = demo.published
+    precisions = {served["precision"], served.get("floatPrecision", "FP32")}
+    model = read_object(served["artifact"]["uri"])
     values = []
     prefix = "super_resolution/evaluation/"
     for item in minio.list_objects(bucket_name="data", prefix=prefix, recursive=True):
@@ -227,9 +232,9 @@ def test_selected_artifact_gives_the_reported_psnr(
         image = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
         with torch.inference_mode():
             reference = network(torch.from_numpy(image)).numpy()
-        output = run_artifact(selected["runtime"], precisions, model, image)
+        output = run_artifact(served["runtime"], precisions, model, image)
         values.append(psnr(reference, output))
-    (reported,) = [q for q in selected["quality"] if q["metric"] == "PSNR"]
+    (reported,) = [q for q in served["quality"] if q["metric"] == "PSNR"]
     assert len(values) == 8
     assert min(values) == pytest.approx(reported["worst"], abs=0.2)
     assert np.mean(values) == pytest.approx(reported["mean"], abs=0.2)
@@ -239,12 +244,22 @@ def test_selection_obeys_gates_and_objective(demo: Demo) -> None:
     target = demo.target
     selected = demo.variant(target["selected"])
     assert selected["state"] == "Passed"
-    assert selected["speedup"] >= MINIMUM_SPEEDUP
+    verdict = target["verdict"]
+    assert verdict["winner"] == target["selected"]
+    assert verdict["stopped"] in ("Decided", "Tie", "Budget")
+    kept = target["selected"] == "baseline"
+    if kept:
+        # The machine was busy with other things too: none is better for certain.
+        passed = [v for v in target["variants"] if v["state"] == "Passed"]
+        fastest = max(passed, key=lambda v: v["speedup"])
+        assert fastest["speedup"] < MINIMUM_SPEEDUP or fastest["name"] in verdict["undecided"]
+    else:
+        assert selected["speedup"] >= MINIMUM_SPEEDUP
     for variant in target["variants"]:
         worst = [q["worst"] for q in variant.get("quality", []) if q["metric"] == "PSNR"]
         if variant["state"] == "Passed":
             assert worst[0] >= GATE_DB
-            assert variant["speedup"] <= selected["speedup"] * WITHIN_A_TIE
+            assert kept or variant["speedup"] <= selected["speedup"] * WITHIN_A_TIE
         if variant["state"] == "Rejected":
             assert worst[0] < GATE_DB
         if "speedupInterval" in variant:
@@ -255,9 +270,6 @@ def test_selection_obeys_gates_and_objective(demo: Demo) -> None:
     assert selected["speedupOverFastestFP32"] == pytest.approx(
         selected["speedup"] / max(1.0, *fp32), rel=5e-3
     )
-    verdict = target["verdict"]
-    assert verdict["winner"] == target["selected"]
-    assert verdict["stopped"] in ("Decided", "Tie", "Budget")
 
 
 def test_columns_fit_a_terminal(demo: Demo) -> None:

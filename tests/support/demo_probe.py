@@ -41,6 +41,11 @@ class Demo:
         (target,) = self.resource["status"]["targets"]
         return dict(target)
 
+    @property
+    def published(self) -> dict[str, Any]:
+        """The status of the form that was published: of a baseline that is kept, its export."""
+        return self.variant(self.target["published"]["variant"])
+
     def variant(self, name: str) -> dict[str, Any]:
         """A variant's status, or the baseline's."""
         if name == "baseline":
