@@ -164,8 +164,8 @@ faults: ## Every fault of docs/reliability.md (45 min); writes docs/records/faul
 	hack/test faults
 
 .PHONY: test-full
-test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, faults, mutations, > 2 GB, a bare machine.
-	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue faults mutations large
+test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, faults, mutations, new random examples, > 2 GB, a bare machine.
+	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue faults mutations random large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle

@@ -1,11 +1,14 @@
 """What holds for every test."""
 
+import os
 import signal
 
 from hypothesis import settings
 
-# How long an example takes is a matter of the machine, and of what else runs on it.
-settings.register_profile("mopt", deadline=None)
+# How long an example takes is a matter of the machine, and of what else runs on it. Examples are
+# the same ones in each run, so that a failure is of the change that is tested; `hack/test random`
+# looks for new ones.
+settings.register_profile("mopt", deadline=None, derandomize="MOPT_RANDOM" not in os.environ)
 settings.load_profile("mopt")
 
 # A shell starts what it puts into the background, such as this suite, with SIGINT ignored, and so

@@ -211,7 +211,8 @@ def test_job_that_the_api_server_calls_invalid_stalls_in_its_words(
     resource.finish(resource.pod_of("prepare"), messages.prepare())
     resource.wait_said(Ready=("False", "InvalidSpec"), Stalled=("True", "InvalidSpec"))
     assert "name part must consist of alphanumeric characters" in resource.message()
-    resource.patch({"spec": {"targets": [{"name": "a"}]}})
+    # What was prepared for nodes that are selected stays.
+    resource.patch({"spec": {"targets": [{"name": "a", "nodeSelector": {"label": "x"}}]}})
     resource.finish(resource.pod_of("measure"), messages.measure("a"))
     resource.wait_said(Ready=("True", "Optimized"))
 

@@ -43,10 +43,11 @@ class Watch:
     def lines(self) -> list[str]:
         return self._told.read_text().splitlines()
 
-    def until(self, words: str) -> None:
+    def until(self, words: str, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait for a line with these words."""
         deadline = time.monotonic() + PATIENCE
         while not any(words in line for line in self.lines()):
+            meanwhile()
             assert self.process.poll() is None, self.lines()
             assert time.monotonic() < deadline, self.lines()
             time.sleep(0.05)
@@ -224,8 +225,8 @@ def test_an_api_server_that_is_away_for_a_while_is_waited_for(
         path.write_text(json.dumps(config))
         watching = watch(resource, kubeconfig=path)
         watching.until("Pending")
-        proxy.cut()
-        watching.until("the API server does not answer")
+        # A connection that rests at that moment is made anew without a word.
+        watching.until("the API server does not answer", meanwhile=proxy.cut)
         resource.finish(resource.pod_of("prepare"), messages.prepare())
         watching.until("the API server: works again")
         resource.finish(resource.pod_of("measure"), messages.measure())
