@@ -7,7 +7,6 @@ import contextlib
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ if __package__ in (None, ""):  # run as a folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     __package__ = "demo"
 
-from demo import clusters, images, publishing, serving, store
+from demo import clusters, following, images, publishing, serving, store
 from demo.console import ROOT, STATE, DemoError, Kubectl, Timings, run, say, tool
-from mopt_api.reasons import Reason
 from mopt_cli.table import render
 
 RELEASE = "mopt"
@@ -28,7 +26,6 @@ SYSTEM_NAMESPACE = "mopt-system"
 NAMESPACE = "mopt-demo"
 EXAMPLE = "super_resolution"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-DEADLINE_SECONDS = 1200
 KIND = "modeloptimizations.mopt.dev"
 # Beside the chart's own, for a look at targets with a GPU, and at engines that are built without.
 PROFILES: dict[str, Any] = {
@@ -67,7 +64,7 @@ def install(kubectl: Kubectl, operator: str, optimizer: str) -> None:
         path,
         "--wait",
         "--timeout",
-        "3m",
+        "10m",
     )
 
 
@@ -100,38 +97,6 @@ def apply_example(kubectl: Kubectl) -> str:
     return name
 
 
-def _headline(resource: dict[str, Any]) -> tuple[str, bool]:
-    """Return a resource's state in one line, and whether it is final."""
-    status = resource.get("status", {})
-    conditions = {c["type"]: c for c in status.get("conditions", [])}
-    ready = conditions.get("Ready")
-    if ready is None or status.get("observedGeneration") != resource["metadata"]["generation"]:
-        return "waiting for the operator", False
-    progress = status.get("progress")
-    done = f" ({progress['targetsDone']} of {progress['targetsTotal']})" if progress else ""
-    line = f"{ready['reason']}{done}: {ready['message']}"
-    published = conditions.get("Published")
-    if ready["status"] == "True" and published and published["status"] != "True":
-        said = f"{published['reason']}: {published['message']}"
-        return said, published["reason"] == Reason.INVALID_SPEC  # Tried again for any other.
-    return line, ready["status"] == "True" or "Stalled" in conditions
-
-
-def wait(kubectl: Kubectl, name: str) -> dict[str, Any]:
-    """Follow the resource until it is Ready and published, or refused; print each change."""
-    shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        resource = kubectl.get(KIND, name, "-n", NAMESPACE)
-        line, final = _headline(resource)
-        if line != shown:
-            say(line)
-            shown = line
-        if final:
-            return resource
-        time.sleep(1)
-    raise DemoError(f"{name} did not finish within {DEADLINE_SECONDS} s; last: {shown}")
-
-
 def up() -> int:
     """Run the whole demo; return the exit status."""
     STATE.mkdir(parents=True, exist_ok=True)
@@ -157,7 +122,7 @@ def up() -> int:
         install(kubectl, operator, optimizer)
     with timings.step("ModelOptimization"):
         name = apply_example(kubectl)
-        resource = wait(kubectl, name)
+        resource = following.follow(kubectl, KIND, name, NAMESPACE)
     ready = any(
         c["type"] == "Ready" and c["status"] == "True" for c in resource["status"]["conditions"]
     )

@@ -15,7 +15,7 @@ def deploy(kubectl: Kubectl, namespace: str, image: str) -> None:
     manifest = (ROOT / "hack" / "demo" / "registry" / "registry.yaml").read_text()
     kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest.replace("mopt/registry:dev", image))
     say("waiting for the registry")
-    kubectl("rollout", "status", "deployment/registry", "-n", namespace, "--timeout=180s")
+    kubectl("rollout", "status", "deployment/registry", "-n", namespace, "--timeout=600s")
 
 
 def destination(namespace: str, name: str) -> dict[str, Any]:

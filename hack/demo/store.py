@@ -40,7 +40,7 @@ def deploy(kubectl: Kubectl, namespace: str, image: str) -> None:
     manifest = manifest.replace("mopt/minio:dev", image)
     kubectl("apply", "-n", namespace, "-f", "-", stdin=manifest)
     say("waiting for MinIO")
-    kubectl("rollout", "status", "deployment/minio", "-n", namespace, "--timeout=180s")
+    kubectl("rollout", "status", "deployment/minio", "-n", namespace, "--timeout=600s")
 
 
 def _decoded(value: str) -> str:
