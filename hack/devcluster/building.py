@@ -17,6 +17,8 @@ MODULES = Path(__file__).resolve().parent / "go"
 # Seconds between two lines that say a build is still going on.
 REPORT_EVERY = 20.0
 
+# What `go build -v` says of its progress; the rest is an error.
+_PROGRESS = re.compile(r"^(go: downloading .*|[\w.~/-]+)$")
 _GO_LINE = re.compile(r"^go (\S+)$", re.MULTILINE)
 
 
@@ -32,6 +34,12 @@ def go_is_new_enough(installed: str, required: str) -> bool:
     return have is not None and need is not None and have >= need
 
 
+def packages_compiled(log: str) -> int:
+    """Return how many packages `go build -v` has named."""
+    found = (line for line in log.splitlines() if _PROGRESS.match(line))
+    return sum(not line.startswith("go: ") for line in found)
+
+
 def build(tools: Sequence[Tool], target: Path) -> None:
     """Build tools of one module into a folder, each under its own name.
 
@@ -41,10 +49,10 @@ def build(tools: Sequence[Tool], target: Path) -> None:
     module = MODULES / tools[0].module
     names = ", ".join(tool.name for tool in tools)
     _check_go(names, required_go((module / "go.mod").read_text()))
-    say(f"{names}: building from Go modules (minutes when nothing is cached)")
+    say(f"{names}: building from Go modules, once for this user: up to some minutes")
     output = str(target / tools[0].name) if len(tools) == 1 else f"{target}{os.sep}"
     command = [
-        *("go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false"),
+        *("go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"),
         *("-ldflags", f"-s -w {tools[0].ldflags}".strip(), "-o", output),
         *(tool.package for tool in tools),
     ]
@@ -56,7 +64,7 @@ def build(tools: Sequence[Tool], target: Path) -> None:
         "GOTOOLCHAIN": "local",
     }
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.NamedTemporaryFile("w+") as log:
         process = subprocess.Popen(
             command, cwd=module, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
@@ -66,13 +74,15 @@ def build(tools: Sequence[Tool], target: Path) -> None:
                     code = process.wait(REPORT_EVERY)
                     break
                 except subprocess.TimeoutExpired:
-                    say(f"{names}: still building, {time.monotonic() - started:.0f} s")
+                    done = packages_compiled(Path(log.name).read_text(errors="replace"))
+                    seconds = time.monotonic() - started
+                    say(f"{names}: still building, {seconds:.0f} s, {done} packages compiled")
         except BaseException:
             process.kill()
             process.wait()
             raise
         log.seek(0)
-        lines = [line.strip() for line in log if not line.startswith("go: downloading")]
+        lines = [line.strip() for line in log if not _PROGRESS.match(line)]
     if code:
         detail = " | ".join(lines[-3:]) or "no output"
         raise ToolError(f"building {names} failed: {detail}")

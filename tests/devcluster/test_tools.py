@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from devcluster.building import MODULES, go_is_new_enough, required_go
+from devcluster.building import MODULES, go_is_new_enough, packages_compiled, required_go
 from devcluster.errors import ToolError
 from devcluster.tools import TOOLS, accepts, checksum_for, parse_version, tool_named
 
@@ -121,3 +121,16 @@ def test_go_version(installed: str, required: str, enough: bool) -> None:
 
 def test_go_line_of_go_mod() -> None:
     assert required_go("module m\n\ngo 1.25.3\n\nrequire x v1\n") == "1.25.3"
+
+
+def test_packages_that_go_has_compiled_are_counted() -> None:
+    said = (
+        "go: downloading example.com/a v1.2.3",
+        "internal/goarch",
+        "k8s.io/api/apps/v1",
+        "# k8s.io/api",
+        "./x.go:3:4: undefined: y",
+        "github.com/a-b/c_d",
+    )
+    assert packages_compiled("\n".join(said)) == 3
+    assert packages_compiled("") == 0
