@@ -47,7 +47,7 @@ MAX_BYTES = 4096
 # the status of eight targets from growing beyond what the API server stores.
 MAX_INFLATED = 32 * 1024
 # How much is reported, as far as it fits; see _bounded.
-_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0), (0, -1), (0, -2), (0, -3))
+_BOUNDS = ((256, 2), (96, 2), (32, 2), (0, 2), (0, 1), (0, 0), (0, -1), (0, -2), (0, -3), (0, -4))
 _TEXT_LENGTH = 48
 _MOST_DETAILS = 8
 
@@ -252,7 +252,8 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             are digests, and nothing is said of a second search, so that none is made; below -2
             memory is rounded, figures under load are those of the selected variant alone,
             tolerances are left out, and of a verdict it is told how certain it is and no more, so
-            that another selection is made from result.json.
+            that another selection is made from result.json; below -3 throughput is that of the
+            selected variant alone.
     """
 
     def cut(variant: VariantSummary) -> VariantSummary:
@@ -272,6 +273,8 @@ def _bounded(summary: MeasureSummary, message_length: int, details: int) -> Meas
             changed["speedup_interval"] = None
             if not selected:
                 changed |= {"load": None, "speedup_over_fastest_fp32": None}
+        if details < -3 and not selected:
+            changed["throughput"] = None
         return variant.model_copy(update=changed)
 
     software = list(summary.software.items())[:_MOST_DETAILS] if details >= 1 else []
