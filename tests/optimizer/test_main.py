@@ -104,11 +104,8 @@ def test_plan_of_another_stage_is_an_invalid_spec(fail: Fail) -> None:
     assert summary.error.message == "the plan is for prepare, not for measure"
 
 
-def test_missing_model_is_told_in_one_line_and_soon(fail: Fail) -> None:
-    started = time.monotonic()
+def test_missing_model_is_told_in_one_line(fail: Fail) -> None:
     summary, status, errors = fail("prepare")
-    # Torch alone takes longer to import.
-    assert time.monotonic() - started < 10
     assert (summary.error.reason, status) == (Reason.OBJECT_NOT_FOUND, 70)
     assert errors.strip() == f"ObjectNotFound: {summary.error.message}"
 
@@ -208,12 +205,10 @@ def test_prepared_model_ends_with_its_summary(
 
 
 @pytest.mark.optimizer
-def test_sigterm_ends_it_and_its_child_soon(at_work: AtWork, tmp_path: Path) -> None:
+def test_sigterm_ends_it_and_its_child(at_work: AtWork, tmp_path: Path) -> None:
     process, child = at_work()
-    started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
-    assert time.monotonic() - started < 5
     assert process.returncode == 128 + signal.SIGTERM
     assert not Path(f"/proc/{child}").exists()
     assert not list((tmp_path / "work").iterdir())

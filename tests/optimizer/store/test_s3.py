@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..conftest import MinioServer
 
 # What a Job may take to say that a store does not answer, so that a resource shows it in 60 s.
-UNREACHABLE_SECONDS = 16
+UNREACHABLE_SECONDS = 60
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_hang_is_ended_in_time(tmp_path: Path) -> None:
     failure = failure_of(tmp_path, "time.sleep(60)", Timeouts(open=0.3, call=1))
     assert failure.reason is VariantReason.TIMED_OUT
     assert "0.3 s" in str(failure)
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 30  # Of 60 that it would take.
 
 
 def test_a_variant_that_fills_the_container_is_ended_first(tmp_path: Path) -> None:
