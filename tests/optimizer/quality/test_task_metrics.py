@@ -146,6 +146,17 @@ def test_boxes_scores_and_labels_of_their_own() -> None:
         _compared(F1, [boxes, labels, scores], [boxes, labels, scores])
 
 
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_scores_of_as_many_boxes_as_a_row_has_columns_are_no_row(count: int) -> None:
+    """As ground truth has them, in a batch of one; of four, they look like a box."""
+    all_of_them = split(rows(*(moved(CAT, 40 * number) for number in range(count))))
+    there = [array[None] for array in all_of_them]
+    here = [array[None, :-1] for array in all_of_them]
+    share = 2 * (count - 1) / (2 * count - 1)
+    assert _compared(F1, here, there).worst == pytest.approx(share)
+    assert _compared(F1, there, there).worst == 1
+
+
 def test_the_declared_output_alone_is_judged() -> None:
     figure = Figure.of(QualityGate(metric=F1, minimum=0.9, output="dets"))
     comparison = Comparison({}, declared=[figure], names=["count", "dets"])
