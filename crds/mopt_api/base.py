@@ -124,6 +124,7 @@ StoreUri = Annotated[
         pattern=uri_pattern(),
     ),
 ]
+ModelUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=uri_pattern(model=True))]
 MAX_SIZE = 65536
 DimensionSize = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 

@@ -12,6 +12,7 @@ from .base import (
     ApiModel,
     DimensionName,
     DimensionSize,
+    ModelUri,
     Rule,
     SecretName,
     Sha256Hex,
@@ -20,6 +21,7 @@ from .base import (
 )
 from .enums import DType, ImageColor, ImageLayout, ModelFormat
 from .size_rules import MOST_AXES, MOST_TERMS, pixel_rule
+from .stores import takes_credentials
 
 MAX_FIXED_SIZE = 2**31 - 1
 # Strict: else the text "3" would be taken for a number.
@@ -37,7 +39,10 @@ class SecretRef(ApiModel):
 class ModelSource(ApiModel):
     """The trained model to optimize."""
 
-    uri: StoreUri = Field(description="Object that holds the model, s3://BUCKET/KEY.")
+    uri: ModelUri = Field(
+        description="Object that holds the model, s3://BUCKET/KEY; or a public file, "
+        "https://HOST/PATH."
+    )
     sha256: Sha256Hex = Field(
         description="SHA-256 of the object's bytes, in hex. The Job refuses any other content."
     )
@@ -47,6 +52,14 @@ class ModelSource(ApiModel):
     )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Credentials of the store. Defaults to those of the output."
+    )
+
+    RULES = (
+        Rule(
+            "!has(self.credentialsSecretRef) || !self.uri.startsWith('https://')",
+            "no credentials are sent to https:// places: leave credentialsSecretRef out",
+            lambda model: model.credentials_secret_ref is None or takes_credentials(model.uri),
+        ),
     )
 
 

@@ -17,6 +17,7 @@ class Scheme:
             are variables of the environment in local runs.
         secrets: How the names of such variables begin, or begin after an underscore.
         endpoint: The key that says where it is; empty where its uris do.
+        model_only: Files can be read and neither listed nor written: the place of a model alone.
     """
 
     shape: str
@@ -24,9 +25,11 @@ class Scheme:
     keys: Mapping[str, bool] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     endpoint: str = ""
+    model_only: bool = False
 
 
 S3 = "s3"
+HTTPS = "https"
 FILE = "file"
 
 SCHEMES: dict[str, Scheme] = {
@@ -44,16 +47,37 @@ SCHEMES: dict[str, Scheme] = {
         secrets=("AWS_", "CA_CRT"),
         endpoint="AWS_ENDPOINT_URL",
     ),
+    HTTPS: Scheme(
+        shape="https://HOST/PATH",
+        # No query: it may hold what grants access, and a resource is no place for that.
+        pattern=r"https://[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?(:[0-9]{1,5})?"
+        r"/[^\s\p{Z}\p{Cc}\p{Cf}?#]+",
+        model_only=True,
+    ),
     FILE: Scheme(shape="file:///absolute/path"),
 }
 
 
-def uri_pattern() -> str:
-    """Return the pattern of the uris that a resource may name."""
-    patterns = [scheme.pattern for scheme in SCHEMES.values() if scheme.pattern is not None]
+def uri_pattern(*, model: bool = False) -> str:
+    """Return the pattern of the uris that a resource may name.
+
+    Args:
+        model: Of a model; else of data and output.
+    """
+    patterns = [
+        scheme.pattern
+        for scheme in SCHEMES.values()
+        if scheme.pattern is not None and (model or not scheme.model_only)
+    ]
     if len(patterns) == 1:
         return f"^{patterns[0]}$"
     return f"^({'|'.join(patterns)})$"
+
+
+def takes_credentials(uri: str) -> bool:
+    """Tell whether the store of a uri is opened with credentials."""
+    scheme = SCHEMES.get(uri.partition("://")[0])
+    return scheme is None or bool(scheme.keys)
 
 
 def credential_keys() -> dict[str, bool]:

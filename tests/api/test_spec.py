@@ -282,6 +282,22 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s["model"].update(uri="s3://models/\x1b[2J"),
         "model.uri",
     ),
+    "a model on the web with what grants access": (
+        lambda s: s["model"].update(uri="https://host/net.onnx?X-Amz-Signature=1"),
+        "model.uri",
+    ),
+    "a model on the web with a password": (
+        lambda s: s["model"].update(uri="https://user:word@host/net.onnx"),
+        "model.uri",
+    ),
+    "a model by HTTP without TLS": (
+        lambda s: s["model"].update(uri="http://host/net.onnx"),
+        "model.uri",
+    ),
+    "data on the web, where nothing can be listed": (
+        lambda s: s["data"]["evaluation"].update(uri="https://host/images/"),
+        "data.evaluation.uri",
+    ),
     "letters in reverse in a uri": (
         lambda s: s["model"].update(uri="s3://models/\u202e2tp.ledom"),
         "model.uri",

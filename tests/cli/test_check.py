@@ -156,7 +156,7 @@ EVALUATION = {"evaluation": {"uri": "s3://data/evaluation/"}}
         ({"inputs": [{"name": "x", "shape": [0, 3]}]}, "inputs.0.shape.0: write a number from 1"),
         ({"model": MODEL | {"sha256": "sha256:" + "0" * 64}}, "prints, without sha256:"),
         ({"model": MODEL | {"sha256": "abc"}}, "model.sha256: write the 64 lowercase hex digits"),
-        ({"model": MODEL | {"uri": "https://a.b/m.onnx"}}, "model.uri: write s3://BUCKET/KEY"),
+        ({"model": MODEL | {"uri": "http://a.b/m.onnx"}}, "model.uri: write s3://BUCKET/KEY"),
         ({"objectiv": {}}, "spec.objectiv: unknown field"),
     ],
 )

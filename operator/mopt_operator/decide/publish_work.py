@@ -18,6 +18,7 @@ from mopt_api.jobs.publishing import (
 )
 from mopt_api.publishing import OciRepository, Publish, PublishLayout, is_loaded
 from mopt_api.status import TargetStatus, VariantStatus
+from mopt_api.stores import takes_credentials
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 
@@ -199,8 +200,10 @@ def _store_secrets(order: Order, request: Request) -> dict[Credentials, str]:
     output = request.output.credentials_secret_ref
     named = {Credentials.OUTPUT: output}
     root = request.output.uri
-    if any(form.uri != blob_uri(root, form.artifact) for form in order.forms):
-        named[Credentials.MODEL] = request.spec.model.credentials_secret_ref or output
+    model = request.spec.model
+    elsewhere = any(form.uri != blob_uri(root, form.artifact) for form in order.forms)
+    if elsewhere and takes_credentials(model.uri):
+        named[Credentials.MODEL] = model.credentials_secret_ref or output
     return {role: ref.name for role, ref in named.items() if ref is not None}
 
 

@@ -29,6 +29,8 @@ from mopt_operator.config.quantities import target_resources
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
 from mopt_operator.objects import Json, Resource
 
+from .secrets import stage_secrets
+
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
 _DIGITS = 10
@@ -127,24 +129,6 @@ def targets_of(spec: ModelOptimizationSpec) -> list[Target]:
     return spec.targets or [Target(name=DEFAULT_TARGET)]
 
 
-def _secrets(spec: ModelOptimizationSpec, output: Output, stage: Stage) -> dict[Credentials, str]:
-    """Return the Secret of each role that a stage needs; the output's is the default."""
-    fallback = output.credentials_secret_ref
-    if stage is Stage.REPORT:
-        return {Credentials.OUTPUT: fallback.name} if fallback else {}
-    named = {Credentials.MODEL: spec.model.credentials_secret_ref}
-    # Without calibration data preparing tries the model on that of evaluation.
-    data, role = (
-        (spec.data.calibration, Credentials.CALIBRATION)
-        if stage is Stage.PREPARE and spec.data.calibration is not None
-        else (spec.data.evaluation, Credentials.EVALUATION)
-    )
-    if data is not None:
-        named[role] = data.credentials_secret_ref
-    named[Credentials.OUTPUT] = fallback
-    return {role: chosen.name for role, ref in named.items() if (chosen := ref or fallback)}
-
-
 def profile_of(target: Target, settings: Settings) -> Profile:
     """Return a target's profile, which is one of the settings'."""
     return settings.profiles[target.profile or DEFAULT_PROFILE]
@@ -195,7 +179,7 @@ def prepare_work(
         profile=profile,
         node_selector=profile.node_selector,
         resources=profile.resources,
-        secrets=_secrets(spec, output, Stage.PREPARE),
+        secrets=stage_secrets(spec, output, Stage.PREPARE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
@@ -228,7 +212,7 @@ def measure_work(
         profile=profile,
         node_selector=_node_selector(profile, target),
         resources=target_resources(target.resources, profile.resources),
-        secrets=_secrets(spec, output, Stage.MEASURE),
+        secrets=stage_secrets(spec, output, Stage.MEASURE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=target.queue_name or spec.execution.queue_name,
@@ -263,7 +247,7 @@ def report_work(
         profile=profile,
         node_selector=profile.node_selector,
         resources=_REPORT_RESOURCES,
-        secrets=_secrets(spec, output, Stage.REPORT),
+        secrets=stage_secrets(spec, output, Stage.REPORT),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,

@@ -79,6 +79,8 @@ def bounded(metric: str, maximum: int | float | str) -> Json:
     return {"metric": metric, "maximum": maximum}
 
 
+MODEL = {"uri": "s3://models/sr.pt2", "sha256": "a" * 64, "format": "ONNX"}
+WEB = "https://models.example.com:8443/v1.0/net.onnx"
 P99 = bounded("LatencyP99", "50ms")
 MEMORY = bounded("PeakMemory", "2Gi")
 ONE_SIDE = "Throughput takes minimum, every other metric maximum"
@@ -101,6 +103,11 @@ RULES: list[tuple[Json, Json, str]] = [
         "min, opt and max must be multiples of multipleOf",
     ),
     (oci(tags=["a", "b"]), oci(tags=["a", "a"]), "each tag may be named once"),
+    (
+        {"model": MODEL | {"uri": WEB}},
+        {"model": MODEL | {"uri": WEB, "credentialsSecretRef": {"name": "store"}}},
+        "no credentials are sent to https:// places: leave credentialsSecretRef out",
+    ),
     (images(mean=[0, 0, 0]), images(mean=[0]), "mean must be empty or have three values"),
     (images(std=[1, 1, 1]), images(std=[1, 1]), "std must be empty or have three values"),
     (
@@ -444,11 +451,10 @@ RULES: list[tuple[Json, Json, str]] = [
 ]
 
 CONTROL = "\x00\x07\t\n\r\x1b \x7f\x85\x9b\xa0\xad\u200b\u2028\u202e\u2066\u3000\ufeff?#"
-MODEL = {"uri": "s3://models/sr.pt2", "sha256": "a" * 64, "format": "ONNX"}
 
 # Schema constraints, not CEL.
 CONSTRAINTS: list[tuple[Json, Json, str]] = [
-    ({"model": MODEL}, {"model": MODEL | {"uri": "https://host/x"}}, "spec.model.uri"),
+    ({"model": MODEL}, {"model": MODEL | {"uri": "http://host/x"}}, "spec.model.uri"),
     *(
         (
             {"model": MODEL | {"uri": "s3://models/ä-モデル.onnx"}},
@@ -492,6 +498,12 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         {"model": MODEL | {"credentialsSecretRef": {"name": "Store"}}},
         "spec.model.credentialsSecretRef.name",
     ),
+    (
+        {"model": MODEL | {"uri": WEB}},
+        {"model": MODEL | {"uri": f"{WEB}?signature=1"}},
+        "spec.model.uri",
+    ),
+    ({}, {"output": {"uri": WEB}}, "spec.output.uri"),
     ({}, {"inputs": []}, "spec.inputs"),
     (
         {"inputs": [{"name": "x", "shape": [1]}]},

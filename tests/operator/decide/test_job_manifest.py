@@ -268,6 +268,15 @@ def test_prepare_job_without_calibration_data_reads_that_of_evaluation(settings:
     assert not [name for name in variables(job) if name.startswith("MOPT_CALIBRATION")]
 
 
+def test_no_keys_are_there_for_a_model_on_the_web(settings: Settings) -> None:
+    model = {"uri": "https://models.example.com/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
+    job = build_job(
+        prepare_work(spec(model=model, data={}), output(), settings), RESOURCE, settings
+    )
+    roles = {name.split("_")[1] for name, each in variables(job).items() if "secretKeyRef" in each}
+    assert roles == {"OUTPUT"}
+
+
 def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:
     job = build_job(prepare_work(spec(data={}), output(None), settings), RESOURCE, settings)
     assert not [value for value in variables(job).values() if "secretKeyRef" in value]

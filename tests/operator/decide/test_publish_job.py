@@ -166,6 +166,7 @@ def test_its_plan_says_what_to_push_and_for_whom() -> None:
             "baseline",
             {"OUTPUT": "store", "MODEL": "models"},
         ),
+        ({"uri": "https://models.example.com/m.onnx"}, "baseline", {"OUTPUT": "store"}),
     ],
 )
 def test_it_has_the_credentials_of_the_stores_that_it_reads(
