@@ -59,6 +59,7 @@ lock: install ## Resolve the dependencies again and write requirements/*.txt.
 	  -o requirements/gpu-machine.txt
 	# The peers in the versions that the product has, where both use a package.
 	$(COMPILE) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) -c requirements/dev.txt requirements/docs.in -o requirements/docs.txt
 
 .PHONY: lock-tensorrt
 lock-tensorrt: install ## TensorRT's own wheels from the index TENSORRT_INDEX_URL into its lock.
@@ -86,7 +87,7 @@ image-gpu: ## Build the optimizer's image for GPUs; needs 25 GB of free disk.
 	  --build-arg FLAVOUR=gpu $(BUILD_ARGS)
 
 .PHONY: generate
-generate: install ## Write the generated files (CRDs).
+generate: install ## Write the generated files (CRDs, docs/reference).
 	$(BIN)/python hack/generate.py
 
 .PHONY: format
@@ -102,6 +103,17 @@ check: install ## Lint, types, import contracts, generated files.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python hack/generate.py --check
+
+# The site's own environment: nothing of it is needed for development.
+DOCS_VENV := .venv-docs
+.PHONY: docs
+docs: $(DOCS_VENV)/.installed ## Build the documentation site into .state/site (DOCS_REPOSITORY=https://.../blob/main links to sources).
+	$(DOCS_VENV)/bin/python hack/docs_site
+
+$(DOCS_VENV)/.installed: requirements/docs.txt | install
+	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv --without-pip $(DOCS_VENV)
+	$(BIN)/uv pip sync -q --python $(DOCS_VENV)/bin/python --require-hashes requirements/docs.txt
+	@touch $@
 
 .PHONY: test
 test: ## Set up and run all tests, cluster included.

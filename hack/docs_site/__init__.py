@@ -1,0 +1,1 @@
+"""Builds the documentation site: `python hack/docs_site` in its own environment (`make docs`)."""
