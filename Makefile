@@ -117,7 +117,7 @@ $(DOCS_VENV)/.installed: requirements/docs.txt | install
 
 .PHONY: test
 test: ## Set up and run all tests, cluster included.
-	hack/test check+cluster fast optimizer tensorrt gitops-where-built e2e
+	hack/test check+cluster docs fast optimizer tensorrt gitops-where-built e2e
 
 .PHONY: test-fast
 test-fast: ## Tests without a cluster or a model runtime (under 90 s).

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from doc_pages import blocks, is_chart_values
 
 from mopt_api.enums import TargetKind
 from mopt_operator.config.job_pods import JobPods
@@ -306,6 +307,18 @@ def test_examples_of_the_readme_are_accepted(config: Config, chart: Path) -> Non
     ]
     for example in examples:
         config(example)
+
+
+def test_values_of_the_pages_are_accepted(config: Config) -> None:
+    found = [
+        (block.page, values)
+        for block in blocks("yaml")
+        for values in yaml.safe_load_all(block.text.replace("sha256:...", f"sha256:{'0' * 64}"))
+        if is_chart_values(values) and not block.page.startswith("helm/")
+    ]
+    assert {page for page, _ in found} >= {"docs/images.md", "docs/operator.md"}
+    for _, values in found:
+        config(values)
 
 
 def test_own_resources_replace_those_of_default(config: Config) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import re
 import shlex
+from typing import cast
 
 import pytest
 import typer
 from doc_pages import Block, blocks, page_names, spans
+from typer.core import TyperArgument, TyperOption
 
 from reference.cli import commands
 
@@ -52,7 +54,7 @@ def check(arguments: list[str]) -> None:
     for parameter in command.params:
         value = values.get(parameter.name)
         assert value or not parameter.required, f"mopt {name} needs {parameter.name}"
-        kind = parameter.type_descriptor.annotation
+        kind = cast("TyperArgument | TyperOption", parameter).type_descriptor.annotation
         if isinstance(value, str) and isinstance(kind, type) and issubclass(kind, enum.Enum):
             choices = {str(member.value).lower() for member in kind}
             assert value.lower() in choices, f"mopt {name}: {value} is none of {sorted(choices)}"

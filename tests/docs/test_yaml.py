@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from doc_pages import ROOT, Block, blocks
+from doc_pages import ROOT, SPEC_FIELDS, Block, blocks, is_chart_values
 
 from mopt_api.spec import ModelOptimizationSpec
 from mopt_cli.field_problems import problems
@@ -16,8 +16,6 @@ from mopt_cli.field_problems import problems
 Json = dict[str, Any]
 
 KIND = "ModelOptimization"
-FIELDS = {info.alias or name for name, info in ModelOptimizationSpec.model_fields.items()}
-VALUES = set(yaml.safe_load((ROOT / "helm" / "mopt" / "values.yaml").read_text()))
 # What a part of a spec is put into.
 BASE: Json = {
     "model": {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
@@ -35,7 +33,7 @@ def specs(text: str) -> list[Json]:
             found.append(document["spec"])
         elif set(document) == {"spec"}:
             found.append(copy.deepcopy(BASE) | document["spec"])
-        elif set(document) <= FIELDS:
+        elif set(document) <= SPEC_FIELDS:
             found.append(copy.deepcopy(BASE) | document)
     return found
 
@@ -74,4 +72,4 @@ def test_each_block_is_of_a_kind_that_is_tested(block: Block) -> None:
     """Specs here, the chart's values in tests/chart; else Kubernetes' own, or excerpts."""
     for document in yaml.safe_load_all(block.text):
         kubernetes = {"apiVersion", "kind"} <= set(document) or set(document) == {"rules"}
-        assert block.excerpt or kubernetes or specs(block.text) or set(document) <= VALUES
+        assert block.excerpt or kubernetes or specs(block.text) or is_chart_values(document)

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from docs_site.staging import links as links_in
 from docs_site.staging import pages
+from mopt_api.spec import ModelOptimizationSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 # Before a block of code that leaves something out on purpose.
@@ -19,6 +23,10 @@ _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
 _HEADING = re.compile(r"^#{1,6} (.+?)\s*$", re.MULTILINE)
+
+
+SPEC_FIELDS = {info.alias or name for name, info in ModelOptimizationSpec.model_fields.items()}
+CHART_VALUES = set(yaml.safe_load((ROOT / "helm" / "mopt" / "values.yaml").read_text()))
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,11 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+
+def is_chart_values(document: dict[str, Any]) -> bool:
+    """Whether a YAML document is a part of the chart's values; a part of a spec is none."""
+    return set(document) <= CHART_VALUES and not set(document) <= SPEC_FIELDS
 
 
 @cache
