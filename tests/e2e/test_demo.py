@@ -38,7 +38,8 @@ def test_ends_ready_and_prints_the_table(demo: Demo) -> None:
     ready = condition(demo.resource, "Ready")
     assert ready is not None
     assert ready["status"] == "True"
-    assert ready["reason"] == "Optimized"
+    kept = demo.target["selected"] == "baseline"
+    assert ready["reason"] == ("BaselineKept" if kept else "Optimized")
     assert demo.resource["status"]["observedGeneration"] == demo.resource["metadata"]["generation"]
     assert condition(demo.resource, "Reconciling") is None
     assert condition(demo.resource, "Stalled") is None
