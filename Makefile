@@ -70,7 +70,8 @@ lock-tensorrt: install ## TensorRT's own wheels from the index TENSORRT_INDEX_UR
 
 # TAG is what the chart asks for by default; BUILD_ARGS such as "--build-arg PYCUDA=1".
 TAG ?= $(shell sed -n 's/^appVersion: *"\(.*\)"/\1/p' helm/mopt/Chart.yaml)
-BUILD_IMAGE = $(PYTHON) hack/devcluster build-image --context .
+BUILD_IMAGE = $(PYTHON) hack/devcluster build-image --context . \
+  --build-arg REVISION=$(shell git describe --always --exclude '*' --abbrev=40 --dirty)
 
 .PHONY: images
 images: ## Build the operator's image and the optimizer's for CPUs (docs/images.md).
@@ -85,6 +86,11 @@ image-serve: ## Build the image of mopt serve (docs/serve.md).
 image-gpu: ## Build the optimizer's image for GPUs; needs 25 GB of free disk.
 	$(BUILD_IMAGE) mopt/optimizer-gpu:$(TAG) --file optimizer_image/Dockerfile \
 	  --build-arg FLAVOUR=gpu $(BUILD_ARGS)
+
+# A key of cosign's in COSIGN_KEY signs the digests.
+.PHONY: dist
+dist: install ## Build a release of this commit into dist/ (docs/releasing.md); images too by IMAGES=1.
+	$(BIN)/python hack/release build $(if $(filter-out 0,$(IMAGES)),--images)
 
 .PHONY: generate
 generate: install ## Write the generated files (CRDs, docs/reference).

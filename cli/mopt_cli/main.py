@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -69,6 +70,30 @@ app.command("pin")(pin.pin)
 app.command("rollback")(rollback.rollback)
 app.command("gc")(gc.gc)
 app.command("schema")(schema.schema)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from mopt_optimizer.machine.versions import product_version
+
+        print(f"mopt {product_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, with the digest of its code that results have, and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
 
 
 def run() -> int:

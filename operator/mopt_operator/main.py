@@ -33,6 +33,7 @@ from .loop.turns import Turns
 from .loop.watchdog import watch_the_watches
 from .loop.watches import Events, Forgetful, kopf_settings, registry, watches_start_from
 from .startup import check_access, check_profiles
+from .version import product_version
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +232,8 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(_complain(f"mopt-operator: {error}", 2))
     configure_logs(settings.log_format, settings.log_level)
-    logger.info("Starting with the optimizer image %s", settings.optimizer_image)
+    image = settings.optimizer_image
+    logger.info("mopt %s starts with the optimizer image %s", product_version(), image)
     try:
         asyncio.run(operate(settings))
     except OperatorError as error:

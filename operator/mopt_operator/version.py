@@ -1,13 +1,10 @@
-"""The installed version."""
+"""What the operator is: mopt's version, with a digest of its own code."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from mopt_api.version import build_version
 
 
-def installed_version() -> str:
-    """Return mopt's version; `source` where it runs from a checkout that is not installed."""
-    try:
-        return version("mopt")
-    except PackageNotFoundError:
-        return "source"
+def product_version() -> str:
+    """Return the version as logs, metrics and the API server's audit log have it: 0.1.0+HEX."""
+    return build_version("mopt_api", "mopt_operator")

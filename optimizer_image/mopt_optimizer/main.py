@@ -45,6 +45,7 @@ from mopt_api.text import plain
 
 from .deadline import TimeIsUp, ending_before
 from .errors import DeadlineExceeded, OptimizerError, SpecError
+from .machine.versions import product_version
 from .progress import LastStep, Log, json_log
 from .sandbox import hide_environment, report_of, temporary_folder
 from .stages.time_left import read_deadline
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ending_before(read_deadline(environ), partial(_end_now, late, environ)):
             load_extensions(environ)
             plan = read_plan(environ, arguments.stage)
+            version = product_version()
+            log(arguments.stage, f"begins, by mopt {version}", version=version)
             with temporary_folder(arguments.workdir, prefix="mopt-") as folder:
                 summary = _run(plan, environ, folder, log)
     except TimeIsUp:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
 
 import mopt_api
 from mopt_api.version import VERSION, build_version
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -33,11 +30,6 @@ def test_it_is_the_version_and_twelve_digits() -> None:
     assert version == VERSION
     assert len(int(digest, 16).to_bytes(6)) == 6
     assert len(digest) == 12
-
-
-def test_the_version_is_the_distributions() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == VERSION
 
 
 def test_every_file_bears_on_it(copied: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from mopt_api.jobs.plan import PLAN_VARIABLE, Stage
 from mopt_api.jobs.termination import ErrorSummary, PrepareSummary, decode
 from mopt_api.reasons import PERMANENT_EXIT_CODES, REASONS, Reason
+from mopt_optimizer.machine.versions import product_version
 from mopt_optimizer.main import exit_code
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -197,8 +198,10 @@ def test_prepared_model_ends_with_its_summary(
     assert isinstance(summary, PrepareSummary)
     assert (summary.stage, summary.source.opset) == (Stage.PREPARE, 18)
     assert (tmp_path / "out" / "blobs" / summary.result.replace(":", "/")).is_file()
-    steps = [json.loads(line)["step"] for line in output.splitlines()]
-    assert steps[0] == "fetch"
+    lines = [json.loads(line) for line in output.splitlines()]
+    steps = [line["step"] for line in lines]
+    assert steps[:2] == ["prepare", "fetch"]
+    assert lines[0]["version"] == product_version()
     assert {"load", "export", "verify", "passes", "upload"} <= set(steps)
     assert not list((tmp_path / "work").iterdir())
 

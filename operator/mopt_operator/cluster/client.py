@@ -18,13 +18,13 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from mopt_operator.errors import OperatorError
 from mopt_operator.times import utc_now
-from mopt_operator.version import installed_version
+from mopt_operator.version import product_version
 
 from .server_time import ServerTime
 
 MANAGER = "mopt-operator"
 """Whose fields they are that the operator writes (metadata.managedFields)."""
-USER_AGENT = f"{MANAGER}/{installed_version()}"
+USER_AGENT = f"{MANAGER}/{product_version()}"
 _WRITES = frozenset({"POST", "PUT", "PATCH"})
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

@@ -31,7 +31,7 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.decide.request import read_status
 from mopt_operator.decide.status import judged_values
 from mopt_operator.objects import Job, Json
-from mopt_operator.version import installed_version
+from mopt_operator.version import product_version
 
 from .queue import WorkQueue
 from .turns import Turns
@@ -233,7 +233,7 @@ class Metrics:
         registry.register(self._of_store)
         registry.register(_TurnsCollector(turns))
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
-            {"version": installed_version(), "optimizer_image": settings.optimizer_image}
+            {"version": product_version(), "optimizer_image": settings.optimizer_image}
         )
         Gauge(
             "mopt_queue_depth", "Resources that wait for a worker.", registry=registry

@@ -10,7 +10,7 @@ import pytest
 from job_messages import Messages
 from light_cluster import Api, Resource
 
-from mopt_operator.version import installed_version
+from mopt_operator.version import product_version
 
 pytestmark = pytest.mark.cluster
 
@@ -44,5 +44,5 @@ def test_the_audit_log_names_it(resource: Resource, messages: Messages, cluster:
         entry = json.loads(line)
         if entry["user"]["username"] == "system:serviceaccount:kube-system:operator":
             agents.add((entry["userAgent"], entry["verb"]))
-    assert {agent for agent, _ in agents} == {f"{OURS}/{installed_version()}"}
+    assert {agent for agent, _ in agents} == {f"{OURS}/{product_version()}"}
     assert {"watch", "create", "update", "patch"} <= {verb for _, verb in agents}

@@ -1,0 +1,1 @@
+"""Builds what a release consists of: `make dist`. docs/releasing.md has the whole way."""
