@@ -43,6 +43,7 @@ _LABEL = r"^ARG VERSION=(.+)$"
 COPIES = (
     Place("helm/mopt/Chart.yaml", r'^(?:version|appVersion): "?([^"\n]+)"?$'),
     Place("helm/mopt/Chart.yaml", r"^      image: mopt/\w+:(.+)$"),
+    Place("README.md", r"dist/mopt-(.+)-py3-none-any\.whl"),
     Place("operator/Dockerfile", _LABEL),
     Place("optimizer_image/Dockerfile", _LABEL),
 )
