@@ -30,17 +30,8 @@ def build(flavour: Flavour, version: str, commit: Commit, source: Path, output: 
     reference = f"{flavour.image.repository}:{version}"
     labels = {"VERSION": version, "REVISION": commit.revision, "CREATED": commit.stamp}
     options = [word for pair in labels.items() for word in ("--build-arg", "=".join(pair))]
-    file = source / flavour.image.dockerfile
-    devcluster(
-        "build-image",
-        reference,
-        "--file",
-        file,
-        *flavour.image.options,
-        *options,
-        "--context",
-        source,
-    )
+    options += ["--file", str(source / flavour.image.dockerfile), "--context", str(source)]
+    devcluster("build-image", reference, *flavour.image.options, *options)
     target = output / f"{flavour.name}-{version}.oci.tar"
     if has_docker():
         run(["docker", "save", reference, "--output", target], cwd=output)
