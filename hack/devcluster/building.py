@@ -53,6 +53,7 @@ def build(tools: Sequence[Tool], target: Path) -> None:
     output = str(target / tools[0].name) if len(tools) == 1 else f"{target}{os.sep}"
     command = [
         *("go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"),
+        *((f"-tags={tools[0].tags}",) if tools[0].tags else ()),
         *("-ldflags", f"-s -w {tools[0].ldflags}".strip(), "-o", output),
         *(tool.package for tool in tools),
     ]

@@ -10,6 +10,7 @@ KUBERNETES = "1.34.4"
 ETCD = "3.6.16"
 COREDNS = "1.15.0"
 HELM = "4.3.1"
+PROMETHEUS = "3.13.5"
 # The community edition is released as source only; this is the date of the pinned commit.
 MINIO = "20260212"
 KUEUE = "0.15.0"
@@ -65,6 +66,7 @@ class Tool:
         any_version: Accept a tool that prints no x.y.z.
         download: Official binary for an architecture, None where none is published.
         ldflags: Link flags beyond "-s -w".
+        tags: Build tags.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Tool:
     any_version: bool = False
     download: Callable[[str], Archive] | None = None
     ldflags: str = ""
+    tags: str = ""
 
 
 def accepts(tool: Tool, output: str) -> bool:
@@ -126,6 +129,12 @@ def _coredns(arch: str) -> Archive:
 def _helm(arch: str) -> Archive:
     url = f"https://get.helm.sh/helm-v{HELM}-linux-{arch}.tar.gz"
     return Archive(url, f"{url}.sha256sum", f"linux-{arch}/helm")
+
+
+def _promtool(arch: str) -> Archive:
+    folder = f"https://github.com/prometheus/prometheus/releases/download/v{PROMETHEUS}"
+    stem = f"prometheus-{PROMETHEUS}.linux-{arch}"
+    return Archive(f"{folder}/{stem}.tar.gz", f"{folder}/sha256sums.txt", f"{stem}/promtool")
 
 
 _TOOLS = (
@@ -280,6 +289,18 @@ _TOOLS = (
         fits=lambda found: found[0] in (3, 4),
         download=_helm,
         ldflags=f"-X helm.sh/helm/v4/internal/version.version=v{HELM}",
+    ),
+    Tool(
+        name="promtool",
+        version=PROMETHEUS,
+        module="prometheus",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        probe=("--version",),
+        fits=lambda found: found[0] == 3,
+        download=_promtool,
+        ldflags=f"-X github.com/prometheus/common/version.Version={PROMETHEUS}",
+        # Without the clients of a dozen clouds, which find what to scrape.
+        tags="remove_all_sd",
     ),
 )
 TOOLS = {tool.name: tool for tool in _TOOLS}

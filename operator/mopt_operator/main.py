@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import kopf
@@ -23,6 +24,7 @@ from .config.file import read_settings
 from .config.logs import configure_logs
 from .config.settings import Settings
 from .errors import OperatorError, SettingsError
+from .loop.call_metrics import CallMetrics
 from .loop.http import Heartbeat, application, serve
 from .loop.lists import Lists
 from .loop.metrics import Metrics
@@ -82,23 +84,24 @@ async def _work(reconciler: Reconciler, ready: Iterable[asyncio.Event]) -> None:
 
 
 @asynccontextmanager
-async def _leases() -> AsyncIterator[Cluster]:
-    async with api_client() as client:
+async def _leases(calls: CallMetrics) -> AsyncIterator[Cluster]:
+    async with api_client(calls.asked) as client:
         yield Cluster(client)
 
 
-def _candidate(settings: Settings, leading: asyncio.Event) -> Candidate | None:
+def _candidate(settings: Settings, leading: asyncio.Event, calls: CallMetrics) -> Candidate | None:
     """Return this process as a candidate; None where there is no election.
 
     Args:
         leading: To be set when it leads, in the event loop that runs now.
+        calls: Counts its requests.
     """
     lease = settings.leader_election
     if lease is None:
         return None
     loop = asyncio.get_running_loop()
     return Candidate(
-        _leases,
+        partial(_leases, calls),
         namespace=lease.namespace,
         name=lease.name,
         identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
@@ -146,16 +149,16 @@ async def operate(settings: Settings) -> None:
     Raises:
         OperatorError: The operator cannot continue; a restart may help.
     """
-    store, queue = Store(), WorkQueue()
+    store, queue, calls = Store(), WorkQueue(), CallMetrics()
     leading, ready = asyncio.Event(), Readiness(settings.watch_namespaces)
-    candidate = _candidate(settings, leading)
-    async with api_client() as client:
+    candidate = _candidate(settings, leading, calls)
+    async with api_client(calls.asked) as client:
         cluster = Cluster(client, candidate.fence if candidate else None)
         await check_access(cluster, settings.watch_namespaces)
         await check_profiles(cluster, settings)
         leads = candidate.holds if candidate else leading.is_set
         turns = Turns(settings, queue)
-        metrics = Metrics(settings, store=store, queue=queue, turns=turns, leads=leads)
+        metrics = Metrics(settings, store=store, queue=queue, turns=turns, calls=calls, leads=leads)
         reconciler = Reconciler(
             cluster,
             settings,

@@ -143,6 +143,7 @@ class Pod:
             grace period in it).
         node: Where it runs; empty before it is scheduled.
         scheduled: When it was; None before.
+        began, ended: When the container began and ended; None before.
         memory_limit: Of the optimizer's container, as a quantity; empty for none.
         stage, profile: As those of its Job.
     """
@@ -164,6 +165,8 @@ class Pod:
     ends: datetime | None = None
     node: str = ""
     scheduled: datetime | None = None
+    began: datetime | None = None
+    ended: datetime | None = None
     memory_limit: str = ""
     stage: str = ""
     profile: str = ""
@@ -352,6 +355,8 @@ def observe_pod(raw: Raw) -> Pod:
     containers = status.get("containerStatuses") or ()
     state = next((c.get("state") or {} for c in containers if c["name"] == CONTAINER), {})
     waiting, ended = state.get("waiting"), state.get("terminated")
+    began = (ended or state.get("running") or {}).get("startedAt")
+    over = (ended or {}).get("finishedAt")
     scheduled: Raw = next(
         (c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {}
     )
@@ -381,6 +386,8 @@ def observe_pod(raw: Raw) -> Pod:
         ends=parse_time(deleted) if (deleted := metadata.get("deletionTimestamp")) else None,
         node=_shared((raw.get("spec") or {}).get("nodeName", "")),
         scheduled=parse_time(since) if since else None,
+        began=parse_time(began) if began else None,
+        ended=parse_time(over) if over else None,
         memory_limit=_shared(_memory_limit(raw.get("spec") or {})),
         stage=_shared(labels.get(LABEL_STAGE, "")),
         profile=_shared(labels.get(LABEL_PROFILE, "")),

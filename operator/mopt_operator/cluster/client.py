@@ -6,7 +6,8 @@ Two clients, one identity: kopf's for the watches, the official asyncio client f
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,26 @@ MANAGER = "mopt-operator"
 """Whose fields they are that the operator writes (metadata.managedFields)."""
 USER_AGENT = f"{MANAGER}/{product_version()}"
 _WRITES = frozenset({"POST", "PUT", "PATCH"})
+# Told of each request: its method, the answer's status and the seconds it took.
+Asked = Callable[[str, str, float], object]
+# As client-go counts a request without an answer.
+NO_ANSWER = "<error>"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Client(ApiClient):
-    """The official client; it says who it is, and learns the API server's time.
+    """The official client; it says who it is, learns the API server's time and counts requests.
+
+    Args:
+        asked: Called after each request.
 
     Attributes:
         time: The API server's clock.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, asked: Asked = lambda *_: None) -> None:
         super().__init__(configuration)
+        self._asked = asked
         self.user_agent = USER_AGENT
         self.time = ServerTime()
 
@@ -45,8 +54,12 @@ class Client(ApiClient):
         """See ApiClient."""
         if method in _WRITES:
             url += f"{'&' if '?' in url else '?'}{urlencode({'fieldManager': MANAGER})}"
-        asked = utc_now()
-        response = await super().call_api(method, url, *rest, **more)
+        asked, began, status = utc_now(), time.monotonic(), NO_ANSWER
+        try:
+            response = await super().call_api(method, url, *rest, **more)
+            status = str(response.status)
+        finally:
+            self._asked(method, status, time.monotonic() - began)
         self.time.see(response.getheader("Date"), asked)  # type: ignore[no-untyped-call]
         return response
 
@@ -77,8 +90,11 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 @asynccontextmanager
-async def api_client() -> AsyncIterator[Client]:
+async def api_client(asked: Asked = lambda *_: None) -> AsyncIterator[Client]:
     """Yield the official client.
+
+    Args:
+        asked: See Client.
 
     Raises:
         OperatorError: There is no usable identity.
@@ -92,5 +108,5 @@ async def api_client() -> AsyncIterator[Client]:
     # TypeError: the client's answer to a context that names no user of the file.
     except (ConfigException, TypeError) as error:
         raise OperatorError(f"neither in a Pod nor with a usable KUBECONFIG: {error}") from error
-    async with Client(configuration) as client:
+    async with Client(configuration, asked) as client:
         yield client

@@ -133,6 +133,8 @@ class Executor:
             logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
             logger.info("Deleted Job %s", job.name, extra=fields)
+            if not job.expires:
+                self._metrics.job_deleted(job)
         self._store.jobs.forget(job)
 
     async def _create(self, resource: Resource, plan: Plan, changes: Changes) -> None:
@@ -208,7 +210,8 @@ class Executor:
             logger.debug("Job %s is gone already: %s", job.name, error, extra=fields)
         else:
             self._store.jobs.put_answer(kept)
-            self._metrics.job_ended(job, self._clock())
+            pods = self._store.pods.of((resource.namespace, resource.name))
+            self._metrics.job_ended(job, pods, self._clock())
 
     async def _announce_jobs(self, resource: Resource, names: Iterable[str]) -> None:
         for name in names:

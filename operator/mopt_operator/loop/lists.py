@@ -66,6 +66,7 @@ class Lists:
                 if namespace is None:
                     raise
                 logger.warning("Cannot list namespace %s: %s", namespace, error)
+        self._metrics.resync.at.set_to_current_time()
         # The oldest first: where few may run at once, they are the ones.
         for resource in sorted(
             self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
@@ -114,15 +115,21 @@ class Lists:
         Raises:
             Restored: A list is older than what has been seen.
         """
-        for namespace in self._namespaces:
-            try:
-                for plural, kind in self._store.kinds().items():
-                    await self._compare(plural, kind, namespace)
-            except Restored:
-                raise
-            except OperatorError as error:
-                where = "the cluster" if namespace is None else f"namespace {namespace}"
-                logger.warning("Cannot compare the store with %s: %s", where, error)
+        failed = False
+        with self._metrics.resync.seconds.time():
+            for namespace in self._namespaces:
+                try:
+                    for plural, kind in self._store.kinds().items():
+                        await self._compare(plural, kind, namespace)
+                except Restored:
+                    raise
+                except OperatorError as error:
+                    failed = True
+                    self._metrics.resync.failures.inc()
+                    where = "the cluster" if namespace is None else f"namespace {namespace}"
+                    logger.warning("Cannot compare the store with %s: %s", where, error)
+        if not failed:
+            self._metrics.resync.at.set_to_current_time()
 
     async def _compare(self, plural: str, kind: Kind[Any], namespace: str | None) -> str:
         seen, listed, version = kind.newest, [], "0"
@@ -144,7 +151,7 @@ class Lists:
                 continue  # The watch will show that it is gone, or the next comparison.
             changed.add(kind.put_answer(raw))
         for key in changed:
-            self._metrics.missed.inc()
+            self._metrics.resync.missed.inc()
             self._queue.add(key)
         return version
 

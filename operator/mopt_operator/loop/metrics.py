@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,93 +19,39 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from pydantic import TypeAdapter, ValidationError
 
-from mopt_api.figures import QualityResult
-from mopt_api.spec import QualityGate
 from mopt_operator.cluster.cache import Store
-from mopt_operator.cluster.packed import PackedResource
 from mopt_operator.config.settings import Settings
-from mopt_operator.decide.request import read_status
-from mopt_operator.decide.status import judged_values
-from mopt_operator.objects import Job, Json
+from mopt_operator.decide.job_figures import job_figures
+from mopt_operator.objects import Job, Pod
 from mopt_operator.version import product_version
 
+from .call_metrics import CallMetrics
+from .job_metrics import JobMetrics
 from .queue import WorkQueue
+from .resource_metrics import ResourceCollector
+from .resync_metrics import ResyncMetrics
 from .turns import Turns
 
-# Resources with series of their own; the gauge mopt_resources_without_series counts the others.
-MAX_RESOURCES = 1000
 _RECONCILE_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
-_JOB_BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 _LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
-_BY_TARGET = ("namespace", "name", "target")
-_OF_QUALITY = ("metric", "output", "slice", "aggregate")
-_GATES = TypeAdapter(list[QualityGate])
-
-
-class _Selected(NamedTuple):
-    """The figures of the form that is selected for a target."""
-
-    target: str
-    speedup: float | None
-    quality: tuple[tuple[tuple[str, ...], float], ...]  # values of _OF_QUALITY
-
-
-def _selected(resource: PackedResource) -> tuple[_Selected, ...]:
-    """Return the figures of each target for which a form is selected."""
-    whole = resource.unpack()
-    gates, status = _gates(whole.spec), read_status(whole).status
-    return tuple(
-        _Selected(
-            target.name,
-            chosen.speedup,
-            _values(chosen.quality, gates),
-        )
-        for target in status.targets
-        if (chosen := target.winner) is not None
-    )
-
-
-def _values(
-    quality: Sequence[QualityResult], gates: Sequence[QualityGate]
-) -> tuple[tuple[tuple[str, ...], float], ...]:
-    return tuple(
-        ((found.metric.value, found.output or "", found.slice or "", aggregate.value), value)
-        for found, aggregate, value in judged_values(quality, gates)
-    )
-
-
-def _gates(spec: Json) -> list[QualityGate]:
-    """Return the gates of a spec; none where it is not valid now."""
-    try:
-        return _GATES.validate_python(spec.get("quality") or [])
-    except ValidationError:
-        return []
+_QUEUE_BUCKETS = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 
 
 class _StoreCollector(Collector):
-    """What the resources in the store say, as gauges."""
+    """How much the store holds and how far its watches are, as gauges."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        # By UID: the resource's version and its figures. Parsing every status at each scrape
-        # would hold up the event loop.
-        self._known: dict[str, tuple[str, tuple[_Selected, ...]]] = {}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        resources = self._resources()
-        states = GaugeMetricFamily(
-            "mopt_resources",
-            "ModelOptimizations by the status and reason of their Ready condition.",
-            labels=("ready", "reason"),
+        objects = GaugeMetricFamily(
+            "mopt_store_objects", "Objects that the operator holds in memory.", labels=("kind",)
         )
-        counts = Tally(resource.ready for resource in resources)
-        for labels, count in sorted(counts.items()):
-            states.add_metric(labels, count)
-        yield states
-        yield from self._selections(resources)
+        for kind, known in self._store.kinds().items():
+            objects.add_metric((kind,), len(known))
+        yield objects
         yield from self._watches()
 
     def _watches(self) -> Iterator[GaugeMetricFamily]:
@@ -128,49 +72,6 @@ class _StoreCollector(Collector):
             unseen = known.awaited.oldest()
             behind.add_metric((kind,), self._clock() - unseen.since if unseen else 0.0)
         yield behind
-
-    async def refresh(self) -> None:
-        """Parse the statuses that are new to the next scrape, and let others work in between."""
-        for resource in self._resources()[:MAX_RESOURCES]:
-            known = self._known.get(resource.uid)
-            if known is None or known[0] != resource.version:
-                self._known[resource.uid] = (resource.version, _selected(resource))
-                await asyncio.sleep(0)
-
-    def _resources(self) -> list[PackedResource]:
-        return sorted(self._store.resources, key=lambda r: (r.namespace, r.name))
-
-    def _selections(self, resources: list[PackedResource]) -> Iterator[GaugeMetricFamily]:
-        speedups = GaugeMetricFamily(
-            "mopt_selected_speedup_ratio",
-            "Speedup of the selected form over the source model.",
-            labels=_BY_TARGET,
-        )
-        qualities = GaugeMetricFamily(
-            "mopt_selected_quality",
-            "The selected form's quality: the value that its gate judges, else the worst.",
-            labels=(*_BY_TARGET, *_OF_QUALITY),
-        )
-        shown = resources[:MAX_RESOURCES]
-        self._known = {r.uid: (r.version, self._figures(r)) for r in shown}
-        for resource in shown:
-            for selected in self._known[resource.uid][1]:
-                labels = (resource.namespace, resource.name, selected.target)
-                if selected.speedup is not None:
-                    speedups.add_metric(labels, selected.speedup)
-                for of_quality, value in selected.quality:
-                    qualities.add_metric((*labels, *of_quality), value)
-        yield speedups
-        yield qualities
-        yield GaugeMetricFamily(
-            "mopt_resources_without_series",
-            f"Resources beyond the first {MAX_RESOURCES}, whose selection is not shown.",
-            value=max(len(resources) - MAX_RESOURCES, 0),
-        )
-
-    def _figures(self, resource: PackedResource) -> tuple[_Selected, ...]:
-        version, figures = self._known.get(resource.uid, ("", ()))
-        return figures if version == resource.version else _selected(resource)
 
 
 class _TurnsCollector(Collector):
@@ -193,25 +94,6 @@ class _TurnsCollector(Collector):
         )
 
 
-def _job_times(registry: CollectorRegistry) -> tuple[Histogram, Histogram]:
-    """Return how long Jobs take, and how long they wait before."""
-    worked = Histogram(
-        "mopt_job_duration_seconds",
-        "Time from a Job's start to its end, by stage and outcome.",
-        ("stage", "outcome"),
-        buckets=_JOB_BUCKETS,
-        registry=registry,
-    )
-    queued = Histogram(
-        "mopt_job_queue_seconds",
-        "Time from a Job's creation to its start, which a queue may put off, by stage.",
-        ("stage",),
-        buckets=_JOB_BUCKETS,
-        registry=registry,
-    )
-    return worked, queued
-
-
 class Metrics:
     """All metrics of one operator process."""
 
@@ -222,6 +104,7 @@ class Metrics:
         store: Store,
         queue: WorkQueue,
         turns: Turns,
+        calls: CallMetrics | None = None,
         leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -229,8 +112,9 @@ class Metrics:
         registry = self._registry
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._of_store = _StoreCollector(store, clock)
-        registry.register(self._of_store)
+        registry.register(_StoreCollector(store, clock))
+        self._of_resources = ResourceCollector(store, leads)
+        registry.register(self._of_resources)
         registry.register(_TurnsCollector(turns))
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
             {"version": product_version(), "optimizer_image": settings.optimizer_image}
@@ -241,6 +125,13 @@ class Metrics:
         Gauge("mopt_leader", "1 while this operator leads.", registry=registry).set_function(
             lambda: float(leads())
         )
+        (calls or CallMetrics()).register(registry)
+        self._jobs = JobMetrics(registry)
+        self.resync = ResyncMetrics(registry)
+        self._of_the_loop(registry, queue)
+
+    def _of_the_loop(self, registry: CollectorRegistry, queue: WorkQueue) -> None:
+        """Add what tells how the loop keeps up with its work."""
         self.reconciles = Counter(
             "mopt_reconcile",
             "Reconciliations by result: done, conflict (a lost race), error or fault (a bug).",
@@ -255,7 +146,12 @@ class Metrics:
             buckets=_RECONCILE_BUCKETS,
             registry=registry,
         )
-        self._jobs, self._queued = _job_times(registry)
+        queue.waited = Histogram(
+            "mopt_queue_wait_seconds",
+            "Time that a resource waited for a worker.",
+            buckets=_QUEUE_BUCKETS,
+            registry=registry,
+        ).observe
         self._lag = Histogram(
             "mopt_event_loop_lag_seconds",
             "By how much the event loop was late, looked at once a second.",
@@ -265,28 +161,23 @@ class Metrics:
         self._tasks = Gauge(
             "mopt_event_loop_tasks", "Tasks of the event loop, counted with it.", registry=registry
         )
-        self.missed = Counter(
-            "mopt_watch_missed",
-            "Resources for which a comparison with the cluster found what no watch had shown.",
-            registry=registry,
-        )
 
     def loop_turned(self, late: float) -> None:
         """Note by how many seconds the event loop was late; call it in the loop."""
         self._lag.observe(late)
         self._tasks.set(len(asyncio.all_tasks()))
 
-    def job_ended(self, job: Job, now: datetime) -> None:
+    def job_ended(self, job: Job, pods: Iterable[Pod], now: datetime) -> None:
         """Count a finished Job; call it once for each."""
-        outcome = "Complete" if job.completed is not None else "Failed"
-        started = job.started or job.created
-        worked = ((job.ended or now) - started).total_seconds()
-        self._jobs.labels(job.stage, outcome).observe(max(worked, 0.0))
-        self._queued.labels(job.stage).observe(max((started - job.created).total_seconds(), 0.0))
+        self._jobs.ended(job.stage, job_figures(job, pods, now))
+
+    def job_deleted(self, job: Job) -> None:
+        """Count a Job that is deleted before its outcome is recorded."""
+        self._jobs.deleted(job.stage)
 
     async def page(self) -> bytes:
         """Return what `text` returns, without holding up the event loop."""
-        await self._of_store.refresh()
+        await self._of_resources.refresh()
         return self.text()
 
     def text(self) -> bytes:

@@ -8,7 +8,9 @@ waits behind what happens now.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from mopt_operator.cluster.cache import Key
 
@@ -21,9 +23,18 @@ SOON_SECONDS = 0.25
 
 
 class WorkQueue:
-    """Keys that want to be looked at."""
+    """Keys that want to be looked at.
 
-    def __init__(self) -> None:
+    Attributes:
+        waited: Called with the seconds for which a key has waited for a worker.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.waited: Callable[[float], object] = lambda _: None
+        self._clock = clock
+        # A standby's queue fills for days before somebody takes from it: that is no wait.
+        self._served: float | None = None
+        self._since: dict[Key, float] = {}
         self._ready: deque[Key] = deque()
         self._later: OrderedDict[Key, None] = OrderedDict()
         self._wanted: set[Key] = set()
@@ -55,6 +66,7 @@ class WorkQueue:
                 self._ready.append(key)
             return
         self._wanted.add(key)
+        self._since[key] = self._clock()
         if key in self._busy:
             return
         if later:
@@ -102,12 +114,15 @@ class WorkQueue:
         In any case others run first: to look at what is settled takes no waiting, and workers that
         never wait would keep the event loop until the queue is empty.
         """
+        if self._served is None:
+            self._served = self._clock()
         await asyncio.sleep(0)
         while not (self._ready or self._later):
             self._arrived.clear()
             await self._arrived.wait()
         key = self._next()
         self._wanted.discard(key)
+        self.waited(self._clock() - max(self._since.pop(key), self._served))
         # It sees all that has happened by now.
         if soon := self._soon.pop(key, None):
             soon.cancel()

@@ -37,8 +37,8 @@ def test_standby_is_ready_and_takes_over_at_once(
     resource = make_resource(namespace=namespace)
     pod = resource.pod_of("prepare")
     # It knows of the resource, but nothing waits there.
-    preparing = 'mopt_resources{ready="Unknown",reason="Preparing"}'
-    resource.wait_for(lambda: standby.metric(preparing) == 1)
+    held = 'mopt_store_objects{kind="modeloptimizations"}'
+    resource.wait_for(lambda: standby.metric(held) == 1)
     assert standby.metric("mopt_queue_depth") == 0
     resource.finish(pod, messages.prepare())
     resource.pod_of("measure")
@@ -82,3 +82,53 @@ def test_metrics_tell_of_the_run(
         )
     )
     assert operator.metric('mopt_reconcile_total{result="fault"}') == 0
+
+
+def test_metrics_tell_of_each_resource_until_it_is_deleted(
+    operator: Operator, resource: Resource, messages: Messages
+) -> None:
+    who = f'name="{resource.name}",namespace="{resource.namespace}"'
+    unknown = f'mopt_resource_condition{{{who},reason="Preparing",status="Unknown",type="Ready"}}'
+    resource.wait_for(lambda: operator.metric(unknown) == 1)
+    begun, ended = "2026-11-01T12:00:00Z", "2026-11-01T12:00:30Z"
+    terminated = {"exitCode": 0, "message": messages.prepare()}
+    container = {
+        "name": "optimizer",
+        "image": "mopt/optimizer:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": terminated | {"startedAt": begun, "finishedAt": ended}},
+    }
+    ran = 'mopt_job_run_seconds_sum{outcome="Complete",stage="prepare"}'
+    before = operator.metric(ran)
+    succeeded = {"phase": "Succeeded", "containerStatuses": [container]}
+    resource.set_pod(resource.pod_of("prepare"), succeeded)
+    resource.finish(resource.pod_of("measure"), messages.measure())
+    labels = f'{who},reason="Optimized",status="True",type="Ready"'
+    resource.wait_for(lambda: operator.metric(f"mopt_resource_condition{{{labels}}}") == 1)
+    resource.wait_for(lambda: operator.metric(ran) == before + 30)
+    created = operator.metric(f"mopt_resource_created_timestamp_seconds{{{who}}}")
+    since = f"mopt_resource_condition_transition_timestamp_seconds{{{labels}}}"
+    assert operator.metric(since) >= created > 0
+    assert operator.metric(unknown) == 0
+    resource.delete()
+    resource.wait_for(lambda: who not in operator.page("metrics"))
+
+
+def test_metrics_tell_of_the_api_server(operator: Operator) -> None:
+    assert operator.metric('mopt_api_requests_total{code="200",method="GET"}') > 0
+    assert operator.metric("mopt_resync_timestamp_seconds") > 0
+    assert operator.metric("mopt_queue_wait_seconds_count") > 0
+
+
+def test_standby_shows_no_resources(
+    pair: tuple[Any, Any], namespace: str, make_resource: MakeResource
+) -> None:
+    leader, standby = pair
+    resource = make_resource(namespace=namespace)
+    series = f'mopt_resource_created_timestamp_seconds{{name="{resource.name}",'
+    resource.wait_for(lambda: series in leader.page("metrics"))
+    held = 'mopt_store_objects{kind="modeloptimizations"}'
+    resource.wait_for(lambda: standby.metric(held) > 0)
+    assert f'name="{resource.name}"' not in standby.page("metrics")

@@ -14,6 +14,7 @@ from settled_objects import NAMESPACE
 from settled_server import SettledServer, served
 
 from mopt_operator.cluster.api import LARGEST_PAGE, PAGE_BYTES, Cluster, next_page
+from mopt_operator.cluster.client import Client
 from mopt_operator.cluster.election import LeaseLost
 from mopt_operator.cluster.requests import parsed
 from mopt_operator.errors import Unreachable
@@ -83,6 +84,22 @@ async def test_nothing_is_written_without_the_lease(server: SettledServer, host:
                 await write(manifest)
     assert server.requests["POST jobs dry"] == 1
     assert server.requests["POST jobs"] == server.requests["POST events"] == 0
+
+
+async def test_each_request_is_told_of_with_its_answer(host: str) -> None:
+    told: list[tuple[str, str]] = []
+
+    def asked(method: str, code: str, seconds: float) -> None:
+        assert seconds > 0
+        told.append((method, code))
+
+    async with Client(Configuration(host=host), asked) as client:
+        await Cluster(client).check_access(NAMESPACE)
+    async with Client(Configuration(host="http://127.0.0.1:1"), asked) as client:
+        with pytest.raises(Unreachable):
+            await Cluster(client).read("jobs", NAMESPACE, "a")
+    assert {code for _, code in told[:-1]} == {"200"}
+    assert told[-1] == ("GET", "<error>")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n{}", b"<html>", b"[]", b"\xff"])

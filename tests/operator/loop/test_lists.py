@@ -82,10 +82,17 @@ class FakeCluster:
 class Scene:
     def __init__(self, settings: Settings, cluster: FakeCluster, namespaces: list[str]) -> None:
         self.store, self.queue = Store(), WorkQueue()
-        metrics = Metrics(
+        self.metrics = Metrics(
             settings, store=self.store, queue=self.queue, turns=Turns(settings, self.queue)
         )
-        self.lists = Lists(cluster, namespaces, store=self.store, queue=self.queue, metrics=metrics)
+        self.lists = Lists(
+            cluster, namespaces, store=self.store, queue=self.queue, metrics=self.metrics
+        )
+
+    def shown(self, series: str) -> float:
+        """Return the value of a metric."""
+        lines = self.metrics.text().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{series} "))
 
     def names(self) -> list[str]:
         return sorted(item.name for item in self.store.jobs)
@@ -193,6 +200,22 @@ async def test_refused_namespace_does_not_keep_the_others_from_being_compared(
         await scene.lists.compare()
     assert scene.names() == ["a"]
     assert "with namespace one: 403" in caplog.text
+    assert scene.shown("mopt_resync_failures_total") == 1
+
+
+async def test_comparison_that_succeeds_sets_its_time(settings: Settings) -> None:
+    cluster = FakeCluster(job("a", 1))
+    scene = Scene(settings, cluster, [])
+    await scene.lists.fill()
+    filled = scene.shown("mopt_resync_timestamp_seconds")
+    assert filled > 0
+    cluster.refused = {None}
+    await scene.lists.compare()
+    assert scene.shown("mopt_resync_timestamp_seconds") == filled
+    cluster.refused = set()
+    await scene.lists.compare()
+    assert scene.shown("mopt_resync_timestamp_seconds") > filled
+    assert scene.shown("mopt_resync_duration_seconds_count") == 2
 
 
 async def test_start_goes_on_without_a_namespace_that_refuses(

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.settings import Settings
-from mopt_operator.loop import metrics as metrics_module
+from mopt_operator.loop import resource_metrics
+from mopt_operator.loop.call_metrics import CallMetrics
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
 from mopt_operator.loop.turns import Turns
-from mopt_operator.objects import Resource, observe_job
+from mopt_operator.objects import Resource, observe_job, observe_pod
 from mopt_operator.version import product_version
 
 
@@ -110,7 +111,7 @@ def test_number_of_series_is_bounded(
     make_world: MakeWorld,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metrics_module, "MAX_RESOURCES", 2)
+    monkeypatch.setattr(resource_metrics, "MAX_RESOURCES", 2)
     world = make_world()
     world.run()
     for name in "abc":
@@ -122,19 +123,119 @@ def test_number_of_series_is_bounded(
     assert samples(metrics, "mopt_resources") == {("True", "Optimized"): 3}
 
 
+async def test_resource_that_is_not_ready_is_shown_before_others(
+    metrics: Metrics, store: Store, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource_metrics, "MAX_RESOURCES", 1)
+    settled, new = make_world(name="a"), make_world(name="b")
+    settled.run()
+    new.raw["metadata"]["uid"] = "uid-new"
+    for world in (settled, new):
+        store.resources.put(world.raw)
+    (said,) = samples(metrics, "mopt_resource_condition")
+    assert said == ("b", "team", "", "Unknown", "Ready")
+    assert b'mopt_resource_condition{name="b"' in await metrics.page()
+
+
+def test_conditions_and_ages_leave_with_their_resource(
+    metrics: Metrics, store: Store, world: World
+) -> None:
+    world.raw["metadata"]["creationTimestamp"] = created = "2026-11-01T12:00:00Z"
+    world.run()
+    store.resources.put(world.raw)
+    # The labels in their alphabetical order: name, namespace, reason, status, type.
+    ready = ("sr", "team", "Optimized", "True", "Ready")
+    assert samples(metrics, "mopt_resource_condition")[ready] == 1
+    since = samples(metrics, "mopt_resource_condition_transition_timestamp_seconds")[ready]
+    assert since == world.now.timestamp()
+    assert samples(metrics, "mopt_resource_created_timestamp_seconds") == {
+        ("sr", "team"): datetime.fromisoformat(created).timestamp()
+    }
+    store.resources.remove(world.raw)
+    text = metrics.text().decode()
+    assert 'name="sr"' not in text
+    assert samples(metrics, "mopt_resources") == {}
+
+
+def test_run_without_progress_has_its_time(metrics: Metrics, store: Store, world: World) -> None:
+    progress = {"stage": "Prepare", "targetsDone": 0, "targetsTotal": 1}
+    since = "2026-11-01T12:00:00Z"
+    world.raw["status"] = {"progress": progress | {"waitingSince": since}}
+    store.resources.put(world.raw)
+    waiting = samples(metrics, "mopt_resource_waiting_timestamp_seconds")
+    assert waiting == {("sr", "team"): datetime.fromisoformat(since).timestamp()}
+
+
+async def test_standby_shows_no_resources(
+    settings: Settings, store: Store, queue: WorkQueue, world: World
+) -> None:
+    leading = asyncio.Event()
+    turns = Turns(settings, queue)
+    standby = Metrics(settings, store=store, queue=queue, turns=turns, leads=leading.is_set)
+    world.run()
+    store.resources.put(world.raw)
+    assert b'name="sr"' not in await standby.page()
+    assert samples(standby, "mopt_resources") == {}
+    assert samples(standby, "mopt_store_objects")["modeloptimizations",] == 1
+    leading.set()
+    assert b'name="sr"' in await standby.page()
+
+
+async def test_waiting_for_a_worker_is_told_of(metrics: Metrics, queue: WorkQueue) -> None:
+    queue.add(("team", "sr"))
+    await queue.get()
+    assert samples(metrics, "mopt_queue_wait_seconds_count") == {(): 1}
+
+
+def test_requests_are_counted_by_method_and_answer(
+    settings: Settings, store: Store, queue: WorkQueue
+) -> None:
+    calls = CallMetrics()
+    metrics = Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue), calls=calls)
+    for code in ("200", "200", "429", "<error>"):
+        calls.asked("GET", code, 0.5)
+    # In alphabetical order: code, method.
+    assert samples(metrics, "mopt_api_requests_total") == {
+        ("200", "GET"): 2,
+        ("429", "GET"): 1,
+        ("<error>", "GET"): 1,
+    }
+    assert samples(metrics, "mopt_api_request_duration_seconds_sum") == {("GET",): 2}
+
+
 def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> None:
     world.settle()
     (raw,) = world.jobs.values()
     job = observe_job(raw)
     started, ended = (job.created + timedelta(seconds=seconds) for seconds in (3600, 3642))
     queued = replace(job, started=started, completed=ended, ended=ended)
-    metrics.job_ended(queued, world.now)
-    metrics.job_ended(replace(job, failed=("", ""), ended=job.created), world.now)
+    metrics.job_ended(queued, [], world.now)
+    metrics.job_ended(replace(job, failed=("", ""), ended=job.created), [], world.now)
     assert samples(metrics, "mopt_job_duration_seconds_sum") == {
         ("Complete", "prepare"): 42,
         ("Failed", "prepare"): 0,
     }
     assert samples(metrics, "mopt_job_queue_seconds_sum") == {("prepare",): 3600}
+    # In alphabetical order: reason, stage.
+    assert samples(metrics, "mopt_job_failures_total") == {("JobFailed", "prepare"): 1}
+
+
+def test_starting_running_and_retries_of_jobs(metrics: Metrics, world: World) -> None:
+    world.settle()
+    (raw,) = world.jobs.values()
+    begun = {"startedAt": "2026-11-01T12:00:10Z", "finishedAt": "2026-11-01T12:00:40Z"}
+    evicted = world.terminated_pod(raw, "", exit_code=137)
+    evicted["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    ran = world.terminated_pod(raw, "")
+    ran["status"]["containerStatuses"][0]["state"]["terminated"] |= begun
+    started = datetime.fromisoformat("2026-11-01T12:00:00Z")
+    job = replace(observe_job(raw), created=started, started=started, completed=world.now)
+    metrics.job_ended(job, [observe_pod(evicted), observe_pod(ran)], world.now)
+    assert samples(metrics, "mopt_job_startup_seconds_sum") == {("prepare",): 10}
+    assert samples(metrics, "mopt_job_run_seconds_sum") == {("Complete", "prepare"): 30}
+    assert samples(metrics, "mopt_job_retries_total") == {("Disrupted", "prepare"): 1}
+    metrics.job_deleted(job)
+    assert samples(metrics, "mopt_jobs_deleted_total") == {("prepare",): 1}
 
 
 async def test_queue_depth_build_and_watch_age(

@@ -164,3 +164,22 @@ async def test_workers_that_never_wait_let_others_run() -> None:
         await asyncio.sleep(0)
     worker.cancel()
     assert turns >= 100
+
+
+async def test_wait_is_told_from_the_first_ask_until_a_worker_takes_the_key() -> None:
+    now = 0.0
+    queue = WorkQueue(clock=lambda: now)
+    waits: list[float] = []
+    queue.waited = waits.append
+    queue.add(A)
+    now = 1000.0  # a standby becomes the leader: until then nobody was to take anything
+    await queue.get()
+    queue.add(A)  # comes back once it is done
+    queue.add(A)
+    now = 1007.0
+    queue.done(A)
+    await queue.get()
+    queue.add(B, later=True)
+    now = 1009.0
+    await queue.get()
+    assert waits == [0, 7, 2]
