@@ -1,4 +1,5 @@
-"""Writes the generated files: the CRD in crds/, its copy in the chart, pages and tables of docs/.
+"""Writes the generated files: the CRD in crds/, its copy in the chart, the chart's dashboard, pages
+and tables of docs/.
 
 `python hack/generate.py --check` writes nothing and exits 1 where a file is out of date.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from dashboard import dashboard
 from mopt_api.crd import custom_resource_definition
 from mopt_api.metrics import metric_table
 from reference.api import api_reference
@@ -22,6 +24,7 @@ CRD_FILES = (
     ROOT / "crds" / "mopt.dev_modeloptimizations.yaml",
     ROOT / "helm" / "mopt" / "files" / "mopt.dev_modeloptimizations.yaml",
 )
+DASHBOARD = ROOT / "helm" / "mopt" / "files" / "dashboard.json"
 API_DOCUMENT = ROOT / "docs" / "api.md"
 REFERENCE = ROOT / "docs" / "reference"
 TABLE_END = "<!-- end -->"
@@ -32,6 +35,7 @@ def expected() -> dict[Path, str]:
     definition = custom_resource_definition()
     crd = HEADER + yaml.safe_dump(definition, sort_keys=False, width=100)
     return dict.fromkeys(CRD_FILES, crd) | {
+        DASHBOARD: dashboard(),
         API_DOCUMENT: with_table(API_DOCUMENT.read_text(), "metrics", metric_table()),
         REFERENCE / "api.md": api_reference(definition),
         REFERENCE / "reasons.md": reasons_reference(),

@@ -303,6 +303,7 @@ def test_examples_of_the_readme_are_accepted(config: Config, chart: Path) -> Non
     assert [sorted(example) for example in examples] == [
         ["jobs", "profiles"],
         ["profiles"],
+        ["metrics"],
         ["networkPolicy"],
     ]
     for example in examples:

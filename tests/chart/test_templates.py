@@ -40,7 +40,11 @@ EXTRA = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-{{
 # All objects that the chart can make but one: a PodMonitor excludes a ServiceMonitor.
 EVERYTHING: dict[str, Any] = {
     "networkPolicy": {"enabled": True},
-    "metrics": {"serviceMonitor": {"enabled": True}},
+    "metrics": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+    },
     "extraObjects": [EXTRA, "apiVersion: v1\nkind: Secret\nmetadata:\n  name: extra-text\n"],
 }
 
@@ -107,7 +111,7 @@ def test_every_object_carries_the_labels(render: Render) -> None:
         "podLabels": {"owner": "ml"},
     }
     everything = render(EVERYTHING | common, tests=True)
-    assert len(everything) == 20
+    assert len(everything) == 22
     for manifest in everything:
         if manifest["metadata"]["name"].startswith("extra"):
             continue
@@ -364,7 +368,7 @@ def test_other_namespace_holds_all_that_is_the_operator_s(render: Render) -> Non
     subjects = [subject for m in manifests for subject in m.get("subjects", ())]
     assert {subject["namespace"] for subject in subjects} == {"ops"}
     assert (None, "ops:mopt") in _named(manifests, "ClusterRole")
-    (config,) = [m for m in manifests if m["kind"] == "ConfigMap" and not _is_extra(m)]
+    (config,) = [m for m in manifests if "config.json" in m.get("data", ())]
     assert '"namespace": "ops"' in config["data"]["config.json"]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from mopt_api.jobs.plan import Stage
 from mopt_operator.decide.job_figures import JobFigures
 
 _BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14400)
@@ -24,6 +27,9 @@ class JobMetrics:
             "Time from a Job's start to its end, by stage and outcome.",
             *("stage", "outcome"),
         )
+        # From the start: a rate sees no first failure of a series that begins with it.
+        for stage, outcome in product(Stage, ("Complete", "Failed")):
+            self._took.labels(stage.lower(), outcome)
         self._queued = seconds(
             "mopt_job_queue_seconds",
             "Time from a Job's creation to its start, which a queue may put off, by stage.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +116,19 @@ def test_metrics_tell_of_each_resource_until_it_is_deleted(
     assert operator.metric(unknown) == 0
     resource.delete()
     resource.wait_for(lambda: who not in operator.page("metrics"))
+
+
+def test_alerts_and_dashboard_name_what_a_running_operator_exports(operator: Operator) -> None:
+    page = operator.page("metrics")
+    # Of what has not happened yet there is the name alone; its labels are held elsewhere.
+    known = set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+    files = Path(__file__).resolve().parents[3] / "helm" / "mopt" / "files"
+    text = (files / "alerts.yaml").read_text() + (files / "dashboard.json").read_text()
+    named = set(re.findall(r"\b(?:mopt|process)_[a-z_]+", text)) - {"mopt_"}
+    histograms = set(re.findall(r"^# TYPE (\w+) histogram", page, re.MULTILINE))
+    parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
+    assert len(named) > 20
+    assert named - known - parts == set()
 
 
 def test_metrics_tell_of_the_api_server(operator: Operator) -> None:

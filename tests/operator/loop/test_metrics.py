@@ -211,10 +211,13 @@ def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> N
     queued = replace(job, started=started, completed=ended, ended=ended)
     metrics.job_ended(queued, [], world.now)
     metrics.job_ended(replace(job, failed=("", ""), ended=job.created), [], world.now)
-    assert samples(metrics, "mopt_job_duration_seconds_sum") == {
-        ("Complete", "prepare"): 42,
-        ("Failed", "prepare"): 0,
+    took = samples(metrics, "mopt_job_duration_seconds_sum")
+    assert {labels: seconds for labels, seconds in took.items() if seconds} == {
+        ("Complete", "prepare"): 42
     }
+    ended = samples(metrics, "mopt_job_duration_seconds_count")
+    assert ended["Complete", "prepare"] == ended["Failed", "prepare"] == 1
+    assert ended["Failed", "measure"] == 0
     assert samples(metrics, "mopt_job_queue_seconds_sum") == {("prepare",): 3600}
     # In alphabetical order: reason, stage.
     assert samples(metrics, "mopt_job_failures_total") == {("JobFailed", "prepare"): 1}
