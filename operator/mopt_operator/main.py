@@ -198,7 +198,7 @@ async def operate(settings: Settings) -> None:
         tasks += [asyncio.create_task(coroutine) for coroutine in beside]
         pages = application(missing, metrics.page, heartbeat)
         try:
-            async with serve(settings.health_address, pages):
+            async with serve(settings.health_address, pages, settings.health_tls):
                 await _first_end(tasks)
         finally:
             await _end_all(tasks, candidate)

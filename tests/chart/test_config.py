@@ -107,6 +107,7 @@ def test_defaults(config: Config) -> None:
         "logFormat": "json",
         "logLevel": "info",
         "ttlSecondsAfterFinished": 3600,
+        "healthTls": None,
         "maxRunningPerNamespace": None,
         "onUpgrade": "Keep",
         "knownBad": [],
@@ -304,6 +305,7 @@ def test_examples_of_the_readme_are_accepted(config: Config, chart: Path) -> Non
         ["jobs", "profiles"],
         ["profiles"],
         ["metrics"],
+        ["extraObjects", "metrics"],
         ["networkPolicy"],
     ]
     for example in examples:

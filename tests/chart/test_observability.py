@@ -126,3 +126,57 @@ def test_dashboard_is_what_grafana_s_sidecar_selects(
 
 def _span(place: dict[str, int], start: str, size: str) -> range:
     return range(place[start], place[start] + place[size])
+
+
+TLS: Manifest = {"secretName": "mopt-tls", "clientCertificates": False}
+
+
+def test_certificate_is_mounted_and_probes_speak_tls(only: Only) -> None:
+    deployment = only("Deployment", {"metrics": {"tls": TLS}})
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    volume = {"name": "tls", "secret": {"secretName": "mopt-tls"}}
+    assert volume in pod["volumes"]
+    (mount,) = [m for m in container["volumeMounts"] if m["name"] == "tls"]
+    settings = json.loads(only("ConfigMap", {"metrics": {"tls": TLS}})["data"]["config.json"])
+    assert settings["healthTls"] == {"folder": mount["mountPath"], "clientCertificates": False}
+    (port,) = only("Service", {"metrics": {"tls": TLS}})["spec"]["ports"]
+    assert port["appProtocol"] == "https"
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoints"),
+    [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")],
+)
+def test_monitor_trusts_the_secrets_authority(only: Only, kind: str, endpoints: str) -> None:
+    value = kind[0].lower() + kind[1:]
+    metrics = {"tls": TLS, value: {"enabled": True}}
+    (endpoint,) = only(kind, {"metrics": metrics})["spec"][endpoints]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {
+        "ca": {"secret": {"name": "mopt-tls", "key": "ca.crt"}},
+        "serverName": "mopt-metrics.mopt-system.svc",
+    }
+    given = {"caFile": "/ca.crt", "certFile": "/tls.crt", "keyFile": "/tls.key"}
+    metrics[value] = {"enabled": True, "namespace": "monitoring", "tlsConfig": given}
+    metrics["tls"] = TLS | {"clientCertificates": True}
+    (endpoint,) = only(kind, {"metrics": metrics})["spec"][endpoints]
+    assert endpoint["tlsConfig"] == given
+
+
+@pytest.mark.parametrize(
+    ("tls", "monitor", "words"),
+    [
+        ({"clientCertificates": True}, {}, "needs metrics.tls.secretName"),
+        (TLS, {"namespace": "monitoring"}, "needs the monitor's tlsConfig"),
+        (TLS | {"clientCertificates": True}, {}, "with Prometheus' certificate"),
+        ({"secretName": "A"}, {}, "/metrics/tls/secretName"),
+    ],
+)
+def test_tls_that_cannot_work_is_refused(
+    refusal: Callable[[Manifest], str], tls: Manifest, monitor: Manifest, words: str
+) -> None:
+    metrics = {"tls": tls, "serviceMonitor": {"enabled": True} | monitor}
+    assert words in refusal({"metrics": metrics})

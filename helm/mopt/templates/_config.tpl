@@ -105,6 +105,21 @@ null
 }
 {{- end -}}
 
+{{- define "mopt.tlsFolder" -}}/etc/mopt-tls{{- end -}}
+
+{{- /* The certificate of the health port, or null. Takes the root; returns JSON. */ -}}
+{{- define "mopt.healthTls" -}}
+{{- with .Values.metrics.tls -}}
+{{- if .secretName -}}
+{{- dict "folder" (include "mopt.tlsFolder" $) "clientCertificates" .clientCertificates | toJson -}}
+{{- else if .clientCertificates -}}
+{{- fail "metrics.tls.clientCertificates needs metrics.tls.secretName" -}}
+{{- else -}}
+null
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
 {{- define "mopt.config" -}}
 {{- $profiles := dict -}}
@@ -127,6 +142,7 @@ null
   "publish" (include "mopt.publish" . | mustFromJson)
   "maxRunningPerNamespace" (include "mopt.countOrNull" .Values.maxRunningPerNamespace | mustFromJson)
   "sandbox" .Values.sandbox
+  "healthTls" (include "mopt.healthTls" . | mustFromJson)
   "leaderElection" (dict "namespace" (include "mopt.namespace" .) "name" (include "mopt.leaseName" .))
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
   | toPrettyJson -}}

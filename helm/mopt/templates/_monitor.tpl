@@ -15,6 +15,11 @@ spec:
   {{ .endpoints }}:
     - port: {{ .port }}
       path: /metrics
+      {{- if .root.Values.metrics.tls.secretName }}
+      scheme: https
+      tlsConfig:
+        {{- include "mopt.tlsConfig" . | nindent 8 }}
+      {{- end }}
       interval: {{ .values.interval }}
       {{- with .values.scrapeTimeout }}
       scrapeTimeout: {{ . }}
@@ -29,4 +34,28 @@ spec:
       metricRelabelings:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+{{- end -}}
+
+{{- /*
+How Prometheus trusts the operator's certificate, and who it is itself: as the values say, else by the
+authority in the Secret, which Prometheus' operator reads in the monitor's own namespace.
+*/ -}}
+{{- define "mopt.tlsConfig" -}}
+{{- $home := include "mopt.namespace" .root -}}
+{{- $tls := .root.Values.metrics.tls -}}
+{{- if .values.tlsConfig -}}
+{{- toYaml .values.tlsConfig -}}
+{{- else -}}
+{{- if ne (.values.namespace | default $home) $home -}}
+{{- fail "metrics.tls.secretName with a monitor in another namespace needs the monitor's tlsConfig" -}}
+{{- end -}}
+{{- if $tls.clientCertificates -}}
+{{- fail "metrics.tls.clientCertificates needs the monitor's tlsConfig, with Prometheus' certificate" -}}
+{{- end -}}
+ca:
+  secret:
+    name: {{ $tls.secretName }}
+    key: ca.crt
+serverName: {{ include "mopt.metricsName" .root }}.{{ $home }}.svc
+{{- end -}}
 {{- end -}}

@@ -295,6 +295,15 @@ class LeaderElection(ApiModel):
     )
 
 
+class HealthTls(ApiModel):
+    """Files of a certificate, as a Secret of type kubernetes.io/tls has them."""
+
+    folder: str = Field(min_length=1, description="With tls.crt, tls.key and perhaps ca.crt.")
+    client_certificates: bool = Field(
+        default=False, description="/metrics is for clients whose certificate ca.crt signed."
+    )
+
+
 class Settings(ApiModel):
     """What the administrator decides."""
 
@@ -321,6 +330,7 @@ class Settings(ApiModel):
         pattern=r"^[^:/\s]+:[0-9]+$",
         description="HOST:PORT of /healthz, /readyz and /metrics.",
     )
+    health_tls: HealthTls | None = Field(default=None, description="None: plain HTTP.")
     on_upgrade: OnUpgrade = OnUpgrade()
     known_bad: list[KnownBad] = Field(
         default=[], max_length=64, description="Results made by one of these are Outdated."

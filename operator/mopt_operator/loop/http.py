@@ -7,6 +7,7 @@ loop is asked for /readyz and /metrics, and its heartbeat alone tells whether it
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
@@ -16,7 +17,10 @@ from typing import TypeVar
 from aiohttp import web
 
 from mopt_operator.cluster.threads import LoopThread
+from mopt_operator.config.settings import HealthTls
 from mopt_operator.errors import OperatorError
+
+from .certificates import RENEW_SECONDS, Certificates
 
 # Prometheus' text format.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -98,7 +102,9 @@ def application(
         text = "\n".join(missing or ["ok"])
         return web.Response(text=f"{text}\n", status=503 if missing else 200)
 
-    async def show_metrics(_: web.Request) -> web.Response:
+    async def show_metrics(request: web.Request) -> web.Response:
+        if _is_stranger(request):
+            raise web.HTTPForbidden(text="a client certificate is required\n")
         return web.Response(body=await ask(metrics), headers={"Content-Type": METRICS_TYPE})
 
     pages = web.Application()
@@ -108,20 +114,30 @@ def application(
     return pages
 
 
+def _is_stranger(request: web.Request) -> bool:
+    """Tell whether a client has no certificate, though clients are to have one."""
+    found = request.get_extra_info("ssl_object")
+    asked = isinstance(found, ssl.SSLObject) and found.context.verify_mode is not ssl.CERT_NONE
+    return asked and not found.getpeercert()
+
+
 @asynccontextmanager
-async def serve(address: str, pages: web.Application) -> AsyncIterator[None]:
+async def serve(
+    address: str, pages: web.Application, tls: HealthTls | None = None
+) -> AsyncIterator[None]:
     """Serve pages at HOST:PORT, from a thread.
 
     Raises:
-        OperatorError: The port cannot be opened.
+        OperatorError: The port cannot be opened, or the certificate cannot be used.
     """
+    certificates = Certificates(tls) if tls else None
     opened: Future[None] = Future()
 
     def tell(ended: Future[None]) -> None:
         if not opened.done():
             opened.set_exception(ended.exception() or OperatorError(f"{address} was not opened"))
 
-    thread = LoopThread("http", lambda stop: _serve(address, pages, opened, stop))
+    thread = LoopThread("http", lambda stop: _serve(address, pages, certificates, opened, stop))
     thread.ended.add_done_callback(tell)
     thread.start()
     try:
@@ -132,16 +148,33 @@ async def serve(address: str, pages: web.Application) -> AsyncIterator[None]:
 
 
 async def _serve(
-    address: str, pages: web.Application, opened: Future[None], stop: asyncio.Event
+    address: str,
+    pages: web.Application,
+    certificates: Certificates | None,
+    opened: Future[None],
+    stop: asyncio.Event,
 ) -> None:
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(pages, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, int(port)).start()
+        context = certificates.context if certificates else None
+        await web.TCPSite(runner, host, int(port), ssl_context=context).start()
         opened.set_result(None)
-        await stop.wait()
+        await _hold(certificates, stop)
     except (OSError, OverflowError) as error:
         raise OperatorError(f"cannot listen on {address}: {error}") from error
     finally:
         await runner.cleanup()
+
+
+async def _hold(certificates: Certificates | None, stop: asyncio.Event) -> None:
+    """Wait for the end, and look now and then whether the certificate is renewed."""
+    while True:
+        try:
+            async with asyncio.timeout(RENEW_SECONDS if certificates else None):
+                await stop.wait()
+                return
+        except TimeoutError:
+            if certificates:
+                certificates.renew()
