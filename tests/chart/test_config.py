@@ -18,6 +18,7 @@ from mopt_operator.config.settings import Profile, Publishing, Settings, parse_s
 
 Manifest = dict[str, Any]
 Only = Callable[..., Manifest]
+Render = Callable[..., list[Manifest]]
 
 PROFILE: dict[str, Any] = {
     "nodeSelector": {},
@@ -79,11 +80,12 @@ SIGNED = {"signing": {"secretName": "signing", "key": "cosign.key"}}
 
 
 @pytest.fixture
-def config(only: Only) -> Callable[..., dict[str, Any]]:
+def config(render: Render) -> Callable[..., dict[str, Any]]:
     """Return a function that renders values to config.json, which the operator must accept."""
 
     def run(values: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        text = only("ConfigMap", values, **more)["data"]["config.json"]
+        maps = [m["data"] for m in render(values, **more) if m["kind"] == "ConfigMap"]
+        (text,) = [data["config.json"] for data in maps if "config.json" in data]
         assert isinstance(parse_settings(text), Settings)
         rendered = json.loads(text)
         assert isinstance(rendered, dict)
@@ -140,6 +142,7 @@ def test_every_setting(config: Config) -> None:
             "knownBad": [KNOWN_BAD],
             "publish": {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
             "sandbox": "BestEffort",
+            "metrics": {"tls": {"secretName": "tls", "clientCertificates": True}},
         }
     )
     assert rendered == {
@@ -161,6 +164,7 @@ def test_every_setting(config: Config) -> None:
         "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
         "knownBad": [KNOWN_BAD],
         "sandbox": "BestEffort",
+        "healthTls": {"folder": "/etc/mopt-tls", "clientCertificates": True},
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 

@@ -146,8 +146,8 @@ def test_conditions_and_ages_leave_with_their_resource(
     # The labels in their alphabetical order: name, namespace, reason, status, type.
     ready = ("sr", "team", "Optimized", "True", "Ready")
     assert samples(metrics, "mopt_resource_condition")[ready] == 1
-    since = samples(metrics, "mopt_resource_condition_transition_timestamp_seconds")[ready]
-    assert since == world.now.timestamp()
+    since = samples(metrics, "mopt_resource_condition_transition_timestamp_seconds")
+    assert since[ready] == world.now.timestamp()
     assert samples(metrics, "mopt_resource_created_timestamp_seconds") == {
         ("sr", "team"): datetime.fromisoformat(created).timestamp()
     }
@@ -215,9 +215,9 @@ def test_job_durations_by_stage_and_outcome(metrics: Metrics, world: World) -> N
     assert {labels: seconds for labels, seconds in took.items() if seconds} == {
         ("Complete", "prepare"): 42
     }
-    ended = samples(metrics, "mopt_job_duration_seconds_count")
-    assert ended["Complete", "prepare"] == ended["Failed", "prepare"] == 1
-    assert ended["Failed", "measure"] == 0
+    counts = samples(metrics, "mopt_job_duration_seconds_count")
+    assert counts["Complete", "prepare"] == counts["Failed", "prepare"] == 1
+    assert counts["Failed", "measure"] == 0
     assert samples(metrics, "mopt_job_queue_seconds_sum") == {("prepare",): 3600}
     # In alphabetical order: reason, stage.
     assert samples(metrics, "mopt_job_failures_total") == {("JobFailed", "prepare"): 1}
