@@ -39,7 +39,10 @@ class Certificates:
             ) from error
 
     def renew(self) -> None:
-        """Use the present files for new connections, where they differ from those in use."""
+        """Use the present files for new connections, where they differ from those in use.
+
+        A former authority of clients is trusted until the process ends.
+        """
         try:
             seen = self._seen()
             if seen == self._version:
