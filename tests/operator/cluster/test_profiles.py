@@ -20,7 +20,7 @@ def test_profile_that_the_api_server_refuses_ends_the_start(
     operator = make_operator(watchNamespaces=[namespace], profiles=profiles)
     assert operator.run() == 1
     started, line = operator.log_lines(2)
-    assert "Starting" in started
+    assert "starts with the optimizer image" in started
     assert line.startswith("mopt-operator: profiles.gpu: the API server rejects its Jobs: Job.")
     assert 'spec.template.spec.nodeSelector: Invalid value: "a..b/gpu"' in line
     assert api.call("GET", f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []

@@ -113,6 +113,6 @@ def test_operator_without_permission_ends_with_an_error(
     powerless = make_operator(kubeconfig=kubeconfig, watchNamespaces=[namespace])
     assert powerless.run() == 1
     started, line = powerless.log_lines(2)
-    assert "Starting" in started
+    assert "starts with the optimizer image" in started
     assert line.startswith("mopt-operator: the operator's role lacks a permission: 403 Forbidden")
     assert 'cannot list resource "modeloptimizations"' in line
