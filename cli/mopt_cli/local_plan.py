@@ -143,7 +143,7 @@ def local_work(document: Fields, file: Path, overrides: Overrides) -> LocalWork:
             place = place.get(key) if isinstance(place, dict) else None
         if isinstance(place, dict) and isinstance(place.get("uri"), str):
             where = ".".join(("spec", *path, "uri"))
-            uris[name] = local_uri(place["uri"], where, base)
+            uris[name] = local_uri(place["uri"], where, base, model=name == "model")
             if uris[name].startswith("file:"):
                 _check_kind(where, _path(uris[name]), folder=name != "model")
                 place["uri"] = f"{_STAND_IN}{name}"
@@ -184,11 +184,12 @@ def _check_kind(where: str, path: Path, *, folder: bool) -> None:
         raise CliError(f"{where}: {path} is not a {'folder' if folder else 'file'}")
 
 
-def local_uri(text: str, where: str, base: Path) -> str:
-    """Return s3:// as it is, everything else as file://.
+def local_uri(text: str, where: str, base: Path, *, model: bool = False) -> str:
+    """Return a store's uri as it is, everything else as file://.
 
     Args:
         text: s3://BUCKET/KEY, file:///PATH, or a path; a relative one starts at base.
+        model: It is a model's, which may be https://HOST/PATH too.
 
     Raises:
         CliError: Another scheme.
@@ -196,9 +197,11 @@ def local_uri(text: str, where: str, base: Path) -> str:
     scheme, separator, _ = text.partition("://")
     if not separator:
         return (base / text).resolve().as_uri()
-    if (scheme in SCHEMES and scheme != FILE) or text.startswith("file:///"):
+    known = SCHEMES.get(scheme)
+    remote = known is not None and scheme != FILE and (model or not known.model_only)
+    if remote or text.startswith("file:///"):
         return text
-    raise CliError(f"{where}: {text} is neither {shapes()} nor a path")
+    raise CliError(f"{where}: {text} is neither {shapes(model=model)} nor a path")
 
 
 def _path(uri: str) -> Path:

@@ -87,6 +87,11 @@ def credential_keys() -> dict[str, bool]:
     return {name: all(keys.get(name, False) for keys in remote) for name in names}
 
 
-def shapes() -> str:
-    """Return the uris that local runs take, as messages have them."""
-    return " nor ".join(scheme.shape for scheme in SCHEMES.values())
+def shapes(*, model: bool = True) -> str:
+    """Return the uris that local runs take, as messages have them.
+
+    Args:
+        model: Of models too; else of data and output.
+    """
+    taken = (each.shape for each in SCHEMES.values() if model or not each.model_only)
+    return " nor ".join(taken)

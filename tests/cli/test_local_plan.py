@@ -154,6 +154,11 @@ def test_what_only_a_cluster_knows_is_told(tmp_path: Path) -> None:
             "spec.data.calibration.uri: /nowhere is not a folder",
         ),
         ({"output": {"uri": "https://x/y"}}, {}, "spec.output.uri: https://x/y is neither s3://"),
+        (
+            {"data": {"evaluation": {"uri": "https://x/y"}}},
+            {},
+            "spec.data.evaluation.uri: https://x/y is neither s3://BUCKET/KEY nor file://",
+        ),
         ({"model": {"uri": "no.onnx", "format": "ONNX"}}, {}, "no.onnx is not a file"),
         ({"inputs": []}, {}, "spec.inputs: List should have at least 1 item"),
         ({"model": 3}, {}, "spec.model: "),

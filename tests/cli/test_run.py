@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 from cli_process import Mopt, clean_environ
+from web_server import web_server
+
+from devcluster.certificates import Identity, Pki
 
 pytestmark = pytest.mark.optimizer
 
@@ -108,6 +111,27 @@ def test_no_winner_is_exit_status_3(mopt: Mopt, arguments: list[object], write: 
     done = mopt(*arguments)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("no variant passed")
+
+
+def test_a_model_on_the_web_is_fetched_and_measured(
+    mopt: Mopt, arguments: list[object], write: Any, small_pt2: Path, tmp_path: Path
+) -> None:
+    content = small_pt2.read_bytes()
+    pki = Pki(tmp_path / "pki")
+    pki.create_authority("ca")
+    pki.issue("server", Identity("server", names=("127.0.0.1",)))
+    with web_server(pki, lambda request: request.answer(200, content)) as server:
+        model = {
+            "uri": f"{server.address}/releases/net.pt2",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "format": "ExportedProgram",
+        }
+        file = write(model=model, dimensions=DIMENSIONS, variants=VARIANTS[:1])
+        options = [*arguments[4:], "-o", "json"]
+        done = mopt("run", file, *options, SSL_CERT_FILE=str(pki.certificate("ca")))
+        assert done.returncode == 0, done.stderr
+        assert set(server.asked) == {"/releases/net.pt2"}
+    assert json.loads(done.stdout)["result"]["variants"][0]["state"] == "Passed"
 
 
 def test_spec_that_the_model_refuses_is_exit_status_2(
