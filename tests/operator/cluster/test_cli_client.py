@@ -98,7 +98,8 @@ def test_a_new_run_is_asked_for(client: Client, resource: Resource, messages: Me
     assert not asked.ready
     resource.pod_of("prepare")
     assert {job["metadata"]["name"] for job in resource.jobs()} - first
-    assert resource.read()["status"]["lastHandledReconcileAt"] == stamp
+    # Status is written after the Job.
+    resource.wait_for(lambda: resource.read()["status"].get("lastHandledReconcileAt") == stamp)
 
 
 def test_jobs_end_while_it_is_suspended(
