@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mopt_api.labels import LABEL_NAME
+from mopt_api.log_lines import parse_line
 from mopt_api.reasons import Reason
 
 from .console import DemoError, Kubectl, say
@@ -89,11 +90,17 @@ def follow(kubectl: Kubectl, kind: str, name: str, namespace: str) -> dict[str, 
 
 
 def last_line(kubectl: Kubectl, name: str, namespace: str) -> str:
-    """Return the last line that a Job of a resource has printed; empty where none runs."""
+    """Return what a Job of a resource has said last; empty where none runs."""
     with contextlib.suppress(DemoError):  # It may not have started, or be gone by now.
         pods = kubectl.get("pods", "-n", namespace, "-l", f"{LABEL_NAME}={name}").get("items", [])
         running = [p["metadata"]["name"] for p in pods if p["status"].get("phase") == "Running"]
         if running:
-            text = kubectl("logs", running[-1], "-n", namespace, "--tail=1")
-            return text.strip()[:_LONGEST]
+            return in_words(kubectl("logs", running[-1], "-n", namespace, "--tail=1"))
     return ""
+
+
+def in_words(line: str) -> str:
+    """Return what a line of a Job's log says."""
+    said = parse_line(line.strip())
+    text = line.strip() if said is None else f"{said.step}: {said.message}"
+    return text[:_LONGEST]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from demo.following import Patience, headline
+from demo.following import Patience, headline, in_words
 
 
 def test_patience_begins_anew_with_each_change() -> None:
@@ -65,3 +65,16 @@ OPTIMIZED = ("True", "Optimized")
 )
 def test_headline(seen: dict[str, Any], line: str, final: bool) -> None:
     assert headline(seen) == (line, final)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"step": "quantize", "message": "int8", "seconds": 3}\n', "quantize: int8"),
+        ("a library's own line\n", "a library's own line"),
+        ("", ""),
+        ("x" * 500, "x" * 160),
+    ],
+)
+def test_lines_of_a_job_are_told_in_words(line: str, words: str) -> None:
+    assert in_words(line) == words
