@@ -80,7 +80,8 @@ def test_the_server_of_a_modelcar_reads_its_files(published: Published, run_pod:
     )
     log = run_pod(pod, "kserve-container", NAMESPACE)
     assert log.splitlines()[0].startswith(f"{published.digest.removeprefix('sha256:')}  ")
-    assert log.splitlines()[1:] == ["linear"]
+    # The folder for servers, and what mopt serve reads.
+    assert log.splitlines()[1:] == ["linear", "mopt.json"]
 
 
 PROGRAM = """
