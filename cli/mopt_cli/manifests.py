@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mopt_api.enums import Runtime
-from mopt_api.figures import converted
 from mopt_api.publishing import Published, PublishLayout
 from mopt_api.runtimes import THREAD_VARIABLES
 from mopt_api.status import SelectedArtifact, TargetStatus, VariantStatus
@@ -159,13 +158,9 @@ def _in_place(
             f"what was published, {published.artifact}, is no form of the last run: wait for "
             "condition Published"
         )
-    return converted(
+    return SelectedArtifact.of(
+        form,
         form.artifact,
-        SelectedArtifact,
-        variant=form.name,
-        runtime=form.runtime,
-        precision=form.precision,
-        float_precision=form.float_precision,
         report=selected.report,
         generation=selected.generation,
         time=selected.time,

@@ -17,6 +17,7 @@ from .figures import (
     SourceInfo,
     VariantFigures,
     WarningTags,
+    converted,
 )
 from .publishing import Published
 from .recommendation import Recommendation
@@ -167,6 +168,27 @@ class SelectedArtifact(Artifact):
     time: str = Field(
         description="When it was selected.", json_schema_extra={"format": "date-time"}
     )
+
+    @classmethod
+    def of(
+        cls, form: VariantStatus, file: Artifact, *, report: str, generation: int, time: str
+    ) -> SelectedArtifact:
+        """Return a form as what to serve.
+
+        Args:
+            file: The form's.
+        """
+        return converted(
+            file,
+            cls,
+            variant=form.name,
+            runtime=form.runtime,
+            precision=form.precision,
+            float_precision=form.float_precision,
+            report=report,
+            generation=generation,
+            time=time,
+        )
 
 
 class TargetStatus(ObservedModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mopt_api.labels import LABEL_NAME
@@ -31,7 +31,7 @@ class Patience:
 
     seconds: float
     _seen: object = None
-    _since: float = field(default=0.0)
+    _since: float = 0.0
 
     def is_out(self, seen: object, now: float) -> bool:
         """Tell whether what is seen has been the same for too long."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from mopt_api.figures import SourceInfo, converted
+from mopt_api.figures import SourceInfo
 from mopt_api.reasons import Reason
 from mopt_api.status import (
     Condition,
@@ -36,13 +36,9 @@ def with_artifact(
     chosen = target.winner
     if chosen is None or chosen.artifact is None:
         return target.model_copy(update={"artifact": before})
-    artifact = converted(
+    artifact = SelectedArtifact.of(
+        chosen,
         chosen.artifact,
-        SelectedArtifact,
-        variant=chosen.name,
-        runtime=chosen.runtime,
-        precision=chosen.precision,
-        float_precision=chosen.float_precision,
         report=target.report.digest,
         generation=generation,
         time=timestamp(now),

@@ -22,6 +22,7 @@ from mopt_api.stores import takes_credentials
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 
+from .holding import form_of
 from .request import Request
 from .status import blob_uri
 from .work import SecretFile, WorkItem, profile_of
@@ -119,8 +120,8 @@ def in_place(target: TargetStatus, layout: PublishLayout) -> VariantStatus | Non
     selected = target.artifact
     if selected is None or is_loaded(selected.format, layout):
         return None
-    form = next((form for form in target.everyone if form.name == selected.variant), None)
-    if form is None or form.artifact is None or form.artifact.digest != selected.digest:
+    form = form_of(target, selected.variant, selected.digest)
+    if form is None:
         return None  # The figures are not of what is selected.
     able = [
         other

@@ -14,7 +14,9 @@ def stage_secrets(
     fallback = output.credentials_secret_ref
     if stage is Stage.REPORT:
         return {Credentials.OUTPUT: fallback.name} if fallback else {}
-    named = {Credentials.MODEL: spec.model.credentials_secret_ref}
+    named = {}
+    if takes_credentials(spec.model.uri):
+        named[Credentials.MODEL] = spec.model.credentials_secret_ref
     # Without calibration data preparing tries the model on that of evaluation.
     data, role = (
         (spec.data.calibration, Credentials.CALIBRATION)
@@ -24,6 +26,4 @@ def stage_secrets(
     if data is not None:
         named[role] = data.credentials_secret_ref
     named[Credentials.OUTPUT] = fallback
-    if not takes_credentials(spec.model.uri):
-        del named[Credentials.MODEL]
     return {role: chosen.name for role, ref in named.items() if (chosen := ref or fallback)}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -86,34 +87,36 @@ class WebStore:
 
     def fetch(self, key: str, path: Path) -> str:
         def attempt() -> str:
-            digest = hashlib.sha256()
             with disk_errors(str(path)), replacing(path) as temporary:
                 temporary.touch()
-                with self._answer(key) as (_, chunks):
-                    write_chunks(temporary, hashed(chunks, digest))
-            return digest.hexdigest()
+                return self._hashed(key, partial(write_chunks, temporary))
 
         return self._again(key, attempt)
 
     def digest(self, key: str) -> str | None:
-        def attempt() -> str:
-            digest = hashlib.sha256()
-            with self._answer(key) as (_, chunks):
-                for _chunk in hashed(chunks, digest):
-                    pass
-            return digest.hexdigest()
+        def pass_over(chunks: Iterable[bytes]) -> None:
+            for _ in chunks:
+                pass
 
-        try:
-            return self._again(key, attempt)
-        except ObjectNotFound:
-            return None
+        return self._if_there(key, lambda: self._hashed(key, pass_over))
 
     def size(self, key: str) -> int | None:
-        def attempt() -> int:
+        def stated() -> int:
             # Not by HEAD: addresses that are signed for GET refuse it.
             with self._answer(key) as (size, _):
                 return size
 
+        return self._if_there(key, stated)
+
+    def _hashed(self, key: str, take: Callable[[Iterable[bytes]], None]) -> str:
+        """Give all of a file's bytes to take; return their SHA-256."""
+        digest = hashlib.sha256()
+        with self._answer(key) as (_, chunks):
+            take(hashed(chunks, digest))
+        return digest.hexdigest()
+
+    def _if_there(self, key: str, attempt: Callable[[], T]) -> T | None:
+        """Return what _again returns; None where there is no such file."""
         try:
             return self._again(key, attempt)
         except ObjectNotFound:
