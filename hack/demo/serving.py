@@ -21,7 +21,8 @@ def manifests_for(resource: dict[str, Any], image: str) -> tuple[str, str, str]:
     filled = {
         "IMAGE": image,
         "RESULT": report["uri"],
-        "VARIANT": target["published"]["variant"],
+        # A status that an older operator wrote names what it selected alone.
+        "VARIANT": target["published"].get("variant", target["artifact"]["variant"]),
         "VERIFY": verify,
         "NAME": name,
     }
