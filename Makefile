@@ -182,8 +182,8 @@ faults: ## Every fault of docs/reliability.md (45 min); writes docs/records/faul
 	hack/test faults
 
 .PHONY: test-full
-test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, faults, mutations, new random examples, > 2 GB, a bare machine.
-	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue faults mutations random large
+test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, alerts beside Prometheus, faults, mutations, new random examples, > 2 GB, a bare machine.
+	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue alerts faults mutations random large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle
@@ -232,6 +232,10 @@ bench-models: install ## Train the networks of the comparison that are made here
 .PHONY: bench-repeat
 bench-repeat: install ## The example measured ten times: the winner of each, the spread of the ratios.
 	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/repeat.py
+
+.PHONY: bench-warm
+bench-warm: install ## New weights of the same graph: share of the first run's time; wants a quiet machine.
+	OMP_WAIT_POLICY=passive $(BIN)/python bench/optimizer/warm_start.py --json docs/records/warm_start.json
 
 .PHONY: bench-verdicts
 bench-verdicts: install ## How often a verdict is wrong, from real rounds; wants a quiet machine.

@@ -114,6 +114,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Jobs": (
         Panel("Waiting for a slot", (("max by (profile) (mopt_jobs_waiting)", "{{profile}}"),)),
         Panel(
+            "Nodes that fit valid profiles",
+            (
+                (
+                    "max by (profile) (mopt_profile_nodes) "
+                    "* on (profile) min by (profile) (mopt_profile_valid)",
+                    "{{profile}}",
+                ),
+            ),
+        ),
+        Panel(
             "Ended per hour",
             (
                 (
@@ -133,6 +143,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "s",
         ),
         Panel(
+            "Measurements per hour",
+            (
+                (
+                    "sum by (profile, state) (increase(mopt_measurements_total[1h]))",
+                    "{{profile}} {{state}}",
+                ),
+            ),
+        ),
+        Panel(
             "Failures per hour",
             (
                 (
@@ -149,7 +168,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Operator": (
         Panel(
             "Leader",
-            (("max by (namespace, instance) (mopt_leader)", "{{namespace}} {{instance}}"),),
+            (
+                ("max by (namespace, instance) (mopt_leader)", "{{namespace}} {{instance}}"),
+                (
+                    "max by (namespace) (increase(mopt_lease_transitions_total[1h]))",
+                    "{{namespace}} changes per hour",
+                ),
+            ),
         ),
         Panel(
             "Version",
@@ -161,6 +186,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
             *("none", "table"),
             instant=True,
+        ),
+        Panel(
+            "Restarts per hour",
+            (("sum by (cause) (increase(mopt_restarts_total[1h]))", "{{cause}}"),),
         ),
         Panel(
             "Reconciliations per second",
@@ -193,6 +222,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "bytes",
         ),
         Panel("Objects", (("max by (kind) (mopt_store_objects)", "{{kind}}"),)),
+        Panel(
+            "Spec and status in memory",
+            (("max by (instance) (mopt_store_bytes)", "{{instance}}"),),
+            "bytes",
+        ),
     ),
     "API server": (
         Panel(
@@ -209,6 +243,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Their duration (p90)",
             ((_quantile(0.9, "mopt_api_request_duration_seconds", "method"), "{{method}}"),),
             "s",
+        ),
+        Panel(
+            "Bytes of lists per second",
+            (("sum by (kind) (rate(mopt_api_list_bytes_total[$__rate_interval]))", "{{kind}}"),),
+            "Bps",
         ),
         Panel(
             "Watches behind",

@@ -2,7 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes is a matter of the machine, and of what else runs on it. Examples are
@@ -15,3 +17,11 @@ settings.load_profile("mopt")
 # would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --record, which each part that has figures writes in its own way.
+
+    Here, since a run that collects two of those parts would add it twice.
+    """
+    parser.addoption("--record", type=Path, help="write what the run showed to this file")

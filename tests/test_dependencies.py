@@ -21,6 +21,7 @@ PACKAGES = {
     "tensorrt": "optimizer_image/mopt_optimizer",
     "pycuda": "optimizer_image/mopt_optimizer",
     "publish": "optimizer_image/mopt_optimizer",
+    "tracing": "optimizer_image/mopt_optimizer",
     "serve": "optimizer_image/mopt_optimizer",
     "cli": "cli/mopt_cli",
 }
@@ -29,6 +30,8 @@ MODULES = {
     "mlcommons-loadgen": "mlperf_loadgen",
     "nvidia-ml-py": "pynvml",
     "onnxruntime-gpu": "onnxruntime",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+    "opentelemetry-sdk": "opentelemetry",
     "pillow": "PIL",
     "py-landlock": "py_landlock",
     "model-signing": "model_signing",

@@ -2,8 +2,9 @@
 
     .venv/bin/python -m bench.operator --resources 100 1000 --record docs/records/operator.json
 
-For each number of resources: a cluster with an operator (the fleet to Ready, idle, fail-over, a
-full quota, a cold start), then a fresh one in which a script starts the same Jobs: the floor.
+For each number of resources: a cluster with an operator (the fleet to Ready, idle, a full quota, a
+cold start, fail-over, a rollout), then a fresh one in which a script starts the same Jobs: the
+floor.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any
 from . import scenarios
 from .cluster import NODES, cluster
 from .fleet import PER_SECOND, job_templates
-from .messages import kwok_stages
-from .process import JOBS_STAY_SECONDS, Operator
+from .messages import WORK_SECONDS, kwok_stages
+from .process import JOBS_STAY_SECONDS, Operator, end_in_order
 from .publish import fleet_table
 
 Json = dict[str, Any]
@@ -46,6 +47,7 @@ class Run:
         wait: Seconds of a full quota; None leaves out all but the way from apply to Ready.
         at_once: Jobs that run at once, of the operator and of the script; None bounds nothing.
         ttl: Seconds that finished Jobs and their Pods stay.
+        work: Seconds that each Pod works.
     """
 
     count: int
@@ -54,12 +56,17 @@ class Run:
     wait: float | None
     at_once: int | None
     ttl: int
+    work: float
+
+    @property
+    def stages(self) -> str:
+        """What kwok makes of Pods."""
+        return kwok_stages(self.targets, VARIANTS, self.work)
 
 
 def with_operator(folder: Path, run: Run) -> tuple[Json, Any]:
     """Measure the operator's scenarios; return them and the Jobs of one resource."""
-    stages = kwok_stages(run.targets, VARIANTS)
-    with cluster(folder, stages) as kubeconfig:
+    with cluster(folder, run.stages) as kubeconfig:
         bench = scenarios.Bench(kubeconfig, folder, run.targets, run.at_once, run.ttl)
         with bench.operator("operator") as process:
             found: Json = {"one_by_one": scenarios.one_by_one(bench, SINGLES)}
@@ -75,6 +82,8 @@ def with_operator(folder: Path, run: Run) -> tuple[Json, Any]:
             found["cold_start"] = scenarios.cold_start(bench)
             say("leader killed")
             found["leader_killed"] = scenarios.leader_killed(bench)
+            say("rollout")
+            found["rollout"] = scenarios.rollout(bench)
     return found, templates
 
 
@@ -94,7 +103,7 @@ def measure(run: Run) -> Json:
     say(f"{run.count} resources: the same Jobs without an operator")
     with (
         tempfile.TemporaryDirectory(prefix="mopt-bench-") as text,
-        cluster(Path(text), kwok_stages(run.targets, VARIANTS)),
+        cluster(Path(text), run.stages),
     ):
         found["floor"] = scenarios.floor(
             Path(text), run.count, templates, run.per_second, run.at_once
@@ -104,6 +113,7 @@ def measure(run: Run) -> Json:
         "per_second": run.per_second,
         "at_once": run.at_once,
         "ttl_seconds": run.ttl,
+        "work_seconds": run.work,
         "targets": len(run.targets),
         "variants": VARIANTS,
         **found,
@@ -123,16 +133,29 @@ def main() -> int:
     parser.add_argument(
         "--ttl", type=int, default=JOBS_STAY_SECONDS, help="seconds that finished Jobs stay"
     )
+    parser.add_argument(
+        "--work", type=float, default=WORK_SECONDS, help="seconds that each Pod works"
+    )
     parser.add_argument("--fleet-only", action="store_true", help="from apply to Ready, no more")
     parser.add_argument("--record", type=Path, help="JSON; runs are added to those it holds")
     arguments = parser.parse_args()
-    runs: list[Json] = []
+    end_in_order()
+    known: Json = {"runs": []}
     if arguments.record and arguments.record.exists():
-        runs = json.loads(arguments.record.read_text())["runs"]
+        known = json.loads(arguments.record.read_text())
+    runs: list[Json] = known["runs"]
     for count in arguments.resources:
         wait = None if arguments.fleet_only else arguments.wait
         targets = list(TARGETS[: arguments.targets])
-        run = Run(count, targets, arguments.per_second, wait, arguments.at_once, arguments.ttl)
+        run = Run(
+            count,
+            targets,
+            arguments.per_second,
+            wait,
+            arguments.at_once,
+            arguments.ttl,
+            arguments.work,
+        )
         runs.append(measure(run))
         if arguments.record:
             machine = {
@@ -140,7 +163,7 @@ def main() -> int:
                 "python": platform.python_version(),
                 "nodes": NODES,
             }
-            text = json.dumps({"machine": machine, "runs": runs}, indent=1)
+            text = json.dumps(known | {"machine": machine, "runs": runs}, indent=1)
             arguments.record.write_text(text + "\n")
     print(fleet_table(runs))
     return 0

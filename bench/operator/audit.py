@@ -51,12 +51,13 @@ def _kind(entry: Json) -> str:
 
 
 def requests_of_operator(found: Iterable[Json]) -> Counter[str]:
-    """Count the operator's requests as "verb kind"; the Lease's are left out."""
+    """Count the operator's requests as "verb kind"; the Lease's are left out, dry runs named."""
     counted: Counter[str] = Counter()
     for entry in found:
         kind = _kind(entry)
         if entry["user"]["username"] == USER and kind and kind != "leases":
-            counted[f"{entry['verb']} {kind}"] += 1
+            dry = "dry-run " if "dryRun=All" in entry["requestURI"] else ""
+            counted[f"{dry}{entry['verb']} {kind}"] += 1
     return counted
 
 

@@ -34,7 +34,7 @@ sys.path.insert(0, str(SUPPORT))
 from settled_objects import IMAGE, NAMESPACE, templates  # noqa: E402 - found by the line above
 from settled_server import kubeconfig  # noqa: E402
 
-from .process import operator_process, until  # noqa: E402
+from .process import end_in_order, operator_process, until  # noqa: E402
 
 PATIENCE_SECONDS = 1800.0
 # Long enough for the last watch events to be handled, and for memory to be given back.
@@ -200,6 +200,7 @@ def main() -> int:
     parser.add_argument("--resources", default="1000,2000,5000,10000", help="comma-separated")
     parser.add_argument("--record", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
+    end_in_order()
     starts = []
     for count in map(int, arguments.resources.split(",")):
         starts.append(measure(count))

@@ -24,8 +24,8 @@ from mopt_api.labels import CONTAINER, LABEL_STAGE, LABEL_TARGET
 Json = dict[str, Any]
 
 MODEL_SHA = source().sha256
-# How long a Pod "works" after the kubelet has started it.
-WORK_MILLISECONDS = 1000
+WORK_SECONDS = 1.0
+"""How long a Pod "works" after the kubelet has started it, unless a run says otherwise."""
 
 _RUNTIMES = ("ONNXRuntime", "OpenVINO")
 _PRECISIONS = ("FP32", "FP16", "BF16", "INT8")
@@ -60,10 +60,16 @@ def measure_message(target: str, variants: int) -> str:
     )
 
 
-def kwok_stages(targets: list[str], variants: int) -> str:
-    """Return kwok's configuration: Pods start, work for a second, succeed with their message."""
-    stages = [_node(), _started(), _deleted(), _finished("prepare", None, prepare_message())]
-    stages += [_finished("measure", name, measure_message(name, variants)) for name in targets]
+def kwok_stages(targets: list[str], variants: int, work: float = WORK_SECONDS) -> str:
+    """Return kwok's configuration: Pods start, work, and succeed with their message.
+
+    Args:
+        work: Seconds that each works.
+    """
+    stages = [_node(), _started(), _deleted(), _finished("prepare", None, prepare_message(), work)]
+    stages += [
+        _finished("measure", name, measure_message(name, variants), work) for name in targets
+    ]
     return yaml.safe_dump_all(stages, sort_keys=False)
 
 
@@ -130,7 +136,7 @@ def _started() -> Json:
     return _stage("pod-started", [_KEPT, _where(".status.phase", "In", "Pending")], then)
 
 
-def _finished(stage: str, target: str | None, message: str) -> Json:
+def _finished(stage: str, target: str | None, message: str, work: float) -> Json:
     times = "startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}"
     ended = f'{{terminated: {{exitCode: 0, reason: Completed, {times}, message: "{message}"}}}}'
     labels = {LABEL_STAGE: stage} | ({LABEL_TARGET: target} if target else {})
@@ -139,7 +145,7 @@ def _finished(stage: str, target: str | None, message: str) -> Json:
         [_KEPT, _where(".status.phase", "In", "Running")],
         _status("Succeeded", ended),
         labels=labels,
-        delay=WORK_MILLISECONDS,
+        delay=round(1000 * work),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -52,6 +53,19 @@ def running(command: list[str], log: Path, **more: Any) -> Iterator[subprocess.P
                 process.kill()
                 process.wait()
             log.with_suffix(".pid").unlink()
+
+
+def end_in_order() -> None:
+    """Have SIGTERM and SIGINT end this process as an error does, with all that it started.
+
+    A shell's background job ignores SIGINT otherwise.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def cpu_seconds(pid: int) -> float:

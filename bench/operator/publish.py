@@ -15,6 +15,7 @@ from typing import Any
 
 from mopt_optimizer.stages.report.page.axes import Axis, from_zero
 
+from .messages import WORK_SECONDS
 from .process import JOBS_STAY_SECONDS
 
 Json = dict[str, Any]
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 _WIDTH, _HEIGHT, _MARGIN = 560, 300, 56
 _COLOURS = ("#2a6fdb", "#c2410c")
 PLOT = "benchmarks-operator.svg"
+# What a resource costs that has something new to tell.
+_TOLD = ("create events", "update modeloptimizations/status")
 
 
 def exponent(counts: Sequence[float], values: Sequence[float]) -> float | None:
@@ -55,16 +58,22 @@ def _stay(run: Json) -> int:
     return seconds
 
 
+def _work(run: Json) -> float:
+    seconds: float = run.get("work_seconds", WORK_SECONDS)
+    return seconds
+
+
 def _alike(runs: Sequence[Json]) -> list[Json]:
-    """Return the runs that differ from the first in the number of resources alone."""
-    first, keys = runs[0], ("targets", "per_second", "at_once")
-    return [
-        run
-        for run in runs
-        if all(run.get(key) == first.get(key) for key in keys)
-        and _stay(run) == _stay(first)
-        and "cold_start" in run
-    ]
+    """Return the largest whole run, and those that differ from it in the number of resources
+    alone, in that order."""
+    whole = sorted((run for run in runs if "cold_start" in run), key=lambda run: run["resources"])
+    return [run for run in whole if _setting(run) == _setting(whole[-1])]
+
+
+def _setting(run: Json) -> tuple[Any, ...]:
+    """Return all that was chosen of a run but the number of resources."""
+    given = (run["targets"], run["per_second"], run.get("at_once"))
+    return (*given, _stay(run), _work(run))
 
 
 def fleet_table(runs: list[Json]) -> str:
@@ -73,6 +82,7 @@ def fleet_table(runs: list[Json]) -> str:
         "Resources",
         "applied a second",
         "Jobs at once",
+        "a Pod works, s",
         "finished Jobs stay, s",
         "to Ready, s",
         "floor, s",
@@ -90,6 +100,7 @@ def fleet_table(runs: list[Json]) -> str:
                 _name(run),
                 _rate(run),
                 str(run.get("at_once") or "any"),
+                f"{_work(run):g}",
                 f"{_stay(run):,}",
                 f"{fleet['seconds']:.1f}",
                 f"{floor:.1f}",
@@ -149,7 +160,8 @@ each request. The operator's process takes {fleet["operator"]:.0f} ms.
 
 
 def settled_table(runs: list[Json]) -> str:
-    """Return what settled resources cost: idle, at a cold start, when the leader dies."""
+    """Return what settled resources cost: idle, at a cold start, when the leader dies or is
+    replaced."""
     heads = (
         "Settled",
         "idle, CPU s per minute",
@@ -158,6 +170,8 @@ def settled_table(runs: list[Json]) -> str:
         "first Job after, s",
         "peak, MiB",
         "leader killed: first Job after, s",
+        "rollout: first Job after, s",
+        "rollout: status writes",
     )
     rows = []
     for run in runs:
@@ -172,18 +186,37 @@ def settled_table(runs: list[Json]) -> str:
                 f"{cold['seconds_to_first_job']:.1f}",
                 f"{cold['peak_mib']:.0f}",
                 f"{run['leader_killed']['seconds_to_first_job']:.1f}",
+                *_rollout(run),
             )
         )
     return _table(heads, rows)
 
 
+def _rollout(run: Json) -> tuple[str, str]:
+    """Return the seconds to the first Job and the status writes until then, that of the resource
+    with this Job with them; dashes where the record is older than these."""
+    if (found := run.get("rollout")) is None:
+        return ("-", "-")
+    writes = found["requests"].get("update modeloptimizations/status", 0)
+    return (f"{found['seconds_to_first_job']:.1f}", str(writes))
+
+
 def waiting_table(runs: list[Json]) -> str:
     """Return what resources cost that wait for a full quota."""
-    heads = ("Waiting", "requests per minute", "CPU s per minute", "another's first Job, ms")
+    heads = (
+        "Waiting",
+        "for minutes",
+        "requests per minute",
+        "status writes and Events among them",
+        "CPU s per minute",
+        "another's first Job, ms",
+    )
     rows = (
         (
             _name(run),
+            f"{run['waiting']['minutes']:.0f}",
             f"{sum(run['waiting']['requests_per_minute'].values()):.0f}",
+            f"{sum(run['waiting']['requests_per_minute'].get(kind, 0) for kind in _TOLD):.0f}",
             f"{run['waiting']['cpu_seconds_per_minute']:.1f}",
             f"{run['waiting']['beside_ms']:.0f}",
         )
@@ -236,7 +269,8 @@ def plot(runs: list[Json]) -> str:
 
 def page(record: Json) -> str:
     """Return docs/benchmarks-operator.md."""
-    single = _alike(record["runs"])
+    runs = sorted(record["runs"], key=lambda run: (run["targets"], run["resources"]))
+    single = _alike(runs)
     counts = [run["resources"] for run in single]
     fits = {
         "time to Ready": exponent(counts, [run["fleet"]["seconds"] for run in single]),
@@ -247,25 +281,28 @@ def page(record: Json) -> str:
         ),
     }
     said = ", ".join(f"{name} {value:.2f}" for name, value in fits.items() if value is not None)
-    machine, variants = record["machine"], record["runs"][0]["variants"]
+    machine, variants = record["machine"], runs[0]["variants"]
     nodes, cpus, rate = machine["nodes"], machine["cpus"], f"{single[0]['per_second']:g}"
-    whole = [run for run in record["runs"] if "cold_start" in run]
+    whole = [run for run in runs if "cold_start" in run]
     return f"""<!-- Written by python -m bench.operator.publish; edit bench/operator/publish.py. -->
 # The operator at scale
 
 `make bench-operator`: a real API server, etcd, controller manager and scheduler, {nodes} nodes
-that [kwok](https://kwok.sigs.k8s.io) plays: a Pod starts, works for a second, and succeeds with a
+that [kwok](https://kwok.sigs.k8s.io) plays: a Pod starts, works for a while, and succeeds with a
 termination message of {variants} variants. The floor is a script that starts the same Jobs, each
 stage when the one before is complete, in a fresh cluster of the same run. All of it shares {cpus}
-CPU cores with the operator. Applied at {rate} a second, resources keep all cores busy, and the
-ratio is that of the CPU time; applied more slowly, it is what the operator adds to the way of
-each. Where only so many Jobs run at once (`maxRunning`), the script keeps to
-the same number: a scheduler that holds 10,000 Pods without a place for them started some 200 a
-minute here, whoever made them. [The record](records/operator.json) has the raw figures.
+CPU cores with the operator.
+
+Resources come at {rate} a second. Where their Pods work for a second, that keeps all cores busy,
+and the ratio is that of the CPU time. Where Pods work for longer, and only so many Jobs run at
+once (`maxRunning`), as on any cluster that measures, the ratio is what the operator adds to the way
+of each. The script keeps to the same number: a scheduler that holds 10,000 Pods without a place for
+them started some 200 a minute here, whoever made them. [The record](records/operator.json) has the
+raw figures. {record.get("note", "")}
 
 ## From apply to Ready
 
-{fleet_table(record["runs"])}
+{fleet_table(runs)}
 
 ![Seconds from the first apply to the last Ready]({PLOT})
 
@@ -283,7 +320,9 @@ From the API server's audit log, {_name(single[-1])} resources:
 
 ## Waiting for a quota
 
-Resources of a namespace whose quota admits no Job, and one of another namespace beside them:
+Resources of a namespace whose quota admits no Job, and one of another namespace beside them. One
+Job is tried for all of them, less and less often. After ten minutes (`progressDeadlineSeconds`)
+each says once that it is Stalled, with a status write and an Event:
 
 {waiting_table(whole)}
 """

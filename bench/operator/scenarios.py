@@ -1,4 +1,4 @@
-"""What one operator does with N resources: the fleet, idle, cold start, fail-over, a full quota."""
+"""What an operator does with N resources: the fleet, idle, a full quota, and how one begins."""
 
 from __future__ import annotations
 
@@ -174,6 +174,27 @@ def leader_killed(bench: Bench) -> Json:
         return {"seconds_to_first_job": round(time.monotonic() - began, 2)}
 
 
+def rollout(bench: Bench) -> Json:
+    """Replace an operator as a Deployment does; a new resource waits for the next one.
+
+    The requests are those of the new process, from its start to the first Job, and of the old one
+    meanwhile.
+    """
+    with bench.operator("before") as before:
+        until(lambda: before.metric("mopt_leader") == 1 and all(_ready()), _PATIENCE)
+        since = bench.now()
+        with bench.operator("after"):
+            (manifest,) = manifests(["after-rollout"], NAMESPACE, bench.targets)
+            began = time.monotonic()
+            before.process.terminate()
+            create_resource(manifest)
+            until(lambda: "after-rollout" in bench.reactions(since), _PATIENCE)
+            return {
+                "seconds_to_first_job": round(time.monotonic() - began, 2),
+                "requests": dict(bench.requests_since(since)),
+            }
+
+
 def waiting(bench: Bench, process: Operator, count: int, seconds: float) -> Json:
     """Let N resources wait for a namespace's quota, and another namespace's one come to its Job."""
     make_namespace("full", count_jobs_batch="0")
@@ -195,14 +216,15 @@ def waiting(bench: Bench, process: Operator, count: int, seconds: float) -> Json
 
 def until_settled(count: int) -> None:
     """Wait until that many resources of the bench's namespace are Ready."""
-    until(lambda: _ready() >= count, _PATIENCE)
+    until(lambda: sum(_ready()) >= count, _PATIENCE)
 
 
-def _ready() -> int:
+def _ready() -> list[bool]:
+    """Return of each resource of the bench's namespace whether it is Ready."""
     found = client.CustomObjectsApi().list_namespaced_custom_object(
         "mopt.dev", "v1alpha1", NAMESPACE, "modeloptimizations"
     )
-    return sum(condition(item, "Ready") for item in found["items"])
+    return [condition(item, "Ready") for item in found["items"]]
 
 
 def empty(namespace: str) -> None:

@@ -28,7 +28,7 @@ from kubernetes.client.exceptions import ApiException
 from .cluster import NAMESPACE, client, cluster, operator
 from .fleet import create_resource
 from .messages import kwok_stages, manifests
-from .process import Operator, until
+from .process import Operator, end_in_order, until
 
 Json = dict[str, Any]
 
@@ -208,6 +208,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=os.getpid())
     parser.add_argument("--record", type=Path)
     arguments = parser.parse_args()
+    end_in_order()
     with tempfile.TemporaryDirectory(prefix="mopt-soak-") as text:
         folder = Path(text)
         with cluster(folder, kwok_stages(TARGETS, 8)) as kubeconfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -34,12 +35,14 @@ class Source:
 
     Attributes:
         name: What the model is called, where the user does not say.
+        digest: Of result.json.
         variant: The form to serve, where the user does not say; None is the result's selection.
         root: URI that blobs/sha256/ lies under; None is that in the artifact's own uri.
     """
 
     name: str
     result: MeasureResult
+    digest: str
     variant: str | None = None
     root: str | None = None
 
@@ -94,7 +97,8 @@ def file_source(file: Path, target: str | None) -> Source:
     root = None
     if place.parent.parts[-2:] == ("blobs", "sha256"):
         root = place.parent.parent.parent.as_uri()
-    return Source(name=name_of(result), result=result, root=root)
+    digest = f"sha256:{hashlib.sha256(place.read_bytes()).hexdigest()}"
+    return Source(name=name_of(result), result=result, digest=digest, root=root)
 
 
 def is_stored(text: str) -> bool:
@@ -171,7 +175,7 @@ def _read(root: str, digest: str) -> Source:
     except OptimizerError as error:
         raise store_failed(report_of(error)) from error
     result = parsed_result(content, f"{root}/{blob_key(digest)}")
-    return Source(name=name_of(result), result=result, root=root)
+    return Source(name=name_of(result), result=result, digest=digest, root=root)
 
 
 def name_of(result: MeasureResult) -> str:

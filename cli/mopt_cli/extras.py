@@ -30,6 +30,12 @@ def require_optimizer(command: str) -> None:
     _require(_OPTIMIZER, command, "the optimizer", "pip install 'mopt[cli,optimizer-cpu]'")
 
 
+def require_demo() -> None:
+    """Raise CliError, with what to install, where what `mopt demo` is made of is missing."""
+    needed = (*_OPTIMIZER, "skimage", "jinja2")
+    _require(needed, "demo", "the optimizer", "pip install 'mopt[cli,optimizer-cpu]'")
+
+
 def require_cluster(command: str) -> None:
     """Raise CliError, with what to install, where the Kubernetes client is missing."""
     _require(_CLUSTER, command, "the Kubernetes client", "pip install 'mopt[cli]'")

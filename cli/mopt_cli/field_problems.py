@@ -16,7 +16,8 @@ from mopt_api.spec import ModelOptimizationSpec
 _TEXT_FAULTS = ("string_pattern_mismatch", "string_too_short", "string_too_long")
 _INSTEAD = {
     "sha256": "write the 64 lowercase hex digits that sha256sum prints",
-    "uri": "write s3://BUCKET/KEY, or https://HOST/PATH of a model; mopt run also takes paths",
+    "uri": "write s3://BUCKET/KEY or pvc://CLAIM/PATH; models and archives of data also lie in "
+    "https://HOST/PATH, models in oci://HOST/REPOSITORY:TAG; mopt run also takes paths",
     "name": "write lowercase letters, digits and - inside, at most 40 characters",
 }
 _SIZE = f"write a number from 1 to {MAX_FIXED_SIZE}, or a name that dimensions declares"

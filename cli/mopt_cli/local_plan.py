@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from mopt_api.enums import StoreCredentials
 from mopt_api.formats import format_by_suffix
+from mopt_api.jobs.anonymous import CREDENTIALS_KEY, anonymous_roles
 from mopt_api.jobs.plan import (
     DEFAULT_TARGET,
     MeasurePlan,
@@ -19,7 +21,7 @@ from mopt_api.jobs.plan import (
 )
 from mopt_api.jobs.second_search import Aims
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_api.stores import FILE, SCHEMES, shapes
+from mopt_api.stores import FILE, SCHEMES, Place, shapes
 from mopt_optimizer.machine.system import own_cpu_class
 
 from ._errors import CliError
@@ -72,6 +74,14 @@ class LocalWork:
     output_uri: str
     target: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What of the stores' credentials the environment says in a Job."""
+        return {
+            role.variable(CREDENTIALS_KEY): StoreCredentials.ANONYMOUS.value
+            for role in anonymous_roles(self.spec)
+        }
 
     def prepare(self, aims: Aims | None = None) -> PreparePlan:
         """Return the plan of the prepare stage: the operator's, with these uris.
@@ -132,25 +142,37 @@ def local_work(document: Fields, file: Path, overrides: Overrides) -> LocalWork:
     for name in ("calibration", "evaluation"):
         folder: Path | None = getattr(overrides, name)
         if folder is not None:
-            given = _mapping(_mapping(fields, "data"), name)
-            given["uri"] = str(folder.absolute())
+            _take_folder(_mapping(_mapping(fields, "data"), name), folder)
     if overrides.references is not None:
         evaluation = _mapping(_mapping(fields, "data"), "evaluation")
-        _mapping(evaluation, "references")["uri"] = str(overrides.references.absolute())
-    for name, path in _PLACES.items():
+        _take_folder(_mapping(evaluation, "references"), overrides.references)
+    for name, keys in _PLACES.items():
         place: Any = fields
-        for key in path:
+        for key in keys:
             place = place.get(key) if isinstance(place, dict) else None
         if isinstance(place, dict) and isinstance(place.get("uri"), str):
-            where = ".".join(("spec", *path, "uri"))
-            uris[name] = local_uri(place["uri"], where, base, model=name == "model")
-            if uris[name].startswith("file:"):
-                _check_kind(where, _path(uris[name]), folder=name != "model")
-                place["uri"] = f"{_STAND_IN}{name}"
+            uris[name] = _made_local(place, name, ".".join(("spec", *keys, "uri")), base)
     output_uri = _output(fields, base, overrides.output)
     spec = checked_spec(fields, file)
     target = _target(spec, overrides.target)
     return LocalWork(spec, uris, output_uri, target, (*notes, *_ignored(spec, target)))
+
+
+def _made_local(place: Fields, name: str, where: str, base: Path) -> str:
+    """Return the uri of a model or of data as this machine reaches it.
+
+    Args:
+        place: Gets a uri that the schema takes, where its own is a path.
+        where: The field, as messages have it.
+    """
+    archive = name != "model" and "sha256" in place
+    address, *inside = place["uri"].split("#", 1) if archive else [place["uri"]]
+    uri = local_uri(address, where, base, Place.DATA if name != "model" else Place.MODEL)
+    if uri.startswith("file:"):
+        path = _path(uri)
+        _check_kind(where, path, folder=name != "model" and not archive)
+        place["uri"] = f"{_STAND_IN}{name}{''.join(path.suffixes[-2:]) if archive else ''}"
+    return "#".join([uri, *inside])
 
 
 def _mapping(fields: Fields, name: str) -> Fields:
@@ -159,6 +181,12 @@ def _mapping(fields: Fields, name: str) -> Fields:
     if not isinstance(found, dict):
         found = fields[name] = {}
     return found
+
+
+def _take_folder(data: Fields, folder: Path) -> None:
+    """Have data be a local folder, whatever archive it was."""
+    data["uri"] = str(folder.absolute())
+    data.pop("sha256", None)
 
 
 def _override_model(fields: Fields, path: Path) -> list[str]:
@@ -184,12 +212,11 @@ def _check_kind(where: str, path: Path, *, folder: bool) -> None:
         raise CliError(f"{where}: {path} is not a {'folder' if folder else 'file'}")
 
 
-def local_uri(text: str, where: str, base: Path, *, model: bool = False) -> str:
+def local_uri(text: str, where: str, base: Path, place: Place) -> str:
     """Return a store's uri as it is, everything else as file://.
 
     Args:
-        text: s3://BUCKET/KEY, file:///PATH, or a path; a relative one starts at base.
-        model: It is a model's, which may be https://HOST/PATH too.
+        text: A uri of SCHEMES, or a path; a relative one starts at base.
 
     Raises:
         CliError: Another scheme.
@@ -198,10 +225,10 @@ def local_uri(text: str, where: str, base: Path, *, model: bool = False) -> str:
     if not separator:
         return (base / text).resolve().as_uri()
     known = SCHEMES.get(scheme)
-    remote = known is not None and scheme != FILE and (model or not known.model_only)
+    remote = known is not None and scheme != FILE and place in known.places
     if remote or text.startswith("file:///"):
         return text
-    raise CliError(f"{where}: {text} is neither {shapes(model=model)} nor a path")
+    raise CliError(f"{where}: {text} is neither {shapes(place)} nor a path")
 
 
 def _path(uri: str) -> Path:
@@ -212,11 +239,11 @@ def _output(fields: Fields, base: Path, override: str | None) -> str:
     output = fields.get("output")
     declared = output.get("uri") if isinstance(output, dict) else None
     if override is not None:
-        uri = local_uri(override, "--output", Path.cwd())
+        uri = local_uri(override, "--output", Path.cwd(), Place.OUTPUT)
     elif isinstance(declared, str):
-        uri = local_uri(declared, "spec.output.uri", base)
+        uri = local_uri(declared, "spec.output.uri", base, Place.OUTPUT)
     else:
-        uri = local_uri(DEFAULT_OUTPUT, "--output", Path.cwd())
+        uri = local_uri(DEFAULT_OUTPUT, "--output", Path.cwd(), Place.OUTPUT)
     if uri.startswith("file:") and _path(uri).exists() and not _path(uri).is_dir():
         raise CliError(f"output {_path(uri)} is not a folder; choose another with --output")
     if isinstance(declared, str) and uri != declared:

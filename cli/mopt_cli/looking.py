@@ -115,7 +115,7 @@ def _refusal(status: int, message: str) -> CliError:
 
 
 async def add_everywhere(access: Access, add: Callable[[Raw], None]) -> None:
-    """Give every ModelOptimization of a cluster to add.
+    """Give every ModelOptimization of a cluster to add; where access names a namespace, of that.
 
     Raises:
         CliError: They cannot all be read.
@@ -124,6 +124,6 @@ async def add_everywhere(access: Access, add: Callable[[Raw], None]) -> None:
 
     async with connected(access) as cluster:
         with answered():
-            async for page in cluster.pages(everywhere=True):
+            async for page in cluster.pages(everywhere=access.namespace is None):
                 for raw in page:
                     add(raw)

@@ -14,6 +14,7 @@ from ._errors import CliError
 from .commands import (
     check,
     compare,
+    demo,
     describe,
     diff,
     export,
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Optimize models locally, check ModelOptimizations, show their results.",
 )
+app.command("demo")(demo.demo)
 app.command("run")(run_local.run)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)

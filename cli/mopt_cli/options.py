@@ -24,6 +24,14 @@ ServedNameOption = Annotated[
     str | None,
     typer.Option(help="What clients call the model. Omitted, the resource's or file's name."),
 ]
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price-per-hour",
+        metavar="[TARGET=]PRICE",
+        help="Price of one replica for an hour, in place of the profile's; repeatable.",
+    ),
+]
 
 
 def dimensions_of(given: list[str] | None) -> dict[str, int]:

@@ -15,6 +15,7 @@ from mopt_api.spec import QualityGate
 
 from .judgements import NOT_MEASURED, Judged, gate_text, judge_gate
 from .objective_words import objective_of
+from .plan_diff import changed_settings
 
 _GATES = TypeAdapter(list[QualityGate])
 
@@ -69,6 +70,10 @@ class FormDiff(ObservedModel):
     gates: list[GateChange] = Field(default=[])
     before_bytes: int | None = None
     after_bytes: int | None = None
+    before_p50_ms: float | None = None
+    after_p50_ms: float | None = None
+    before_peak_memory_bytes: int | None = None
+    after_peak_memory_bytes: int | None = None
 
     @property
     def differs(self) -> bool:
@@ -85,10 +90,12 @@ class ResultDiff(ObservedModel):
     Attributes:
         winner: Before and after, also where it is the same.
         facts: What else differs: model, data, gates, objective, hardware, versions.
+        settings: Other fields of spec that differ, called as there.
     """
 
     winner: Change
     facts: list[Change]
+    settings: list[Change] = Field(default=[])
     forms: list[FormDiff]
 
     @property
@@ -99,7 +106,7 @@ class ResultDiff(ObservedModel):
 
 def diff(before: MeasureResult, after: MeasureResult) -> ResultDiff:
     """Return what changed, form by form; those of the first result come first."""
-    pairs = _paired_gates(_gates(before), _gates(after))
+    pairs = _paired_gates(gates_of(before), gates_of(after))
     metrics = (objective_of(before), objective_of(after))
     metric = metrics[1] if metrics[0] == metrics[1] else None
     old = {form.name: form for form in before.everyone}
@@ -107,8 +114,19 @@ def diff(before: MeasureResult, after: MeasureResult) -> ResultDiff:
     return ResultDiff(
         winner=Change(what="winner", before=before.selected, after=after.selected),
         facts=list(_facts(before, after)),
+        settings=[
+            Change(what=what, before=one, after=other)
+            for what, one, other in changed_settings(before.plan, after.plan)
+        ],
         forms=[
-            _form_diff(name, old.get(name), new.get(name), pairs, metric)
+            _form_diff(
+                name,
+                old.get(name),
+                new.get(name),
+                pairs,
+                metric,
+                points=(before.objective_point, after.objective_point),
+            )
             for name in dict.fromkeys([*old, *new])
         ],
     )
@@ -145,6 +163,8 @@ def _form_diff(
     after: VariantResult | None,
     pairs: Sequence[tuple[QualityGate | None, QualityGate | None]],
     metric: ObjectiveMetric | None,
+    *,
+    points: tuple[str | None, str | None],
 ) -> FormDiff:
     return FormDiff(
         name=name,
@@ -161,7 +181,16 @@ def _form_diff(
         gates=[_gate_change(old, new, before, after) for old, new in pairs],
         before_bytes=_bytes(before),
         after_bytes=_bytes(after),
+        before_p50_ms=_p50(before, points[0]),
+        after_p50_ms=_p50(after, points[1]),
+        before_peak_memory_bytes=before.peak_memory_bytes if before else None,
+        after_peak_memory_bytes=after.peak_memory_bytes if after else None,
     )
+
+
+def _p50(form: VariantResult | None, point: str | None) -> float | None:
+    speed = form.at(point) if form else None
+    return speed.latency_ms.p50 if speed else None
 
 
 def _bytes(form: VariantResult | None) -> int | None:
@@ -196,7 +225,7 @@ def _value(
     return judged if gate is not None else Judged(judged.text)
 
 
-def _gates(result: MeasureResult) -> list[QualityGate]:
+def gates_of(result: MeasureResult) -> list[QualityGate]:
     """Return the gates that judged a result; none where it does not say."""
     try:
         return _GATES.validate_python((result.plan or {}).get("quality") or [])
@@ -222,7 +251,7 @@ def _facts(before: MeasureResult, after: MeasureResult) -> Iterator[Change]:
 
 def _told(result: MeasureResult) -> Mapping[str, str | None]:
     """Return what a result is of, as text, by what is said of it."""
-    hardware, gates = result.hardware, [gate_text(gate) for gate in _gates(result)]
+    hardware, gates = result.hardware, [gate_text(gate) for gate in gates_of(result)]
     metric = objective_of(result)
     return {
         "target": result.target,

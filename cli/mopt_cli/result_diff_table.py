@@ -18,7 +18,7 @@ from .objective_words import objective_of
 from .plain_table import add_row, plain_table
 from .result_diff import FormDiff, GateChange, Outcome, ResultDiff
 
-_IN_WORDS = {
+IN_WORDS = {
     Outcome.SAME: "same",
     Outcome.BETTER: "better",
     Outcome.WORSE: "worse",
@@ -47,10 +47,11 @@ def render_diff(
     changed = winner.before != winner.after
     won = f"winner: {_pair(winner.before or 'none', winner.after or 'none')}"
     facts = plain_table("DIFFERS", "A", "B", wrapped=["A", "B"])
-    for fact in found.facts:
+    others = [*found.facts, *found.settings]
+    for fact in others:
         add_row(facts, fact.what, fact.before or NOT_MEASURED, fact.after or NOT_MEASURED)
     parts: list[RenderableType] = [sides, Text(won, style="bold yellow" if changed else "bold")]
-    parts += [facts] if found.facts else []
+    parts += [facts] if others else []
     return Group(*parts, _forms(found.forms, words_of(objective_of(results[1])).heading))
 
 
@@ -65,7 +66,7 @@ def _forms(forms: Sequence[FormDiff], heading: str) -> Table:
             _pair(form.before_state or NOT_MEASURED, form.after_state or NOT_MEASURED),
             _ratio(speedup.before, speedup.before_interval),
             _ratio(speedup.after, speedup.after_interval),
-            Text(_IN_WORDS[speedup.outcome], style=_STYLES.get(speedup.outcome, "")),
+            Text(IN_WORDS[speedup.outcome], style=_STYLES.get(speedup.outcome, "")),
             *(_gate(gate) for gate in form.gates),
             _pair(_mebibytes(form.before_bytes), _mebibytes(form.after_bytes)),
         )

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,10 +53,30 @@ def run_stage(
     }
     module = ("-P", "-m", "mopt_optimizer.main")
     command = [sys.executable, *module, stage, "--workdir", str(workdir)]
-    # In a new session: Ctrl-C reaches this process only, which ends the stage in order.
+    status = run_logged(command, stage, on_event, environ=values, stderr=stderr)
+    return _summary(message, status)
+
+
+def run_logged(
+    command: Sequence[str],
+    stage: str,
+    on_event: OnEvent,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    stderr: IO[Any] | None = None,
+) -> int:
+    """Run a process that logs its work to its end and return its status.
+
+    On any exception it is ended.
+
+    Args:
+        stage: What its events are of.
+        stderr: Gets what libraries print; None is ours.
+    """
+    # In a new session: Ctrl-C reaches this process only, which ends the other in order.
     with subprocess.Popen(
         command,
-        env=values,
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -68,7 +88,7 @@ def run_stage(
             process.wait()
         finally:
             _stop(process)
-    return _summary(message, process.returncode)
+    return process.returncode
 
 
 def _events(process: subprocess.Popen[bytes]) -> Iterator[LogLine]:

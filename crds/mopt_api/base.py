@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from .stores import uri_pattern
+from .stores import Place, uri_pattern
 
 GROUP = "mopt.dev"
 VERSION = "v1alpha1"
@@ -116,15 +116,9 @@ SecretName = Annotated[
 ]
 Sha256Hex = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(min_length=71, max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-StoreUri = Annotated[
-    str,
-    Field(
-        min_length=6,
-        max_length=1024,
-        pattern=uri_pattern(),
-    ),
-]
-ModelUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=uri_pattern(model=True))]
+ModelUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=uri_pattern(Place.MODEL))]
+DataUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=uri_pattern(Place.DATA))]
+OutputUri = Annotated[str, Field(min_length=6, max_length=1024, pattern=uri_pattern(Place.OUTPUT))]
 MAX_SIZE = 65536
 DimensionSize = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 

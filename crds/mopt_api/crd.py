@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, generated from the models.
+"""The CustomResourceDefinitions, generated from the models.
 
 `make generate` writes it to crds/ and into the chart.
 """
@@ -10,12 +10,26 @@ from typing import Any
 from pydantic import BaseModel
 
 from .base import GROUP, KIND, PLURAL, VERSION, ApiModel
+from .profiles import (
+    PROFILE_KIND,
+    PROFILE_PLURAL,
+    OptimizationProfileSpec,
+    OptimizationProfileStatus,
+)
 from .spec import ModelOptimizationSpec
 from .status import ModelOptimizationStatus
 
 MAX_NAME = 63
+MAX_PROFILE_NAME = 40  # As base.Name, by which targets name it.
 
-_DROPPED = {"title", "additionalProperties", "$defs", "propertyOrdering"}
+_DROPPED = {
+    "title",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "$defs",
+    "propertyOrdering",
+}
 
 COLUMNS = [
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
@@ -26,6 +40,16 @@ COLUMNS = [
     ("Targets", "string", ".status.summary.targets", 0),
     ("Status", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+]
+PROFILE_COLUMNS = [
+    ("Valid", "string", '.status.conditions[?(@.type=="Valid")].status', 0),
+    ("Kind", "string", ".status.kind", 0),
+    ("Nodes", "integer", ".status.nodes", 0),
+    ("Slots", "integer", ".spec.measurementSlots", 0),
+    ("Price", "string", ".spec.pricePerHour", 0),
+    ("Status", "string", '.status.conditions[?(@.type=="Valid")].reason', 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Image", "string", ".spec.image", 1),
 ]
 
 
@@ -112,7 +136,9 @@ class _Structural:
         if result.get("type") == "array":
             result["items"] = self._property(schema["items"])
         elif result.get("type") == "object":
-            values = schema.get("additionalProperties", {"type": "string"})
+            # A pattern of keys is checked by Python alone: no schema of Kubernetes' has one.
+            patterns = schema.get("patternProperties", {}).values()
+            values = schema.get("additionalProperties", next(iter(patterns), {"type": "string"}))
             result["additionalProperties"] = self._property(values)
         elif result.get("type") == "integer":
             result["format"] = "int64"
@@ -135,29 +161,73 @@ def _default_objects(schema: dict[str, Any]) -> None:
 
 
 def custom_resource_definition() -> dict[str, Any]:
-    """Return the CRD as a dict, ready for the API server."""
-    spec = structural_schema(ModelOptimizationSpec)
+    """Return the CRD of ModelOptimizations as a dict, ready for the API server."""
+    return _definition(
+        names=_names(KIND, PLURAL, "mopt") | {"categories": ["all"]},
+        scope="Namespaced",
+        columns=COLUMNS,
+        description="Finds, proves and publishes the fastest faithful form of a model for each "
+        "kind of hardware.",
+        spec=structural_schema(ModelOptimizationSpec),
+        status=structural_schema(ModelOptimizationStatus),
+        name_rule={
+            "rule": f"size(self.metadata.name) <= {MAX_NAME}",
+            "message": f"metadata.name must have at most {MAX_NAME} characters",
+        },
+    )
+
+
+def profile_definition() -> dict[str, Any]:
+    """Return the CRD of OptimizationProfiles as a dict, ready for the API server."""
+    return _definition(
+        names=_names(PROFILE_KIND, PROFILE_PLURAL, "mprof"),
+        scope="Cluster",
+        columns=PROFILE_COLUMNS,
+        description="A kind of node that targets of ModelOptimizations name by spec.targets[]."
+        "profile. The one named default prepares models.",
+        spec=structural_schema(OptimizationProfileSpec),
+        status=structural_schema(OptimizationProfileStatus),
+        name_rule={
+            "rule": f"size(self.metadata.name) <= {MAX_PROFILE_NAME} && "
+            "!self.metadata.name.contains('.')",
+            "message": f"metadata.name must have at most {MAX_PROFILE_NAME} characters and no dot",
+        },
+    )
+
+
+def _names(kind: str, plural: str, short: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": kind.lower(),
+        "shortNames": [short],
+    }
+
+
+def _definition(
+    *,
+    names: dict[str, Any],
+    scope: str,
+    columns: list[tuple[str, str, str, int]],
+    description: str,
+    spec: dict[str, Any],
+    status: dict[str, Any],
+    name_rule: dict[str, str],
+) -> dict[str, Any]:
     _default_objects(spec)
-    status = structural_schema(ModelOptimizationStatus)
     status["default"] = {"observedGeneration": -1}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{PLURAL}.{GROUP}",
+            "name": f"{names['plural']}.{GROUP}",
             "annotations": {"helm.sh/resource-policy": "keep"},
         },
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["mopt"],
-                "categories": ["all"],
-            },
+            "scope": scope,
+            "names": names,
             "versions": [
                 {
                     "name": VERSION,
@@ -166,13 +236,12 @@ def custom_resource_definition() -> dict[str, Any]:
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, "priority": priority}
-                        for name, kind, path, priority in COLUMNS
+                        for name, kind, path, priority in columns
                     ],
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
-                            "description": "Finds, proves and publishes the fastest faithful form "
-                            "of a model for each kind of hardware.",
+                            "description": description,
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},
@@ -181,13 +250,7 @@ def custom_resource_definition() -> dict[str, Any]:
                                 "spec": spec,
                                 "status": status,
                             },
-                            "x-kubernetes-validations": [
-                                {
-                                    "rule": f"size(self.metadata.name) <= {MAX_NAME}",
-                                    "message": f"metadata.name must have at most {MAX_NAME} "
-                                    "characters",
-                                }
-                            ],
+                            "x-kubernetes-validations": [name_rule],
                         }
                     },
                 }

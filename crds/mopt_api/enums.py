@@ -15,6 +15,12 @@ class ModelFormat(ExtensibleEnum):
     TORCH_SCRIPT = "TorchScript"
 
 
+class StoreCredentials(StrEnum):
+    """Other credentials of a store than a Secret's keys."""
+
+    ANONYMOUS = "Anonymous"
+
+
 class DType(StrEnum):
     """Element type of a model input."""
 

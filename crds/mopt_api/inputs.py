@@ -1,7 +1,8 @@
-"""The parts of `spec` about the model: its file, inputs and sizes, and its data."""
+"""The parts of `spec` about the model: its file, inputs and sizes, and how images become inputs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -16,12 +17,11 @@ from .base import (
     Rule,
     SecretName,
     Sha256Hex,
-    StoreUri,
     int_or_string,
 )
-from .enums import DType, ImageColor, ImageLayout, ModelFormat
+from .enums import DType, ImageColor, ImageLayout, ModelFormat, StoreCredentials
 from .size_rules import MOST_AXES, MOST_TERMS, pixel_rule
-from .stores import takes_credentials
+from .stores import HTTPS, PVC
 
 MAX_FIXED_SIZE = 2**31 - 1
 # Strict: else the text "3" would be taken for a number.
@@ -36,12 +36,46 @@ class SecretRef(ApiModel):
     name: SecretName = Field(description="Name of the Secret.")
 
 
+_NO_KEYS = "a claim is mounted without credentials"
+NOT_SENT = "no credentials are sent to https:// places"
+
+
+def secretless(scheme: str, why: str) -> Rule:
+    """Return the rule that no Secret is named for places of a scheme."""
+    start = f"{scheme}://"
+    return Rule(
+        f"!has(self.credentialsSecretRef) || !self.uri.startsWith('{start}')",
+        f"{why}: leave credentialsSecretRef out",
+        lambda place: place.credentials_secret_ref is None or not place.uri.startswith(start),
+    )
+
+
+ONLY_S3 = "credentials: Anonymous is for s3:// places alone"
+ANONYMOUS_S3 = Rule(
+    "!has(self.credentials) || self.uri.startsWith('s3://')",
+    ONLY_S3,
+    lambda place: place.credentials is None or place.uri.startswith("s3://"),
+)
+# A path that may lead out of a claim, or is written in more than one way.
+_ODD_PATH = "^pvc://.*/([.]{0,2}/|[.]{1,2}$)"
+PLAIN_PATH = Rule(
+    f"!self.uri.matches('{_ODD_PATH}')",
+    "no part of a path in a claim is empty, . or ..",
+    lambda place: re.search(_ODD_PATH, place.uri) is None,
+)
+
+CLAIM_RULES = (secretless(PVC, _NO_KEYS), PLAIN_PATH)
+
+
 class ModelSource(ApiModel):
     """The trained model to optimize."""
 
     uri: ModelUri = Field(
-        description="Object that holds the model, s3://BUCKET/KEY; or a public file, "
-        "https://HOST/PATH."
+        description="Object that holds the model, s3://BUCKET/KEY; a public file, "
+        "https://HOST/PATH; a file of a PersistentVolumeClaim in the resource's namespace, "
+        "pvc://CLAIM/PATH; or a layer of an OCI artifact, oci://HOST/REPOSITORY:TAG or "
+        "...@sha256:DIGEST, with #FILE where there are several, or of an image, in whose /models "
+        "FILE is."
     )
     sha256: Sha256Hex = Field(
         description="SHA-256 of the object's bytes, in hex. The Job refuses any other content."
@@ -51,15 +85,20 @@ class ModelSource(ApiModel):
         "written by torch.export.save; TorchScript for a file written by torch.jit.save."
     )
     credentials_secret_ref: SecretRef | None = Field(
-        default=None, description="Credentials of the store. Defaults to those of the output."
+        default=None,
+        description="Credentials of the store. Defaults to those of the output; of oci:// to none, "
+        "and the Secret is of type kubernetes.io/dockerconfigjson.",
+    )
+    credentials: StoreCredentials | None = Field(
+        default=None,
+        description="Anonymous reads from a public bucket, without keys: of the Secret only "
+        "AWS_ENDPOINT_URL, AWS_REGION and ca.crt are read, where it has them. Omitted, with keys.",
     )
 
     RULES = (
-        Rule(
-            "!has(self.credentialsSecretRef) || !self.uri.startsWith('https://')",
-            "no credentials are sent to https:// places: leave credentialsSecretRef out",
-            lambda model: model.credentials_secret_ref is None or takes_credentials(model.uri),
-        ),
+        secretless(HTTPS, NOT_SENT),
+        *CLAIM_RULES,
+        ANONYMOUS_S3,
     )
 
 
@@ -234,84 +273,4 @@ class ImageTransform(ApiModel):
         ),
         pixel_rule("resize"),
         pixel_rule("crop"),
-    )
-
-
-class DataSource(ApiModel):
-    """A folder of samples in a store: images, or arrays as .npz or .npy files."""
-
-    uri: StoreUri = Field(
-        description="Prefix of the samples, s3://BUCKET/PREFIX/; they are used in the order of "
-        "their keys. Either images (.png, .jpg, .jpeg, .webp), for a model with one float32 input, "
-        "or arrays: an .npz holds one array per input, named after the input; an .npy holds the "
-        "only input. Arrays have the input's dtype and shape, including the batch axis."
-    )
-    samples: int = Field(
-        default=64, ge=1, le=4096, description="Maximum number of files to use, from the first on."
-    )
-    images: ImageTransform = Field(
-        default=ImageTransform(), description="How an image becomes an input."
-    )
-    credentials_secret_ref: SecretRef | None = Field(
-        default=None, description="Credentials of the store. Defaults to those of the output."
-    )
-
-
-class ReferenceSource(ApiModel):
-    """A folder of ground truth: the expected outputs for each evaluation sample."""
-
-    uri: StoreUri = Field(
-        description="Prefix of the references, s3://BUCKET/PREFIX/. Each sample needs a reference "
-        "of the same name except for the suffix (a/1.png and a/1.npy), and each reference a "
-        "sample. Either images, for a model with one output, or arrays of the outputs' shapes: an "
-        ".npy for one output, an .npz with one array per output, in the model's order. For "
-        "Top1Agreement, integer labels are enough, of the output's shape without its last axis."
-    )
-    images: ImageTransform = Field(
-        default=ImageTransform(), description="How an image becomes the expected output."
-    )
-
-
-def _folder(uri: str) -> str:
-    return uri if uri.endswith("/") else f"{uri}/"
-
-
-class EvaluationSource(DataSource):
-    """A folder of samples, optionally with ground truth."""
-
-    references: ReferenceSource | None = Field(
-        default=None,
-        description="Ground truth. With it, gates compare outputs with it instead of with the FP32 "
-        "output, the baseline is gated too, and quantization.fallback has no effect. Read with "
-        "the samples' credentials.",
-    )
-
-    RULES = (
-        Rule(
-            "!has(self.references) || (!(self.uri + '/').startsWith("
-            "self.references.uri.endsWith('/') ? self.references.uri : self.references.uri + '/')"
-            " && !(self.references.uri + '/').startsWith("
-            "self.uri.endsWith('/') ? self.uri : self.uri + '/'))",
-            "references.uri and uri must be separate folders, neither inside the other",
-            lambda d: (
-                d.references is None
-                or not (
-                    f"{d.uri}/".startswith(_folder(d.references.uri))
-                    or f"{d.references.uri}/".startswith(_folder(d.uri))
-                )
-            ),
-        ),
-    )
-
-
-class DataSpec(ApiModel):
-    """Real data for calibration and evaluation; use disjoint samples."""
-
-    calibration: DataSource | None = Field(
-        default=None,
-        description="Samples that static INT8 ranges are calibrated on. "
-        "Without them static INT8 variants are Skipped.",
-    )
-    evaluation: EvaluationSource | None = Field(
-        default=None, description="Samples that quality is measured on."
     )

@@ -7,14 +7,25 @@ holds those that an extension adds later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .base import Rule
 from .enums import Aggregate, QualityMetric
 from .metrics import METRICS, MetricInfo, listed, names
 
-if TYPE_CHECKING:
-    from .spec import QualityGate
+
+class Bounded(Protocol):
+    """A gate: a metric and its bound."""
+
+    @property
+    def metric(self) -> QualityMetric: ...
+
+    @property
+    def minimum(self) -> float | None: ...
+
+    @property
+    def maximum(self) -> float | None: ...
+
 
 LOWER = listed(names(higher_is_better=False))
 """Metrics whose gates have a maximum, for texts."""
@@ -55,7 +66,7 @@ def _single() -> Rule:
     )
 
 
-def bound_fault(gate: QualityGate) -> str | None:
+def bound_fault(gate: Bounded) -> str | None:
     """Return what is wrong with a gate's bound, or None; for every metric that has a row."""
     info = METRICS[gate.metric]
     if not _directed(gate, info):
@@ -73,11 +84,11 @@ def _within(bounds: tuple[float, float], metrics: Sequence[QualityMetric]) -> Ru
     )
 
 
-def _directed(gate: QualityGate, info: MetricInfo) -> bool:
+def _directed(gate: Bounded, info: MetricInfo) -> bool:
     return info.higher_is_better == (gate.maximum is None)
 
 
-def _fits(gate: QualityGate, info: MetricInfo) -> bool:
+def _fits(gate: Bounded, info: MetricInfo) -> bool:
     if info.bounds is None or gate.minimum is None:
         return True
     return info.bounds[0] <= gate.minimum <= info.bounds[1]

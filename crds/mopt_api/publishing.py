@@ -9,12 +9,10 @@ from pydantic import Field
 
 from .artifacts import ArtifactFormat
 from .base import ApiModel, Digest, ObservedModel, Rule, SecretName
+from .stores import REPOSITORY, TAG
 
-# As the distribution project's reference grammar has it: a host with a dot, a port, or localhost.
-_HOST = r"([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+(:[0-9]{1,5})?|[a-zA-Z0-9-]+:[0-9]{1,5}|localhost)"
-_PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-REPOSITORY_PATTERN = rf"^{_HOST}(/{_PATH})+$"
-TAG_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+REPOSITORY_PATTERN = f"^{REPOSITORY}$"
+TAG_PATTERN = f"^{TAG}$"
 
 MODEL_PATH = "org.cncf.model.filepath"
 """Annotation of a ModelPack's layer: the path of the file that it is."""

@@ -7,7 +7,7 @@ Python checks also holds for those that an extension adds later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .base import Rule
 from .enums import (
@@ -20,8 +20,34 @@ from .enums import (
 )
 from .runtimes import RUNTIMES, RuntimeInfo
 
-if TYPE_CHECKING:
-    from .variants import Quantization, Variant
+
+class Quantized(Protocol):
+    """How a variant is quantized, as far as runtimes have rules on it."""
+
+    @property
+    def mode(self) -> QuantizationMode: ...
+
+    @property
+    def method(self) -> QuantizationMethod: ...
+
+    @property
+    def float_precision(self) -> FloatPrecision: ...
+
+    @property
+    def calibrator(self) -> Calibrator: ...
+
+    @property
+    def search_budget_seconds(self) -> int | None: ...
+
+
+class Run(Protocol):
+    """A variant: a runtime, and how it is quantized."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def quantization(self) -> Quantized | None: ...
 
 
 def precision_rule() -> Rule:
@@ -147,9 +173,9 @@ def provider_rule() -> Rule:
 
 
 def _of_quantization(
-    check: Callable[[Quantization, RuntimeInfo], bool],
-) -> Callable[[Variant], bool]:
-    def checked(variant: Variant) -> bool:
+    check: Callable[[Quantized, RuntimeInfo], bool],
+) -> Callable[[Run], bool]:
+    def checked(variant: Run) -> bool:
         if variant.quantization is None:
             return True
         return check(variant.quantization, RUNTIMES[variant.runtime])

@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 from pydantic.config import JsonDict
 
 from . import metric_rules, size_rules
-from .base import ApiModel, Name, Rule, StoreUri
+from .base import ApiModel, Name, OutputUri, Rule
 from .benchmark import Benchmark
+from .data import DataSpec
 from .enums import Aggregate, QualityMetric
 from .inputs import (
+    CLAIM_RULES,
     AnyDimension,
-    DataSpec,
     DimensionRange,
     DimensionSum,
     InputSpec,
@@ -58,8 +59,8 @@ class Target(ApiModel):
     name: Name = Field(description="Unique name, shown in status.")
     profile: Name | None = Field(
         default=None,
-        description="A profile that the administrator defines (Helm values, profiles). "
-        "Omitted, the profile named default.",
+        description="An OptimizationProfile, which the administrator defines. "
+        "Omitted, the one named default.",
     )
     node_selector: dict[str, Annotated[str, Field(max_length=63)]] = Field(
         default={},
@@ -179,10 +180,15 @@ class QualityGate(ApiModel):
 class Output(ApiModel):
     """Where artifacts and results go."""
 
-    uri: StoreUri = Field(description="Prefix to write under, s3://BUCKET/PREFIX.")
+    uri: OutputUri = Field(
+        description="Prefix to write under, s3://BUCKET/PREFIX, or a folder of a "
+        "PersistentVolumeClaim in the resource's namespace, pvc://CLAIM/PATH."
+    )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Credentials of the store."
     )
+
+    RULES = CLAIM_RULES
 
 
 PROGRESS_DEADLINE_SECONDS = 600

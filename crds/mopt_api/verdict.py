@@ -16,6 +16,9 @@ TIE = 0.02
 """Forms whose interval lies within this are not told apart. MLPerf's audit takes a difference of
 2 % for none (MLPerf_Audit_Guidelines.adoc)."""
 MOST_FORMS = 12
+_WIDEST = 100.0
+TOO_FEW_ROUNDS = "too few rounds"
+"""In the place of bounds that say nothing."""
 
 _ATOMIC = {"x-kubernetes-list-type": "atomic"}
 Bounds = Annotated[
@@ -95,10 +98,18 @@ class Verdict(ObservedModel):
         return self.stopped != Stopped.BUDGET
 
 
+def is_telling(interval: Sequence[float]) -> bool:
+    """Tell whether bounds say anything; those of a form that left after a few rounds may not."""
+    low, high = interval
+    return high <= _WIDEST * low
+
+
 def ratio_in_words(ratio: float, interval: Sequence[float] | None, digits: int = 1) -> str:
     """Return a ratio with its bounds for people: 4.9x [4.7, 5.1]."""
     if interval is None:
         return f"{ratio:.{digits}f}x"
+    if not is_telling(interval):
+        return f"{ratio:.{digits}f}x [{TOO_FEW_ROUNDS}]"
     low, high = interval
     # Bounds that would read as the ratio itself say nothing.
     while digits < 3 and f"{low:.{digits}f}" == f"{high:.{digits}f}" and low != high:

@@ -131,10 +131,24 @@ def _helm(arch: str) -> Archive:
     return Archive(url, f"{url}.sha256sum", f"linux-{arch}/helm")
 
 
-def _promtool(arch: str) -> Archive:
-    folder = f"https://github.com/prometheus/prometheus/releases/download/v{PROMETHEUS}"
-    stem = f"prometheus-{PROMETHEUS}.linux-{arch}"
-    return Archive(f"{folder}/{stem}.tar.gz", f"{folder}/sha256sums.txt", f"{stem}/promtool")
+def _prometheus(name: str) -> Tool:
+    def download(arch: str) -> Archive:
+        folder = f"https://github.com/prometheus/prometheus/releases/download/v{PROMETHEUS}"
+        stem = f"prometheus-{PROMETHEUS}.linux-{arch}"
+        return Archive(f"{folder}/{stem}.tar.gz", f"{folder}/sha256sums.txt", f"{stem}/{name}")
+
+    return Tool(
+        name=name,
+        version=PROMETHEUS,
+        module="prometheus",
+        package=f"github.com/prometheus/prometheus/cmd/{name}",
+        probe=("--version",),
+        fits=lambda found: found[0] == 3,
+        download=download,
+        ldflags=f"-X github.com/prometheus/common/version.Version={PROMETHEUS}",
+        # Without the clients of a dozen clouds, which find what to scrape.
+        tags="remove_all_sd",
+    )
 
 
 _TOOLS = (
@@ -290,18 +304,8 @@ _TOOLS = (
         download=_helm,
         ldflags=f"-X helm.sh/helm/v4/internal/version.version=v{HELM}",
     ),
-    Tool(
-        name="promtool",
-        version=PROMETHEUS,
-        module="prometheus",
-        package="github.com/prometheus/prometheus/cmd/promtool",
-        probe=("--version",),
-        fits=lambda found: found[0] == 3,
-        download=_promtool,
-        ldflags=f"-X github.com/prometheus/common/version.Version={PROMETHEUS}",
-        # Without the clients of a dozen clouds, which find what to scrape.
-        tags="remove_all_sd",
-    ),
+    # Its pages are left out of what is built here: the tests ask its API.
+    *(_prometheus(name) for name in ("promtool", "prometheus")),
 )
 TOOLS = {tool.name: tool for tool in _TOOLS}
 

@@ -1,9 +1,9 @@
-"""docs/reference/api.md: every field of the CustomResourceDefinition, a table for each object."""
+"""docs/reference/api.md: every field of the CustomResourceDefinitions, a table for each object."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reference.markdown import GENERATED, code, prose, table
@@ -13,8 +13,10 @@ Schema = dict[str, Any]
 _INTRO = """
 # API reference
 
-`mopt.dev/v1alpha1`, kind `ModelOptimization`, short name `mopt`: every field, as the API server
-has it. What the fields are for is told in [the API](../api.md); what a condition's reason means, in
+`mopt.dev/v1alpha1`: kind [`ModelOptimization`](#spec), short name `mopt`, and the cluster-scoped
+kind [`OptimizationProfile`](#optimizationprofile), short name `mprof`: every field, as the API
+server has it. What the fields are for is told in [the API](../api.md) and under
+[profiles](../operator.md#profiles); what a condition's reason means, in
 [reasons](reasons.md). `kubectl explain modeloptimization.spec` says the same in a terminal, and
 `mopt check FILE` applies the bounds and rules without a cluster.
 
@@ -25,19 +27,35 @@ is left out.
 _DESCRIBED_ELSEWHERE = ("description", "default")
 
 
-def api_reference(definition: Schema) -> str:
-    """Return the page for a CustomResourceDefinition."""
+def api_reference(definitions: Sequence[Schema]) -> str:
+    """Return the page for the CustomResourceDefinitions, that of ModelOptimizations first."""
+    first, *others = definitions
+    parts = [GENERATED.format(source="the CRDs in crds/"), _INTRO, _kind(first)]
+    for definition in others:
+        kind = definition["spec"]["names"]["kind"]
+        parts.append(f"\n## {kind}\n\n{prose(_schema(definition)['description'])}\n")
+        parts.append(_kind(definition, f"{kind.lower()}."))
+    return "".join(parts)
+
+
+def _schema(definition: Schema) -> Schema:
     (version,) = definition["spec"]["versions"]
-    schema = version["schema"]["openAPIV3Schema"]
-    parts = [GENERATED.format(source="crds/mopt.dev_modeloptimizations.yaml"), _INTRO]
+    schema: Schema = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def _kind(definition: Schema, prefix: str = "") -> str:
+    """Return the sections of one kind; their headings begin with a prefix."""
+    schema, parts = _schema(definition), []
     for part in ("spec", "status"):
-        parts.append(f"\n## {part}\n\n{prose(schema['properties'][part].get('description', ''))}\n")
+        about = prose(schema["properties"][part].get("description", ""))
+        parts.append(f"\n## {prefix}{part}\n\n{about}\n")
         shown: dict[str, str] = {}
         # As a list: a table links to objects that stand below it.
-        for path, found in [*_objects(part, schema["properties"][part], shown)]:
-            parts.append(_section(path, found, shown, heading=path != part))
+        for path, found in [*_objects(f"{prefix}{part}", schema["properties"][part], shown)]:
+            parts.append(_section(path, found, shown, heading=path != f"{prefix}{part}"))
     rules = schema.get("x-kubernetes-validations", ())
-    parts.append("\n## metadata\n\n" + "".join(_rule(rule) for rule in rules))
+    parts.append(f"\n## {prefix}metadata\n\n" + "".join(_rule(rule) for rule in rules))
     return "".join(parts)
 
 

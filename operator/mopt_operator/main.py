@@ -9,45 +9,55 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
 from .cluster.api import Cluster
+from .cluster.bearers import Bearers
 from .cluster.cache import Store
 from .cluster.candidate import Candidate
-from .cluster.client import api_client
+from .cluster.client import Client, api_client
+from .cluster.pace import pace_of
+from .cluster.requests import Requests
 from .config.file import read_settings
 from .config.logs import configure_logs
 from .config.settings import Settings
 from .errors import OperatorError, SettingsError
 from .loop.call_metrics import CallMetrics
-from .loop.http import Heartbeat, application, serve
+from .loop.http import Heartbeat, Judge, application, serve
 from .loop.lists import Lists
 from .loop.metrics import Metrics
+from .loop.offer_keeper import OfferKeeper
+from .loop.offers import Offers
 from .loop.queue import WorkQueue
 from .loop.readiness import Readiness
 from .loop.reconciler import Reconciler
+from .loop.restarts import STOPPED, Restarts, cause_of
 from .loop.turns import Turns
 from .loop.watchdog import watch_the_watches
 from .loop.watches import Events, Forgetful, kopf_settings, registry, watches_start_from
-from .startup import check_access, check_profiles
+from .startup import check_access, check_profile_access, check_profiles
 from .version import product_version
+
+if TYPE_CHECKING:
+    from .loop.tracing import Traces
 
 logger = logging.getLogger(__name__)
 
-# They wait for the API server, not for the CPU.
-WORKERS = 16
 COMPARE_SECONDS = 300.0
 
 
 async def _watch(
     lists: Lists,
     events: Events,
-    namespaces: list[str],
+    settings: Settings,
     ready: Readiness,
 ) -> None:
     """List everything, then watch it until cancelled; say how far that is."""
@@ -55,12 +65,12 @@ async def _watch(
     ready.filled.set()
     with watches_start_from(lists, events.before_kopf):
         await kopf.operator(
-            registry=registry(events),
+            registry=registry(events, offers=settings.profile_objects),
             settings=kopf_settings(),
             memories=Forgetful(),
             standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
             ready_flag=ready.watching,
         )
 
@@ -89,12 +99,19 @@ async def _leases(calls: CallMetrics) -> AsyncIterator[Cluster]:
         yield Cluster(client)
 
 
-def _candidate(settings: Settings, leading: asyncio.Event, calls: CallMetrics) -> Candidate | None:
+def _candidate(
+    settings: Settings,
+    leading: asyncio.Event,
+    *,
+    calls: CallMetrics,
+    end: Callable[[BaseException], None],
+) -> Candidate | None:
     """Return this process as a candidate; None where there is no election.
 
     Args:
         leading: To be set when it leads, in the event loop that runs now.
         calls: Counts its requests.
+        end: See Candidate.
     """
     lease = settings.leader_election
     if lease is None:
@@ -106,6 +123,7 @@ def _candidate(settings: Settings, leading: asyncio.Event, calls: CallMetrics) -
         name=lease.name,
         identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         lead=lambda: loop.call_soon_threadsafe(leading.set),
+        end=end,
     )
 
 
@@ -143,22 +161,72 @@ def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
         loop.default_exception_handler(context)
 
 
-async def operate(settings: Settings) -> None:
-    """Run until a signal.
+def traces_of(settings: Settings) -> Traces | None:
+    """Return what makes spans; None where traces are off, which costs no import either."""
+    if settings.tracing is None:
+        return None
+    try:
+        from .loop.tracing import Traces
+
+        return Traces(settings, settings.tracing)
+    except Exception as error:  # noqa: BLE001 - such as a variable that OpenTelemetry cannot read
+        logger.warning("There are no traces: %s", error)
+        return None
+
+
+async def _check(cluster: Cluster, settings: Settings) -> None:
+    """Make sure that the watches can work, and profiles that are no objects too.
 
     Raises:
-        OperatorError: The operator cannot continue; a restart may help.
+        OperatorError: Says what to do.
     """
-    store, queue, calls = Store(), WorkQueue(), CallMetrics()
-    leading, ready = asyncio.Event(), Readiness(settings.watch_namespaces)
-    candidate = _candidate(settings, leading, calls)
-    async with api_client(calls.asked) as client:
-        cluster = Cluster(client, candidate.fence if candidate else None)
-        await check_access(cluster, settings.watch_namespaces)
+    await check_access(cluster, settings.watch_namespaces)
+    if settings.profile_objects:
+        await check_profile_access(cluster.offers)
+    else:
         await check_profiles(cluster, settings)
-        leads = candidate.holds if candidate else leading.is_set
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one operator process consists of."""
+
+    settings: Settings
+    store: Store
+    queue: WorkQueue
+    turns: Turns
+    metrics: Metrics
+    reconciler: Reconciler
+    offers: Offers
+    keeper: OfferKeeper
+    lists: Lists
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        cluster: Cluster,
+        *,
+        calls: CallMetrics,
+        leads: Callable[[], bool],
+        transitions: Callable[[], int | None],
+        restarts: Restarts,
+        clock: Callable[[], datetime],
+        traces: Traces | None,
+    ) -> _Parts:
+        """Put an operator together."""
+        store, queue = Store(offers=settings.profile_objects), WorkQueue()
         turns = Turns(settings, queue)
-        metrics = Metrics(settings, store=store, queue=queue, turns=turns, calls=calls, leads=leads)
+        metrics = Metrics(
+            settings,
+            store=store,
+            queue=queue,
+            turns=turns,
+            calls=calls,
+            leads=leads,
+            transitions=transitions,
+            beside=[restarts],
+        )
         reconciler = Reconciler(
             cluster,
             settings,
@@ -166,43 +234,114 @@ async def operate(settings: Settings) -> None:
             queue=queue,
             turns=turns,
             metrics=metrics,
-            clock=client.time.now,
+            clock=clock,
+            labels=cluster.offers.namespace_labels,
+            traces=traces,
         )
-        namespaces = settings.watch_namespaces
-        lists = Lists(cluster, namespaces, store=store, queue=queue, metrics=metrics)
+        offers = Offers(settings, store=store, queue=queue, use=reconciler.use)
+        keeper = OfferKeeper(cluster.offers, cluster, offers, store=store, clock=clock)
+        lists = Lists(
+            cluster,
+            settings.watch_namespaces,
+            store=store,
+            queue=queue,
+            metrics=metrics,
+            offers_changed=offers.changed,
+        )
+        return cls(settings, store, queue, turns, metrics, reconciler, offers, keeper, lists)
+
+    def workers(self, begin: Sequence[asyncio.Event]) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield those that serve the queue, once what decisions go by is there."""
+        known = (*begin, self.keeper.applied) if self.settings.profile_objects else begin
+        for _ in range(self.settings.workers):
+            yield _work(self.reconciler, known)
+
+    def followers(self, begin: Iterable[asyncio.Event]) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what follows the changes of profiles."""
+        if self.settings.profile_objects:
+            yield self.keeper.work(begin)
+        elif self.settings.profiles_file is not None:
+            yield self.offers.follow(self.settings.profiles_file)
+
+    def watch(self, ready: Readiness) -> Coroutine[Any, Any, None]:
+        """Return what lists and watches."""
+        freed = self.turns.refusals.freed
+        events = Events(self.store, self.queue, freed, self.offers.changed)
+        return _watch(self.lists, events, self.settings, ready)
+
+
+def _cluster(
+    settings: Settings, client: Client, calls: CallMetrics, candidate: Candidate | None
+) -> Cluster:
+    fence = candidate.fence if candidate else None
+    return Cluster(client, fence, pace=pace_of(settings.kube_api), listed=calls.listed)
+
+
+def _judge(settings: Settings, client: Client) -> Judge | None:
+    """Return who says which tokens may read /metrics; None where none are asked for."""
+    judged = settings.health_tls is not None and settings.health_tls.bearer_tokens
+    return Bearers(Requests(client)).judge if judged else None
+
+
+async def operate(settings: Settings, restarts: Restarts) -> None:
+    """Run until a signal; `restarts` is told where the process ends at once.
+
+    Raises:
+        OperatorError: The operator cannot continue; a restart may help.
+    """
+    calls, leading, traces = CallMetrics(), asyncio.Event(), traces_of(settings)
+    ready = Readiness(settings.watch_namespaces, offers=settings.profile_objects)
+    candidate = _candidate(settings, leading, calls=calls, end=restarts.end_process)
+    async with api_client(calls.asked) as client:
+        cluster = _cluster(settings, client, calls, candidate)
+        await _check(cluster, settings)
+        leads = candidate.holds if candidate else leading.is_set
+        parts = _Parts.of(
+            settings,
+            cluster,
+            calls=calls,
+            leads=leads,
+            transitions=lambda: candidate.transitions if candidate else None,
+            restarts=restarts,
+            clock=client.time.now,
+            traces=traces,
+        )
 
         def missing() -> list[str]:
             return ready.lacking(
                 (task.get_name() for task in asyncio.all_tasks()),
                 lease_known=candidate is None or candidate.known,
                 leads=leads(),
-                unseen=queue.unseen,
+                unseen=parts.queue.unseen,
             )
 
         begin = (ready.filled, leading)
-        tasks = [asyncio.create_task(_work(reconciler, begin)) for _ in range(WORKERS)]
+        tasks = [asyncio.create_task(worker) for worker in parts.workers(begin)]
         if candidate is None:
             leading.set()
         else:
             candidate.start()
-        heartbeat = Heartbeat(late=metrics.loop_turned)
+        heartbeat = Heartbeat(late=parts.metrics.loop_turned)
         beside = (
             heartbeat.beat(),
-            _compare(lists, *begin),
-            lists.fail_if_restored(),
-            watch_the_watches(store, namespaces, filled=ready.filled),
+            _compare(parts.lists, *begin),
+            parts.lists.fail_if_restored(),
+            watch_the_watches(parts.store, settings.watch_namespaces, filled=ready.filled),
             _stop_on_signal(ready.watching),
+            *parts.followers(begin),
             # kopf's task last: at its end it cancels whatever was started after it.
-            _watch(lists, Events(store, queue, turns.refusals.freed), namespaces, ready),
+            parts.watch(ready),
         )
         tasks += [asyncio.create_task(coroutine) for coroutine in beside]
-        pages = application(missing, metrics.page, heartbeat)
+        pages = application(missing, parts.metrics.page, heartbeat, _judge(settings, client))
         try:
             async with serve(settings.health_address, pages, settings.health_tls):
                 await _first_end(tasks)
         finally:
             await _end_all(tasks, candidate)
-            queue.close()
+            parts.queue.close()
+            if traces is not None:
+                traces.stop()  # Nothing else is at work any more.
 
 
 async def _first_end(tasks: list[asyncio.Task[None]]) -> None:
@@ -237,10 +376,16 @@ def main() -> None:
     configure_logs(settings.log_format, settings.log_level)
     image = settings.optimizer_image
     logger.info("mopt %s starts with the optimizer image %s", product_version(), image)
+    restarts = Restarts(Path(settings.restarts_file) if settings.restarts_file else None)
+    restarts.begin()
     try:
-        asyncio.run(operate(settings))
-    except OperatorError as error:
-        sys.exit(_complain(f"mopt-operator: {error}", 1))
+        asyncio.run(operate(settings, restarts))
+    except BaseException as error:
+        restarts.ended(cause_of(error))
+        if isinstance(error, OperatorError):
+            sys.exit(_complain(f"mopt-operator: {error}", 1))
+        raise
+    restarts.ended(STOPPED)
 
 
 def _complain(message: str, code: int) -> int:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mopt_api.base import APPROVE_ANNOTATION, REQUESTED_AT_ANNOTATION
 from mopt_api.figures import SourceInfo
+from mopt_api.jobs.traceparent import TraceContext, trace_context
 from mopt_api.labels import (
     CONTAINER,
     LABEL_NAME,
@@ -39,6 +40,7 @@ ANNOTATION_SOURCE = "mopt.dev/source"
 ANNOTATION_MEASURED_BY = "mopt.dev/measured-by"
 ANNOTATION_SERVED = "mopt.dev/served-from-store"
 ANNOTATION_ATTEMPT = "mopt.dev/attempt"
+ANNOTATION_TRACEPARENT = "mopt.dev/traceparent"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 LABEL_QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 MAX_IMAGE = 512  # of status.targets[].optimizer
@@ -85,12 +87,12 @@ class Job:
         measured_by: Optimizer image behind that result; of other Jobs, the image that they run.
         served: That result's figures had been served from the store to the target's Job.
         expires: It has a ttlSecondsAfterFinished.
-        stage: As its label says, lowercase.
-        profile: As its label says; empty where an older version made it.
+        stage, profile: As its labels say, in lowercase; an older version gave it no profile.
         ended: When it finished; None where it has not, or does not say.
         started: When the Job controller began it, after its time in a queue; None before.
         suspended: It starts no Pods; Kueue suspends a Job while it is queued.
         attempt: Of a Job that publishes: how many were made before it for the same work.
+        trace: Its span; None where it is not traced.
     """
 
     namespace: str
@@ -115,6 +117,7 @@ class Job:
     started: datetime | None = None
     suspended: bool = False
     attempt: int = 0
+    trace: TraceContext | None = None
 
     @property
     def finished(self) -> bool:
@@ -215,6 +218,8 @@ class Snapshot:
     waits: Mapping[str, str] = field(default_factory=dict)
     # What the results of all resources have told of images, nodes and data.
     told: Told = field(default_factory=Told)
+    # Of its namespace; None where no profile asks for them, or they cannot be read.
+    namespace_labels: Mapping[str, str] | None = None
 
     def pods_of(self, job: Job) -> list[Pod]:
         """Return a Job's Pods, oldest first, without those of an earlier Job of the same name."""
@@ -340,6 +345,7 @@ def observe_job(raw: Raw) -> Job:
         started=parse_time(begun) if (begun := status.get("startTime")) else None,
         suspended=spec.get("suspend") is True,
         attempt=_number(annotations.get(ANNOTATION_ATTEMPT)),
+        trace=trace_context(annotations.get(ANNOTATION_TRACEPARENT)),
     )
 
 

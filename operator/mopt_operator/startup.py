@@ -11,29 +11,19 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol
 
-from mopt_api.jobs.plan import DEFAULT_TARGET
-from mopt_api.spec import ModelOptimizationSpec, Output, Target
-
 from .config.settings import Settings
-from .decide.jobs import Manifest, build_job
-from .decide.work import measure_work
+from .decide.jobs import Manifest
+from .decide.trial import (
+    LOST_DEVICES,
+    blames_profile,
+    loses_devices,
+    trial_job,
+    trial_namespace,
+)
 from .errors import NotFound, OperatorError, Refused
-from .objects import Raw, Resource
+from .objects import Raw
 
 logger = logging.getLogger(__name__)
-
-_SPEC = ModelOptimizationSpec.model_validate(
-    {
-        "model": {"uri": "s3://models/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
-        "inputs": [{"name": "x", "shape": [1]}],
-    }
-)
-_OUTPUT = Output(uri="s3://optimized/m")
-_PREPARED = f"sha256:{'0' * 64}"
-_ANY_UID = "00000000-0000-0000-0000-000000000000"
-# How the API server's validation begins; admission policies and webhooks begin otherwise.
-_INVALID = 'Job.batch "'
-_UNKNOWN_FIELD = "cannot be handled as a Job"
 
 
 class Api(Protocol):
@@ -43,31 +33,16 @@ class Api(Protocol):
     async def try_job(self, manifest: Raw) -> Raw: ...
 
 
+class Offers(Protocol):
+    """The API calls on OptimizationProfiles; see cluster.offers."""
+
+    async def check_access(self) -> None: ...
+
+
 def profile_jobs(settings: Settings, namespace: str) -> Iterator[tuple[str, Manifest]]:
     """Yield each profile's name and a Job that has it; these Jobs are never created."""
-    resource = Resource(
-        namespace=namespace,
-        name="profile",
-        uid=_ANY_UID,
-        generation=1,
-        version="1",
-        spec={},
-        status={},
-    )
     for name in settings.profiles:
-        work = measure_work(
-            _SPEC,
-            _OUTPUT,
-            settings,
-            target=Target(name=DEFAULT_TARGET, profile=name),
-            prepared=_PREPARED,
-        )
-        yield name, build_job(work, resource, settings)
-
-
-def blames_profile(error: Refused) -> bool:
-    """Tell whether the Job itself is invalid, and no quota, policy or webhook rejected it."""
-    return error.message.startswith(_INVALID) or _UNKNOWN_FIELD in error.message
+        yield name, trial_job(name, settings, namespace)
 
 
 async def check_access(cluster: Api, namespaces: list[str]) -> None:
@@ -97,25 +72,44 @@ async def check_access(cluster: Api, namespaces: list[str]) -> None:
         )
 
 
+async def check_profile_access(offers: Offers) -> None:
+    """Make sure that OptimizationProfiles can be watched.
+
+    Raises:
+        OperatorError: Says what to do.
+    """
+    try:
+        await offers.check_access()
+    except NotFound as error:
+        raise OperatorError(
+            "install the CRD of OptimizationProfiles first (helm, or crds/*.yaml), or set "
+            f"profileObjects to false: {error}"
+        ) from error
+    except Refused as error:
+        raise OperatorError(
+            "the operator's ClusterRole for OptimizationProfiles is missing; with profileObjects: "
+            f"false it needs none: {error}"
+        ) from error
+
+
 async def check_profiles(cluster: Api, settings: Settings) -> None:
     """Let the API server judge each profile's Pod template.
 
-    In the first watched namespace; where all are watched, in the one that the operator runs in, or
-    in `default`. Where a profile cannot be checked, a line in the log says why.
+    Where a profile cannot be checked, a line in the log says why.
 
     Raises:
         OperatorError: A profile makes no valid Job; names the profile and the field.
     """
-    home = settings.leader_election.namespace if settings.leader_election else "default"
-    namespace = settings.watch_namespaces[0] if settings.watch_namespaces else home
+    namespace = trial_namespace(settings)
     for name, manifest in profile_jobs(settings, namespace):
         try:
-            await cluster.try_job(manifest)
-        except Refused as error:
-            if blames_profile(error):
+            stored = await cluster.try_job(manifest)
+        except OperatorError as error:
+            if isinstance(error, Refused) and blames_profile(error):
                 raise OperatorError(
                     f"profiles.{name}: the API server rejects its Jobs: {error.message}"
                 ) from error
             logger.warning("Cannot check profile %s in %s: %s", name, namespace, error)
-        except OperatorError as error:
-            logger.warning("Cannot check profile %s in %s: %s", name, namespace, error)
+        else:
+            if loses_devices(manifest, stored):
+                raise OperatorError(f"profiles.{name}: {LOST_DEVICES}")

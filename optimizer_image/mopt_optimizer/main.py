@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,8 +25,10 @@ from mopt_api.enums import TargetKind
 from mopt_api.extensible import load_extensions
 from mopt_api.jobs.plan import (
     DEADLINE_VARIABLE,
+    GENERATION_VARIABLE,
     PLAN_ADAPTER,
     PLAN_VARIABLE,
+    RESOURCE_VARIABLE,
     JobPlan,
     PreparePlan,
     PublishPlan,
@@ -40,6 +43,7 @@ from mopt_api.jobs.termination import (
     summarize_measure,
     summarize_prepare,
 )
+from mopt_api.jobs.traceparent import trace_context
 from mopt_api.reasons import REASONS, Reason
 from mopt_api.text import plain
 
@@ -70,9 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             load_extensions(environ)
             plan = read_plan(environ, arguments.stage)
             version = product_version()
-            log(arguments.stage, f"begins, by mopt {version}", version=version)
-            with temporary_folder(arguments.workdir, prefix="mopt-") as folder:
-                summary = _run(plan, environ, folder, log)
+            about = _about(environ)
+            log(arguments.stage, f"begins, by mopt {version}", version=version, **about)
+            with (
+                temporary_folder(arguments.workdir, prefix="mopt-") as folder,
+                _traced(plan, log) as told,
+            ):
+                # Neither a key nor a result depends on the trace.
+                summary = _run(plan.without_trace(), environ, folder, told)
     except TimeIsUp:
         return _fail(late(), environ, log)
     except OptimizerError as error:
@@ -136,6 +145,29 @@ def read_plan(environ: Mapping[str, str], stage: str) -> JobPlan:
     if plan.stage.value.lower() != stage:
         raise SpecError(f"the plan is for {plan.stage.value.lower()}, not for {stage}")
     return plan
+
+
+def _about(environ: Mapping[str, str]) -> dict[str, object]:
+    """Return which resource the Job is of, as the operator's log names it; without one nothing."""
+    namespace, _, name = environ.get(RESOURCE_VARIABLE, "").partition("/")
+    generation = environ.get(GENERATION_VARIABLE, "")
+    if not (name and generation.isdecimal()):
+        return {}
+    return {"namespace": namespace, "name": name, "generation": int(generation)}
+
+
+def _traced(plan: JobPlan, log: Log) -> AbstractContextManager[Log]:
+    """Return what makes spans of a stage and its steps; without a trace, nothing is imported."""
+    context = trace_context(plan.traceparent)
+    if context is None or not context.sampled:
+        return nullcontext(log)
+    try:
+        from .tracing import new_provider, traced
+
+        return traced(plan, context, log, new_provider())
+    except Exception as error:  # noqa: BLE001 - such as a variable that OpenTelemetry cannot read
+        print(f"there are no traces: {error}", file=sys.stderr)
+        return nullcontext(log)
 
 
 def _run(plan: JobPlan, environ: Mapping[str, str], workdir: Path, log: Log) -> Summary:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol, TextIO
+
+STATE = "state"
+"""Field of a line by which a step begins or ends: one of the following."""
+BEGUN, DONE, FAILED = "begun", "done", "failed"
 
 
 class Log(Protocol):
@@ -29,15 +33,40 @@ def json_log(stream: TextIO | None = None) -> Log:
 
 
 class LastStep:
-    """A log that keeps the step that was named last."""
+    """A log that keeps the step that was named last: where one failed, not those around it."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self.last = ""
 
     def __call__(self, step: str, message: str, **fields: object) -> None:
-        self.last = step
+        if fields.get(STATE) != FAILED:
+            self.last = step
         self._log(step, message, **fields)
+
+
+@contextmanager
+def step(
+    log: Log, name: str, message: str, *, end: str = "done", **fields: object
+) -> Iterator[Callable[[], float]]:
+    """Log a step's start and end; yield what returns the seconds that it has taken.
+
+    Args:
+        end: Said at its end.
+        fields: Told at both, such as the variant that it is about.
+    """
+    started = time.monotonic()
+
+    def taken() -> float:
+        return round(time.monotonic() - started, 3)
+
+    log(name, message, **fields, **{STATE: BEGUN})
+    try:
+        yield taken
+    except Exception:
+        log(name, "failed", **fields, **{STATE: FAILED})
+        raise
+    log(name, end, **fields, seconds=taken(), **{STATE: DONE})
 
 
 class Timings:
@@ -49,13 +78,10 @@ class Timings:
 
     @contextmanager
     def step(self, name: str, message: str) -> Iterator[None]:
-        """Log the step's start and, when it ends without error, its time.
+        """Log the step's start and its end; keep its time where it ends without error.
 
         One that is taken again adds to its seconds.
         """
-        self._log(name, message)
-        started = time.monotonic()
-        yield
-        taken = time.monotonic() - started
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
-        self._log(name, "done", seconds=round(taken, 3))
+        with step(self._log, name, message) as taken:
+            yield
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken(), 3)

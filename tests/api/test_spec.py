@@ -283,9 +283,29 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda s: s["model"].update(uri="http://host/net.onnx"),
         "model.uri",
     ),
+    "a model in a registry by no tag": (
+        lambda s: s["model"].update(uri="oci://registry.test/sr"),
+        "model.uri",
+    ),
+    "data in a registry": (
+        lambda s: s["data"]["evaluation"].update(uri="oci://registry.test/sr:v1"),
+        "data.evaluation.uri",
+    ),
+    "a way out of a claim": (
+        lambda s: s["model"].update(uri="pvc://models/a/../../secret"),
+        "no part of a path in a claim",
+    ),
+    "another way out of a claim": (
+        lambda s: s["data"]["evaluation"].update(uri="pvc://data/.."),
+        "no part of a path in a claim",
+    ),
     "data on the web, where nothing can be listed": (
         lambda s: s["data"]["evaluation"].update(uri="https://host/images/"),
-        "data.evaluation.uri",
+        "data on a web server, or in an archive, needs sha256",
+    ),
+    "a folder on the web with a digest": (
+        lambda s: s["data"]["evaluation"].update(uri="https://host/images/", sha256="a" * 64),
+        "with sha256, uri is one file, a .zip",
     ),
     "letters in reverse in a uri": (
         lambda s: s["model"].update(uri="s3://models/\u202e2tp.ledom"),

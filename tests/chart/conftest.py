@@ -262,7 +262,11 @@ def run_operator(
     @contextmanager
     def run(folder: Path, namespace: str, release: str) -> Iterator[tuple[int, Path]]:
         port, log = _free_port(), folder / "log"
-        settings = json.loads(get("configmap", release, "-n", namespace)["data"]["config.json"])
+        data = get("configmap", release, "-n", namespace)["data"]
+        settings = json.loads(data["config.json"])
+        settings["profilesFile"] = str(folder / "profiles.json")
+        settings["restartsFile"] = str(folder / "restarts.json")
+        (folder / "profiles.json").write_text(data["profiles.json"])
         # 8080 may be taken here; in a Pod it is not.
         settings["healthAddress"] = f"127.0.0.1:{port}"
         (folder / "config.json").write_text(json.dumps(settings))

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mopt_operator.loop.watchdog import DEAF_SECONDS
+
 pytestmark = pytest.mark.cluster
 
 Manifest = dict[str, Any]
@@ -107,7 +109,8 @@ CASES = {
         },
     ),
     "MoptWatchBehind": Case(
-        {f'mopt_watch_behind_seconds{{{A},kind="jobs"}}': "0+60x600"},
+        # The most that an operator shows, before it ends.
+        {f'mopt_watch_behind_seconds{{{A},kind="jobs"}}': f"0x29 {DEAF_SECONDS:.0f} 0x600"},
         {"a minute": {f'mopt_watch_behind_seconds{{{A},kind="jobs"}}': "60x600"}},
         labels=HOME | {"kind": "jobs"},
     ),
@@ -150,6 +153,20 @@ CASES = {
             "none": {f"mopt_namespaces_refused{{{A}}}": "0x600"},
         },
         minutes=90,
+    ),
+    "MoptProfileNotValid": Case(
+        {
+            f'mopt_profile_valid{{{A},profile="gpu"}}': "0x600",
+            f'mopt_profile_valid{{{A},profile="default"}}': "1x600",
+        },
+        {
+            "it was corrected": {f'mopt_profile_valid{{{A},profile="gpu"}}': "0x14 1x600"},
+            "no node fits": {
+                f'mopt_profile_valid{{{A},profile="gpu"}}': "1x600",
+                f'mopt_profile_nodes{{{A},profile="gpu"}}': "0x600",
+            },
+        },
+        labels=HOME | {"profile": "gpu"},
     ),
     "MoptResourcesWithoutSeries": Case(
         {f"mopt_resources_without_series{{{A}}}": "5x600"},

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,14 @@ from doc_pages import blocks, is_chart_values
 
 from mopt_api.enums import TargetKind
 from mopt_operator.config.job_pods import JobPods
-from mopt_operator.config.settings import Profile, Publishing, Settings, parse_settings
+from mopt_operator.config.settings import (
+    Profile,
+    Publishing,
+    Settings,
+    parse_profiles,
+    parse_settings,
+    parse_specs,
+)
 
 Manifest = dict[str, Any]
 Only = Callable[..., Manifest]
@@ -43,6 +53,10 @@ PROFILE: dict[str, Any] = {
     "wattsBusy": None,
     "podLabels": {},
     "podAnnotations": {},
+    "resourceClaims": [],
+    "extraVolumes": [],
+    "extraVolumeMounts": [],
+    "namespaceSelector": None,
 }
 JOBS: dict[str, Any] = {
     "podSecurityContext": {
@@ -54,6 +68,7 @@ JOBS: dict[str, Any] = {
     "extraEnv": [],
     "extraVolumes": [],
     "extraVolumeMounts": [],
+    "storeIdentity": None,
 }
 DIGEST = "sha256:" + "7" * 64
 PUBLISH: dict[str, Any] = {
@@ -74,22 +89,36 @@ EXTRAS: dict[str, Any] = {
         {"name": "own", "secret": {"secretName": "s", "items": [{"key": "k", "path": "k.pem"}]}},
     ],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/corporate"}],
+    "storeIdentity": {
+        "audience": "sts.amazonaws.com",
+        "roleArn": "arn:aws:iam::1:role/mopt",
+        "endpoint": "https://s3.example.com:9000",
+        "stsEndpoint": "https://sts.example.com",
+        "region": "eu-west-1",
+        "expirationSeconds": 7200,
+    },
 }
 KNOWN_BAD = {"package": "openvino", "versions": "<2026.1.2", "because": "wrong results"}
+TRACING = {"endpoint": "http://otel-collector.observability:4318", "samplingRatio": 0.25}
 SIGNED = {"signing": {"secretName": "signing", "key": "cosign.key"}}
 
 
 @pytest.fixture
 def config(render: Render) -> Callable[..., dict[str, Any]]:
-    """Return a function that renders values to config.json, which the operator must accept."""
+    """Return a function that renders values to what the operator reads, and must accept.
+
+    It returns config.json with the profiles, which are in a file of their own.
+    """
 
     def run(values: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         maps = [m["data"] for m in render(values, **more) if m["kind"] == "ConfigMap"]
-        (text,) = [data["config.json"] for data in maps if "config.json" in data]
-        assert isinstance(parse_settings(text), Settings)
-        rendered = json.loads(text)
-        assert isinstance(rendered, dict)
-        return rendered
+        (data,) = [data for data in maps if "config.json" in data]
+        assert isinstance(parse_settings(data["config.json"]), Settings)
+        assert "default" in parse_profiles(data["profiles.json"])
+        assert "default" in parse_specs(data["profiles.json"])
+        rendered: dict[str, Any] = json.loads(data["config.json"])
+        assert rendered.pop("profilesFile") == "/etc/mopt/profiles.json"
+        return rendered | {"profiles": json.loads(data["profiles.json"])}
 
     return run
 
@@ -104,17 +133,22 @@ def test_defaults(config: Config) -> None:
         "imagePullSecrets": [],
         "defaultOutput": None,
         "profiles": {"default": PROFILE},
+        "profileObjects": True,
         "watchNamespaces": [],
         "jobs": JOBS,
         "logFormat": "json",
         "logLevel": "info",
         "ttlSecondsAfterFinished": 3600,
+        "restartsFile": "/tmp/restarts.json",  # noqa: S108 - the Pod's own volume
+        "workers": 16,
+        "kubeApi": None,
         "healthTls": None,
         "maxRunningPerNamespace": None,
         "onUpgrade": "Keep",
         "knownBad": [],
         "publish": PUBLISH,
         "sandbox": "Required",
+        "tracing": None,
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 
@@ -136,13 +170,18 @@ def test_every_setting(config: Config) -> None:
             "jobs": EXTRAS,
             "logFormat": "text",
             "logLevel": "debug",
+            "workers": 4,
+            "kubeApi": {"qps": 7.5, "burst": 20},
             "ttlSecondsAfterFinished": 0,
             "maxRunningPerNamespace": 20,
             "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
             "knownBad": [KNOWN_BAD],
             "publish": {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
             "sandbox": "BestEffort",
-            "metrics": {"tls": {"secretName": "tls", "clientCertificates": True}},
+            "metrics": {
+                "tls": {"secretName": "tls", "clientCertificates": True, "bearerTokens": True}
+            },
+            "tracing": TRACING | {"enabled": True},
         }
     )
     assert rendered == {
@@ -155,16 +194,21 @@ def test_every_setting(config: Config) -> None:
         },
         "publish": PUBLISH | {"baseImage": f"registry.example/base@{DIGEST}"} | SIGNED,
         "profiles": {"default": PROFILE},
+        "profileObjects": False,
         "watchNamespaces": ["team-a"],
         "jobs": JOBS | EXTRAS,
         "logFormat": "text",
         "logLevel": "debug",
+        "workers": 4,
+        "kubeApi": {"qps": 7.5, "burst": 20},
+        "restartsFile": "/tmp/restarts.json",  # noqa: S108 - the Pod's own volume
         "ttlSecondsAfterFinished": 0,
         "maxRunningPerNamespace": 20,
         "onUpgrade": {"policy": "Rerun", "maxConcurrent": 2},
         "knownBad": [KNOWN_BAD],
         "sandbox": "BestEffort",
-        "healthTls": {"folder": "/etc/mopt-tls", "clientCertificates": True},
+        "healthTls": {"folder": "/etc/mopt-tls", "clientCertificates": True, "bearerTokens": True},
+        "tracing": TRACING,
         "leaderElection": {"namespace": "mopt-system", "name": "mopt-leader"},
     }
 
@@ -226,6 +270,18 @@ def test_openshift_chooses_the_user_where_its_api_is(config: Config) -> None:
 
 def test_profile_labels_its_pods(config: Config) -> None:
     more = {"podLabels": {"team": "ml"}, "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"}}
+    assert config({"profiles": {"l4": more}})["profiles"]["l4"] == PROFILE | more
+
+
+def test_profile_claims_devices_and_has_files_of_its_own(config: Config) -> None:
+    more = {
+        "resourceClaims": [
+            {"name": "gpu", "resourceClaimTemplateName": "l4", "request": "one", "kind": "GPU"},
+            {"name": "fpga", "resourceClaimName": "shared"},
+        ],
+        "extraVolumes": EXTRAS["extraVolumes"],
+        "extraVolumeMounts": EXTRAS["extraVolumeMounts"],
+    }
     assert config({"profiles": {"l4": more}})["profiles"]["l4"] == PROFILE | more
 
 
@@ -298,6 +354,7 @@ def test_profiles_of_the_readme_are_what_they_say(config: Config, chart: Path) -
         "default": TargetKind.CPU,
         "nvidia-l4": TargetKind.GPU,
         "a100-mig": TargetKind.GPU,
+        "nvidia-dra": TargetKind.GPU,
         "rtx-engines": TargetKind.BUILD_ONLY,
     }
 
@@ -308,8 +365,10 @@ def test_examples_of_the_readme_are_accepted(config: Config, chart: Path) -> Non
     assert [sorted(example) for example in examples] == [
         ["jobs", "profiles"],
         ["profiles"],
+        ["extraObjects"],
         ["metrics"],
         ["extraObjects", "metrics"],
+        ["networkPolicy"],
         ["networkPolicy"],
     ]
     for example in examples:
@@ -333,6 +392,50 @@ def test_own_resources_replace_those_of_default(config: Config) -> None:
     assert rendered["profiles"]["big"]["resources"] == {"requests": {}, "limits": {"cpu": "16"}}
 
 
+@pytest.mark.parametrize(
+    ("values", "objects"),
+    [
+        ({}, True),
+        ({"watchNamespaces": ["a"]}, False),
+        ({"watchNamespaces": ["a"], "profileObjects": {"enabled": True}}, True),
+        ({"profileObjects": {"enabled": False}}, False),
+        # As after an upgrade with --reuse-values.
+        ({"profileObjects": None}, True),
+    ],
+)
+def test_profiles_are_objects_where_that_takes_no_further_right(
+    config: Config, values: dict[str, Any], objects: bool
+) -> None:
+    assert config(values)["profileObjects"] is objects
+
+
+def test_traces_go_where_the_values_say(
+    config: Config, refusal: Callable[[dict[str, Any]], str]
+) -> None:
+    assert config({"tracing": TRACING})["tracing"] is None
+    assert config({"tracing": TRACING | {"enabled": True}})["tracing"] == TRACING
+    # As after an upgrade with --reuse-values.
+    assert config({"tracing": None})["tracing"] is None
+    said = refusal({"tracing": {"enabled": True}})
+    assert "tracing.enabled needs tracing.endpoint" in said
+
+
+def test_values_of_a_release_that_had_fewer_are_enough(config: Config) -> None:
+    """As an upgrade with --reuse-values gives them."""
+    values = {"networkPolicy": {"jobs": None}, "admission": None, "workers": None, "kubeApi": None}
+    assert config(values) == config({})
+
+
+def test_profile_is_for_selected_namespaces(
+    config: Config, refusal: Callable[[dict[str, Any]], str]
+) -> None:
+    selector = {"matchLabels": {"team": "a"}}
+    values = {"profiles": {"l4": {"namespaceSelector": selector}}}
+    assert config(values)["profiles"]["l4"]["namespaceSelector"] == selector
+    said = refusal(values | {"profileObjects": {"enabled": False}})
+    assert "profiles.l4.namespaceSelector needs profileObjects.enabled=true" in said
+
+
 def test_large_numbers_keep_their_digits(config: Config) -> None:
     limits = {"memory": 60_000_000_000, "nvidia.com/gpu": 1}
     rendered = config(
@@ -350,7 +453,8 @@ def test_large_numbers_keep_their_digits(config: Config) -> None:
     [
         ({"logFormat": "text"}, True),
         ({"optimizerImage": {"tag": "next"}}, True),
-        ({"profiles": {"default": {"scratchSize": "9Gi"}}}, True),
+        ({"profiles": {"default": {"scratchSize": "9Gi"}}}, False),
+        ({"profileObjects": {"enabled": False}}, True),
         ({"podLabels": {"team": "ml"}}, False),
     ],
 )
@@ -362,3 +466,27 @@ def test_operator_restarts_when_its_settings_change(
         return str(template["metadata"]["annotations"]["checksum/config"])
 
     assert (checksum(values) != checksum(None)) is changes
+
+
+SETS = [
+    (block.page, command)
+    for block in blocks("console", "sh", "bash")
+    for command in re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    if re.match(r"(\$ )?helm (install|upgrade) ", command) and "--set" in command
+]
+
+
+@pytest.mark.parametrize("command", [c for _, c in SETS], ids=[page for page, _ in SETS])
+def test_values_of_commands_of_the_pages_are_accepted(helm: str, chart: Path, command: str) -> None:
+    words = shlex.split(command.replace("REGISTRY", "registry.example.com"), comments=True)
+    sets = [w for flag, w in pairwise(words) if flag in ("--set", "--set-string", "--set-json")]
+    flags = [f"--set={value}" for value in sets]
+    done = subprocess.run(
+        [helm, "template", "mopt", str(chart), *flags], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_with_values_are_found() -> None:
+    pages = {page for page, _ in SETS}
+    assert {"README.md", "docs/start/platform-team.md", "docs/how-to/air-gapped.md"} <= pages

@@ -137,6 +137,10 @@ def test_namespace_refuses_a_pod_that_is_less_than_restricted(kubectl: Command, 
     [
         ("modeloptimizations.mopt.dev", "get list watch"),
         ("modeloptimizations.mopt.dev/status", "update"),
+        ("optimizationprofiles.mopt.dev", "get list watch create patch delete"),
+        ("optimizationprofiles.mopt.dev/status", "patch"),
+        ("nodes", "list"),
+        ("namespaces", "get"),
         ("jobs.batch", "get list watch create delete patch"),
         ("pods", "get list watch"),
         ("events", "list create"),
@@ -161,7 +165,9 @@ def test_operator_may(may: Callable[..., bool], resource: str, verbs: str) -> No
         ("customresourcedefinitions.apiextensions.k8s.io", "list update"),
         ("serviceaccounts/token", "create"),
         ("clusterroles.rbac.authorization.k8s.io", "get escalate bind"),
-        ("namespaces", "get list"),
+        ("namespaces", "list create patch"),
+        ("nodes", "get watch patch"),
+        ("optimizationprofiles.mopt.dev", "use update deletecollection"),
     ],
 )
 def test_operator_may_not(may: Callable[..., bool], resource: str, verbs: str) -> None:

@@ -141,7 +141,8 @@ def test_certificate_is_mounted_and_probes_speak_tls(only: Only) -> None:
     assert volume in pod["volumes"]
     (mount,) = [m for m in container["volumeMounts"] if m["name"] == "tls"]
     settings = json.loads(only("ConfigMap", {"metrics": {"tls": TLS}})["data"]["config.json"])
-    assert settings["healthTls"] == {"folder": mount["mountPath"], "clientCertificates": False}
+    expected = {"clientCertificates": False, "bearerTokens": False}
+    assert settings["healthTls"] == {"folder": mount["mountPath"], **expected}
     (port,) = only("Service", {"metrics": {"tls": TLS}})["spec"]["ports"]
     assert port["appProtocol"] == "https"
 
@@ -170,6 +171,7 @@ def test_monitor_trusts_the_secrets_authority(only: Only, kind: str, endpoints: 
     ("tls", "monitor", "words"),
     [
         ({"clientCertificates": True}, {}, "needs metrics.tls.secretName"),
+        ({"bearerTokens": True}, {}, "bearerTokens needs metrics.tls.secretName"),
         (TLS, {"namespace": "monitoring"}, "needs the monitor's tlsConfig"),
         (TLS | {"clientCertificates": True}, {}, "with Prometheus' certificate"),
         ({"secretName": "A"}, {}, "/metrics/tls/secretName"),
@@ -180,3 +182,35 @@ def test_tls_that_cannot_work_is_refused(
 ) -> None:
     metrics = {"tls": tls, "serviceMonitor": {"enabled": True} | monitor}
     assert words in refusal({"metrics": metrics})
+
+
+TOKENS: Manifest = TLS | {"bearerTokens": True}
+
+
+def test_metrics_behind_tokens_come_with_their_roles(
+    render: Callable[..., list[Manifest]],
+) -> None:
+    assert not [m for m in render() if m["metadata"]["name"].endswith((":metrics", "delegator"))]
+    found = {(m["kind"], m["metadata"]["name"]): m for m in render({"metrics": {"tls": TOKENS}})}
+    binding = found["ClusterRoleBinding", "mopt-system:mopt:auth-delegator"]
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    reader = found["ClusterRole", "mopt-system:mopt:metrics"]
+    assert reader["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    (text,) = (m["data"]["config.json"] for m in found.values() if m["kind"] == "ConfigMap")
+    assert json.loads(text)["healthTls"]["bearerTokens"] is True
+
+
+def test_monitors_show_a_token(only: Only, refusal: Callable[[Manifest], str]) -> None:
+    metrics: Manifest = {"tls": TOKENS, "serviceMonitor": {"enabled": True}}
+    (endpoint,) = only("ServiceMonitor", {"metrics": metrics})["spec"]["endpoints"]
+    assert endpoint["bearerTokenFile"].endswith("serviceaccount/token")
+    given = {"credentials": {"name": "prometheus-token", "key": "token"}}
+    metrics["serviceMonitor"]["authorization"] = given
+    (endpoint,) = only("ServiceMonitor", {"metrics": metrics})["spec"]["endpoints"]
+    assert endpoint["authorization"] == given
+    assert "bearerTokenFile" not in endpoint
+    pods: Manifest = {"tls": TOKENS, "podMonitor": {"enabled": True}}
+    assert "needs metrics.podMonitor.authorization" in refusal({"metrics": pods})
+    pods["podMonitor"]["authorization"] = given
+    (endpoint,) = only("PodMonitor", {"metrics": pods})["spec"]["podMetricsEndpoints"]
+    assert endpoint["authorization"] == given

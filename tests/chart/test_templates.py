@@ -7,13 +7,14 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from mopt_api.spec import ModelOptimizationSpec
-from mopt_operator.cluster import api, election
+from mopt_operator.cluster import api, election, offers
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -35,10 +36,21 @@ RULES = [
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
 ]
+PROFILE_RULES = [
+    {
+        "apiGroups": ["mopt.dev"],
+        "resources": ["optimizationprofiles"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": ["mopt.dev"], "resources": ["optimizationprofiles/status"], "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+]
 DIGEST = "sha256:" + "5" * 64
 EXTRA = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-{{ .Release.Name }}"}}
 # All objects that the chart can make but one: a PodMonitor excludes a ServiceMonitor.
 EVERYTHING: dict[str, Any] = {
+    "profileObjects": {"requireUse": True},
     "networkPolicy": {"enabled": True},
     "metrics": {
         "serviceMonitor": {"enabled": True},
@@ -91,10 +103,15 @@ def test_default_objects(render: Render) -> None:
     assert sorted((m["kind"], m["metadata"]["name"]) for m in manifests) == [
         ("ClusterRole", "mopt-system:mopt"),
         ("ClusterRole", "mopt-system:mopt:edit"),
+        ("ClusterRole", "mopt-system:mopt:list-profiles"),
+        ("ClusterRole", "mopt-system:mopt:profiles"),
         ("ClusterRole", "mopt-system:mopt:view"),
         ("ClusterRoleBinding", "mopt-system:mopt"),
+        ("ClusterRoleBinding", "mopt-system:mopt:list-profiles"),
+        ("ClusterRoleBinding", "mopt-system:mopt:profiles"),
         ("ConfigMap", "mopt"),
         ("CustomResourceDefinition", "modeloptimizations.mopt.dev"),
+        ("CustomResourceDefinition", "optimizationprofiles.mopt.dev"),
         ("Deployment", "mopt"),
         ("PodDisruptionBudget", "mopt"),
         ("Role", "mopt-leader"),
@@ -111,7 +128,7 @@ def test_every_object_carries_the_labels(render: Render) -> None:
         "podLabels": {"owner": "ml"},
     }
     everything = render(EVERYTHING | common, tests=True)
-    assert len(everything) == 22
+    assert len(everything) == 29
     for manifest in everything:
         if manifest["metadata"]["name"].startswith("extra"):
             continue
@@ -138,11 +155,68 @@ def test_cluster_role_holds_exactly_the_rules(render: Render) -> None:
     ]
 
 
-def test_rules_are_those_that_the_operator_lists() -> None:
-    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", api.__doc__ or "", re.MULTILINE)
+@pytest.mark.parametrize(("module", "rules"), [(api, RULES), (offers, PROFILE_RULES)])
+def test_rules_are_those_that_the_operator_lists(module: ModuleType, rules: list[Manifest]) -> None:
+    listed = re.findall(r"^ {4}(\S+) +(\S+) +(\w[\w ]*)$", module.__doc__ or "", re.MULTILINE)
     assert [(group.strip('"'), resource, verbs.split()) for group, resource, verbs in listed] == [
-        (rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in RULES
+        (rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules
     ]
+
+
+def test_profiles_take_a_cluster_role_of_their_own(render: Render) -> None:
+    watched = {"watchNamespaces": ["team-a"]}
+    assert not [n for n in _named(render(watched), "ClusterRole") if "profiles" in n[1]]
+    manifests = render(watched | {"profileObjects": {"enabled": True}})
+    roles = {m["metadata"]["name"]: m for m in manifests if m["kind"] == "ClusterRole"}
+    bindings = {m["metadata"]["name"]: m for m in manifests if m["kind"] == "ClusterRoleBinding"}
+    assert roles["mopt-system:mopt:profiles"]["rules"] == PROFILE_RULES
+    assert set(bindings) == {"mopt-system:mopt:profiles", "mopt-system:mopt:list-profiles"}
+    for name, binding in bindings.items():
+        assert binding["roleRef"]["name"] == name
+    (reader,) = bindings["mopt-system:mopt:list-profiles"]["subjects"]
+    assert (reader["kind"], reader["name"]) == ("Group", "system:authenticated")
+    (rule,) = roles["mopt-system:mopt:list-profiles"]["rules"]
+    assert rule["verbs"] == ["get", "list", "watch"]
+    unlisted = render({"profileObjects": {"listedBy": []}})
+    assert not [n for n in _named(unlisted, "ClusterRoleBinding") if "list" in n[1]]
+
+
+def test_use_of_profiles_is_demanded_where_asked(
+    render: Render, only: Only, refusal: Callable[[dict[str, Any]], str]
+) -> None:
+    assert _named(render(), "ValidatingAdmissionPolicy") == []
+    values = {"profileObjects": {"requireUse": True}}
+    policy, binding = (
+        only(kind, values)
+        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    )
+    assert binding["spec"] == {
+        "policyName": policy["metadata"]["name"],
+        "validationActions": ["Deny"],
+    }
+    # One for each target that a spec can have.
+    most = ModelOptimizationSpec.model_json_schema()["properties"]["targets"]["maxItems"]
+    assert len(policy["spec"]["validations"]) == most
+    said = refusal({"profileObjects": {"requireUse": True, "enabled": False}})
+    assert "profileObjects.requireUse needs profileObjects.enabled=true" in said
+
+
+def test_only_what_the_values_decide_is_refused_at_admission(render: Render) -> None:
+    asked: dict[str, Any] = {"admission": {"refuseInvalid": True}}
+    output = {"defaultOutput": {"uri": "s3://optimized/{namespace}"}}
+    namespaces = {"watchNamespaces": ["team-a"]}
+    policy = "ValidatingAdmissionPolicy"
+
+    def refused(values: dict[str, Any]) -> list[str]:
+        found = [manifest for manifest in render(values) if manifest["kind"] == policy]
+        return [rule["message"].split()[0] for m in found for rule in m["spec"]["validations"]]
+
+    assert refused(namespaces) == []
+    # Profiles that are objects may be anybody's: only the API server knows which there are.
+    assert refused(asked) == ["spec.output"]
+    assert refused(asked | output) == []
+    assert refused(asked | namespaces) == ["spec.output", "spec.targets:"]
+    assert refused(asked | namespaces | output) == ["spec.targets:"]
 
 
 @pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
@@ -182,8 +256,8 @@ def test_user_roles_cannot_write_status(render: Render) -> None:
         for m in render()
         if m["kind"] == "ClusterRole" and m["metadata"]["name"].count(":") == 2
     }
-    assert set(roles) == {"view", "edit"}
-    for role in roles.values():
+    assert set(roles) == {"view", "edit", "profiles", "list-profiles"}
+    for role in (roles["view"], roles["edit"]):
         for rule in role["rules"]:
             if "modeloptimizations/status" in rule["resources"]:
                 assert rule["verbs"] == ["get", "list", "watch"]
@@ -191,7 +265,8 @@ def test_user_roles_cannot_write_status(render: Render) -> None:
 
 
 def test_roles_can_be_left_to_the_administrator(render: Render) -> None:
-    manifests = render({"rbac": {"create": False, "aggregateToUserRoles": False}})
+    nobody = {"rbac": {"create": False, "aggregateToUserRoles": False}}
+    manifests = render(nobody | {"profileObjects": {"listedBy": []}})
     assert {m["kind"] for m in manifests} == {
         "ConfigMap",
         "CustomResourceDefinition",
@@ -353,6 +428,42 @@ def test_network_policy_is_of_the_operator_s_pods_alone(only: Only, render: Rend
     assert policy["spec"]["egress"] == api
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://collector.observability:4318", 4318),
+        ("http://[fd00::1]:4318/otlp", 4318),
+        ("http://collector", 80),
+        ("https://otlp.example.com/tempo", 443),
+    ],
+)
+def test_network_policy_lets_traces_out(only: Only, endpoint: str, port: int) -> None:
+    policy = {"networkPolicy": {"enabled": True}}
+    off, on = ({"endpoint": endpoint, "enabled": enabled} for enabled in (False, True))
+    without = only("NetworkPolicy", policy | {"tracing": off})["spec"]["egress"]
+    *same, more = only("NetworkPolicy", policy | {"tracing": on})["spec"]["egress"]
+    assert same == without
+    dns = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    assert more == {"ports": [{"port": port, "protocol": "TCP"}, *dns]}
+
+
+def test_network_policy_of_jobs_is_of_their_pods_alone(render: Render) -> None:
+    given = {"jobs": {"namespaces": ["team-a", "team-b"]}}
+    tracing = {"enabled": True, "endpoint": "http://collector:4318"}
+    manifests = render({"networkPolicy": given, "tracing": tracing})
+    places = [("team-a", "mopt-jobs"), ("team-b", "mopt-jobs")]
+    assert _named(manifests, "NetworkPolicy") == places
+    for policy in (m for m in manifests if m["kind"] == "NetworkPolicy"):
+        assert policy["spec"]["podSelector"] == {
+            "matchExpressions": [{"key": "mopt.dev/uid", "operator": "Exists"}]
+        }
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+        assert "ingress" not in policy["spec"]
+        own, collector = policy["spec"]["egress"]
+        assert [port["port"] for port in own["ports"]] == [53, 53, 443]
+        assert [port["port"] for port in collector["ports"]] == [4318]
+
+
 def test_extra_objects_are_templates(render: Render) -> None:
     extra = [m for m in render(EVERYTHING) if m["metadata"]["name"].startswith("extra")]
     assert [(m["kind"], m["metadata"]["name"]) for m in extra] == [
@@ -366,7 +477,7 @@ def test_other_namespace_holds_all_that_is_the_operator_s(render: Render) -> Non
     home = {m["metadata"].get("namespace") for m in manifests if not _is_extra(m)}
     assert home == {"ops", None}
     subjects = [subject for m in manifests for subject in m.get("subjects", ())]
-    assert {subject["namespace"] for subject in subjects} == {"ops"}
+    assert {s["namespace"] for s in subjects if s["kind"] == "ServiceAccount"} == {"ops"}
     assert (None, "ops:mopt") in _named(manifests, "ClusterRole")
     (config,) = [m for m in manifests if "config.json" in m.get("data", ())]
     assert '"namespace": "ops"' in config["data"]["config.json"]
@@ -408,7 +519,7 @@ def test_openshift_chooses_the_operator_s_user(only: Only) -> None:
     }
 
 
-def test_what_artifact_hub_shows_is_true(chart: Path, only: Only) -> None:
+def test_what_artifact_hub_shows_is_true(chart: Path, only: Only, render: Render) -> None:
     facts = yaml.safe_load((chart / "Chart.yaml").read_text())
     hub = {key.partition("/")[2]: text for key, text in facts["annotations"].items()}
     images = {row["name"]: row["image"] for row in yaml.safe_load(hub["images"])}
@@ -417,11 +528,13 @@ def test_what_artifact_hub_shows_is_true(chart: Path, only: Only) -> None:
         "operator": _container(only("Deployment"))["image"],
         "optimizer": settings["optimizerImage"],
     }
-    (shown,) = yaml.safe_load(hub["crds"])
-    definition = only("CustomResourceDefinition")
-    assert shown["name"] == definition["metadata"]["name"]
-    assert shown["kind"] == definition["spec"]["names"]["kind"]
-    assert shown["version"] in [version["name"] for version in definition["spec"]["versions"]]
+    shown = {row["name"]: row for row in yaml.safe_load(hub["crds"])}
+    definitions = [m for m in render() if m["kind"] == "CustomResourceDefinition"]
+    assert set(shown) == {definition["metadata"]["name"] for definition in definitions}
+    for definition in definitions:
+        row = shown[definition["metadata"]["name"]]
+        assert row["kind"] == definition["spec"]["names"]["kind"]
+        assert row["version"] in [version["name"] for version in definition["spec"]["versions"]]
     (example,) = yaml.safe_load(hub["crdsExamples"])
     ModelOptimizationSpec.model_validate(example["spec"])
 
@@ -460,7 +573,7 @@ def test_configuration_is_mounted_where_the_operator_reads_it(only: Only) -> Non
     assert {"name": "config", "mountPath": "/etc/mopt", "readOnly": True} in container[
         "volumeMounts"
     ]
-    assert list(config["data"]) == ["config.json"]
+    assert list(config["data"]) == ["config.json", "profiles.json"]
 
 
 @pytest.mark.parametrize(
@@ -484,7 +597,8 @@ def test_service_account_of_the_administrator(render: Render) -> None:
     assert _named(manifests, "ServiceAccount") == []
     by_kind = {m["kind"]: m for m in manifests}
     assert by_kind["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
-    assert by_kind["ClusterRoleBinding"]["subjects"][0]["name"] == "theirs"
+    subjects = [s for m in manifests if m["kind"] == "ClusterRoleBinding" for s in m["subjects"]]
+    assert {s["name"] for s in subjects if s["kind"] == "ServiceAccount"} == {"theirs"}
 
 
 def test_other_release_name_is_part_of_names(helm: str, chart: Path) -> None:
@@ -498,17 +612,24 @@ def test_other_release_name_is_part_of_names(helm: str, chart: Path) -> None:
     assert yaml.safe_load(done.stdout)["metadata"]["name"] == "blue-mopt"
 
 
-def test_definition_is_the_generated_one(only: Only, chart: Path) -> None:
-    generated = yaml.safe_load((chart / "files" / "mopt.dev_modeloptimizations.yaml").read_text())
-    rendered = only("CustomResourceDefinition")
-    assert rendered["spec"] == generated["spec"]
-    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+def _definitions(manifests: list[Manifest]) -> list[Manifest]:
+    found = [m for m in manifests if m["kind"] == "CustomResourceDefinition"]
+    assert len(found) == 2
+    return found
 
 
-def test_definition_need_not_be_kept(only: Only) -> None:
-    rendered = only("CustomResourceDefinition", {"crds": {"keep": False}})
-    assert "helm.sh/resource-policy" not in rendered["metadata"].get("annotations", {})
+def test_definitions_are_the_generated_ones(render: Render, chart: Path) -> None:
+    for rendered in _definitions(render()):
+        name = f"mopt.dev_{rendered['spec']['names']['plural']}.yaml"
+        generated = yaml.safe_load((chart / "files" / name).read_text())
+        assert rendered["spec"] == generated["spec"]
+        assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_definition_need_not_be_installed(render: Render) -> None:
+def test_definitions_need_not_be_kept(render: Render) -> None:
+    for rendered in _definitions(render({"crds": {"keep": False}})):
+        assert "helm.sh/resource-policy" not in rendered["metadata"].get("annotations", {})
+
+
+def test_definitions_need_not_be_installed(render: Render) -> None:
     assert _named(render({"crds": {"install": False}}), "CustomResourceDefinition") == []

@@ -55,7 +55,11 @@ Values = dict[str, Any]
         ({"profiles": {"l4": {"pricePerHour": -1}}}, "at '/profiles/l4/pricePerHour'"),
         ({"profiles": {"l4": {"wattsBusy": "60"}}}, "at '/profiles/l4/wattsBusy'"),
         ({"sandbox": "None"}, "at '/sandbox'"),
+        ({"tracing": {"endpoint": "collector:4317"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"samplingRatio": 2}}, "at '/tracing/samplingRatio'"),
         ({"logLevel": "loud"}, "at '/logLevel'"),
+        ({"workers": 0}, "at '/workers'"),
+        ({"kubeApi": {"qps": -1}}, "at '/kubeApi/qps'"),
         ({"namespaceOverride": "Other"}, "at '/namespaceOverride'"),
         ({"podSecurityContext": {"runAsUser": 0}}, "at '/podSecurityContext/runAsUser'"),
         ({"podSecurityContext": {"runAsNonRoot": False}}, "'runAsNonRoot' not allowed"),
@@ -93,6 +97,18 @@ Values = dict[str, Any]
             {"jobs": {"extraVolumeMounts": [{"name": "a", "mountPath": "/a/../b"}]}},
             "at '/jobs/extraVolumeMounts/0/mountPath'",
         ),
+        (
+            {"jobs": {"storeIdentity": {"audience": "https://kubernetes.default.svc"}}},
+            "at '/jobs/storeIdentity/audience'",
+        ),
+        (
+            {"jobs": {"storeIdentity": {"endpoint": "https://a/b?c"}}},
+            "at '/jobs/storeIdentity/endpoint'",
+        ),
+        (
+            {"jobs": {"storeIdentity": {"region": "eu-west-1"}}},
+            "jobs.storeIdentity needs an audience",
+        ),
         ({"strategy": {"type": "BlueGreen"}}, "at '/strategy/type'"),
         ({"extraVolumes": [{"configMap": {"name": "a"}}]}, "at '/extraVolumes/0'"),
         ({"topologySpreadConstraints": [{"maxSkew": 1}]}, "at '/topologySpreadConstraints/0'"),
@@ -108,6 +124,28 @@ Values = dict[str, Any]
         (
             {"profiles": {"l4": {"nodeAffinity": [{"key": "gpu", "operator": "Is"}]}}},
             "at '/profiles/l4/nodeAffinity/0/operator'",
+        ),
+        (
+            {"profiles": {"l4": {"resourceClaims": [{"name": "gpu"}]}}},
+            "/profiles/l4/resourceClaims/0",
+        ),
+        (
+            {"profiles": {"l4": {"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]}}},
+            "at '/profiles/l4/extraVolumes/0'",
+        ),
+        (
+            {
+                "profiles": {
+                    "rtx": {
+                        "buildOnly": True,
+                        "computeCapabilities": ["8.9"],
+                        "resourceClaims": [
+                            {"name": "gpu", "resourceClaimName": "gpu", "kind": "GPU"}
+                        ],
+                    }
+                }
+            },
+            "at '/profiles/rtx/resourceClaims/0/kind'",
         ),
         ({"profiles": {"l4": {"image": "mopt/gpu"}}}, "at '/profiles/l4/image'"),
         ({"profiles": {"l4": {"image": {"tag": "1"}}}}, "at '/profiles/l4/image'"),
@@ -230,9 +268,11 @@ def test_readme_lists_every_value(chart: Path) -> None:
     assert listed == expected, "the table must read:\n" + "\n".join(expected)
 
 
-def test_readme_lists_the_rules(chart: Path, only: Callable[..., Values]) -> None:
-    (block,) = re.findall(
-        r"```yaml\nrules:\n(.*?)```", (chart / "README.md").read_text(), re.DOTALL
+def test_readme_lists_the_rules(chart: Path, render: Callable[..., list[Values]]) -> None:
+    blocks = re.findall(r"```yaml\nrules:\n(.*?)```", (chart / "README.md").read_text(), re.DOTALL)
+    alone = {"rbac": {"aggregateToUserRoles": False}, "profileObjects": {"listedBy": []}}
+    role, of_profiles = sorted(
+        (m for m in render(alone) if m["kind"] == "ClusterRole"),
+        key=lambda m: str(m["metadata"]["name"]),
     )
-    role = only("ClusterRole", {"rbac": {"aggregateToUserRoles": False}})
-    assert yaml.safe_load(block) == role["rules"]
+    assert [yaml.safe_load(block) for block in blocks] == [role["rules"], of_profiles["rules"]]

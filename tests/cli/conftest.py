@@ -48,6 +48,18 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def write_small(write: Callable[..., Path]) -> Callable[..., Path]:
+    """As write, for small_onnx and one variant."""
+    return partial(
+        write,
+        model=None,
+        inputs=[{"name": "features", "shape": ["n", 16]}],
+        dimensions={"n": {"min": 1, "opt": 1, "max": 4}},
+        variants=[{"name": "ort", "runtime": "ONNXRuntime", "precision": "FP32"}],
+    )
+
+
+@pytest.fixture
 def mopt(tmp_path: Path) -> Mopt:
     """Return what runs the command line in the test's folder."""
 

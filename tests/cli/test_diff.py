@@ -12,6 +12,7 @@ from cli_process import Mopt
 
 from mopt_api.enums import ObjectiveMetric
 from mopt_api.jobs.measure_result import MeasureResult, VariantResult
+from mopt_cli.plan_diff import changed_settings
 from mopt_cli.result_diff import Change, Outcome, diff, outcome
 
 GATE = {"metric": "PSNR", "minimum": 40}
@@ -144,6 +145,73 @@ def test_a_gate_of_one_result_alone_shows_the_value_of_both() -> None:
         *("42.00 dB", True),
         *("42.00 dB", None),
     )
+
+
+PLAN: dict[str, Any] = {
+    "stage": "Measure",
+    "target": "default",
+    "model": {"uri": "s3://a/model.onnx"},
+    "prepared": "one",
+    "outputUri": "s3://a/out",
+    "quality": [GATE],
+    "objective": {"metric": "LatencyP50", "point": "opt", "minimumSpeedup": 1.1},
+    "evaluation": {"uri": "s3://a/data", "samples": 8},
+    "dimensions": {"name": {"min": 1, "opt": 1, "max": 8}},
+    "benchmark": {"warmupSeconds": 0.5, "points": [{"name": "opt", "dimensions": {"name": 1}}]},
+    "variants": [{"name": "fast", "precision": "INT8"}, {"name": "gone", "precision": "FP32"}],
+    "search": {"threads": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"prepared": "other", "outputUri": "s3://b", "search": {"threads": 4}}, []),
+        ({"quality": [], "model": {}}, []),
+        ({"evaluation": {"uri": "s3://b", "samples": 4}}, [("evaluation.samples", "8", "4")]),
+        (
+            {"objective": {"metric": "SizeBytes", "point": "x"}},
+            [("objective.minimumSpeedup", "1.1", None)],
+        ),
+        (
+            {"dimensions": {"name": {"min": 1, "opt": 2, "max": 8}}},
+            [("dimensions.name.opt", "1", "2")],
+        ),
+        (
+            {"benchmark": {"points": [{"name": "opt", "dimensions": {"name": 4}}]}},
+            [
+                ("benchmark.warmupSeconds", "0.5", None),
+                ("benchmark.points.opt.dimensions.name", "1", "4"),
+            ],
+        ),
+        (
+            {"variants": [{"name": "fast", "precision": "FP16"}, {"name": "new"}]},
+            [("variants.fast.precision", "INT8", "FP16")],
+        ),
+        ({"kind": None, "computeCapabilities": []}, [("computeCapabilities", None, "[]")]),
+    ],
+    ids=[
+        "what is no setting",
+        "what a result says by itself",
+        "fewer samples",
+        "a bound of the objective",
+        "a dimension that is called name",
+        "a point by its name, and a field that is gone",
+        "a form that both have; not one of a single result",
+        "null is no value",
+    ],
+)
+def test_settings_differ_field_by_field(
+    changes: dict[str, Any], expected: list[tuple[str, str | None, str | None]]
+) -> None:
+    assert list(changed_settings(PLAN, PLAN | changes)) == expected
+
+
+def test_without_a_plan_no_setting_is_known() -> None:
+    assert list(changed_settings(None, PLAN)) == []
+    found = diff(parsed(BEFORE | {"plan": PLAN}), parsed(BEFORE | {"plan": PLAN | {"kind": "x"}}))
+    assert found.settings == [Change(what="kind", after="x")]
+    assert not found.differs
 
 
 @pytest.fixture

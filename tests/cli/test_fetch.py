@@ -199,15 +199,10 @@ def test_a_bucket_is_read_with_the_users_keys(
 
 @pytest.mark.optimizer
 def test_what_a_result_of_mopt_run_selects_is_fetched(
-    mopt: Mopt, small_onnx: Path, write: Callable[..., Path], tmp_path: Path
+    mopt: Mopt, small_onnx: Path, write_small: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A real run; the served file is the one that was measured."""
-    file = write(
-        model=None,
-        inputs=[{"name": "features", "shape": ["n", 16]}],
-        dimensions={"n": {"min": 1, "opt": 1, "max": 4}},
-        variants=[{"name": "ort", "runtime": "ONNXRuntime", "precision": "FP32"}],
-    )
+    file = write_small()
     run = mopt("run", file, "--model", small_onnx, "--output", "out", "-o", "json")
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)

@@ -71,6 +71,17 @@ def test_all_that_a_result_names_stays_with_its_page_and_its_cache_entries() -> 
     assert plan_removal(RUN, [digest(RESULT)], cutoff=CUTOFF).waves == ()
 
 
+def test_a_list_of_measurements_stays_for_one_of_them() -> None:
+    nothing, other, listed = 7, 8, 9
+    objects = [*RUN, blob(other, 10), blob(10), blob(listed, RESULT, other)]
+    for name, kept in (("history-a-0", True), ("step-a", False)):
+        found = [*objects, entry(name, listed)]
+        plan = plan_removal(found, [digest(RESULT)], cutoff=CUTOFF)
+        assert (f"index/{name}" in plan.kept) is kept
+        assert f"blobs/sha256/{digest(other)}" not in plan.kept
+        assert f"index/{name}" not in plan_removal(found, [digest(nothing)], cutoff=CUTOFF).kept
+
+
 def test_what_nobody_names_goes_and_whatever_names_goes_first() -> None:
     plan = plan_removal(RUN, [], cutoff=CUTOFF)
     assert plan.kept == frozenset()

@@ -123,6 +123,29 @@ def test_ground_truth_may_lie_here_too(tmp_path: Path) -> None:
     assert references.uri == (tmp_path / "other").as_uri()
 
 
+def test_an_archive_may_lie_here_too(tmp_path: Path) -> None:
+    (tmp_path / "my data.v1.tar.gz").write_bytes(b"")
+    evaluation = {"uri": "my data.v1.tar.gz#val", "sha256": SHA}
+    found = document(data={"evaluation": evaluation})
+    planned = work(found, tmp_path).measure(PREPARED).evaluation
+    assert planned is not None
+    assert planned.sha256 == SHA
+    assert planned.uri == f"{(tmp_path / 'my data.v1.tar.gz').as_uri()}#val"
+    planned = work(found, tmp_path, evaluation=tmp_path).measure(PREPARED).evaluation
+    assert planned is not None
+    assert (planned.uri, planned.sha256) == (tmp_path.as_uri(), None)
+    del evaluation["sha256"]
+    with pytest.raises(CliError, match=r"spec\.data\.evaluation\.uri: .* is not a folder"):
+        work(found, tmp_path)
+
+
+def test_an_archive_on_the_web_is_read_as_a_job_does(tmp_path: Path) -> None:
+    web = {"uri": "https://data.example.com/a.zip#val", "sha256": SHA}
+    local = work(document(data={"calibration": web}), tmp_path)
+    assert local.prepare().calibration is not None
+    assert local.uris["calibration"] == web["uri"]
+
+
 def test_output_without_a_field_is_a_folder_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,9 +178,9 @@ def test_what_only_a_cluster_knows_is_told(tmp_path: Path) -> None:
         ),
         ({"output": {"uri": "https://x/y"}}, {}, "spec.output.uri: https://x/y is neither s3://"),
         (
-            {"data": {"evaluation": {"uri": "https://x/y"}}},
+            {"data": {"evaluation": {"uri": "oci://x.test/y:v1"}}},
             {},
-            "spec.data.evaluation.uri: https://x/y is neither s3://BUCKET/KEY nor file://",
+            "spec.data.evaluation.uri: oci://x.test/y:v1 is neither s3://BUCKET/KEY nor https://",
         ),
         ({"model": {"uri": "no.onnx", "format": "ONNX"}}, {}, "no.onnx is not a file"),
         ({"inputs": []}, {}, "spec.inputs: List should have at least 1 item"),

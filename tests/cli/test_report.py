@@ -173,15 +173,10 @@ def test_it_needs_jinja_alone_of_all_that_the_optimizer_does(output: str, tmp_pa
 
 @pytest.mark.optimizer
 def test_it_is_the_page_that_the_job_drew(
-    mopt: Mopt, small_onnx: Path, write: Callable[..., Path], tmp_path: Path
+    mopt: Mopt, small_onnx: Path, write_small: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A real run; the same version draws the same page, byte by byte."""
-    file = write(
-        model=None,
-        inputs=[{"name": "features", "shape": ["n", 16]}],
-        dimensions={"n": {"min": 1, "opt": 1, "max": 4}},
-        variants=[{"name": "ort", "runtime": "ONNXRuntime", "precision": "FP32"}],
-    )
+    file = write_small()
     run = mopt("run", file, "--model", small_onnx, "--output", "out", "-o", "json")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)["report"]

@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 from cli_process import Mopt, clean_environ
-from web_server import web_server
-
-from devcluster.certificates import Identity, Pki
+from web_server import server_pki, web_server
 
 pytestmark = pytest.mark.optimizer
 
@@ -117,9 +115,7 @@ def test_a_model_on_the_web_is_fetched_and_measured(
     mopt: Mopt, arguments: list[object], write: Any, small_pt2: Path, tmp_path: Path
 ) -> None:
     content = small_pt2.read_bytes()
-    pki = Pki(tmp_path / "pki")
-    pki.create_authority("ca")
-    pki.issue("server", Identity("server", names=("127.0.0.1",)))
+    pki = server_pki(tmp_path / "pki")
     with web_server(pki, lambda request: request.answer(200, content)) as server:
         model = {
             "uri": f"{server.address}/releases/net.pt2",

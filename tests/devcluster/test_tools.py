@@ -96,6 +96,7 @@ def test_checksum_belongs_to_the_file(listing: str, found: str | None) -> None:
         ("kyverno", "github.com/kyverno/kyverno v1.19.1"),
         # Its releases 3.x.y are the module's versions 0.3xx.y.
         ("promtool", "github.com/prometheus/prometheus v0.313.5"),
+        ("prometheus", "github.com/prometheus/prometheus v0.313.5"),
     ],
 )
 def test_module_requires_the_pinned_version(name: str, required: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import importlib.util
 import re
 import shlex
 from typing import cast
 
 import pytest
 import typer
-from doc_pages import Block, blocks, page_names, spans
+from doc_pages import ROOT, Block, blocks, page_names, spans
 from typer.core import TyperArgument, TyperOption
 
 from reference.cli import commands
@@ -111,3 +112,53 @@ def test_blocks_with_commands_are_found() -> None:
     assert {"README.md", "docs/cli.md", "docs/gitops.md", "docs/recommend.md"} <= pages
     block = Block("page", 1, "console", "$ mopt get \\\n  -A\nNAME  READY\n", excerpt=False)
     assert [mopt_calls(line) for line in command_lines(block.text)] == [[["get", "-A"]]]
+
+
+MAKE_TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TEST_PARTS = set(re.findall(r"^    ([a-z-]+)\) ", (ROOT / "hack/test").read_text(), re.MULTILINE))
+
+
+def project_calls(line: str) -> list[str]:
+    """Return what a line calls of the repository and there is not."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:
+        return []  # A sentence's apostrophe: no command.
+    # A variable before a command is the command's.
+    words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+    if words[:1] == ["make"]:
+        return [w for w in words[1:] if re.fullmatch(r"[a-z-]+", w) and w not in MAKE_TARGETS]
+    if words[:1] == ["hack/test"]:
+        return [p for w in words[1:] for p in w.split("+") if p not in TEST_PARTS]
+    if words[:1] == [".venv/bin/python"] and "-m" in words:
+        name = words[words.index("-m") + 1]
+        there = importlib.util.find_spec(name) if name.split(".")[0] in ("bench", "hack") else True
+        return [] if there else [name]
+    files = (w for w in words[1:2] if words[0] in (".venv/bin/python", "python3", "kubectl"))
+    return [f for f in files if f.endswith(".py") and not (ROOT / f).exists()]
+
+
+@pytest.mark.parametrize("page", page_names())
+def test_what_pages_run_of_the_repository_is_there(page: str) -> None:
+    lines = [
+        line
+        for block in blocks("console", "sh", "bash")
+        if block.page == page
+        for line in command_lines(block.text)
+    ]
+    assert [fault for line in (*lines, *spans(page)) for fault in project_calls(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("make demo", []),
+        ("make tset-full", ["tset-full"]),
+        ("COSIGN_KEY=k make dist IMAGES=1 # signed", []),
+        ("hack/test fast+cluster alerts", []),
+        ("hack/test fast+clutser", ["clutser"]),
+        (".venv/bin/python -m bench.operator.no_such", ["bench.operator.no_such"]),
+    ],
+)
+def test_a_call_of_what_is_not_there_is_found(line: str, missing: list[str]) -> None:
+    assert project_calls(line) == missing

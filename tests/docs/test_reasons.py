@@ -14,6 +14,7 @@ import mopt_api
 import mopt_cli
 from mopt_api.base import KIND
 from mopt_api.extensible import ExtensibleEnum
+from mopt_api.profiles import PROFILE_KIND
 from mopt_api.reasons import OUTDATED_REASONS, REASONS, Reason
 
 # Pages on the cluster's side; those of the library have Python's names.
@@ -21,7 +22,8 @@ PAGES = [page for page in page_names() if "/optimizer/" not in page]
 # Words that look like reasons, and are what others call theirs.
 OTHERS = {
     *(KIND, "ModelManager", "DisruptionTarget", "GitRepository", "OCIRepository", "ImageVolume"),
-    *("ListBucket", "JobCreated"),
+    *("ListBucket", "JobCreated", PROFILE_KIND),
+    *("NotIn", "DoesNotExist", "NoSchedule", "PreferNoSchedule", "NoExecute"),
 }
 _WORD = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)+")
 

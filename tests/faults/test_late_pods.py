@@ -34,6 +34,18 @@ def test_result_that_no_watch_has_brought_is_asked_for(prepared: Simulation) -> 
     assert stages(prepared) == ["prepare", "measure"]
 
 
+def test_result_of_a_pod_that_the_watch_does_not_select_is_read_and_not_awaited(
+    prepared: Simulation,
+) -> None:
+    """An admission webhook has removed the label that the watch selects by."""
+    for pod in prepared.objects["pods"].values():
+        del pod["metadata"]["labels"]["mopt.dev/uid"]
+    prepared.reconcile()
+    assert stages(prepared) == ["prepare", "measure"]
+    # What is awaited of a watch that never shows it would end the process.
+    assert prepared.store.pods.awaited.oldest() is None
+
+
 def test_result_that_is_gone_is_made_again(prepared: Simulation) -> None:
     (job,) = prepared.objects["jobs"].values()
     prepared.evict_finished_pods(job)

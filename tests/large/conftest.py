@@ -15,11 +15,6 @@ _INTRODUCTION = """# A model above 2 GB
 """
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --record."""
-    parser.addoption("--record", type=Path, help="write time and peak memory to this file")
-
-
 def _available_memory() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     fields = dict(line.split(":") for line in lines)
@@ -54,4 +49,4 @@ class Record:
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Record:
     """The file that --record names, relative to the checkout; goes nowhere without it."""
-    return Record(request.config.getoption("--record", default=None))
+    return Record(request.config.getoption("--record"))

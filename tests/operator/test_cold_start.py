@@ -23,11 +23,13 @@ from settled_server import SettledServer, kubeconfig, served
 
 from mopt_operator.cluster.cache import Restored
 from mopt_operator.config.settings import LeaderElection, Settings
+from mopt_operator.loop.restarts import Restarts
 from mopt_operator.main import operate
 
 Arguments = TypeVarTuple("Arguments")
 
 PATIENCE = 60.0
+LEASE = LeaderElection(namespace=NAMESPACE)
 WATCHES = {"watch modeloptimizations": 1, "watch jobs": 1, "watch pods": 1}
 
 
@@ -98,7 +100,8 @@ class Scene:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Scene]]:
     """Return what starts an operator with so many settled resources, and ends it again.
 
-    It returns the callbacks that the event loop ran until the operator was ready.
+    It returns the callbacks that the event loop ran until the operator was ready and, where
+    something follows, until that was done.
     """
 
     async def start(
@@ -120,16 +123,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
             settings = Settings(
                 optimizer_image=IMAGE,
                 health_address=address,
-                leader_election=LeaderElection(namespace=NAMESPACE),
+                leader_election=LEASE,
             )
             async with aiohttp.ClientSession() as session:
                 scene = Scene(server, f"http://127.0.0.1:{port}", f"http://{address}", session)
-                running = scene.running = asyncio.create_task(operate(settings))
+                running = scene.running = asyncio.create_task(operate(settings, Restarts(None)))
                 if ready:
                     await scene.until_ready()
-                calls = loop.calls
                 if then is not None:
                     await then(scene)
+                calls = loop.calls
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
         return calls, scene
@@ -140,20 +143,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         *,
         ready: bool = True,
         page_seconds: float = 0.0,
+        leader: str = "",
     ) -> tuple[int, Scene]:
         server = SettledServer(resources)
         server.page_seconds = page_seconds
+        if leader:
+            server.give_lease(LEASE.name, leader)
         with asyncio.Runner(loop_factory=CountingLoop) as runner:
             return runner.run(start(server, then, ready=ready))
 
     return both
 
 
+async def serve_a_new_one(scene: Scene) -> None:
+    await scene.create("new")
+    await scene.until(lambda: scene.server.requests["PUT modeloptimizations/status"] > 0)
+
+
 def test_work_of_a_start_grows_with_the_resources_and_not_faster(
     run: Callable[..., tuple[int, Scene]],
 ) -> None:
-    few, small = run(100)
-    many, large = run(200)
+    # Until one that comes after the start is served: what watches may still be at the rest.
+    few, small = run(200, serve_a_new_one)
+    many, large = run(400, serve_a_new_one)
     assert many <= 2.2 * few
     assert large.server.sent <= 2.2 * small.server.sent
 
@@ -161,11 +173,7 @@ def test_work_of_a_start_grows_with_the_resources_and_not_faster(
 def test_start_lists_once_watches_from_there_and_writes_nothing(
     run: Callable[..., tuple[int, Scene]],
 ) -> None:
-    async def react(scene: Scene) -> None:
-        await scene.create("new")
-        await scene.until(lambda: scene.server.requests["PUT modeloptimizations/status"] > 0)
-
-    _, scene = run(60, react)
+    _, scene = run(60, serve_a_new_one)
     requests = scene.server.requests
     # 60 resources in pages of 50, then of what fits; 120 Jobs and 120 Pods.
     assert {k: v for k, v in requests.items() if k.startswith("list")} == {
@@ -191,6 +199,20 @@ def test_watch_that_expired_is_opened_after_a_comparison_of_metadata(
     _, scene = run(5, expire)
     requests = scene.server.requests
     assert requests["list pods"] == requests["list metadata pods"] == 1
+
+
+def test_standby_compares_nothing_until_it_leads(
+    run: Callable[..., tuple[int, Scene]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mopt_operator.main.COMPARE_SECONDS", 0.0)
+
+    async def lead(scene: Scene) -> None:
+        assert scene.server.requests["list pods"] == 1
+        assert scene.server.requests["list metadata pods"] == 0
+        scene.server.give_lease(LEASE.name, "")
+        await scene.until(lambda: scene.server.requests["list metadata pods"] > 0)
+
+    run(5, lead, leader="another")
 
 
 def test_restored_cluster_ends_the_process_with_a_line(

@@ -1,15 +1,19 @@
-"""What the event loop says when the operator ends."""
+"""What the event loop says when the operator ends; traces, where they are on."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 
-from mopt_operator.main import report_loop_error
+from mopt_operator.config.settings import Settings
+from mopt_operator.config.tracing import Tracing
+from mopt_operator.main import report_loop_error, traces_of
 
 opened: list[AsyncIterator[int]] = []
 
@@ -57,3 +61,26 @@ def test_every_other_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(fail())
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == ["lost"]
+
+
+def test_without_traces_nothing_of_them_is_imported() -> None:
+    program = (
+        "import sys; from mopt_operator.config.settings import Settings;"
+        "from mopt_operator.main import traces_of;"
+        "assert traces_of(Settings(optimizer_image='x')) is None;"
+        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_variables_that_opentelemetry_cannot_read_keep_no_operator_from_its_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
+    settings = Settings(optimizer_image="x", tracing=Tracing(endpoint="http://collector:4318"))
+    assert traces_of(settings) is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("There are no traces: ")

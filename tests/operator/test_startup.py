@@ -99,6 +99,23 @@ async def test_profile_that_makes_no_valid_job_is_named(error: Refused) -> None:
     assert error.message in str(raised.value)
 
 
+class Old(Judge):
+    """An API server without dynamic resource allocation."""
+
+    async def try_job(self, manifest: Mapping[str, Any]) -> Raw:
+        pod = manifest["spec"]["template"]["spec"]
+        kept = {key: value for key, value in pod.items() if key != "resourceClaims"}
+        return {"spec": {"template": {"spec": kept}}}
+
+
+async def test_devices_that_the_api_server_leaves_out_are_named() -> None:
+    dra = {"resourceClaims": [{"name": "gpu", "resourceClaimName": "one"}]}
+    profiles = {"default": {}, "dra": dra}
+    with pytest.raises(OperatorError, match=r"^profiles\.dra: resourceClaims: .* Kubernetes 1\.34"):
+        await check_profiles(Old(), settings(profiles=profiles))
+    await check_profiles(Judge(), settings(profiles=profiles))
+
+
 @pytest.mark.parametrize(
     "error",
     [

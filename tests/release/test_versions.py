@@ -88,10 +88,13 @@ def test_a_job_begins_its_log_with_that_of_its_results(tmp_path: Path) -> None:
         *("mopt_optimizer.main", "prepare", "--workdir", str(tmp_path)),
         MOPT_PLAN=json.dumps(plan),
         MOPT_TERMINATION_LOG=str(tmp_path / "message"),
+        MOPT_RESOURCE="team/sr",
+        MOPT_GENERATION="3",
     )
     first = json.loads(done.stdout.splitlines()[0])
     assert (first["step"], first["version"]) == ("prepare", software_versions()["mopt"])
     assert first["version"].startswith(f"{VERSION}+")
+    assert (first["namespace"], first["name"], first["generation"]) == ("team", "sr", 3)
 
 
 def test_the_command_line_says_that_of_its_results() -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
-import subprocess
 import tarfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,36 +29,6 @@ def archive(files: Mapping[str, str]) -> bytes:
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     return gzip.compress(packed.getvalue(), mtime=0)
-
-
-@contextmanager
-def served(
-    command: Sequence[str | Path], url: str, log: Path, environment: Mapping[str, str]
-) -> Iterator[None]:
-    """Run a server while the context is open; entered once its URL answers."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and not _answers(url):
-            assert process.poll() is None, log.read_text()[-4000:]
-            time.sleep(0.1)
-        assert _answers(url), log.read_text()[-4000:]
-        yield
-        assert process.poll() is None, log.read_text()[-4000:]
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - on 127.0.0.1
-            return True
-    except OSError:
-        return False
 
 
 class Git:

@@ -12,7 +12,8 @@ Path = tuple[str | int, ...]
 
 SECRET = {"name": "store"}
 DATA = {
-    "uri": "s3://data/images/",
+    "uri": "s3://data/images.zip",
+    "sha256": "b" * 64,
     "samples": 4,
     "images": {
         "resize": [64, 64],
@@ -24,6 +25,7 @@ DATA = {
         "color": "RGB",
     },
     "credentialsSecretRef": SECRET,
+    "credentials": "Anonymous",
 }
 # A resource with every field that there is.
 FULL: Json = {
@@ -32,13 +34,21 @@ FULL: Json = {
         "sha256": "a" * 64,
         "format": "ONNX",
         "credentialsSecretRef": SECRET,
+        "credentials": "Anonymous",
     },
     "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 3, 64, 64]}],
     "dimensions": {"batch": {"min": 1, "opt": 2, "max": 4, "multipleOf": 1}},
     "derivedDimensions": {"total": {"sumOf": ["batch"], "plus": 1}},
     "data": {
         "calibration": DATA,
-        "evaluation": DATA | {"references": {"uri": "s3://data/truth/", "images": DATA["images"]}},
+        "evaluation": DATA
+        | {
+            "references": {
+                "uri": "s3://data/truth.tar",
+                "sha256": "c" * 64,
+                "images": DATA["images"],
+            }
+        },
     },
     "variants": [
         {

@@ -21,6 +21,8 @@ from yarl import URL
 # Of one connection, not of the message.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
 
+_TLS_SECONDS = 0.25
+
 Chunks = AsyncIterator[bytes]
 
 
@@ -171,6 +173,8 @@ class HttpProxy:
         self._end_streams()
         await runner.cleanup()
         await self._session.close()
+        # TLS ends a little later than close() says (aiohttp's documentation, Graceful shutdown).
+        await asyncio.sleep(_TLS_SECONDS)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self.calls.append((request.method, request.path))

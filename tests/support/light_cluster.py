@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,15 @@ from job_messages import Messages
 Json = dict[str, Any]
 # Runs kubectl as the administrator.
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def by_way_of(url: str, kubeconfig: Path, folder: Path) -> Path:
+    """Write a kubeconfig by which the same user reaches the API server through a proxy."""
+    config = json.loads(kubeconfig.read_text())
+    config["clusters"][0]["cluster"] = {"server": url}
+    file = folder / "kubeconfig"
+    file.write_text(json.dumps(config))
+    return file
 
 
 class Refused(Exception):
@@ -66,6 +76,7 @@ class Resource(Protocol):
 class Operator(Protocol):
     """The operator's process."""
 
+    address: str
     command: list[str]
 
     @property
@@ -74,7 +85,7 @@ class Operator(Protocol):
     def stop(self) -> int: ...
     def kill(self) -> None: ...
     def run(self) -> int: ...
-    def page(self, name: str) -> str: ...
+    def page(self, name: str, token: str = ...) -> str: ...
     def metric(self, series: str) -> float: ...
     def log(self) -> str: ...
     def log_lines(self, count: int) -> list[str]: ...

@@ -21,6 +21,8 @@ class ListingServer:
         items: The resources of all namespaces.
         refuses: An HTTP status in place of an answer.
         page: Most items of one answer.
+        paths: What was asked for.
+        tokens: By whom, as requests say it.
         lists: How many lists of all namespaces were begun.
         then: Called as each of these is begun, with its number, from 1.
     """
@@ -29,6 +31,8 @@ class ListingServer:
         self.items = items
         self.refuses: int | None = None
         self.page = 500
+        self.paths: set[str] = set()
+        self.tokens: set[str] = set()
         self.lists = 0
         self.then: Callable[[int], None] | None = None
         self.url = ""
@@ -83,6 +87,8 @@ def listing(server: ListingServer) -> Iterator[ListingServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            server.paths.add(urlsplit(self.path).path)
+            server.tokens.add(self.headers.get("Authorization", ""))
             status, body = server.answer(self.path)
             text = json.dumps(body).encode()
             self.send_response(status)

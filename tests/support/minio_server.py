@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -9,10 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minio_process import MinioProcess
 
 from mopt_api.jobs.plan import Credentials
+
+if TYPE_CHECKING:
+    from minio import Minio
 
 
 @dataclass
@@ -39,13 +44,30 @@ class MinioServer:
 
     def bucket(self) -> str:
         """Make an empty bucket and return its name."""
+        name = f"bucket-{os.getpid()}-{next(self._numbers)}"
+        self._client().make_bucket(name)
+        return name
+
+    def publish(self, bucket: str) -> None:
+        """Let everybody read and list a bucket."""
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": ["*"]},
+                    "Action": ["s3:GetObject", "s3:ListBucket"],
+                    "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                }
+            ],
+        }
+        self._client().set_bucket_policy(bucket, json.dumps(policy))
+
+    def _client(self) -> Minio:
         from minio import Minio
 
-        name = f"bucket-{os.getpid()}-{next(self._numbers)}"
         host = self.endpoint.removeprefix("http://")
-        client = Minio(host, self.access_key, self.secret_key, secure=False, region="us-east-1")
-        client.make_bucket(name)
-        return name
+        return Minio(host, self.access_key, self.secret_key, secure=False, region="us-east-1")
 
 
 def _free_port() -> int:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from api_in_memory import KEY, KINDS, ApiInMemory, Json, Killed
 from pod_environment import environment
@@ -53,6 +54,9 @@ from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
 from mopt_operator.loop.reconciler import Reconciler
 from mopt_operator.loop.turns import Turns
+
+if TYPE_CHECKING:
+    from mopt_operator.loop.tracing import Traces
 
 
 def digest(text: str) -> str:
@@ -179,11 +183,20 @@ class Simulation(ApiInMemory):
 
     Attributes:
         killed: How often the operator's process has ended.
+        traces: What makes its spans; None for none.
         drifts: What images compute otherwise.
     """
 
-    def __init__(self, spec: Json, settings: Settings, *, searched: bool = False) -> None:
+    def __init__(
+        self,
+        spec: Json,
+        settings: Settings,
+        *,
+        searched: bool = False,
+        traces: Traces | None = None,
+    ) -> None:
         super().__init__(spec)
+        self.traces = traces
         self.searched = searched
         self.skew = timedelta(0)
         self.killed = 0
@@ -232,6 +245,7 @@ class Simulation(ApiInMemory):
             turns=turns,
             metrics=self._metrics,
             clock=self._time,
+            traces=self.traces,
         )
 
     def _time(self) -> datetime:
@@ -240,7 +254,8 @@ class Simulation(ApiInMemory):
     def clone(self) -> Simulation:
         """Return this cluster and operator once more, to go another way from here."""
         # The metrics watch over the first one's queue, and say nothing of a decision.
-        return copy.deepcopy(self, {id(self._metrics): self._metrics})
+        shared = (self._metrics, self.queue.waited)
+        return copy.deepcopy(self, {id(each): each for each in shared})
 
     def reconcile(self) -> None:
         """Let the operator look once; killed on the way, it starts anew."""

@@ -78,6 +78,7 @@ class World:
         self.waits: dict[str, str] = {}
         self.crowded: dict[str, str] = {}
         self.may_rerun = True
+        self.namespace_labels: dict[str, str] | None = None
         self.other_statuses: list[dict[str, Any]] = []
         self._version = 0
         self.raw["metadata"] |= {"uid": "uid-resource", "generation": 1} | self._versioned()
@@ -207,6 +208,7 @@ class World:
             crowded=self.crowded,
             may_rerun=self.may_rerun,
             told=self.learned().told,
+            namespace_labels=self.namespace_labels,
         )
 
     def learned(self) -> Learned:

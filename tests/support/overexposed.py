@@ -14,13 +14,16 @@ SIZE, WIDTH, CLASSES = 32, 32, 10
 _COARSE = 8
 
 
-def classifier(path: Path) -> None:
+def classifier(path: Path, *, seed: int = 0) -> None:
     """Write three convolutions, an average and a linear layer, for any batch of images.
 
     Activations are bounded as MobileNet's are, and few weights are large: so kernels that saturate
     (AVX2) and those that do not compute nearly the same.
+
+    Args:
+        seed: Of its weights.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     values: dict[str, NDArray[np.float32]] = {
         "zero": np.asarray(0, np.float32),
         "six": np.asarray(6, np.float32),

@@ -62,6 +62,7 @@ def stored_form(
     runtime: Runtime = Runtime.ONNX_RUNTIME,
     precision: Precision = Precision.FP32,
     architecture: str = "x86_64",
+    cpu_features: Sequence[str] = ("avx2",),
     measured_at: str = MEASURED_AT,
     gpu: Gpu | None = None,
 ) -> PublishedForm:
@@ -75,6 +76,7 @@ def stored_form(
         variant,
         target=target,
         architecture=architecture,
+        cpu_features=cpu_features,
         measured_at=measured_at,
         output_uri=blobs.uri(artifact.digest).partition("/blobs/")[0],
         gpu=gpu,
@@ -96,6 +98,7 @@ def measured_result(
     *,
     target: str,
     architecture: str,
+    cpu_features: Sequence[str] = ("avx2",),
     measured_at: str,
     output_uri: str,
     gpu: Gpu | None = None,
@@ -124,7 +127,11 @@ def measured_result(
         ),
         prepared=plan.prepared,
         hardware=Hardware(
-            cpu="CPU", architecture=architecture, cpu_features=["avx2"], threads=2, gpu=gpu
+            cpu="CPU",
+            architecture=architecture,
+            cpu_features=list(cpu_features),
+            threads=2,
+            gpu=gpu,
         ),
         software={"mopt": "0.1.0"},
         baseline=_ran(BASELINE, Runtime.ONNX_RUNTIME, Precision.FP32, source, 2.0),

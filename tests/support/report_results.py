@@ -262,6 +262,18 @@ def result(first_name: str = "v" * 40, *, measured: int = 5) -> MeasureResult:
     )
 
 
+def targets() -> list[MeasureResult]:
+    """Return results of three targets, one with a name as long as can be, that say what judged
+    them."""
+    judged = plan().to_api()
+    told = {name: judged[name] for name in ("quality", "objective", "benchmark")}
+    found = []
+    for target, measured in (("l4", 5), ("arm", 9), ("t" * 40, 5)):
+        one = result(measured=measured)
+        found.append(one.model_copy(update={"target": target, "plan": (one.plan or {}) | told}))
+    return found
+
+
 def manifest() -> PrepareResult:
     """Return a prepare Job's manifest with one of everything that a page tells."""
     layers = [

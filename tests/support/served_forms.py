@@ -55,6 +55,7 @@ def result(
     kind: str = "CPU",
     provider: str | None = None,
     float_precision: str | None = None,
+    quantization: Mapping[str, str] | None = None,
     serving: Mapping[str, int] | None = None,
     **changes: Any,
 ) -> MeasureResult:
@@ -63,10 +64,12 @@ def result(
     Args:
         provider: ONNX Runtime's execution provider.
         float_precision: Of what is not INT8; None is FP32.
+        quantization: Of the plan's variant.
         serving: What was found best under load.
         changes: Other fields of the result, or hardware, inputs and dimensions.
     """
     variant = {"name": "form", "runtime": runtime, "precision": precision}
+    planned = (("executionProvider", provider), ("quantization", quantization))
     plan = {
         "target": "default",
         "kind": kind,
@@ -74,7 +77,7 @@ def result(
         "prepared": DIGEST,
         "inputs": changes.pop("inputs", INPUTS),
         "dimensions": changes.pop("dimensions", DIMENSIONS),
-        "variants": [variant | ({"executionProvider": provider} if provider else {})],
+        "variants": [variant | {name: value for name, value in planned if value}],
         "quality": [],
         "objective": {},
         "benchmark": {},

@@ -91,6 +91,13 @@ class SettledServer:
         """Return who holds the only lease."""
         return "".join(lease["spec"]["holderIdentity"] for lease in self._leases.values())
 
+    def give_lease(self, name: str, holder: str) -> None:
+        """Let somebody hold a lease for good; nobody where the holder is empty."""
+        self._version += 1
+        metadata = {"namespace": NAMESPACE, "name": name, "resourceVersion": str(self._version)}
+        spec = {"holderIdentity": holder, "leaseDurationSeconds": 3600}
+        self._leases[name] = {"metadata": metadata, "spec": spec}
+
     def restore(self) -> None:
         """Go back to what an old backup held."""
         self._version = _FIRST_VERSION // 2

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from json_server import running
 
-from devcluster.certificates import Pki
+from devcluster.certificates import Identity, Pki
 
 Script = Callable[["WebRequest"], None]
 
@@ -60,6 +62,14 @@ class WebServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"https://127.0.0.1:{self.server_address[1]}"
+
+
+def server_pki(folder: Path) -> Pki:
+    """Return a folder's authority, `ca`, with the certificate `server` of this host."""
+    pki = Pki(folder)
+    pki.create_authority("ca")
+    pki.issue("server", Identity("server", names=("127.0.0.1", "localhost")))
+    return pki
 
 
 @contextmanager
@@ -118,3 +128,43 @@ def tunnels() -> Iterator[Tunnels]:
     """Give a proxy that runs."""
     with running(Tunnels()) as server:
         yield server
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    server: TlsFront
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.behind) as onward:
+            back = threading.Thread(target=_pump, args=(onward, self.request))
+            back.start()
+            _pump(self.request, onward)
+            back.join()
+
+
+class TlsFront(ThreadingHTTPServer):
+    """TLS on 127.0.0.1 before a server that speaks none.
+
+    Attributes:
+        behind: Host and port of that one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, pki: Pki, behind: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Relay)
+        self.behind = behind
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki.certificate("server"), pki.key("server"))
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    @property
+    def address(self) -> str:
+        return f"https://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def tls_front(pki: Pki, server: str) -> Iterator[TlsFront]:
+    """Give one that runs before a server's http://HOST:PORT."""
+    host, _, port = server.removeprefix("http://").rpartition(":")
+    with running(TlsFront(pki, (host, int(port)))) as front:
+        yield front

@@ -16,8 +16,8 @@ from mopt_cli.cluster_options import (
     complete_names,
 )
 from mopt_cli.export_sources import is_stored, result_of
-from mopt_cli.extras import require_cluster, require_store
-from mopt_cli.output import Format, FormatOption, emit
+from mopt_cli.extras import require_cluster, require_page, require_store
+from mopt_cli.output import Format, FormatOption, emit, note
 from mopt_cli.result_diff import diff as differences
 from mopt_cli.result_diff_table import render_diff
 from mopt_cli.results import RESULT_SUFFIX
@@ -42,12 +42,15 @@ def diff(
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 1 where the winner or a form differs.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as an HTML page too.")
+    ] = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     kubeconfig: KubeconfigOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Print what changed from one result to another: winner, gates, speedups, sizes.
+    """Print what changed from one result to another: winner, gates, speedups, sizes, settings.
 
     Of a resource it is the latest result of its target, from the store, with the keys of
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL.
@@ -64,8 +67,16 @@ def diff(
 
         return Client(namespace, context=context, kubeconfig=kubeconfig)
 
+    if report is not None:
+        require_page("diff --report")
     old, new = (_result(text, client) for text in (before, after))
     found = differences(old, new)
+    if report is not None:
+        from mopt_cli.pages.diff_page import render_diff_page
+        from mopt_cli.reports import write_page
+
+        write_page(render_diff_page(found, (before, after), (old, new)), report)
+        note(f"wrote {report}")
     emit(found.to_api(), render_diff(found, (before, after), (old, new)), form)
     if exit_code and found.differs:
         raise typer.Exit(ExitCode.FAILED)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mopt_api.stores import PVC
 from mopt_cli._errors import CliError, ExitCode, store_failed
 from mopt_cli.access import Access
 from mopt_cli.cluster_options import KubeconfigOption, complete_contexts
@@ -25,11 +26,15 @@ from mopt_cli.resources import load_all
 if TYPE_CHECKING:
     from mopt_cli.garbage.sweeping import Outcome
 
-_SCHEMES = ("s3://", "file://")
+_CLAIM = f"{PVC}://"
+_SCHEMES = ("s3://", "file://", _CLAIM)
 
 
 _Output = Annotated[
-    str, typer.Option(help="s3://BUCKET/PREFIX, as spec.output.uri; or a folder of mopt run.")
+    str,
+    typer.Option(
+        help="s3://BUCKET/PREFIX or pvc://CLAIM/PATH, as spec.output.uri; or a folder of mopt run."
+    ),
 ]
 _Contexts = Annotated[
     list[str] | None,
@@ -43,6 +48,14 @@ _Files = Annotated[
     typer.Option(
         help="File of resources that write there, of kubectl get mopt -A -o json; repeat it for "
         "each."
+    ),
+]
+_Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Of the claim: the only one whose resources are read. Omitted, all are.",
     ),
 ]
 _Keep = Annotated[
@@ -67,6 +80,7 @@ def gc(
     output: _Output,
     context: _Contexts = None,
     kubeconfig: KubeconfigOption = None,
+    namespace: _Namespace = None,
     resources: _Files = None,
     keep: _Keep = None,
     older_than: _Age = "24h",
@@ -83,7 +97,14 @@ def gc(
     """
     age = duration("--older-than", older_than)
     uri = output if output.startswith(_SCHEMES) else Path(output).absolute().as_uri()
-    read = _reader(uri, context or [], kubeconfig, resources or [], keep)
+    if namespace is not None and not uri.startswith(_CLAIM):
+        raise CliError(
+            f"--namespace is for {_CLAIM} alone: resources of every namespace may write to {uri}"
+        )
+    clusters = [Access(kubeconfig, each, namespace) for each in context or []]
+    if not clusters and (kubeconfig is not None or namespace is not None):
+        clusters = [Access(kubeconfig, None, namespace)]
+    read = _reader(uri, clusters, resources or [], keep)
     require_store("gc", uri)
     from mopt_cli.garbage.listing import document, shown
 
@@ -130,20 +151,13 @@ def _check_live(outcome: Outcome, output: str, *, nothing_live: bool) -> None:
 
 
 def _reader(
-    output: str,
-    contexts: Sequence[str],
-    kubeconfig: Path | None,
-    files: Sequence[Path],
-    keep: int | None,
+    output: str, clusters: Sequence[Access], files: Sequence[Path], keep: int | None
 ) -> Callable[[], Live]:
     """Return what reads what is in use.
 
     Raises:
         CliError: Nobody said where, or a file cannot be read.
     """
-    clusters = [Access(kubeconfig, context) for context in contexts]
-    if kubeconfig is not None and not contexts:
-        clusters = [Access(kubeconfig)]
     if not clusters and not files:
         raise CliError(
             "name the clusters whose resources write there with --context (each of them), or files "

@@ -17,6 +17,7 @@ from mopt_cli.cluster_options import (
     complete_names,
 )
 from mopt_cli.looking import resource_of
+from mopt_cli.options import PriceOption
 from mopt_cli.output import Format, FormatOption, emit
 from mopt_cli.results import RESULT_SUFFIX, read_result
 from mopt_cli.sizing import Choice, Prices, sized
@@ -39,14 +40,7 @@ def recommend(
             min=0.0, help="Requests per second. Omitted, the replicas for 10, 100 and 1,000."
         ),
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--price-per-hour",
-            metavar="[TARGET=]PRICE",
-            help="Price of one replica for an hour, in place of the profile's; repeatable.",
-        ),
-    ] = None,
+    price: PriceOption = None,
     cpus: Annotated[
         float | None,
         typer.Option(min=0.01, max=1024.0, help="Predict this CPU limit from those measured."),

@@ -1,7 +1,8 @@
 """Which objects of an output store stay, and in which order the others go. Pure.
 
 The store is laid out as docs/optimizer/cache.md says: blobs name blobs by their digests, index/NAME
-names one blob, reports/HEX.html is the page of the blob HEX, attempts/UID.json names nothing.
+names one blob, reports/HEX.html is the page of the blob HEX. attempts/UID.json names nothing, nor
+do the files that a process was killed over in a folder or claim, .NAME.HEX.part.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Sort(StrEnum):
     ENTRY = "cache entry"
     PAGE = "page"
     NOTE = "note"
+    PART = "unfinished file"
 
 
 _KEYS = {
@@ -31,7 +33,12 @@ _KEYS = {
     Sort.ENTRY: re.compile(r"index/([A-Za-z0-9][A-Za-z0-9._-]{0,199})"),
     Sort.PAGE: re.compile(r"reports/([0-9a-f]{64})\.html"),
     Sort.NOTE: re.compile(r"attempts/([A-Za-z0-9-]{1,64})\.json"),
+    Sort.PART: re.compile(
+        r"(?:blobs/sha256|index|reports|attempts)/(\.[A-Za-z0-9._-]{1,100}\.[0-9a-f]{32}\.part)"
+    ),
 }
+_LISTS = "history-"
+"""How the names of such entries begin; see mopt_optimizer.stages.history."""
 FOLDERS = ("blobs/sha256/", "index/", "reports/", "attempts/")
 
 
@@ -147,11 +154,18 @@ def _with_entries(
     """Return the blobs in use, with those of cache entries that name no others.
 
     They are small, and save the work that made what is in use. A measurement of it that nobody
-    names goes: it names its own manifest.
+    names goes: it names its own manifest. A list of measurements of a graph stays for one that is
+    in use; who reads it passes over those that are gone.
     """
-    saved = {name for entry in entries for name in entry.names if name in blobs} - used
-    held = {name: blobs[name].names & blobs.keys() for name in saved}
-    return used | {name for name, names in held.items() if names and names <= used}
+    saved: dict[str, bool] = {}
+    for entry in entries:
+        saved |= {name: entry.name.startswith(_LISTS) for name in entry.names if name in blobs}
+    held = {name: blobs[name].names & blobs.keys() for name in saved.keys() - used}
+    return used | {
+        name
+        for name, names in held.items()
+        if names and (names <= used or (saved[name] and not names.isdisjoint(used)))
+    }
 
 
 def _waves(going: Iterable[StoredObject]) -> tuple[tuple[StoredObject, ...], ...]:
@@ -159,7 +173,7 @@ def _waves(going: Iterable[StoredObject]) -> tuple[tuple[StoredObject, ...], ...
     of: dict[Sort, list[StoredObject]] = {sort: [] for sort in Sort}
     for one in going:
         of[one.sort].append(one)
-    waves = [of[Sort.ENTRY], of[Sort.PAGE], of[Sort.NOTE], *_layers(of[Sort.BLOB])]
+    waves = [of[Sort.ENTRY], of[Sort.PAGE], of[Sort.NOTE], of[Sort.PART], *_layers(of[Sort.BLOB])]
     return tuple(tuple(sorted(wave, key=lambda one: one.key)) for wave in waves if wave)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mopt_api.base import REQUESTED_AT_ANNOTATION
 from mopt_api.labels import MAX_REQUESTED_AT
 from mopt_api.status import ConditionType
+from mopt_api.stores import FILE, claim_of
 
 Raw = Mapping[str, object]
 
@@ -104,9 +105,11 @@ def _holds(status: Raw, condition: ConditionType) -> bool:
 
 def may_write(raw: Raw, output: str) -> bool:
     """Return whether a resource's output may be that store: the operator's default is not known
-    here."""
+    here, nor whether a folder is where a claim is mounted."""
     uri = _mapping(_mapping(raw.get("spec")).get("output")).get("uri")
-    return uri is None or same_place(str(uri), output)
+    if uri is None or same_place(str(uri), output):
+        return True
+    return output.startswith(f"{FILE}://") and claim_of(str(uri)) is not None
 
 
 def same_place(one: str, other: str) -> bool:

@@ -34,6 +34,8 @@ class SearchFacts(ApiModel):
         compiler: Whether there is a C++ compiler where it is measured.
         memory_bytes: Of the container or machine that measures.
         file_bytes: Size of each variant's file, by the variant's name.
+        outrun: By the kind of target, variants that cannot win, as they were measured with other
+            weights of the same graph, each with what was found.
     """
 
     model_format: ModelFormat
@@ -46,3 +48,4 @@ class SearchFacts(ApiModel):
     compiler: bool | None = None
     memory_bytes: int | None = None
     file_bytes: dict[str, int] | None = None
+    outrun: dict[TargetKind, dict[str, str]] | None = None

@@ -210,6 +210,15 @@ def room(name: str) -> Need:
     return need
 
 
+def not_outrun(name: str) -> Rule:
+    """Return the rule that rules a variant out which lost with other weights of the same graph."""
+
+    def rule(facts: SearchFacts) -> str | None:
+        return (facts.outrun or {}).get(facts.kind, {}).get(name)
+
+    return rule
+
+
 def on_gpu(variant: Variant) -> Need:
     """Return the requirement of a GPU that computes in a variant's precision."""
 

@@ -8,6 +8,7 @@ measured was prepared. Each kind of target has its own variants; those of one na
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
@@ -18,12 +19,21 @@ from mopt_api.variants import Quantization, Variant
 
 from .facts import SearchAim, SearchFacts
 from .int8 import CpuClass, cpu_class
-from .rules import NATIVE_BF16, Entry, room
+from .rules import NATIVE_BF16, Entry, not_outrun, room
 
 # What its features tell apart from ARM.
 _X86 = "x86_64"
 
-__all__ = ["NATIVE_BF16", "Candidate", "SearchAim", "SearchFacts", "contenders", "pool", "search"]
+__all__ = [
+    "NATIVE_BF16",
+    "Candidate",
+    "SearchAim",
+    "SearchFacts",
+    "contenders",
+    "contenders_on",
+    "pool",
+    "search",
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Candidate:
 
 def _candidate(entry: Entry, facts: SearchFacts) -> Candidate:
     # Rules before needs: a variant that is ruled out stays so, whatever it is missing.
-    for rule in entry.rules:
+    for rule in (*entry.rules, not_outrun(entry.variant.name)):
         if (objection := rule(facts)) is not None:
             return Candidate(entry.variant, taken=False, reason=objection)
     for need in (*entry.needs, room(entry.variant.name)):
@@ -92,3 +102,17 @@ def search(facts: SearchFacts) -> list[Candidate]:
 def contenders(facts: SearchFacts) -> list[Variant]:
     """Return the variants of an Auto plan: those tried, and those only missing something."""
     return [candidate.variant for candidate in search(facts) if candidate.shown]
+
+
+def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Variant]:
+    """Return the contenders on any of several kinds of targets, each once.
+
+    Args:
+        facts: Of all of them; its own kind does not matter.
+    """
+    found: dict[str, Variant] = {}
+    for kind in KINDS:
+        if kind in kinds:
+            for variant in contenders(facts.model_copy(update={"kind": kind})):
+                found.setdefault(variant.name, variant)
+    return list(found.values())

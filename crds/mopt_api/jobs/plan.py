@@ -9,25 +9,13 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from mopt_api.auto.int8 import CpuClass
-from mopt_api.auto.search import SearchAim, SearchFacts, contenders
+from mopt_api.auto.search import SearchAim, SearchFacts, contenders_on
 from mopt_api.base import ApiModel, Digest, Name
 from mopt_api.benchmark import Benchmark, BenchmarkPoint
-from mopt_api.enums import (
-    ModelFormat,
-    Precision,
-    TargetKind,
-    TorchMode,
-)
+from mopt_api.data import DataSource, EvaluationSource
+from mopt_api.enums import ModelFormat, Precision, TargetKind, TorchMode
 from mopt_api.formats import FORMATS
-from mopt_api.inputs import (
-    AnyDimension,
-    DataSource,
-    DimensionRange,
-    EvaluationSource,
-    ImageTransform,
-    InputSpec,
-    with_derived,
-)
+from mopt_api.inputs import AnyDimension, DimensionRange, ImageTransform, InputSpec, with_derived
 from mopt_api.load import LoadScenario
 from mopt_api.metrics import METRICS
 from mopt_api.objective import LATENCIES, Constraint, Objective
@@ -40,11 +28,17 @@ from mopt_api.variants import Quantization, Variant
 
 from .aim import GateAim
 from .publishing import PublishedForm, PublishedResource
+from .question import question_of
+from .traceparent import TracedPlan
 
 PLAN_VARIABLE = "MOPT_PLAN"
 DEADLINE_VARIABLE = "MOPT_DEADLINE_SECONDS"
 """Seconds from its start in which a Job's container must end. No part of the plan: what a result
 depends on is not how long it may take."""
+RESOURCE_VARIABLE = "MOPT_RESOURCE"
+"""NAMESPACE/NAME of the resource that a Job was made for, as its log says; no part of the plan."""
+GENERATION_VARIABLE = "MOPT_GENERATION"
+"""Its generation at that time: later ones may go on with the same Job."""
 DEFAULT_TARGET = "default"
 DEFAULT_POINT = "opt"
 
@@ -85,21 +79,23 @@ class PlannedModel(ApiModel):
 
 
 class PlannedData(ApiModel):
-    """A folder of samples; uri may also be file:// in local runs."""
+    """A folder of samples, with sha256 in an archive; uri may also be file:// in local runs."""
 
     uri: str
+    sha256: str | None = None
     samples: int
     images: ImageTransform
 
 
 class PlannedReferences(ApiModel):
-    """A folder of ground truth; uri may also be file:// in local runs."""
+    """A folder of ground truth, as PlannedData has samples."""
 
     uri: str
+    sha256: str | None = None
     images: ImageTransform
 
 
-class PreparePlan(ApiModel):
+class PreparePlan(TracedPlan):
     """Fetch, load safely, export, verify, optimize the graph, calibrate, quantize."""
 
     stage: Literal[Stage.PREPARE] = Stage.PREPARE
@@ -135,6 +131,11 @@ class PreparePlan(ApiModel):
         default=None,
         description="Of the CPUs that measure. Absent, they are of the class that prepares.",
     )
+    question: str | None = Field(
+        default=None,
+        description="Where Auto chose the variants, see question: what other weights of the same "
+        "graph answered to it may leave out some.",
+    )
 
     @property
     def data(self) -> PlannedData | None:
@@ -142,7 +143,7 @@ class PreparePlan(ApiModel):
         return self.calibration or self.evaluation
 
 
-class MeasurePlan(ApiModel):
+class MeasurePlan(TracedPlan):
     """Build, evaluate, benchmark and select on the hardware of the Job."""
 
     stage: Literal[Stage.MEASURE] = Stage.MEASURE
@@ -167,7 +168,7 @@ class MeasurePlan(ApiModel):
     search: SearchFacts | None = Field(default=None, description="As PreparePlan has it.")
 
 
-class _StoredPlan(ApiModel):
+class _StoredPlan(TracedPlan):
     """What starts from a stored measurement."""
 
     target: Name
@@ -191,7 +192,7 @@ class VerifyPlan(_StoredPlan):
     forms: list[Name] = Field(min_length=1, max_length=3, description="Variants, the best first.")
 
 
-class PublishPlan(ApiModel):
+class PublishPlan(TracedPlan):
     """Push what to serve to a registry, with the statements that prove it."""
 
     stage: Literal[Stage.PUBLISH] = Stage.PUBLISH
@@ -267,13 +268,14 @@ def load_bounds(objective: Objective, benchmark: Benchmark) -> list[Constraint]:
 def _planned(data: DataSource | None) -> PlannedData | None:
     if data is None:
         return None
-    return PlannedData(uri=data.uri, samples=data.samples, images=data.images)
+    return PlannedData(uri=data.uri, sha256=data.sha256, samples=data.samples, images=data.images)
 
 
 def _planned_references(data: EvaluationSource | None) -> PlannedReferences | None:
-    if data is None or data.references is None:
+    truth = data and data.references
+    if truth is None:
         return None
-    return PlannedReferences(uri=data.references.uri, images=data.references.images)
+    return PlannedReferences(uri=truth.uri, sha256=truth.sha256, images=truth.images)
 
 
 def fallback_gates(quantization: Quantization, gates: list[QualityGate]) -> list[QualityGate]:
@@ -303,20 +305,6 @@ def _shaping_gates(spec: ModelOptimizationSpec, variants: list[Variant]) -> list
         if v.precision in (Precision.INT8, Precision.FP8) and RUNTIMES[v.runtime].calibrators
     )
     return spec.quality if any(fallback_gates(q, spec.quality) for q in eight_bits) else []
-
-
-def contenders_on(facts: SearchFacts, kinds: Collection[TargetKind]) -> list[Variant]:
-    """Return the contenders on any of several kinds of targets, each once.
-
-    Args:
-        facts: Of all of them; its own kind does not matter.
-    """
-    found: dict[str, Variant] = {}
-    for kind in KINDS:
-        if kind in kinds:
-            for variant in contenders(facts.model_copy(update={"kind": kind})):
-                found.setdefault(variant.name, variant)
-    return list(found.values())
 
 
 def prepare_plan(
@@ -349,7 +337,14 @@ def prepare_plan(
         kinds=[kind for kind in KINDS if kind in kinds],
         aims={name: list(each) for name, each in aims.items()} if aims else None,
         cpu_classes=None if cpu_classes is None else sorted({*cpu_classes}),
+        question=None if spec.variants else _question(spec),
     )
+
+
+def _question(spec: ModelOptimizationSpec) -> str | None:
+    truth = _planned_references(spec.data.evaluation) is not None
+    asked = (spec.benchmark, spec.objective, spec.quality)
+    return question_of(*asked, spec.every_dimension, references=truth)
 
 
 def search_facts(spec: ModelOptimizationSpec) -> SearchFacts:

@@ -93,6 +93,11 @@ class FallbackReport(ObservedModel):
         description="Of a second search: how far above this gate it aimed, by what an earlier "
         "form missed on evaluation data.",
     )
+    from_start: bool = Field(
+        default=False,
+        description="What stayed FP32 with other weights of the same graph, or a part of that, was "
+        "enough: no layers were ranked.",
+    )
     ended_by_budget: bool = Field(
         default=False, description="The search was cut short: more might stay INT8."
     )
@@ -156,6 +161,14 @@ class KindArtifacts(ObservedModel):
     )
 
 
+class Outrun(ObservedModel):
+    """Variants that were not made for a kind of target: with other weights of the same graph they
+    lost so clearly that these cannot change it."""
+
+    variants: dict[str, str] = Field(description="Each with what was found.")
+    hardware: list[str] = Field(description="Digests of all hardware that it was found on.")
+
+
 class PrepareResult(ObservedModel):
     """Manifest of a prepare Job."""
 
@@ -173,6 +186,19 @@ class PrepareResult(ObservedModel):
     passes: list[PassReport] = []
     operators: dict[str, int] | None = Field(
         default=None, description="Operator types of the FP32 model, with their nodes' number."
+    )
+    graph: str | None = Field(
+        default=None,
+        description="Digest of the FP32 model without its weights: equal for two trainings of one "
+        "architecture.",
+    )
+    outrun: dict[TargetKind, Outrun] = Field(
+        default={}, description="By the kind of target, what was left out for that."
+    )
+    starts: dict[str, list[str]] = Field(
+        default={},
+        description="By the artifact's name, nodes that stayed FP32 with other weights of the same "
+        "graph: its search tried them first.",
     )
     calibration_digest: str | None = None
     calibration_samples: int | None = None

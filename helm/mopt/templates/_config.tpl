@@ -58,7 +58,11 @@
   "wattsIdle": {{ toJson $profile.wattsIdle }},
   "wattsBusy": {{ toJson $profile.wattsBusy }},
   "podLabels": {{ $profile.podLabels | default dict | toJson }},
-  "podAnnotations": {{ $profile.podAnnotations | default dict | toJson }}
+  "podAnnotations": {{ $profile.podAnnotations | default dict | toJson }},
+  "resourceClaims": {{ $profile.resourceClaims | default list | toJson }},
+  "extraVolumes": {{ $profile.extraVolumes | default list | toJson }},
+  "extraVolumeMounts": {{ $profile.extraVolumeMounts | default list | toJson }},
+  "namespaceSelector": {{ if $profile.namespaceSelector }}{{ toJson $profile.namespaceSelector }}{{ else }}null{{ end }}
 }
 {{- end -}}
 
@@ -101,38 +105,105 @@ null
   },
   "extraEnv": {{ toJson .Values.jobs.extraEnv }},
   "extraVolumes": {{ toJson .Values.jobs.extraVolumes }},
-  "extraVolumeMounts": {{ toJson .Values.jobs.extraVolumeMounts }}
+  "extraVolumeMounts": {{ toJson .Values.jobs.extraVolumeMounts }},
+  "storeIdentity": {{ include "mopt.storeIdentity" .Values.jobs.storeIdentity }}
 }
+{{- end -}}
+
+{{- /* Whose keys Jobs use where a resource names no Secret, or null. Takes the values; returns JSON. */ -}}
+{{- define "mopt.storeIdentity" -}}
+{{- if .audience -}}
+{
+  "audience": {{ toJson .audience }},
+  "roleArn": {{ include "mopt.orNull" .roleArn }},
+  "endpoint": {{ include "mopt.orNull" .endpoint }},
+  "stsEndpoint": {{ include "mopt.orNull" .stsEndpoint }},
+  "region": {{ include "mopt.orNull" .region }},
+  "expirationSeconds": {{ int64 .expirationSeconds }}
+}
+{{- else if or .roleArn .endpoint .stsEndpoint .region -}}
+{{- fail "jobs.storeIdentity needs an audience" -}}
+{{- else -}}
+null
+{{- end -}}
+{{- end -}}
+
+{{- /* How many requests the operator makes, or null. Takes the values; returns JSON. */ -}}
+{{- define "mopt.kubeApi" -}}
+{{- $bounds := . | default dict -}}
+{{- if $bounds.qps -}}
+{"qps": {{ toJson $bounds.qps }}, "burst": {{ int64 ($bounds.burst | default 1) }}}
+{{- else -}}
+null
+{{- end -}}
 {{- end -}}
 
 {{- define "mopt.tlsFolder" -}}/etc/mopt-tls{{- end -}}
 
+{{- /* Where traces go, or null. Takes the root; returns JSON. */ -}}
+{{- define "mopt.tracing" -}}
+{{- $tracing := .Values.tracing | default dict -}}
+{{- if not $tracing.enabled -}}
+null
+{{- else if not $tracing.endpoint -}}
+{{- fail "tracing.enabled needs tracing.endpoint, such as http://otel-collector.observability:4318" -}}
+{{- else -}}
+{{- dict "endpoint" $tracing.endpoint "samplingRatio" $tracing.samplingRatio | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The port of a collector's address. Takes the address. */ -}}
+{{- define "mopt.tracingPort" -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $port | default (eq $url.scheme "https" | ternary "443" "80") -}}
+{{- end -}}
+
 {{- /* The certificate of the health port, or null. Takes the root; returns JSON. */ -}}
 {{- define "mopt.healthTls" -}}
 {{- with .Values.metrics.tls -}}
+{{- $tokens := .bearerTokens | default false -}}
 {{- if .secretName -}}
-{{- dict "folder" (include "mopt.tlsFolder" $) "clientCertificates" .clientCertificates | toJson -}}
+{{- dict "folder" (include "mopt.tlsFolder" $) "clientCertificates" .clientCertificates "bearerTokens" $tokens | toJson -}}
 {{- else if .clientCertificates -}}
 {{- fail "metrics.tls.clientCertificates needs metrics.tls.secretName" -}}
+{{- else if $tokens -}}
+{{- fail "metrics.tls.bearerTokens needs metrics.tls.secretName: tokens are not sent over plain HTTP" -}}
 {{- else -}}
 null
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
-{{- define "mopt.config" -}}
+{{- /* "true" where profiles are objects of the cluster, which takes a ClusterRole. Takes the root. */ -}}
+{{- define "mopt.profileObjects" -}}
+{{- $enabled := (.Values.profileObjects | default dict).enabled -}}
+{{- if kindIs "invalid" $enabled }}{{ empty .Values.watchNamespaces }}{{ else }}{{ $enabled }}{{ end -}}
+{{- end -}}
+
+{{- /* All profiles, by name; no part of the configuration, since their changes restart nothing. */ -}}
+{{- define "mopt.profiles" -}}
 {{- $profiles := dict -}}
+{{- $objects := eq (include "mopt.profileObjects" .) "true" -}}
 {{- range $name, $profile := .Values.profiles -}}
+{{- if and $profile.namespaceSelector (not $objects) -}}
+{{- fail (printf "profiles.%s.namespaceSelector needs profileObjects.enabled=true" $name) -}}
+{{- end -}}
 {{- $complete := include "mopt.profile" (dict "profile" $profile "root" $) -}}
 {{- $_ := set $profiles $name (mustFromJson $complete) -}}
 {{- end -}}
+{{- toPrettyJson $profiles -}}
+{{- end -}}
+
+{{- /* What the operator reads from MOPT_OPERATOR_CONFIG (operator/mopt_operator/config/settings.py). */ -}}
+{{- define "mopt.config" -}}
 {{- dict
   "optimizerImage" (include "mopt.image" (dict "image" .Values.optimizerImage "root" .))
   "imagePullPolicy" .Values.optimizerImage.pullPolicy
   "imagePullSecrets" .Values.optimizerImage.pullSecrets
   "defaultOutput" (include "mopt.defaultOutput" . | mustFromJson)
-  "profiles" $profiles
+  "profilesFile" "/etc/mopt/profiles.json"
+  "profileObjects" (eq (include "mopt.profileObjects" .) "true")
   "watchNamespaces" .Values.watchNamespaces
   "jobs" (include "mopt.jobs" . | mustFromJson)
   "logFormat" .Values.logFormat
@@ -142,8 +213,12 @@ null
   "publish" (include "mopt.publish" . | mustFromJson)
   "maxRunningPerNamespace" (include "mopt.countOrNull" .Values.maxRunningPerNamespace | mustFromJson)
   "sandbox" .Values.sandbox
+  "tracing" (include "mopt.tracing" . | mustFromJson)
+  "restartsFile" "/tmp/restarts.json"
   "healthTls" (include "mopt.healthTls" . | mustFromJson)
   "leaderElection" (dict "namespace" (include "mopt.namespace" .) "name" (include "mopt.leaseName" .))
+  "workers" (.Values.workers | default 16)
+  "kubeApi" (include "mopt.kubeApi" .Values.kubeApi | mustFromJson)
   "ttlSecondsAfterFinished" .Values.ttlSecondsAfterFinished
   | toPrettyJson -}}
 {{- end -}}

@@ -146,3 +146,19 @@ Secrets, no finalizers (owner references are set without blockOwnerDeletion), no
   resources: [workloads]
   verbs: [list]
 {{- end -}}
+
+{{- /* The rules for profiles, which are in no namespace: those of operator/mopt_operator/cluster/offers.py. */ -}}
+{{- define "mopt.profileRules" -}}
+- apiGroups: [mopt.dev]
+  resources: [optimizationprofiles]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [mopt.dev]
+  resources: [optimizationprofiles/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end -}}

@@ -20,6 +20,16 @@ spec:
       tlsConfig:
         {{- include "mopt.tlsConfig" . | nindent 8 }}
       {{- end }}
+      {{- if .root.Values.metrics.tls.bearerTokens }}
+      {{- if .values.authorization }}
+      authorization:
+        {{- toYaml .values.authorization | nindent 8 }}
+      {{- else if eq .endpoints "endpoints" }}
+      bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+      {{- else }}
+      {{- fail "metrics.tls.bearerTokens with a PodMonitor needs metrics.podMonitor.authorization: it cannot name Prometheus' own token" }}
+      {{- end }}
+      {{- end }}
       interval: {{ .values.interval }}
       {{- with .values.scrapeTimeout }}
       scrapeTimeout: {{ . }}

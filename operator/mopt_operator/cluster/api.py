@@ -11,46 +11,50 @@ The permissions it needs, and no others (a ClusterRole, or a Role per watched na
 
 The last one only where Kueue is installed: it says why a Job waits in its queue. Which version of
 Kueue's API there is, everybody may ask (system:discovery).
-Those on the Lease are in election.py. Secrets are not among them, nor custom resource
-definitions, nor namespaces.
+Those on the Lease are in election.py, those on OptimizationProfiles in offers.py, those on readers
+of /metrics in bearers.py. Secrets are not among them, nor custom resource definitions.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import quote
 
 from kubernetes.aio.client import ApiClient
 
 from mopt_api.base import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from mopt_api.profiles import PROFILE_PLURAL
 from mopt_operator.objects import SELECTOR, Job, Raw, Resource
 
 from .kueue import Kueue
-from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests, parsed
-
-# A page of a list is parsed in one go, on the event loop: it is asked for in objects, as many as
-# make about so many bytes.
-PAGE_BYTES = 2**20
-FIRST_PAGE, LARGEST_PAGE = 50, 500  # objects; kubectl asks for 500
-
-
-def next_page(objects: int, size: int) -> int:
-    """Return how many objects to ask for after a page of so many that took so many bytes."""
-    fit = PAGE_BYTES * max(objects, 1) // max(size, 1)
-    return min(max(fit, 1), LARGEST_PAGE)
+from .offers import PROFILES_PATH, OfferCalls
+from .pages import ListedBytes, Pages
+from .requests import JSON, MERGE_PATCH, METADATA_LIST, Requests
 
 
 class Cluster:
     """The calls that the operator makes.
 
     Args:
-        fence: See Requests.
+        fence, pace: See Requests.
+        listed: See Pages.
+
+    Attributes:
+        offers: Those on OptimizationProfiles, and on what they speak of.
     """
 
-    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
-        self._request = Requests(client, fence)
-        self._kueue = Kueue(self._request)
+    def __init__(
+        self,
+        client: ApiClient,
+        fence: Callable[[], None] | None = None,
+        *,
+        pace: Callable[[], Awaitable[None]] | None = None,
+        listed: ListedBytes = lambda *_: None,
+    ) -> None:
+        self._request = Requests(client, fence, pace)
+        self._pages = Pages(self._request, listed)
+        self._kueue = Kueue(self._request, self._pages.items)
+        self.offers = OfferCalls(self._request, self._pages)
 
     async def create_job(self, manifest: Raw) -> Raw:
         """Create a Job and return it as the API server stored it.
@@ -128,14 +132,14 @@ class Cluster:
     async def failed_creations(self, namespace: str) -> list[Raw]:
         """Return the Events that say why Pods of a namespace's Jobs cannot be created."""
         selector = "involvedObject.kind=Job,reason=FailedCreate"
-        path, query = _in("/api/v1", namespace, "events"), {"fieldSelector": selector}
-        return [raw async for page in self._pages(path, query) for raw in page["items"] or ()]
+        path = _in("/api/v1", namespace, "events")
+        return await self._pages.items(path, {"fieldSelector": selector})
 
     async def pods_of(self, job: Job) -> list[Raw]:
         """Return the Job's Pods as they are now."""
         selector = f"batch.kubernetes.io/controller-uid={job.uid}"
         path = _in("/api/v1", job.namespace, "pods")
-        return list((await self._request("GET", path, labelSelector=selector))["items"])
+        return await self._pages.items(path, {"labelSelector": selector})
 
     async def workloads(self, job: Job) -> list[Raw]:
         """Return Kueue's objects for a Job; none where Kueue is missing or may not be read."""
@@ -191,7 +195,7 @@ class Cluster:
         """Yield a list of ours page by page; all pages are of the first one's moment.
 
         Args:
-            plural: modeloptimizations, jobs or pods.
+            plural: modeloptimizations, jobs, pods or optimizationprofiles.
             namespace: None for all.
             whole: The objects; otherwise only their metadata.
 
@@ -202,30 +206,6 @@ class Cluster:
         query = {"labelSelector": selector} if selector else {}
         async for page in self._pages(path, query, JSON if whole else METADATA_LIST):
             yield page
-
-    async def _pages(
-        self, path: str, query: dict[str, str], accept: str = JSON
-    ) -> AsyncIterator[Raw]:
-        query = {"limit": str(FIRST_PAGE)} | query
-        content = await self._request.content("GET", path, accept=accept, query=query)
-        while True:
-            page = parsed(content, f"GET {path}")
-            query |= {
-                "limit": str(next_page(len(page["items"] or ()), len(content))),
-                "continue": page["metadata"].get("continue") or "",
-            }
-            if not query["continue"]:
-                yield page
-                return
-            # The API server makes the next page while this one is taken in.
-            asking = self._request.content("GET", path, accept=accept, query=dict(query))
-            following = asyncio.create_task(asking)
-            try:
-                yield page
-                del page
-                content = await following
-            finally:
-                following.cancel()
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         """Return an object of a kind that is watched.
@@ -241,6 +221,8 @@ def _listed(plural: str, namespace: str | None) -> tuple[str, str]:
     """Return the path of a list, and the selector of what is ours in it."""
     if plural == PLURAL:
         return _resources(namespace), ""
+    if plural == PROFILE_PLURAL:
+        return PROFILES_PATH, ""
     root = "/apis/batch/v1" if plural == "jobs" else "/api/v1"
     return _in(root, namespace, plural), SELECTOR
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from mopt_api.base import PLURAL
+from mopt_api.profiles import PROFILE_PLURAL
+from mopt_operator.config.offers import Offer, observe_offer
 from mopt_operator.errors import OperatorError
 from mopt_operator.objects import (
     Held,
@@ -31,8 +34,15 @@ from .packed import PackedResource, pack
 
 Key = tuple[str, str]  # namespace, name
 
+# Kinds whose objects are in no namespace.
+CLUSTER_SCOPED = frozenset({PROFILE_PLURAL})
 # UIDs of deleted objects that are remembered; answers are late by seconds at most.
 MAX_GONE = 1024
+
+
+def key_of(metadata: Raw) -> Key:
+    """Return where an object is; the namespace is empty where it is in none."""
+    return metadata.get("namespace", ""), metadata["name"]
 
 
 class Listed(NamedTuple):
@@ -126,15 +136,16 @@ class Kind(Generic[_T]):
             return self.remove(raw)
         if self.has(raw):
             return None
-        old = self._objects.get((metadata["namespace"], metadata["name"]))
+        place = key_of(metadata)
+        old = self._objects.get(place)
         key = self.put(raw)
-        new = self._objects[metadata["namespace"], metadata["name"]]
+        new = self._objects[place]
         return None if old is not None and _says_the_same(old, new) else key
 
     def has(self, raw: Raw) -> bool:
         """Tell whether this version of an object is known, or a newer one."""
         metadata = raw["metadata"]
-        known = self._objects.get((metadata["namespace"], metadata["name"]))
+        known = self._objects.get(key_of(metadata))
         return (
             known is not None
             and known.uid == metadata["uid"]
@@ -240,9 +251,12 @@ class Store:
 
     Attributes:
         learned: What the resources' results tell of images, nodes and data.
+        offers_watched: OptimizationProfiles are among it.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, offers: bool = False
+    ) -> None:
         self.learned = Learned()
         self.resources: Kind[PackedResource] = Kind(self._observe, lambda item: item.name, clock)
         self.jobs: Kind[Job] = Kind(
@@ -251,6 +265,8 @@ class Store:
         self.pods: Kind[Pod] = Kind(
             observe_pod, lambda item: item.owner_name, clock, watched=is_selected
         )
+        self.offers: Kind[Offer] = Kind(observe_offer, lambda item: item.name, clock)
+        self.offers_watched = offers
 
     def _observe(self, raw: Raw) -> PackedResource:
         resource = observe_resource(raw)
@@ -258,8 +274,12 @@ class Store:
         return pack(resource)
 
     def kinds(self) -> dict[str, Kind[Any]]:
-        """Return the kinds by their plural."""
-        return {"modeloptimizations": self.resources, "jobs": self.jobs, "pods": self.pods}
+        """Return the kinds that are watched by their plural."""
+        kinds: dict[str, Kind[Any]]
+        kinds = {PLURAL: self.resources, "jobs": self.jobs, "pods": self.pods}
+        if self.offers_watched:
+            kinds[PROFILE_PLURAL] = self.offers
+        return kinds
 
     def snapshot(
         self,
@@ -269,6 +289,7 @@ class Store:
         held: Mapping[str, Held] | None = None,
         refusals: Mapping[str, tuple[int, str]] | None = None,
         waits: Mapping[str, str] | None = None,
+        namespace_labels: Mapping[str, str] | None = None,
     ) -> Snapshot | None:
         """Return what is known around a resource; None where there is no such resource."""
         resource = self.resources.get(key)
@@ -283,4 +304,5 @@ class Store:
             refusals=refusals or {},
             waits=waits or {},
             told=self.learned.told,
+            namespace_labels=namespace_labels,
         )

@@ -58,6 +58,11 @@ class Candidate:
         """Whether it is clear who holds the lease."""
         return self._election is not None and self._election.known
 
+    @property
+    def transitions(self) -> int | None:
+        """See Election.transitions."""
+        return self._election.transitions if self._election else None
+
     def start(self) -> None:
         self._thread.start()
 

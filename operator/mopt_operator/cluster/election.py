@@ -36,7 +36,8 @@ RENEW_SECONDS = 2.0
 # A lease that is released is taken within this time.
 WAIT_SECONDS = 1.0
 CALL_SECONDS = 4.0
-RELEASE_SECONDS = 1.0
+# As long as any other call: without it the next candidate waits for DURATION_SECONDS.
+RELEASE_SECONDS = CALL_SECONDS
 
 
 class LeaseLost(OperatorError):
@@ -161,7 +162,7 @@ class Election:
             except Conflict as error:
                 logger.debug("Another candidate took the lease: %s", error)
             except (OperatorError, TimeoutError) as error:
-                logger.warning("Cannot reach the lease: %s", error or type(error).__name__)
+                logger.warning("Cannot reach the lease: %s", str(error) or type(error).__name__)
             self._check()
             await asyncio.sleep(RENEW_SECONDS if self.leading.is_set() else WAIT_SECONDS)
 
@@ -203,6 +204,11 @@ class Election:
         """
         return self.leading.is_set() and self._silent() <= DEADLINE_SECONDS
 
+    @property
+    def transitions(self) -> int | None:
+        """How often the lease has changed hands; None before it has been read."""
+        return self._lease.transitions if self._lease else None
+
     async def release(self) -> None:
         """Release the lease, where it is held, so that another candidate need not wait."""
         if not self.leading.is_set() or self._lease is None:
@@ -214,7 +220,7 @@ class Election:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._write(free, self._lease)
         except (OperatorError, TimeoutError) as error:
-            logger.warning("Cannot release the lease: %s", error or type(error).__name__)
+            logger.warning("Cannot release the lease: %s", str(error) or type(error).__name__)
         else:
             logger.info("Released the lease")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from mopt_operator.errors import NotFound, Refused
@@ -16,9 +16,11 @@ KNOWN_VERSIONS = ("v1beta2", "v1beta1")
 class Calls(Protocol):
     """Makes a call; see cluster.requests."""
 
-    async def __call__(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None
-    ) -> Raw: ...
+    async def __call__(self, method: str, path: str) -> Raw: ...
+
+
+# Returns all objects of a list; see cluster.pages.
+Items = Callable[[str, dict[str, str]], Awaitable[list[Raw]]]
 
 
 def chosen_version(group: Raw) -> str | None:
@@ -30,8 +32,9 @@ def chosen_version(group: Raw) -> str | None:
 class Kueue:
     """Kueue's API; its version is asked for once, until it is no longer served."""
 
-    def __init__(self, request: Calls) -> None:
+    def __init__(self, request: Calls, items: Items) -> None:
         self._request = request
+        self._items = items
         self._version: str | None = None
 
     async def workloads(self, job: Job) -> list[Raw]:
@@ -47,10 +50,9 @@ class Kueue:
                 "labelSelector": f"kueue.x-k8s.io/job-uid={job.uid}",
                 "resourceVersion": "0",
             }
-            answer = await self._request("GET", path, query=query)
+            return await self._items(path, query)
         except NotFound:
             self._version = None
             return []
         except Refused:
             return []
-        return list(answer["items"])

@@ -40,6 +40,11 @@ class PackedResource:
     approved: str | None
     _packed: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes of spec and status as they rest."""
+        return len(self._packed)
+
     def unpack(self) -> Resource:
         held: dict[str, Json] = orjson.loads(zlib.decompress(self._packed))
         return Resource(

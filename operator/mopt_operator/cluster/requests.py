@@ -6,7 +6,7 @@ which we would reduce again; and a list is taken as it is, resourceVersion inclu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
 import aiohttp
@@ -21,6 +21,8 @@ JSON = "application/json"
 # Of each object in a list only its metadata.
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML.
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 class Requests:
@@ -28,11 +30,18 @@ class Requests:
 
     Args:
         fence: Called before each write; raises where this process may not write.
+        pace: Waits before each request until it may be made.
     """
 
-    def __init__(self, client: ApiClient, fence: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        fence: Callable[[], None] | None = None,
+        pace: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._client = client
         self._fence = fence
+        self._pace = pace
 
     async def __call__(
         self,
@@ -80,6 +89,8 @@ class Requests:
             Unreachable: There is no answer.
             OperatorError: The fence is closed.
         """
+        if self._pace is not None:
+            await self._pace()
         if self._fence is not None and method != "GET" and query.get("dryRun") != "All":
             self._fence()
         headers = {"Accept": accept, "Content-Type": content_type}
@@ -95,7 +106,7 @@ class Requests:
             )
             content: bytes = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+            raise Unreachable(f"{method} {path}: {str(error) or type(error).__name__}") from error
         if response.status >= 400:
             reason, message = _error_of(content, response.reason)
             raise api_error(response.status, reason, message)

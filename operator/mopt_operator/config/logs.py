@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import uuid
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +16,8 @@ from mopt_operator.objects import Resource
 from .settings import LogFormat, LogLevel
 
 _ATTRIBUTE = "mopt_about"
+reconcile_id: ContextVar[str | None] = ContextVar("reconcile_id", default=None)
+"""What the lines of one look at a resource have in common."""
 
 
 def about(namespace: str, name: str, generation: int | None = None) -> dict[str, Any]:
@@ -24,13 +28,20 @@ def about(namespace: str, name: str, generation: int | None = None) -> dict[str,
     return {_ATTRIBUTE: fields}
 
 
+def new_look(namespace: str, name: str, generation: int | None) -> dict[str, Any]:
+    """Give the lines of this task an id of their own from here on; return what `about` does."""
+    reconcile_id.set(uuid.uuid4().hex[:12])
+    return about(namespace, name, generation)
+
+
 def about_resource(resource: Resource) -> dict[str, Any]:
     """Return the `extra` of a log call about a resource."""
     return about(resource.namespace, resource.name, resource.generation)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the resource's fields, exception."""
+    """One JSON object a line: time, level, logger, message, the resource's fields, the look at it,
+    exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -40,6 +51,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, _ATTRIBUTE, {}),
         }
+        if (look := reconcile_id.get()) is not None:
+            line["reconcileID"] = look
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         # ASCII: control characters of whatever the message quotes arrive as escapes.

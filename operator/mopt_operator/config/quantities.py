@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mopt_api.profiles import resources_fault
 from mopt_api.quantities import amount
 from mopt_api.spec import Resources
 
@@ -13,36 +14,12 @@ _COPIES = 6
 # Assumed where the size is not known yet, as in the prepare stage.
 _UNKNOWN_MODEL_BYTES = 512 * _MIB
 _STEP_MIB = 256
-GPU_DOMAIN = "nvidia.com/"
-"""Of NVIDIA's device plugin: nvidia.com/gpu, or a MIG slice such as nvidia.com/mig-1g.10gb."""
 CPU_REQUEST, CPU_LIMIT = "1", "2"
-
-
-def resources_fault(resources: Resources) -> str | None:
-    """Return why a Pod with these resources is refused, or None."""
-    for name, requested in resources.requests.items():
-        limit = resources.limits.get(name)
-        if limit is not None and amount(requested) > amount(limit):
-            return f"requests.{name} {requested} is more than limits.{name} {limit}"
-    for side, amounts in (("requests", resources.requests), ("limits", resources.limits)):
-        for name, quantity in amounts.items():
-            if "/" in name and amount(quantity) % 1:
-                return f"{side}.{name} {quantity}: devices come in whole numbers"
-    for name, requested in resources.requests.items():
-        if "/" in name and amount(requested) != amount(resources.limits.get(name, 0)):
-            return f"requests.{name} {requested} must equal limits.{name}: devices cannot be shared"
-    return None
 
 
 def _devices(resources: Resources) -> dict[str, int | str]:
     """Return the devices, DOMAIN/NAME, with their amounts."""
     return {name: count for name, count in resources.limits.items() if "/" in name}
-
-
-def gpus_of(resources: Resources) -> list[str]:
-    """Return the names of NVIDIA's GPUs and MIG slices among the resources."""
-    asked = {**resources.requests, **resources.limits}
-    return [name for name, count in asked.items() if name.startswith(GPU_DOMAIN) and amount(count)]
 
 
 def target_fault(wanted: Resources, offered: Resources) -> str | None:

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from mopt_api.base import ApiModel, Name, Rule
-from mopt_api.enums import TargetKind
 from mopt_api.inputs import SecretRef
-from mopt_api.quantities import Quantity
+from mopt_api.profiles import (
+    AtLeastOne,
+    Image,
+    ObjectName,
+    OptimizationProfileSpec,
+    resources_fault,
+)
 from mopt_api.sandbox import SandboxMode
 from mopt_api.spec import Output, Resources
 from mopt_operator.errors import SettingsError
+from mopt_operator.objects import Json
 
 from .job_pods import JobPods
 from .known_bad import KnownBad
-from .labels import LabelKey, LabelValue, PodAnnotations, PodLabels
-from .quantities import gpus_of, resources_fault
+from .tracing import Tracing
 
 DEFAULT_PROFILE = "default"
-# Fields of a profile that only say when its Jobs run, and what serving on it costs.
-_NO_IDENTITY = frozenset(
-    {
-        "maxRunning",
-        "measurementSlots",
-        "queuePriorityClassName",
-        "pricePerHour",
-        "wattsIdle",
-        "wattsBusy",
-    }
-)
-# Fields that came later: where they are empty, Jobs keep the names that they had.
-_LATER = frozenset({"podLabels", "podAnnotations"})
 _NAMESPACE = "{namespace}"
 _PLACEHOLDER = re.compile(r"\{[^}]*\}?")
-
-
-Watt = Annotated[float, Field(ge=0, le=1e6)]
-AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class LogFormat(StrEnum):
@@ -94,164 +83,8 @@ class OnUpgrade(ApiModel):
         return {"policy": value} if isinstance(value, str) else value
 
 
-ComputeCapability = Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]$")]
-Image = Annotated[str, Field(min_length=1, max_length=512)]
-ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-
-
-class Toleration(ApiModel):
-    """As in a Pod."""
-
-    key: LabelKey | None = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: LabelValue | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
-
-    RULES = (
-        Rule(
-            "self.operator != 'Exists' || !has(self.value)",
-            "Exists takes no value",
-            lambda t: t.operator != "Exists" or not t.value,
-        ),
-        Rule(
-            "has(self.key) || self.operator == 'Exists'",
-            "without a key the operator must be Exists",
-            lambda t: bool(t.key) or t.operator == "Exists",
-        ),
-        Rule(
-            "!has(self.tolerationSeconds) || self.effect == 'NoExecute'",
-            "tolerationSeconds belongs to the effect NoExecute",
-            lambda t: t.toleration_seconds is None or t.effect == "NoExecute",
-        ),
-    )
-
-
-class NodeRequirement(ApiModel):
-    """What a node's label must fulfil, as in a Pod's node affinity."""
-
-    key: LabelKey
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    values: list[LabelValue] = []
-
-    RULES = (
-        Rule(
-            "!(self.operator in ['In', 'NotIn']) || size(self.values) > 0",
-            "In and NotIn need values",
-            lambda r: r.operator not in ("In", "NotIn") or r.values,
-        ),
-        Rule(
-            "!(self.operator in ['Exists', 'DoesNotExist']) || size(self.values) == 0",
-            "Exists and DoesNotExist take no values",
-            lambda r: r.operator not in ("Exists", "DoesNotExist") or not r.values,
-        ),
-        Rule(
-            "!(self.operator in ['Gt', 'Lt']) || size(self.values) == 1",
-            "Gt and Lt take one whole number",
-            lambda r: (
-                r.operator not in ("Gt", "Lt") or (len(r.values) == 1 and r.values[0].isdigit())
-            ),
-        ),
-    )
-
-
-class Profile(ApiModel):
-    """Hardware that the administrator offers to targets, and the Pod template of its Jobs.
-
-    Checked when the operator starts: a profile that makes no valid Pod ends it with one line.
-    """
-
-    node_selector: dict[LabelKey, LabelValue] = {}
-    node_affinity: list[NodeRequirement] = Field(
-        default=[], max_length=16, description="A node must fulfil them all."
-    )
-    tolerations: list[Toleration] = []
-    resources: Resources = Resources()
-    service_account_name: ObjectName | None = None
-    runtime_class_name: ObjectName | None = None
-    priority_class_name: ObjectName | None = None
-    scratch_size: Quantity = Field(default="8Gi", description="Size limit of the Job's /tmp.")
-    image: Image | None = Field(
-        default=None, description="Image of its Jobs; None is the settings' optimizerImage."
-    )
-    build_only: bool = Field(
-        default=False,
-        description="Its Jobs build TensorRT engines for GPUs that they do not have.",
-    )
-    compute_capabilities: list[ComputeCapability] = Field(
-        default=[], max_length=8, description='Of those GPUs, such as "8.9".'
-    )
-    max_running: AtLeastOne | None = Field(
-        default=None, description="Its Jobs that run at once in the whole cluster; None: any."
-    )
-    measurement_slots: AtLeastOne = Field(
-        default=1,
-        description="Its measurements that run at once: as many as it has nodes. Engines that "
-        "are only built need no slot.",
-    )
-    queue_priority_class_name: ObjectName | None = Field(
-        default=None, description="WorkloadPriorityClass of its Jobs in Kueue's queues."
-    )
-    price_per_hour: Quantity | None = Field(
-        default=None,
-        description="Price of one replica that serves on it, a Pod with its resources, for an "
-        "hour; in the one currency of all profiles.",
-    )
-    pod_labels: PodLabels = Field(default={}, description="Further labels of its Jobs' Pods.")
-    pod_annotations: PodAnnotations = Field(default={}, description="Annotations of those Pods.")
-    watts_idle: Watt | None = Field(default=None, description="Power of a replica without work.")
-    watts_busy: Watt | None = Field(default=None, description="Power of a replica always at work.")
-
-    RULES = (
-        Rule(
-            "has(self.wattsIdle) == has(self.wattsBusy) && "
-            "(!has(self.wattsIdle) || self.wattsIdle <= self.wattsBusy)",
-            "wattsIdle and wattsBusy need each other, and idle is not more than busy",
-            lambda p: (
-                (p.watts_idle is None) == (p.watts_busy is None)
-                and (p.watts_idle or 0.0) <= (p.watts_busy or 0.0)
-            ),
-        ),
-        Rule(
-            "self.buildOnly == (size(self.computeCapabilities) > 0)",
-            'buildOnly: true and computeCapabilities, such as ["8.6", "8.9"], need each other',
-            lambda p: p.build_only == bool(p.compute_capabilities),
-        ),
-        Rule(
-            "self.computeCapabilities.all(c, self.computeCapabilities.exists_one(d, c == d))",
-            "computeCapabilities names one twice",
-            lambda p: len(set(p.compute_capabilities)) == len(p.compute_capabilities),
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _check_resources(self) -> Self:
-        if fault := resources_fault(self.resources):
-            raise ValueError(f"resources.{fault}")
-        if self.build_only and (gpus := gpus_of(self.resources)):
-            raise ValueError(f"resources: {gpus[0]} with buildOnly, which needs no GPU")
-        return self
-
-    @property
-    def kind(self) -> TargetKind:
-        """The kind of hardware that its Jobs run on."""
-        if self.build_only:
-            return TargetKind.BUILD_ONLY
-        return TargetKind.GPU if gpus_of(self.resources) else TargetKind.CPU
-
-    @property
-    def is_unpriced(self) -> bool:
-        """Whether it measures, and nobody says what serving on it costs."""
-        return not self.build_only and self.price_per_hour is None
-
-    def identity(self) -> dict[str, Any]:
-        """Return what makes its Jobs other Jobs: not when they run or what serving would cost, but
-        what they are."""
-        return {
-            key: value
-            for key, value in self.to_api().items()
-            if key not in _NO_IDENTITY and (value or key not in _LATER)
-        }
+# As this operator calls it.
+Profile = OptimizationProfileSpec
 
 
 class SigningKey(ApiModel):
@@ -302,6 +135,17 @@ class HealthTls(ApiModel):
     client_certificates: bool = Field(
         default=False, description="/metrics is for clients whose certificate ca.crt signed."
     )
+    bearer_tokens: bool = Field(
+        default=False,
+        description="/metrics is for bearers of a token whose user the API server lets get it.",
+    )
+
+
+class KubeApi(ApiModel):
+    """How many requests are made to the API server; watches and the Lease do not count."""
+
+    qps: Annotated[float, Field(gt=0, le=10_000)] = Field(description="A second, in the long run.")
+    burst: AtLeastOne = Field(default=1, description="At once, after a rest.")
 
 
 class Settings(ApiModel):
@@ -318,10 +162,25 @@ class Settings(ApiModel):
         "stands for the resource's.",
     )
     profiles: dict[Name, Profile] = {DEFAULT_PROFILE: Profile()}
+    profiles_file: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None,
+        description="JSON file of profiles, in place of `profiles`: its changes restart nothing.",
+    )
+    profile_objects: bool = Field(
+        default=False,
+        description="Targets name OptimizationProfiles of the cluster, among which the profiles "
+        "of the file are put. Otherwise profiles are nowhere but in the file.",
+    )
     watch_namespaces: list[str] = Field(default=[], description="Empty: the whole cluster.")
     jobs: JobPods = JobPods()
     log_format: LogFormat = LogFormat.JSON
     log_level: LogLevel = LogLevel.INFO
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=16, description="Resources that are looked at at once."
+    )
+    kube_api: KubeApi | None = Field(
+        default=None, description="None: as many requests as there is reason for."
+    )
     ttl_seconds_after_finished: int = Field(
         default=3600, ge=0, description="Life of a finished Job once its result is in status."
     )
@@ -329,6 +188,10 @@ class Settings(ApiModel):
         default="0.0.0.0:8080",
         pattern=r"^[^:/\s]+:[0-9]+$",
         description="HOST:PORT of /healthz, /readyz and /metrics.",
+    )
+    restarts_file: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None,
+        description="Where the process notes why it ends, for the next one. None: nowhere.",
     )
     health_tls: HealthTls | None = Field(default=None, description="None: plain HTTP.")
     on_upgrade: OnUpgrade = OnUpgrade()
@@ -343,6 +206,9 @@ class Settings(ApiModel):
         description="Required: no model is opened on nodes without Landlock. BestEffort: it is.",
     )
     publish: Publishing = Publishing()
+    tracing: Tracing | None = Field(
+        default=None, description="None: no traces. No part of a Job's identity, nor of a result's."
+    )
     leader_election: LeaderElection | None = Field(
         default=None, description="None: this operator is the only one."
     )
@@ -364,6 +230,29 @@ class Settings(ApiModel):
             )
         return self
 
+    _refused: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def offering(
+        self, profiles: Mapping[str, Profile], refused: Mapping[str, str] | None = None
+    ) -> Self:
+        """Return these settings with other profiles.
+
+        Args:
+            refused: Why others may not be used, by name.
+        """
+        settings = self.model_copy(update={"profiles": dict(profiles)})
+        settings._refused = dict(refused or {})
+        return settings
+
+    def refusal_of(self, profile: str) -> str | None:
+        """Return why a profile may not be used; None where there is no such profile."""
+        return self._refused.get(profile)
+
+    @property
+    def select_namespaces(self) -> bool:
+        """Whether a profile is not for all namespaces."""
+        return any(p.namespace_selector is not None for p in self.profiles.values())
+
     def output_in(self, namespace: str) -> Output | None:
         """Return where results of a namespace's resources without spec.output go."""
         output = self.default_output
@@ -376,6 +265,10 @@ class Settings(ApiModel):
         return profile.image or self.optimizer_image
 
 
+_PROFILES = TypeAdapter(dict[Name, Profile])
+_SPECS = TypeAdapter(dict[Name, dict[str, Any]])
+
+
 def parse_settings(text: str) -> Settings:
     """Return the settings in a JSON text.
 
@@ -385,6 +278,41 @@ def parse_settings(text: str) -> Settings:
     try:
         return Settings.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise SettingsError(f"{field}: {first['msg']}") from error
+        raise _first_error(error) from error
+
+
+def parse_profiles(text: str) -> dict[str, Profile]:
+    """Return the profiles in a JSON text, by name.
+
+    Raises:
+        SettingsError: One line that names the first wrong field.
+    """
+    try:
+        profiles = _PROFILES.validate_json(text)
+    except ValidationError as error:
+        raise _first_error(error) from error
+    if DEFAULT_PROFILE not in profiles:
+        raise SettingsError(f"there must be a profile named {DEFAULT_PROFILE}")
+    return profiles
+
+
+def parse_specs(text: str) -> dict[str, Json]:
+    """Return the specs of profiles in a JSON text, by name; what is null is left out.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    try:
+        specs = _SPECS.validate_json(text)
+    except ValidationError as error:
+        raise _first_error(error) from error
+    return {
+        name: {field: value for field, value in spec.items() if value is not None}
+        for name, spec in specs.items()
+    }
+
+
+def _first_error(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the document"
+    return SettingsError(f"{field}: {first['msg']}")

@@ -178,6 +178,10 @@ class Usage:
         self._namespaces: Counter[str] = Counter()
         self._shares: Counter[tuple[str, str]] = Counter()
 
+    def use(self, settings: Settings) -> None:
+        """Go by other bounds from now on."""
+        self._settings = settings
+
     def copy(self) -> Usage:
         other = Usage(self._settings)
         other._jobs = self._jobs.copy()

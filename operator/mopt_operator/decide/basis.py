@@ -7,15 +7,17 @@ import json
 from collections.abc import Mapping
 
 from mopt_api.base import ApiModel
+from mopt_api.data import DataSource, ReferenceSource
 from mopt_api.figures import SourceInfo
-from mopt_api.inputs import DataSource, ReferenceSource
 from mopt_api.quantities import amount
 from mopt_api.spec import Target
 from mopt_api.status import Measurement, TargetStatus
+from mopt_api.stores import takes_credentials
 from mopt_operator.config.quantities import completed, target_resources
 from mopt_operator.config.settings import Settings
 
 from .request import Request
+from .secrets import uris_of
 from .work import profile_of
 
 GATES = "gates"
@@ -32,6 +34,8 @@ def parts_of(request: Request) -> dict[str, str]:
 
     def place(source: DataSource) -> list[object]:
         secret = source.credentials_secret_ref or output
+        if not any(map(takes_credentials, uris_of(source))):
+            secret = None
         return [secret and secret.name, _files(source)]
 
     found: dict[str, object] = {GATES: [_set(gate) for gate in spec.quality]}
@@ -52,7 +56,7 @@ def of_present(measurement: Measurement, request: Request) -> Measurement:
 
 
 def _files(source: DataSource | ReferenceSource) -> dict[str, object]:
-    files = _set(source, without={"credentials_secret_ref", "references"})
+    files = _set(source, without={"credentials_secret_ref", "credentials", "references"})
     return files | {"uri": source.uri.rstrip("/")}
 
 

@@ -22,12 +22,21 @@ from .outdated import Optimizers
 from .plan import Plan, changed_status
 from .publication import STAGE, Publication, published_after_run, published_during_run
 from .recommend import recommendation
-from .request import InvalidRequest, is_settled, is_suspended, read_status
+from .request import (
+    InvalidRequest,
+    NoProfile,
+    is_settled,
+    is_suspended,
+    read_status,
+    refuse_withheld,
+    speaks_of_this_run,
+)
 from .run import Run
 from .stale import with_outdated
 from .upgrade import due
 
 __all__ = ["Plan", "decide"]
+LABELS_SECONDS = 60.0
 # Absent where nothing is selected.
 _VERDICT = ("selected", "artifact")
 
@@ -60,6 +69,7 @@ def decide(snapshot: Snapshot, now: datetime, settings: Settings) -> Plan:
             return replace(plan, rerun_waits=rerun)
     try:
         asked = read_asked(resource, settings)
+        refuse_withheld(asked.request, settings, snapshot.namespace_labels)
     except InvalidRequest as error:
         return _refused(error, status, jobs, optimizers, now)
     return Run(asked, status, replace(snapshot, jobs=jobs), now, settings).plan()
@@ -74,8 +84,9 @@ def _refused(
 ) -> Plan:
     """Return what is to be done for a resource that cannot be carried out.
 
-    The last results stay, as they do elsewhere when a spec becomes invalid (the history of a
-    HelmRelease, the notAfter of a Certificate).
+    Where that is the administrator's doing, Jobs of this run go on: once the profile is back, their
+    results count. The last results stay, as they do elsewhere when a spec becomes invalid (the
+    history of a HelmRelease, the notAfter of a Certificate).
     """
     resource, settings = optimizers.resource, optimizers.settings
     report = ErrorReport(reason=Reason.INVALID_SPEC, message=str(error))
@@ -92,8 +103,9 @@ def _refused(
     published = published_during_run(
         None, resource, settings, targets, status.conditions, ready=False, now=now
     )
+    begun = isinstance(error, NoProfile) and speaks_of_this_run(status, resource)
     return Plan(
-        delete=tuple(job for job in jobs if not job.deleting),
+        delete=() if begun else tuple(job for job in jobs if not job.deleting),
         status=changed_status(
             optimizers,
             status,
@@ -103,6 +115,8 @@ def _refused(
             wanted=[target.name for target in targets],
             published=published,
         ),
+        # Nothing watches the labels of namespaces.
+        requeue_after=LABELS_SECONDS if error.by_namespace else None,
     )
 
 

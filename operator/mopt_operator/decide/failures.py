@@ -24,6 +24,7 @@ _START_REASONS = frozenset(
 _AGAIN = "It is tried again within two minutes"
 # In the scheduler's message where a device plugin's resource, DOMAIN/NAME, is lacking.
 _NO_DEVICE = re.compile(r"Insufficient [a-z0-9.-]+/[A-Za-z0-9._-]+")
+_CLAIM = re.compile("persistentvolumeclaim", re.IGNORECASE)
 _COUNT = re.compile(r"^\d+ ")
 
 
@@ -51,7 +52,12 @@ def start_problem(pod: Pod) -> Problem | None:
     if pod.finished:
         return None
     if pod.unschedulable is not None:
-        message = f"No node can run the Pod: {_quote(_without_counts(pod.unschedulable))}"
+        why = _quote(_without_counts(pod.unschedulable))
+        if _CLAIM.search(pod.unschedulable):
+            message = f"A claim that the Pod mounts cannot be used: {why}"
+            todo = f"Create it in namespace {pod.namespace}, or see why it is not Bound"
+            return Problem(Reason.UNSCHEDULABLE, f"{message}. {todo}")
+        message = f"No node can run the Pod: {why}"
         no_device = _NO_DEVICE.search(pod.unschedulable)
         reason = Reason.ACCELERATOR_NOT_FOUND if no_device else Reason.UNSCHEDULABLE
         return problem(reason, message)

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
+from mopt_api.jobs.plan import Stage
+from mopt_api.jobs.termination import MeasureSummary, MessageError, decode
 from mopt_api.reasons import Reason
 from mopt_operator.objects import Job, Pod
 
 from .failures import end_problem, final_problem, job_problem
+
+_MEASURING = frozenset({Stage.MEASURE.lower(), Stage.VERIFY.lower()})
+
+
+class Measured(StrEnum):
+    """How a measurement went."""
+
+    STABLE = "Stable"
+    UNSTABLE = "Unstable"
+    """Others disturbed it."""
+    SERVED = "Served"
+    """Its figures were in the store."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class JobFigures:
         ran: How long its containers ran, all attempts together; None where none did.
         failure: Why it failed; None where it did not.
         retried: Why Pods failed after which it went on.
+        measured: How its measurement went; None where it made none, or says nothing.
     """
 
     outcome: str
@@ -34,6 +50,7 @@ class JobFigures:
     ran: float | None
     failure: Reason | None
     retried: tuple[Reason, ...]
+    measured: Measured | None = None
 
 
 def job_figures(job: Job, pods: Iterable[Pod], now: datetime) -> JobFigures:
@@ -59,7 +76,28 @@ def job_figures(job: Job, pods: Iterable[Pod], now: datetime) -> JobFigures:
         failure=failure,
         # The last one is what the Job failed by.
         retried=failed if failure is None else failed[:-1],
+        measured=_measured(job, own),
     )
+
+
+def _measured(job: Job, pods: Iterable[Pod]) -> Measured | None:
+    """Return how a measurement went, as the Pod says that completed it."""
+    if job.stage not in _MEASURING:
+        return None
+    for pod in pods:
+        if pod.phase != "Succeeded" or pod.terminated is None:
+            continue
+        try:
+            summary = decode(pod.terminated.message)
+        except MessageError:
+            return None
+        # Engines that are only built have no baseline, and nothing is measured.
+        if not isinstance(summary, MeasureSummary) or summary.baseline is None:
+            return None
+        if summary.served_from_store:
+            return Measured.SERVED
+        return Measured.UNSTABLE if summary.unstable else Measured.STABLE
+    return None
 
 
 def _why(pod: Pod) -> Reason:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mopt_api.base import API_VERSION, KIND
+from mopt_api.enums import StoreCredentials
+from mopt_api.jobs.anonymous import CREDENTIALS_KEY
 from mopt_api.jobs.plan import (
-    CREDENTIAL_KEYS,
     DEADLINE_VARIABLE,
+    GENERATION_VARIABLE,
     PLAN_VARIABLE,
+    RESOURCE_VARIABLE,
     MeasurePlan,
     Stage,
     VerifyPlan,
@@ -21,11 +25,13 @@ from mopt_api.labels import (
     LABEL_TARGET,
     LABEL_UID,
 )
+from mopt_api.placement import NodeRequirement
 from mopt_api.quantities import amount
 from mopt_api.reasons import PERMANENT_EXIT_CODES
 from mopt_api.sandbox import SANDBOX_VARIABLE, SCRATCH_VARIABLE
+from mopt_api.stores import CLAIMS_FOLDER, CLAIMS_VARIABLE, credential_keys
 from mopt_operator.config.quantities import completed
-from mopt_operator.config.settings import NodeRequirement, Settings
+from mopt_operator.config.settings import Settings
 from mopt_operator.objects import (
     ANNOTATION_ATTEMPT,
     ANNOTATION_GENERATION,
@@ -34,6 +40,7 @@ from mopt_operator.objects import (
     ANNOTATION_RESULT,
     ANNOTATION_SERVED,
     ANNOTATION_SOURCE,
+    ANNOTATION_TRACEPARENT,
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
     LABEL_QUEUE_PRIORITY,
@@ -42,12 +49,13 @@ from mopt_operator.objects import (
     Resource,
 )
 
-from .work import SecretFile, WorkItem, job_namer
+from .traces import job_trace
+from .volumes import identity_variables, mounts, ownership, volumes
+from .work import WorkItem, job_namer
 
 Manifest = Json
 
 MAX_AVOIDED_NODES = 100
-SHARED_MEMORY = "256Mi"
 # Exit status of a container that SIGKILL ended: the kernel's way where memory runs out.
 KILLED = 137
 # The Job controller sets it on its Pods.
@@ -72,8 +80,10 @@ def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list
     """
     variables = [
         *(variable.to_api() for variable in settings.jobs.extra_env),
-        _variable(PLAN_VARIABLE, work.plan_json()),
+        _variable(PLAN_VARIABLE, work.traced_plan_json()),
         _variable("MOPT_REQUESTED_AT", resource.requested_at or ""),
+        _variable(RESOURCE_VARIABLE, f"{resource.namespace}/{resource.name}"),
+        _variable(GENERATION_VARIABLE, str(resource.generation)),
         # The kubelet ends the Pod then without a word, and the Job controller makes another.
         _variable(DEADLINE_VARIABLE, str(work.deadline_seconds)),
         _variable(SANDBOX_VARIABLE, settings.sandbox),
@@ -90,17 +100,26 @@ def _environment(work: WorkItem, resource: Resource, settings: Settings) -> list
         _variable("TORCH_HOME", f"{CACHE}/torch"),
         _variable("TORCHINDUCTOR_CACHE_DIR", f"{CACHE}/torchinductor"),
     ]
+    if told := identity_variables(work, settings):
+        variables += [_variable(name, value) for name, value in told.items()]
+    if work.claims:
+        variables.append(_variable(CLAIMS_VARIABLE, CLAIMS_FOLDER))
+    variables += [
+        _variable(role.variable(CREDENTIALS_KEY), StoreCredentials.ANONYMOUS)
+        for role in work.anonymous
+    ]
     for role, secret in work.secrets.items():
-        for key, required in CREDENTIAL_KEYS.items():
+        for key, required in credential_keys(anonymous=role in work.anonymous).items():
             reference = {"name": secret, "key": key, "optional": not required}
             variables.append({"name": role.variable(key), "valueFrom": {"secretKeyRef": reference}})
-    return variables
+    return [*variables, *(work.trace.variables if work.trace else ())]
 
 
 def _resources(work: WorkItem) -> Manifest:
     """Return what the target or its profile asks for, or else what the model needs."""
     size = work.source.size_bytes if work.source else None
-    return completed(work.resources, size).to_api()
+    claims = [claim.in_container for claim in work.devices]
+    return completed(work.resources, size).to_api() | ({"claims": claims} if claims else {})
 
 
 def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manifest:
@@ -117,15 +136,7 @@ def _container(work: WorkItem, resource: Resource, settings: Settings) -> Manife
             "readOnlyRootFilesystem": True,
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
-            *(
-                {"name": file.name, "mountPath": file.folder} | {"readOnly": True}
-                for file in work.files
-            ),
-            *(mount.to_api() for mount in settings.jobs.extra_volume_mounts),
-        ],
+        "volumeMounts": mounts(work, settings),
     }
 
 
@@ -140,14 +151,10 @@ def _pod_spec(
         # On the Pod: a deadline of the Job would count the time that it waits for a node.
         "activeDeadlineSeconds": work.deadline_seconds,
         "securityContext": settings.jobs.pod_security_context.to_api()
+        | ownership(work, settings)
         | {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [_container(work, resource, settings)],
-        "volumes": [
-            {"name": "tmp", "emptyDir": {"sizeLimit": str(profile.scratch_size)}},
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}},
-            *(_secret_volume(file, settings) for file in work.files),
-            *(volume.to_api() for volume in settings.jobs.extra_volumes),
-        ],
+        "volumes": volumes(work, settings),
     }
     optional: Manifest = {
         "nodeSelector": dict(work.node_selector),
@@ -156,6 +163,7 @@ def _pod_spec(
         "serviceAccountName": profile.service_account_name,
         "runtimeClassName": profile.runtime_class_name,
         "priorityClassName": profile.priority_class_name,
+        "resourceClaims": [claim.in_pod for claim in work.devices],
     }
     spec |= {key: value for key, value in optional.items() if value}
     affinity = _required_nodes(profile.node_affinity)
@@ -164,23 +172,6 @@ def _pod_spec(
     if affinity:
         spec["affinity"] = {"nodeAffinity": affinity}
     return spec
-
-
-def _secret_volume(file: SecretFile, settings: Settings) -> Manifest:
-    """Return the volume of a Secret's keys; the Pod waits until the Secret has the first."""
-    sources = [_secret_key(file.secret, file.key, file.file, optional=False)]
-    if file.beside:
-        sources.append(_secret_key(file.secret, file.beside, file.beside, optional=True))
-    # For the group that the kubelet gives it. Without one the files are root's, so everybody may
-    # read them; whatever opens a model is enclosed, and does not see them.
-    grouped = settings.jobs.pod_security_context.fs_group is not None
-    mode = 0o440 if grouped else 0o444
-    return {"name": file.name, "projected": {"sources": sources, "defaultMode": mode}}
-
-
-def _secret_key(secret: str, key: str, path: str, *, optional: bool) -> Manifest:
-    items = [{"key": key, "path": path}]
-    return {"secret": {"name": secret, "items": items, "optional": optional}}
 
 
 def _required_nodes(requirements: list[NodeRequirement]) -> Manifest:
@@ -219,6 +210,8 @@ def build_job(
         busy: Nodes on which something is measured, which a measurement avoids; at most
             MAX_AVOIDED_NODES.
     """
+    name = job_namer(work, resource, settings)(attempt)
+    work = replace(work, trace=job_trace(name, work.profile_name, resource, settings))
     labels = _labels(work, resource)
     # Kueue's webhook suspends a Job with this label until its queue has room; on the Pods it
     # would make Kueue count them a second time.
@@ -227,7 +220,7 @@ def build_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_namer(work, resource, settings)(attempt),
+            "name": name,
             "namespace": resource.namespace,
             "labels": labels | queued,
             "annotations": _annotations(work, resource, attempt),
@@ -280,6 +273,7 @@ def _annotations(work: WorkItem, resource: Resource, attempt: int) -> dict[str, 
         ANNOTATION_SERVED: "true" if work.served else None,
         ANNOTATION_SOURCE: source,
         ANNOTATION_ATTEMPT: str(attempt) if work.stage is Stage.PUBLISH else None,
+        ANNOTATION_TRACEPARENT: work.trace.context.header if work.trace else None,
     }
     annotations = {ANNOTATION_GENERATION: str(resource.generation)}
     return annotations | {key: value for key, value in optional.items() if value}

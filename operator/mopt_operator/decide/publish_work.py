@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mopt_api.enums import TargetKind
 from mopt_api.figures import VariantState
+from mopt_api.jobs.anonymous import anonymous_roles
 from mopt_api.jobs.plan import Credentials, PublishPlan
 from mopt_api.jobs.publishing import (
     REGISTRY_AUTH_FILE,
@@ -17,20 +18,17 @@ from mopt_api.jobs.publishing import (
     PublishedResource,
 )
 from mopt_api.publishing import OciRepository, Publish, PublishLayout, is_loaded
+from mopt_api.spec import ModelOptimizationSpec
 from mopt_api.status import TargetStatus, VariantStatus
-from mopt_api.stores import takes_credentials
+from mopt_api.stores import OCI, takes_credentials
 from mopt_operator.config.settings import DEFAULT_PROFILE, Settings
 from mopt_operator.objects import Resource
 
 from .holding import form_of
 from .request import Request
+from .secrets import SecretFile, claims_of, registry_login, stage_files
 from .status import blob_uri
-from .work import SecretFile, WorkItem, profile_of
-
-# The key of a Secret of type kubernetes.io/dockerconfigjson.
-REGISTRY_KEY = ".dockerconfigjson"
-# A further key of it: certificates of the registry's own authority, as store Secrets have them.
-REGISTRY_CA = "ca.crt"
+from .work import WorkItem, profile_of
 
 
 @dataclass(frozen=True)
@@ -184,11 +182,13 @@ def publish_work(
         node_selector=profile.node_selector,
         resources=settings.publish.resources,
         secrets=_store_secrets(order, request),
+        anonymous=_anonymous(order, request),
+        claims=claims_of([*(form.uri for form in order.forms), request.output.uri]),
         deadline_seconds=execution.active_deadline_seconds,
         # The operator tries again, for as long as it takes.
         retries=0,
         queue=execution.queue_name,
-        files=_files(order.publish.oci, settings),
+        files=_files(order, request.spec, settings),
     )
 
 
@@ -200,19 +200,30 @@ def _store_secrets(order: Order, request: Request) -> dict[Credentials, str]:
     """
     output = request.output.credentials_secret_ref
     named = {Credentials.OUTPUT: output}
-    root = request.output.uri
     model = request.spec.model
-    elsewhere = any(form.uri != blob_uri(root, form.artifact) for form in order.forms)
-    if elsewhere and takes_credentials(model.uri):
+    if _reads_model(order, request) and takes_credentials(model.uri):
         named[Credentials.MODEL] = model.credentials_secret_ref or output
     return {role: ref.name for role, ref in named.items() if ref is not None}
 
 
-def _files(oci: OciRepository, settings: Settings) -> tuple[SecretFile, ...]:
+def _reads_model(order: Order, request: Request) -> bool:
+    """Tell whether a form lies where the model does, and not among the output's."""
+    root = request.output.uri
+    return any(form.uri != blob_uri(root, form.artifact) for form in order.forms)
+
+
+def _anonymous(order: Order, request: Request) -> tuple[Credentials, ...]:
+    if not _reads_model(order, request):
+        return ()
+    return tuple(role for role in anonymous_roles(request.spec) if role is Credentials.MODEL)
+
+
+def _files(order: Order, spec: ModelOptimizationSpec, settings: Settings) -> tuple[SecretFile, ...]:
     files = []
-    if ref := oci.credentials_secret_ref:
-        login = SecretFile("registry", ref.name, REGISTRY_KEY, REGISTRY_AUTH_FILE, REGISTRY_CA)
-        files.append(login)
+    if ref := order.publish.oci.credentials_secret_ref:
+        files.append(registry_login("registry", ref.name, REGISTRY_AUTH_FILE))
+    if any(form.uri.startswith(f"{OCI}://") for form in order.forms):
+        files += stage_files(spec)
     if key := settings.publish.signing:
         files.append(SecretFile("signing", key.secret_name, key.key, SIGNING_KEY_FILE))
     return tuple(files)

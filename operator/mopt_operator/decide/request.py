@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from mopt_api.reasons import Reason
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
 from mopt_api.status import ConditionType, ModelOptimizationStatus
+from mopt_operator.config.offers import withheld
 from mopt_operator.config.quantities import target_fault
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
 from mopt_operator.objects import Json, Resource
@@ -23,7 +25,23 @@ _PUBLISHED = (*_ESSENTIAL, "published")
 
 
 class InvalidRequest(ValueError):
-    """The resource asks for something that cannot be carried out."""
+    """The resource asks for something that cannot be carried out.
+
+    Attributes:
+        by_namespace: The labels of its namespace are why.
+    """
+
+    by_namespace = False
+
+
+class NoProfile(InvalidRequest):
+    """A profile cannot be used: a matter of the administrator's, who may change it any time."""
+
+
+class WithheldProfile(NoProfile):
+    """A profile is not for the namespace."""
+
+    by_namespace = True
 
 
 @dataclass(frozen=True)
@@ -52,20 +70,49 @@ def read_request(resource: Resource, settings: Settings) -> Request:
         raise InvalidRequest("spec.output is missing, and the administrator set no defaultOutput")
     targets = targets_of(spec)
     for target in targets:
-        profile = target.profile or DEFAULT_PROFILE
-        if profile not in settings.profiles:
-            known = ", ".join(sorted(settings.profiles))
+        profile = _profile_of(target, settings)
+        if spec.objective.needs_prices and profile.is_unpriced:
             raise InvalidRequest(
-                f"spec.targets: {target.name} names profile {profile}; available profiles: {known}"
+                f"spec.objective: CostPerMillion needs prices, and profile "
+                f"{target.profile or DEFAULT_PROFILE} of target {target.name} has no pricePerHour "
+                "(Helm values, profiles)"
             )
-        if spec.objective.needs_prices and settings.profiles[profile].is_unpriced:
-            raise InvalidRequest(
-                f"spec.objective: CostPerMillion needs prices, and profile {profile} of target "
-                f"{target.name} has no pricePerHour (Helm values, profiles)"
-            )
-        if fault := _target_fault(target, settings.profiles[profile]):
+        if fault := _target_fault(target, profile):
             raise InvalidRequest(f"spec.targets: {target.name}: {fault}")
+    if DEFAULT_PROFILE not in settings.profiles:
+        raise NoProfile(f"Models are prepared on {_unusable(DEFAULT_PROFILE, settings)}")
     return Request(spec, output, tuple(targets))
+
+
+def _profile_of(target: Target, settings: Settings) -> Profile:
+    name = target.profile or DEFAULT_PROFILE
+    if name in settings.profiles:
+        return settings.profiles[name]
+    raise NoProfile(f"spec.targets: {target.name} names {_unusable(name, settings)}")
+
+
+def _unusable(name: str, settings: Settings) -> str:
+    if refusal := settings.refusal_of(name):
+        return f"profile {name}, which is not valid: {refusal}"
+    return f"profile {name}; available profiles: {', '.join(sorted(settings.profiles)) or 'none'}"
+
+
+def refuse_withheld(request: Request, settings: Settings, labels: Mapping[str, str] | None) -> None:
+    """Make sure that all profiles of a request are for its namespace.
+
+    Args:
+        labels: The namespace's; None where they are not known.
+
+    Raises:
+        WithheldProfile: One is not.
+    """
+    wanted = {target.profile or DEFAULT_PROFILE: target.name for target in request.targets}
+    for name, target in ({DEFAULT_PROFILE: ""} | wanted).items():
+        if withheld(settings.profiles[name], labels):
+            where = f"spec.targets: {target} names" if target else "Models are prepared on"
+            raise WithheldProfile(
+                f"{where} profile {name}, which is not for this namespace (its namespaceSelector)"
+            )
 
 
 def _target_fault(target: Target, profile: Profile) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 
 from mopt_api.auto.int8 import CpuClass
+from mopt_api.devices import DeviceClaims
 from mopt_api.enums import TargetKind
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import (
@@ -24,12 +25,14 @@ from mopt_api.jobs.plan import (
 from mopt_api.jobs.second_search import Aims
 from mopt_api.jobs.stored_plans import report_plan, verify_plan
 from mopt_api.spec import ModelOptimizationSpec, Output, Resources, Target
+from mopt_api.stores import claim_of
 from mopt_operator.config.job_pods import JobPods
 from mopt_operator.config.quantities import target_resources
 from mopt_operator.config.settings import DEFAULT_PROFILE, Profile, Settings
 from mopt_operator.objects import Json, Resource
 
-from .secrets import stage_secrets
+from .secrets import SecretFile, stage_anonymous, stage_claims, stage_files, stage_secrets
+from .traces import JobTrace
 
 MAX_NAME = 63  # of a Job: its Pods carry it as a label value
 _NAME_PART = 38
@@ -43,30 +46,6 @@ MAX_ATTEMPTS = 4
 _DEFAULT_PODS = JobPods()
 _AGAIN = "second search"
 _ANY_DIGEST = f"sha256:{'0' * 64}"
-
-
-@dataclass(frozen=True)
-class SecretFile:
-    """A key of a Secret that the kubelet mounts as a file, read-only.
-
-    Attributes:
-        name: Of the volume.
-        beside: Another key, mounted under its own name beside it where the Secret has it.
-    """
-
-    name: str
-    secret: str
-    key: str
-    path: str
-    beside: str = ""
-
-    @property
-    def folder(self) -> str:
-        return self.path.rpartition("/")[0]
-
-    @property
-    def file(self) -> str:
-        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -87,6 +66,9 @@ class WorkItem:
         basis: Tells the Job from those of another run, or of a second search: of a report, what
             those figures depend on; of a verification, which one was before it.
         files: Secrets that it reads as files.
+        claims: PersistentVolumeClaims that are mounted, read-only but for the output's.
+        anonymous: Roles whose keys it does not get: it reads without.
+        trace: Where its Job's spans belong. No part of the Job's identity.
     """
 
     plan: JobPlan
@@ -104,6 +86,9 @@ class WorkItem:
     served: bool = False
     basis: str = ""
     files: tuple[SecretFile, ...] = ()
+    claims: tuple[str, ...] = ()
+    anonymous: tuple[Credentials, ...] = ()
+    trace: JobTrace | None = None
 
     @property
     def stage(self) -> Stage:
@@ -119,9 +104,27 @@ class WorkItem:
         """Return the digest of the result.json that a report starts from."""
         return self.plan.result if isinstance(self.plan, ReportPlan) else None
 
+    @property
+    def devices(self) -> DeviceClaims:
+        """Return what its Pod claims beside its resources: where those are not the profile's,
+        nothing."""
+        return [] if self.stage in (Stage.PUBLISH, Stage.REPORT) else self.profile.resource_claims
+
+    @property
+    def written_claim(self) -> str | None:
+        """Return the claim that it writes to; publishing reads the output alone."""
+        return None if self.stage is Stage.PUBLISH else claim_of(self.plan.output_uri)
+
     def plan_json(self) -> str:
-        """Return what MOPT_PLAN holds: the same bytes for the same plan."""
+        """Return what MOPT_PLAN holds, but the trace: the same bytes for the same plan."""
         return json.dumps(self.plan.to_api(), sort_keys=True, separators=(",", ":"))
+
+    def traced_plan_json(self) -> str:
+        """Return what MOPT_PLAN holds."""
+        if self.trace is None:
+            return self.plan_json()
+        header = self.trace.context.header
+        return replace(self, plan=self.plan.model_copy(update={"traceparent": header})).plan_json()
 
 
 def targets_of(spec: ModelOptimizationSpec) -> list[Target]:
@@ -180,6 +183,9 @@ def prepare_work(
         node_selector=profile.node_selector,
         resources=profile.resources,
         secrets=stage_secrets(spec, output, Stage.PREPARE),
+        claims=stage_claims(spec, output, Stage.PREPARE),
+        files=stage_files(spec),
+        anonymous=stage_anonymous(spec, Stage.PREPARE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
@@ -213,6 +219,9 @@ def measure_work(
         node_selector=_node_selector(profile, target),
         resources=target_resources(target.resources, profile.resources),
         secrets=stage_secrets(spec, output, Stage.MEASURE),
+        claims=stage_claims(spec, output, Stage.MEASURE),
+        files=stage_files(spec),
+        anonymous=stage_anonymous(spec, Stage.MEASURE),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=target.queue_name or spec.execution.queue_name,
@@ -248,6 +257,7 @@ def report_work(
         node_selector=profile.node_selector,
         resources=_REPORT_RESOURCES,
         secrets=stage_secrets(spec, output, Stage.REPORT),
+        claims=stage_claims(spec, output, Stage.REPORT),
         deadline_seconds=spec.execution.active_deadline_seconds,
         retries=spec.execution.backoff_limit,
         queue=spec.execution.queue_name,
@@ -314,6 +324,8 @@ def measurement_key(
         "resources": target_resources(target.resources, profile.resources).to_api(),
         "requestedAt": resource.requested_at,
     }
+    if claims := profile.resource_claims:
+        identity["resourceClaims"] = [claim.to_api() for claim in claims]
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -339,6 +351,10 @@ def _identity(work: WorkItem, resource: Resource, settings: Settings) -> Json:
     """Return all that makes a Job another Job, but the attempt."""
     # What is empty, or as it always was, is left out: Jobs keep the names that they had.
     extra: Json = {"files": [astuple(file) for file in work.files]} if work.files else {}
+    if work.claims:
+        extra["claims"] = list(work.claims)
+    if work.anonymous:
+        extra["anonymous"] = list(work.anonymous)
     if settings.jobs != _DEFAULT_PODS:
         extra["pods"] = settings.jobs.to_api()
     return extra | {

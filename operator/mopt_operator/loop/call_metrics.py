@@ -27,13 +27,28 @@ class CallMetrics:
             buckets=_BUCKETS,
             registry=None,
         )
+        self._listed = Counter(
+            "mopt_api_list_bytes",
+            "Bytes of JSON in the API server's answers to lists, unpacked, by what is listed.",
+            ("kind",),
+            registry=None,
+        )
 
     def register(self, registry: CollectorRegistry) -> None:
         """Have them shown with others."""
         registry.register(self._requests)
         registry.register(self._seconds)
+        registry.register(self._listed)
 
     def asked(self, method: str, code: str, seconds: float) -> None:
         """Count a request."""
         self._requests.labels(method, code).inc()
         self._seconds.labels(method).observe(seconds)
+
+    def listed(self, kind: str, size: int) -> None:
+        """Count a page of a list.
+
+        Args:
+            kind: The plural of what is listed.
+        """
+        self._listed.labels(kind).inc(size)

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mopt_operator.cluster.cache import Store
 from mopt_operator.config.logs import about_resource
+from mopt_operator.config.settings import Settings
 from mopt_operator.decide.events import event, publish_event, step_event
+from mopt_operator.decide.job_figures import job_figures
 from mopt_operator.decide.plan import Plan
 from mopt_operator.errors import (
     MAY_PASS,
@@ -24,6 +26,9 @@ from mopt_operator.objects import SELECTOR, Job, Raw, Resource, is_selected
 
 from .metrics import Metrics
 from .refusals import Refusals
+
+if TYPE_CHECKING:
+    from .tracing import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +88,19 @@ class Executor:
         refusals: Refusals,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        traces: Traces | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._refusals = refusals
         self._metrics = metrics
         self._clock = clock
+        self._traces = traces
+
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        if self._traces:
+            self._traces.use(settings)
 
     async def change_jobs(self, resource: Resource, plan: Plan) -> Changes:
         """Delete and create Jobs; return what came of it.
@@ -135,6 +147,8 @@ class Executor:
             logger.info("Deleted Job %s", job.name, extra=fields)
             if not job.expires:
                 self._metrics.job_deleted(job)
+                if self._traces:
+                    self._traces.job_deleted(resource, job, self._clock())
         self._store.jobs.forget(job)
 
     async def _create(self, resource: Resource, plan: Plan, changes: Changes) -> None:
@@ -196,6 +210,8 @@ class Executor:
         written = await self._cluster.write_status(resource, status)
         self._store.resources.put_answer(written)
         now = self._clock()
+        if self._traces:
+            self._traces.status_written(resource, status, now)
         step = step_event(resource, status, now)
         for said in filter(None, (step, publish_event(resource, status, now))):
             logger.info("%s: %s", said["reason"], said["message"], extra=about_resource(resource))
@@ -211,7 +227,10 @@ class Executor:
         else:
             self._store.jobs.put_answer(kept)
             pods = self._store.pods.of((resource.namespace, resource.name))
-            self._metrics.job_ended(job, pods, self._clock())
+            now = self._clock()
+            self._metrics.job_ended(job, pods, now)
+            if self._traces:
+                self._traces.job_ended(resource, job, job_figures(job, pods, now), now)
 
     async def _announce_jobs(self, resource: Resource, names: Iterable[str]) -> None:
         for name in names:

@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
 from typing import TypeVar
 
 from aiohttp import web
@@ -32,6 +34,9 @@ STALLED_SECONDS = 60.0
 ANSWER_SECONDS = 4.0
 
 _T = TypeVar("_T")
+
+Judge = Callable[[str], Awaitable[HTTPStatus]]
+"""Whether the bearer of a token may read /metrics: OK, UNAUTHORIZED or FORBIDDEN."""
 
 
 class Heartbeat:
@@ -66,12 +71,14 @@ def application(
     not_ready: Callable[[], list[str]],
     metrics: Callable[[], Awaitable[bytes]],
     heartbeat: Heartbeat,
+    judge: Judge | None = None,
 ) -> web.Application:
     """Return the three pages; call it where the event loop runs that they are about.
 
     Args:
         not_ready: Returns what is missing, a line each; nothing where the operator is ready.
         metrics: Returns all metrics in Prometheus' text format.
+        judge: Of the tokens of those who ask for /metrics; None asks for none.
     """
     home = asyncio.get_running_loop()
 
@@ -105,6 +112,13 @@ def application(
     async def show_metrics(request: web.Request) -> web.Response:
         if _is_stranger(request):
             raise web.HTTPForbidden(text="a client certificate is required\n")
+        if judge is not None:
+            token = _token(request)
+            try:
+                _admit(await ask(partial(judge, token)) if token else HTTPStatus.UNAUTHORIZED)
+            except OperatorError as error:
+                text = f"the token cannot be judged: {error}\n"
+                raise web.HTTPServiceUnavailable(text=text) from error
         return web.Response(body=await ask(metrics), headers={"Content-Type": METRICS_TYPE})
 
     pages = web.Application()
@@ -119,6 +133,26 @@ def _is_stranger(request: web.Request) -> bool:
     found = request.get_extra_info("ssl_object")
     asked = isinstance(found, ssl.SSLObject) and found.context.verify_mode is not ssl.CERT_NONE
     return asked and not found.getpeercert()
+
+
+def _token(request: web.Request) -> str:
+    """Return a client's bearer token; "" where it has none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _admit(verdict: HTTPStatus) -> None:
+    """Raise the answer for whom a verdict keeps out."""
+    if verdict is HTTPStatus.UNAUTHORIZED:
+        raise web.HTTPUnauthorized(
+            text="a bearer token is required that the API server knows\n",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    if verdict is not HTTPStatus.OK:
+        raise web.HTTPForbidden(
+            text="the token's user may not get /metrics: bind it to a ClusterRole with verb get "
+            "of nonResourceURLs [/metrics]\n"
+        )
 
 
 @asynccontextmanager

@@ -53,14 +53,22 @@ class JobMetrics:
             "Pods that failed and after which the Job went on, by stage and reason.",
             *("stage", "reason"),
         )
+        self._measured = number(
+            "mopt_measurements",
+            "Measurements by profile, and by how they went: Stable, Unstable (others disturbed "
+            "them), Served (from the store).",
+            *("profile", "state"),
+        )
         self._deleted = number(
             "mopt_jobs_deleted",
             "Jobs that the operator deleted before their outcome was recorded, by stage.",
             "stage",
         )
 
-    def ended(self, stage: str, figures: JobFigures) -> None:
+    def ended(self, stage: str, figures: JobFigures, profile: str = "") -> None:
         """Count a finished Job."""
+        if figures.measured is not None:
+            self._measured.labels(profile, figures.measured.value).inc()
         self._took.labels(stage, figures.outcome).observe(figures.took)
         self._queued.labels(stage).observe(figures.queued)
         if figures.starting is not None:

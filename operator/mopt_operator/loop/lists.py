@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
-from mopt_operator.cluster.cache import Kind, Listed, Restored, Store
+from mopt_api.profiles import PROFILE_PLURAL
+from mopt_operator.cluster.cache import CLUSTER_SCOPED, Kind, Listed, Restored, Store, key_of
 from mopt_operator.cluster.lag import is_older
 from mopt_operator.errors import NotFound, OperatorError, Refused
 from mopt_operator.objects import Raw
@@ -30,6 +31,7 @@ class Lists:
 
     Args:
         namespaces: Those that are watched; empty for the whole cluster.
+        offers_changed: Called once OptimizationProfiles are found to have changed.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Lists:
         store: Store,
         queue: WorkQueue,
         metrics: Metrics,
+        offers_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._cluster = cluster
         self._namespaces: list[str | None] = [*namespaces] or [None]
         self._store = store
         self._queue = queue
         self._metrics = metrics
+        self._offers_changed = offers_changed
         # By plural and namespace: the version of the list that filled the store.
         self._filled: dict[tuple[str, str | None], str] = {}
         self._restored = Restored()
@@ -59,14 +63,15 @@ class Lists:
         Raises:
             OperatorError: A call failed.
         """
-        for namespace in self._namespaces:
+        for namespace, kinds in self._scopes():
             try:
-                await self._fill(namespace)
+                await self._fill(namespace, kinds)
             except Refused as error:
                 if namespace is None:
                     raise
                 logger.warning("Cannot list namespace %s: %s", namespace, error)
         self._metrics.resync.at.set_to_current_time()
+        self._offers_changed()
         # The oldest first: where few may run at once, they are the ones.
         for resource in sorted(
             self._store.resources, key=lambda r: (r.created, r.namespace, r.name)
@@ -97,8 +102,17 @@ class Lists:
         await self._noticed.wait()
         raise self._restored
 
-    async def _fill(self, namespace: str | None) -> None:
-        for plural, kind in self._store.kinds().items():
+    def _scopes(self) -> list[tuple[str | None, dict[str, Kind[Any]]]]:
+        """Return where to list, and which kinds there by their plural."""
+        kinds = self._store.kinds()
+        if self._namespaces == [None]:
+            return [(None, kinds)]
+        inside = {plural: kind for plural, kind in kinds.items() if plural not in CLUSTER_SCOPED}
+        outside = {plural: kind for plural, kind in kinds.items() if plural in CLUSTER_SCOPED}
+        return [(None, outside), *((namespace, inside) for namespace in self._namespaces)]
+
+    async def _fill(self, namespace: str | None, kinds: Mapping[str, Kind[Any]]) -> None:
+        for plural, kind in kinds.items():
             version = "0"
             async for page in self._cluster.pages(plural, namespace, whole=True):
                 version = page["metadata"]["resourceVersion"]
@@ -117,9 +131,9 @@ class Lists:
         """
         failed = False
         with self._metrics.resync.seconds.time():
-            for namespace in self._namespaces:
+            for namespace, kinds in self._scopes():
                 try:
-                    for plural, kind in self._store.kinds().items():
+                    for plural, kind in kinds.items():
                         await self._compare(plural, kind, namespace)
                 except Restored:
                     raise
@@ -150,13 +164,14 @@ class Lists:
             except NotFound:
                 continue  # The watch will show that it is gone, or the next comparison.
             changed.add(kind.put_answer(raw))
+        self._metrics.resync.missed.inc(len(changed))
+        if plural == PROFILE_PLURAL:
+            self._offers_changed()
+            return version
         for key in changed:
-            self._metrics.resync.missed.inc()
             self._queue.add(key)
         return version
 
 
 def _listed(metadata: Raw) -> Listed:
-    return Listed(
-        metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"]
-    )
+    return Listed(*key_of(metadata), metadata["uid"], metadata["resourceVersion"])

@@ -17,7 +17,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from mopt_operator.cluster.cache import Store
@@ -52,7 +52,26 @@ class _StoreCollector(Collector):
         for kind, known in self._store.kinds().items():
             objects.add_metric((kind,), len(known))
         yield objects
+        yield GaugeMetricFamily(
+            "mopt_store_bytes",
+            "Bytes of the resources' spec and status in memory, compressed, as they rest there.",
+            value=sum(resource.size for resource in self._store.resources),
+        )
         yield from self._watches()
+        yield from self._profiles()
+
+    def _profiles(self) -> Iterator[GaugeMetricFamily]:
+        valid = GaugeMetricFamily(
+            "mopt_profile_valid", "1 where targets may use a profile.", labels=("profile",)
+        )
+        nodes = GaugeMetricFamily(
+            "mopt_profile_nodes", "Nodes that fit a profile.", labels=("profile",)
+        )
+        for offer in sorted(self._store.offers, key=lambda offer: offer.name):
+            valid.add_metric((offer.name,), float(not offer.refusal))
+            if isinstance(count := offer.status.get("nodes"), int):
+                nodes.add_metric((offer.name,), count)
+        yield from (valid, nodes)
 
     def _watches(self) -> Iterator[GaugeMetricFamily]:
         ages = GaugeMetricFamily(
@@ -94,8 +113,27 @@ class _TurnsCollector(Collector):
         )
 
 
+class _LeaseCollector(Collector):
+    """What the Lease counts; nothing where there is no election."""
+
+    def __init__(self, transitions: Callable[[], int | None]) -> None:
+        self._transitions = transitions
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "mopt_lease_transitions",
+            "Changes of the leader, as the Lease counts them.",
+            value=self._transitions(),
+        )
+
+
 class Metrics:
-    """All metrics of one operator process."""
+    """All metrics of one operator process.
+
+    Args:
+        transitions: Returns how often the Lease has changed hands; None where that is not known.
+        beside: What else is shown.
+    """
 
     def __init__(
         self,
@@ -106,6 +144,8 @@ class Metrics:
         turns: Turns,
         calls: CallMetrics | None = None,
         leads: Callable[[], bool] = lambda: True,
+        transitions: Callable[[], int | None] = lambda: None,
+        beside: Iterable[Collector] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = CollectorRegistry()
@@ -116,6 +156,9 @@ class Metrics:
         self._of_resources = ResourceCollector(store, leads)
         registry.register(self._of_resources)
         registry.register(_TurnsCollector(turns))
+        registry.register(_LeaseCollector(transitions))
+        for collector in beside:
+            registry.register(collector)
         Info("mopt_build", "Version, and the image that Jobs run.", registry=registry).info(
             {"version": product_version(), "optimizer_image": settings.optimizer_image}
         )
@@ -169,7 +212,7 @@ class Metrics:
 
     def job_ended(self, job: Job, pods: Iterable[Pod], now: datetime) -> None:
         """Count a finished Job; call it once for each."""
-        self._jobs.ended(job.stage, job_figures(job, pods, now))
+        self._jobs.ended(job.stage, job_figures(job, pods, now), job.profile)
 
     def job_deleted(self, job: Job) -> None:
         """Count a Job that is deleted before its outcome is recorded."""

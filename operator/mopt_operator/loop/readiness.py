@@ -20,9 +20,10 @@ class Readiness:
         watching: The watches have been started.
     """
 
-    def __init__(self, namespaces: Sequence[str] = ()) -> None:
+    def __init__(self, namespaces: Sequence[str] = (), *, offers: bool = False) -> None:
         self.filled, self.watching = asyncio.Event(), asyncio.Event()
         self._namespaces = namespaces
+        self._offers = offers
         self._was_ready = False
 
     def lacking(
@@ -40,7 +41,7 @@ class Readiness:
             lines.append("the resources, Jobs and Pods have not been listed")
         elif not self.watching.is_set():
             lines.append("the watches have not been started")
-        elif missing := missing_watches(task_names, self._namespaces):
+        elif missing := missing_watches(task_names, self._namespaces, offers=self._offers):
             lines.append(f"not watched: {', '.join(missing)}")
         if not lease_known:
             lines.append("the lease has not been read")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mopt_operator.cluster.cache import Key, Store
-from mopt_operator.config.logs import about
+from mopt_operator.config.logs import new_look
 from mopt_operator.config.settings import Settings
 from mopt_operator.decide.decide import decide
 from mopt_operator.decide.lookups import podless, queued, refusal, unread
@@ -25,6 +25,9 @@ from .metrics import Metrics
 from .queue import WorkQueue
 from .turns import Postponed, Turns
 
+if TYPE_CHECKING:
+    from .tracing import Traces
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +39,16 @@ class Api(Calls, Protocol):
     async def workloads(self, job: Job) -> list[Raw]: ...
 
 
+async def _unknown(_namespace: str) -> None:
+    """Return that a namespace's labels are not known."""
+
+
 class Reconciler:
-    """Brings resources to the state that they ask for, one worker at a time for each."""
+    """Brings resources to the state that they ask for, one worker at a time for each.
+
+    Args:
+        labels: Returns a namespace's labels, where they are known.
+    """
 
     def __init__(
         self,
@@ -49,6 +60,8 @@ class Reconciler:
         turns: Turns | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], datetime] = utc_now,
+        labels: Callable[[str], Awaitable[Mapping[str, str] | None]] = _unknown,
+        traces: Traces | None = None,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
@@ -57,6 +70,7 @@ class Reconciler:
         self._turns = turns or Turns(settings, queue)
         self._metrics = metrics or Metrics(settings, store=store, queue=queue, turns=self._turns)
         self._clock = clock
+        self._labels = labels
         self._creation_failures = CreationFailures(cluster)
         self._executor = Executor(
             cluster,
@@ -64,8 +78,15 @@ class Reconciler:
             refusals=self._turns.refusals,
             metrics=self._metrics,
             clock=clock,
+            traces=traces,
         )
         self._news_seen = 0
+
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+        self._turns.use(settings)
+        self._executor.use(settings)
 
     async def work(self) -> None:
         """Serve the queue until cancelled."""
@@ -81,7 +102,7 @@ class Reconciler:
     async def _attempt(self, key: Key) -> str:
         """Reconcile a resource once; return the result as the metric names it."""
         known = self._store.resources.get(key)
-        fields = about(*key, known.generation if known else None)
+        fields = new_look(*key, known.generation if known else None)
         try:
             requeue_after = await self._reconcile_in_turn(key)
         except Conflict as error:
@@ -133,14 +154,15 @@ class Reconciler:
             now,
             warnings=await self._warnings(snapshot, now),
             held=await self._held(snapshot, now),
+            namespace_labels=(
+                await self._labels(key[0]) if self._settings.select_namespaces else None
+            ),
         )
-        snapshot = observe()
-        if snapshot is None:
+        if (snapshot := observe()) is None:
             return None
         plan = self._decide(snapshot, now)
         if plan.create and await self._read_late_pods(snapshot):
-            snapshot = observe()
-            if snapshot is None:
+            if (snapshot := observe()) is None:
                 return None
             plan = self._decide(snapshot, now)
         if not plan.create:

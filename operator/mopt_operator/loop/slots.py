@@ -47,6 +47,12 @@ class Slots:
         # which one.
         self._gave_way: dict[tuple[str, str], tuple[Key, Occupant]] = {}
 
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+        self._usage.use(settings)
+        self._serve()
+
     def observe(self, key: Key, held: Holding) -> None:
         """Count what a resource's Jobs hold now."""
         before = self._held.pop(key, Holding())

@@ -57,6 +57,11 @@ class Turns:
         self._reruns = Reruns(settings.on_upgrade.max_concurrent, queue.add)
         self._counted = False
 
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+        self.slots.use(settings)
+
     def count_all(self, store: Store, now: datetime) -> None:
         """Count once what runs already, before the first Job is granted."""
         if self._counted:

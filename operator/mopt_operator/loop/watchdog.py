@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from mopt_operator.cluster.cache import Store
 from mopt_operator.errors import OperatorError
 
-from .watches import RESOURCES, SILENT_SECONDS
+from .watches import PROFILES, RESOURCES, SILENT_SECONDS
 
 CHECK_SECONDS = 10.0
 # Discovery and the first lists take their time in a large cluster.
@@ -33,17 +33,22 @@ class WatchDeaf(OperatorError):
     """A watch does not show what exists; a restart reopens it."""
 
 
-def missing_watches(task_names: Iterable[str], namespaces: Sequence[str] = ()) -> list[str]:
+def missing_watches(
+    task_names: Iterable[str], namespaces: Sequence[str] = (), *, offers: bool = False
+) -> list[str]:
     """Return what no task of kopf's watches: kinds, or KIND@NAMESPACE.
 
     Args:
         task_names: Of the tasks that are not done.
         namespaces: Those that are watched; empty for the whole cluster.
+        offers: OptimizationProfiles are to be watched, which are in no namespace.
     """
     watched = {name.removeprefix(_PREFIX) for name in task_names if name.startswith(_PREFIX)}
     expected = {f"{kind}@{namespace}" for kind in RESOURCES for namespace in namespaces} or {
         f"{kind}@{None}" for kind in RESOURCES
     }
+    if offers:
+        expected.add(f"{PROFILES}@{None}")
     return sorted(name.removesuffix(f"@{None}") for name in expected - watched)
 
 
@@ -89,7 +94,7 @@ async def watch_the_watches(
     while True:
         await asyncio.sleep(check_seconds)
         names = (task.get_name() for task in asyncio.all_tasks())
-        missing = missing_watches(names, namespaces)
+        missing = missing_watches(names, namespaces, offers=store.offers_watched)
         if not missing:
             deadline = 0.0  # from now on any gap counts
         elif clock() > deadline:

@@ -28,7 +28,8 @@ from kopf._cogs.clients.errors import APIError
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from mopt_api.base import GROUP, PLURAL, VERSION
-from mopt_operator.cluster.cache import Key, Restored, Store
+from mopt_api.profiles import PROFILE_PLURAL
+from mopt_operator.cluster.cache import Key, Restored, Store, key_of
 from mopt_operator.cluster.client import login
 from mopt_operator.errors import OperatorError
 from mopt_operator.objects import SELECTOR, Job, Pod, Raw
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 # As kopf names the watch tasks.
 RESOURCES = (f"{PLURAL}.{VERSION}.{GROUP}", "jobs.v1.batch", "pods.v1")
+PROFILES = f"{PROFILE_PLURAL}.{VERSION}.{GROUP}"
 SILENT_SECONDS = 70.0
 # kopf keeps a task and the last event of each object that changed for so long.
 IDLE_SECONDS = 0.5
@@ -173,12 +175,20 @@ class Events:
 
     Args:
         job_deleted: Called with the namespace of each Job that is deleted.
+        offers_changed: Called once an OptimizationProfile has changed.
     """
 
-    def __init__(self, store: Store, queue: WorkQueue, job_deleted: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: WorkQueue,
+        job_deleted: Callable[[str], None],
+        offers_changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._queue = queue
         self._job_deleted = job_deleted
+        self._offers_changed = offers_changed
 
     def take(self, plural: str, event: Raw) -> None:
         """Put what a watch brings into the store, and have its resource looked at."""
@@ -187,8 +197,10 @@ class Events:
         key = kind.show(raw, deleted=gone)
         if key is None:
             return
-        metadata = raw["metadata"]
-        item = None if gone else kind.get((metadata["namespace"], metadata["name"]))
+        if plural == PROFILE_PLURAL:
+            self._offers_changed()
+            return
+        item = None if gone else kind.get(key_of(raw["metadata"]))
         if plural == PLURAL or self._is_urgent(key, item):
             self._queue.add(key)
         else:
@@ -224,12 +236,18 @@ class Events:
         return True
 
 
-def registry(events: Events) -> kopf.OperatorRegistry:
-    """Return the handlers of the three kinds, without which kopf does not watch them."""
+def registry(events: Events, *, offers: bool = False) -> kopf.OperatorRegistry:
+    """Return the handlers of the kinds, without which kopf does not watch them.
+
+    Args:
+        offers: OptimizationProfiles are among them.
+    """
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
     for resource in ((GROUP, VERSION, PLURAL), ("batch", "v1", "jobs"), ("", "v1", "pods")):
         _observe(handlers, resource, events)
+    if offers:
+        _observe(handlers, (GROUP, VERSION, PROFILE_PLURAL), events)
     return handlers
 
 

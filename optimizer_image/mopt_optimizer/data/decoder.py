@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from mopt_api.jobs.data_statistics import DataStatistics
 from mopt_optimizer.quality.comparable import Array
 
-from .messages import ReferenceFiles, SampleFiles
+from .messages import Members, ReferenceFiles, SampleFiles
 from .samples import Inputs, Patches
 
 ReadReference = Callable[[int], list[Array]]
@@ -48,5 +49,26 @@ class Decoder(Protocol):
 
         Raises:
             DataError: A damaged file, one without a value, or NaN or infinity in it.
+        """
+        ...
+
+    def members(self, archive: Path) -> Members:
+        """Return what an archive holds.
+
+        Raises:
+            DataError: Damaged, too large, or with data that is no plain file.
+        """
+        ...
+
+    def unpack(self, archive: Path, names: Sequence[str], files: Sequence[Path]) -> None:
+        """Write members of an archive to files, all of them or none.
+
+        Args:
+            names: As members has them.
+            files: One for each name, on the volume of the archive.
+
+        Raises:
+            DataError: A damaged member.
+            DiskError: No space left.
         """
         ...

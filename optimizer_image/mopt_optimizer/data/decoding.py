@@ -10,13 +10,15 @@ from mopt_api.enums import DType
 from mopt_api.inputs import DimensionRange, ImageTransform, InputSpec
 from mopt_optimizer.errors import ComparisonError, DataError, SpecError
 from mopt_optimizer.quality.comparable import Array, check_finite
+from mopt_optimizer.sandbox import temporary_folder
 
+from . import archives
 from .arrays import ArrayFiles, read_arrays
 from .declared import declared_inputs
 from .decoder import DecodedSamples, ReadReference
 from .fetching import is_array
 from .images import DecodedImages, check_fit, decode
-from .messages import ReferenceFiles, SampleFiles
+from .messages import Members, ReferenceFiles, SampleFiles
 from .preprocessing import Preprocessing
 from .samples import Inputs
 from .statistics import SetStatistics
@@ -46,6 +48,14 @@ class LocalDecoder:
         for index in range(len(files.names)):
             read(index)
         return read
+
+    def members(self, archive: Path) -> Members:
+        return archives.members(archive)
+
+    def unpack(self, archive: Path, names: Sequence[str], files: Sequence[Path]) -> None:
+        with temporary_folder(archive.parent, prefix="unpacked-") as folder:
+            for made, file in zip(archives.unpack(archive, names, folder), files, strict=True):
+                made.replace(file)
 
 
 def read_reference(files: ReferenceFiles, index: int) -> list[Array]:

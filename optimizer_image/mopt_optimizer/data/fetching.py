@@ -1,4 +1,4 @@
-"""A folder of data in a store: which of its files are taken, and the files on the local disk.
+"""A folder of data: which of its files are taken, and the files on the local disk.
 
 Nothing here reads what is in a file: that is another process's (decoding).
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mopt_api.inputs import ImageTransform
-from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import DataError, SpecError
 from mopt_optimizer.store.base import Store
-from mopt_optimizer.store.registry import open_store
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 ARRAYS = (".npz", ".npy")
@@ -82,19 +80,6 @@ class FetchedFolder:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def list_folder(
-    uri: str, credentials: Credentials, environ: Mapping[str, str]
-) -> tuple[Store, str, list[str]]:
-    """Return a folder's store, its prefix there, and the keys of all objects under it, sorted.
-
-    Raises:
-        StoreError
-    """
-    store, key = open_store(uri, credentials, environ)
-    prefix = f"{key.rstrip('/')}/" if key.rstrip("/") else ""
-    return store, prefix, [k for k in store.list(prefix) if not k.endswith("/")]
-
-
 def fetch_objects(store: Store, prefix: str, keys: Sequence[str], folder: Path) -> FetchedFolder:
     """Fetch objects under a prefix into a local folder.
 
@@ -116,6 +101,16 @@ def no_files(where: str, count: int, suffixes: Sequence[str]) -> str:
 
 def _fetch(store: Store, key: str, path: Path) -> str:
     size = store.size(key)
-    if size is not None and size > MAX_FILE_BYTES:
-        raise DataError(f"{store.uri(key)} has {size} bytes, more than the {MAX_FILE_BYTES} taken")
+    if size is not None:
+        check_size(store.uri(key), size)
     return store.fetch(key, path)
+
+
+def check_size(name: str, size: int) -> None:
+    """Refuse a file that is larger than any sample.
+
+    Raises:
+        DataError
+    """
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{name} has {size} bytes, more than the {MAX_FILE_BYTES} taken")

@@ -1,4 +1,4 @@
-"""A folder of data for a Job: images or arrays, distinguished by the files' suffixes."""
+"""The samples of a Job: images or arrays, distinguished by the files' suffixes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from mopt_api.jobs.plan import Credentials, PlannedData
 from mopt_optimizer.errors import DataError
 
 from .decoder import Decoder
-from .fetching import SUFFIXES, fetch_objects, hold_arrays, is_data, list_folder, no_files
+from .fetching import SUFFIXES, hold_arrays, no_files
 from .messages import SampleFiles
+from .places import open_place
 from .samples import Samples
 
 
@@ -24,7 +25,7 @@ def load_data(
     environ: Mapping[str, str],
     decoder: Decoder,
 ) -> Samples:
-    """Fetch a folder's samples and check that each can be an input of the model.
+    """Fetch a folder's samples, or an archive's, and check that each can be an input of the model.
 
     Files of other suffixes are passed over. Every file is read once here, so that a damaged one
     is found before anything is built.
@@ -39,13 +40,12 @@ def load_data(
         DimensionError: A size outside what the spec declares.
         StoreError, DiskError.
     """
-    store, prefix, keys = list_folder(data.uri, credentials, environ)
-    known = [k for k in keys if is_data(k)]
-    if not known:
-        raise DataError(no_files(store.uri(prefix), len(keys), SUFFIXES))
-    arrays = hold_arrays(data.uri, known, data.images)
+    place = open_place(data, credentials, environ, workdir, decoder)
+    if not place.names:
+        raise DataError(no_files(place.where, place.others, SUFFIXES))
+    arrays = hold_arrays(data.uri, place.names, data.images)
     folder = workdir / f"files-{credentials.value.lower()}"
-    fetched = fetch_objects(store, prefix, known[: data.samples], folder)
+    fetched = place.fetch(place.names[: data.samples], folder)
     found = decoder.samples(SampleFiles.of(fetched, inputs, dimensions, data.images))
     return Samples(
         names=fetched.names,

@@ -65,12 +65,27 @@ class Read(ObservedModel):
     index: int
 
 
-Request = SampleFiles | ReferenceFiles | Read
+class ListArchive(ObservedModel):
+    """Look into an archive; the answer is Listed."""
+
+    op: Literal["list"] = "list"
+    file: str
+
+
+class UnpackArchive(ObservedModel):
+    """Write members of an archive to files, 0 the first one's; the answer is Checked."""
+
+    op: Literal["unpack"] = "unpack"
+    file: str
+    names: list[str]
+
+
+Request = SampleFiles | ReferenceFiles | Read | ListArchive | UnpackArchive
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 
 
 class Checked(ObservedModel):
-    """Every file was read once, and can be used.
+    """Every file was read once, and can be used; or was unpacked.
 
     Attributes:
         statistics: Of samples; None for ground truth.
@@ -86,3 +101,21 @@ class Arrays(ObservedModel):
 
     names: list[str] = []
     files: list[str]
+
+
+class Members(ObservedModel):
+    """What an archive holds.
+
+    Attributes:
+        files: Sizes in bytes of its image and array files, by their names.
+        others: How many other files there are.
+    """
+
+    files: dict[str, Annotated[int, Field(ge=0)]]
+    others: int
+
+
+class Listed(ObservedModel):
+    """A file of Members: an answer is too short for many."""
+
+    file: str

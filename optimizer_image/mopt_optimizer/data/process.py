@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar, overload
 
+from pydantic import ValidationError
+
 from mopt_api.base import ObservedModel
 from mopt_optimizer.errors import DataError
 from mopt_optimizer.opening.inputs import ModelInput
 from mopt_optimizer.quality import Array
-from mopt_optimizer.sandbox import Child, ChildDied, answered, open_made, remove
+from mopt_optimizer.sandbox import (
+    Child,
+    ChildDied,
+    answered,
+    made_file,
+    open_made,
+    remove,
+    temporary_folder,
+)
 
 from .declared import check_arrays, declared_inputs
 from .decoder import DecodedSamples, ReadReference
-from .messages import Arrays, Checked, Read, ReferenceFiles, SampleFiles
+from .messages import (
+    Arrays,
+    Checked,
+    ListArchive,
+    Listed,
+    Members,
+    Read,
+    ReferenceFiles,
+    SampleFiles,
+    UnpackArchive,
+)
 from .npy import array_in
 from .samples import Inputs
 
 _WORKER = "mopt_optimizer.data.worker"
 # Of one answer: all files of a folder are read once for the first.
 _SECONDS = 1800.0
+# Of the list of an archive's members: their number is bounded, their names are short.
+_MOST_LISTED = 64 * 1024 * 1024
 
 AnswerT = TypeVar("AnswerT", bound=ObservedModel)
 
@@ -61,10 +84,13 @@ class DecodingProcess:
             return
         self._folder.mkdir()
         self.data.mkdir(exist_ok=True)
-        self._child = Child(
+        self._child = self._started(self._folder, self.data)
+
+    def _started(self, folder: Path, read: Path) -> Child:
+        return Child(
             _WORKER,
-            self._folder,
-            read=[self.data],
+            folder,
+            read=[read],
             environ=self._environ,
             stderr=self._stderr,
             watch=self._watch,
@@ -84,6 +110,35 @@ class DecodingProcess:
     def references(self, files: ReferenceFiles) -> ReadReference:
         self._ask(files, Checked)
         return lambda index: self._arrays(Read(of="references", index=index))[1]
+
+    def members(self, archive: Path) -> Members:
+        with self._apart(archive) as (folder, child):
+            listed = _answer(child, ListArchive(file=str(archive)), Listed)
+            with open_made(folder, listed.file) as file:
+                text = file.read(_MOST_LISTED + 1)
+        try:
+            if len(text) <= _MOST_LISTED:
+                return Members.model_validate_json(text)
+        except ValidationError:
+            pass
+        raise DataError("the process that reads an archive answered what is no answer")
+
+    def unpack(self, archive: Path, names: Sequence[str], files: Sequence[Path]) -> None:
+        with self._apart(archive) as (folder, child):
+            _answer(child, UnpackArchive(file=str(archive), names=[*names]), Checked)
+            # Ended: nobody writes to what it made any more.
+            child.close()
+            for index, file in enumerate(files):
+                made_file(folder, str(index)).replace(file)
+
+    @contextmanager
+    def _apart(self, archive: Path) -> Iterator[tuple[Path, Child]]:
+        """Give a process for an archive, which sees nothing else, and the folder it writes to."""
+        with (
+            temporary_folder(archive.parent, prefix="unpacked-") as folder,
+            self._started(folder, archive) as child,
+        ):
+            yield folder, child
 
     def _inputs(self, names: Sequence[str], declared: Sequence[ModelInput], index: int) -> Inputs:
         answered, arrays = self._arrays(Read(of="samples", index=index))
@@ -106,10 +161,7 @@ class DecodingProcess:
     def _ask(self, request: ObservedModel, kind: type[AnswerT]) -> AnswerT:
         self.start()
         assert self._child is not None  # noqa: S101
-        try:
-            return answered(kind, self._child.ask(request.to_api(), _SECONDS))
-        except ChildDied as error:
-            raise DataError(f"the process that reads data {error.how()}") from error
+        return _answer(self._child, request, kind)
 
     def close(self) -> None:
         """End the process."""
@@ -128,6 +180,13 @@ class DecodingProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _answer(child: Child, request: ObservedModel, kind: type[AnswerT]) -> AnswerT:
+    try:
+        return answered(kind, child.ask(request.to_api(), _SECONDS))
+    except ChildDied as error:
+        raise DataError(f"the process that reads data {error.how()}") from error
 
 
 class _Samples(Sequence[Inputs]):

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mopt_api.enums import QualityMetric
-from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_api.jobs.plan import Credentials, PlannedData, PlannedReferences
 from mopt_api.metrics import METRICS, Outputs, listed, names
 from mopt_optimizer.errors import DataError
 from mopt_optimizer.quality import Array
 
 from .decoder import Decoder, ReadReference
-from .fetching import SUFFIXES, fetch_objects, hold_arrays, is_data, list_folder
+from .fetching import SUFFIXES, hold_arrays
 from .messages import ReferenceFiles
+from .places import open_place
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class References:
 def load_references(
     references: PlannedReferences,
     credentials: Credentials,
-    samples_uri: str,
+    data: PlannedData,
     samples: Sequence[str],
     workdir: Path,
     environ: Mapping[str, str],
@@ -70,9 +71,10 @@ def load_references(
     """Fetch the ground truth of samples and read each file once.
 
     Args:
-        samples_uri: The samples' folder.
+        data: The samples' folder.
         samples: Names of those that are used, as keys relative to it.
-        workdir: For the files; no other's.
+        workdir: Gets the files, in a folder of their own. An archive that lies there already is
+            not fetched again.
 
     Raises:
         DataError: A sample without a reference, a reference without a sample, or a file that
@@ -80,26 +82,24 @@ def load_references(
         SpecError: Images and arrays in one folder, or a transform of images for arrays.
         StoreError, DiskError.
     """
-    store, prefix, keys = list_folder(references.uri, credentials, environ)
-    known = [k for k in keys if is_data(k)]
-    if not known:
+    place = open_place(references, credentials, environ, workdir, decoder)
+    if not place.names:
         raise DataError(
-            f"no references under {store.uri(prefix)}: {len(keys)} objects, none of them "
+            f"no references under {place.where}: {place.others} objects, none of them "
             f"{', '.join(SUFFIXES)}"
         )
-    arrays = hold_arrays(references.uri, known, references.images)
-    _, samples_prefix, everything = list_folder(samples_uri, credentials, environ)
+    arrays = hold_arrays(references.uri, place.names, references.images)
     chosen = paired(
         samples,
-        [k.removeprefix(samples_prefix) for k in everything if is_data(k)],
-        [k.removeprefix(prefix) for k in known],
+        open_place(data, credentials, environ, workdir, decoder).names,
+        place.names,
         folder=references.uri,
-        samples_folder=samples_uri,
+        samples_folder=data.uri,
     )
-    fetched = fetch_objects(store, prefix, [prefix + name for name in chosen], workdir)
+    fetched = place.fetch(chosen, workdir / "references")
     transform = None if arrays else references.images
     files = ReferenceFiles(
-        names=[store.uri(prefix + name) for name in fetched.names],
+        names=[place.uri(name) for name in fetched.names],
         files=[str(file) for file in fetched.files],
         images=transform,
     )

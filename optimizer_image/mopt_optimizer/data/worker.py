@@ -1,4 +1,5 @@
-"""The process that decodes data files: without credentials, its folder its only way out."""
+"""The process that decodes data files, or reads an archive of them: without credentials, its folder
+its only way out."""
 
 from __future__ import annotations
 
@@ -13,11 +14,24 @@ from mopt_optimizer.progress import Log
 from mopt_optimizer.quality import Array
 from mopt_optimizer.sandbox import serve
 
+from . import archives
 from .decoder import ReadReference
 from .decoding import LocalDecoder
-from .messages import REQUEST, Arrays, Checked, Read, ReferenceFiles, SampleFiles
+from .messages import (
+    REQUEST,
+    Arrays,
+    Checked,
+    ListArchive,
+    Listed,
+    Read,
+    ReferenceFiles,
+    SampleFiles,
+    UnpackArchive,
+)
 from .npy import save_array
 from .samples import Inputs
+
+_MEMBERS = "members.json"
 
 
 class DecodingSession:
@@ -50,6 +64,14 @@ class DecodingSession:
                 return Checked()
             case Read() as read:
                 return _written(self._read(read), workdir)
+            case ListArchive() as archive:
+                (workdir / _MEMBERS).write_text(
+                    archives.members(Path(archive.file)).model_dump_json()
+                )
+                return Listed(file=_MEMBERS)
+            case UnpackArchive() as archive:
+                archives.unpack(Path(archive.file), archive.names, workdir)
+                return Checked()
 
     def _read(self, read: Read) -> Mapping[str, Array]:
         if read.of == "samples" and self._samples is not None:

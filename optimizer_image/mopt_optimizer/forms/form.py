@@ -34,6 +34,7 @@ class Form(ObservedModel):
         best: TensorRT only: ignore quantization's calibrator and use the one whose outputs are
             closest to FP32's. Engines are equally fast with either, so quality alone decides.
         aims: Of a second search, by what an earlier form missed; empty for any other.
+        start: Nodes that stayed FP32 with other weights of the graph, which its search tries first.
         narrow_sums: For CPUs that add products in 16 bits, which it does not exceed; sound on all
             others too, with one bit less.
     """
@@ -42,6 +43,7 @@ class Form(ObservedModel):
     quantization: Quantization = Quantization()
     best: bool = False
     aims: list[GateAim] = []
+    start: list[str] = []
     narrow_sums: bool = False
 
     @property
@@ -87,6 +89,13 @@ class Form(ObservedModel):
     def aimed(self, aims: Sequence[GateAim]) -> Form:
         """Return the form of a second search; itself where gates do not affect it."""
         return self.model_copy(update={"aims": list(aims)}) if self.gated and aims else self
+
+    def starting(self, start: Sequence[str]) -> Form:
+        """Return the form whose search tries these nodes in FP32 first; itself where there is no
+        search, or a second one, which knows better."""
+        if not start or not self.gated or self.aims:
+            return self
+        return self.model_copy(update={"start": list(start)})
 
 
 def form_of(

@@ -37,6 +37,7 @@ def make_nncf(name: str, form: Form, material: Material, target: Path) -> Quanti
             search_macs=SEARCH_MACS,
             search_seconds=quantization.search_budget_seconds,
             again=bool(form.aims),
+            start=tuple(form.start),
         ),
     )
     with fitting_gates():

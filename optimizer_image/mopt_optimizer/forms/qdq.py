@@ -54,6 +54,7 @@ def make_qdq(name: str, form: Form, material: Material, target: Path) -> Quantiz
         material.gates,
         form.aims,
         narrow_sums=form.narrow_sums,
+        start=form.start,
     )
     return report.model_copy(update={"name": name})
 
@@ -67,6 +68,7 @@ def quantize(
     aims: Sequence[GateAim] = (),
     *,
     narrow_sums: bool = False,
+    start: Sequence[str] = (),
 ) -> QuantizationReport:
     """Write a model with 8-bit activations and weights.
 
@@ -80,6 +82,7 @@ def quantize(
         gates: Layers stay FP32 until all gates hold on samples, unless the options say Off.
         aims: Of a second search; see quantize_gated.
         narrow_sums: Weights have 7 bits, for x86 CPUs that add products in 16 bits.
+        start: See Form.
 
     Raises:
         QuantizationError: The quantizer fails on this model, the samples do not fit it, the
@@ -98,6 +101,7 @@ def quantize(
                 return _dynamic(name, model, quantized, options)
             scheme = _scheme(narrow_sums=narrow_sums)
             static = _static_options(quantization, exclude, scheme)
+            static = replace(static, start=tuple(start))
             wanted = fallback_gates(quantization, list(gates))
             report, fallbacks = quantize_gated(model, quantized, samples, static, wanted, aims)
     except (CalibrationError, ComparisonError, ModelError, ExportError) as error:

@@ -53,6 +53,7 @@ def _fallback(
         seconds=found.seconds,
         budget_seconds=found.budget_seconds,
         ended_by_budget=found.ended,
+        from_start=found.from_start,
         exclude=list(found.exclude),
         layers=layers,
     )

@@ -77,4 +77,5 @@ def _options(form: Form, model: Path, exclude: tuple[str, ...]) -> StaticOptions
             exclude=exclude,
         ),
     )
-    return replace(options, search_seconds=quantization.search_budget_seconds)
+    seconds = quantization.search_budget_seconds
+    return replace(options, search_seconds=seconds, start=tuple(form.start))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mopt_api.auto.int8 import CpuClass, cpu_class
 from mopt_api.enums import Precision, Runtime, TargetKind
 from mopt_api.jobs.measure_result import BASELINE
 from mopt_api.runtimes import RUNTIMES
@@ -121,7 +122,13 @@ def misfit(form: Form, machine: Machine) -> str | None:
         return f"is for {form.needs.architecture}, this machine is {machine.architecture}"
     if missing := [f for f in form.needs.cpu_features if f not in machine.cpu_features]:
         return f"needs {', '.join(missing)}, which the CPU lacks"
+    if form.needs.wide_sums and _class_of(machine) is CpuClass.NARROW_X86:
+        return "its INT8 products overflow on this CPU, which adds them in 16 bits"
     return None
+
+
+def _class_of(machine: Machine) -> CpuClass:
+    return cpu_class(machine.architecture, machine.cpu_features)
 
 
 def _is_compiled(form: Form) -> bool:

@@ -13,6 +13,7 @@ from mopt_api.base import ApiModel, Digest, Name, ObservedModel
 from mopt_api.enums import Precision, TorchMode
 from mopt_api.figures import VariantState as State
 from mopt_api.jobs.measure_result import BASELINE, MeasureResult, VariantResult
+from mopt_optimizer.forms.needs import needs_wide_sums
 from mopt_optimizer.opening.inputs import Axis, ModelInput
 from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
 
@@ -62,6 +63,11 @@ class Needs(ObservedModel):
     cpu_features: list[str] = Field(default=[], description="All of these, as in /proc/cpuinfo.")
     architecture: str | None = Field(default=None, description="As uname -m; None is any.")
     gpu: bool = Field(default=False, description="An NVIDIA GPU.")
+    wide_sums: bool = Field(
+        default=False,
+        description="If x86, one that adds INT8 products in 32 bits (VNNI, AMX): in 16 they "
+        "overflow.",
+    )
 
 
 class AxisEntry(ApiModel):
@@ -175,12 +181,14 @@ class Manifest(ObservedModel):
 def from_result(result: MeasureResult) -> Manifest:
     """Return the manifest of a measured target; variants that were never built have no form."""
     forms = [
-        _form(entry, entry.artifact) for entry in result.everyone if entry.artifact is not None
+        _form(entry, entry.artifact, Needs(wide_sums=needs_wide_sums(result, entry)))
+        for entry in result.everyone
+        if entry.artifact is not None
     ]
     return Manifest(forms=forms, selected=result.selected, measured_on=result.hardware.cpu)
 
 
-def _form(entry: VariantResult, artifact: Artifact) -> Form:
+def _form(entry: VariantResult, artifact: Artifact, needs: Needs) -> Form:
     passed = entry.state is State.PASSED
     files = [
         FormFile(
@@ -199,6 +207,7 @@ def _form(entry: VariantResult, artifact: Artifact) -> Form:
         precision=entry.precision,
         float_precision=entry.float_precision,
         files=files,
+        needs=needs,
         compiled=entry.torch_mode is TorchMode.COMPILED,
         verdict=Verdict.PASSED if passed else Verdict.REJECTED,
         message=None if passed else f"{entry.reason or entry.state}: {entry.message or ''}".strip(),

@@ -41,7 +41,21 @@ def fewest_exclusions(
             passing = middle
         else:
             failing = middle
-    chosen = frozenset(order[:passing])
+    return given_back(frozenset(order[:passing]), macs, holds, ended)
+
+
+def given_back(
+    chosen: frozenset[int],
+    macs: Sequence[int],
+    holds: Callable[[frozenset[int]], bool],
+    ended: Callable[[], bool] = lambda: False,
+) -> frozenset[int]:
+    """Return what is left of excluded layers once the few with most multiply-accumulates were tried
+    in INT8 again, one by one.
+
+    Args:
+        chosen: Indices, with which the gates hold; the rest as of fewest_exclusions.
+    """
     worth = [index for index in chosen if macs[index] >= _WORTH * sum(macs)]
     for index in sorted(worth, key=lambda index: -macs[index])[:_MOST_RETURNED]:
         without = chosen - {index}

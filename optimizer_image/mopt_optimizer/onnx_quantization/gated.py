@@ -35,6 +35,7 @@ class Gating:
     search_macs: int | None = None
     search_seconds: float | None = None
     again: bool = False
+    start: tuple[str, ...] = ()
 
 
 def search_with_margin(
@@ -48,6 +49,7 @@ def search_with_margin(
     seconds: float | None,
     again: bool = False,
     held_back: Judge | None = None,
+    start: Sequence[str] = (),
 ) -> SensitivityReport:
     """Choose the layers that stay FP32, with a margin for what the samples do not show.
 
@@ -58,6 +60,7 @@ def search_with_margin(
         again: The gates are raised by what unseen data showed. Half of the budget was the first
             search's.
         held_back: Judges by other samples; None without them.
+        start: See search.
 
     Raises:
         QuantizationError, ComparisonError, SpecError: As Judge.judged.
@@ -77,6 +80,7 @@ def search_with_margin(
         margin=margin,
         budget=budget,
         held_back=held_back,
+        start=start,
     )
 
 

@@ -62,6 +62,7 @@ class SensitivityReport:
         ended: Whether the budget ended the search.
         seconds: That it took.
         budget_seconds: That budget; None without one.
+        from_start: What stayed FP32 with other weights was enough: no layers were ranked for it.
     """
 
     gates: tuple[GateReport, ...]
@@ -74,6 +75,7 @@ class SensitivityReport:
     ended: bool
     seconds: float = field(compare=False)
     budget_seconds: float | None
+    from_start: bool = False
 
     @property
     def metric(self) -> QualityMetric:

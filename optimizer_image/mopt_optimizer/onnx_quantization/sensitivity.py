@@ -13,7 +13,7 @@ from mopt_api.noise import minimum_with_margin
 from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 
 from .budget import Budget
-from .exclusions import exclusion_order, fewest_exclusions
+from .exclusions import exclusion_order, fewest_exclusions, given_back
 from .judging import Judge, Judged
 from .reports import GateReport, LayerSensitivity, SensitivityReport
 from .writing import FormWriter
@@ -94,6 +94,7 @@ def search(
     margin: float | None,
     budget: Budget | None = None,
     held_back: Judge | None = None,
+    start: Collection[str] = (),
 ) -> SensitivityReport:
     """Measure the layers and choose which stay FP32.
 
@@ -113,10 +114,12 @@ def search(
             layer by layer, and excludes nothing.
         budget: Ends the search with the best that was found.
         held_back: Judges by samples that nothing is chosen by.
+        start: Nodes that stayed FP32 with other weights. If the gates hold with these, no layers
+            are ranked.
     """
     trials = _Trials(writer, judge, all_int8)
     budget = budget or Budget(None)
-    found = _Search(layers, trials, budget)
+    found = _Search(layers, trials, budget, start)
     chosen = _Choice(tuple(layers))
     unseen = None
     if margin is None:
@@ -137,6 +140,7 @@ def search(
         ended=budget.ended,
         seconds=round(budget.spent, 3),
         budget_seconds=budget.seconds,
+        from_start=chosen.from_start,
     )
 
 
@@ -148,11 +152,13 @@ class _Choice:
         layers: All, without the nodes of base.
         base: Nodes without multiply-accumulates.
         excluded: Indices of layers.
+        from_start: It is what stayed FP32 with other weights, or a part of that.
     """
 
     layers: tuple[Layer, ...]
     base: tuple[str, ...] = ()
     excluded: frozenset[int] = frozenset()
+    from_start: bool = False
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -170,10 +176,17 @@ class _Choice:
 class _Search:
     """Chooses for one aim after the other; layers are ranked once."""
 
-    def __init__(self, layers: Sequence[Layer], trials: _Trials, budget: Budget) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        trials: _Trials,
+        budget: Budget,
+        start: Collection[str] = (),
+    ) -> None:
         self.trials = trials
         self.budget = budget
         self._layers = tuple(layers)
+        self._start = _started(self._layers, start)
         self._qualities: list[float] = []
         self._noises: list[float] = []
         self._ranked_without: tuple[str, ...] = ()
@@ -189,6 +202,8 @@ class _Search:
         everything = _Choice(self._layers)
         if self.trials.margin(()) >= margin:
             return everything
+        if (started := self._from_start(margin)) is not None:
+            return started
         layers, base = _lighter(self._layers, self.trials, margin)
         lighter = _Choice(tuple(layers), base)
         if self.trials.margin(base) >= margin:
@@ -204,6 +219,18 @@ class _Search:
             self.budget.used_up,
         )
         return replace(lighter, excluded=excluded)
+
+    def _from_start(self, margin: float) -> _Choice | None:
+        """Return what stays FP32 of what did with other weights; None where that is not enough."""
+        start = self._start
+        if start is None or not self.trials.reaches(start.left_out, margin):
+            return None
+
+        def holds(excluded: frozenset[int]) -> bool:
+            return self.trials.reaches(replace(start, excluded=excluded).left_out, margin)
+
+        macs = [layer.macs for layer in start.layers]
+        return replace(start, excluded=given_back(start.excluded, macs, holds, self.budget.used_up))
 
     def sensitivities(self, chosen: _Choice) -> tuple[LayerSensitivity, ...]:
         """Return the cost of each layer; empty where the choice took none to be judged alone."""
@@ -224,6 +251,20 @@ class _Search:
                 zip(chosen.layers, pairs, strict=False)
             )
         )
+
+
+def _started(layers: tuple[Layer, ...], start: Collection[str]) -> _Choice | None:
+    """Return the choice that keeps some nodes in FP32, as far as they are among the layers'; None
+    where none is, or nothing would be left in INT8."""
+    names = {*start}
+    excluded = frozenset(i for i, layer in enumerate(layers) if names.issuperset(layer.nodes))
+    parts = names.difference(node_names(layers, excluded))
+    base = tuple(name for layer in layers for name in layer.nodes if name in parts)
+    left = tuple(
+        replace(layer, nodes=tuple(n for n in layer.nodes if n not in base)) for layer in layers
+    )
+    choice = _Choice(left, base, excluded, from_start=True)
+    return choice if choice.left_out and choice.int8_mac_share else None
 
 
 def _raised(

@@ -134,6 +134,7 @@ def _searched(
         margin_db=options.margin_db,
         seconds=options.search_seconds,
         again=options.again,
+        start=options.start,
         held_back=found.judge(split.held_back, options.gates) if split.held_back else None,
     )
 

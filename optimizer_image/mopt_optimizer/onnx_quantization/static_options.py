@@ -43,6 +43,7 @@ class StaticOptions:
             then another on a slower machine. None derives it from the FP32 model's time, see
             budget.default_seconds; math.inf is without end.
         again: A second search, its gates raised by what unseen data showed; see gated.
+        start: Names of nodes that stayed FP32 with other weights of the graph; tried first.
     """
 
     calibration: Calibration = Calibration.MIN_MAX
@@ -61,6 +62,7 @@ class StaticOptions:
     search_macs: int | None = None
     search_seconds: float | None = None
     again: bool = False
+    start: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:

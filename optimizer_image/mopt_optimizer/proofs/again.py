@@ -84,8 +84,10 @@ def plan_of(quality: Mapping[str, Any], prepared: str, places: Places) -> Measur
         raise ProofRefused("quality was compared with ground truth: name it with --references")
     moved = {"model": places.source, "evaluation": places.data, "references": places.references}
     for field, uri in moved.items():
-        if planned.get(field):
-            planned[field] = planned[field] | {"uri": uri}
+        if planned.get(field) and planned[field]["uri"] != uri:
+            # A stranger's data is a folder.
+            archive = {} if field == "model" else {"sha256": None}
+            planned[field] = planned[field] | {"uri": uri} | archive
     planned |= {"prepared": prepared, "outputUri": places.output}
     try:
         return MeasurePlan.model_validate(planned)

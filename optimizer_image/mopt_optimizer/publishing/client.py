@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import json
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 from dxf import DXF, DXFBase
@@ -30,6 +31,7 @@ from mopt_optimizer.errors import (
     RegistryUnreachable,
 )
 from mopt_optimizer.store.pacing import PacedPool, PacedTlsPool
+from mopt_optimizer.store.proxies import proxy_for
 from mopt_optimizer.store.transport import why_no_answer
 from mopt_optimizer.store.writing import CHUNK_BYTES
 
@@ -50,6 +52,9 @@ _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHE
 # What registries say, under 403 and 500 too, that take nothing any more.
 _NO_ROOM = ("no space left", "disk quota", "quota exceeded", "exceed the configured", '"err":28')
 _NO_WRITES = ("read only", "read-only", "readonly", "immutable")
+
+
+_POOLS = {"http": PacedPool, "https": PacedTlsPool}
 
 
 class _Adapter(HTTPAdapter):
@@ -74,7 +79,12 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-        self.poolmanager.pool_classes_by_scheme = {"http": PacedPool, "https": PacedTlsPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 class Session(requests.Session):
@@ -84,13 +94,17 @@ class Session(requests.Session):
         last: The answer that came last.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, insecure: bool) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, environ: Mapping[str, str], *, insecure: bool
+    ) -> None:
         """
         Args:
+            environ: May name a proxy.
             insecure: Speak HTTP too; otherwise no redirect leads there either.
         """
         super().__init__()
-        self.trust_env = False  # Neither proxies nor ~/.netrc.
+        self.trust_env = False  # No ~/.netrc; of the variables, those that proxy_for reads.
+        self._environ = environ
         self.max_redirects = _REDIRECTS
         self.adapters.clear()
         for scheme in ("https://", *(["http://"] if insecure else [])):
@@ -110,6 +124,11 @@ class Session(requests.Session):
         if response.is_redirect:
             raise _Redirected
         return response
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request, and what redirects lead to, each by the way to its own host."""
+        proxy = proxy_for(urlsplit(request.url or "").hostname or "", self._environ)
+        return super().send(request, **{**kwargs, "proxies": {"https": proxy} if proxy else {}})
 
 
 class _Redirected(Exception):
@@ -142,11 +161,18 @@ class Client(DXF):
     """
 
     def __init__(
-        self, repository: str, login: Login | None, *, insecure: bool, ca: Path | None
+        self,
+        repository: str,
+        login: Login | None,
+        environ: Mapping[str, str],
+        *,
+        insecure: bool,
+        ca: Path | None,
     ) -> None:
         """
         Args:
             repository: HOST[:PORT]/PATH.
+            environ: May name a proxy.
             insecure: It speaks HTTP.
             ca: Certificates that are trusted besides the system's.
 
@@ -156,7 +182,7 @@ class Client(DXF):
         host, _, path = repository.partition("/")
         self.named = repository
         self._login = login
-        self._session = Session(_context(ca), insecure=insecure)
+        self._session = Session(_context(ca), environ, insecure=insecure)
         super().__init__(_api_host(host), path, auth=self._authenticate, insecure=insecure)
 
     def _authenticate(self, _client: DXFBase, response: requests.Response) -> None:

@@ -26,9 +26,9 @@ MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
 MODEL_WEIGHTS = "application/vnd.cncf.model.weight.v1.raw"
 MODEL_SETTINGS = "application/vnd.cncf.model.weight.config.v1.raw"
 
-_TITLE = "org.opencontainers.image.title"
+TITLE = "org.opencontainers.image.title"
 _OURS = "dev.mopt."
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _FORMATS = {ArtifactFormat.ONNX: "onnx", ArtifactFormat.TENSORRT_ENGINE: "tensorrt"}
 
 
@@ -109,7 +109,7 @@ class FormFacts:
     def platform(self) -> dict[str, str]:
         """Platform of its image."""
         machine = self.machine or "x86_64"
-        return {"architecture": _ARCHITECTURES.get(machine, machine), "os": "linux"}
+        return {"architecture": ARCHITECTURES.get(machine, machine), "os": "linux"}
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class FormFacts:
             "cpu-features": ",".join(sorted(self.cpu_features)),
             "compute-capabilities": ",".join(self.compute_capabilities),
         }
-        title = {_TITLE: f"{self.runtime.value} {self.precision.value}"}
+        title = {TITLE: f"{self.runtime.value} {self.precision.value}"}
         return title | {f"{_OURS}{name}": value for name, value in values.items() if value}
 
 
@@ -192,7 +192,7 @@ def model_pack(facts: FormFacts, layers: Sequence[Descriptor]) -> Image:
         layers: As model_file.
     """
     config = {
-        "descriptor": {"title": facts.annotations[_TITLE]},
+        "descriptor": {"title": facts.annotations[TITLE]},
         "config": {
             "format": _FORMATS.get(facts.format, "pytorch"),
             "precision": facts.precision.value.lower(),
@@ -207,7 +207,7 @@ def model_pack(facts: FormFacts, layers: Sequence[Descriptor]) -> Image:
 def model_file(path: str, digest: str, size: int, *, weights: bool) -> Descriptor:
     """Return the layer of one file of the model specification, whose bytes are the file's."""
     kind = MODEL_WEIGHTS if weights else MODEL_SETTINGS
-    return Descriptor(kind, digest, size, {MODEL_PATH: path, _TITLE: path})
+    return Descriptor(kind, digest, size, {MODEL_PATH: path, TITLE: path})
 
 
 def index(images: Sequence[Image]) -> Document:

@@ -232,7 +232,7 @@ def open_registry(
 
     Args:
         repository: HOST[:PORT]/PATH.
-        environ: May name another file of credentials.
+        environ: May name another file of credentials, and a proxy.
 
     Raises:
         RegistryAccessDenied: The file of credentials cannot be used.
@@ -242,7 +242,7 @@ def open_registry(
     login = login_for(read_config(path), repository)
     ca = path.with_name(_CA_FILE)
     ca_file = ca if ca.is_file() else None
-    with Client(repository, login, insecure=insecure, ca=ca_file) as client:
+    with Client(repository, login, environ, insecure=insecure, ca=ca_file) as client:
         yield Registry(client)
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mopt_api.auto.int8 import CpuClass
 from mopt_api.enums import DType
 from mopt_api.figures import Serving
 from mopt_optimizer.data.noise import noise
-from mopt_optimizer.errors import ModelError, RuntimeFailure
+from mopt_optimizer.errors import ModelError, RuntimeFailure, UnservableForm
+from mopt_optimizer.machine.system import own_cpu_class
 from mopt_optimizer.manager.registering import file_inputs
 from mopt_optimizer.opening.loading import SCRIPT_SUFFIX
+from mopt_optimizer.serving.description import Description
 
 from .computing import Array, Instance
 from .reading import Folder
@@ -27,7 +30,9 @@ def open_instances(folder: Folder, serving: Serving, scratch: Path) -> list[Inst
     Raises:
         ModelError, UnsafeModelError: A file that a Job would refuse; or another model's.
         RuntimeFailure: The runtime cannot open it.
+        UnservableForm: This CPU would compute it wrong.
     """
+    _refuse_cpu(folder.description, own_cpu_class())
     _check(folder)
     opening = folder.opening(serving.threads, scratch)
     instances = [Instance(opening) for _ in range(serving.instances)]
@@ -36,6 +41,15 @@ def open_instances(folder: Folder, serving: Serving, scratch: Path) -> list[Inst
         for instance in instances:
             _warm_up(instance, feeds, len(folder.description.outputs))
     return instances
+
+
+def _refuse_cpu(described: Description, own: CpuClass) -> None:
+    if described.options.wide_sums and own is CpuClass.NARROW_X86:
+        raise UnservableForm(
+            f"{described.title} was made for CPUs that add INT8 products in 32 bits (VNNI, AMX); "
+            "this one adds them in 16, where they overflow: serve it on a node that has these, or "
+            "what was measured on one like this"
+        )
 
 
 def _check(folder: Folder) -> None:

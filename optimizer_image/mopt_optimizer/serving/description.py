@@ -54,6 +54,7 @@ class DescribedOptions(ObservedModel):
     threads: int | None = Field(default=None, ge=1)
     provider: ExecutionProvider | None = None
     shapes: dict[str, ShapeRange] = {}
+    wide_sums: bool = False
 
 
 class Description(ObservedModel):
@@ -116,6 +117,7 @@ def description_of(form: ServedForm, digests: Mapping[str, str]) -> Description:
             threads=options.threads,
             provider=options.provider,
             shapes=dict(options.shapes),
+            wide_sums=options.wide_sums,
         ),
         batch=most_batched(form),
         serving=form.serving,

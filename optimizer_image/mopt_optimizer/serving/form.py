@@ -24,6 +24,7 @@ from mopt_api.jobs.plan import MeasurePlan
 from mopt_api.targets import KINDS
 from mopt_api.variants import uses_bf16
 from mopt_optimizer.errors import UnservableForm
+from mopt_optimizer.forms.needs import needs_wide_sums
 from mopt_optimizer.machine.system import has_native_bf16
 from mopt_optimizer.runtimes.openvino.settings import properties
 from mopt_optimizer.runtimes.shapes import ShapeRange
@@ -63,6 +64,7 @@ class MeasuredOptions:
         shapes: TensorRT's (smallest, most frequent, largest) shape of each input, where ONNX
             Runtime's TensorRT provider built for them.
         native_bf16: Whether the CPU computes in bf16.
+        wide_sums: Whether its INT8 overflows on x86 CPUs that add products in 16 bits.
     """
 
     gpu: bool = False
@@ -71,6 +73,7 @@ class MeasuredOptions:
     properties: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, ShapeRange] = field(default_factory=dict)
     native_bf16: bool = False
+    wide_sums: bool = False
 
 
 @dataclass(frozen=True)
@@ -295,4 +298,5 @@ def _options(result: MeasureResult, plan: MeasurePlan, entry: VariantResult) -> 
         ),
         shapes=shapes,
         native_bf16=has_native_bf16(result.hardware.cpu_features),
+        wide_sums=needs_wide_sums(result, entry),
     )

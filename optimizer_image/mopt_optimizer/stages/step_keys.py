@@ -8,7 +8,7 @@ import platform
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mopt_api.enums import ModelFormat, Precision
+from mopt_api.enums import ModelFormat, Precision, TargetKind
 from mopt_api.jobs.plan import PreparePlan, fallback_gates
 from mopt_api.spec import QualityGate
 from mopt_optimizer.forms.form import FP32, Form
@@ -48,17 +48,37 @@ def manifest_key(
     calibration_digest: str | None,
     software: Mapping[str, str],
     requested_at: str | None = None,
+    *,
+    warm: bool = False,
 ) -> str:
     """Return the index name of a plan's manifest: equal where everything that it depends on is.
 
     Where the model and the images lie does not matter, what they are does.
+
+    Args:
+        warm: It was made by what other weights answered to the plan's question. Others answer every
+            question.
     """
     document = plan.to_api()
     del document["outputUri"], document["model"]["uri"]
+    if not warm:
+        document.pop("question", None)
     for data in ("calibration", "evaluation"):
         document.pop(data, None)
     document |= {"calibrationDigest": calibration_digest, "software": dict(software)}
     return _name("prepare", document, requested_at)
+
+
+def history_key(graph: str, question: str, kind: TargetKind, software: Mapping[str, str]) -> str:
+    """Return the beginning of the index names of a graph's measurements; see history.
+
+    Args:
+        graph: Its digest; see onnx_files.fingerprint.
+        question: See mopt_api.jobs.question.
+        software: Of the prepare Job.
+    """
+    document = {"graph": graph, "question": question, "kind": kind, "software": dict(software)}
+    return _name("history", document, None)
 
 
 def export_key(
@@ -110,6 +130,8 @@ def form_key(
     }
     if form.aims:
         document["aims"] = [aim.to_api() for aim in form.aims]
+    if form.start and gates:
+        document["start"] = form.start
     if form.from_program:
         document |= _model(plan)
     else:

@@ -49,7 +49,11 @@ class Entry(ObservedModel):
 
 
 class ExportEntry(Entry):
-    """The FP32 file, and how it was made."""
+    """The FP32 file, and how it was made.
+
+    Attributes:
+        graph: See onnx_files.fingerprint.
+    """
 
     name: str = FP32
     artifact: Artifact
@@ -57,6 +61,7 @@ class ExportEntry(Entry):
     verifications: list[Verification]
     passes: list[PassReport]
     operators: dict[str, int]
+    graph: str
     first_layers: list[FirstLayer] = []
 
 

@@ -8,6 +8,9 @@ from typing import Protocol
 MAX_READ_BYTES = 64 * 1024 * 1024
 """Largest object that read() takes into memory: manifests and images are far smaller."""
 
+MAX_KEYS = 100_000
+"""Most objects that are listed: no folder of samples comes near it."""
+
 
 class Store(Protocol):
     """Objects under keys. A key is the full key in the bucket, or a path under the file root."""

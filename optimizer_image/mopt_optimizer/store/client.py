@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from minio import Minio
@@ -12,7 +13,7 @@ from mopt_api.text import one_line
 from mopt_optimizer.errors import StoreUnreachable
 
 from .access import Access
-from .transport import QUOTED, Budget, Transport
+from .transport import QUOTED, Budget, ProxiedTransport, Transport
 
 
 def tls_context(granted: Access) -> ssl.SSLContext:
@@ -32,7 +33,7 @@ def tls_context(granted: Access) -> ssl.SSLContext:
 
 def client_of(
     granted: Access,
-    keys: Provider,
+    keys: Provider | None,
     context: ssl.SSLContext,
     pause_seconds: float,
     budget: Budget | None = None,
@@ -40,23 +41,30 @@ def client_of(
     """Return a client.
 
     Args:
-        keys: See provider_of; one for all clients of a store.
+        keys: See provider_of: one for all clients of a store.
         pause_seconds, budget: See Transport.
 
     Raises:
         StoreUnreachable: The endpoint or the region cannot be used.
     """
     parts = urlsplit(granted.endpoint)
+    transport = _transport(granted.proxy, context, pause_seconds=pause_seconds, budget=budget)
     try:
         return Minio(
             parts.netloc,
             credentials=keys,
             secure=parts.scheme == "https",
             region=granted.region,
-            http_client=Transport(context, pause_seconds=pause_seconds, budget=budget),
+            http_client=transport,
         )
     except ValueError as error:
         raise StoreUnreachable(
             f"AWS_ENDPOINT_URL {granted.endpoint} or AWS_REGION cannot be used: "
             f"{one_line(str(error), QUOTED)}"
         ) from error
+
+
+def _transport(proxy: str | None, context: ssl.SSLContext, **more: Any) -> Transport:
+    if proxy is None:
+        return Transport(context, **more)
+    return ProxiedTransport(context, proxy_url=proxy, **more)

@@ -12,13 +12,14 @@ from typing import Protocol
 from urllib.parse import SplitResult
 
 from mopt_api.jobs.plan import Credentials
-from mopt_api.stores import FILE, S3
+from mopt_api.stores import FILE, PVC, S3
 from mopt_optimizer.errors import SpecError
 
 from .registry import split_uri
 
 INVENTORIES: dict[str, str] = {
     S3: "mopt_optimizer.store.s3_inventory:open_uri",
+    PVC: "mopt_optimizer.store.claim_inventory:open_uri",
     FILE: "mopt_optimizer.store.folder_inventory:open_uri",
 }
 """MODULE:FUNCTION of each scheme's, an OpenInventory."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from mopt_api.jobs.plan import Credentials
-from mopt_api.stores import FILE, HTTPS, S3, SCHEMES, shapes
+from mopt_api.stores import FILE, HTTPS, OCI, PVC, S3, SCHEMES, shapes
 from mopt_optimizer.errors import SpecError
 
 from .base import Store
@@ -16,6 +16,8 @@ from .base import Store
 STORES: dict[str, str] = {
     S3: "mopt_optimizer.store.s3:open_uri",
     HTTPS: "mopt_optimizer.store.web:open_uri",
+    OCI: "mopt_optimizer.publishing.model:open_uri",
+    PVC: "mopt_optimizer.store.claim:open_uri",
     FILE: "mopt_optimizer.store.folder:open_uri",
 }
 """MODULE:FUNCTION of each, an OpenUri."""
@@ -33,7 +35,8 @@ def open_store(uri: str, credentials: Credentials, environ: Mapping[str, str]) -
     """Return the store that a uri names, and the uri's key or prefix in it. Opens no connection.
 
     Args:
-        uri: s3://BUCKET/KEY, https://HOST/PATH of a model, or file:///absolute/path.
+        uri: s3://BUCKET/KEY, https://HOST/PATH of one file, oci://HOST/REPOSITORY:TAG of a
+            model, pvc://CLAIM/PATH, or file:///absolute/path.
         credentials: Whose MOPT_<ROLE>_* variables apply. Where none of them is set the plain
             AWS_* ones do, for local use.
 

@@ -30,7 +30,7 @@ from mopt_optimizer.errors import (
 
 from .access import Access, access
 from .answers import reading_answers, store_errors
-from .base import MAX_READ_BYTES, Store
+from .base import MAX_KEYS, MAX_READ_BYTES, Store
 from .client import client_of, tls_context
 from .identity import provider_of
 from .transport import QUOTED, Budget, NotS3
@@ -46,8 +46,6 @@ FETCH_PAUSE_SECONDS = 0.5
 # Less than this before a transfer breaks counts as no progress.
 PROGRESS_BYTES = 1024 * 1024
 PART_BYTES = 16 * 1024 * 1024
-MAX_KEYS = 100_000
-"""Most objects that are listed: no folder of samples comes near it."""
 LIST_REQUESTS = 2000
 LIST_SECONDS = 120.0
 
@@ -120,7 +118,8 @@ class S3Store:
         return cls(bucket, access(credentials, environ))
 
     def _errors(self, key: str) -> AbstractContextManager[None]:
-        return store_errors(f"{self._named(key)} at {self._granted.endpoint}")
+        how = ", read without keys (credentials: Anonymous)" if self._keys is None else ""
+        return store_errors(f"{self._named(key)} at {self._granted.endpoint}{how}")
 
     def _check_name(self, key: str) -> None:
         """Refuse names that the client would refuse: its errors then are about answers alone.

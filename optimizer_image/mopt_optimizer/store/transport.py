@@ -68,17 +68,24 @@ class Transport(urllib3.PoolManager):
     """What the S3 client sends its requests through."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, pause_seconds: float, budget: Budget | None = None
+        self,
+        context: ssl.SSLContext,
+        *,
+        pause_seconds: float,
+        budget: Budget | None = None,
+        **more: Any,
     ) -> None:
         """
         Args:
             pause_seconds: Longest time between two packets of an answer.
             budget: For all requests together; None for no bound.
+            more: See urllib3's class that this one goes before.
         """
         super().__init__(
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=pause_seconds),
             ssl_context=context,
             maxsize=8,
+            **more,
         )
         self.pool_classes_by_scheme = {"http": PacedPool, "https": PacedTlsPool}
         self._budget = budget
@@ -140,6 +147,10 @@ class Transport(urllib3.PoolManager):
             request_method=method,
         )
         return whole, body
+
+
+class ProxiedTransport(Transport, urllib3.ProxyManager):
+    """A Transport through a proxy, `proxy_url`: stores that speak TLS are reached by a tunnel."""
 
 
 def _may_repeat(method: str, error: HTTPError) -> bool:

@@ -1,4 +1,4 @@
-"""A model on a web server: one file, read over HTTPS, without credentials.
+"""A file on a web server, a model or an archive of data: read over HTTPS, without credentials.
 
 Its digest is known, so nobody on the way is trusted; still, answers are bounded and come at a pace.
 Where the environment names a proxy (HTTPS_PROXY, NO_PROXY), it is used.
@@ -6,40 +6,28 @@ Where the environment names a proxy (HTTPS_PROXY, NO_PROXY), it is used.
 
 from __future__ import annotations
 
-import hashlib
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from http import HTTPStatus
-from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
 from mopt_api.jobs.plan import Credentials
 from mopt_api.stores import HTTPS, SCHEMES
-from mopt_api.text import one_line
-from mopt_optimizer.errors import (
-    DataError,
-    ObjectNotFound,
-    SpecError,
-    StoreAccessDenied,
-    StoreUnreachable,
-)
+from mopt_optimizer.errors import ObjectNotFound, StoreAccessDenied, StoreUnreachable
 
-from .base import MAX_READ_BYTES, Store
+from .base import Store
+from .file_place import FilePlace
 from .pacing import PacedTlsPool
+from .proxies import proxy_to
 from .transport import CONNECT_SECONDS, why_no_answer
-from .writing import CHUNK_BYTES, disk_errors, hashed, replacing, write_chunks
+from .writing import CHUNK_BYTES
 
 PAUSE_SECONDS = 60.0  # Longest time between two packets of an answer.
-ATTEMPTS = 4
-RETRY_SECONDS = 0.5
 MOST_REDIRECTS = 5
 """Releases and model hubs answer with the address of a network that delivers."""
 T = TypeVar("T")
@@ -65,91 +53,16 @@ def open_uri(
     return WebStore(uri.netloc, environ), uri.path.lstrip("/")
 
 
-def proxy_for(host: str, environ: Mapping[str, str]) -> str | None:
-    """Return the proxy by which a host is reached over HTTPS; None where there is none. Pure."""
-    named = {name.lower(): value.strip() for name, value in environ.items()}
-    proxy = named.get("https_proxy")
-    if not proxy or proxy_bypass_environment(host, {"no": named.get("no_proxy", "")}):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-class WebStore:
+class WebStore(FilePlace):
     """Implements Store on one host, as far as a web server has it: nothing is written or listed."""
 
+    scheme = HTTPS
+    passing = HTTPError
+
     def __init__(self, host: str, environ: Mapping[str, str]) -> None:
-        self._host = host
+        super().__init__(host)
         self._environ = environ
         self._context = ssl.create_default_context()
-
-    def uri(self, key: str) -> str:
-        return f"{HTTPS}://{self._host}/{key}"
-
-    def fetch(self, key: str, path: Path) -> str:
-        def attempt() -> str:
-            with disk_errors(str(path)), replacing(path) as temporary:
-                temporary.touch()
-                return self._hashed(key, partial(write_chunks, temporary))
-
-        return self._again(key, attempt)
-
-    def digest(self, key: str) -> str | None:
-        def pass_over(chunks: Iterable[bytes]) -> None:
-            for _ in chunks:
-                pass
-
-        return self._if_there(key, lambda: self._hashed(key, pass_over))
-
-    def size(self, key: str) -> int | None:
-        def stated() -> int:
-            # Not by HEAD: addresses that are signed for GET refuse it.
-            with self._answer(key) as (size, _):
-                return size
-
-        return self._if_there(key, stated)
-
-    def _hashed(self, key: str, take: Callable[[Iterable[bytes]], None]) -> str:
-        """Give all of a file's bytes to take; return their SHA-256."""
-        digest = hashlib.sha256()
-        with self._answer(key) as (_, chunks):
-            take(hashed(chunks, digest))
-        return digest.hexdigest()
-
-    def _if_there(self, key: str, attempt: Callable[[], T]) -> T | None:
-        """Return what _again returns; None where there is no such file."""
-        try:
-            return self._again(key, attempt)
-        except ObjectNotFound:
-            return None
-
-    def read(self, key: str, *, max_bytes: int = MAX_READ_BYTES) -> bytes:
-        def attempt() -> bytes:
-            with self._answer(key) as (size, chunks):
-                if size > max_bytes:
-                    raise DataError(
-                        f"{self._named(key)} has {size} bytes, more than the {max_bytes} taken"
-                    )
-                return b"".join(chunks)
-
-        return self._again(key, attempt)
-
-    def put_file(self, key: str, path: Path) -> None:  # noqa: ARG002 - see the protocol
-        self._refuse(key)
-
-    def put_bytes(self, key: str, data: bytes) -> None:  # noqa: ARG002 - see the protocol
-        self._refuse(key)
-
-    def list(self, prefix: str) -> list[str]:
-        self._refuse(prefix)
-
-    def _refuse(self, key: str) -> NoReturn:
-        raise SpecError(
-            f"{self._named(key)}: {SCHEMES[HTTPS].shape} is a model's place alone: nothing is "
-            "listed or written there"
-        )
-
-    def _named(self, key: str) -> str:
-        return one_line(self.uri(key))
 
     def _again(self, key: str, attempt: Callable[[], T]) -> T:
         """Return what an attempt returns, of ATTEMPTS at most where the network fails.
@@ -157,21 +70,16 @@ class WebStore:
         Raises:
             StoreUnreachable: It fails each time.
         """
-        for left in range(ATTEMPTS - 1, -1, -1):
-            try:
-                return attempt()
-            except _Busy as error:
-                if not left:
-                    raise StoreUnreachable(f"{self._named(key)}: {error}") from error
-            except HTTPError as error:
-                if not left:
-                    why = why_no_answer(error)
-                    raise StoreUnreachable(f"{self._named(key)}: no answer: {why}") from error
-            time.sleep(RETRY_SECONDS * (ATTEMPTS - left))
-        raise AssertionError("unreachable")
+        try:
+            return super()._again(key, attempt)
+        except _Busy as error:
+            raise StoreUnreachable(f"{self._named(key)}: {error}") from error
+        except HTTPError as error:
+            why = why_no_answer(error)
+            raise StoreUnreachable(f"{self._named(key)}: no answer: {why}") from error
 
     @contextmanager
-    def _answer(self, key: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+    def _opened(self, key: str) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Yield the file's size, and its bytes, which are as many.
 
         Raises:
@@ -191,9 +99,9 @@ class WebStore:
 
     @contextmanager
     def _get(self, address: str) -> Iterator[urllib3.BaseHTTPResponse]:
-        host = urlsplit(address).hostname or ""
-        manager = self._manager(proxy_for(host, self._environ))
+        manager = self._manager(proxy_to(address, self._environ))
         try:
+            # For a size too, not HEAD: addresses that are signed for GET refuse that.
             response = manager.request(
                 "GET",
                 address,

@@ -48,6 +48,15 @@ RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list", "create"]},
     {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads"], "verbs": ["list"]},
+    # What operator/mopt_operator/cluster/offers.py lists.
+    {
+        "apiGroups": ["mopt.dev"],
+        "resources": ["optimizationprofiles"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": ["mopt.dev"], "resources": ["optimizationprofiles/status"], "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
     # What operator/mopt_operator/cluster/election.py lists.
     {
         "apiGroups": ["coordination.k8s.io"],
@@ -160,7 +169,7 @@ class Resource:
 
     def message(self) -> str:
         conditions = self.read()["status"]["conditions"]
-        return str(next(c["message"] for c in conditions if c["type"] == "Ready"))
+        return next((str(c["message"]) for c in conditions if c["type"] == "Ready"), "")
 
     def wait_for(self, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Return the first true answer of a look, or fail with what there is."""
@@ -273,11 +282,8 @@ def kubectl(cluster: Path, kubectl_program: str) -> Kubectl:
     return run
 
 
-@pytest.fixture(scope="session")
-def api(cluster: Path) -> light_cluster.Api:
-    """Return the API server with the CRD and the operator's permissions installed."""
-    api = Api(cluster)
-    crd = yaml.safe_load((ROOT / "crds" / "mopt.dev_modeloptimizations.yaml").read_text())
+def _define(api: Api, crd: Json) -> None:
+    """Create a CRD, and wait until it is served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.call("POST", path, crd)
     deadline = time.monotonic() + PATIENCE
@@ -287,6 +293,14 @@ def api(cluster: Path) -> light_cluster.Api:
         if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
             break
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Path) -> light_cluster.Api:
+    """Return the API server with the CRDs and the operator's permissions installed."""
+    api = Api(cluster)
+    for file in sorted((ROOT / "crds").glob("mopt.dev_*.yaml")):
+        _define(api, yaml.safe_load(file.read_text()))
     role = {"kind": "ClusterRole", "name": "mopt-operator", "apiGroup": "rbac.authorization.k8s.io"}
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     metadata = {"metadata": {"name": role["name"]}}
@@ -341,14 +355,18 @@ class Operator:
     """The operator's process.
 
     Attributes:
+        address: HOST:PORT of its pages.
         command: What starts it.
     """
 
     def __init__(self, kubeconfig: Path, folder: Path, config: Json) -> None:
-        address = f"127.0.0.1:{_free_port()}"
-        self._url = f"http://{address}"
+        self.address = f"127.0.0.1:{_free_port()}"
+        tls = config.get("healthTls")
+        self._context = tls and ssl.create_default_context(cafile=f"{tls['folder']}/ca.crt")
+        self._url = f"{'https' if tls else 'http'}://{self.address}"
         file = folder / "config.json"
-        file.write_text(json.dumps(config | {"healthAddress": address}))
+        own = {"healthAddress": self.address, "restartsFile": str(folder / "restarts.json")}
+        file.write_text(json.dumps(config | own))
         self._log = folder / "operator.log"
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
@@ -375,13 +393,15 @@ class Operator:
                 return
         raise AssertionError(f"not ready: {self.log()}")
 
-    def page(self, name: str) -> str:
+    def page(self, name: str, token: str = "") -> str:
         """Return a page of its HTTP port.
 
         Raises:
             OSError: It does not answer, or not with 200.
         """
-        with urllib.request.urlopen(f"{self._url}/{name}", timeout=30) as answer:  # noqa: S310
+        shown = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{self._url}/{name}", headers=shown)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30, context=self._context) as answer:  # noqa: S310
             text: str = answer.read().decode()
             return text
 

@@ -106,6 +106,7 @@ async def test_second_takes_what_the_first_gives_back() -> None:
     await first.candidate.stop()
     assert second.leads.wait(PATIENCE)
     assert leases.holder == "b"
+    assert second.candidate.transitions == 1
     await second.candidate.stop()
 
 

@@ -127,6 +127,20 @@ async def test_release_survives_an_unreachable_server(
     assert "Cannot release the lease: no answer" in caplog.text
 
 
+async def test_release_does_not_wait_for_a_server_that_says_nothing(
+    leases: LeasesInMemory,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = candidate(leases, clock, "a")
+    await first.step()
+    monkeypatch.setattr("mopt_operator.cluster.election.RELEASE_SECONDS", 0.01)
+    monkeypatch.setattr(leases, "replace_lease", lambda *_: asyncio.sleep(60))
+    await first.release()
+    assert "Cannot release the lease: TimeoutError" in caplog.text
+
+
 async def test_lease_deleted_by_somebody_is_made_again(
     leases: LeasesInMemory, clock: Clock
 ) -> None:

@@ -10,7 +10,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_kube_config
 from light_cluster import MakeNamespace, MakeResource
 
-from mopt_operator.cluster import api
+from mopt_operator.cluster import pages
 from mopt_operator.cluster.api import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -32,14 +32,16 @@ async def test_each_object_is_listed_once_at_one_moment(
     for number in range(RESOURCES):
         make_resource(namespace=namespace, name=f"r{number:02}")
     # Small enough for several pages, of one object and of more.
-    monkeypatch.setattr(api, "FIRST_PAGE", 1)
-    monkeypatch.setattr(api, "PAGE_BYTES", size)
+    monkeypatch.setattr(pages, "FIRST_PAGE", 1)
+    monkeypatch.setattr(pages, "PAGE_BYTES", size)
     configuration = Configuration()
     load: Any = load_kube_config  # has no types
     await load(str(cluster), client_configuration=configuration)
     names, sizes, versions = [], [], set()
+    told: list[tuple[str, int]] = []
     async with ApiClient(configuration) as client:
-        async for page in Cluster(client).pages("modeloptimizations", namespace, whole=whole):
+        listed = Cluster(client, listed=lambda *page: told.append(page))
+        async for page in listed.pages("modeloptimizations", namespace, whole=whole):
             names += [raw["metadata"]["name"] for raw in page["items"]]
             sizes.append(len(page["items"]))
             versions.add(page["metadata"]["resourceVersion"])
@@ -47,3 +49,6 @@ async def test_each_object_is_listed_once_at_one_moment(
     assert sizes[0] == 1
     assert 1 < max(sizes) < RESOURCES, sizes
     assert len(versions) == 1
+    assert {kind for kind, _ in told} == {"modeloptimizations"}
+    assert len(told) == len(sizes)
+    assert all(0 < count <= 2 * size for _, count in told)

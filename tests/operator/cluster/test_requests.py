@@ -13,9 +13,10 @@ from kubernetes.aio.client import ApiClient, Configuration
 from settled_objects import NAMESPACE
 from settled_server import SettledServer, served
 
-from mopt_operator.cluster.api import LARGEST_PAGE, PAGE_BYTES, Cluster, next_page
+from mopt_operator.cluster.api import Cluster
 from mopt_operator.cluster.client import Client
 from mopt_operator.cluster.election import LeaseLost
+from mopt_operator.cluster.pages import LARGEST_PAGE, PAGE_BYTES, next_page
 from mopt_operator.cluster.requests import parsed
 from mopt_operator.errors import Unreachable
 
@@ -61,6 +62,17 @@ async def test_pages_hold_each_object_once_and_are_of_one_size(
     assert max(sizes) <= 1.1 * PAGE_BYTES
     # The first is a guess, the last one what is left.
     assert min(sizes[1:-1], default=PAGE_BYTES) >= 0.8 * PAGE_BYTES
+
+
+async def test_bytes_of_lists_are_told_of_page_by_page(host: str) -> None:
+    told: list[tuple[str, int]] = []
+    async with ApiClient(Configuration(host=host)) as client:
+        cluster = Cluster(client, listed=lambda kind, size: told.append((kind, size)))
+        pages = [page async for page in cluster.pages("jobs", None, whole=True)]
+    assert [kind for kind, _ in told] == ["jobs"] * len(pages)
+    sizes = [len(json.dumps(page, separators=(",", ":"))) for page in pages]
+    for (_, size), close in zip(told, sizes, strict=True):
+        assert size == pytest.approx(close, rel=0.1)  # as another program spaces it
 
 
 async def test_reader_that_stops_after_a_page_leaves_nothing_behind(host: str) -> None:

@@ -116,3 +116,30 @@ def test_operator_without_permission_ends_with_an_error(
     assert "starts with the optimizer image" in started
     assert line.startswith("mopt-operator: the operator's role lacks a permission: 403 Forbidden")
     assert 'cannot list resource "modeloptimizations"' in line
+
+
+def test_ends_are_counted_by_cause_by_a_bounded_operator(
+    namespace: str,
+    make_operator: MakeOperator,
+    make_resource: MakeResource,
+    messages: Messages,
+) -> None:
+    own = make_operator(
+        watchNamespaces=[namespace],
+        workers=1,
+        kubeApi={"qps": 200, "burst": 2},
+    )
+
+    def ended(cause: str) -> float:
+        return own.metric(f'mopt_restarts_total{{cause="{cause}"}}')
+
+    own.start()
+    assert (ended("Killed"), ended("Stopped")) == (0, 0)
+    own.kill()
+    own.start()
+    assert own.stop() == 0
+    own.start()
+    assert (ended("Killed"), ended("Stopped")) == (1, 1)
+    make_resource(namespace=namespace).run(messages)
+    assert own.metric('mopt_api_list_bytes_total{kind="jobs"}') > 0
+    assert own.stop() == 0

@@ -35,8 +35,17 @@ def images(**transform: object) -> Json:
     return {"data": {"evaluation": IMAGES | {"images": transform}}}
 
 
-def references(uri: str, samples: str = "s3://data/images/") -> Json:
-    return {"data": {"evaluation": {"uri": samples, "references": {"uri": uri}}}}
+def calibration(uri: str, **fields: object) -> Json:
+    return {"data": {"calibration": {"uri": uri} | fields, "evaluation": IMAGES}}
+
+
+def references(uri: str, samples: str = "s3://data/images/", **fields: object) -> Json:
+    return {"data": {"evaluation": {"uri": samples, "references": {"uri": uri}} | fields}}
+
+
+def archives(uri: str, truth: str, **fields: object) -> Json:
+    source = {"uri": uri} | DIGEST
+    return {"data": {"evaluation": source | fields | {"references": {"uri": truth} | DIGEST}}}
 
 
 def variant(**fields: object) -> Json:
@@ -81,6 +90,18 @@ def bounded(metric: str, maximum: int | float | str) -> Json:
 
 MODEL = {"uri": "s3://models/sr.pt2", "sha256": "a" * 64, "format": "ONNX"}
 WEB = "https://models.example.com:8443/v1.0/net.onnx"
+CLAIM = "pvc://models/sr/v1.0/..data/sr.pt2"
+NO_KEYS = "a claim is mounted without credentials: leave credentialsSecretRef out"
+NOT_SENT = "no credentials are sent to https:// places: leave credentialsSecretRef out"
+KEYLESS = "claims and web servers are read without credentials: leave credentialsSecretRef out"
+NEEDS_DIGEST = "data on a web server, or in an archive, needs sha256: the digest of the file"
+ONE_FILE = "with sha256, uri is one file, a .zip, .tar, .tar.gz, .tgz, .npz or .npy"
+SEPARATE = "references.uri and uri must be separate folders, neither inside the other"
+STORE = {"credentialsSecretRef": {"name": "store"}}
+DIGEST = {"sha256": "a" * 64}
+ZIP = "https://data.example.com/v1.0/pictures.zip"
+ANONYMOUS = "credentials: Anonymous is for s3:// places alone"
+PATHS = "no part of a path in a claim is empty, . or .."
 P99 = bounded("LatencyP99", "50ms")
 MEMORY = bounded("PeakMemory", "2Gi")
 ONE_SIDE = "Throughput takes minimum, every other metric maximum"
@@ -106,7 +127,91 @@ RULES: list[tuple[Json, Json, str]] = [
     (
         {"model": MODEL | {"uri": WEB}},
         {"model": MODEL | {"uri": WEB, "credentialsSecretRef": {"name": "store"}}},
-        "no credentials are sent to https:// places: leave credentialsSecretRef out",
+        NOT_SENT,
+    ),
+    (calibration(ZIP, **DIGEST), calibration(ZIP), NEEDS_DIGEST),
+    (calibration("pvc://data/a.tgz#b", **DIGEST), calibration("pvc://data/a.tgz#b"), NEEDS_DIGEST),
+    (calibration(ZIP, **DIGEST), calibration(ZIP, **DIGEST, **STORE), NOT_SENT),
+    *(
+        (
+            calibration(f"s3://data/images{end}", **DIGEST),
+            calibration("s3://data/images/", **DIGEST),
+            ONE_FILE,
+        )
+        for end in (".zip", ".tar", ".tar.gz#a/b", ".tgz#a", ".npz", ".npy")
+    ),
+    (calibration(f"{ZIP}#a", **DIGEST), calibration(f"{ZIP}.npz#a", **DIGEST), ONE_FILE),
+    (archives(f"{ZIP}#a", f"{ZIP}#b"), archives(f"{ZIP}#a", ZIP), SEPARATE),
+    (archives(f"{ZIP}#a", f"{ZIP}#ab"), archives(f"{ZIP}#a", f"{ZIP}#a/b"), SEPARATE),
+    (
+        archives(ZIP, "s3://data/truth.zip", **STORE),
+        archives(ZIP, "pvc://data/truth.zip", **STORE),
+        KEYLESS,
+    ),
+    (
+        references("s3://truth", ZIP, **DIGEST),
+        references(ZIP, "s3://data/images/"),
+        NEEDS_DIGEST,
+    ),
+    (
+        {"model": MODEL | {"uri": CLAIM}},
+        {"model": MODEL | {"uri": CLAIM, "credentialsSecretRef": {"name": "store"}}},
+        NO_KEYS,
+    ),
+    *(
+        ({"model": MODEL | {"uri": CLAIM}}, {"model": MODEL | {"uri": f"pvc://{path}"}}, PATHS)
+        for path in ("models/../x", "models/a/..", "models//a", "models/./a", "models/a//")
+    ),
+    (
+        calibration("pvc://data/a/"),
+        {"data": {"calibration": {"uri": "pvc://data", "credentialsSecretRef": {"name": "store"}}}},
+        NO_KEYS,
+    ),
+    (
+        calibration("pvc://data"),
+        calibration("pvc://data/.."),
+        PATHS,
+    ),
+    (
+        # The references are read with them.
+        references("s3://truth", "pvc://data", credentialsSecretRef={"name": "store"}),
+        references("pvc://truth", "pvc://data", credentialsSecretRef={"name": "store"}),
+        KEYLESS,
+    ),
+    (
+        {"model": MODEL | {"credentials": "Anonymous", "credentialsSecretRef": {"name": "where"}}},
+        {"model": MODEL | {"uri": WEB, "credentials": "Anonymous"}},
+        ANONYMOUS,
+    ),
+    (
+        {
+            "model": MODEL
+            | {"uri": "oci://registry.test/a:v1", "credentialsSecretRef": {"name": "pull"}}
+        },
+        {"model": MODEL | {"uri": "oci://registry.test/a:v1", "credentials": "Anonymous"}},
+        ANONYMOUS,
+    ),
+    (
+        calibration("s3://data", credentials="Anonymous"),
+        calibration("pvc://data", credentials="Anonymous"),
+        ANONYMOUS,
+    ),
+    (
+        references("s3://truth", "pvc://data", credentials="Anonymous"),
+        references("pvc://truth", "pvc://data", credentials="Anonymous"),
+        ANONYMOUS,
+    ),
+    (
+        {"output": {"uri": "pvc://out/sr"}},
+        {"output": {"uri": "pvc://out/sr", "credentialsSecretRef": {"name": "store"}}},
+        NO_KEYS,
+    ),
+    ({"output": {"uri": "pvc://out"}}, {"output": {"uri": "pvc://out/.."}}, PATHS),
+    (references("pvc://data/t"), references("pvc://data/../t"), PATHS),
+    (
+        references("pvc://data/t", "pvc://data/e/"),
+        references("pvc://data/t", "pvc://data/../e/"),
+        PATHS,
     ),
     (images(mean=[0, 0, 0]), images(mean=[0]), "mean must be empty or have three values"),
     (images(std=[1, 1, 1]), images(std=[1, 1]), "std must be empty or have three values"),
@@ -504,6 +609,27 @@ CONSTRAINTS: list[tuple[Json, Json, str]] = [
         "spec.model.uri",
     ),
     ({}, {"output": {"uri": WEB}}, "spec.output.uri"),
+    (
+        {"model": MODEL | {"credentials": "Anonymous"}},
+        {"model": MODEL | {"credentials": "None"}},
+        "spec.model.credentials",
+    ),
+    ({"model": MODEL}, {"model": MODEL | {"uri": "pvc://-/a"}}, "spec.model.uri"),
+    *(
+        (
+            {"model": MODEL | {"uri": f"oci://{good}"}},
+            {"model": MODEL | {"uri": f"oci://{bad}"}},
+            "spec.model.uri",
+        )
+        for good, bad in (
+            ("registry.test/a/b:v1", "registry.test/a/b"),
+            (f"registry.test:5000/a@sha256:{'0' * 64}", "registry.test:5000/a@sha256:0"),
+            ("localhost/a:v1#a/b.onnx", "localhost/a:v1?a"),
+            ("docker.io/a/b:v1", f"docker.io/a/b:v1@sha256:{'0' * 64}"),
+            ("docker.io/a/b:v1", "a/b:v1"),
+        )
+    ),
+    ({}, {"output": {"uri": "oci://registry.test/a:v1"}}, "spec.output.uri"),
     ({}, {"inputs": []}, "spec.inputs"),
     (
         {"inputs": [{"name": "x", "shape": [1]}]},

@@ -56,6 +56,10 @@ def volume(**kind: object) -> Json:
     return {"extraVolumes": [{"name": "v", **kind}]}
 
 
+def identity(audience: str, **fields: object) -> Json:
+    return {"storeIdentity": {"audience": audience, **fields}}
+
+
 def variable(name: str) -> Json:
     return {"extraEnv": [{"name": name, "value": ""}]}
 
@@ -93,6 +97,12 @@ TOKEN = "token is where Kubernetes keeps a ServiceAccount's token"
             },
             TOKEN,
         ),
+        (mounted("/run/mopt/claims"), "/run/mopt/claims would hide /run/mopt"),
+        ({"extraVolumes": [CA | {"name": "claim-0"}]}, "those of pvc:// places"),
+        (identity("https://kubernetes.default.svc.cluster.local"), "is the Kubernetes API's"),
+        (identity(""), "jobs.storeIdentity.audience"),
+        (identity("minio", endpoint="https://minio/path"), "jobs.storeIdentity.endpoint"),
+        (identity("minio", expirationSeconds=599), "jobs.storeIdentity.expirationSeconds"),
         (volume(), "a volume takes one of configMap and secret"),
         (volume(secret={"secretName": "s"}), "secret.items: Field required"),
         (volume(secret={"secretName": "s", "items": [{"key": "token", "path": "a"}]}), TOKEN),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from mopt_operator.config.logs import configure_logs
+from mopt_operator.config.logs import configure_logs, new_look
 from mopt_operator.config.settings import LogFormat, LogLevel
 
 NAMES = ("mopt_operator", "kopf.objects", "aiohttp.access")
@@ -37,3 +39,27 @@ def unchanged() -> Iterator[None]:
 def test_least_level_of_each_logger(level: LogLevel, least: list[int]) -> None:
     configure_logs(LogFormat.JSON, level)
     assert [logging.getLogger(name).getEffectiveLevel() for name in NAMES] == least
+
+
+def test_lines_of_one_look_have_one_id(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(LogFormat.JSON, LogLevel.INFO)
+    log = logging.getLogger("mopt_operator.test")
+
+    async def look(name: str) -> None:
+        fields = new_look("team", name, 3)
+        log.info("first", extra=fields)
+        await asyncio.sleep(0)  # The other one is at work meanwhile.
+        log.info("second")
+
+    async def both() -> None:
+        log.info("outside")
+        await asyncio.gather(look("a"), look("b"))
+
+    asyncio.run(both())
+    outside, *lines = map(json.loads, capsys.readouterr().err.splitlines())
+    assert "reconcileID" not in outside
+    assert [line["message"] for line in lines] == ["first", "first", "second", "second"]
+    ids = [line["reconcileID"] for line in lines]
+    assert ids[:2] == ids[2:]
+    assert len(set(ids)) == 2
+    assert lines[0] | {"namespace": "team", "name": "a", "generation": 3} == lines[0]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 
+from mopt_api.profiles import resources_fault
 from mopt_api.quantities import amount
 from mopt_api.spec import Resources
 from mopt_operator.config.quantities import (
     completed,
     default_resources,
-    resources_fault,
     target_fault,
     target_resources,
 )

@@ -93,6 +93,9 @@ def test_only_the_image_is_needed() -> None:
         ({"defaultOutput": {"uri": "s3://bucket/{namespace"}}, "{namespace stands for nothing"),
         ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished: "),
         ({"logFormat": "xml"}, "logFormat: "),
+        ({"workers": 0}, "workers: "),
+        ({"kubeApi": {"qps": 0}}, "kubeApi.qps: "),
+        ({"kubeApi": {"burst": 2}}, "kubeApi.qps: Field required"),
         ({"healthAddress": "8080"}, "healthAddress: "),
         ({"onUpgrade": "Maybe"}, "onUpgrade.policy: "),
         ({"onUpgrade": {"policy": "Rerun", "maxConcurrent": 0}}, "onUpgrade.maxConcurrent: "),
@@ -165,6 +168,28 @@ def test_wrong_field_is_named_in_one_line(change: dict[str, Any], words: str) ->
         ({"buildOnly": True}, "buildOnly: true and computeCapabilities"),
         ({"computeCapabilities": ["8.9"]}, "buildOnly: true and computeCapabilities"),
         ({"buildOnly": True, "computeCapabilities": ["89"]}, "l4.computeCapabilities.0"),
+        ({"resourceClaims": [{"name": "gpu"}]}, "a claim takes one of"),
+        (
+            {"resourceClaims": [{"name": "a", "resourceClaimName": "b", "kind": "TPU"}]},
+            "l4.resourceClaims.0.kind",
+        ),
+        (
+            {"resourceClaims": [{"name": "a", "resourceClaimName": "b"}] * 2},
+            "Duplicate value in resourceClaims: a",
+        ),
+        (
+            {
+                "buildOnly": True,
+                "computeCapabilities": ["8.9"],
+                "resourceClaims": [{"name": "a", "resourceClaimName": "b", "kind": "GPU"}],
+            },
+            "resourceClaims: a GPU with buildOnly, which needs none",
+        ),
+        ({"extraVolumeMounts": [{"name": "a", "mountPath": "/a"}]}, "extraVolumes do not have"),
+        (
+            {"extraVolumes": [{"name": "a", "hostPath": {"path": "/"}}]},
+            "hostPath: Extra inputs",
+        ),
         (
             {"buildOnly": True, "computeCapabilities": ["8.9", "8.9"]},
             "computeCapabilities names one twice",

@@ -53,6 +53,14 @@ def _rest_in_bf16(spec: Json) -> None:
 OTHER: dict[str, Any] = {
     "model.uri": "s3://models/other.pt2",
     "model.sha256": "b" * 64,
+    "model.credentials": None,
+    **{
+        f"data.{place}.{field}": other
+        for place in ("calibration", "evaluation", "evaluation.references")
+        for field, other in (("uri", "s3://data/other.zip"), ("sha256", "d" * 64))
+    },
+    "data.calibration.credentials": None,
+    "data.evaluation.credentials": None,
     "inputs.0.name": "picture",
     "inputs.0.shape.0": 2,
     "inputs.0.shape.1": 1,

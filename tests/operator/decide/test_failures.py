@@ -12,7 +12,7 @@ from operator_world import START, MakeWorld, World
 from mopt_api.jobs.plan import Stage
 from mopt_api.reasons import REASONS, Reason
 from mopt_operator.decide.decide import Plan
-from mopt_operator.decide.failures import MAX_DISRUPTIONS, start_problem
+from mopt_operator.decide.failures import MAX_DISRUPTIONS, Problem, start_problem
 from mopt_operator.decide.track import LOST_SECONDS
 from mopt_operator.objects import Pod
 
@@ -139,6 +139,28 @@ def test_number_of_nodes_that_lack_something_is_not_told() -> None:
     later = told("0/12 nodes are available: 12 node(s) had taint {a: b}, 5 Insufficient cpu.")
     assert first == later
     assert first.startswith("No node can run the Pod: Insufficient cpu, node(s) had taint {a: b}")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            '0/1 nodes are available: persistentvolumeclaim "models" not found. not found',
+            'persistentvolumeclaim "models" not found. not found',
+        ),
+        (
+            "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
+            "pod has unbound immediate PersistentVolumeClaims. not found",
+        ),
+    ],
+)
+def test_a_claim_that_is_not_there_is_no_lack_of_nodes(said: str, why: str) -> None:
+    pod = Pod("team", "p", "uid", "1", "sr", "job", START, "Pending", unschedulable=said)
+    assert start_problem(pod) == Problem(
+        Reason.UNSCHEDULABLE,
+        f"A claim that the Pod mounts cannot be used: {why}. Create it in namespace team, or see "
+        "why it is not Bound",
+    )
 
 
 def test_measurement_without_a_slot_waits_without_a_job(world: World, messages: Messages) -> None:

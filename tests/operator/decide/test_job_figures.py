@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from job_messages import built_message, measure_message, prepare_message
 
+from mopt_api.jobs.termination import decode, encode
 from mopt_api.reasons import Reason
-from mopt_operator.decide.job_figures import JobFigures, job_figures
+from mopt_operator.decide.job_figures import JobFigures, Measured, job_figures
 from mopt_operator.objects import Job, Pod, Termination
 
 CREATED = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -97,3 +99,31 @@ def test_clocks_that_differ_make_no_negative_times(job: Job, pod: Pod) -> None:
     early = replace(pod, began=at(10), ended=at(5))
     figures = job_figures(replace(job, started=at(-3)), [early], at(500))
     assert (figures.queued, figures.starting, figures.ran) == (0, 13, 0)
+
+
+def said(pod: Pod, message: str) -> Pod:
+    return replace(pod, terminated=Termination(0, "Completed", message))
+
+
+def disturbed() -> str:
+    return encode(decode(measure_message()).model_copy(update={"unstable": True}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message", "measured"),
+    [
+        ("measure", measure_message(), Measured.STABLE),
+        ("verify", measure_message(), Measured.STABLE),
+        ("measure", disturbed(), Measured.UNSTABLE),
+        ("measure", measure_message(served=True), Measured.SERVED),
+        ("measure", built_message(psnr={"tensorrt-fp16": 80.0}), None),
+        ("measure", "mopt1:damaged", None),
+        ("report", measure_message(), None),
+        ("prepare", prepare_message(), None),
+    ],
+)
+def test_measurement_says_how_it_went(
+    job: Job, pod: Pod, stage: str, message: str, measured: Measured | None
+) -> None:
+    figures = job_figures(replace(job, stage=stage), [said(pod, message)], at(500))
+    assert figures.measured is measured

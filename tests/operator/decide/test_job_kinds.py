@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from mopt_api.auto.int8 import CpuClass
+from mopt_api.auto.search import contenders_on
 from mopt_api.enums import TargetKind
-from mopt_api.jobs.plan import MeasurePlan, PreparePlan, contenders_on, search_facts
+from mopt_api.jobs.plan import MeasurePlan, PreparePlan, search_facts
 from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_operator.config.job_pods import JobPods
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job
 from mopt_operator.decide.work import (
@@ -19,6 +21,7 @@ from mopt_operator.decide.work import (
     measure_work,
     measurement_key,
     prepare_work,
+    report_work,
 )
 from mopt_operator.objects import Resource
 
@@ -66,8 +69,8 @@ def measuring(
     return measure_work(asked or spec(), OUTPUT, settings, target=target, prepared=PREPARED)
 
 
-def pod(work: WorkItem) -> dict[str, Any]:
-    found: dict[str, Any] = build_job(work, RESOURCE, SETTINGS)["spec"]["template"]["spec"]
+def pod(work: WorkItem, settings: Settings = SETTINGS) -> dict[str, Any]:
+    found: dict[str, Any] = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
     return found
 
 
@@ -161,6 +164,88 @@ def test_what_serving_costs_makes_no_other_jobs() -> None:
     assert job_names(measuring("l4"), RESOURCE, SETTINGS) == job_names(
         measuring("l4", settings=other), RESOURCE, other
     )
+
+
+CLAIMED = {
+    "resourceClaims": [
+        {"name": "gpu", "resourceClaimTemplateName": "l4", "request": "one", "kind": "GPU"},
+        {"name": "nic", "resourceClaimName": "shared"},
+    ]
+}
+
+
+def test_claimed_gpu_makes_a_gpu_profile_and_is_the_container_s() -> None:
+    settings = make_settings(dra=CLAIMED)
+    work = measuring("dra", settings=settings)
+    assert isinstance(work.plan, MeasurePlan)
+    assert work.plan.kind is TargetKind.GPU
+    found = pod(work, settings)
+    assert found["resourceClaims"] == [
+        {"name": "gpu", "resourceClaimTemplateName": "l4"},
+        {"name": "nic", "resourceClaimName": "shared"},
+    ]
+    (container,) = found["containers"]
+    assert container["resources"]["claims"] == [{"name": "gpu", "request": "one"}, {"name": "nic"}]
+
+
+def test_device_that_is_no_gpu_leaves_a_target_a_cpu_s() -> None:
+    settings = make_settings(dra={"resourceClaims": CLAIMED["resourceClaims"][1:]})
+    plan = measuring("dra", settings=settings).plan
+    assert isinstance(plan, MeasurePlan)
+    assert plan.kind is TargetKind.CPU
+
+
+def test_devices_are_for_what_has_the_profile_s_resources() -> None:
+    settings = make_settings(default=CLAIMED)
+    prepared = pod(prepare_work(spec(), OUTPUT, settings), settings)
+    assert len(prepared["resourceClaims"]) == 2
+    report = report_work(
+        spec(),
+        OUTPUT,
+        settings,
+        target=Target(name="a"),
+        result=f"sha256:{'b' * 64}",
+        measured_by="i",
+        served=False,
+        basis="",
+    )
+    assert "resourceClaims" not in pod(report, settings)
+
+
+def test_another_claim_is_measured_anew_and_none_makes_no_other_jobs() -> None:
+    def key(**profile: object) -> str:
+        settings, target = make_settings(l4=profile), Target(name="t", profile="l4")
+        return measurement_key(spec(), OUTPUT, settings, RESOURCE, target=target)
+
+    other = [{"name": "gpu", "resourceClaimTemplateName": "a100", "kind": "GPU"}]
+    keys = [key(**PROFILES["l4"]), key(**CLAIMED), key(resourceClaims=other)]
+    assert len(set(keys)) == 3
+    assert key(**PROFILES["l4"], resourceClaims=[], extraVolumes=[]) == keys[0]
+    none = make_settings(l4=PROFILES["l4"] | {"resourceClaims": [], "extraVolumes": []})
+    assert job_names(measuring("l4"), RESOURCE, SETTINGS) == job_names(
+        measuring("l4", settings=none), RESOURCE, none
+    )
+
+
+def test_profile_s_files_come_beside_those_of_all_jobs() -> None:
+    def files(name: str) -> dict[str, Any]:
+        return {
+            "extraVolumes": [{"name": name, "configMap": {"name": name}}],
+            "extraVolumeMounts": [{"name": name, "mountPath": f"/etc/{name}"}],
+        }
+
+    settings = make_settings(l4=PROFILES["l4"] | files("pool"))
+    settings = settings.model_copy(update={"jobs": JobPods.model_validate(files("all"))})
+    found = pod(measuring("l4", settings=settings), settings)
+    assert [volume["name"] for volume in found["volumes"]] == ["tmp", "shm", "all", "pool"]
+    (container,) = found["containers"]
+    assert container["volumeMounts"][-1] == {
+        "name": "pool",
+        "mountPath": "/etc/pool",
+        "readOnly": True,
+    }
+    cpu = pod(measuring("default", settings=settings), settings)
+    assert [volume["name"] for volume in cpu["volumes"]] == ["tmp", "shm", "all"]
 
 
 def test_other_compute_capabilities_build_anew() -> None:

@@ -197,6 +197,8 @@ def test_measure_job_whole(settings: Settings) -> None:
     }
     assert found == secrets | {
         "MOPT_REQUESTED_AT": "2026-11-01",
+        "MOPT_RESOURCE": "team/sr",
+        "MOPT_GENERATION": "3",
         "MOPT_DEADLINE_SECONDS": "900",
         "MOPT_SANDBOX": "Required",
         "MOPT_SCRATCH_BYTES": str(20 * 2**30),
@@ -275,6 +277,175 @@ def test_no_keys_are_there_for_a_model_on_the_web(settings: Settings) -> None:
     )
     roles = {name.split("_")[1] for name, each in variables(job).items() if "secretKeyRef" in each}
     assert roles == {"OUTPUT"}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "measure"])
+def test_claims_are_mounted_read_only_and_have_no_keys(settings: Settings, stage: str) -> None:
+    asked = spec(
+        model={"uri": "pvc://models/sr/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
+        data={
+            "calibration": {"uri": "pvc://pictures.2026/c/"},
+            "evaluation": {"uri": "pvc://models/e/", "references": {"uri": "pvc://truth"}},
+        },
+    )
+    target = Target(name="default")
+    work = (
+        prepare_work(asked, output(), settings)
+        if stage == "prepare"
+        else measure_work(asked, output(), settings, target=target, prepared=PREPARED)
+    )
+    job = build_job(work, RESOURCE, settings)
+    other = "pictures.2026" if stage == "prepare" else "truth"
+    pod = job["spec"]["template"]["spec"]
+    assert [v for v in pod["volumes"] if v["name"].startswith("claim-")] == [
+        {
+            "name": f"claim-{number}",
+            "persistentVolumeClaim": {"claimName": claim, "readOnly": True},
+        }
+        for number, claim in enumerate(["models", other])
+    ]
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert [m for m in mounts if m["name"].startswith("claim-")] == [
+        {"name": "claim-0", "mountPath": "/run/mopt/claims/models", "readOnly": True},
+        {"name": "claim-1", "mountPath": f"/run/mopt/claims/{other}", "readOnly": True},
+    ]
+    found = variables(job)
+    assert found["MOPT_CLAIMS"] == "/run/mopt/claims"
+    assert {name.split("_")[1] for name, each in found.items() if "secretKeyRef" in each} == {
+        "OUTPUT"
+    }
+
+
+def test_the_output_s_claim_alone_is_written(settings: Settings) -> None:
+    out = Output(uri="pvc://models/out")
+    asked = spec(
+        model={"uri": "pvc://models/sr/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
+        data={"evaluation": {"uri": "pvc://pictures"}},
+    )
+    target = Target(name="default")
+    report = report_work(
+        asked,
+        out,
+        settings,
+        target=target,
+        result=PREPARED,
+        measured_by=None,
+        served=False,
+        basis="",
+    )
+    works = [
+        (prepare_work(asked, out, settings), True),
+        (measure_work(asked, out, settings, target=target, prepared=PREPARED), True),
+        (report, False),
+    ]
+    for work, reads in works:
+        job = build_job(work, RESOURCE, settings)
+        pod = job["spec"]["template"]["spec"]
+        mounts = {m["name"]: m for m in pod["containers"][0]["volumeMounts"]}
+        assert mounts["claim-0"] == {"name": "claim-0", "mountPath": "/run/mopt/claims/models"}
+        volumes = {v["name"]: v for v in pod["volumes"]}
+        assert volumes["claim-0"]["persistentVolumeClaim"] == {"claimName": "models"}
+        assert ("claim-1" in mounts) == reads
+        if reads:
+            assert mounts["claim-1"]["readOnly"] is True
+            assert volumes["claim-1"]["persistentVolumeClaim"]["readOnly"] is True
+        assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+        assert not [each for each in variables(job).values() if "secretKeyRef" in each]
+
+
+def test_references_elsewhere_are_read_with_the_samples_keys(settings: Settings) -> None:
+    evaluation = {
+        "uri": "pvc://pictures/",
+        "references": {"uri": "s3://truth"},
+        "credentialsSecretRef": {"name": "truth"},
+    }
+    work = measure_work(
+        spec(data={"evaluation": evaluation}),
+        output(),
+        settings,
+        target=Target(name="default"),
+        prepared=PREPARED,
+    )
+    assert work.secrets == {"MODEL": "store", "EVALUATION": "truth", "OUTPUT": "store"}
+    assert work.claims == ("pictures",)
+
+
+def test_roles_that_are_anonymous_get_the_place_alone(settings: Settings) -> None:
+    model = {"uri": "s3://public/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
+    calibration = {"uri": "s3://pictures/", "credentials": "Anonymous"}
+    asked = spec(model=model | {"credentials": "Anonymous"}, data={"calibration": calibration})
+    found = variables(build_job(prepare_work(asked, output(), settings), RESOURCE, settings))
+    for role in ("MODEL", "CALIBRATION"):
+        assert found[f"MOPT_{role}_CREDENTIALS"] == "Anonymous"
+        assert [name for name in found if name.startswith(f"MOPT_{role}_")][1:] == [
+            f"MOPT_{role}_AWS_ENDPOINT_URL",
+            f"MOPT_{role}_AWS_REGION",
+            f"MOPT_{role}_CA_CRT",
+        ]
+    assert found["MOPT_MODEL_AWS_REGION"] == {
+        "secretKeyRef": {"name": "store", "key": "AWS_REGION", "optional": True}
+    }
+    assert "MOPT_OUTPUT_CREDENTIALS" not in found
+    assert "MOPT_OUTPUT_AWS_ACCESS_KEY_ID" in found
+
+
+def test_a_registry_s_login_is_a_file_and_none_of_a_store(settings: Settings) -> None:
+    model = {"uri": "oci://registry.test/sr:v1", "sha256": "0" * 64, "format": "ONNX"}
+    bare = prepare_work(spec(model=model, data={}), output(), settings)
+    assert (set(bare.secrets), bare.files) == ({"OUTPUT"}, ())
+    asked = spec(model=model | {"credentialsSecretRef": {"name": "pull"}}, data={})
+    target = Target(name="default")
+    for work in (
+        prepare_work(asked, output(), settings),
+        measure_work(asked, output(), settings, target=target, prepared=PREPARED),
+    ):
+        pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
+        assert set(work.secrets) == {"OUTPUT"}
+        (volume,) = (each for each in pod["volumes"] if each["name"] == "model-registry")
+        assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == [
+            "pull",
+            "pull",
+        ]
+        assert pod["containers"][0]["volumeMounts"][2:] == [
+            {
+                "name": "model-registry",
+                "mountPath": "/var/run/secrets/mopt.dev/model-registry",
+                "readOnly": True,
+            }
+        ]
+
+
+IDENTITY = {
+    "audience": "minio",
+    "endpoint": "https://minio.example:9000",
+    "roleArn": "arn:aws:iam::1:role/mopt",
+    "expirationSeconds": 900,
+}
+
+
+def test_where_no_secret_is_named_the_pod_has_a_token_of_the_store_s_own() -> None:
+    config = {"optimizerImage": "mopt/optimizer:1", "jobs": {"storeIdentity": IDENTITY}}
+    told = parse_settings(json.dumps(config | {"profiles": {"default": {}}}))
+    work = prepare_work(spec(data={}), output(None), told)
+    job = build_job(work, RESOURCE, told)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    token = {"audience": "minio", "expirationSeconds": 900, "path": "token"}
+    assert pod["volumes"][2:] == [
+        {"name": "identity", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    ]
+    folder = "/var/run/secrets/mopt.dev/identity"
+    assert pod["containers"][0]["volumeMounts"][2:] == [
+        {"name": "identity", "mountPath": folder, "readOnly": True}
+    ]
+    assert {name: each for name, each in variables(job).items() if name.startswith("AWS_")} == {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{folder}/token",
+        "AWS_ROLE_ARN": "arn:aws:iam::1:role/mopt",
+        "AWS_ENDPOINT_URL": "https://minio.example:9000",
+    }
+    with_keys = build_job(prepare_work(spec(data={}), output(), told), RESOURCE, told)
+    assert len(with_keys["spec"]["template"]["spec"]["volumes"]) == 2
+    assert not [name for name in variables(with_keys) if name.startswith("AWS_")]
 
 
 def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:

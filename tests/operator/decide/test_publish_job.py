@@ -183,6 +183,52 @@ def test_it_has_the_credentials_of_the_stores_that_it_reads(
     assert found == roles
 
 
+@pytest.mark.parametrize(("variant", "roles"), [("baseline", ("MODEL",)), ("fp32", ())])
+def test_a_public_baseline_is_read_without_keys(variant: str, roles: tuple[str, ...]) -> None:
+    item = work(request({"credentials": "Anonymous"}), None, form(variant=variant))
+    assert item.anonymous == roles
+    (container,) = pod(item)["containers"]
+    found = {each["name"]: each for each in container["env"]}
+    assert ("MOPT_MODEL_CREDENTIALS" in found) == bool(roles)
+    assert "MOPT_MODEL_AWS_ACCESS_KEY_ID" not in found
+
+
+def test_a_baseline_is_read_from_its_claim() -> None:
+    kept = form(variant="baseline").model_copy(update={"uri": "pvc://models/sr/m.onnx"})
+    item = work(request({"uri": kept.uri}), None, kept)
+    assert set(item.secrets) == {"OUTPUT"}
+    assert pod(item)["volumes"][2:] == [
+        {"name": "claim-0", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}
+    ]
+
+
+def test_a_baseline_is_read_from_its_registry_with_its_own_login() -> None:
+    kept = form(variant="baseline").model_copy(update={"uri": "oci://registry.test/sr:v1"})
+    asked = request(
+        {"uri": kept.uri, "credentialsSecretRef": {"name": "pull"}},
+        credentialsSecretRef={"name": "push"},
+    )
+    for forms, files in (
+        ((kept,), {"registry": "push", "model-registry": "pull"}),
+        ((form(),), {"registry": "push"}),
+    ):
+        item = work(asked, None, *forms)
+        assert set(item.secrets) == {"OUTPUT"}
+        assert {file.name: file.secret for file in item.files} == files
+
+
+def test_what_lies_in_a_claim_is_published_from_there() -> None:
+    asked = request()
+    claimed = Request(asked.spec, Output(uri="pvc://out/sr"), ())
+    held = form().model_copy(update={"uri": blob_uri("pvc://out/sr", digest("openvino-bf16"))})
+    item = work(claimed, None, held)
+    assert item.secrets == {}
+    assert pod(item)["volumes"][2:] == [
+        {"name": "claim-0", "persistentVolumeClaim": {"claimName": "out", "readOnly": True}}
+    ]
+    assert "fsGroupChangePolicy" not in pod(item)["securityContext"]
+
+
 def test_job_is_tried_once_and_says_which_attempt_it_is() -> None:
     offered = settings()
     jobs = [build_job(work(), RESOURCE, offered, attempt=number) for number in (0, 7)]

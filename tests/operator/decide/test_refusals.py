@@ -61,6 +61,84 @@ def test_administrator_s_change_heals(make_world: MakeWorld, settings: Settings)
     assert world.said()["Ready"] == ("Unknown", "Preparing")
 
 
+def test_profile_that_cannot_be_used_is_named_with_why(
+    make_world: MakeWorld, settings: Settings
+) -> None:
+    world = make_world(targets=[{"name": "a", "profile": "gpu"}])
+    world.settings = settings.offering(settings.profiles, {"gpu": "spec.tolerations.0: wrong"})
+    world.settle()
+    assert world.said() == STALLED
+    words = "spec.targets: a names profile gpu, which is not valid: spec.tolerations.0: wrong"
+    assert words in world.condition("Ready")["message"]
+
+
+def test_nothing_runs_without_the_profile_that_prepares(
+    make_world: MakeWorld, settings: Settings
+) -> None:
+    world = make_world(targets=[{"name": "a", "profile": "gpu"}])
+    world.settings = settings.offering({"gpu": Profile()})
+    world.settle()
+    assert world.said() == STALLED
+    words = "Models are prepared on profile default; available profiles: gpu"
+    assert words in world.condition("Ready")["message"]
+
+
+def test_jobs_go_on_while_their_profile_is_missing(world: World, settings: Settings) -> None:
+    world.settle()
+    (job,) = world.jobs
+    world.settings = settings.offering({})
+    world.settle()
+    assert world.said() == STALLED
+    assert list(world.jobs) == [job]
+    world.settings = settings
+    world.run()
+    assert job in world.jobs
+    assert world.said() == {"Ready": ("True", "Optimized")}
+
+
+def test_another_spec_ends_them_also_where_it_names_no_profile_that_there_is(
+    world: World, settings: Settings
+) -> None:
+    world.settle()
+    world.settings = settings.offering({})
+    world.settle()
+    world.edit(targets=[{"name": "b"}])
+    world.settle()
+    assert world.jobs == {}
+
+
+@pytest.mark.parametrize("profile", [None, "gpu"])
+def test_profile_is_for_the_namespaces_that_it_selects(
+    make_world: MakeWorld, settings: Settings, profile: str | None
+) -> None:
+    only = Profile.model_validate({"namespaceSelector": {"matchLabels": {"team": "a"}}})
+    world = make_world(targets=[{"name": "a"} | ({"profile": profile} if profile else {})])
+    world.settings = settings.offering(settings.profiles | {profile or "default": only})
+    plan = world.decide()
+    assert plan.create == ()
+    assert plan.requeue_after == 60.0  # Nothing tells of a namespace's labels.
+    world.namespace_labels = {"team": "b"}
+    world.settle()
+    assert world.said() == STALLED
+    assert "not for this namespace" in world.condition("Ready")["message"]
+    world.namespace_labels = {"team": "a"}
+    world.settle()
+    assert world.said()["Ready"] == ("Unknown", "Preparing")
+
+
+def test_results_stay_when_their_profile_is_withdrawn(world: World, settings: Settings) -> None:
+    world.run()
+    before = copy.deepcopy(world.status)
+    for left in (
+        settings.offering({}, {"default": "no longer valid"}),
+        settings.offering({"default": Profile.model_validate({"namespaceSelector": {}})}),
+    ):
+        world.settings = left
+        world.settle()
+        assert world.said()["Ready"] == ("True", "Optimized")
+        assert world.status["targets"] == before["targets"]
+
+
 def test_wrong_spec_keeps_the_last_results_and_its_correction_costs_nothing(world: World) -> None:
     world.run()
     before = copy.deepcopy(world.status)

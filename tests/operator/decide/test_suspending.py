@@ -145,6 +145,26 @@ def test_queue_name_is_a_label_of_the_job_and_not_of_its_pods(
     assert queues == {None: "cpu", "a": "cpu", "b": "gpu"}
 
 
+def test_priority_of_a_profile_in_its_queue_is_a_label_of_the_job_and_not_of_its_pods(
+    make_world: MakeWorld, messages: Messages
+) -> None:
+    world = make_world(targets=[{"name": "a", "queueName": "cpu"}, {"name": "b"}])
+    urgent = world.settings.profiles["default"].model_copy(
+        update={"queue_priority_class_name": "urgent"}
+    )
+    world.settings = world.settings.model_copy(update={"profiles": {"default": urgent}})
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), messages.prepare())
+    world.settle()
+    label, priorities = "kueue.x-k8s.io/priority-class", {}
+    for job in world.jobs.values():
+        labels = job["metadata"]["labels"]
+        priorities[labels.get("mopt.dev/target")] = labels.get(label)
+        assert label not in job["spec"]["template"]["metadata"]["labels"]
+    # Without a queue there is nothing to come first in.
+    assert priorities == {None: None, "a": "urgent", "b": None}
+
+
 def test_queued_is_said_while_the_queue_holds_the_job(make_world: MakeWorld) -> None:
     world = make_world(execution={"queueName": "cpu"})
     world.settle()

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +14,7 @@ import pytest
 
 from devcluster.certificates import Identity, Pki
 from mopt_operator.config.settings import HealthTls
-from mopt_operator.errors import OperatorError
+from mopt_operator.errors import OperatorError, Unreachable
 from mopt_operator.loop import http
 from mopt_operator.loop.certificates import Certificates
 from mopt_operator.loop.http import Heartbeat, application, serve
@@ -89,6 +90,42 @@ async def test_metrics_are_for_clients_of_the_authority(pki: Pki, secret: Path) 
         assert await get(pki, f"https://{address}/metrics", "prometheus") == 200
         with pytest.raises(aiohttp.ClientError):
             await get(pki, f"https://{address}/metrics", "stranger")
+
+
+async def judge(token: str) -> HTTPStatus:
+    if token == "unlucky":
+        raise Unreachable("POST tokenreviews: no answer")
+    return {"good": HTTPStatus.OK, "other": HTTPStatus.FORBIDDEN}.get(
+        token, HTTPStatus.UNAUTHORIZED
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "status", "words"),
+    [
+        ("", 401, "a bearer token is required"),
+        ("Basic good", 401, "a bearer token is required"),
+        ("Bearer ", 401, "a bearer token is required"),
+        ("Bearer bad", 401, "a bearer token is required"),
+        ("Bearer other", 403, "bind it to a ClusterRole"),
+        ("Bearer unlucky", 503, "cannot be judged: POST tokenreviews: no answer"),
+        ("bearer good", 200, "mopt_leader"),
+    ],
+)
+async def test_metrics_are_for_tokens_that_are_judged_well(
+    shown: str, status: int, words: str
+) -> None:
+    address = free_address()
+    headers = {"Authorization": shown} if shown else {}
+    async with (
+        serve(address, application(list, page, Heartbeat(), judge)),
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.get(f"http://{address}/healthz") as answer:
+            assert answer.status == 200
+        async with session.get(f"http://{address}/metrics", headers=headers) as answer:
+            assert answer.status == status
+            assert words in await answer.text()
 
 
 def in_use(pki: Pki, address: str) -> bytes:

@@ -9,6 +9,7 @@ import urllib.request
 
 import aiohttp
 import pytest
+from operator_clock import Clock
 
 from mopt_operator.errors import OperatorError
 from mopt_operator.loop import http
@@ -28,14 +29,6 @@ def free_address() -> str:
 async def get(url: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.text()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 async def two_lines() -> bytes:
@@ -86,11 +79,11 @@ async def test_busy_event_loop_is_alive_until_it_has_stood_still_for_long(
     async with serve(address, application(list, two_lines, heartbeat)):
         # Blocking calls: the event loop under test stands still while they are made.
         assert blocking_get(f"http://{address}/healthz") == (200, "ok\n")
-        clock.time += http.STALLED_SECONDS
+        clock.seconds += http.STALLED_SECONDS
         assert blocking_get(f"http://{address}/healthz") == (200, "ok\n")
         status, text = blocking_get(f"http://{address}/readyz")
         assert (status, text) == (503, "the event loop has been busy for 60 s\n")
-        clock.time += 1
+        clock.seconds += 1
         status, text = blocking_get(f"http://{address}/healthz")
         assert (status, text) == (503, "the event loop has stood still for 61 s\n")
     beating.cancel()
@@ -101,7 +94,7 @@ async def test_late_beats_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, late = Clock(), list[float]()
     beating = asyncio.create_task(Heartbeat(clock, late.append).beat())
     await asyncio.sleep(0)
-    clock.time += 3.0
+    clock.seconds += 3.0
     while not late:
         await asyncio.sleep(0)
     beating.cancel()

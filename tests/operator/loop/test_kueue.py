@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from mopt_operator.cluster.kueue import Kueue, chosen_version
 from mopt_operator.errors import NotFound, Refused
-from mopt_operator.objects import Job
+from mopt_operator.objects import Job, Raw
 
 
 def group(*versions: str) -> dict[str, Any]:
@@ -39,22 +38,23 @@ class Server:
         self.calls: list[str] = []
         self.forbidden = False
 
-    async def __call__(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+    async def __call__(self, method: str, path: str) -> dict[str, Any]:
         assert method == "GET"
         self.calls.append(path)
-        if path == "/apis/kueue.x-k8s.io" and self.served:
-            return group(*self.served)
-        version = path.split("/")[3] if path.count("/") > 3 else ""
+        if path != "/apis/kueue.x-k8s.io" or not self.served:
+            raise NotFound(404, "NotFound", path)
+        return group(*self.served)
+
+    async def items(self, path: str, query: dict[str, str]) -> list[Raw]:
+        self.calls.append(path)
+        version = path.split("/")[3]
         if version not in self.served:
             raise NotFound(404, "NotFound", path)
         if self.forbidden:
             raise Refused(403, "Forbidden", path)
         assert path == f"/apis/kueue.x-k8s.io/{version}/namespaces/team/workloads"
-        assert query is not None
         assert query["labelSelector"] == "kueue.x-k8s.io/job-uid=uid-1"
-        return {"items": [{"version": version}]}
+        return [{"version": version}]
 
 
 JOB = Job("team", "sr-1", "uid-1", "1", "uid", "sr", datetime(2026, 11, 1, tzinfo=UTC))
@@ -62,7 +62,7 @@ JOB = Job("team", "sr-1", "uid-1", "1", "uid", "sr", datetime(2026, 11, 1, tzinf
 
 async def test_version_is_asked_for_once_until_it_is_gone() -> None:
     server = Server()
-    kueue = Kueue(server)
+    kueue = Kueue(server, server.items)
     assert await kueue.workloads(JOB) == []
     server.served = ("v1beta1",)  # Kueue is installed.
     assert await kueue.workloads(JOB) == await kueue.workloads(JOB) == [{"version": "v1beta1"}]
@@ -75,10 +75,10 @@ async def test_version_is_asked_for_once_until_it_is_gone() -> None:
 async def test_kueue_that_may_not_be_read_says_nothing() -> None:
     server = Server("v1beta1", "v1beta2")
     server.forbidden = True
-    assert await Kueue(server).workloads(JOB) == []
+    assert await Kueue(server, server.items).workloads(JOB) == []
 
 
 async def test_versions_of_the_future_are_not_read() -> None:
     server = Server("v2")
-    assert await Kueue(server).workloads(JOB) == []
+    assert await Kueue(server, server.items).workloads(JOB) == []
     assert server.calls == ["/apis/kueue.x-k8s.io"]

@@ -50,12 +50,17 @@ def resource(name: str, version: int, *, ready: str = "Unknown") -> Json:
     }
 
 
+def profile_metadata(name: str) -> Json:
+    return {"name": name, "uid": f"uid-{name}", "resourceVersion": "40", "generation": 1}
+
+
 class FakeCluster:
     """Objects in pages of two; what was asked for, and which namespaces are refused."""
 
     def __init__(self, *jobs: Json, resources: tuple[Json, ...] = ()) -> None:
         self.jobs = list(jobs)
         self.resources = list(resources)
+        self.profiles: list[Json] = []
         self.version = 50
         self.refused: set[str | None] = set()
         self.asked: list[str] = []
@@ -64,8 +69,12 @@ class FakeCluster:
         self.asked.append(f"{plural} {namespace} {'whole' if whole else 'metadata'}")
         if namespace in self.refused:
             raise Refused(403, "Forbidden", f"jobs is forbidden in {namespace}")
-        known = {JOBS: self.jobs, "modeloptimizations": self.resources}.get(plural, [])
-        items = [j for j in known if namespace in (None, j["metadata"]["namespace"])]
+        known = {
+            JOBS: self.jobs,
+            "modeloptimizations": self.resources,
+            "optimizationprofiles": self.profiles,
+        }.get(plural, [])
+        items = [j for j in known if namespace in (None, j["metadata"].get("namespace"))]
         for start in range(0, max(len(items), 1), 2):
             # As the API server answers: an empty list of metadata is null.
             metadata = {"resourceVersion": str(self.version)}
@@ -73,7 +82,7 @@ class FakeCluster:
 
     async def read(self, plural: str, namespace: str, name: str) -> Raw:
         self.asked.append(f"read {name}")
-        for raw in self.jobs:
+        for raw in (*self.jobs, *self.profiles):
             if raw["metadata"]["name"] == name and not raw.get("vanished"):
                 return raw
         raise NotFound(404, "NotFound", name)
@@ -235,3 +244,32 @@ async def test_start_fails_where_the_cluster_is_refused(settings: Settings) -> N
     cluster.refused = {None}
     with pytest.raises(Refused):
         await Scene(settings, cluster, []).lists.fill()
+
+
+async def test_profiles_are_listed_once_whichever_namespaces_are(settings: Settings) -> None:
+    store, queue = Store(offers=True), WorkQueue()
+    metrics = Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue))
+    cluster, looks = FakeCluster(), list[int]()
+    lists = Lists(
+        cluster,
+        ["a", "b"],
+        store=store,
+        queue=queue,
+        metrics=metrics,
+        offers_changed=lambda: looks.append(len(store.offers)),
+    )
+    cluster.profiles = [{"metadata": profile_metadata("l4"), "spec": {}}]
+    await lists.fill()
+    wanted = ["modeloptimizations", "jobs", "pods"]
+    assert cluster.asked == [
+        "optimizationprofiles None whole",
+        *(f"{plural} {namespace} whole" for namespace in "ab" for plural in wanted),
+    ]
+    assert looks == [1]
+    # What is gone, and what a watch has missed, is told of; no resource is called so.
+    cluster.profiles, cluster.version = [{"metadata": profile_metadata("t4"), "spec": {}}], 60
+    await lists.compare()
+    assert [offer.name for offer in store.offers] == ["t4"]
+    assert looks == [1, 1]
+    assert len(queue) == 0
+    assert await lists.version_to_watch("optimizationprofiles", None) == "50"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from mopt_operator.loop import resource_metrics
 from mopt_operator.loop.call_metrics import CallMetrics
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.restarts import Restarts
 from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import Resource, observe_job, observe_pod
 from mopt_operator.version import product_version
@@ -35,8 +37,10 @@ def queue() -> WorkQueue:
 
 
 @pytest.fixture
-def metrics(settings: Settings, store: Store, queue: WorkQueue) -> Metrics:
-    return Metrics(settings, store=store, queue=queue, turns=Turns(settings, queue))
+def metrics(settings: Settings, store: Store, queue: WorkQueue, tmp_path: Path) -> Metrics:
+    restarts = Restarts(tmp_path / "restarts.json")
+    turns = Turns(settings, queue)
+    return Metrics(settings, store=store, queue=queue, turns=turns, beside=[restarts])
 
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
@@ -270,6 +274,14 @@ async def test_queue_of_a_standby_is_not_shown(settings: Settings, queue: WorkQu
     assert samples(metrics, "mopt_leader") == {(): 1}
 
 
+def test_changes_of_the_leader_are_those_of_the_lease(settings: Settings, queue: WorkQueue) -> None:
+    turns = Turns(settings, queue)
+    metrics = Metrics(settings, store=Store(), queue=queue, turns=turns, transitions=lambda: 3)
+    assert samples(metrics, "mopt_lease_transitions_total") == {(): 3}
+    alone = Metrics(settings, store=Store(), queue=queue, turns=turns)
+    assert samples(alone, "mopt_lease_transitions_total") == {}
+
+
 async def test_jobs_that_wait_are_counted(settings: Settings, queue: WorkQueue) -> None:
     turns = Turns(settings, queue)
     metrics = Metrics(settings, store=Store(), queue=queue, turns=turns)
@@ -296,3 +308,28 @@ def test_every_metric_is_documented(metrics: Metrics) -> None:
     suffixes = ("_total", "_info")
     plain = {name.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for name in documented}
     assert plain == {n.removesuffix(suffixes[0]).removesuffix(suffixes[1]) for n in ours}
+
+
+def test_profiles_show_whether_they_are_valid_and_their_nodes(
+    metrics: Metrics, store: Store
+) -> None:
+    for name, spec, status in (
+        ("l4", {}, {"observedGeneration": 1, "nodes": 3}),
+        ("t4", {"podLabels": {"job-name": "a"}}, {"observedGeneration": -1}),
+    ):
+        metadata = {"name": name, "uid": name, "resourceVersion": "1", "generation": 1}
+        store.offers.put({"metadata": metadata, "spec": spec, "status": status})
+    assert samples(metrics, "mopt_profile_valid") == {("l4",): 1, ("t4",): 0}
+    assert samples(metrics, "mopt_profile_nodes") == {("l4",): 3}
+
+
+def test_bytes_at_rest_are_those_of_what_is_held(
+    metrics: Metrics, store: Store, make_world: MakeWorld
+) -> None:
+    assert samples(metrics, "mopt_store_bytes") == {(): 0}
+    world = make_world(name="a")
+    world.run()
+    store.resources.put(world.raw)
+    (size,) = samples(metrics, "mopt_store_bytes").values()
+    held = len(json.dumps({key: world.raw[key] for key in ("spec", "status")}))
+    assert 0 < size < held

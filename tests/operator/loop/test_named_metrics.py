@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from job_messages import measure_message
 from operator_world import MakeWorld
 from promql_names import exported, unknown_names
 
@@ -18,6 +19,7 @@ from mopt_operator.config.settings import Settings
 from mopt_operator.loop.call_metrics import CallMetrics
 from mopt_operator.loop.metrics import Metrics
 from mopt_operator.loop.queue import WorkQueue
+from mopt_operator.loop.restarts import Restarts
 from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import Resource, observe_job, observe_pod
 
@@ -38,11 +40,19 @@ NAMED = [*_alerts(), *_panels()]
 
 
 @pytest.fixture
-def known(settings: Settings, make_world: MakeWorld) -> dict[str, set[str]]:
+def known(settings: Settings, make_world: MakeWorld, tmp_path: Path) -> dict[str, set[str]]:
     """Return the series of an operator to which everything has happened that metrics tell of."""
     store, queue, calls = Store(), WorkQueue(), CallMetrics()
     turns = Turns(settings, queue)
-    metrics = Metrics(settings, store=store, queue=queue, turns=turns, calls=calls)
+    metrics = Metrics(
+        settings,
+        store=store,
+        queue=queue,
+        turns=turns,
+        calls=calls,
+        transitions=lambda: 1,
+        beside=[Restarts(tmp_path / "restarts.json")],
+    )
     settled, waiting = make_world(name="a"), make_world(name="b")
     settled.run()
     waiting.settle()
@@ -51,6 +61,10 @@ def known(settings: Settings, make_world: MakeWorld) -> dict[str, set[str]]:
     began = [replace(pod, began=waiting.now) for pod in pods]
     failed = replace(observe_job(raw), failed=("BackoffLimitExceeded", ""))
     metrics.job_ended(failed, began, waiting.now)
+    measured = observe_pod(waiting.terminated_pod(raw, measure_message()))
+    metrics.job_ended(
+        replace(observe_job(raw), stage="measure", completed=waiting.now), [measured], waiting.now
+    )
     metrics.job_deleted(failed)
     waiting.raw["metadata"] |= {"uid": "uid-b", "creationTimestamp": waiting.now.isoformat()}
     progress: dict[str, Any] = waiting.raw["status"]["progress"]
@@ -62,6 +76,10 @@ def known(settings: Settings, make_world: MakeWorld) -> dict[str, set[str]]:
         resource = Resource("team", name, "uid", 1, "1", {}, {}, created=name)
         turns.ask(resource, [{"metadata": {"name": name, "labels": labels}}])
     calls.asked("GET", "200", 0.1)
+    calls.listed("jobs", 1000)
+    profile = {"name": "l4", "uid": "uid-l4", "resourceVersion": "1", "generation": 1}
+    status = {"observedGeneration": 1, "nodes": 3}
+    store.offers.put({"metadata": profile, "spec": {}, "status": status})
     return exported(metrics.text().decode())
 
 

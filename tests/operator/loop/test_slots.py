@@ -101,6 +101,26 @@ async def test_resource_on_another_profile_is_served_while_others_wait() -> None
     assert cluster.calls["write_status"] - before <= 2
 
 
+def test_other_bounds_serve_those_who_wait_by_the_old_ones() -> None:
+    def bounded(slots: int) -> Settings:
+        profiles = {"default": Profile(measurement_slots=slots)}
+        return Settings(optimizer_image="i", profiles=profiles)
+
+    woken: list[Key] = []
+    slots = Slots(bounded(1), woken.append)
+    labels = {"mopt.dev/stage": "measure", "mopt.dev/profile": "default"}
+    waits = [
+        slots.ask(
+            Resource("n", f"r{number}", "uid", 1, "1", {}, {}, created=f"{number}"),
+            [{"metadata": {"name": f"job-{number}", "labels": labels}}],
+        )
+        for number in range(3)
+    ]
+    assert [len(found) for found in waits] == [0, 1, 1]
+    slots.use(bounded(2))
+    assert woken == [("n", "r1")]
+
+
 @pytest.mark.parametrize("namespaces", [1, 40, 5000])
 def test_five_thousand_that_wait_hold_nobody_else_up(namespaces: int) -> None:
     profiles = {"default": Profile(), "other": Profile()}

@@ -18,7 +18,7 @@ from mopt_operator.loop.watchdog import (
     missing_watches,
     watch_the_watches,
 )
-from mopt_operator.loop.watches import RESOURCES
+from mopt_operator.loop.watches import PROFILES, RESOURCES
 
 
 def test_missing_kinds_are_named() -> None:
@@ -31,6 +31,14 @@ def test_missing_watch_of_one_namespace_is_named() -> None:
     assert missing_watches(names, ["a", "b"]) == []
     assert missing_watches(names[:-1], ["a", "b"]) == [f"{RESOURCES[2]}@b"]
     assert missing_watches(names, ["a", "b", "c"]) == sorted(f"{kind}@c" for kind in RESOURCES)
+
+
+def test_profiles_are_watched_once_whichever_namespaces_are() -> None:
+    names = [f"watcher for {kind}@a" for kind in RESOURCES]
+    assert missing_watches(names, ["a"]) == []
+    assert missing_watches(names, ["a"], offers=True) == [PROFILES]
+    names.append(f"watcher for {PROFILES}@None")
+    assert missing_watches(names, ["a"], offers=True) == []
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mopt_api.enums import QualityMetric
 from mopt_api.inputs import ImageTransform
-from mopt_api.jobs.plan import Credentials, PlannedReferences
+from mopt_api.jobs.plan import Credentials, PlannedData, PlannedReferences
 from mopt_optimizer.data.decoding import LocalDecoder
 from mopt_optimizer.data.references import (
     Reference,
@@ -47,7 +47,7 @@ def load(folder: Path, tmp_path: Path) -> Load:
         return load_references(
             planned,
             Credentials.EVALUATION,
-            f"file://{tmp_path}/low",
+            PlannedData(uri=f"file://{tmp_path}/low", samples=64, images=ImageTransform()),
             samples[:used],
             tmp_path / "work",
             {},

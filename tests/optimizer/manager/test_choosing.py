@@ -130,6 +130,11 @@ def test_tensorrt_without_the_library_falls_back_to_onnx() -> None:
             "needs amx_int8, which the CPU lacks",
         ),
         (
+            form("f", precision="INT8", verdict=Verdict.PASSED, needs=Needs(wide_sums=True)),
+            {},
+            "its INT8 products overflow on this CPU",
+        ),
+        (
             form("f", "PyTorch", "FP16", verdict=Verdict.PASSED),
             {},
             "PyTorch does not compute in FP16 here",
@@ -158,6 +163,19 @@ def test_forms_that_fit_by_a_feature_are_tried() -> None:
     bf16 = form("bf16", "OpenVINO", "BF16", verdict=Verdict.PASSED)
     amx = replace(MACHINE, cpu_features=frozenset({"amx_bf16"}))
     assert order(bf16, machine=amx)[0] == ["bf16", "baseline"]
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        replace(MACHINE, cpu_features=frozenset({"avx_vnni"})),
+        replace(MACHINE, cpu_features=frozenset({"asimd"}), architecture="aarch64"),
+    ],
+    ids=["VNNI", "ARM"],
+)
+def test_int8_of_full_range_fits_cpus_that_add_in_32_bits(machine: Machine) -> None:
+    int8 = form("int8", precision="INT8", verdict=Verdict.PASSED, needs=Needs(wide_sums=True))
+    assert order(int8, machine=machine)[0] == ["int8", "baseline"]
     needing = form("f", needs=Needs(cpu_features=["avx2"], architecture="x86_64"))
     assert order(needing)[0] == ["f", "baseline"]
 

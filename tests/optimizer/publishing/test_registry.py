@@ -22,6 +22,7 @@ from registry import (
     running_registry,
 )
 from token_server import TokenServer, token_server
+from web_server import tunnels
 
 from mopt_api.jobs.publishing import REGISTRY_AUTH_VARIABLE
 from mopt_optimizer.digests import json_bytes
@@ -88,6 +89,20 @@ def test_what_is_pushed_is_read_back_by_crane(registry: Registry, nowhere: dict[
     assert registry.crane("manifest", f"{repository}:latest") == document.data
     assert registry.crane("digest", f"{repository}:latest").decode().strip() == document.digest
     assert registry.crane("blob", f"{repository}@{DIGEST}") == DATA.data
+
+
+def test_a_registry_is_reached_through_the_proxy(secured: Registry, tmp_path: Path) -> None:
+    config = secured.write_auth(tmp_path / "auth" / "config.json")
+    with tunnels() as proxy:
+        environ = {REGISTRY_AUTH_VARIABLE: str(config), "HTTPS_PROXY": proxy.address}
+        with edge.open_registry(secured.repository(), environ, insecure=False) as opened:
+            push(opened)
+        assert set(proxy.asked) == {secured.address}
+        before = len(proxy.asked)
+        around = environ | {"NO_PROXY": "127.0.0.1"}
+        with edge.open_registry(secured.repository(), around, insecure=False) as opened:
+            assert opened.has_blob(DIGEST)
+        assert len(proxy.asked) == before
 
 
 def test_what_is_there_is_not_pushed_again(registry: Registry, nowhere: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A model on a web server, against a real one with a certificate."""
+"""A file on a web server, against a real one with a certificate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from web_server import Script, WebRequest, WebServer, tunnels, web_server
+from web_server import Script, WebRequest, WebServer, server_pki, tunnels, web_server
 
-from devcluster.certificates import Identity, Pki
+from devcluster.certificates import Pki
 from mopt_api.jobs.plan import Credentials
 from mopt_optimizer.errors import (
     DataError,
@@ -20,10 +20,11 @@ from mopt_optimizer.errors import (
     StoreAccessDenied,
     StoreUnreachable,
 )
-from mopt_optimizer.store import web
+from mopt_optimizer.store import file_place
 from mopt_optimizer.store.base import Store
+from mopt_optimizer.store.file_place import ATTEMPTS
 from mopt_optimizer.store.registry import open_store
-from mopt_optimizer.store.web import ATTEMPTS, MOST_REDIRECTS, proxy_for
+from mopt_optimizer.store.web import MOST_REDIRECTS
 
 CONTENT = bytes(range(256)) * 9000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -32,17 +33,14 @@ Serve = Callable[[Script], WebServer]
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    pki = Pki(tmp_path_factory.mktemp("pki"))
-    pki.create_authority("ca")
-    pki.issue("server", Identity("server", names=("127.0.0.1", "localhost")))
-    return pki
+    return server_pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture
 def serve(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Return what starts a server that is trusted here."""
     monkeypatch.setenv("SSL_CERT_FILE", str(pki.certificate("ca")))
-    monkeypatch.setattr(web, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(file_place, "RETRY_SECONDS", 0.01)
     with ExitStack() as stack:
         yield lambda script: stack.enter_context(web_server(pki, script))
 
@@ -163,21 +161,6 @@ def test_a_proxy_is_used_where_the_environment_names_one(serve: Serve, tmp_path:
         assert len(proxy.asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("environ", "proxy"),
-    [
-        ({}, None),
-        ({"https_proxy": "http://p:3128"}, "http://p:3128"),
-        ({"HTTPS_PROXY": "p:3128"}, "http://p:3128"),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": ".example.com"}, None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "other.com"}, "http://p"),
-        ({"HTTP_PROXY": "http://p"}, None),
-    ],
-)
-def test_proxy_for(environ: dict[str, str], proxy: str | None) -> None:
-    assert proxy_for("models.example.com", environ) == proxy
-
-
 def test_a_certificate_of_nobody_known_is_refused(pki: Pki, tmp_path: Path) -> None:
     with web_server(pki, whole) as server:
         store, key = opened(f"{server.address}/a")
@@ -192,7 +175,7 @@ def test_nothing_is_written_or_listed(tmp_path: Path) -> None:
         lambda: store.put_file(key, tmp_path),
         lambda: store.list(key),
     ):
-        with pytest.raises(SpecError, match="is a model's place alone"):
+        with pytest.raises(SpecError, match="is the place of one file"):
             attempt()
 
 

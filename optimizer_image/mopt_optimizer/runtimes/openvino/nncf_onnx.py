@@ -150,6 +150,7 @@ def _searched(
         margin_db=gating.margin_db,
         seconds=gating.search_seconds,
         again=gating.again,
+        start=gating.start,
         held_back=_judge(model, split.held_back, options) if split.held_back else None,
     )
 

@@ -13,6 +13,7 @@ from mopt_api.enums import Precision
 from mopt_api.figures import VariantReason
 from mopt_api.verdict import Compared
 from mopt_optimizer.errors import VariantFailure
+from mopt_optimizer.progress import step
 from mopt_optimizer.timing.deciding import Contest
 from mopt_optimizer.timing.disturbance import measure_steadily
 from mopt_optimizer.timing.interleave import (
@@ -73,14 +74,15 @@ class Benchmark:
         setup = self._setup
         feeds = setup.sampling.feeds(point)
         files = save_arrays(feeds, setup.sampling.workdir / "point")
-        setup.log("probe", f"a few calls each at point {point.name}", point=point.name)
         fastest: dict[str, int] = {}
-        for trial in trials:
-            with self._all.attempt(trial):
-                self._bind(trial, point, files)
-                times = trial.running.take_turn(point.name, seconds=0, calls=PROBE_CALLS)
-                trial.running.release(point.name)
-                fastest[trial.name] = min(times)
+        words = f"a few calls each at point {point.name}"
+        with step(setup.log, "probe", words, end=f"{words}: done", point=point.name):
+            for trial in trials:
+                with self._all.attempt(trial):
+                    self._bind(trial, point, files)
+                    times = trial.running.take_turn(point.name, seconds=0, calls=PROBE_CALLS)
+                    trial.running.release(point.name)
+                    fastest[trial.name] = min(times)
         return fastest
 
     def _bind(self, trial: Trial, point: BenchmarkPoint, files: Mapping[str, Path]) -> None:
@@ -103,14 +105,15 @@ class Benchmark:
                 with self._all.attempt(trial):
                     self._bind(trial, point, files)
                     self._note_compiling(trial)
-            setup.log("benchmark", f"measuring at point {point.name}", point=point.name)
+            words, end = (f"{how} at point {point.name}" for how in ("measuring", "measured"))
             slowed = setup.slowed_by()
-            taken, disturbed = measure_steadily(
-                partial(self._rounds, everyone, point, several=several),
-                setup.timing.counters,
-                setup.log,
-                repetitions=setup.timing.repetitions,
-            )
+            with step(setup.log, "benchmark", words, end=end, point=point.name):
+                taken, disturbed = measure_steadily(
+                    partial(self._rounds, everyone, point, several=several),
+                    setup.timing.counters,
+                    setup.log,
+                    repetitions=setup.timing.repetitions,
+                )
             if slowed := slowed | setup.slowed_by():
                 words = f"the GPU was slowed down: {', '.join(sorted(slowed))}"
                 setup.log("benchmark", f"disturbed ({words}): unstable")

@@ -9,6 +9,7 @@ from mopt_api.figures import VariantReason
 from mopt_api.metrics import metric_in_words
 from mopt_optimizer.data.references import Reference, check_reference
 from mopt_optimizer.errors import ComparisonError, VariantFailure
+from mopt_optimizer.progress import step
 from mopt_optimizer.quality import Profile, check_some_finite
 
 from .gallery import Gallery
@@ -40,19 +41,9 @@ class Evaluation:
         profile = self._known_profile()
         for trial in (self._all.baseline, *group):
             trial.judge_by(profile)
-        for number, sample in enumerate(setup.sampling.samples, start=1):
-            reference = self._reference(number - 1)
-            files = save_arrays(sample, setup.sampling.workdir / "sample")
-            truth = self._truth_of(number - 1, reference)
-            for trial in alive(group):
-                with self._all.attempt(trial):
-                    outputs = self._all.evaluate(trial, files)
-                    with self._naming(number - 1):
-                        trial.compare(reference, outputs, truth)
-                    if setup.gallery is not None:
-                        setup.gallery.observe(number - 1, trial.name, sample, reference, outputs)
-            total = len(setup.sampling.samples)
-            setup.log("evaluate", f"compared sample {number} of {total}", done=number, total=total)
+        if setup.sampling.samples:
+            with step(setup.log, "evaluate", "comparing outputs", end="outputs are compared"):
+                self._compare_samples(group)
         self._baseline_compared = True
         if setup.gallery is not None:
             self._take_pictures(setup.gallery, group)
@@ -69,6 +60,22 @@ class Evaluation:
                     worst=quality.worst,
                     mean=quality.mean,
                 )
+
+    def _compare_samples(self, group: Sequence[Trial]) -> None:
+        setup = self._setup
+        for number, sample in enumerate(setup.sampling.samples, start=1):
+            reference = self._reference(number - 1)
+            files = save_arrays(sample, setup.sampling.workdir / "sample")
+            truth = self._truth_of(number - 1, reference)
+            for trial in alive(group):
+                with self._all.attempt(trial):
+                    outputs = self._all.evaluate(trial, files)
+                    with self._naming(number - 1):
+                        trial.compare(reference, outputs, truth)
+                    if setup.gallery is not None:
+                        setup.gallery.observe(number - 1, trial.name, sample, reference, outputs)
+            total = len(setup.sampling.samples)
+            setup.log("evaluate", f"compared sample {number} of {total}", done=number, total=total)
 
     def _known_profile(self) -> Profile:
         """Return the ranges of the baseline's outputs, which the first call finds."""

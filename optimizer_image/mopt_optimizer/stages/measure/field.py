@@ -17,6 +17,7 @@ from mopt_api.auto.unsupported import (
 from mopt_api.enums import TargetKind
 from mopt_api.figures import Gpu, Hardware, VariantReason, VariantState
 from mopt_api.jobs.measure_result import SearchEntry, VariantResult
+from mopt_api.jobs.outrun import hardware_digest
 from mopt_api.jobs.plan import MeasurePlan, effective_torch_mode
 from mopt_api.jobs.prepare_result import PrepareResult
 from mopt_api.variants import Variant
@@ -114,6 +115,7 @@ def _candidates(
         plan.search.model_copy(
             update={
                 "operators": manifest.operators,
+                "outrun": _outrun(manifest, plan.kind, hardware),
                 "cpu_features": hardware.cpu_features,
                 "compute_capabilities": gpus or None,
                 "compiler": compiler is not None,
@@ -125,6 +127,17 @@ def _candidates(
             }
         )
     )
+
+
+def _outrun(
+    manifest: PrepareResult, kind: TargetKind, hardware: Hardware
+) -> dict[TargetKind, dict[str, str]]:
+    """Return what prepare left out; it did not know the hardware."""
+    if (found := manifest.outrun.get(kind)) is None:
+        return {}
+    here = hardware_digest(hardware) in found.hardware
+    where = "" if here else "on other hardware: "
+    return {kind: {name: f"{where}{reason}" for name, reason in found.variants.items()}}
 
 
 def field_of(

@@ -99,9 +99,9 @@ class Fetching:
             return load_references(
                 plan.references,
                 Credentials.EVALUATION,
-                plan.evaluation.uri,
+                plan.evaluation,
                 samples.names,
-                self._decoding.data / "references",
+                self._decoding.data,
                 self._environ,
                 self._decoding,
             )

@@ -35,6 +35,7 @@ from mopt_optimizer.quality import (
     declared_figures,
     range_warnings,
 )
+from mopt_optimizer.stages.history import remember
 from mopt_optimizer.stages.report.page import publish
 from mopt_optimizer.stages.step_keys import REQUESTED_AT_VARIABLE
 from mopt_optimizer.stages.verdict import result_bytes
@@ -158,6 +159,7 @@ class MeasureStage:
             job.blobs.index_put(key, digest)
             # After the index: a page that fails does not cost the measurement.
             publish(job.blobs, digest, job.plan, job.log)
+            remember(job.blobs, facts.manifest, digest, result)
         job.log("measure", self._work.outcome(result), digest=digest)
         return result, digest
 

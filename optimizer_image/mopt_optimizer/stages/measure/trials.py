@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from mopt_optimizer.progress import step
 from mopt_optimizer.quality import Array, check_no_new_non_finite, check_some_finite
 from mopt_optimizer.runtimes.base import Opening
 
@@ -66,6 +67,11 @@ class Trials:
 
     def _open(self, trial: Trial) -> None:
         """Start the process, and run it once so that its memory shows."""
+        name = trial.name
+        with step(self._setup.log, "open", f"opening {name}", end=f"{name} is open", variant=name):
+            self._start(trial)
+
+    def _start(self, trial: Trial) -> None:
         setup = self._setup
         trial.process = setup.start(
             trial.name,
@@ -91,7 +97,6 @@ class Trials:
             self._first = outputs
         check_no_new_non_finite(self._first, outputs, trial.process.output_names)
         trial.peak_memory_bytes = trial.process.peak_memory_bytes()
-        setup.log("open", f"{trial.name} is open", variant=trial.name)
 
     def _admit(self, waiting: deque[Trial]) -> list[Trial]:
         """Open variants while the budget lasts; the first always gets in."""

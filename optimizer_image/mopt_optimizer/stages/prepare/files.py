@@ -100,6 +100,7 @@ class ModelFiles:
             verifications=made.verifications,
             passes=made.passes,
             operators=made.operators,
+            graph=made.graph,
             first_layers=made.first_layers,
             seconds=made.seconds,
         )

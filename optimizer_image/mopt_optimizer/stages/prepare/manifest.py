@@ -16,6 +16,9 @@ _SAYS = (
     "artifacts",
     "artifacts_by_kind",
     "narrow_sums",
+    "graph",
+    "outrun",
+    "starts",
     "calibration_digest",
     "calibration_samples",
     "software",
@@ -41,14 +44,20 @@ def manifest_bytes(result: PrepareResult) -> bytes:
     return json.dumps(result.to_api(), sort_keys=True, indent=1).encode()
 
 
-def _known(blobs: Blobs, key: str, result: PrepareResult) -> tuple[PrepareResult, str] | None:
-    """Return the manifest in the store, if it says what result says."""
+def known_manifest(blobs: Blobs, key: str) -> tuple[PrepareResult, str] | None:
+    """Return the manifest of a key, and its digest; None where there is none."""
     if (found := blobs.index_read(key)) is None:
         return None
     digest, data = found
     try:
-        known = PrepareResult.model_validate_json(data)
+        return PrepareResult.model_validate_json(data), digest
     except ValidationError:
         return None  # Written by another version, or no manifest at all.
-    same = all(getattr(known, name) == getattr(result, name) for name in _SAYS)
-    return (known, digest) if same else None
+
+
+def _known(blobs: Blobs, key: str, result: PrepareResult) -> tuple[PrepareResult, str] | None:
+    """Return the manifest in the store, if it says what result says."""
+    if (found := known_manifest(blobs, key)) is None:
+        return None
+    same = all(getattr(found[0], name) == getattr(result, name) for name in _SAYS)
+    return found if same else None

@@ -56,6 +56,7 @@ class Exported(ObservedModel):
     verifications: list[Verification]
     passes: list[PassReport]
     operators: dict[str, Count]
+    graph: str
     seconds: float
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 from mopt_api.artifacts import Artifact
 from mopt_api.auto.int8 import CpuClass
+from mopt_api.auto.search import contenders_on
 from mopt_api.auto.unsupported import unsupported_on_kind
 from mopt_api.jobs.data_statistics import DataWarning
-from mopt_api.jobs.plan import Credentials, PreparePlan, contenders_on
+from mopt_api.jobs.plan import Credentials, PreparePlan
 from mopt_api.jobs.prepare_result import PrepareResult, StepOutcome
 from mopt_api.variants import Variant
 from mopt_optimizer.data.folder import load_data
@@ -46,6 +48,7 @@ from .assignment import assign, unfit
 from .files import ModelFiles
 from .making import Made, Making
 from .manifest import stored_manifest
+from .other_weights import OtherWeights, told_before, told_by_others
 
 
 def prepare(
@@ -105,12 +108,17 @@ class PrepareStage:
         calibrated = self._calibration is not None
         forms = [form for form in wanted if calibrated or not form.needs_samples]
         export, made = self._from_source([form for form in forms if form.from_program])
-        variants = self._contenders(export.operators)
+        others = self._other_weights(export)
+        variants = _contenders(self._plan, export.operators, others)
         left = wanted_forms(self._plan.model_copy(update={"variants": variants}))
-        forms = [form for form in forms if form.from_program or form in left]
+        forms = [
+            form.starting(others.starts.get(form.name(self._plan.quality), ()))
+            for form in forms
+            if form.from_program or form in left
+        ]
         made |= self._from_fp32(export.artifact, [form for form in forms if not form.from_program])
         found = self._manifest(
-            export, [made[self._key(f, export.artifact)] for f in forms], variants
+            export, [made[self._key(f, export.artifact)] for f in forms], variants, others
         )
         outcomes = [step.outcome for step in self._cache.steps]
         built, served = (outcomes.count(outcome) for outcome in StepOutcome)
@@ -193,14 +201,19 @@ class PrepareStage:
             for key, form in missing.items()
         }
 
-    def _contenders(self, operators: dict[str, int]) -> list[Variant]:
-        """Return the plan's variants; of Auto's those that the operators leave contenders."""
-        plan = self._plan
-        if plan.search is None:
-            return plan.variants
-        facts = plan.search.model_copy(update={"operators": operators})
-        left = {variant.name for variant in contenders_on(facts, plan.kinds)}
-        return [variant for variant in plan.variants if variant.name in left]
+    def _manifest_key(self, *, warm: bool) -> str:
+        digest = self._calibration.digest if self._calibration else None
+        return manifest_key(self._plan, digest, self._software, self._requested_at, warm=warm)
+
+    def _other_weights(self, export: ExportEntry) -> OtherWeights:
+        """Return what other weights of the graph tell; nothing for who asks anew."""
+        if self._plan.search is None or self._requested_at is not None:
+            return OtherWeights()
+        known = told_before(self._blobs, self._manifest_key)
+        if known is not None:
+            return known
+        software, now = self._software, datetime.now(UTC)
+        return told_by_others(self._plan, export, self._blobs, software, now, self._log)
 
     def _reviewed(self, export: ExportEntry) -> list[DataWarning]:
         """Return what looks wrong with the calibration data; log it."""
@@ -215,6 +228,7 @@ class PrepareStage:
         export: ExportEntry,
         forms: Sequence[FormEntry],
         variants: Sequence[Variant],
+        others: OtherWeights,
     ) -> tuple[PrepareResult, str]:
         """Return the manifest of these, and its digest: the one in the store where it says the
         same, so that what was measured from it is found again."""
@@ -237,6 +251,9 @@ class PrepareStage:
             verifications=export.verifications,
             passes=export.passes,
             operators=export.operators,
+            graph=export.graph,
+            outrun=others.outrun,
+            starts=others.starts,
             calibration_digest=samples.digest if samples else None,
             calibration_samples=len(samples.names) if samples else None,
             calibration=samples.statistics if samples else None,
@@ -247,8 +264,20 @@ class PrepareStage:
             steps=self._cache.steps,
             seconds=dict(self._timings.seconds),
         )
-        key = manifest_key(plan, result.calibration_digest, self._software, self._requested_at)
-        return stored_manifest(self._blobs, key, result)
+        return stored_manifest(self._blobs, self._manifest_key(warm=bool(others)), result)
+
+
+def _contenders(
+    plan: PreparePlan, operators: dict[str, int], others: OtherWeights
+) -> list[Variant]:
+    """Return the plan's variants; of Auto's those that the operators and what was measured of other
+    weights leave contenders."""
+    if plan.search is None:
+        return plan.variants
+    lost = {kind: found.variants for kind, found in others.outrun.items()}
+    facts = plan.search.model_copy(update={"operators": operators, "outrun": lost})
+    left = {variant.name for variant in contenders_on(facts, plan.kinds)}
+    return [variant for variant in plan.variants if variant.name in left]
 
 
 def _samples_of(

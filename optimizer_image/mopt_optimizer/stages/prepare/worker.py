@@ -12,7 +12,7 @@ from mopt_api.jobs.prepare_result import Verification
 from mopt_api.reasons import MAX_MESSAGE
 from mopt_optimizer.data.decoding import open_samples
 from mopt_optimizer.data.samples import Inputs
-from mopt_optimizer.errors import QuantizationError
+from mopt_optimizer.errors import ExportError, QuantizationError
 from mopt_optimizer.formats.base import Source
 from mopt_optimizer.formats.registry import source_format
 from mopt_optimizer.forms.checking import Beside
@@ -20,7 +20,9 @@ from mopt_optimizer.forms.form import Form
 from mopt_optimizer.forms.make import make
 from mopt_optimizer.forms.material import Material
 from mopt_optimizer.onnx_files.files import count_operators, gather_weights
+from mopt_optimizer.onnx_files.fingerprint import graph_digest
 from mopt_optimizer.onnx_files.first_layer import first_layers
+from mopt_optimizer.onnx_files.fixed_sizes import fix_sizes
 from mopt_optimizer.onnx_files.opsets import opset, parameters
 from mopt_optimizer.onnx_files.verified_inputs import smallest_inputs
 from mopt_optimizer.onnx_files.verify import Case, verify_export
@@ -28,6 +30,7 @@ from mopt_optimizer.opening.loading import open_onnx
 from mopt_optimizer.passes import named_passes
 from mopt_optimizer.progress import Log, Timings
 from mopt_optimizer.sandbox import serve
+from mopt_optimizer.store.writing import replacing
 
 from .messages import FP32_FILE, Exported, PrepareAnswer, PrepareRequest, Quantized
 
@@ -88,6 +91,7 @@ def _export(kind: ModelFormat, source: Source, log: Log) -> tuple[Exported, list
         passes=passes,
         seconds=round(sum(timings.seconds.values()), 3),
         operators=count_operators(fp32),
+        graph=graph_digest(fp32),
     )
     return exported, cases
 
@@ -99,9 +103,31 @@ def _to_onnx(
     cases = source_format(kind).to_onnx(source, target)
     words = f"comparing the ONNX model on {len(cases)} sets of inputs"
     with source.timings.step("verify", words):
-        verifications = verify_export(target, cases)
+        verifications = _with_fixed_sizes(target, source, cases) or verify_export(target, cases)
     # Read again: what counts is what was written.
     return open_onnx(target), cases, verifications
+
+
+def _with_fixed_sizes(
+    path: Path, source: Source, cases: Sequence[Case]
+) -> list[Verification] | None:
+    """Fix the sizes that the spec gives as numbers, where the model computes the same so.
+
+    Returns:
+        How it was verified; None where the file stays as it is.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    if not fix_sizes(model, source.inputs, source.dimensions):
+        return None
+    try:
+        with replacing(path) as candidate:
+            onnx.save(model, candidate)
+            return verify_export(candidate, cases)
+    except ExportError:
+        # What a file says of its values may be true of other sizes alone.
+        return None
 
 
 def _make_forms(

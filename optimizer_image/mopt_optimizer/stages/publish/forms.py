@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mopt_api.artifacts import Artifact, ArtifactFormat, file_name
+from mopt_api.auto.int8 import WIDE_SUMS
 from mopt_api.auto.rules import NATIVE_BF16
 from mopt_api.enums import TargetKind
 from mopt_api.jobs.measure_result import MeasureResult
@@ -34,11 +35,12 @@ from mopt_optimizer.store.files import fetch_files
 from mopt_optimizer.store.registry import open_store
 from mopt_optimizer.store.writing import disk_errors
 
-_LAYOUTS = {
+LAYOUTS = {
     PublishLayout.MODEL_REPOSITORY: Layout.KSERVE,
     PublishLayout.FILES: Layout.FILES,
     PublishLayout.MODEL_PACK: Layout.FILES,
 }
+"""Which folder each is; mopt_api.publishing.is_loaded says what it refuses."""
 _LONGEST_NAME = 63
 
 
@@ -122,7 +124,7 @@ def lay_out(
     request = signature_request(result, artifact, opened)
     signature = read_signature(request, workdir, environ=environ, log=log)
     served = served_form(result, form.variant, signature, name=model_name(oci))
-    tree = tree_of(_LAYOUTS[oci.layout], served)
+    tree = tree_of(LAYOUTS[oci.layout], served)
     folder = workdir / "files"
     files = {path: _placed(folder / path, content, fetched) for path, content in tree.items()}
     return LaidOut(
@@ -176,8 +178,6 @@ def facts_of(
     """Return what is said of a form. Pure."""
     gpu = result.hardware.gpu
     engine = served.artifact.format is ArtifactFormat.TENSORRT_ENGINE
-    # Another CPU would compute in FP32: it runs, but not as it was measured.
-    native = served.uses_bf16 and form.kind is TargetKind.CPU
     return FormFacts(
         target=form.target,
         kind=form.kind,
@@ -188,6 +188,17 @@ def facts_of(
         format=served.artifact.format,
         layout=layout,
         machine=result.hardware.architecture,
-        cpu_features=sorted(NATIVE_BF16) if native else (),
+        cpu_features=_cpu_features(served) if form.kind is TargetKind.CPU else (),
         compute_capabilities=(gpu.compute_capability,) if engine and gpu is not None else (),
     )
+
+
+def _cpu_features(served: ServedForm) -> Sequence[str]:
+    """Return instructions of which a CPU must have one to compute as it was measured.
+
+    Another CPU would compute BF16 in FP32, and INT8 of full range wrong. Those with BF16 add up in
+    32 bits too.
+    """
+    if served.uses_bf16:
+        return sorted(NATIVE_BF16)
+    return sorted(WIDE_SUMS) if served.options.wide_sums else ()

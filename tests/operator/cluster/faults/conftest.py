@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import platform
 import ssl
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from faulty_proxy import FaultyProxy
-from light_cluster import Api
+from light_cluster import Api, by_way_of
 
 _HEAD = """# A run with faults
 
@@ -25,15 +24,10 @@ processors. A proxy between operator and API server makes the faults; the tests 
 """
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --record."""
-    parser.addoption("--record", type=Path, help="write what the run showed to this file")
-
-
 @pytest.fixture(scope="session")
 def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
     """Return a function that notes a figure for the file that --record names."""
-    named: Path | None = request.config.getoption("--record", default=None)
+    named: Path | None = request.config.getoption("--record")
     lines: list[str] = []
     yield lambda what, figure: lines.append(f"| {what} | {figure} |\n")
     if named is not None and lines:
@@ -61,8 +55,5 @@ def proxied(
     proxy: FaultyProxy, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Return a kubeconfig by which the operator reaches the API server through the proxy."""
-    config = json.loads(operator_kubeconfig.read_text())
-    config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{proxy.port}"}
-    file = tmp_path_factory.mktemp("proxied") / "kubeconfig"
-    file.write_text(json.dumps(config))
-    return file
+    folder = tmp_path_factory.mktemp("proxied")
+    return by_way_of(f"http://127.0.0.1:{proxy.port}", operator_kubeconfig, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from aiohttp import web
 from faulty_proxy import FaultyProxy
 from http_proxy import Call, HttpProxy
 from job_messages import Messages
-from light_cluster import Api, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import Api, MakeOperator, MakeResource, Operator, Resource, by_way_of
 from light_processes import Component
 from whole_life import PATIENCE, jobs_made, live, told
 
@@ -129,10 +128,8 @@ def test_slow_api_server_costs_time_alone(
 ) -> None:
     """Without an election: a leader gives up a Lease that takes so long to renew."""
     slow = HttpProxy(api.config["clusters"][0]["cluster"]["server"], api.context)
-    config = json.loads(operator_kubeconfig.read_text())
-    config["clusters"][0]["cluster"] = {"server": slow.url}
-    (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    operator = make_operator(kubeconfig=tmp_path / "kubeconfig", watchNamespaces=[namespace])
+    kubeconfig = by_way_of(slow.url, operator_kubeconfig, tmp_path)
+    operator = make_operator(kubeconfig=kubeconfig, watchNamespaces=[namespace])
     operator.start()
 
     async def slowly(call: Call) -> web.StreamResponse:

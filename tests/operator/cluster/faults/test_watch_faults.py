@@ -18,7 +18,15 @@ import pytest
 from aiohttp import web
 from http_proxy import Broken, Call, Chunks, HttpProxy, Script, lines, no_fault
 from job_messages import Messages
-from light_cluster import Api, MakeNamespace, MakeOperator, MakeResource, Operator, Resource
+from light_cluster import (
+    Api,
+    MakeNamespace,
+    MakeOperator,
+    MakeResource,
+    Operator,
+    Resource,
+    by_way_of,
+)
 from whole_life import jobs_made, live, told
 
 pytestmark = pytest.mark.faults
@@ -196,10 +204,7 @@ def operator(
     operator_kubeconfig: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    config = json.loads(operator_kubeconfig.read_text())
-    config["clusters"][0]["cluster"] = {"server": reader.url}
-    file = tmp_path_factory.mktemp("reading") / "kubeconfig"
-    file.write_text(json.dumps(config))
+    file = by_way_of(reader.url, operator_kubeconfig, tmp_path_factory.mktemp("reading"))
     running = make_operator(kubeconfig=file, watchNamespaces=[namespace])
     running.start()
     yield running

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from flux import PATIENCE, Git, Kubectl, Kustomization, MakeGit, MakeKustomization, served
+from flux import PATIENCE, Git, Kubectl, Kustomization, MakeGit, MakeKustomization
 from go_sources import source_of
 from light_cluster import Api, Json
+from served_program import served
 
 from devcluster.resolving import binaries
 

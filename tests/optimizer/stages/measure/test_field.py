@@ -18,9 +18,11 @@ from mopt_api.enums import (
     TorchMode,
 )
 from mopt_api.figures import Gpu, Hardware, SourceInfo, VariantReason, VariantState
+from mopt_api.jobs.outrun import hardware_digest
 from mopt_api.jobs.plan import MeasurePlan, PlannedModel
 from mopt_api.jobs.prepare_result import (
     KindArtifacts,
+    Outrun,
     PreparedArtifact,
     PrepareResult,
     SkippedVariant,
@@ -112,6 +114,23 @@ def test_auto_leaves_out_what_is_no_contender_and_says_why() -> None:
         assert not told[name][0]
         assert told[name][1]
     assert {name for name, (taken, _) in told.items() if taken} == tried(found)
+
+
+def test_what_prepare_left_out_is_no_row() -> None:
+    told = plan(auto=True)
+    here = Hardware(cpu_features=["avx512_bf16"])
+    lost = Outrun(variants={"openvino-bf16": "too slow"}, hardware=[hardware_digest(here)])
+    made = manifest(told, {"Conv": 3}).model_copy(update={"outrun": {TargetKind.CPU: lost}})
+
+    def found(hardware: Hardware) -> tuple[set[str], str]:
+        field = field_of(told, made, hardware, WITH_COMPILER, EVERYTHING)
+        reasons = {entry.variant: entry.reason for entry in field.search if not entry.taken}
+        return tried(field), reasons["openvino-bf16"]
+
+    both = {"onnxruntime-fp32", "openvino-fp32"}
+    assert found(here) == (both, "too slow")
+    elsewhere = here.model_copy(update={"cpu": "another"})
+    assert found(elsewhere) == (both, "on other hardware: too slow")
 
 
 def test_what_lacks_something_is_a_skipped_row() -> None:

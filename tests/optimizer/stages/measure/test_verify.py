@@ -90,16 +90,18 @@ class Measured:
         return verify(plan.model_copy(update=changes), os.environ | (environ or {}), work, self.log)
 
     def log(self, step: str, message: str, **fields: object) -> None:  # noqa: ARG002 - a Log
-        if step == "open":
+        if step == "open" and fields.get("state") == "done":
             self.opened[str(fields["variant"])] += 1
 
     def stored(self) -> set[str]:
-        """Return what the store has beside blobs."""
+        """Return what the store has beside blobs, and beside what a machine reaches at most: on a
+        busy one that may be known later."""
         root = self.folder / "out"
         return {
             str(path.relative_to(root))
             for name in ("index", "reports")
             for path in root.glob(f"{name}/**/*")
+            if not path.name.startswith("peaks-")
         }
 
 

@@ -65,6 +65,7 @@ def other_plans(plan: PreparePlan) -> dict[str, PreparePlan]:
         "kinds": [TargetKind.GPU],
         "quality": [QualityGate(metric=QualityMetric.PSNR, minimum=41)],
         "output_uri": "s3://here/elsewhere",
+        "question": "a" * 64,
     }
     plans = {name: plan.model_copy(update={name: value}) for name, value in changes.items()}
     moved = plan.model.model_copy(update={"uri": "s3://there/model.pt2"})
@@ -218,6 +219,20 @@ def test_second_search_has_keys_of_its_own(plan: PreparePlan) -> None:
     assert len({export_key(each, SOFTWARE) for each in plans}) == 1
 
 
+def test_a_search_that_starts_elsewhere_has_a_key_of_its_own(plan: PreparePlan) -> None:
+    started = {kind: form.starting(["conv"]) for kind, form in FORMS.items()}
+    other = {
+        kind for kind, form in started.items() if key_of(form, plan) != key_of(FORMS[kind], plan)
+    }
+    assert other == {kind for kind, form in FORMS.items() if form.gated}
+    assert all(form.name([GATE]) == FORMS[kind].name([GATE]) for kind, form in started.items())
+    ungated = plan.model_copy(update={"quality": []})
+    qdq = FormKind.QDQ
+    assert key_of(started[qdq], ungated) == key_of(FORMS[qdq], ungated)
+    aimed = FORMS[qdq].aimed([GateAim.of(GATE, 2)])
+    assert aimed.starting(["conv"]) == aimed
+
+
 def test_options_that_make_the_same_file_share_a_key(plan: PreparePlan) -> None:
     options: list[dict[str, Any]] = [
         {"exclude": ["b", "a"]},
@@ -236,6 +251,12 @@ def test_manifest_follows_all_of_it_but_places(plan: PreparePlan) -> None:
     assert changed == {"model", "inputs", "dimensions", "search", "kinds", "variants", "quality"}
     assert manifest_key(plan, None, SOFTWARE) != key
     assert tools(lambda software: manifest_key(plan, SAMPLES, software)) == SOFTWARE.keys()
+
+
+def test_manifest_that_leaves_something_out_answers_one_question(plan: PreparePlan) -> None:
+    plans = [plan.model_copy(update={"question": each * 64}) for each in "ab"]
+    keys = {manifest_key(each, SAMPLES, SOFTWARE, warm=True) for each in plans}
+    assert len(keys | {manifest_key(each, SAMPLES, SOFTWARE) for each in plans}) == 3
 
 
 def test_every_tool_that_a_key_names_is_looked_up() -> None:

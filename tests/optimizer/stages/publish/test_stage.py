@@ -210,7 +210,15 @@ def test_two_targets_are_one_index_and_share_their_weights(
         stored_form(
             blobs, model, target="native", precision=Precision.BF16, runtime=Runtime.OPENVINO
         ),
+        stored_form(
+            blobs,
+            model,
+            target="vnni",
+            precision=Precision.INT8,
+            cpu_features=("avx2", "avx512_vnni"),
+        ),
         stored_form(blobs, model, target="any"),
+        stored_form(blobs, model, target="avx2", precision=Precision.INT8),
     ]
     plan = publish_plan(forms, registry.repository(), output_uri, layout=PublishLayout.FILES)
     summary = published(plan)
@@ -227,9 +235,11 @@ def test_two_targets_are_one_index_and_share_their_weights(
     assert entries == [
         ("any", "amd64", "FP32", None),
         ("arm", "arm64", "FP32", None),
+        ("avx2", "amd64", "INT8", None),
         ("native", "amd64", "BF16", "amx_bf16,avx512_bf16"),
+        ("vnni", "amd64", "INT8", "amx_int8,avx512_vnni,avx_vnni"),
     ]
-    assert [each.target for each in summary.images] == ["arm", "native", "any"]
+    assert [each.target for each in summary.images] == ["arm", "native", "vnni", "any", "avx2"]
     first = registry.manifest(f"{plan.oci.repository}@{summary.images[0].digest}")
     sent = [request.path for request in registry.uploads() if request.method == "PUT"]
     for layer in first["layers"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mopt_api.quantities import significant
+from mopt_api.verdict import TOO_FEW_ROUNDS, is_telling
 
-__all__ = ["NOT_MEASURED", "milliseconds", "ratio", "seconds", "significant", "size"]
+__all__ = ["NOT_MEASURED", "bounds", "milliseconds", "ratio", "seconds", "significant", "size"]
 
 NOT_MEASURED = "–"
 _UNITS = {2**10: "KiB", 2**20: "MiB", 2**30: "GiB"}
@@ -16,8 +17,14 @@ def ratio(value: float | None, interval: Sequence[float] | None = None) -> str:
     """Return a ratio, with its bounds where they are known: 4.93x [4.71, 5.16]."""
     if value is None:
         return NOT_MEASURED
-    bounds = "" if interval is None else f" [{', '.join(map(significant, interval))}]"
-    return f"{significant(value)}x{bounds}"
+    return f"{significant(value)}x" + ("" if interval is None else f" {bounds(interval)}")
+
+
+def bounds(interval: Sequence[float]) -> str:
+    """Return an interval as text: [4.71, 5.16]."""
+    if not is_telling(interval):
+        return f"[{TOO_FEW_ROUNDS}]"
+    return f"[{', '.join(map(significant, interval))}]"
 
 
 def milliseconds(value: float | None) -> str:

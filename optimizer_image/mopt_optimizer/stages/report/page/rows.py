@@ -11,7 +11,7 @@ from mopt_api.metrics import decibels, metric_in_words
 from mopt_api.spec import QualityGate
 
 from . import figures
-from .axes import Tick, from_zero, highest_told_apart, note_above, quality_axis
+from .axes import Axis, Tick, from_zero, highest_told_apart, note_above, quality_axis
 from .verdicts import gate_bound, was_measured
 
 _MOST_DOTS = 100
@@ -54,28 +54,37 @@ def latency_strips(result: MeasureResult, point: str) -> Strips | None:
     ]
     if not measured:
         return None
-    axis = from_zero(
-        [value for _, p in measured for value in (p.latency_ms.p50, p.latency_ms.p99)]
-        + [value for _, p in measured for value in _spread(p)[1:2]]
-    )
-    rows = []
-    for variant, found in measured:
-        spread, times = _spread(found), found.latency_ms
-        rows.append(
-            Strip(
-                name=variant.name,
-                chosen=variant.name == result.selected,
-                whisker=(axis.percent(spread[1]), axis.percent(spread[-2])) if spread else None,
-                box=(axis.percent(spread[5]), axis.percent(spread[15])) if spread else None,
-                middle=axis.percent(times.p50),
-                end=axis.percent(times.p99),
-                text=f"p50 {figures.significant(times.p50)}, p90 {figures.significant(times.p90)}, "
-                f"p99 {figures.significant(times.p99)} ms; {found.runs} calls, spread "
-                f"{found.coefficient_of_variation:.0%}",
-            )
-        )
+    axis = latency_axis([found for _, found in measured])
+    rows = [
+        latency_strip(found, axis, name=variant.name, chosen=variant.name == result.selected)
+        for variant, found in measured
+    ]
     sizes = ", ".join(f"{k} {v}" for k, v in measured[0][1].dimensions.items())
     return Strips(f"{point}{f' ({sizes})' if sizes else ''}", axis.ticks(), rows)
+
+
+def latency_axis(measured: Sequence[PointResult]) -> Axis:
+    """Return an axis that holds the latencies of calls at one or more points."""
+    return from_zero(
+        [value for p in measured for value in (p.latency_ms.p50, p.latency_ms.p99)]
+        + [value for p in measured for value in _spread(p)[1:2]]
+    )
+
+
+def latency_strip(found: PointResult, axis: Axis, *, name: str, chosen: bool) -> Strip:
+    """Return how a form's calls spread, as a row."""
+    spread, times = _spread(found), found.latency_ms
+    return Strip(
+        name=name,
+        chosen=chosen,
+        whisker=(axis.percent(spread[1]), axis.percent(spread[-2])) if spread else None,
+        box=(axis.percent(spread[5]), axis.percent(spread[15])) if spread else None,
+        middle=axis.percent(times.p50),
+        end=axis.percent(times.p99),
+        text=f"p50 {figures.significant(times.p50)}, p90 {figures.significant(times.p90)}, "
+        f"p99 {figures.significant(times.p99)} ms; {found.runs} calls, spread "
+        f"{found.coefficient_of_variation:.0%}",
+    )
 
 
 def _spread(found: PointResult) -> list[float]:

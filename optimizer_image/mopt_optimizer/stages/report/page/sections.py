@@ -82,6 +82,14 @@ class VerdictSection:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """An outer percentile, and what it is rather where there were too few calls."""
+
+    text: str
+    basis: str | None
+
+
+@dataclass(frozen=True)
 class Row:
     """A form of the model in the table."""
 
@@ -92,8 +100,8 @@ class Row:
     why: str
     measured: bool
     p50: str
-    p90: str
-    p99: str
+    p90: Tail
+    p99: Tail
     throughput: str
     size: str
     reduction: str
@@ -127,10 +135,9 @@ class Row:
         )
 
 
-def _tail(value: float | None, speed: PointResult | None, percent: int) -> str:
-    """Return an outer percentile, and what it is rather where there were too few calls."""
+def _tail(value: float | None, speed: PointResult | None, percent: int) -> Tail:
     basis = percentile_basis(speed.runs, percent) if speed else None
-    return figures.milliseconds(value) + (f" ({basis})" if basis else "")
+    return Tail(figures.milliseconds(value), basis)
 
 
 def _under_load(variant: VariantResult) -> str:
@@ -241,7 +248,7 @@ class Page:
             objective=plan.objective,
             digest=digest,
             manifest=manifest,
-            model=_model_name(result),
+            model=model_name(result),
             reference=verdicts.reference(result),
             verdict=VerdictSection.of(result, plan),
             rows=[Row.of(variant, result, plan.objective) for variant in result.everyone],
@@ -257,7 +264,8 @@ class Page:
         )
 
 
-def _model_name(result: MeasureResult) -> str:
+def model_name(result: MeasureResult) -> str:
+    """Return a model's uri, or its digest where the plan is not known."""
     model = (result.plan or {}).get("model")
     uri = model.get("uri") if isinstance(model, dict) else None
     return str(uri) if uri else f"sha256:{result.source.sha256}"

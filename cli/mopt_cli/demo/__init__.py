@@ -1,0 +1,1 @@
+"""The example of `mopt demo`: made on the spot, from what the optimizer's libraries bring."""

@@ -1,0 +1,1 @@
+"""Pages about several results, in the report's style: files that load nothing."""
