@@ -308,8 +308,12 @@ def test_resource_that_is_replaced_in_a_gap_is_a_new_one(
     live(again, messages)
     uid = again.read()["metadata"]["uid"]
     assert uid != before
-    owners = {job["metadata"]["ownerReferences"][0]["uid"] for job in again.jobs()}
-    assert owners == {uid}
+
+    def owners() -> set[str]:
+        return {job["metadata"]["ownerReferences"][0]["uid"] for job in again.jobs()}
+
+    # The first one's Jobs go when the garbage collector comes to them.
+    again.wait_for(lambda: owners() == {uid})
     assert jobs_made(again) == ["default", "prepare"]
     assert operator.running
 
