@@ -44,7 +44,7 @@ lock: install ## Resolve the dependencies again and write requirements/*.txt.
 	done
 	# What comes on top of the optimizer's image, in the versions of both.
 	$(COMPILE) --extra serve --extra cli -c requirements/dev.txt pyproject.toml -o requirements/serve.txt
-	for file in examples uv; do \
+	for file in examples uv perf-analyzer; do \
 	  $(COMPILE) --no-deps requirements/$$file.in -o requirements/$$file.txt; \
 	done
 	# The GPU image in the versions of the CPU image, and what it adds in those of the GPU image.
@@ -182,8 +182,8 @@ faults: ## Every fault of docs/reliability.md (45 min); writes docs/records/faul
 	hack/test faults
 
 .PHONY: test-full
-test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, alerts beside Prometheus, faults, mutations, new random examples, > 2 GB, a bare machine.
-	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue alerts faults mutations random large
+test-full: ## The long tests: conformance, architectures, examples, hostile programs, image volumes, Kyverno, Kueue, alerts beside Prometheus, load generators of others, faults, mutations, new random examples, > 2 GB, a bare machine.
+	hack/test conformance architectures examples hostile bare gitops admission kubelet kueue alerts clients faults mutations random large
 
 # What a machine with a GPU and without an index lacks (docs/gpu.md); runs there by bench/gpu/run.sh.
 GPU_BUNDLE := .gpu-bundle

@@ -191,12 +191,12 @@ class Runs:
             found = trials.run(steps)
             return found, trials.trials, round(time.monotonic() - started, 1)
 
-    def bound(self, runtime: Runtime) -> Bound:
+    def bound(self, runtime: Runtime, patience: float = PATIENCE) -> Bound:
         """Return a bound on p99: a few times what one request takes by itself, on all CPUs that may
         be used here."""
         offline = self.limits(None)
         _, trials, _ = self.run(runtime, replace(offline, budget_seconds=0.1))
-        return Bound(99, PATIENCE * 1e3 / max(t.throughput for t in trials))
+        return Bound(99, patience * 1e3 / max(t.throughput for t in trials))
 
 
 def _log(step: str, message: str, **_fields: object) -> None:

@@ -13,10 +13,11 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 from mopt_api.version import VERSION
 from mopt_optimizer.serving.datatypes import HEADER_LENGTH
 
+from .configuration import EXTENSION
 from .tensors import binary_request
 
 SERVER_NAME = "mopt"
-_EXTENSIONS = ["binary_tensor_data"]
+_EXTENSIONS = ["binary_tensor_data", EXTENSION]
 
 
 class Plane(DataPlane):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -100,6 +100,18 @@ def add_rules(app: FastAPI, most_bytes: int) -> None:
     """Add to KServe's application what it lacks; before the server starts."""
     app.add_middleware(Bodies, most_bytes=most_bytes)
     app.add_exception_handler(RequestValidationError, _malformed)
+
+
+def add_configuration(app: FastAPI, name: str, configuration: Mapping[str, Any]) -> None:
+    """Answer what a model's configuration is, of any version: there is one."""
+
+    async def answer(model_name: str) -> Mapping[str, Any]:
+        if model_name != name:
+            raise ModelNotFound(model_name)
+        return configuration
+
+    for path in ("/v2/models/{model_name}", "/v2/models/{model_name}/versions/{model_version}"):
+        app.add_api_route(f"{path}/config", answer, methods=["GET"])
 
 
 class OneLine(logging.Filter):

@@ -12,6 +12,7 @@ from mopt_optimizer.errors import OptimizerError
 from mopt_optimizer.serving.datatypes import COMPUTE_PARAMETER, QUEUE_PARAMETER
 
 from .computing import Busy, Instances
+from .configuration import model_configuration
 from .reading import Folder
 from .tensors import arrays_of, input_metadata, output_metadata, response_of, wanted_outputs
 
@@ -29,6 +30,7 @@ class ServedModel(Model):  # type: ignore[misc]
         self._outputs = [tensor.name for tensor in described.outputs]
         self._input_types = input_metadata(described.inputs)
         self._output_types = output_metadata(described.outputs)
+        self._batch = described.batch
         self._instances = instances
         self.ready = True
 
@@ -39,6 +41,10 @@ class ServedModel(Model):  # type: ignore[misc]
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the outputs as the protocol's metadata has them."""
         return self._output_types
+
+    def configuration(self) -> dict[str, Any]:
+        """Return what Triton's configuration of the model would say."""
+        return model_configuration(self.name, self._input_types, self._output_types, self._batch)
 
     async def predict(
         self,

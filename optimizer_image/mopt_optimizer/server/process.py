@@ -67,7 +67,7 @@ def _start(arguments: Arguments, folder: Folder, serving: Serving, instances: In
     from kserve import ModelServer, model_server
 
     from .dataplane import FixedModels, Plane
-    from .http import OneLine, add_rules, largest_body
+    from .http import OneLine, add_configuration, add_rules, largest_body
     from .model import ServedModel
 
     name = arguments.name or folder.description.name
@@ -83,6 +83,7 @@ def _start(arguments: Arguments, folder: Folder, serving: Serving, instances: In
     server.dataplane = Plane(server.registered_models)
     server.model_repository_extension = FixedModels(server.registered_models)
     add_rules(model_server.app, most)
+    add_configuration(model_server.app, name, model.configuration())
     # KServe's own choice of a class that answers JSON.
     warnings.filterwarnings("ignore", category=FastAPIDeprecationWarning)
     for logger in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "uvicorn.access"):

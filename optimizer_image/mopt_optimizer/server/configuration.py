@@ -1,0 +1,46 @@
+"""The model's configuration as Triton's extension of the protocol has it. Pure.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md:
+NVIDIA's perf_analyzer asks for it before it sends a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mopt_optimizer.serving.datatypes import TEXT_DATATYPE
+
+EXTENSION = "model_configuration"
+_BACKEND = "mopt"
+
+Metadata = Sequence[Mapping[str, Any]]
+
+
+def model_configuration(
+    name: str, inputs: Metadata, outputs: Metadata, batch: int
+) -> dict[str, Any]:
+    """Return a model's configuration.
+
+    Args:
+        inputs, outputs: As the protocol's metadata has them.
+        batch: Most samples of a request along the first axis; 0 where that is no batch, and then
+            the shapes are whole.
+    """
+    return {
+        "name": name,
+        "platform": "",
+        "backend": _BACKEND,
+        "max_batch_size": batch,
+        "input": [_tensor(tensor, batch) for tensor in inputs],
+        "output": [_tensor(tensor, batch) for tensor in outputs],
+    }
+
+
+def _tensor(tensor: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    datatype = "STRING" if tensor["datatype"] == TEXT_DATATYPE else tensor["datatype"]
+    return {
+        "name": tensor["name"],
+        "data_type": f"TYPE_{datatype}",
+        "dims": list(tensor["shape"][1:] if batch else tensor["shape"]),
+    }
