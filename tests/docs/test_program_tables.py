@@ -50,8 +50,15 @@ def test_the_table_is_as_the_pinned_programs_have_it(program: str, command: str)
 
 
 def test_an_option_that_is_not_there_is_found() -> None:
-    text = "  -f, --file string   Name\n      --quiet        Be so\n    -l, --selector='':\n    --all=false:\n"
+    text = (
+        "  -f, --file string   Name\n      --quiet        Be so\n"
+        "    -l, --selector='':\n    --all=false:\n"
+    )
     assert options_of_help(text) == {
-        **{"-f": True, "--file": True, "--quiet": False},
-        **{"-l": True, "--selector": True, "--all": False},
+        "-f": True,
+        "--file": True,
+        "--quiet": False,
+        "-l": True,
+        "--selector": True,
+        "--all": False,
     }

@@ -2,7 +2,7 @@
 
 Held to a table of what the pages use of these programs (program_usage): subcommands, options,
 whether an option has a value, the number of arguments. The table is held to the programs' own help
-where they are on this machine (test_program_tables.py), and kubectl's, helm's, crane's and cosign's to
+where they are on this machine (test_program_tables.py); that of kubectl, helm, crane and cosign to
 the pinned ones by `hack/test gitops`. Of kubectl's arguments the kinds of resources, fields of a
 ModelOptimization in JSONPath and explain, conditions, labels and annotations of mopt.dev, and
 files of the repository are checked besides. Not checked: values of other options, names of
@@ -33,7 +33,9 @@ NAMES = {
 # Kubernetes' own kinds that the pages name, as `kubectl api-resources` has them.
 KINDS = {"crd", "deployment", "events", "job", "jobs", "lease", "nodes", "pod", "pods", "secret"}
 OURS = set(
-    re.findall(rf"{re.escape(GROUP)}/\w+", " ".join(p.read_text() for p in (ROOT / "helm").rglob("*.*")))
+    re.findall(
+        rf"{re.escape(GROUP)}/\w+", " ".join(p.read_text() for p in (ROOT / "helm").rglob("*.*"))
+    )
 ) | {f"{GROUP}/{word}" for word in ("name", "uid", "stage", "target", "profile", "requestedAt")}
 # kubectl's commands whose arguments begin with a kind, or are KIND/NAME.
 BY_KIND = {"annotate", "delete", "describe", "explain", "get", "label", "wait"}

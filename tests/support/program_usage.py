@@ -179,7 +179,8 @@ def _take(
 
 # `  -f, --file string  Words` and kubectl's `  -f, --filename=[]:`.
 _HELP = re.compile(
-    r"^\s+(?:(?P<short>-\w), )?(?P<long>--[\w-]+)(?:=(?P<default>.*):$|(?: (?P<kind>\S.*?))?(?:\s{2,}|$))"
+    r"^\s+(?:(?P<short>-\w), )?(?P<long>--[\w-]+)"
+    r"(?:=(?P<default>.*):$|(?: (?P<kind>\S.*?))?(?:\s{2,}|$))"
 )
 _NONE = re.compile(r"^\s+(?P<long>-\w)(?:=(?P<default>.*):$)")
 

@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Protocol, cast
 
 import zstandard
+
 from mopt_api.text import one_line
 from mopt_optimizer.errors import ObjectNotFound, SpecError, StoreUnreachable
 from mopt_optimizer.store.writing import CHUNK_BYTES
@@ -113,7 +114,8 @@ class _Search:
         kind = next(media.removeprefix(tar) for tar in _TARS if media.startswith(tar))
         if kind not in (*_PLAIN, *_GZIP, *_ZSTD):
             raise SpecError(
-                f"{named} has a layer {one_line(media, 100)}: push it uncompressed, with gzip or zstd"
+                f"{named} has a layer {one_line(media, 100)}: push it uncompressed, with gzip or "
+                "with zstd"
             )
         self._bounded = _Bounded(_unpacked(kind, _Stream(chunks(layer))))
         self._archive: tarfile.TarFile | None = None

@@ -178,7 +178,11 @@ ENDLESS.pax_headers = {"comment": "x" * 2_000_000}
         (tar(link("models/a/m", tarfile.CHRTYPE)), SpecError, "is no plain file"),
         (tar("models/a/m/"), SpecError, "is no plain file"),
         (tar(link("models")), SpecError, "/models is no plain file"),
-        (Tar(b"", f"{LAYER}+lz4"), SpecError, r"tar\+lz4: push it uncompressed, with gzip or zstd"),
+        (
+            Tar(b"", f"{LAYER}+lz4"),
+            SpecError,
+            r"tar\+lz4: push it uncompressed, with gzip or with zstd",
+        ),
         (Tar(b"<html>" * 1000), StoreUnreachable, "damaged layer sha256:1"),
         (Tar(b"<html>", f"{LAYER}+gzip"), StoreUnreachable, "damaged layer"),
         (Tar(FOUND.data[:4000]), StoreUnreachable, "damaged layer"),
