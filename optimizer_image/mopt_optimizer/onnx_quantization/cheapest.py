@@ -16,8 +16,6 @@ from heapq import merge
 from itertools import accumulate
 from typing import NamedTuple
 
-from .exclusions import exclusion_order
-
 # So many choices go on at most: all of twelve layers. Of more, evenly spread ones.
 _MOST = 4096
 # Sums in another order differ in their last digits.
@@ -75,7 +73,11 @@ def cheapest_exclusions(
         below: Only exclusions that cost less.
         gain: A share of the cost that is not worth looking for.
     """
-    order = exclusion_order(noises, costs)
+    # What costs nothing goes first, or the bound of the rest would be too high.
+    order = sorted(
+        range(len(costs)),
+        key=lambda index: -noises[index] / costs[index] if costs[index] else -math.inf,
+    )
     known = _in_order(order, costs, noises, most_noise)
     least = min(known.cost, below) * (1 - gain)
     rest = _Rest([costs[index] for index in order], [noises[index] for index in order])

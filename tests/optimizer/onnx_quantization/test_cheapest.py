@@ -37,8 +37,17 @@ def every(layers: Sequence[tuple[int, int]]) -> list[Exclusions]:
         ([6, 10, 1], [6, 9, 0], 6, {1}),
         ([0, 7], [4, 4], 4, {0}),
         ([7, 0], [0, 3], 2, {1}),
+        ([1] * 7 + [0] * 10, [1.5] * 7 + [1] * 10, 10.5, {*range(7, 17)}),
     ],
-    ids=["all fit in", "the noisiest", "nothing fits in", "one for two", "free", "no noise"],
+    ids=[
+        "all fit in",
+        "the noisiest",
+        "nothing fits in",
+        "one for two",
+        "free",
+        "no noise",
+        "many free",
+    ],
 )
 def test_the_cheapest_go_out(
     costs: list[float], noises: list[float], most_noise: float, excluded: set[int]
