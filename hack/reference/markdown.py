@@ -11,8 +11,9 @@ _SPECIAL = str.maketrans({mark: f"&#{ord(mark)};" for mark in "|*_[]\\`{}"})
 
 
 def prose(text: str) -> str:
-    """Return a sentence in which nothing is taken for markup, in one line."""
-    return re.sub(r"([|*_`\[\]])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    """Return a sentence in which nothing is taken for markup but `code`, in one line."""
+    parts = re.split(r"`([^`]+)`", " ".join(text.split()))
+    return "".join(code(part) if n % 2 else _plain(part) for n, part in enumerate(parts))
 
 
 def code(text: str) -> str:
@@ -20,6 +21,10 @@ def code(text: str) -> str:
     if not set(text) & set("|`"):
         return f"`{text}`"
     return f"<code>{html.escape(text, quote=False).translate(_SPECIAL)}</code>"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([|*_`\[\]])", r"\\\1", html.escape(text, quote=False))
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

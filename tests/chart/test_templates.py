@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -80,7 +82,18 @@ def test_lint_finds_nothing(helm: str, chart: Path) -> None:
         [helm, "lint", "--strict", chart], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # Nor does it recommend anything.
     assert "[WARNING]" not in done.stdout
+    assert "[INFO]" not in done.stdout
+
+
+def test_the_icon_is_a_picture_within_the_chart(chart: Path) -> None:
+    icon = yaml.safe_load((chart / "Chart.yaml").read_text())["icon"]
+    head, _, data = icon.partition(",")
+    assert head == "data:image/svg+xml;base64"
+    picture = ElementTree.fromstring(base64.b64decode(data, validate=True))  # noqa: S314 - ours
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(icon) < 1000
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_what_to_serve_is_told_with_its_cost(results: list[MeasureResult]) -> No
         assert form.name in page.text
     for gate in ("worst PSNR ≥ 40 dB", "mean SSIM ≥ 0.97"):
         assert page.text.count(gate) == len(results)
+    # Each gate begins a line of its own, on narrow screens too.
+    blocks = [found for _, found in page.attributes if found.get("class") == "metric"]
+    assert len(blocks) == len(report_results.GATES) * len(results)
 
 
 def test_without_prices_a_bound_on_cost_recommends_nothing(results: list[MeasureResult]) -> None:

@@ -23,7 +23,7 @@ from mopt_optimizer.stages.report.page.rendering import rendered
 from mopt_optimizer.stages.report.page.rows import Strip, Strips
 
 _FOLDER = Path(__file__).parent / "templates"
-_SHORT = 20
+_SHORT = 17
 _MARKS = {None: "", True: " ✓", False: " ✗ misses"}
 _TONES = {None: "", True: "holds", False: "misses"}
 _CLASSES = {Outcome.BETTER: "holds", Outcome.WORSE: "misses"}

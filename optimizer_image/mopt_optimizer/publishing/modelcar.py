@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, Any, Protocol, cast
 
+import zstandard
+
 from mopt_api.text import one_line
 from mopt_optimizer.errors import ObjectNotFound, SpecError, StoreUnreachable
 from mopt_optimizer.store.writing import CHUNK_BYTES
@@ -34,10 +36,21 @@ _TARS = (
     "application/vnd.oci.image.layer.nondistributable.v1.tar",
     "application/vnd.docker.image.rootfs.diff.tar",
 )
-_PLAIN, _PACKED = ("",), ("+gzip", ".gzip")
+_PLAIN, _GZIP, _ZSTD = ("",), ("+gzip", ".gzip"), ("+zstd", ".zstd")
+_WINDOW_BYTES = 128 * 1024**2
+"""Most of what was unpacked that a zstd frame may look back at: it is held in memory. What the
+zstd program takes without being told more; builders stay at 8 MiB."""
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_DAMAGE = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError)
+_DAMAGE = (
+    tarfile.TarError,
+    zlib.error,
+    zstandard.ZstdError,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+)
 
 
 class Layer(Protocol):
@@ -99,13 +112,12 @@ class _Search:
         self._damaged = f"{named}: damaged layer {layer.digest}"
         media = layer.media_type
         kind = next(media.removeprefix(tar) for tar in _TARS if media.startswith(tar))
-        if kind not in (*_PLAIN, *_PACKED):
+        if kind not in (*_PLAIN, *_GZIP, *_ZSTD):
             raise SpecError(
-                f"{named} has a layer {one_line(media, 100)}: push it uncompressed or with gzip"
+                f"{named} has a layer {one_line(media, 100)}: push it uncompressed, with gzip or "
+                "with zstd"
             )
-        packed = io.BufferedReader(_Stream(chunks(layer)), CHUNK_BYTES)
-        plain = gzip.GzipFile(fileobj=packed) if kind in _PACKED else packed
-        self._bounded = _Bounded(cast(IO[bytes], plain))
+        self._bounded = _Bounded(_unpacked(kind, _Stream(chunks(layer))))
         self._archive: tarfile.TarFile | None = None
         self._found: tarfile.TarInfo | None = None
         self.hidden = False
@@ -166,6 +178,18 @@ class _Search:
             return whiteout.parent in self._path.parents
         gone = whiteout.with_name(whiteout.name.removeprefix(_WHITEOUT) or _WHITEOUT)
         return gone == self._path or gone in self._path.parents
+
+
+def _unpacked(kind: str, stream: io.RawIOBase) -> IO[bytes]:
+    """Return a layer's tar; each read unpacks no more than it was asked for."""
+    packed = io.BufferedReader(stream, CHUNK_BYTES)
+    if kind in _GZIP:
+        return cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+    if kind in _ZSTD:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        # Builders write layers in several frames, and their tables in frames that are skipped.
+        return decompressor.stream_reader(packed, read_across_frames=True)
+    return cast(IO[bytes], packed)
 
 
 class _Stream(io.RawIOBase):

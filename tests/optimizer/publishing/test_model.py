@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from registry import PASSWORD, Registry, running_registry
 from web_server import tunnels
 
@@ -186,9 +187,9 @@ def test_an_index_of_none_or_several_for_this_machine_is_told(
             store.fetch(key, tmp_path / "out")
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", ["", "+gzip", "+zstd"])
 def test_a_file_of_a_modelcar_is_read_from_its_layers(
-    registry: Registry, environ: dict[str, str], tmp_path: Path, packed: bool
+    registry: Registry, environ: dict[str, str], tmp_path: Path, packed: str
 ) -> None:
     """As mopt publishes images, and as builders do, over a base."""
     contents = [
@@ -196,11 +197,9 @@ def test_a_file_of_a_modelcar_is_read_from_its_layers(
         Given(b"".join(Archive({"models/1/net.onnx": NET, "models/labels": LABELS}))),
         Given(b"".join(Archive({"etc/motd": LABELS}))),
     ]
-    kind = LAYER
-    if packed:
-        contents = [Given(gzip.compress(each.data)) for each in contents]
-        kind = f"{LAYER}+gzip"
-    layers = [Descriptor(kind, digest_of(each), len(each)) for each in contents]
+    pack = {"": bytes, "+gzip": gzip.compress, "+zstd": zstandard.compress}[packed]
+    contents = [Given(pack(each.data)) for each in contents]
+    layers = [Descriptor(f"{LAYER}{packed}", digest_of(each), len(each)) for each in contents]
     push(registry, tmp_path, artifact(*layers), "car", *contents)
     store, key = opened(registry, ":car#1/net.onnx", environ)
     assert store.size(key) == len(NET)
