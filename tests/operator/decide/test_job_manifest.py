@@ -1,4 +1,4 @@
-"""The Jobs' manifests, compared whole."""
+"""The measuring Job's manifest, compared whole, and a Job's plan, nodes and resources."""
 # ruff: noqa: S108 - paths inside the Pod
 
 from __future__ import annotations
@@ -8,77 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from job_parts import PREPARED, RESOURCE, SECRET_KEYS, gpu_settings, output, spec, variables
 from pod_environment import environment
 
 from mopt_api.enums import ModelFormat
 from mopt_api.figures import SourceInfo
 from mopt_api.jobs.plan import PLAN_ADAPTER, Credentials, MeasurePlan, PreparePlan
 from mopt_api.reasons import PERMANENT_EXIT_CODES
-from mopt_api.spec import ModelOptimizationSpec, Output, Target
+from mopt_api.spec import Target
 from mopt_operator.config.settings import Settings, parse_settings
 from mopt_operator.decide.jobs import build_job
-from mopt_operator.decide.work import job_names, measure_work, prepare_work, report_work
-from mopt_operator.objects import Resource
-
-RESOURCE = Resource("team", "sr", "uid-1", 3, "7", {}, {}, requested_at="2026-11-01")
-PREPARED = f"sha256:{'b' * 64}"
-SECRET_KEYS = {
-    "AWS_ACCESS_KEY_ID": False,
-    "AWS_SECRET_ACCESS_KEY": False,
-    "AWS_SESSION_TOKEN": True,
-    "AWS_ENDPOINT_URL": True,
-    "AWS_REGION": True,
-    "ca.crt": True,
-}
-
-
-def spec(**fields: object) -> ModelOptimizationSpec:
-    return ModelOptimizationSpec.model_validate(
-        {
-            "model": {"uri": "s3://models/m.onnx", "sha256": "a" * 64, "format": "ONNX"},
-            "inputs": [{"name": "x", "shape": [1, 3, 8, 8]}],
-            "data": {
-                "calibration": {
-                    "uri": "s3://data/c/",
-                    "credentialsSecretRef": {"name": "calibration"},
-                },
-                "evaluation": {"uri": "s3://data/e/"},
-            },
-        }
-        | fields
-    )
-
-
-def output(named: str | None = "store") -> Output:
-    reference = {"credentialsSecretRef": {"name": named}} if named else {}
-    return Output.model_validate({"uri": "s3://out/sr"} | reference)
+from mopt_operator.decide.work import job_names, measure_work, prepare_work
 
 
 @pytest.fixture
 def settings() -> Settings:
-    profile = {
-        "nodeSelector": {"kind": "gpu", "zone": "a"},
-        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-        "resources": {"limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": 1}},
-        "serviceAccountName": "jobs",
-        "runtimeClassName": "nvidia",
-        "priorityClassName": "low",
-        "scratchSize": "20Gi",
-    }
-    return parse_settings(
-        json.dumps(
-            {
-                "optimizerImage": "mopt/optimizer:1",
-                "imagePullSecrets": [{"name": "registry"}],
-                "profiles": {"default": {}, "gpu": profile},
-            }
-        )
-    )
-
-
-def variables(job: dict[str, Any]) -> dict[str, Any]:
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    return {v["name"]: v.get("value", v.get("valueFrom")) for v in container["env"]}
+    return gpu_settings()
 
 
 def test_measure_job_whole(settings: Settings) -> None:
@@ -241,216 +186,18 @@ def test_process_finds_the_plan_as_it_was_written(settings: Settings, text: str)
     assert found["MOPT_REQUESTED_AT"] == text
 
 
-def test_prepare_job_runs_on_the_default_profile_and_reads_calibration_data_only(
-    settings: Settings,
-) -> None:
-    job = build_job(prepare_work(spec(), output(), settings), RESOURCE, settings)
-    pod = job["spec"]["template"]["spec"]
-    assert pod["containers"][0]["args"] == ["prepare"]
-    assert "affinity" not in pod
-    assert "nodeSelector" not in pod
-    assert "mopt.dev/target" not in job["metadata"]["labels"]
-    secret = {
-        name: value["secretKeyRef"]["name"]
-        for name, value in variables(job).items()
-        if "secretKeyRef" in value
+def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
+    first = prepare_work(spec(), output(), settings).plan_json()
+    assert first == prepare_work(spec(), output(), settings).plan_json()
+    assert list(json.loads(first)) == sorted(json.loads(first))
+
+
+def test_deadline_is_no_part_of_a_results_identity(settings: Settings) -> None:
+    plans = {
+        prepare_work(spec(execution={"activeDeadlineSeconds": s}), output(), settings).plan_json()
+        for s in (60, 600)
     }
-    assert secret["MOPT_CALIBRATION_CA_CRT"] == "calibration"
-    assert secret["MOPT_MODEL_AWS_REGION"] == "store"
-    assert secret["MOPT_OUTPUT_AWS_REGION"] == "store"
-    assert not [name for name in secret if name.startswith("MOPT_EVALUATION")]
-    assert len(secret) == 18
-
-
-def test_prepare_job_without_calibration_data_reads_that_of_evaluation(settings: Settings) -> None:
-    data = {"evaluation": {"uri": "s3://data/e/", "credentialsSecretRef": {"name": "evaluation"}}}
-    job = build_job(prepare_work(spec(data=data), output(), settings), RESOURCE, settings)
-    secret = variables(job)["MOPT_EVALUATION_AWS_REGION"]["secretKeyRef"]
-    assert secret["name"] == "evaluation"
-    assert not [name for name in variables(job) if name.startswith("MOPT_CALIBRATION")]
-
-
-def test_no_keys_are_there_for_a_model_on_the_web(settings: Settings) -> None:
-    model = {"uri": "https://models.example.com/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
-    job = build_job(
-        prepare_work(spec(model=model, data={}), output(), settings), RESOURCE, settings
-    )
-    roles = {name.split("_")[1] for name, each in variables(job).items() if "secretKeyRef" in each}
-    assert roles == {"OUTPUT"}
-
-
-@pytest.mark.parametrize("stage", ["prepare", "measure"])
-def test_claims_are_mounted_read_only_and_have_no_keys(settings: Settings, stage: str) -> None:
-    asked = spec(
-        model={"uri": "pvc://models/sr/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
-        data={
-            "calibration": {"uri": "pvc://pictures.2026/c/"},
-            "evaluation": {"uri": "pvc://models/e/", "references": {"uri": "pvc://truth"}},
-        },
-    )
-    target = Target(name="default")
-    work = (
-        prepare_work(asked, output(), settings)
-        if stage == "prepare"
-        else measure_work(asked, output(), settings, target=target, prepared=PREPARED)
-    )
-    job = build_job(work, RESOURCE, settings)
-    other = "pictures.2026" if stage == "prepare" else "truth"
-    pod = job["spec"]["template"]["spec"]
-    assert [v for v in pod["volumes"] if v["name"].startswith("claim-")] == [
-        {
-            "name": f"claim-{number}",
-            "persistentVolumeClaim": {"claimName": claim, "readOnly": True},
-        }
-        for number, claim in enumerate(["models", other])
-    ]
-    mounts = pod["containers"][0]["volumeMounts"]
-    assert [m for m in mounts if m["name"].startswith("claim-")] == [
-        {"name": "claim-0", "mountPath": "/run/mopt/claims/models", "readOnly": True},
-        {"name": "claim-1", "mountPath": f"/run/mopt/claims/{other}", "readOnly": True},
-    ]
-    found = variables(job)
-    assert found["MOPT_CLAIMS"] == "/run/mopt/claims"
-    assert {name.split("_")[1] for name, each in found.items() if "secretKeyRef" in each} == {
-        "OUTPUT"
-    }
-
-
-def test_the_output_s_claim_alone_is_written(settings: Settings) -> None:
-    out = Output(uri="pvc://models/out")
-    asked = spec(
-        model={"uri": "pvc://models/sr/m.onnx", "sha256": "0" * 64, "format": "ONNX"},
-        data={"evaluation": {"uri": "pvc://pictures"}},
-    )
-    target = Target(name="default")
-    report = report_work(
-        asked,
-        out,
-        settings,
-        target=target,
-        result=PREPARED,
-        measured_by=None,
-        served=False,
-        basis="",
-    )
-    works = [
-        (prepare_work(asked, out, settings), True),
-        (measure_work(asked, out, settings, target=target, prepared=PREPARED), True),
-        (report, False),
-    ]
-    for work, reads in works:
-        job = build_job(work, RESOURCE, settings)
-        pod = job["spec"]["template"]["spec"]
-        mounts = {m["name"]: m for m in pod["containers"][0]["volumeMounts"]}
-        assert mounts["claim-0"] == {"name": "claim-0", "mountPath": "/run/mopt/claims/models"}
-        volumes = {v["name"]: v for v in pod["volumes"]}
-        assert volumes["claim-0"]["persistentVolumeClaim"] == {"claimName": "models"}
-        assert ("claim-1" in mounts) == reads
-        if reads:
-            assert mounts["claim-1"]["readOnly"] is True
-            assert volumes["claim-1"]["persistentVolumeClaim"]["readOnly"] is True
-        assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
-        assert not [each for each in variables(job).values() if "secretKeyRef" in each]
-
-
-def test_references_elsewhere_are_read_with_the_samples_keys(settings: Settings) -> None:
-    evaluation = {
-        "uri": "pvc://pictures/",
-        "references": {"uri": "s3://truth"},
-        "credentialsSecretRef": {"name": "truth"},
-    }
-    work = measure_work(
-        spec(data={"evaluation": evaluation}),
-        output(),
-        settings,
-        target=Target(name="default"),
-        prepared=PREPARED,
-    )
-    assert work.secrets == {"MODEL": "store", "EVALUATION": "truth", "OUTPUT": "store"}
-    assert work.claims == ("pictures",)
-
-
-def test_roles_that_are_anonymous_get_the_place_alone(settings: Settings) -> None:
-    model = {"uri": "s3://public/m.onnx", "sha256": "0" * 64, "format": "ONNX"}
-    calibration = {"uri": "s3://pictures/", "credentials": "Anonymous"}
-    asked = spec(model=model | {"credentials": "Anonymous"}, data={"calibration": calibration})
-    found = variables(build_job(prepare_work(asked, output(), settings), RESOURCE, settings))
-    for role in ("MODEL", "CALIBRATION"):
-        assert found[f"MOPT_{role}_CREDENTIALS"] == "Anonymous"
-        assert [name for name in found if name.startswith(f"MOPT_{role}_")][1:] == [
-            f"MOPT_{role}_AWS_ENDPOINT_URL",
-            f"MOPT_{role}_AWS_REGION",
-            f"MOPT_{role}_CA_CRT",
-        ]
-    assert found["MOPT_MODEL_AWS_REGION"] == {
-        "secretKeyRef": {"name": "store", "key": "AWS_REGION", "optional": True}
-    }
-    assert "MOPT_OUTPUT_CREDENTIALS" not in found
-    assert "MOPT_OUTPUT_AWS_ACCESS_KEY_ID" in found
-
-
-def test_a_registry_s_login_is_a_file_and_none_of_a_store(settings: Settings) -> None:
-    model = {"uri": "oci://registry.test/sr:v1", "sha256": "0" * 64, "format": "ONNX"}
-    bare = prepare_work(spec(model=model, data={}), output(), settings)
-    assert (set(bare.secrets), bare.files) == ({"OUTPUT"}, ())
-    asked = spec(model=model | {"credentialsSecretRef": {"name": "pull"}}, data={})
-    target = Target(name="default")
-    for work in (
-        prepare_work(asked, output(), settings),
-        measure_work(asked, output(), settings, target=target, prepared=PREPARED),
-    ):
-        pod = build_job(work, RESOURCE, settings)["spec"]["template"]["spec"]
-        assert set(work.secrets) == {"OUTPUT"}
-        (volume,) = (each for each in pod["volumes"] if each["name"] == "model-registry")
-        assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == [
-            "pull",
-            "pull",
-        ]
-        assert pod["containers"][0]["volumeMounts"][2:] == [
-            {
-                "name": "model-registry",
-                "mountPath": "/var/run/secrets/mopt.dev/model-registry",
-                "readOnly": True,
-            }
-        ]
-
-
-IDENTITY = {
-    "audience": "minio",
-    "endpoint": "https://minio.example:9000",
-    "roleArn": "arn:aws:iam::1:role/mopt",
-    "expirationSeconds": 900,
-}
-
-
-def test_where_no_secret_is_named_the_pod_has_a_token_of_the_store_s_own() -> None:
-    config = {"optimizerImage": "mopt/optimizer:1", "jobs": {"storeIdentity": IDENTITY}}
-    told = parse_settings(json.dumps(config | {"profiles": {"default": {}}}))
-    work = prepare_work(spec(data={}), output(None), told)
-    job = build_job(work, RESOURCE, told)
-    pod = job["spec"]["template"]["spec"]
-    assert pod["automountServiceAccountToken"] is False
-    token = {"audience": "minio", "expirationSeconds": 900, "path": "token"}
-    assert pod["volumes"][2:] == [
-        {"name": "identity", "projected": {"sources": [{"serviceAccountToken": token}]}}
-    ]
-    folder = "/var/run/secrets/mopt.dev/identity"
-    assert pod["containers"][0]["volumeMounts"][2:] == [
-        {"name": "identity", "mountPath": folder, "readOnly": True}
-    ]
-    assert {name: each for name, each in variables(job).items() if name.startswith("AWS_")} == {
-        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{folder}/token",
-        "AWS_ROLE_ARN": "arn:aws:iam::1:role/mopt",
-        "AWS_ENDPOINT_URL": "https://minio.example:9000",
-    }
-    with_keys = build_job(prepare_work(spec(data={}), output(), told), RESOURCE, told)
-    assert len(with_keys["spec"]["template"]["spec"]["volumes"]) == 2
-    assert not [name for name in variables(with_keys) if name.startswith("AWS_")]
-
-
-def test_role_without_a_secret_gets_no_variables(settings: Settings) -> None:
-    job = build_job(prepare_work(spec(data={}), output(None), settings), RESOURCE, settings)
-    assert not [value for value in variables(job).values() if "secretKeyRef" in value]
+    assert len(plans) == 1
 
 
 def test_target_s_resources_replace_the_profile_s_but_for_its_gpu(settings: Settings) -> None:
@@ -461,12 +208,6 @@ def test_target_s_resources_replace_the_profile_s_but_for_its_gpu(settings: Sett
     job = build_job(work, RESOURCE, settings)
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {"requests": {}, "limits": {"cpu": 1, "nvidia.com/gpu": 1}}
-
-
-def test_plan_is_the_same_bytes_each_time(settings: Settings) -> None:
-    first = prepare_work(spec(), output(), settings).plan_json()
-    assert first == prepare_work(spec(), output(), settings).plan_json()
-    assert list(json.loads(first)) == sorted(json.loads(first))
 
 
 def test_node_affinity_of_the_profile_joins_the_wish_for_a_free_node() -> None:
@@ -523,122 +264,3 @@ def test_resources_come_from_the_model_s_size_where_nobody_gives_any() -> None:
     assert (small[1], large[1], unknown[1]) == ("2304Mi", "8192Mi", "5120Mi")
     # The size is found out on the way: it must not make another Job.
     assert small[0] == large[0] == unknown[0]
-
-
-def ends_the_job(job: dict[str, Any], exit_code: int, *, disrupted: bool = False) -> bool:
-    """Tell what the Job controller does with a Pod that ended so: the first rule that fits."""
-    for rule in job["spec"]["podFailurePolicy"]["rules"]:
-        if "onPodConditions" in rule and disrupted:
-            return bool(rule["action"] == "FailJob")
-        if exit_code in rule.get("onExitCodes", {}).get("values", ()):
-            return bool(rule["action"] == "FailJob")
-    return False
-
-
-@pytest.mark.parametrize(
-    ("code", "disrupted", "stages"),
-    [
-        pytest.param(74, False, {"prepare", "measure", "report"}, id="it says OutOfMemory"),
-        pytest.param(75, False, {"prepare", "measure", "report"}, id="it says DeadlineExceeded"),
-        pytest.param(137, False, {"prepare", "report"}, id="killed for want of memory"),
-        pytest.param(137, True, set(), id="killed by an eviction"),
-        pytest.param(143, True, set(), id="ended by an eviction"),
-        pytest.param(143, False, set(), id="ended by hand"),
-        pytest.param(80, False, set(), id="the store does not answer"),
-        pytest.param(1, False, set(), id="a crash"),
-    ],
-)
-def test_what_ends_a_job_at_once(
-    settings: Settings, code: int, disrupted: bool, stages: set[str]
-) -> None:
-    target = Target(name="l4", profile="gpu")
-    works = [
-        prepare_work(spec(), output(), settings),
-        measure_work(spec(), output(), settings, target=target, prepared=PREPARED),
-        report_work(
-            spec(),
-            output(),
-            settings,
-            target=target,
-            result=PREPARED,
-            measured_by=None,
-            served=False,
-            basis="",
-        ),
-    ]
-    ended = {
-        work.stage.lower()
-        for work in works
-        if ends_the_job(build_job(work, RESOURCE, settings), code, disrupted=disrupted)
-    }
-    assert ended == stages
-
-
-def test_deadline_is_no_part_of_a_results_identity(settings: Settings) -> None:
-    plans = {
-        prepare_work(spec(execution={"activeDeadlineSeconds": s}), output(), settings).plan_json()
-        for s in (60, 600)
-    }
-    assert len(plans) == 1
-
-
-EXTRAS: dict[str, Any] = {
-    "podSecurityContext": {"runAsUser": None, "fsGroup": None, "supplementalGroups": [7]},
-    "extraEnv": [
-        {"name": "SSL_CERT_FILE", "value": "/etc/corporate/ca.crt"},
-        {"name": "GUESS", "value": "$(MOPT_PLAN)"},
-    ],
-    "extraVolumes": [{"name": "ca", "configMap": {"name": "corporate-ca"}}],
-    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/corporate"}],
-}
-PROFILE: dict[str, Any] = {
-    "podLabels": {"team": "ml"},
-    "podAnnotations": {"karpenter.sh/do-not-disrupt": "true"},
-}
-
-
-def job_with(jobs: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
-    settings = parse_settings(
-        json.dumps({"optimizerImage": "i", "jobs": jobs, "profiles": {"default": profile}})
-    )
-    return build_job(prepare_work(spec(), output(), settings), RESOURCE, settings)
-
-
-def test_administrator_s_additions_leave_the_pod_as_restricted_as_it_was() -> None:
-    plain, job = job_with({}, {}), job_with(EXTRAS, PROFILE)
-    before, pod = plain["spec"]["template"]["spec"], job["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    (bare,) = before["containers"]
-    assert pod.pop("securityContext") == {
-        "runAsNonRoot": True,
-        "runAsGroup": 65532,
-        "supplementalGroups": [7],
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    mount = {"name": "ca", "mountPath": "/etc/corporate", "readOnly": True}
-    assert container.pop("volumeMounts") == [*bare.pop("volumeMounts"), mount]
-    volume = {"name": "ca", "configMap": {"name": "corporate-ca", "optional": False}}
-    assert pod.pop("volumes") == [*before.pop("volumes"), volume]
-    # A variable can refer to those before it: to none of the Job's own.
-    added, own = container["env"][:2], container.pop("env")[2:]
-    assert (added, own) == (EXTRAS["extraEnv"], bare.pop("env"))
-    found = environment([*added, *own])
-    assert found["GUESS"] == "$(MOPT_PLAN)"
-    # Nothing else of the Pod is another one.
-    del before["securityContext"]
-    assert pod == before
-    labels = plain["spec"]["template"]["metadata"]["labels"]
-    assert job["spec"]["template"]["metadata"] == {
-        "labels": labels | PROFILE["podLabels"],
-        "annotations": PROFILE["podAnnotations"],
-    }
-    assert job["metadata"]["labels"] == plain["metadata"]["labels"]
-
-
-def test_what_is_added_makes_another_job() -> None:
-    """Pods that were refused are made anew, as soon as what was missing is there."""
-    names = {
-        job_with(jobs, profile)["metadata"]["name"]
-        for jobs, profile in (({}, {}), (EXTRAS, {}), ({}, PROFILE), (EXTRAS, PROFILE))
-    }
-    assert len(names) == 4

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_messages import Messages, prepare_message
 from operator_world import MakeWorld, World, manifest
+from pod_states import unschedulable, waiting
 
 from mopt_api.jobs.plan import Stage
 from mopt_api.spec import Execution
@@ -29,16 +30,6 @@ CREATING: dict[str, Any] = {
         {"name": "optimizer", "state": {"waiting": {"reason": "ContainerCreating"}}}
     ],
 }
-
-
-def waiting(reason: str, message: str) -> dict[str, Any]:
-    state = {"waiting": {"reason": reason, "message": message}}
-    return {"phase": "Pending", "containerStatuses": [{"name": "optimizer", "state": state}]}
-
-
-def unschedulable(message: str) -> dict[str, Any]:
-    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-    return {"phase": "Pending", "conditions": [refused | {"message": message}]}
 
 
 def a_pod(status: dict[str, Any]) -> Callable[[World], None]:
