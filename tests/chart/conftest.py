@@ -5,25 +5,23 @@ from __future__ import annotations
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from chart_objects import Command, Manifest, RunOperator
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
-Manifest = dict[str, Any]
 Values = Mapping[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 AccountEnvironment = Callable[[Path, str, str], dict[str, str]]
-RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 NAMESPACE = "mopt-system"
 RESTRICTED = [
@@ -242,13 +240,6 @@ def account_environment(kubectl: Command) -> AccountEnvironment:
     return write
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def run_operator(
     get: Callable[..., Manifest], account_environment: AccountEnvironment
@@ -261,7 +252,7 @@ def run_operator(
 
     @contextmanager
     def run(folder: Path, namespace: str, release: str) -> Iterator[tuple[int, Path]]:
-        port, log = _free_port(), folder / "log"
+        port, log = free_port(), folder / "log"
         data = get("configmap", release, "-n", namespace)["data"]
         settings = json.loads(data["config.json"])
         settings["profilesFile"] = str(folder / "profiles.json")

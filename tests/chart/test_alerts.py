@@ -7,16 +7,15 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from chart_objects import Manifest
 
 from mopt_operator.loop.watchdog import DEAF_SECONDS
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
 Series = dict[str, str]
 DAY = 86400
 

@@ -8,20 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chart_objects import Command, Eventually, Get, Manifest, Render, RunOperator
 
 from mopt_operator import check
-
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Get = Callable[..., Manifest]
-Render = Callable[..., list[Manifest]]
-Eventually = Callable[[Callable[[], bool], str], None]
-RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 CRD = "customresourcedefinition/modeloptimizations.mopt.dev"
 TEST_KINDS = ("ServiceAccount", "Role", "RoleBinding", "Pod")

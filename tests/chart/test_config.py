@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chart_objects import Only, Render
 from doc_pages import blocks, is_chart_values
 
 from mopt_api.enums import TargetKind
@@ -25,10 +26,6 @@ from mopt_operator.config.settings import (
     parse_settings,
     parse_specs,
 )
-
-Manifest = dict[str, Any]
-Only = Callable[..., Manifest]
-Render = Callable[..., list[Manifest]]
 
 PROFILE: dict[str, Any] = {
     "nodeSelector": {},

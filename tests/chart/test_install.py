@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chart_objects import Command, Eventually, Get, Manifest
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Get = Callable[..., Manifest]
-Eventually = Callable[[Callable[[], bool], str], None]
 
 NAMESPACE = "mopt-system"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:mopt"

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chart_objects import Manifest, Only
 
-Manifest = dict[str, Any]
-Only = Callable[..., Manifest]
 ROOT = Path(__file__).resolve().parents[2]
 RULE: Manifest = {"enabled": True}
 

@@ -7,21 +7,14 @@ Pods are made by the Deployment's and the Job's controllers.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chart_objects import Command, Eventually, Get, Manifest, RunOperator
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Get = Callable[..., Manifest]
-Eventually = Callable[[Callable[[], bool], str], None]
-RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 CRD = "customresourcedefinition/modeloptimizations.mopt.dev"
 LABELS = ("scc=restricted-v2", "pod-security.kubernetes.io/enforce=restricted")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from chart_objects import Command, Manifest
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 NAMESPACE, TEAM = "mopt-system", "team-a"
 UPGRADE = ("upgrade", "mopt", "CHART", "--namespace", NAMESPACE)

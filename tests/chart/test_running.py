@@ -6,23 +6,16 @@ Only the Pod around it is missing: the light cluster has no kubelet.
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from chart_objects import Command, Eventually, Get, Manifest, RunOperator
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Get = Callable[..., Manifest]
-Eventually = Callable[[Callable[[], bool], str], None]
-RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 CRD = "customresourcedefinition/modeloptimizations.mopt.dev"
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
+from chart_objects import Command, Eventually, Manifest
 
 pytestmark = pytest.mark.cluster
 
-Manifest = dict[str, Any]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Eventually = Callable[[Callable[[], bool], str], None]
 MakeResource = Callable[[str, str], Manifest]
 
 NAMESPACE, TEAM = "mopt-system", "team-a"

@@ -182,11 +182,7 @@ def test_a_bucket_is_read_with_the_users_keys(
 ) -> None:
     raw = stored(f"s3://{minio.bucket()}/out", minio.environ())
     (tmp_path / "raw.json").write_text(json.dumps(raw))
-    keys = {
-        "AWS_ACCESS_KEY_ID": minio.access_key,
-        "AWS_SECRET_ACCESS_KEY": minio.secret_key,
-        "AWS_ENDPOINT_URL": minio.endpoint,
-    }
+    keys = minio.keys()
     without = mopt_here("fetch", "sr", "-f", "raw.json", "-o", "m.onnx")
     assert without.returncode == 1
     assert "StoreAccessDenied: no AWS_ACCESS_KEY_ID" in without.stderr.splitlines()[-1]

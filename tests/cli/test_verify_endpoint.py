@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 from cli_process import Mopt, run_mopt
+from free_ports import free_port
 from model_files import write_model_files
-from served_folders import Served, free_port, serving
+from served_folders import Served, serving
 
 pytestmark = pytest.mark.optimizer
 

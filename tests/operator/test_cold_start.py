@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, TypeVarTuple
 
 import aiohttp
 import pytest
+from free_ports import free_address
 from settled_objects import IMAGE, NAMESPACE, templates
 from settled_server import SettledServer, kubeconfig, served
 
@@ -109,9 +109,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     ) -> tuple[int, Scene]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, CountingLoop)
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        address = free_address()
         with served(server) as port:
             (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(port)))
             monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -1,13 +1,20 @@
-"""What the chart's tests call the objects that it renders."""
+"""What the chart's tests call: what it renders, and what their fixtures return."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
 Only = Callable[..., Manifest]
+Get = Callable[..., Manifest]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Eventually = Callable[[Callable[[], bool], str], None]
+RunOperator = Callable[[Path, str, str], AbstractContextManager[tuple[int, Path]]]
 
 
 def named(manifests: list[Manifest], kind: str) -> list[tuple[str | None, str]]:

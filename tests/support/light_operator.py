@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
-from light_cluster import PATIENCE
-
-Json = dict[str, Any]
-
-
-def find_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+from free_ports import free_address
+from light_cluster import PATIENCE, Json
 
 
 class Operator:
@@ -34,7 +24,7 @@ class Operator:
     """
 
     def __init__(self, kubeconfig: Path, folder: Path, config: Json) -> None:
-        self.address = f"127.0.0.1:{find_port()}"
+        self.address = free_address()
         tls = config.get("healthTls")
         self._context = tls and ssl.create_default_context(cafile=f"{tls['folder']}/ca.crt")
         self._url = f"{'https' if tls else 'http'}://{self.address}"

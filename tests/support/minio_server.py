@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from free_ports import free_port
 from minio_process import MinioProcess
 
 from mopt_api.jobs.plan import Credentials
@@ -29,17 +29,20 @@ class MinioServer:
     secret_key: str
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def environ(self, *roles: Credentials) -> dict[str, str]:
-        """Return the environment that gives roles (all by default) access to it."""
-        values = {
+    def keys(self) -> dict[str, str]:
+        """Return the environment that gives access to it, as users set it."""
+        return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_ENDPOINT_URL": self.endpoint,
         }
+
+    def environ(self, *roles: Credentials) -> dict[str, str]:
+        """Return the environment that gives roles (all by default) access to it."""
         return {
             role.variable(key): value
             for role in roles or tuple(Credentials)
-            for key, value in values.items()
+            for key, value in self.keys().items()
         }
 
     def bucket(self) -> str:
@@ -70,16 +73,10 @@ class MinioServer:
         return Minio(host, self.access_key, self.secret_key, secure=False, region="us-east-1")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def minio_running(folder: Path, **settings: str) -> Iterator[MinioServer]:
     """Let a MinIO run on a folder, with settings of its environment."""
-    server = MinioServer(f"http://127.0.0.1:{_free_port()}", "test-access", "test-secret-key")
+    server = MinioServer(f"http://127.0.0.1:{free_port()}", "test-access", "test-secret-key")
     address = server.endpoint.removeprefix("http://")
     keys = {"access_key": server.access_key, "secret_key": server.secret_key}
     process = MinioProcess(folder, address, **keys, settings=settings)

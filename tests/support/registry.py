@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from free_ports import free_address
 from token_server import ISSUER, SERVICE
 
 from devcluster.certificates import Identity, Pki
@@ -209,12 +209,6 @@ class Registry:
 def login_of(password: str = PASSWORD) -> str:
     """Return USER and a password as HTTP has them."""
     return base64.b64encode(f"{USER}:{password}".encode()).decode()
-
-
-def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from free_ports import free_port
 from served_forms import result
 
 from mopt_api.artifacts import Artifact, ArtifactFormat
@@ -95,13 +95,6 @@ class Served:
     @property
     def grpc(self) -> str:
         return f"127.0.0.1:{self.grpc_port}"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -29,11 +29,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
         claim: Output = request.getfixturevalue("claim")
         return claim
     minio: MinioServer = request.getfixturevalue("minio")
-    keys = {
-        "AWS_ACCESS_KEY_ID": minio.access_key,
-        "AWS_SECRET_ACCESS_KEY": minio.secret_key,
-        "AWS_ENDPOINT_URL": minio.endpoint,
-    }
+    keys = minio.keys()
     return Output(f"s3://{minio.bucket()}/team/out", keys)
 
 

@@ -49,11 +49,7 @@ def test_after_a_real_run_what_is_served_stays_and_the_rest_is_made_again(
     for name, size in (("first.yaml", 4), ("second.yaml", 8)):
         write_small(name, dimensions={"n": {"min": 1, "opt": 1, "max": size}})
     uri = f"s3://{minio.bucket()}/out"
-    environ = {
-        "AWS_ACCESS_KEY_ID": minio.access_key,
-        "AWS_SECRET_ACCESS_KEY": minio.secret_key,
-        "AWS_ENDPOINT_URL": minio.endpoint,
-    }
+    environ = minio.keys()
     arguments = ["--model", small_onnx, "--output", uri]
     _, second = run_twice(mopt, arguments, environ)
     store = open_store(uri, Credentials.OUTPUT, environ)[0]

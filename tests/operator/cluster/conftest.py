@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import free_ports
 import pytest
 import yaml
 from light_cluster import (
@@ -24,7 +25,7 @@ from light_cluster import (
     Refused,
     Resource,
 )
-from light_operator import Operator, find_port
+from light_operator import Operator
 from operator_rules import LEASE_RULES, PROFILE_RULES, RULES
 from operator_world import MakeManifest
 
@@ -142,7 +143,7 @@ def operator_kubeconfig(account_kubeconfig: Callable[[str, str], Path]) -> Path:
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Return a finder of ports of 127.0.0.1 that nobody listens on."""
-    return find_port
+    return free_ports.free_port
 
 
 @pytest.fixture(scope="session")

@@ -78,11 +78,7 @@ def stored(
     minio: MinioServer,
     tmp_path: Path,
 ) -> Stored:
-    keys = {
-        "AWS_ACCESS_KEY_ID": minio.access_key,
-        "AWS_SECRET_ACCESS_KEY": minio.secret_key,
-        "AWS_ENDPOINT_URL": minio.endpoint,
-    }
+    keys = minio.keys()
     output = f"s3://{minio.bucket()}/optimized/net"
     blobs = Blobs(*open_store(output, Credentials.OUTPUT, keys))
     model = write_model(tmp_path / "model" / "model.onnx", beside=True)

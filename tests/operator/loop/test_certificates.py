@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from free_ports import free_address
 
 from devcluster.certificates import Identity, Pki
 from mopt_operator.config.settings import HealthTls
@@ -49,12 +50,6 @@ def put(pki: Pki, folder: Path) -> None:
     pki.issue("operator", SERVER)
     shutil.copy(pki.certificate("operator"), folder / "tls.crt")
     shutil.copy(pki.key("operator"), folder / "tls.key")
-
-
-def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def page() -> bytes:

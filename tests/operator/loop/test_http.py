@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import urllib.error
 import urllib.request
 
 import aiohttp
 import pytest
+from free_ports import free_address
 from operator_clock import Clock
 
 from mopt_operator.errors import OperatorError
@@ -18,12 +18,6 @@ from mopt_operator.loop.readiness import Readiness
 from mopt_operator.loop.watches import RESOURCES
 
 WATCHES = [f"watcher for {kind}@None" for kind in RESOURCES]
-
-
-def free_address() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def get(url: str) -> tuple[int, str]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 from model_files import ModelFiles
-from served_folders import free_port, write_folder
+from served_folders import write_folder
 
 from mopt_api.enums import Runtime
 from mopt_optimizer.digests import file_digest
