@@ -15,7 +15,7 @@ from free_ports import free_address
 from light_cluster import PATIENCE, Json
 
 
-class Operator:
+class OperatorProcess:
     """The operator's process.
 
     Attributes:

@@ -47,7 +47,7 @@ class PerfAnalyzer:
         """
         table = folder / "levels.csv"
         environ = {**os.environ, "LD_LIBRARY_PATH": str(self.libraries)}
-        command = [self.program, *options, "-f", table]
+        command = [str(self.program), *options, "-f", str(table)]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         with table.open(newline="") as file:

@@ -40,7 +40,7 @@ class Exclusions:
 class _Chain(NamedTuple):
     """Indices, the last one first."""
 
-    index: int
+    layer: int
     before: _Chain | None
 
 
@@ -155,6 +155,6 @@ def _thinned(partial: list[_Partial]) -> list[_Partial]:
 def _indices(chain: _Chain | None) -> frozenset[int]:
     found = []
     while chain is not None:
-        found.append(chain.index)
+        found.append(chain.layer)
         chain = chain.before
     return frozenset(found)

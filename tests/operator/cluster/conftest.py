@@ -22,10 +22,11 @@ from light_cluster import (
     MakeNamespace,
     MakeOperator,
     MakeResource,
+    Operator,
     Refused,
     Resource,
 )
-from light_operator import Operator
+from light_operator import OperatorProcess
 from operator_rules import LEASE_RULES, PROFILE_RULES, RULES
 from operator_world import MakeManifest
 
@@ -151,14 +152,14 @@ def make_operator(
     operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MakeOperator]:
     """Return a maker of operators (not started); its arguments are settings."""
-    made: list[Operator] = []
+    made: list[OperatorProcess] = []
 
     def make(*, kubeconfig: Path = operator_kubeconfig, **config: object) -> Operator:
         # Tests leave measurements unfinished, which are not to hold up those of the next ones.
         profiles = {"default": {"measurementSlots": 1000}}
         settings: Json = {"optimizerImage": "mopt/optimizer:test", "logFormat": "text"}
         settings |= {"profiles": profiles} | config
-        made.append(Operator(kubeconfig, tmp_path_factory.mktemp("operator"), settings))
+        made.append(OperatorProcess(kubeconfig, tmp_path_factory.mktemp("operator"), settings))
         return made[-1]
 
     yield make

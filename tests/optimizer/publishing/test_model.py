@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,9 @@ def test_a_file_of_a_modelcar_is_read_from_its_layers(
         Given(b"".join(Archive({"models/1/net.onnx": NET, "models/labels": LABELS}))),
         Given(b"".join(Archive({"etc/motd": LABELS}))),
     ]
-    pack = {"": bytes, "+gzip": gzip.compress, "+zstd": zstandard.compress}[packed]
-    contents = [Given(pack(each.data)) for each in contents]
+    packers: dict[str, Callable[[bytes], bytes]]
+    packers = {"": bytes, "+gzip": gzip.compress, "+zstd": zstandard.compress}
+    contents = [Given(packers[packed](each.data)) for each in contents]
     layers = [Descriptor(f"{LAYER}{packed}", digest_of(each), len(each)) for each in contents]
     push(registry, tmp_path, artifact(*layers), "car", *contents)
     store, key = opened(registry, ":car#1/net.onnx", environ)

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from free_ports import free_address
 from registry import (
     PASSWORD,
     Registry,
-    free_address,
     login_of,
     running_referrers,
     running_registry,

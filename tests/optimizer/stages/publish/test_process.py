@@ -14,9 +14,10 @@ from typing import Protocol
 
 import pytest
 from aiohttp import web
+from free_ports import free_address
 from http_proxy import Call, HttpProxy
 from published_forms import publish_plan, stored_form
-from registry import PASSWORD, Registry, free_address, running_registry
+from registry import PASSWORD, Registry, running_registry
 
 from mopt_api.enums import TargetKind
 from mopt_api.jobs.plan import PLAN_VARIABLE, Credentials, PublishPlan
