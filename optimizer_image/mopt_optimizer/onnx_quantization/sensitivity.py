@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from mopt_api.noise import minimum_with_margin
 from mopt_optimizer.onnx_files.layers import Layer, last_nodes
@@ -14,10 +15,11 @@ from mopt_optimizer.onnx_files.layers import Layer, last_nodes
 from .budget import Budget
 from .exclusions import exclusion_order, fewest_exclusions, given_back
 from .judging import Judge, Judged
-from .proposals import cheaper_exclusions
 from .reports import GateReport, LayerSensitivity, SensitivityReport
-from .trials import Trials, node_names
 from .writing import FormWriter
+
+if TYPE_CHECKING:
+    import onnx
 
 # Layers are ranked on as many samples, those that lose most; what is chosen is judged on all.
 _RANKED_ON = 2
@@ -32,6 +34,55 @@ _MOST_AIMS = 3
 _MOST_RAISED = 6.0
 # Of a group whose outputs cannot even be compared.
 _LEAST_MARGIN = -300.0
+
+
+class _Trials:
+    """Writes and judges models.
+
+    Attributes:
+        strictest: Index of the gate that all-INT8 holds least.
+        count: Of the models so far.
+    """
+
+    def __init__(self, writer: FormWriter, judge: Judge, all_int8: Judged) -> None:
+        self.model = writer.model
+        self.judge = judge
+        self.strictest = judge.strictest(all_int8)
+        self._writer = writer
+        self._known: dict[frozenset[str], Judged] = {frozenset(): all_int8}
+        self.count = 1
+
+    def judged(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> Judged:
+        """Return what is reached on samples, None for all; the latter are judged once."""
+        key = frozenset(excluded)
+        if samples is None and key in self._known:
+            return self._known[key]
+        self.count += 1
+        found = self.judge.judged(self.written(key), samples)
+        if samples is None:
+            self._known[key] = found
+        return found
+
+    def margin(self, excluded: Iterable[str], samples: Sequence[int] | None = None) -> float:
+        """Return the margin on samples, None for all."""
+        return self.judge.margin(self.judged(excluded, samples))
+
+    def reaches(self, excluded: Iterable[str], margin: float) -> bool:
+        """Return whether the margin on all samples is as required."""
+        key = frozenset(excluded)
+        if key in self._known:
+            return self.judge.margin(self._known[key]) >= margin
+        self.count += 1
+        return self.judge.reaches(self.written(key), margin)
+
+    def written(self, excluded: Iterable[str]) -> onnx.ModelProto:
+        """Return the model without some nodes in INT8."""
+        return self._writer.quantized(frozenset(excluded))
+
+
+def node_names(layers: Sequence[Layer], indices: frozenset[int] | Sequence[int]) -> list[str]:
+    """Return the names of all nodes of the given layers, in order."""
+    return [name for index in sorted(indices) for name in layers[index].nodes]
 
 
 def search(
@@ -52,9 +103,8 @@ def search(
     layers are judged in INT8 with all others in FP32, on the samples that lose most, since the
     noise of layers nearly adds up: large groups first, whose noisiest is divided again and again
     until the others are of no account. Layers are excluded in order of noise removed per INT8 MAC
-    lost, as few as the gates need, and the most expensive of them go back to INT8, one by one, if
-    the gates still hold. Last, an exact program proposes layers with fewer multiply-accumulates, a
-    few times; see proposals. Every step writes and runs a model; the one that is chosen
+    lost, as few as the gates need. Last, the most expensive of the excluded layers go back to INT8,
+    one by one, if the gates still hold. Every step writes and runs a model; the one that is chosen
     is judged on all samples, and on those that were held back: by what it misses the gates there,
     the aim is raised, and the search goes on.
 
@@ -67,7 +117,7 @@ def search(
         start: Nodes that stayed FP32 with other weights. If the gates hold with these, no layers
             are ranked.
     """
-    trials = Trials(writer, judge, all_int8)
+    trials = _Trials(writer, judge, all_int8)
     budget = budget or Budget(None)
     found = _Search(layers, trials, budget, start)
     chosen = _Choice(tuple(layers))
@@ -129,7 +179,7 @@ class _Search:
     def __init__(
         self,
         layers: Sequence[Layer],
-        trials: Trials,
+        trials: _Trials,
         budget: Budget,
         start: Collection[str] = (),
     ) -> None:
@@ -166,14 +216,6 @@ class _Search:
             exclusion_order(self._noises, macs),
             macs,
             lambda out: self.trials.reaches((*base, *node_names(layers, out)), margin),
-            self.budget.used_up,
-        )
-        excluded = cheaper_exclusions(
-            excluded,
-            macs,
-            self._noises,
-            margin,
-            lambda out: self.trials.margin((*base, *node_names(layers, out))),
             self.budget.used_up,
         )
         return replace(lighter, excluded=excluded)
@@ -278,7 +320,7 @@ def _alone(
     layers: Sequence[Layer],
     chosen: Collection[int],
     base: Sequence[str],
-    trials: Trials,
+    trials: _Trials,
     samples: Sequence[int] | None,
 ) -> tuple[float, float]:
     """Return quality and noise of the model with only some layers in INT8.
@@ -295,7 +337,7 @@ def _alone(
 def _ranked(
     layers: Sequence[Layer],
     base: Sequence[str],
-    trials: Trials,
+    trials: _Trials,
     margin: float,
     budget: Budget,
 ) -> tuple[list[float], list[float]]:
@@ -330,7 +372,7 @@ def divided(first: int, end: int) -> list[tuple[int, int]]:
 
 
 def _lighter(
-    layers: Sequence[Layer], trials: Trials, margin: float
+    layers: Sequence[Layer], trials: _Trials, margin: float
 ) -> tuple[list[Layer], tuple[str, ...]]:
     """Return the layers without nodes that have no MACs, and those nodes.
 
