@@ -1,7 +1,7 @@
-"""The model's configuration as Triton's extension of the protocol has it. Pure.
+"""The model's configuration as the protocol's extension model_configuration has it. Pure.
 
-https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md:
-NVIDIA's perf_analyzer asks for it before it sends a request.
+It is Triton's (github.com/triton-inference-server/server): NVIDIA's perf_analyzer asks for it
+before it sends a request.
 """
 
 from __future__ import annotations
