@@ -17,9 +17,6 @@ from mopt_optimizer.machine.cpu_stat import CpuStat
 
 PERIOD_US = 100_000
 """Of the kubelet, which has no option for it per container."""
-PATIENCE = 16.0
-"""Of a bound on p99, in times what a request takes on one CPU by itself: in half a CPU everything
-stands still for 50 ms of a period that is busy, which a tighter one would be about alone."""
 _EMPTY_SECONDS = 5.0
 
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cpu_limits import PATIENCE, CpuLimit, NoLimits
+from cpu_limits import CpuLimit, NoLimits
 from load import Runs, encoder, tell
 
 from mopt_api.constraints import Figures
@@ -132,7 +132,7 @@ def measured(
     with CpuLimit("prices") as limit:
         limit.set(1.0)
         with limit.inside():
-            bound = runs.bound(_RUNTIME, PATIENCE)
+            bound = runs.bound(_RUNTIME)
         for cpus in limits:
             limit.set(cpus)
             with limit.inside():

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cpu_limits import PATIENCE, CpuLimit, NoLimits
+from cpu_limits import CpuLimit, NoLimits
 from load import Runs, Subject, encoder
 from served import DEFAULT_SERVER, MOPT_SERVER, Asker, exported, running
 from serving_steps import ONE_INSTANCE, Limited, Step, Way, bars, stepped, table
@@ -128,7 +128,7 @@ def measured(
         runs = Runs(subject, folder, seconds, budget)
         limit.set(1.0)
         with limit.inside():
-            bound = runs.bound(RUNTIME, PATIENCE)
+            bound = runs.bound(RUNTIME)
         bench = Bench(subject, runs, folder, bound, seconds, burst)
         return bound, [bench.limited(limit, cpus) for cpus in limits]
 
