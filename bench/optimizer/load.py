@@ -43,8 +43,8 @@ from mopt_optimizer.timing.interleave import benchmark_feeds
 
 BATCH = DimensionRange(min=1, opt=1, max=8)
 PATIENCE = 16.0
-"""Times what a request takes by itself: a host's own stalls are some ten milliseconds, and in half a
-CPU everything stands still for 50 of a period that is busy."""
+"""Times what a request takes by itself: a host's own stalls are some ten milliseconds, and in half
+a CPU everything stands still for 50 of a period that is busy."""
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "super_resolution"
 
 
