@@ -56,7 +56,7 @@ def cosign(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def offline(key: Path) -> tuple[str | Path, ...]:
-    return ("--key", key, "--insecure-ignore-tlog", "--offline", "--allow-http-registry")
+    return ("--key", key, "--insecure-ignore-tlog", "--allow-http-registry")
 
 
 def verified(image: str, key: Path, *more: str) -> subprocess.CompletedProcess[str]:

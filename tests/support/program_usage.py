@@ -61,8 +61,8 @@ TABLE = {
     "crane": {"export": "1-2", "manifest": "1-1"},
     "cosign": {
         "sign": "1- --yes --key= --use-signing-config --tlog-upload",
-        "verify": "1- --key= --insecure-ignore-tlog --offline",
-        "verify-attestation": "1- --key= --insecure-ignore-tlog --offline --type= --policy=",
+        "verify": "1- --key= --insecure-ignore-tlog",
+        "verify-attestation": "1- --key= --insecure-ignore-tlog --type= --policy=",
         "verify-blob": "1-1 --key= --bundle= --insecure-ignore-tlog",
     },
     "oras": {
