@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mopt_optimizer.serving.datatypes import TEXT_DATATYPE
+from mopt_optimizer.serving.datatypes import triton_type
 
 EXTENSION = "model_configuration"
 _BACKEND = "mopt"
@@ -38,9 +38,8 @@ def model_configuration(
 
 
 def _tensor(tensor: Mapping[str, Any], batch: int) -> dict[str, Any]:
-    datatype = "STRING" if tensor["datatype"] == TEXT_DATATYPE else tensor["datatype"]
     return {
         "name": tensor["name"],
-        "data_type": f"TYPE_{datatype}",
+        "data_type": triton_type(tensor["datatype"]),
         "dims": list(tensor["shape"][1:] if batch else tensor["shape"]),
     }

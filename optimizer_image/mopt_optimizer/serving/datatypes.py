@@ -19,8 +19,15 @@ DATATYPES = {
 """By numpy's name; of numbers."""
 TEXT_DATATYPE = "BYTES"
 """Of text."""
+TRITON_ONLY = {"bfloat16": "BF16", "string": TEXT_DATATYPE}
+"""What Triton takes besides, by numpy's name."""
 
 QUEUE_PARAMETER, COMPUTE_PARAMETER = "queue_us", "compute_us"
 """Parameters of the answers of `mopt serve`: microseconds waited, and computed."""
 HEADER_LENGTH = "inference-header-content-length"
 """HTTP header of the extension for binary data: bytes of the JSON that come first."""
+
+
+def triton_type(datatype: str) -> str:
+    """Return what Triton's model configuration calls a type of the protocol."""
+    return "TYPE_STRING" if datatype == TEXT_DATATYPE else f"TYPE_{datatype}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mopt_optimizer.errors import UnservableForm
 from mopt_optimizer.load.batches import sizes_up_to
 from mopt_optimizer.serving.batching import most_batched
+from mopt_optimizer.serving.datatypes import DATATYPES, TRITON_ONLY, triton_type
 from mopt_optimizer.serving.form import ServedForm, ServedTensor
 
 from .base import VERSION, Tree, laid_files, ordered, refuse_archive
@@ -20,22 +21,7 @@ from .triton_backends import Backend, backend_of
 
 CONFIG = "config.pbtxt"
 
-_TYPES = {
-    "bool": "TYPE_BOOL",
-    "uint8": "TYPE_UINT8",
-    "uint16": "TYPE_UINT16",
-    "uint32": "TYPE_UINT32",
-    "uint64": "TYPE_UINT64",
-    "int8": "TYPE_INT8",
-    "int16": "TYPE_INT16",
-    "int32": "TYPE_INT32",
-    "int64": "TYPE_INT64",
-    "float16": "TYPE_FP16",
-    "float32": "TYPE_FP32",
-    "float64": "TYPE_FP64",
-    "bfloat16": "TYPE_BF16",
-    "string": "TYPE_STRING",
-}
+_TYPES = {name: triton_type(datatype) for name, datatype in (DATATYPES | TRITON_ONLY).items()}
 """Triton's name of each type that numpy names."""
 
 
