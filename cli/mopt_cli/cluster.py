@@ -262,7 +262,7 @@ class Cluster:
             response = await _call(
                 self._client, f"{path}?{urlencode(query)}", headers, patch, timeout
             )
-            async with response:
+            async with response, _broken_off(response):
                 if response.status >= 400:
                     raise Refused(response.status, _words(await response.read(), response.reason))
                 buffer = b""
@@ -275,6 +275,20 @@ class Cluster:
                     yield buffer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
+
+
+@asynccontextmanager
+async def _broken_off(response: aiohttp.ClientResponse) -> AsyncIterator[None]:
+    """Break the connection off where the answer is left before its end, as a watch is.
+
+    Closing it in order would wait for the server's goodbye, longer than the event loop may run.
+    """
+    try:
+        yield
+    finally:
+        # Of an answer that is read to its end it was given back already.
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
 
 
 async def _call(

@@ -57,11 +57,11 @@ class Told(NamedTuple):
     """What results tell.
 
     Attributes:
-        versions: What optimizer images hold, by image.
+        versions: What optimizer images hold, by image: a tag may be pushed again.
         cpus: By node.
         data: The digests of data.
     """
 
-    versions: Mapping[str, Versions] = MappingProxyType({})
+    versions: Mapping[str, Seen[Versions]] = MappingProxyType({})
     cpus: Mapping[str, Seen[Cpu]] = MappingProxyType({})
     data: Mapping[DataAt, Seen[str]] = MappingProxyType({})

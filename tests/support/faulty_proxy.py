@@ -71,6 +71,7 @@ class FaultyProxy:
         self._target = (host, port)
         self._context = context
         self._connections: set[_Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._deaf = False
         self._silent = self._mute = False
         self._trap: Trap | None = None
@@ -128,18 +129,34 @@ class FaultyProxy:
 
     def close(self) -> None:
         """End it."""
-        self._loop.call_soon_threadsafe(self._server.close)
-        self._loop.call_soon_threadsafe(self._cut)
-        self._loop.call_soon_threadsafe(self._loop.call_later, 0.2, self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _end(self) -> None:
+        """Break off what is open, and what is being opened."""
+        self._server.close()
+        for serving in self._serving:
+            serving.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.sleep(0)  # Broken off connections are closed in the loop's next turn.
 
     # The traffic.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
+        try:
+            await self._join(reader, writer)
+        finally:
+            self._serving.discard(serving)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             remote, onward = await asyncio.open_connection(*self._target, ssl=self._context)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         connection = _Connection(writer, onward)

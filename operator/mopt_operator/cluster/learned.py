@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mopt_operator.objects import Raw
-from mopt_operator.told import DATA_PARTS, PRODUCT, Cpu, DataAt, Told
+from mopt_operator.told import DATA_PARTS, PRODUCT, Cpu, DataAt, Told, Versions
 
-from .image_versions import ImageVersions
 from .newest import Newest
 
 
@@ -17,7 +16,7 @@ class Learned:
     the resources tell it all again."""
 
     def __init__(self) -> None:
-        self._versions = ImageVersions()
+        self._versions: Newest[str, Versions] = Newest(lambda held: tuple(sorted(held.items())))
         self._cpus: Newest[str, Cpu] = Newest(lambda cpu: (cpu.model, sorted(cpu.features)))
         self._data: Newest[DataAt, str] = Newest(lambda digest: (digest,))
         self.told = Told(self._versions, self._cpus, self._data)
@@ -25,8 +24,10 @@ class Learned:
     @property
     def changes(self) -> int:
         """How often something was learned that another resource's result may differ from."""
-        # The first that is told of a node or of data is told by the only one that knows it.
-        return self._versions.changes + self._cpus.changes + self._data.changes
+        # The first that is told of a node or of data is told by the only one that knows it. Of an
+        # image it is news too: results of other images are compared with it.
+        versions = self._versions.changes + len(self._versions)
+        return versions + self._cpus.changes + self._data.changes
 
     def learn(self, status: Raw, namespace: str) -> None:
         """Take what the results in a resource's status tell; what cannot be read tells nothing."""

@@ -94,9 +94,13 @@ class Optimizers:
 
     def _known(self, target: TargetStatus) -> Versions | None:
         """Return what a target's image holds, where it can be compared with its result's."""
-        present = self.told.versions.get(self.image_of(target.name))
-        comparable = present and PRODUCT in present and PRODUCT in target.basis.software
-        return present if comparable else None
+        basis, image = target.basis, self.image_of(target.name)
+        if (seen := self.told.versions.get(image)) is None:
+            return None
+        # A new result of the image is decided on before it is seen in a status and learned from.
+        newer = basis.optimizer == image and (basis.measured_at or "") > seen.time
+        present = basis.software if newer else seen.value
+        return present if PRODUCT in present and PRODUCT in basis.software else None
 
 
 def is_rerunning(resource: Resource, settings: Settings) -> bool:

@@ -100,4 +100,4 @@ def test_place_of_another_namespace_may_be_in_another_store() -> None:
 def test_status_of_any_shape_ends_in_no_error(status: Json) -> None:
     known = Learned()
     known.learn(status, "team")
-    assert all(isinstance(v, str) for versions in known.told.versions.values() for v in versions)
+    assert all(isinstance(v, str) for seen in known.told.versions.values() for v in seen.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from job_messages import digest, prepare_message
+from job_messages import digest, measure_message, prepare_message
 from operator_world import MakeWorld, World
 
 from mopt_api.figures import DataDigests
@@ -165,6 +165,19 @@ def test_older_result_of_the_same_name_says_nothing_of_the_present_image(world: 
     world.other_statuses = [told("mopt/optimizer:test", "2026-10-01T00:00:00Z", mopt=OLD)]
     world.settle()
     assert world.said() == UNMARKED
+
+
+def test_new_result_of_the_same_name_is_in_no_moment_an_older_one(world: World) -> None:
+    """Its own status is what tells of the image, and that is only written with it."""
+    world.other_statuses = [told("mopt/optimizer:test", "2026-10-01T00:00:00Z", mopt=OLD)]
+    world.settle()
+    world.complete(world.the_job(Stage.PREPARE), prepare_message())
+    world.settle()
+    world.complete(world.the_job(Stage.MEASURE, "default"), measure_message(build=NEW))
+    status = world.decide().status
+    assert status is not None
+    assert {c["type"] for c in status["conditions"]} >= {"Ready"}
+    assert not any(c["type"] == "Outdated" for c in status["conditions"])
 
 
 @pytest.mark.parametrize(

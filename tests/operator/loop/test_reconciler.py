@@ -22,6 +22,7 @@ from mopt_operator.loop.reconciler import Reconciler
 from mopt_operator.loop.refusals import LONGEST_SECONDS
 from mopt_operator.loop.turns import Turns
 from mopt_operator.objects import Job, Raw, Resource
+from mopt_operator.told import Seen
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = ("team", "sr")
@@ -268,7 +269,8 @@ async def test_what_one_result_tells_of_an_image_is_looked_at_for_all(
     store.resources.put(other | {"status": {"targets": [told]}})
     await reconciler.reconcile(KEY)
     assert {await queue.get(), await queue.get()} == {KEY, (KEY[0], "other")}
-    assert store.snapshot(KEY).told.versions == {"image": {"mopt": "1"}}  # type: ignore[union-attr]
+    seen = store.snapshot(KEY).told.versions["image"]  # type: ignore[union-attr]
+    assert seen == Seen("2026-11-01T12:00:00Z", {"mopt": "1"})
 
 
 @pytest.mark.parametrize("when", ["created", "read after 409"])

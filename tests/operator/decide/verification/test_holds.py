@@ -84,7 +84,7 @@ def test_what_was_verified_tells_of_its_image_and_node(measured: World) -> None:
     measured.complete(job, found(job))
     measured.settle()
     told = measured.learned().told
-    assert told.versions[NEW]["mopt"] == BUILD
+    assert told.versions[NEW].value["mopt"] == BUILD
     assert told.cpus["node-1"].time == AT
     # The same tag again, with other content: marked, and not verified by itself.
     measured.other_statuses = [
