@@ -22,6 +22,7 @@ class Machine:
         call_ms: Cost of a call, which a batch shares.
         crowding: Share lost with each further instance that computes.
         cache: Samples at work at once, over all instances, from which each takes longer.
+        disturbed: A size of batch whose short trials show a quarter: something else ran beside.
     """
 
     sample_ms: float
@@ -29,6 +30,7 @@ class Machine:
     call_ms: float
     crowding: float
     cache: int
+    disturbed: int | None = None
 
     def call(self, serving: Serving, batch: int) -> float:
         """Return the milliseconds of a call of a batch, where all instances are at work."""
@@ -63,6 +65,8 @@ class Machine:
         """Return what a trial shows."""
         rate = proposal.offered
         capacity = self.capacity(proposal.serving)
+        if proposal.serving.batch == self.disturbed and not proposal.full:
+            capacity /= 4
         slow = self.latency(proposal.serving, rate) if rate else 1e3
         kept = bound is None or rate is None or slow <= bound.milliseconds
         return LoadTrial(

@@ -51,6 +51,19 @@ class Space:
         ]
         return one_step + traded
 
+    def beyond(self, around: Serving) -> list[Serving]:
+        """Return the configurations two steps of batch from one.
+
+        One trial that came out low hides what lies behind it, and so does one size of batch that
+        a runtime is slow at.
+        """
+        return [
+            around.model_copy(update={"batch": further})
+            for next_batch in _beside(self.batches, around.batch)
+            for further in _beside(self.batches, next_batch)
+            if further != around.batch
+        ]
+
     def everything(self) -> list[Serving]:
         """Return the whole grid."""
         return [

@@ -6,7 +6,7 @@ drives it runs LoadGen; tests drive it with made-up machines.
 First what all configurations that take all CPUs compute from a full queue, one sample a call: few,
 from one instance with all threads to many with one. From the best it climbs to whatever neighbour
 is better, in batch, threads and instances, as Triton Model Analyzer's quick search does, until none
-is. What a configuration computes from a full queue is more than any rate of arrivals that it keeps
+is, two steps of batch away neither: one short trial may have been disturbed. What a configuration computes from a full queue is more than any rate of arrivals that it keeps
 up with. So of Server a configuration is only tried at a rate where its full queue shows more than
 the best rate so far, at first at a rate a little above that: most need one trial. Trials are short;
 the winner's figures come from one that is long enough for LoadGen to call it valid.
@@ -163,11 +163,13 @@ class Search:
         for serving in sorted(coarse, key=self._known, reverse=True):
             yield from self._challenge(serving)
         seen = set(map(key_of, coarse))
-        while self._best is not None and (
-            ahead := [n for n in self._space.neighbours(self._best) if key_of(n) not in seen]
-        ):
-            seen.add(key_of(ahead[0]))
-            yield from self._challenge(ahead[0])
+        while self._best is not None:
+            around = (*self._space.neighbours(self._best), *self._space.beyond(self._best))
+            ahead = next((n for n in around if key_of(n) not in seen), None)
+            if ahead is None:
+                return
+            seen.add(key_of(ahead))
+            yield from self._challenge(ahead)
 
     def _settle(self) -> None:
         """Take the best of what was tried, where time ran out before anything was compared."""

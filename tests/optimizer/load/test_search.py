@@ -116,6 +116,19 @@ def test_it_ends_within_its_budget_but_for_what_counts(
         assert serving.batch in batches
 
 
+@pytest.mark.parametrize("cpus", [2, 4, 8])
+@pytest.mark.parametrize("disturbed", [2, 4, 8])
+def test_a_trial_that_was_disturbed_hides_nothing_behind_it(cpus: int, disturbed: int) -> None:
+    machine = Machine(
+        sample_ms=2, parallel=0.5, call_ms=4, crowding=0, cache=1024, disturbed=disturbed
+    )
+    limits = offline(cpus, (1, 2, 4, 8, 16))
+    found, tried = driven(search(limits), machine, None, DURATION)
+    assert found.best is not None
+    assert found.best.serving == grid_best(machine, limits)[0]
+    assert any(proposal.serving.batch == disturbed for proposal in tried)
+
+
 def test_a_request_that_takes_longer_than_the_bound_is_told_of() -> None:
     machine = Machine(sample_ms=100, parallel=0.5, call_ms=0, crowding=0, cache=64)
     bound = Bound(99, 10)
