@@ -1,4 +1,4 @@
-"""The Python client leaves no connection behind, also of a watch whose server never says goodbye."""
+"""The Python client leaves no connection behind, whatever its server does."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ drives it runs LoadGen; tests drive it with made-up machines.
 First what all configurations that take all CPUs compute from a full queue, one sample a call: few,
 from one instance with all threads to many with one. From the best it climbs to whatever neighbour
 is better, in batch, threads and instances, as Triton Model Analyzer's quick search does, until none
-is, two steps of batch away neither: one short trial may have been disturbed. What a configuration computes from a full queue is more than any rate of arrivals that it keeps
-up with. So of Server a configuration is only tried at a rate where its full queue shows more than
-the best rate so far, at first at a rate a little above that: most need one trial. Trials are short;
-the winner's figures come from one that is long enough for LoadGen to call it valid.
+is, two steps of batch away neither: one short trial may have been disturbed. What a configuration
+computes from a full queue is more than any rate of arrivals that it keeps up with. So of Server a
+configuration is only tried at a rate where its full queue shows more than the best rate so far, at
+first at a rate a little above that: most need one trial. Trials are short; the winner's figures
+come from one that is long enough for LoadGen to call it valid.
 """
 
 from __future__ import annotations
