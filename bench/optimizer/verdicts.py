@@ -1,11 +1,13 @@
 """How often a verdict is wrong, from real rounds: one form listed twice, others apart, busy loops.
 
-    .venv/bin/python bench/optimizer/verdicts.py [--rounds 300] [--json docs/records/verdicts.json]
+    .venv/bin/python bench/optimizer/verdicts.py [--openings 20] [--rounds 64]
+        [--json docs/records/verdicts.json]
 
-Real forms take turns as in a measurement, beside none, one and two busy loops, in more rounds than
-a verdict takes. From each recording 200 runs are drawn: a stretch of neighbouring rounds from a
-random one on, judged as the Jobs judge. Then all forms are opened again, in new processes, and
-recorded again: that is the independent measurement that the intervals are held against.
+Real forms take turns as in a measurement, beside none, one and two busy loops. They are opened many
+times, in new processes each time, and recorded each time: two processes of one file may differ for
+as long as they live. From each recording runs are drawn, 200 in all: a stretch of neighbouring
+rounds from a random one on, judged as the Jobs judge. The independent measurement that a run's
+interval is held against is a stretch of the same length of another opening.
 
 For each load: how often one of the two equal forms is called faster; how often the right winner is
 named for certain, and how often a wrong one; how often the winner's interval over the baseline
@@ -49,7 +51,6 @@ LAYERS = {BASELINE: 6, BEST: 2, AGAIN: 2, SLOWER: 3}
 # Of a form at a point: turns of 21 ms, and twice as long where nothing is decided.
 SECONDS = 1.0
 RUNS = 200
-REMEASURED = 100
 LOOPS = (0, 1, 2)
 _POINT = "point"
 _SEED = 20_261_130
@@ -60,19 +61,25 @@ class Figures:
     """What came out beside so many busy loops; shares are of the runs.
 
     Attributes:
-        recorded: Rounds.
+        openings: Of all forms, each in a new process.
+        recorded: Rounds of each.
         spread: Standard deviation of the logarithm of the equal forms' ratio in a round.
+        apart: Of its mean in an opening, from one to the next.
+        expected: What that would be by the rounds alone, were they independent.
         called_faster: One of the two equal forms, of runs with both.
         tied: They were, within 2 %.
         right, wrong: Winner that was named for certain.
         median_rounds: Until it was.
-        covered: Of 100 intervals, those that hold what was measured again.
+        covered: Of the intervals, those that hold what another opening shows.
         calls: Of those of fixed slices, all runs together.
     """
 
     loops: int
+    openings: int
     recorded: int
     spread: float
+    apart: float
+    expected: float
     called_faster: float
     tied: float
     right: float
@@ -208,24 +215,29 @@ def ratio_again(record: Rounds, start: int, rounds: int) -> float:
     return whole / best
 
 
-def figures(loops: int, record: Rounds, again: Rounds) -> Figures:
-    """Return what the runs drawn from a recording say."""
+def figures(loops: int, records: Sequence[Rounds]) -> Figures:
+    """Return what the runs drawn from the recordings of some openings say."""
     generator = np.random.default_rng(_SEED)
-    length = len(record[BEST])
-    starts = [int(start) for start in generator.integers(0, length, RUNS)]
-    twice = [drawn(record, [BASELINE, BEST, AGAIN], start) for start in starts]
+    length = len(records[0][BEST])
+    starts = [[int(start) for start in generator.integers(0, length, 2)] for _ in range(RUNS)]
     apart_names = [BASELINE, BEST, SLOWER]
-    apart = [drawn(record, apart_names, start) for start in starts]
-    others = [int(start) for start in generator.integers(0, length, REMEASURED)]
-    covered = [
-        run.holds(ratio_again(again, start, len(run.rounds[BASELINE])))
-        for run, start in zip(apart, others, strict=False)
-    ]
-    slices = calls_of_slices(record, apart_names) * RUNS
+    twice, apart, covered = [], [], []
+    for index, (start, another) in enumerate(starts):
+        record, again = (records[(index + step) % len(records)] for step in (0, 1))
+        twice.append(drawn(record, [BASELINE, BEST, AGAIN], start))
+        apart.append(drawn(record, apart_names, start))
+        shown = ratio_again(again, another, len(apart[-1].rounds[BASELINE]))
+        covered.append(apart[-1].holds(shown))
+    slices = sum(calls_of_slices(record, apart_names) for record in records) / len(records) * RUNS
+    logs = [_equal_logs(record) for record in records]
+    spread = math.sqrt(statistics.fmean(map(statistics.variance, logs)))
     return Figures(
         loops=loops,
+        openings=len(records),
         recorded=length,
-        spread=round(_spread(record), 4),
+        spread=round(spread, 4),
+        apart=round(statistics.stdev(map(statistics.fmean, logs)), 4),
+        expected=round(spread / math.sqrt(length), 4),
         called_faster=_share(twice, lambda run: run.certain in (BEST, AGAIN)),
         tied=_share(twice, lambda run: bool(run.standing.ties) and not run.standing.open),
         right=_share(apart, lambda run: run.certain == BEST),
@@ -236,11 +248,9 @@ def figures(loops: int, record: Rounds, again: Rounds) -> Figures:
     )
 
 
-def _spread(record: Rounds) -> float:
+def _equal_logs(record: Rounds) -> list[float]:
     pairs = zip(record[BEST], record[AGAIN], strict=True)
-    return statistics.stdev(
-        math.log(statistics.median(one) / statistics.median(other)) for one, other in pairs
-    )
+    return [math.log(statistics.median(one) / statistics.median(other)) for one, other in pairs]
 
 
 def _share(runs: Sequence[Run], holds: Callable[[Run], bool]) -> float:
@@ -250,18 +260,19 @@ def _share(runs: Sequence[Run], holds: Callable[[Run], bool]) -> float:
 def main() -> int:
     """Exit status 0 where every bar is held."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=300, help="recorded beside each load")
+    parser.add_argument("--openings", type=int, default=20, help="beside each load")
+    parser.add_argument("--rounds", type=int, default=64, help="recorded of each opening")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for a quiet machine")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
     rows = []
     for loops in LOOPS:
-        record, again = (
+        records = [
             recorded(loops, arguments.rounds, arguments.threads, arguments.patience)
-            for _ in range(2)
-        )
-        rows.append(figures(loops, record, again))
+            for _ in range(arguments.openings)
+        ]
+        rows.append(figures(loops, records))
         print(json.dumps(asdict(rows[-1])), flush=True)
     if arguments.json is not None:
         document = {
