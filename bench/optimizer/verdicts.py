@@ -1,13 +1,14 @@
 """How often a verdict is wrong, from real rounds: one form listed twice, others apart, busy loops.
 
-    .venv/bin/python bench/optimizer/verdicts.py [--openings 20] [--rounds 64]
+    .venv/bin/python bench/optimizer/verdicts.py [--openings 10] [--rounds 100]
         [--json docs/records/verdicts.json]
 
 Real forms take turns as in a measurement, beside none, one and two busy loops. They are opened many
 times, in new processes each time, and recorded each time: two processes of one file may differ for
 as long as they live. From each recording runs are drawn, 200 in all: a stretch of neighbouring
-rounds from a random one on, judged as the Jobs judge. The independent measurement that a run's
-interval is held against is a stretch of the same length of another opening.
+rounds from a random one on, judged as the Jobs judge. A run's interval is held against another
+opening: against the whole of it, which is an independent measurement of the full length, and
+against a stretch as short as the run, whose own error comes on top.
 
 For each load: how often one of the two equal forms is called faster; how often the right winner is
 named for certain, and how often a wrong one; how often the winner's interval over the baseline
@@ -34,6 +35,7 @@ from pathlib import Path
 import numpy as np
 from neighbours import CHANNELS, neighbours, network, wait_until_quiet
 
+from mopt_api.benchmark import Benchmark
 from mopt_api.contest import Standing
 from mopt_api.enums import ObjectiveMetric, Precision, Runtime
 from mopt_optimizer.data.npy import save_array
@@ -48,8 +50,8 @@ SIZE = 96
 BASELINE, BEST, AGAIN, SLOWER = "baseline", "best", "best-again", "slower"
 # Layers of each: the work of the two that are equal, half as much again, and three times as much.
 LAYERS = {BASELINE: 6, BEST: 2, AGAIN: 2, SLOWER: 3}
-# Of a form at a point: turns of 21 ms, and twice as long where nothing is decided.
-SECONDS = 1.0
+# Of a form at a point, as by default: turns of 63 ms, and twice as long where nothing is decided.
+SECONDS = Benchmark().min_duration_seconds
 RUNS = 200
 LOOPS = (0, 1, 2)
 _POINT = "point"
@@ -70,7 +72,8 @@ class Figures:
         tied: They were, within 2 %.
         right, wrong: Winner that was named for certain.
         median_rounds: Until it was.
-        covered: Of the intervals, those that hold what another opening shows.
+        covered: Of the intervals, those that hold what the whole of another opening shows.
+        repeated: Those that hold what a stretch of it as short as the run shows.
         calls: Of those of fixed slices, all runs together.
     """
 
@@ -86,6 +89,7 @@ class Figures:
     wrong: float
     median_rounds: float
     covered: float
+    repeated: float
     calls: float
 
 
@@ -206,13 +210,13 @@ def calls_of_slices(record: Rounds, names: Sequence[str]) -> float:
 
 
 def ratio_again(record: Rounds, start: int, rounds: int) -> float:
-    """Return the ratio of the best over the baseline in a stretch of rounds."""
+    """Return the ratio of the best over the baseline in a stretch of rounds, as it is reported."""
     turns = [(start + index) % len(record[BEST]) for index in range(rounds)]
-    whole, best = (
-        statistics.median(call for turn in turns for call in record[name][turn])
-        for name in (BASELINE, BEST)
+    differences = (
+        math.log(statistics.median(record[BASELINE][turn]) / statistics.median(record[BEST][turn]))
+        for turn in turns
     )
-    return whole / best
+    return math.exp(statistics.fmean(differences))
 
 
 def figures(loops: int, records: Sequence[Rounds]) -> Figures:
@@ -221,13 +225,14 @@ def figures(loops: int, records: Sequence[Rounds]) -> Figures:
     length = len(records[0][BEST])
     starts = [[int(start) for start in generator.integers(0, length, 2)] for _ in range(RUNS)]
     apart_names = [BASELINE, BEST, SLOWER]
-    twice, apart, covered = [], [], []
+    twice, apart, covered, repeated = [], [], [], []
     for index, (start, another) in enumerate(starts):
         record, again = (records[(index + step) % len(records)] for step in (0, 1))
         twice.append(drawn(record, [BASELINE, BEST, AGAIN], start))
         apart.append(drawn(record, apart_names, start))
-        shown = ratio_again(again, another, len(apart[-1].rounds[BASELINE]))
-        covered.append(apart[-1].holds(shown))
+        as_short = ratio_again(again, another, len(apart[-1].rounds[BASELINE]))
+        covered.append(apart[-1].holds(ratio_again(again, 0, length)))
+        repeated.append(apart[-1].holds(as_short))
     slices = sum(calls_of_slices(record, apart_names) for record in records) / len(records) * RUNS
     logs = [_equal_logs(record) for record in records]
     spread = math.sqrt(statistics.fmean(map(statistics.variance, logs)))
@@ -243,7 +248,8 @@ def figures(loops: int, records: Sequence[Rounds]) -> Figures:
         right=_share(apart, lambda run: run.certain == BEST),
         wrong=_share(apart, lambda run: run.certain not in (BEST, None)),
         median_rounds=statistics.median(len(run.rounds[BASELINE]) for run in apart),
-        covered=sum(covered) / len(covered),
+        covered=statistics.fmean(covered),
+        repeated=statistics.fmean(repeated),
         calls=round(sum(calls_of(run.rounds) for run in apart) / slices, 4),
     )
 
@@ -260,8 +266,8 @@ def _share(runs: Sequence[Run], holds: Callable[[Run], bool]) -> float:
 def main() -> int:
     """Exit status 0 where every bar is held."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--openings", type=int, default=20, help="beside each load")
-    parser.add_argument("--rounds", type=int, default=64, help="recorded of each opening")
+    parser.add_argument("--openings", type=int, default=10, help="beside each load")
+    parser.add_argument("--rounds", type=int, default=100, help="recorded of each opening")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for a quiet machine")
     parser.add_argument("--json", type=Path, help="also write the figures there")
