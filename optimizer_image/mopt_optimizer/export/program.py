@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mopt_optimizer.errors import ExportError, root_message
 
@@ -29,6 +29,7 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
     import torch
     from torch.onnx.errors import OnnxExporterError
 
+    _drop_ranges_of_multiples(program)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         try:
@@ -52,6 +53,28 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
         raise ExportError(f"torch.onnx wrote opset {written}, and cannot write {opset_version}")
     _name_each_output(exported.model)
     return exported
+
+
+def _drop_ranges_of_multiples(program: ExportedProgram) -> None:
+    """Leave ranges to symbols alone: 4 * Dim("h") has one of its own, which torch cannot export.
+
+    The range of the symbol in it says the same.
+    """
+    import torch
+
+    sizes = (
+        size
+        for node in program.graph.find_nodes(op="placeholder")
+        if isinstance(value := node.meta.get("val"), torch.Tensor)
+        for size in value.shape
+    )
+    free: Any = next((size for size in sizes if isinstance(size, torch.SymInt)), None)
+    ranges = [program.range_constraints]
+    if free is not None:
+        ranges.append(free.node.shape_env.var_to_range)
+    for known in ranges:
+        for expression in [e for e in known if not e.is_Symbol]:
+            del known[expression]
 
 
 def _node(error: BaseException) -> str:

@@ -204,7 +204,6 @@ def export_onnx(program: ExportedProgram, path: Path, names: Mapping[str, str]) 
     """
     import onnx
 
-    _drop_ranges_of_multiples(program)
     exported = exported_program(program, OPSET)
     if needs_other_file(exported.model):
         save_graph(exported.model, path)
@@ -243,28 +242,6 @@ def _narrowed(program: ExportedProgram, inputs: list[ModelInput]) -> list[ModelI
         return axis if taken is None or axis.size is not None else taken.applied(axis)
 
     return [replace(i, axes=tuple(map(narrowed, i.axes))) for i in inputs]
-
-
-def _drop_ranges_of_multiples(program: ExportedProgram) -> None:
-    """Leave ranges to symbols alone: 4 * Dim("h") has one of its own, which torch cannot export.
-
-    The range of the symbol in it says the same.
-    """
-    import torch
-
-    sizes = (
-        size
-        for node in program.graph.find_nodes(op="placeholder")
-        if isinstance(value := node.meta.get("val"), torch.Tensor)
-        for size in value.shape
-    )
-    free: Any = next((size for size in sizes if isinstance(size, torch.SymInt)), None)
-    ranges = [program.range_constraints]
-    if free is not None:
-        ranges.append(free.node.shape_env.var_to_range)
-    for known in ranges:
-        for expression in [e for e in known if not e.is_Symbol]:
-            del known[expression]
 
 
 def _program_outputs(program: ExportedProgram) -> list[DescribedValue]:

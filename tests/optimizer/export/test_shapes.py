@@ -140,6 +140,17 @@ def test_multiples_keep_their_names(tmp_path: Path) -> None:
     assert len({v["dimensions"]["_h"] for v in metadata["verifications"]}) >= 2
 
 
+def test_program_with_bounds_of_multiples_from_a_file(tmp_path: Path) -> None:
+    shapes = {"image": {2: 4 * Dim("_h", min=4), 3: 4 * Dim("_w", min=4)}}
+    image = torch.rand(1, 2, 16, 24)
+    saved = torch.export.export(Halved(), (image,), dynamic_shapes=shapes)
+    torch.export.save(saved, tmp_path / "m.pt2")
+    program = torch.export.load(tmp_path / "m.pt2")
+    metadata = PLAIN.export(program, image, tmp_path / "m.onnx")
+    assert metadata["verified"]
+    assert len({tuple(v["dimensions"].values()) for v in metadata["verifications"]}) >= 2
+
+
 @pytest.mark.parametrize("exported", [False, True])
 def test_sums_stay_sums(exported: bool, tmp_path: Path) -> None:
     axes = {"new": {1: "length"}, "mask": {1: "total"}, "past": {1: "kept"}}
