@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mopt_optimizer.errors import ExportError, root_message
@@ -29,8 +31,7 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
     import torch
     from torch.onnx.errors import OnnxExporterError
 
-    _drop_ranges_of_multiples(program)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_ranges_of_multiples(program):
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         try:
             # Without its optimizer: our passes do the same, each verified.
@@ -55,8 +56,10 @@ def exported_program(program: ExportedProgram, opset_version: int) -> torch.onnx
     return exported
 
 
-def _drop_ranges_of_multiples(program: ExportedProgram) -> None:
-    """Leave ranges to symbols alone: 4 * Dim("h") has one of its own, which torch cannot export.
+@contextmanager
+def _without_ranges_of_multiples(program: ExportedProgram) -> Iterator[None]:
+    """Leave ranges to symbols alone for now: 4 * Dim("h") has one of its own, which torch cannot
+    export.
 
     The range of the symbol in it says the same.
     """
@@ -72,9 +75,12 @@ def _drop_ranges_of_multiples(program: ExportedProgram) -> None:
     ranges = [program.range_constraints]
     if free is not None:
         ranges.append(free.node.shape_env.var_to_range)
-    for known in ranges:
-        for expression in [e for e in known if not e.is_Symbol]:
-            del known[expression]
+    taken = [{e: known.pop(e) for e in [*known] if not e.is_Symbol} for known in ranges]
+    try:
+        yield
+    finally:
+        for known, multiples in zip(ranges, taken, strict=True):
+            known.update(multiples)
 
 
 def _node(error: BaseException) -> str:

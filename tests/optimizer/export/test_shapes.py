@@ -146,8 +146,10 @@ def test_program_with_bounds_of_multiples_from_a_file(tmp_path: Path) -> None:
     saved = torch.export.export(Halved(), (image,), dynamic_shapes=shapes)
     torch.export.save(saved, tmp_path / "m.pt2")
     program = torch.export.load(tmp_path / "m.pt2")
+    ranges = dict(program.range_constraints)
     metadata = PLAIN.export(program, image, tmp_path / "m.onnx")
     assert metadata["verified"]
+    assert dict(program.range_constraints) == ranges  # The caller's program is as it was.
     assert len({tuple(v["dimensions"].values()) for v in metadata["verifications"]}) >= 2
 
 
