@@ -256,7 +256,7 @@ def _write_source(folder: Path, files: Path, spec: dict[str, Any]) -> None:
     shutil.copyfile(files / "model.pt2", folder / "model.pt2")
     program = load_exported_program(folder / "model.pt2", folder)
     # No pass of mopt's: they are its own row in the tables.
-    # Nor its comparison, of noise at other sizes: every form is compared on the samples.
+    # Nor its comparison, of noise at other sizes: PyTorch eager is raced against it on the samples.
     config = ONNXExportConfig(optimize=False, external_data=False, verify_export=False)
     exporter = ONNXExporter(config)
     axes = {
