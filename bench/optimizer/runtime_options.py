@@ -11,33 +11,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import openvino as ov
 import torch
+from load import tell
 from samples import Sample, read_samples
+from standing import times_as_fast
 from subjects import SUBJECTS, make_subject
 
 from mopt_api.enums import Precision
 from mopt_optimizer.machine.system import System
 from mopt_optimizer.runtimes.openvino.settings import DEVICE, properties
 from mopt_optimizer.timing.interleave import Calls, Rounds, Schedule, take_rounds
-from mopt_optimizer.timing.paired import ratio_of
 
 Call = Callable[[], Any]
 
 AS_IT_IS = "as it is"
 DENORMALS = {"CPU_DENORMALS_OPTIMIZATION": "YES"}
 ROUNDS = 48
-ERROR = 0.01
 _IMAGE = 4
 
 
@@ -58,8 +58,10 @@ def openvino_calls(onnx: Path, sample: Sample, threads: int) -> dict[str, Call]:
 
 def pytorch_calls(load: Callable[[], torch.nn.Module], inputs: Sequence[Any]) -> dict[str, Call]:
     """Return PyTorch's calls by option; none where there are no convolutions."""
-    modules = {AS_IT_IS: load(), "channels last": load()}
-    kernels = [p for p in modules["channels last"].parameters() if p.dim() == _IMAGE]
+    turned = load()
+    kernels = [p for p in turned.parameters() if p.dim() == _IMAGE]
+    if not kernels:
+        return {}
     for kernel in kernels:
         kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
 
@@ -70,21 +72,19 @@ def pytorch_calls(load: Callable[[], torch.nn.Module], inputs: Sequence[Any]) ->
 
         return run
 
-    return {option: call(module) for option, module in modules.items()} if kernels else {}
+    return {AS_IT_IS: call(load()), "channels last": call(turned)}
 
 
 def ratios(rounds: Rounds) -> dict[str, dict[str, float]]:
     """Return how many times as fast as it is each option makes a runtime."""
-    middle = {
-        name: [math.log(statistics.median(t)) for t in turns] for name, turns in rounds.items()
+    middle = {name: [statistics.median(turn) for turn in turns] for name, turns in rounds.items()}
+    whole = middle.pop(AS_IT_IS)
+    known = {option: times_as_fast(mine, whole) for option, mine in middle.items()}
+    return {
+        option: {name: round(value, 4) for name, value in asdict(interval).items()}
+        for option, interval in known.items()
+        if interval is not None
     }
-    found = {}
-    for option in rounds.keys() - {AS_IT_IS}:
-        pairs = zip(middle[AS_IT_IS], middle[option], strict=True)
-        known = ratio_of([whole - ours for whole, ours in pairs], ERROR)
-        figures = {"ratio": known.ratio, "low": known.low, "high": known.high}
-        found[option] = {name: round(value, 4) for name, value in figures.items()}
-    return found
 
 
 def timed(calls: Mapping[str, Call], seconds: float) -> dict[str, dict[str, float]]:
@@ -118,8 +118,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200, help="of training")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    threads = max(1, int(System().usable_cpus()))
-    hardware = System().hardware(os.environ, threads=threads)
+    hardware = System().hardware(os.environ)
+    threads = hardware.threads or 1
     rows: dict[str, Any] = {}
     for name in SUBJECTS:
         with tempfile.TemporaryDirectory() as place:
@@ -137,10 +137,7 @@ def main() -> int:
         "seconds": options.seconds,
         "subjects": rows,
     }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+    tell(record, options.json)
     return 0
 
 

@@ -209,16 +209,6 @@ def calls_of_slices(record: Rounds, names: Sequence[str]) -> float:
     return sum(SECONDS / median + slices for median in medians)
 
 
-def ratio_again(record: Rounds, start: int, rounds: int) -> float:
-    """Return the ratio of the best over the baseline in a stretch of rounds, as it is reported."""
-    turns = [(start + index) % len(record[BEST]) for index in range(rounds)]
-    differences = (
-        math.log(statistics.median(record[BASELINE][turn]) / statistics.median(record[BEST][turn]))
-        for turn in turns
-    )
-    return math.exp(statistics.fmean(differences))
-
-
 def figures(loops: int, records: Sequence[Rounds]) -> Figures:
     """Return what the runs drawn from the recordings of some openings say."""
     generator = np.random.default_rng(_SEED)
@@ -226,15 +216,17 @@ def figures(loops: int, records: Sequence[Rounds]) -> Figures:
     starts = [[int(start) for start in generator.integers(0, length, 2)] for _ in range(RUNS)]
     apart_names = [BASELINE, BEST, SLOWER]
     twice, apart, covered, repeated = [], [], [], []
+    gains = [_logs(record, BASELINE, BEST) for record in records]
     for index, (start, another) in enumerate(starts):
-        record, again = (records[(index + step) % len(records)] for step in (0, 1))
+        record, again = records[index % len(records)], gains[(index + 1) % len(records)]
         twice.append(drawn(record, [BASELINE, BEST, AGAIN], start))
         apart.append(drawn(record, apart_names, start))
-        as_short = ratio_again(again, another, len(apart[-1].rounds[BASELINE]))
-        covered.append(apart[-1].holds(ratio_again(again, 0, length)))
-        repeated.append(apart[-1].holds(as_short))
+        rounds = range(another, another + len(apart[-1].rounds[BASELINE]))
+        as_short = statistics.fmean(again[turn % length] for turn in rounds)
+        covered.append(apart[-1].holds(math.exp(statistics.fmean(again))))
+        repeated.append(apart[-1].holds(math.exp(as_short)))
     slices = sum(calls_of_slices(record, apart_names) for record in records) / len(records) * RUNS
-    logs = [_equal_logs(record) for record in records]
+    logs = [_logs(record, BEST, AGAIN) for record in records]
     spread = math.sqrt(statistics.fmean(map(statistics.variance, logs)))
     return Figures(
         loops=loops,
@@ -254,9 +246,10 @@ def figures(loops: int, records: Sequence[Rounds]) -> Figures:
     )
 
 
-def _equal_logs(record: Rounds) -> list[float]:
-    pairs = zip(record[BEST], record[AGAIN], strict=True)
-    return [math.log(statistics.median(one) / statistics.median(other)) for one, other in pairs]
+def _logs(record: Rounds, one: str, other: str) -> list[float]:
+    """Return the logarithm of how many times as long one took as another, of each round."""
+    pairs = zip(record[one], record[other], strict=True)
+    return [math.log(statistics.median(a) / statistics.median(b)) for a, b in pairs]
 
 
 def _share(runs: Sequence[Run], holds: Callable[[Run], bool]) -> float:
